@@ -1,0 +1,107 @@
+"""Checks and conversions of the arrays that users give as data.
+
+Each message starts with ``where``, which tells the data set, and names the array.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def checked_pair(
+    where: str, x_name: str, x: ArrayLike, y_name: str, y: ArrayLike
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Checks inputs and their labels, without converting them.
+
+    Returns:
+        The inputs, floats in [0, 1] or uint8, in 2 to 4 dimensions, and as many labels,
+        non-negative integers.
+
+    Raises:
+        ValueError: If a dtype, a shape, a pixel or a label is wrong, or the lengths differ.
+    """
+    pixels, labels = _checked_pixels(where, x_name, x), checked_labels(where, y_name, y)
+    if len(pixels) != len(labels):
+        raise ValueError(
+            f"{where}: {x_name} has {len(pixels)} samples and {y_name} {len(labels)}: each sample "
+            "needs one label."
+        )
+    return pixels, labels
+
+
+def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise ValueError(
+            f"{where}: {name} has the dtype {array.dtype}: give floats in [0, 1] or uint8 pixels."
+        )
+    if not 2 <= array.ndim <= 4 or 0 in array.shape[1:]:
+        raise ValueError(
+            f"{where}: {name} has the shape {array.shape}, but must have (n, features), "
+            "(n, height, width) or (n, height, width, channels)."
+        )
+    if array.dtype == np.uint8 or array.size == 0:
+        return array
+    # Rounded as the pixels will be, since scalers make 1 + 2e-16 of 1; too large becomes infinite.
+    with np.errstate(over="ignore"):
+        low, high = np.float32(array.min()), np.float32(array.max())
+        # In this form NaN fails too.
+        if not (low >= 0 and high <= 1):
+            pixels = array.astype(np.float32)
+            i = np.unravel_index(np.argmin((pixels >= 0) & (pixels <= 1)), array.shape)
+            raise ValueError(
+                f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but pixels must lie in "
+                "[0, 1]: replace missing values and rescale, or give uint8 pixels."
+            )
+    return array
+
+
+def checked_labels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
+    """Checks labels, without converting them.
+
+    Returns:
+        The labels, non-negative integers, shape (n,).
+
+    Raises:
+        ValueError: If the dtype, the shape or a label is wrong.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{where}: {name} has the shape {array.shape}, but must have (n,): one label for each "
+            "sample (of one-hot vectors, take the argmax)."
+        )
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where}: {name} has the dtype {array.dtype}, but labels must be integers from 0."
+        )
+    valid = (array >= 0) & (array < np.iinfo(np.int32).max)
+    if not valid.all():
+        i = int(np.argmin(valid))
+        raise ValueError(
+            f"{where}: {name}[{i}] is {array[i]}, but labels are numbered from 0 to "
+            "num_classes - 1: number them so."
+        )
+    return array
+
+
+def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Returns a copy of the dtype that cannot be written to, or the array itself if it is such.
+
+    As float32, uint8 pixels are divided by 255.
+    """
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.owndata and not flags.writeable:
+        return array
+    copy: NDArray[Any]
+    if array.dtype == np.uint8 and dtype is np.float32:
+        copy = np.divide(array, 255, dtype=np.float32, order="C")
+    else:
+        copy = np.array(array, dtype=dtype, order="C")
+    copy.flags.writeable = False
+    return copy
