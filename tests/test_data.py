@@ -125,6 +125,10 @@ def test_read_only_arrays_are_not_copied() -> None:
     assert again.x_train is dataset.x_train
 
 
+def test_num_classes_is_jsonable() -> None:
+    assert json.dumps(Dataset(**_valid(num_classes=np.int64(3))).num_classes) == "3"
+
+
 def test_values_that_round_to_one_are_accepted() -> None:
     dataset = Dataset(**_valid(x_val=np.full((2, 2), 1 + 2e-16)))
     assert dataset.x_val.max() == 1
@@ -263,6 +267,13 @@ def test_no_validation_split_on_request() -> None:
     assert len(dataset.x_train) == 8
 
 
+def test_a_fraction_gives_at_least_one_sample() -> None:
+    dataset = Dataset.from_arrays(
+        np.zeros((4, 3)), [0, 1, 0, 1], validation_size=0.01, test_size=0.01
+    )
+    assert (len(dataset.x_val), len(dataset.x_test)) == (1, 1)
+
+
 def test_given_splits_are_kept() -> None:
     given_arrays = {key: value for key, value in _valid().items() if key.startswith(("x", "y"))}
     x, y = given_arrays.pop("x_train"), given_arrays.pop("y_train")
@@ -360,7 +371,9 @@ def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     assert n_found() == 12
     monkeypatch.setenv("ADNN_DATA_DIR", str(tmp_path / "missing"))
     assert n_found() == 13
+    # Empty means unset, not the working folder.
     monkeypatch.setenv("ADNN_DATA_DIR", "")
+    monkeypatch.chdir(tmp_path / "given")
     assert n_found() == 13
 
 
@@ -592,6 +605,13 @@ def test_configuration_of_digits() -> None:
     again = dataset_from_config(config)
     assert again.config == dataset.config
     assert again.fingerprint == dataset.fingerprint
+
+
+def test_configuration_spells_out_the_defaults(tmp_path: Path) -> None:
+    config = load_dataset("digits").config
+    assert (config["validation_size"], config["test_size"], config["seed"]) == (0.2, 0.2, 0)
+    _write_idx_files(tmp_path / "mnist", _arrays(20_000))
+    assert load_dataset("mnist", tmp_path).config["validation_size"] == 10_000
 
 
 def test_changed_data_are_noticed(tmp_path: Path) -> None:
