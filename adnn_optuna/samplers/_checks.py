@@ -1,0 +1,35 @@
+"""Checks of arguments, each with one sentence."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_integer(name: str, value: Any, low: int) -> None:
+    """Raise unless the value is an integer that is not below ``low``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"`{name}` must be an integer of at least {low}, but is {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    if value < low:
+        raise ValueError(f"`{name}` must be at least {low}, but is {value!r}.")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise unless the value is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
+        )
+    if not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless the value is a finite number above zero."""
+    check_number(name, value)
+    if value <= 0:
+        raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")

@@ -1,0 +1,219 @@
+"""Walks away from an origin, step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from optuna.study import StudyDirection
+
+from adnn_optuna.samplers._checks import check_integer, check_number
+from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
+from adnn_optuna.samplers._liveness import LivenessCheck
+from adnn_optuna.samplers._replay import Replay
+from adnn_optuna.samplers._walk import Origin, Step, Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, TrialState
+
+    from adnn_optuna.samplers._ledger import History
+
+_logger = logging.getLogger(__name__)
+
+
+class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
+    """Sampler that walks away from an origin with small steps of all parameters together.
+
+    The first trial is the baseline, with every parameter at the origin. Then, for each δ of
+    ``deltas``, a walk of ``max_steps`` trials starts there. With ``accept="always"``, the t-th
+    step of a walk sets every parameter to origin + t·δ, whatever the steps before it gained.
+    With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
+    far; if not, the walk tries the opposite step, and if that fails too, half the step.
+
+    It is for cheap looks along one line: are the values near the origin as good as the origin?
+    The number of parameters does not matter, but neither can the walk tell them apart. Where the
+    best values of the parameters differ, use
+    :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler`.
+
+    When all steps are done, the study stops, as with :class:`~optuna.samplers.GridSampler`.
+
+    Example:
+
+        .. testcode::
+
+            import optuna
+            from adnn_optuna.samplers import DeltaStepSampler
+
+
+            def objective(trial):
+                x = trial.suggest_float("x", -1, 1)
+                y = trial.suggest_float("y", -1, 1)
+                return (x - 0.3) ** 2 + (y - 0.2) ** 2
+
+
+            sampler = DeltaStepSampler(deltas=(0.05, 0.1), max_steps=5)
+            study = optuna.create_study(sampler=sampler)
+            study.optimize(objective)
+            assert len(study.trials) == 11
+
+    Note:
+        The walk is kept in the study and not in the sampler: a new sampler with the same
+        ``deltas``, ``max_steps``, ``accept`` and ``origin`` goes on where the study stopped. A
+        step whose worker died is done again; one that failed by itself is not.
+
+    Note:
+        No two workers get the same step. When the steps that are left are all held by other
+        workers, the study stops for those who find nothing to do. A trial that is asked for even
+        so repeats a step, with a warning.
+
+    Note:
+        A step out of the search space is left out of the walk, and with ``accept="always"`` so
+        are those after it. Parameters whose distribution does not contain the origin start at
+        the nearest value it contains. Categorical parameters stay at their origin, by default
+        the first choice.
+
+    Args:
+        deltas:
+            The length of a step, for each walk, in units of the parameters.
+        max_steps:
+            The number of steps of each walk.
+        accept:
+            Which steps are kept, ``"always"`` all or ``"improving"`` those that improve.
+        origin:
+            Where the walks start: one value for all numerical parameters, or a mapping from the
+            names of parameters to their values (0 for those that it lacks).
+        batch_size:
+            The number of trials that are asked for before any of them is told. Steps of the same
+            batch know nothing of each other's values; with ``"improving"``, the best improving
+            one is kept.
+    """
+
+    def __init__(
+        self,
+        deltas: Sequence[float] = (0.0025, 0.003),
+        max_steps: int = 50,
+        accept: Literal["always", "improving"] = "always",
+        origin: float | Mapping[str, Any] = 0.0,
+        batch_size: int = 1,
+    ) -> None:
+        _check_deltas(deltas)
+        check_integer("max_steps", max_steps, low=1)
+        if accept not in ("always", "improving"):
+            raise ValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
+        check_integer("batch_size", batch_size, low=1)
+        self._origin = Origin(origin)
+        self._deltas = tuple(float(delta) for delta in deltas)
+        self._max_steps = int(max_steps)
+        self._accept = accept
+        self._batch_size = int(batch_size)
+        # What an index means depends on all of these, so walks that differ are counted apart.
+        identity = repr((self._deltas, self._max_steps, accept, self._origin))
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        super().__init__(f"delta_step:{digest[:16]}", self._batch_size)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(deltas={self._deltas}, max_steps={self._max_steps}, "
+            f"accept={self._accept!r}, origin={self._origin}, batch_size={self._batch_size})"
+        )
+
+    def is_exhausted(self, study: Study) -> bool:
+        """Return whether all steps are done.
+
+        Args:
+            study: The study, which is to be asked for no further trial if so.
+        """
+        with self._lock:
+            return self._ledger.history(study).unfinished_index() > self._last_index
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Stop the study if there is no further step to do."""
+        super().after_trial(study, trial, state, values)
+        # Those who ask and tell stop by themselves, and `study.stop` raises for them.
+        if study._thread_local.in_optimize_loop and not study._is_multi_objective():
+            with self._lock:
+                if self._is_next_step_missing(study):
+                    study.stop()
+
+    @property
+    def _last_index(self) -> int:
+        return len(self._deltas) * self._max_steps
+
+    def _is_next_step_missing(self, study: Study) -> bool:
+        history = self._ledger.latest_history(study)
+        if history.n_unfinished <= 1 and history.free_index({}) < self._last_index:
+            return False  # Without other workers, who could have done the rest meanwhile?
+        history = self._ledger.history(study)
+        # The trial that ends is RUNNING still, and hence among those that hold a step.
+        return history.free_index(history.held_indices(LivenessCheck(study))) > self._last_index
+
+    def _skip_ahead(self, history: History, index: int) -> int:
+        if self._accept == "improving" or not 0 < index <= self._last_index:
+            return index
+        for result in history.results.values():
+            if result.distributions:
+                break
+        else:
+            return index  # The search space is not known yet.
+        walk, step = divmod(index - 1, self._max_steps)
+        for delta in self._deltas[walk:]:
+            if step < self._origin.n_steps_inside(delta, result.distributions):
+                break
+            walk, step = walk + 1, 0
+        return 1 + walk * self._max_steps + step
+
+    def _remember(self, study: Study, history: History) -> Replay[Walk]:
+        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+        return Replay(
+            history, Walk(self._origin, self._deltas, self._max_steps, self._batch_size, sign)
+        )
+
+    def _propose(
+        self,
+        memory: Replay[Walk],
+        history: History,
+        index: int | None,
+        number: int,
+    ) -> ParameterSource:
+        if index is not None and index > self._last_index:
+            index = history.unfinished_index()
+            if index > self._last_index:
+                index = 0
+            _logger.warning(
+                "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
+                "repeats %s.",
+                number,
+                f"step {index}" if index else "the baseline",
+            )
+        if not index:
+            return Step(self._origin, 0.0)
+        if self._accept == "improving":
+            return memory.state_before(index).step(index)
+        walk, step = divmod(index - 1, self._max_steps)
+        return Step(self._origin, (step + 1) * self._deltas[walk])
+
+
+def _check_deltas(deltas: Any) -> None:
+    if isinstance(deltas, str) or not isinstance(deltas, Sequence):
+        raise TypeError(
+            f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
+        )
+    if not deltas:
+        raise ValueError("`deltas` is empty, but must have the step of at least one walk.")
+    for delta in deltas:
+        check_number("deltas", delta)
+        if delta == 0:
+            raise ValueError(
+                f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
+            )

@@ -1,0 +1,170 @@
+"""What all samplers of this package share: each trial is proposed by its index."""
+
+from __future__ import annotations
+
+import abc
+import threading
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED, History, Ledger
+from adnn_optuna.samplers._liveness import PROPOSAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+
+class ParameterSource(Protocol):
+    """The parameters that a sampler proposes for one trial."""
+
+    def value(self, name: str, distribution: BaseDistribution) -> Any:
+        """Return the value of one parameter."""
+
+
+Memory = TypeVar("Memory")
+
+
+class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
+    """Base class of samplers whose proposals follow from their index and the study's trials.
+
+    A parameter's value does not depend on which other parameters are asked for, nor in which
+    order. So there is no difference between relative and independent sampling, and search
+    spaces that change from trial to trial need no special care.
+
+    Args:
+        key: Trials with the same key are counted together.
+        batch_size: The number of trials that are proposed before any of them is finished.
+    """
+
+    def __init__(self, key: str, batch_size: int) -> None:
+        self._ledger = Ledger(key, batch_size, self._skip_ahead)
+        self._sources: dict[int, ParameterSource] = {}
+        self._memories: weakref.WeakKeyDictionary[History, Memory] = weakref.WeakKeyDictionary()
+        self._has_warned_of_constraints = False
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state["_sources"] = {}
+        del state["_lock"], state["_memories"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._memories = weakref.WeakKeyDictionary()
+        self._lock = threading.RLock()
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _skip_ahead(self, history: History, index: int) -> int:  # noqa: ARG002
+        """Return the first index from this one on that is to be used at all."""
+        return index
+
+    @abc.abstractmethod
+    def _remember(self, study: Study, history: History) -> Memory:
+        """Return what is to be kept in memory of a study, only to save time."""
+
+    @abc.abstractmethod
+    def _propose(
+        self, memory: Memory, history: History, index: int | None, number: int
+    ) -> ParameterSource:
+        """Decide on the parameters of a trial.
+
+        Args:
+            memory: What is kept in memory of the study.
+            history: The study's trials as this sampler sees them.
+            index: The index of the trial, :obj:`None` if it is none of this sampler's: a trial
+                that was enqueued, but with some of its parameters only.
+            number: The number of the trial, which must not matter if it has an index.
+        """
+
+    def _source(
+        self, study: Study, trial: FrozenTrial, history: History, index: int | None
+    ) -> ParameterSource:
+        if history not in self._memories:
+            self._memories[history] = self._remember(study, history)
+        source = self._propose(self._memories[history], history, index, trial.number)
+        self._sources[trial._trial_id] = source
+        return source
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Return an empty search space, as parameters need not be sampled together."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample all parameters of a search space, to the same values as one by one."""
+        self._raise_error_if_multi_objective(study)
+        return {
+            name: self.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Sample one parameter."""
+        self._raise_error_if_multi_objective(study)
+        with self._lock:
+            source = self._sources.get(trial._trial_id)
+            if source is None:
+                # The trial began in another process, or with another sampler.
+                history = self._ledger.history(study)
+                source = self._source(study, trial, history, history.index_of(trial))
+            return source.value(param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Give the trial its index and decide on its parameters."""
+        if study._is_multi_objective():
+            return  # Sampling raises: then the trial fails, instead of being left RUNNING.
+        with self._lock:
+            history, index = self._ledger.claim(study, trial)
+            if history.is_constrained and not self._has_warned_of_constraints:
+                self._has_warned_of_constraints = True
+                warnings.warn(
+                    f"{self.__class__.__name__} ignores constraints: it may propose parameters "
+                    "that violate them, and learns from trials that did.",
+                    stacklevel=2,
+                )
+            self._source(study, trial, history, index)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,  # noqa: ARG002
+    ) -> None:
+        """Note that a failed trial failed by itself: its worker lives."""
+        with self._lock:
+            self._sources.pop(trial._trial_id, None)
+        if (
+            state == TrialState.FAIL
+            and PROPOSAL in trial.system_attrs
+            and not trial.system_attrs.get(INTERRUPTED)
+        ):
+            study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
+
+    def reseed_rng(self) -> None:
+        """Do nothing, as each draw has its own random numbers.
+
+        Optuna calls this in each thread of ``n_jobs``, so that they do not draw the same.
+        """

@@ -1,0 +1,325 @@
+"""Which trials of a study are a sampler's own, and in which order they count.
+
+A sampler whose state is the study needs to know, for each trial, the how manieth of its own
+proposals it is. The trial number does not tell: trials are enqueued by the user, killed, retried,
+or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and everything else
+(the step of a walk, the random numbers of a draw) follows from the index.
+
+The next index is the smallest one that is not taken. It is taken by a trial that ran to its end,
+whatever came of it, and by one that a live worker holds. It is free again once its worker died
+or was interrupted, and so a study that was killed and resumed ends up with the same proposals
+as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck, current_owner
+from adnn_optuna.samplers._trial_cursor import TrialCursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+# System attribute of a trial that was cut off (by Ctrl-C, by a time limit) and hence says nothing
+# about its parameters. Its index is free again, whatever the state it ended in.
+INTERRUPTED = "adnn:interrupted"
+
+# System attribute of a trial that failed by itself. Without it, a failed trial's worker died.
+FAILED = "adnn:failed"
+
+# In memory, all workers are threads of this process: a lock is cheaper than to look twice.
+_in_memory_lock = threading.RLock()
+
+
+class Proposal(TypedDict):
+    """The value of the system attribute ``adnn:proposal``."""
+
+    sampler: str
+    index: int | None
+    owner: Sequence[str | int]
+
+
+class History:
+    """A sampler's view of one study, which only ever looks at new trials.
+
+    The proposals are in batches of ``batch_size`` indices. What a proposal may know are the
+    results of all earlier batches, and those trials of others (enqueued, added, or proposed by
+    another sampler) that had finished when its batch began. The latter are sorted into
+    batches by number and time as stored, so that every worker, now or later, sorts them alike.
+
+    Attributes:
+        results: The finished trial of each index.
+        changed_index: The smallest index before which something changed, to be set to
+            :obj:`None` by whoever has looked.
+        is_constrained: Whether some trial has constraints.
+    """
+
+    def __init__(
+        self, sampler_key: str, batch_size: int, skip_ahead: Callable[[History, int], int]
+    ) -> None:
+        self._sampler_key = sampler_key
+        self._batch_size = batch_size
+        self._skip_ahead = skip_ahead
+        self._cursor = TrialCursor()
+        self._lowest_free_index = 0
+        # The trial with which a batch began.
+        self._batch_starts: list[FrozenTrial] = []
+        # The finished trials of others, by the first batch that may know them.
+        self._others: dict[int, list[FrozenTrial]] = {}
+        self.results: dict[int, FrozenTrial] = {}
+        self.changed_index: int | None = None
+        self.is_constrained = False
+
+    @property
+    def n_unfinished(self) -> int:
+        """The number of trials that had not finished when last seen."""
+        return len(self._cursor.unfinished)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no trial was seen yet."""
+        return self._cursor.n_seen == 0
+
+    def is_of(self, trials: list[FrozenTrial]) -> bool:
+        """Return whether what was seen so far is the beginning of these trials."""
+        return self._cursor.is_in(trials)
+
+    def index_of(self, trial: FrozenTrial) -> int | None:
+        """Return the index of a trial of this sampler, :obj:`None` for others."""
+        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+        if proposal is None or proposal["sampler"] != self._sampler_key:
+            return None
+        return proposal["index"]
+
+    def update(self, trials: list[FrozenTrial]) -> None:
+        """Take in what is new in the study's trials, which must be sorted by number."""
+        news = self._cursor.advance(trials)
+        # First all beginnings, then what ended: a trial of others is sorted in between.
+        for trial in news:
+            index = self.index_of(trial)
+            if index is not None:
+                self._note_beginning(trial, index // self._batch_size)
+        for trial in news:
+            if trial.state.is_finished():
+                self._note_end(trial)
+        self._lowest_free_index = self.unfinished_index(self._lowest_free_index)
+
+    def held_indices(self, is_alive: LivenessCheck, *, but: int | None = None) -> dict[int, int]:
+        """Return the indices of unfinished trials that will still finish, with their numbers.
+
+        Args:
+            is_alive: Tells live trials from dead ones.
+            but: The number of a trial to leave out.
+        """
+        held = {}
+        for number, trial in self._cursor.unfinished.items():
+            index = self.index_of(trial)
+            if index is None or number == but:
+                continue
+            # A WAITING trial with an index is a retry of one whose worker died.
+            if trial.state == TrialState.WAITING or is_alive(trial):
+                held[index] = number
+        return held
+
+    def free_index(self, held: dict[int, int], rank: int = 0) -> int:
+        """Return the smallest index that is not taken, or the next after ``rank`` such ones."""
+        index = self._lowest_free_index
+        while True:
+            index = self.unfinished_index(index)
+            if index not in held:
+                if rank == 0:
+                    return index
+                rank -= 1
+            index += 1
+
+    def unfinished_index(self, index: int = 0) -> int:
+        """Return the smallest index from this one on that has no result yet."""
+        index = self._skip_ahead(self, max(index, self._lowest_free_index))
+        while index in self.results:
+            index = self._skip_ahead(self, index + 1)
+        return index
+
+    def batch_start(self, index: int) -> int:
+        """Return the first index of the batch of an index."""
+        return index - index % self._batch_size
+
+    def others_before(self, index: int) -> list[FrozenTrial]:
+        """Return the trials of others that the batch of an index is the first one to know."""
+        return self._others.get(index // self._batch_size, [])
+
+    def _note_beginning(self, trial: FrozenTrial, batch: int) -> None:
+        if trial.datetime_start is None:
+            return  # A retry in the queue; the trial that it repeats began the batch.
+        # Indices are handed out in order but for those of dead workers: a batch cannot have
+        # begun after a later one.
+        self._batch_starts += [trial] * (batch + 1 - len(self._batch_starts))
+        moved: list[FrozenTrial] = []
+        for earlier in range(batch, -1, -1):
+            if self._batch_starts[earlier].number < trial.number:
+                break
+            self._batch_starts[earlier] = trial
+            if earlier in self._others:
+                moved += self._others.pop(earlier)
+                self._note_change(earlier * self._batch_size)
+        for other in moved:
+            self._place(other)
+
+    def _note_end(self, trial: FrozenTrial) -> None:
+        if trial.constraints:
+            self.is_constrained = True
+        if trial.system_attrs.get(INTERRUPTED):
+            return
+        index = self.index_of(trial)
+        if index is None:
+            if trial.state == TrialState.COMPLETE:
+                self._place(trial)
+            return
+        if trial.state == TrialState.FAIL and FAILED not in trial.system_attrs:
+            return
+        if index in self.results:
+            # Two workers on different hosts, one of which was taken for dead.
+            if self.results[index].number < trial.number:
+                return
+            self._note_change(index)
+        self.results[index] = trial
+
+    def _place(self, trial: FrozenTrial) -> None:
+        batch = len(self._batch_starts)
+        while batch > 0:
+            start = self._batch_starts[batch - 1]
+            if start.number < trial.number or (
+                trial.datetime_complete is not None
+                and start.datetime_start is not None
+                and start.datetime_start < trial.datetime_complete
+            ):
+                break
+            batch -= 1
+        bisect.insort(self._others.setdefault(batch, []), trial, key=lambda other: other.number)
+        self._note_change(batch * self._batch_size)
+
+    def _note_change(self, index: int) -> None:
+        if self.changed_index is None or index < self.changed_index:
+            self.changed_index = index
+
+
+class Ledger:
+    """Hands out indices to the trials of a sampler.
+
+    Args:
+        sampler_key: Trials with the same key are of the same sampler.
+        batch_size: The number of trials that are proposed before any of them is finished.
+        skip_ahead: Given the history and an index, returns the first index from there on that
+            is to be used at all.
+    """
+
+    def __init__(
+        self, sampler_key: str, batch_size: int, skip_ahead: Callable[[History, int], int]
+    ) -> None:
+        self._sampler_key = sampler_key
+        self._batch_size = batch_size
+        self._skip_ahead = skip_ahead
+        self._histories: weakref.WeakKeyDictionary[BaseStorage, dict[int, History]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_histories"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._histories = weakref.WeakKeyDictionary()
+
+    def history(self, study: Study) -> History:
+        """Return the view of a study, brought up to date."""
+        # The storage is asked directly, because some pruners hide trials from samplers. See
+        # https://github.com/optuna/optuna/issues/2327.
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        history = self.latest_history(study)
+        if not history.is_of(trials):  # A study was deleted and its id is in use again.
+            history = self._new_history()
+            self._histories[study._storage][study._study_id] = history
+        history.update(trials)
+        return history
+
+    def claim(self, study: Study, trial: FrozenTrial) -> tuple[History, int | None]:
+        """Give a trial that begins its index and note who runs it.
+
+        Enqueued trials get no index, and retried ones keep theirs.
+        """
+        if isinstance(study._storage, InMemoryStorage):
+            with _in_memory_lock:
+                return self._claim(study, trial, is_alone=True)
+        return self._claim(study, trial, is_alone=False)
+
+    def _claim(
+        self, study: Study, trial: FrozenTrial, *, is_alone: bool
+    ) -> tuple[History, int | None]:
+        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+        if trial.system_attrs.get(INTERRUPTED):  # A retry inherits it.
+            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
+        if proposal is not None:
+            index, sampler_key = proposal["index"], proposal["sampler"]
+        elif "fixed_params" in trial.system_attrs or trial.params:
+            index, sampler_key = None, self._sampler_key
+        else:
+            # A guess from what was known before this trial began. Mostly it is right, which
+            # saves to read the trials both before and after it is written.
+            history = self.latest_history(study)
+            if is_alone or history.is_empty:
+                history = self.history(study)
+            held = history.held_indices(LivenessCheck(study), but=trial.number)
+            index, sampler_key = history.free_index(held), self._sampler_key
+
+        # Whether the index is not to be improved on, though a smaller one may be free.
+        is_settled = proposal is not None
+        while True:
+            self._write(study, trial, sampler_key, index)
+            history = self.history(study)
+            if index is None or sampler_key != self._sampler_key:
+                return history, None
+            if is_alone:
+                return history, index
+
+            # Several workers may have written the same index. Whoever writes later sees, on
+            # reading, what was written earlier; so if everyone who sees a rival withdraws, no
+            # two can keep the same index. Those who withdraw at the same time part by rank.
+            held = history.held_indices(LivenessCheck(study), but=trial.number)
+            has_rival = index in held
+            is_free = not has_rival and index not in history.results
+            if is_free and (is_settled or index == history.free_index(held)):
+                return history, index
+            if proposal is not None:
+                index = None  # A retry has the parameters of its index and cannot take another.
+            else:
+                rank = int(has_rival and held[index] < trial.number)
+                index = history.free_index(held, rank)
+                is_settled = has_rival
+
+    def _new_history(self) -> History:
+        return History(self._sampler_key, self._batch_size, self._skip_ahead)
+
+    def latest_history(self, study: Study) -> History:
+        """Return the view of a study as of the last look at its trials."""
+        histories = self._histories.setdefault(study._storage, {})
+        if study._study_id not in histories:
+            histories[study._study_id] = self._new_history()
+        return histories[study._study_id]
+
+    def _write(
+        self, study: Study, trial: FrozenTrial, sampler_key: str, index: int | None
+    ) -> None:
+        value: Proposal = {"sampler": sampler_key, "index": index, "owner": [*current_owner()]}
+        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, value)  # type: ignore[arg-type]

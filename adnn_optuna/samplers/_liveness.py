@@ -1,0 +1,137 @@
+"""Who runs a trial, and whether that process still lives.
+
+A RUNNING trial is either under way or was left behind by a process that died. Optuna tells the
+two apart by heartbeats, which few storages have and which take minutes. A process on this host
+can be looked up instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+# System attribute of a trial: which sampler proposed it, as its how manieth, and who runs it.
+# One attribute and not three, because each is a transaction of its own.
+PROPOSAL = "adnn:proposal"
+
+# Processes found dead, by process id and start time. They stay dead.
+_dead_processes: set[tuple[int, str]] = set()
+
+
+def _start_time(pid: int) -> str | None:
+    """Return when a process started, or :obj:`None` if there is no such process.
+
+    A process id alone is not enough, as the system uses it again.
+    """
+    if Path("/proc/self/stat").exists():
+        # Clock ticks since boot, and which boot. Not `psutil`, whose start times on Linux are in
+        # seconds of the system clock: set that clock, and all live workers would look dead.
+        try:
+            # The second field, the command's name, may itself hold blanks and parentheses.
+            fields = (
+                Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            )
+        except OSError:
+            return None
+        if fields[0] in "ZX":  # A zombie: dead, but its parent has not asked for its exit code.
+            return None
+        return f"{fields[19]}@{_boot_id()}"
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except psutil.Error:
+        return None
+
+
+@functools.cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@functools.cache
+def _owner(pid: int) -> tuple[str, int, str]:
+    return socket.gethostname(), pid, _start_time(pid) or ""
+
+
+def current_owner() -> tuple[str, int, str]:
+    """Return host name, process id and start time of this process."""
+    # The argument makes a forked child look itself up anew.
+    return _owner(os.getpid())
+
+
+class LivenessCheck:
+    """Tells live RUNNING trials of one study from dead ones.
+
+    Each process is looked up once, and heartbeats are asked for once, so this object is meant
+    to be used for one pass over the trials and then dropped.
+
+    Args:
+        study: The study of the trials.
+        if_unknown: What to answer where neither process nor heartbeat can be looked up.
+    """
+
+    def __init__(self, study: Study, *, if_unknown: bool = True) -> None:
+        self._study = study
+        self._if_unknown = if_unknown
+        self._is_process_alive: dict[tuple[int, str], bool] = {}
+        self._stale_trial_ids: set[int] | None = None
+
+    def __call__(self, trial: FrozenTrial) -> bool:
+        """Return whether the trial is RUNNING and its worker lives."""
+        if trial.state != TrialState.RUNNING:
+            return False
+
+        owner: Any = trial.system_attrs.get(PROPOSAL, {}).get("owner")
+        if owner is not None:
+            host, pid, start_time = owner
+            own_host, own_pid, own_start_time = current_owner()
+            if host == own_host:
+                if pid == own_pid and start_time == own_start_time:
+                    return True
+                return self._process_lives(pid, start_time)
+
+        # Nothing can be said of a process on another host but by its heartbeat.
+        storage = self._study._storage
+        if not isinstance(storage, BaseHeartbeat) or not is_heartbeat_enabled(storage):
+            return self._if_unknown
+        if self._stale_trial_ids is None:
+            self._stale_trial_ids = set(storage._get_stale_trial_ids(self._study._study_id))
+        return trial._trial_id not in self._stale_trial_ids
+
+    def _process_lives(self, pid: int, start_time: str) -> bool:
+        process = (pid, start_time)
+        if process in _dead_processes:
+            return False
+        if process not in self._is_process_alive:
+            self._is_process_alive[process] = _start_time(pid) == start_time
+            if not self._is_process_alive[process]:
+                _dead_processes.add(process)
+        return self._is_process_alive[process]
+
+
+def is_alive(study: Study, trial: FrozenTrial) -> bool:
+    """Return whether a trial is RUNNING and the process that runs it still lives.
+
+    On this host, the process is looked up. A trial of another host, or one of a sampler that
+    does not note who runs it, is taken for alive unless the storage's heartbeats say otherwise.
+
+    Args:
+        study: The study of the trial.
+        trial: The trial, as the storage has it now.
+    """
+    return LivenessCheck(study)(trial)

@@ -1,0 +1,75 @@
+"""Random numbers that depend on nothing but what they are for."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adnn_optuna.samplers._checks import check_integer
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+# System attribute of a study: the seed of samplers that were given none.
+_SEED = "adnn:seed"
+
+# What a random number is for. Numbers for different purposes are independent.
+GENERATE = 0
+ACCEPT = 1
+
+
+def uniforms(seed: int, index: int, purpose: int, name: str, size: int) -> np.ndarray:
+    """Return numbers of [0, 1), the same ones for the same arguments.
+
+    They are keyed and not drawn one after the other. So no draw depends on how many there were
+    before, and a study can be resumed, or shared by many workers, at any point.
+
+    Args:
+        seed: The seed, below 2**64.
+        index: Which proposal they are for.
+        purpose: What they are for.
+        name: Which parameter they are for.
+        size: How many. A larger size only adds numbers.
+    """
+    name_hash = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    # Philox increments the first word of its counter, the other three are ours.
+    counter = np.array([0, purpose, 0, name_hash], dtype=np.uint64)
+    bits = np.random.Philox(counter=counter, key=np.array([seed, index], dtype=np.uint64))
+    return np.random.Generator(bits).random(size)
+
+
+def draw_key(index: int | None, number: int) -> int:
+    """Return what the random numbers of a trial are keyed on.
+
+    Args:
+        index: The trial's index.
+        number: The trial's number, for trials without an index: enqueued ones, with some of
+            their parameters only.
+    """
+    return 2**63 + number if index is None else index
+
+
+def check_seed(seed: Any) -> None:
+    """Raise unless the seed is :obj:`None` or an integer of 64 bits."""
+    if seed is None:
+        return
+    check_integer("seed", seed, low=0)
+    if seed >= 2**64:
+        raise ValueError(f"`seed` must be below 2**64, but is {seed!r}.")
+
+
+def stored_seed(study: Study, seed: int | None) -> int:
+    """Return the seed, drawn and stored in the study if it is :obj:`None`.
+
+    So a new sampler without a seed continues in a study where the one before stopped.
+    """
+    if seed is not None:
+        return int(seed)
+    storage, study_id = study._storage, study._study_id
+    if _SEED not in storage.get_study_system_attrs(study_id):
+        storage.set_study_system_attr(study_id, _SEED, secrets.randbits(63))
+    # Read again, as another worker may have drawn one at the same time.
+    return int(storage.get_study_system_attrs(study_id)[_SEED])

@@ -1,0 +1,89 @@
+"""A new random initialisation for each trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import IntDistribution
+
+from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
+from adnn_optuna.samplers._random_numbers import (
+    GENERATE,
+    check_seed,
+    draw_key,
+    stored_seed,
+    uniforms,
+)
+from adnn_optuna.samplers._unit_interval import from_unit
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+
+    from adnn_optuna.samplers._ledger import History
+
+RESTART = "restart"
+
+
+class RandomRestartSampler(IndexedSampler[int]):
+    """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
+
+    It is the control for searches over initial weights, where ``restart`` chooses the random
+    initialisation: what the best of n lucky draws gains.
+
+    Other parameters are sampled at random.
+
+    Example:
+
+        .. testcode::
+
+            import optuna
+            from adnn_optuna.samplers import RandomRestartSampler
+
+
+            def objective(trial):
+                restart = trial.suggest_int("restart", 0, 1_000_000)
+                return (restart * 7919 % 101) / 101
+
+
+            study = optuna.create_study(sampler=RandomRestartSampler())
+            study.optimize(objective, n_trials=10)
+            assert [trial.params["restart"] for trial in study.trials] == list(range(10))
+
+    Args:
+        seed: Seed for the other parameters. If :obj:`None`, it is drawn once and stored in the
+            study.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        check_seed(seed)
+        super().__init__("random_restart", batch_size=1)
+        self._seed = seed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(seed={self._seed})"
+
+    def _remember(self, study: Study, history: History) -> int:  # noqa: ARG002
+        return stored_seed(study, self._seed)
+
+    def _propose(
+        self,
+        memory: int,
+        history: History,  # noqa: ARG002
+        index: int | None,
+        number: int,
+    ) -> ParameterSource:
+        return _Restart(memory, draw_key(index, number))
+
+
+class _Restart:
+    def __init__(self, seed: int, key: int) -> None:
+        self._seed = seed
+        self._key = key
+
+    def value(self, name: str, distribution: BaseDistribution) -> Any:
+        if name == RESTART and isinstance(distribution, IntDistribution):
+            return min(max(self._key, distribution.low), distribution.high)
+        return from_unit(
+            float(uniforms(self._seed, self._key, GENERATE, name, 1)[0]), distribution
+        )

@@ -1,0 +1,67 @@
+"""Parameters of every kind as numbers in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+def to_unit(value: Any, distribution: BaseDistribution) -> float:
+    """Scale a parameter's value to [0, 1].
+
+    Log parameters are scaled in the logarithm. Parameters with a finite number of values get
+    an interval of equal width for each (in the logarithm for log parameters), and its middle
+    stands for the value.
+    A value outside the distribution ends up outside [0, 1].
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
+    low, high, is_log = _bounds(distribution)
+    if low == high:
+        return 0.5
+    if is_log:
+        value = math.log(max(value, math.ulp(0.0)))
+    return float((value - low) / (high - low))
+
+
+def from_unit(unit: float, distribution: BaseDistribution) -> Any:
+    """Return the parameter's value for a number in [0, 1], the inverse of :func:`to_unit`."""
+    if isinstance(distribution, CategoricalDistribution):
+        n_choices = len(distribution.choices)
+        return distribution.choices[min(int(unit * n_choices), n_choices - 1)]
+    low, high, is_log = _bounds(distribution)
+    value = low + unit * (high - low)
+    if is_log:
+        value = math.exp(value)
+    return nearest_value(value, distribution)
+
+
+def nearest_value(value: float, distribution: BaseDistribution) -> float:
+    """Return the value of a numerical distribution that is nearest to a number."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if step is not None:
+        value = low + round((value - low) / step) * step
+    return low if value < low else min(value, high)
+
+
+def n_choices(distribution: BaseDistribution) -> int:
+    """Return the number of choices of a categorical parameter, and 0 for any other."""
+    return len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else 0
+
+
+def _bounds(distribution: BaseDistribution) -> tuple[float, float, bool]:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if low == high:
+        return low, high, False
+    half_step = 0.5 * (distribution.step or 0)
+    low, high = low - half_step, high + half_step
+    if distribution.log:
+        return math.log(low), math.log(high), True
+    return low, high, False

@@ -1,0 +1,192 @@
+"""Steps of all parameters together, from an origin or from the best point so far."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from adnn_optuna.samplers._checks import check_number
+from adnn_optuna.samplers._unit_interval import nearest_value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+# A bound is reached even if the sum of many steps is off by rounding, as 0.1 + 0.2 is.
+_TOLERANCE = 1e-9
+
+
+class Origin:
+    """Where the walks start.
+
+    Args:
+        values: One value for all numerical parameters, or a mapping from names to values.
+    """
+
+    def __init__(self, values: float | Mapping[str, Any]) -> None:
+        self._by_name: dict[str, Any] = {}
+        self._default = 0.0
+        if isinstance(values, Mapping):
+            for name, value in values.items():
+                if isinstance(value, float):  # Anything else is a choice, which Optuna checks.
+                    check_number(f"origin[{name!r}]", value)
+            self._by_name = dict(sorted(values.items()))
+        else:
+            check_number("origin", values)
+            self._default = float(values)
+
+    def __repr__(self) -> str:
+        return repr(self._by_name or self._default)
+
+    def value(self, name: str, distribution: BaseDistribution) -> Any:
+        """Return a parameter's value at the origin, or the nearest one that it can have."""
+        if isinstance(distribution, CategoricalDistribution):
+            return self._by_name.get(name, distribution.choices[0])
+        return nearest_value(self._by_name.get(name, self._default), distribution)
+
+    def n_steps_inside(self, delta: float, distributions: Mapping[str, BaseDistribution]) -> float:
+        """Return how many steps of a length stay within the search space."""
+        return min(
+            (
+                _n_steps_inside(self.value(name, distribution), delta, distribution)
+                for name, distribution in distributions.items()
+                if _moves(distribution)
+            ),
+            default=math.inf,
+        )
+
+
+def _moves(distribution: BaseDistribution) -> bool:
+    return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
+
+
+def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) -> int:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    bound = distribution.high if delta > 0 else distribution.low
+    return math.floor((bound - value) / delta + _TOLERANCE)
+
+
+@dataclasses.dataclass
+class Step:
+    """A step from the origin, or from the parameters of a trial."""
+
+    origin: Origin
+    length: float
+    start: FrozenTrial | None = None
+
+    def value(self, name: str, distribution: BaseDistribution) -> Any:
+        """Return the value of a parameter after the step."""
+        value = self.origin.value(name, distribution)
+        if self.start is not None:
+            value = self.start.params.get(name, value)
+        if isinstance(distribution, CategoricalDistribution):
+            return value
+        return nearest_value(value + self.length, distribution)
+
+
+class Walk:
+    """A walk that keeps improving steps only, and the walks before it.
+
+    Args:
+        origin: Where the walks start.
+        deltas: The length of the first step of each walk.
+        max_steps: The number of steps of each walk.
+        batch_size: Steps of the same batch know nothing of each other's values.
+        sign: 1 to minimise, -1 to maximise.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        deltas: tuple[float, ...],
+        max_steps: int,
+        batch_size: int,
+        sign: int,
+    ) -> None:
+        self._origin = origin
+        self._deltas = deltas
+        self._max_steps = max_steps
+        self._batch_size = batch_size
+        self._sign = sign
+        self._baseline: FrozenTrial | None = None
+        self._number = -1
+        self._batch = -1
+        self._start(0)
+
+    def copy(self) -> Self:
+        """Return a copy that can walk on without changing this one."""
+        other = copy.copy(self)
+        other._told = self._told.copy()
+        return other
+
+    def tell(self, index: int | None, trial: FrozenTrial | None) -> None:
+        """Take in a step's trial, :obj:`None` if it has no value yet."""
+        if index == 0:
+            self._baseline = trial
+        if not index:  # A trial of others is no step of a walk.
+            return
+        step = self.step(index)
+        if trial is not None and trial.state == TrialState.COMPLETE:
+            assert trial.value is not None
+            self._told.append((self._sign * trial.value, step.length, trial))
+        self._turn()
+
+    def step(self, index: int) -> Step:
+        """Return the step with an index, which must be the next one."""
+        number, batch = (index - 1) // self._max_steps, index // self._batch_size
+        if number != self._number:
+            self._start(number)
+        elif batch != self._batch:
+            self._keep_best()
+        self._batch = batch
+        return Step(self._origin, self._next_length(), self._kept)
+
+    def _start(self, number: int) -> None:
+        self._number = number
+        self._kept: FrozenTrial | None = None
+        self._best_value = math.inf
+        if self._baseline is not None and self._baseline.state == TrialState.COMPLETE:
+            assert self._baseline.value is not None
+            self._best_value = self._sign * self._baseline.value
+        self._length = self._deltas[number]
+        self._is_reversed = False
+        self._told: list[tuple[float, float, FrozenTrial]] = []
+
+    def _keep_best(self) -> None:
+        best = min(self._told, key=lambda told: told[0], default=None)
+        self._told = []
+        if best is not None and best[0] < self._best_value:
+            # On in the direction that improved.
+            self._best_value, self._length, self._kept = best
+            self._is_reversed = False
+
+    def _turn(self) -> None:
+        if self._is_reversed:
+            self._length /= 2
+        self._is_reversed = not self._is_reversed
+
+    def _next_length(self) -> float:
+        # Each turn but the first halves the step: after 100, it is no step any more.
+        for _ in range(100):
+            length = -self._length if self._is_reversed else self._length
+            if self._is_inside(length):
+                break
+            self._turn()
+        return -self._length if self._is_reversed else self._length
+
+    def _is_inside(self, length: float) -> bool:
+        start = self._kept or self._baseline
+        if start is None:
+            return True  # The search space is not known yet.
+        step = Step(self._origin, 0.0, self._kept)
+        return all(
+            _n_steps_inside(step.value(name, distribution), length, distribution) >= 1
+            for name, distribution in start.distributions.items()
+            if _moves(distribution)
+        )

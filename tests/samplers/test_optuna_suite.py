@@ -1,0 +1,59 @@
+"""Optuna's own tests of samplers, which any sampler has to pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+import pytest
+
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna.samplers import BaseSampler
+
+
+class _SamplerTestCase(
+    BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase
+):
+    pass
+
+
+class TestAdaptiveSimulatedAnnealingSampler(_SamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return AdaptiveSimulatedAnnealingSampler
+
+
+class TestAdaptiveSimulatedAnnealingSamplerInBatches(_SamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=50, batch_size=4)
+
+
+class TestDeltaStepSampler(_SamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return DeltaStepSampler
+
+
+class TestDeltaStepSamplerImproving(_SamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: DeltaStepSampler(accept="improving")
+
+
+class TestRandomRestartSampler(_SamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return RandomRestartSampler
