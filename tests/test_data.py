@@ -223,7 +223,7 @@ def test_copies_are_read_only_too(duplicate: Any) -> None:
     fractions=st.tuples(st.floats(0, 0.5), st.floats(0.01, 0.45)),
     seed=st.integers(0, 2**70),
 )
-def test_splits_are_disjoint_ordered_stratified_and_complete(
+def test_splits_are_disjoint_ordered_balanced_and_complete(
     labels: list[int], fractions: tuple[float, float], seed: int
 ) -> None:
     n = len(labels)
@@ -246,6 +246,14 @@ def test_splits_are_disjoint_ordered_stratified_and_complete(
         # two cuts; the other labels' halves add up in a label's share.
         bound = 1 + counts * np.count_nonzero(counts) / n
         assert (np.abs(np.bincount(y, minlength=5) - counts * len(part) / n) <= bound + 1e-9).all()
+
+
+def test_splits_are_stratified() -> None:
+    y = np.repeat([0, 1, 2], [100, 200, 700])
+    dataset = Dataset.from_arrays(np.zeros((1000, 1)), y, validation_size=0.1, test_size=0.2)
+    for split, n in (("train", 700), ("val", 100), ("test", 200)):
+        counts = np.bincount(getattr(dataset, f"y_{split}"))
+        np.testing.assert_allclose(counts, np.array([0.1, 0.2, 0.7]) * n, atol=1)
 
 
 def test_splits_are_pinned() -> None:
