@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
     RelativeSamplerTestCase,
     SingleOnlySamplerTestCase,
 )
-import pytest
 
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
-class _SamplerTestCase(
-    BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase
-):
+class _SamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
     pass
 
 

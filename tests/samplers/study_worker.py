@@ -1,0 +1,89 @@
+"""A worker for tests: runs a study in a process of its own, which can be killed.
+
+Arguments: storage (a URL, or the path of a journal file), sampler, number of trials, batch size,
+and the seconds a trial takes.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+
+X0 = {"x": 0.25, "y": 0.5}
+
+
+def make_sampler(name: str, batch_size: int) -> BaseSampler:
+    if name == "annealing":
+        return AdaptiveSimulatedAnnealingSampler(seed=1, n_trials=40, batch_size=batch_size)
+    if name == "annealing_x0":
+        return AdaptiveSimulatedAnnealingSampler(seed=1, x0=X0, batch_size=batch_size)
+    if name == "greedy":
+        return DeltaStepSampler(deltas=(0.01, 0.0137), max_steps=20, batch_size=batch_size)
+    if name == "greedy_improving":
+        return DeltaStepSampler(
+            deltas=(0.05, 0.08), max_steps=20, accept="improving", batch_size=batch_size
+        )
+    return RandomRestartSampler(seed=1)
+
+
+def make_storage(place: str) -> str | BaseStorage:
+    return place if "://" in place else JournalStorage(JournalFileBackend(place))
+
+
+def objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -1, 1)
+    y = trial.suggest_float("y", 0.001, 1, log=True)
+    k = trial.suggest_int("k", 0, 9)
+    color = trial.suggest_categorical("color", ["red", "green", "blue"])
+    restart = trial.suggest_int("restart", 0, 1000)
+    value = (x - 0.3) ** 2 + (math.log10(y) + 1) ** 2 + 0.1 * abs(k - 4) + 1e-4 * restart
+    return value + (color != "green")
+
+
+def n_done(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def run(study: optuna.Study, n_trials: int, batch_size: int, seconds: float = 0.0) -> None:
+    """Run batches, each of them asked before any of it is told."""
+    while n_done(study) < n_trials:
+        n_missing = batch_size - n_done(study) % batch_size
+        trials = [study.ask() for _ in range(n_missing)]
+        values = [objective(trial) for trial in trials]
+        for trial, value in zip(trials, values, strict=True):
+            time.sleep(seconds)
+            study.tell(trial, value)
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    place, sampler_name, n_trials, batch_size, seconds = sys.argv[1:]
+    study = optuna.create_study(
+        storage=make_storage(place),
+        study_name="study",
+        load_if_exists=True,
+        sampler=make_sampler(sampler_name, max(int(batch_size), 1)),
+    )
+    sys.stdout.write("started\n")
+    sys.stdout.flush()
+    if int(batch_size) == 0:  # As one of several workers.
+        study.optimize(objective, n_trials=int(n_trials))
+    else:
+        run(study, int(n_trials), int(batch_size), float(seconds))

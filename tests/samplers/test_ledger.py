@@ -1,0 +1,368 @@
+"""Which trial gets which index, whatever happens to the others."""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
+
+from adnn_optuna.samplers import (
+    INTERRUPTED,
+    PROPOSAL,
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+    is_alive,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+# No process has this id and started at this time.
+DEAD_OWNER = [socket.gethostname(), os.getpid(), "before the Big Bang"]
+
+
+def kill(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Make the trial look as if the process that runs it had died."""
+    proposal = study._storage.get_trial(trial._trial_id).system_attrs[PROPOSAL]
+    dead = {**proposal, "owner": DEAD_OWNER}
+    study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, dead)
+
+
+def index_of(trial: optuna.Trial | FrozenTrial) -> int | None:
+    if isinstance(trial, optuna.Trial):
+        trial = trial.storage.get_trial(trial._trial_id)
+    index: int | None = trial.system_attrs[PROPOSAL]["index"]
+    return index
+
+
+def suggest(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -1, 1)
+    y = trial.suggest_float("y", -1, 1)
+    return (x - 0.3) ** 2 + 2 * (y - 0.2) ** 2
+
+
+def annealing() -> BaseSampler:
+    return AdaptiveSimulatedAnnealingSampler(seed=3, n_trials=20)
+
+
+def annealing_in_batches() -> BaseSampler:
+    return AdaptiveSimulatedAnnealingSampler(seed=3, x0={"x": 0.1}, batch_size=3)
+
+
+def greedy() -> BaseSampler:
+    return DeltaStepSampler(deltas=(0.01, 0.017), max_steps=30)
+
+
+def greedy_improving() -> BaseSampler:
+    return DeltaStepSampler(deltas=(0.1, 0.13), max_steps=30, accept="improving")
+
+
+def greedy_improving_in_batches() -> BaseSampler:
+    return DeltaStepSampler(deltas=(0.1, 0.13), max_steps=30, accept="improving", batch_size=3)
+
+
+def random_restart() -> BaseSampler:
+    return RandomRestartSampler(seed=3)
+
+
+SAMPLERS = [
+    annealing,
+    annealing_in_batches,
+    greedy,
+    greedy_improving,
+    greedy_improving_in_batches,
+    random_restart,
+]
+all_samplers = pytest.mark.parametrize("make_sampler", SAMPLERS)
+
+
+@all_samplers
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    events=st.lists(
+        st.sampled_from(
+            ["tell", "tell", "fail", "prune", "kill", "interrupt", "cut off", "new sampler"]
+        ),
+        min_size=8,
+        max_size=24,
+    )
+)
+def test_deaths_and_interruptions_leave_no_trace(
+    make_sampler: Callable[[], BaseSampler], events: Sequence[str]
+) -> None:
+    """What ends by itself is the same as if no worker had died in between."""
+
+    def run(events: Sequence[str]) -> list[Any]:
+        study = optuna.create_study(sampler=make_sampler())
+        for event in events:
+            if event == "new sampler":
+                study.sampler = make_sampler()
+                continue
+            trial = study.ask()
+            value = suggest(trial)
+            if event == "kill":
+                kill(study, trial)
+            elif event in ("interrupt", "cut off"):
+                study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+                state = TrialState.FAIL if event == "interrupt" else TrialState.PRUNED
+                study.tell(trial, state=state)
+            elif event == "fail":
+                study.tell(trial, state=TrialState.FAIL)
+            elif event == "prune":
+                trial.report(0.0, step=0)
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                study.tell(trial, value)
+        return [
+            (trial.state, trial.params, trial.value)
+            for trial in study.trials
+            if trial.state.is_finished() and INTERRUPTED not in trial.system_attrs
+        ]
+
+    deaths = ("kill", "interrupt", "cut off", "new sampler")
+    assert run([*events, "tell"]) == run([e for e in [*events, "tell"] if e not in deaths])
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Workers that ask, tell, fail, prune, die and start anew, in any order."""
+
+    make_sampler: Callable[[], BaseSampler]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.study = optuna.create_study(sampler=self.make_sampler())
+        self.running: list[optuna.Trial] = []
+
+    @rule()
+    def ask(self) -> None:
+        # A new sampler on the same study proposes the same.
+        twin_study = copy.deepcopy(self.study)
+        twin_study.sampler = self.make_sampler()
+        twin, trial = twin_study.ask(), self.study.ask()
+        assert suggest(twin) == suggest(trial)
+        assert index_of(twin) == index_of(trial)
+        self.running.append(trial)
+
+    @rule(which=st.integers(0, 9), value=st.floats(allow_nan=False))
+    def tell(self, which: int, value: float) -> None:
+        if self.running:
+            self.study.tell(self.running.pop(which % len(self.running)), value)
+
+    @rule(which=st.integers(0, 9), state=st.sampled_from([TrialState.FAIL, TrialState.PRUNED]))
+    def end(self, which: int, state: TrialState) -> None:
+        if self.running:
+            self.study.tell(self.running.pop(which % len(self.running)), state=state)
+
+    @rule(which=st.integers(0, 9))
+    def die(self, which: int) -> None:
+        if self.running:
+            kill(self.study, self.running.pop(which % len(self.running)))
+
+    @rule()
+    def start_anew(self) -> None:
+        self.study.sampler = self.make_sampler()
+
+    @rule()
+    def enqueue(self) -> None:
+        self.study.enqueue_trial({"x": 0.5, "y": -0.5})
+
+    @rule(value=st.floats(-1, 1))
+    def add(self, value: float) -> None:
+        distributions = {"x": optuna.distributions.FloatDistribution(-1, 1)}
+        trial = optuna.create_trial(params={"x": value}, distributions=distributions, value=value)
+        self.study.add_trial(trial)
+
+    @invariant()
+    def no_index_is_taken_twice(self) -> None:
+        taken = [
+            index_of(trial)
+            for trial in self.study.get_trials(deepcopy=False)
+            if PROPOSAL in trial.system_attrs
+            and (trial.state.is_finished() or is_alive(self.study, trial))
+        ]
+        indices = [index for index in taken if index is not None]
+        assert len(set(indices)) == len(indices)
+        # Those not taken are the ones of dead workers, to be given out next.
+        n_dead = sum(
+            trial.state == TrialState.RUNNING and not is_alive(self.study, trial)
+            for trial in self.study.get_trials(deepcopy=False)
+        )
+        assert max(indices, default=-1) < len(indices) + n_dead
+
+
+@all_samplers
+def test_interleavings(make_sampler: Callable[[], BaseSampler]) -> None:
+    machine = type("Machine", (Interleavings,), {"make_sampler": staticmethod(make_sampler)})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=30, stateful_step_count=25, deadline=None)
+    )
+
+
+@all_samplers
+def test_threads_share_a_study(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    study.optimize(suggest, n_trials=40, n_jobs=4)
+    assert sorted(index_of(trial) or 0 for trial in study.trials) == list(range(40))
+
+
+@all_samplers
+def test_asked_before_told(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    trials = [study.ask() for _ in range(5)]
+    values = [suggest(trial) for trial in trials]
+    assert [index_of(trial) for trial in trials] == list(range(5))
+    if make_sampler is not random_restart:
+        assert len({trial.params["x"] for trial in trials}) == 5
+    for trial, value in reversed(list(zip(trials, values, strict=True))):
+        study.tell(trial, value)
+    next_trial = study.ask()
+    suggest(next_trial)
+    assert index_of(next_trial) == 5
+
+
+@all_samplers
+def test_batches_do_not_depend_on_where_they_were_cut(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
+    batch_size = 3
+
+    def run(cut: int | None) -> list[Any]:
+        study = optuna.create_study(sampler=make_sampler())
+        for batch in range(4):
+            trials = [study.ask() for _ in range(batch_size)]
+            values = [suggest(trial) for trial in trials]
+            for i, (trial, value) in enumerate(zip(trials, values, strict=True)):
+                if batch == 2 and cut is not None and i >= cut:
+                    kill(study, trial)
+                else:
+                    study.tell(trial, value)
+            if batch == 2 and cut is not None:
+                study.sampler = make_sampler()
+                trials = [study.ask() for _ in range(batch_size - cut)]
+                values = [suggest(trial) for trial in trials]
+                for trial, value in zip(trials, values, strict=True):
+                    study.tell(trial, value)
+        return [t.params for t in study.trials if t.state == TrialState.COMPLETE]
+
+    if make_sampler in (annealing, greedy_improving):
+        pytest.skip("proposes one at a time")
+    assert run(0) == run(1) == run(2) == run(None)
+
+
+def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
+    storage = RDBStorage(
+        f"sqlite:///{tmp_path / 'study.db'}",
+        heartbeat_interval=1,
+        grace_period=1,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+    )
+    study = optuna.create_study(storage=storage, sampler=greedy())
+    study.optimize(suggest, n_trials=2)
+    study._thread_local.in_optimize_loop = True  # Else Optuna warns of the heartbeat.
+    trial = study.ask()
+    value = suggest(trial)
+    kill(study, trial)
+    # As `optuna.storages.fail_stale_trials` does, but without the wait.
+    storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+    RetryHeartbeatStaleTrialCallback()(study, study.trials[2])
+    other = study.ask()  # Pops the retry.
+    assert suggest(other) == value
+    assert (index_of(other), other.number) == (2, 3)
+    assert is_alive(study, study.trials[3])
+    next_trial = study.ask()
+    assert index_of(next_trial) == 3
+    study.tell(other, value)
+    assert index_of(study.ask()) == 4
+
+
+def test_enqueued_trials_are_not_counted() -> None:
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=3)
+    study.enqueue_trial({"x": 0.5, "y": 0.5})
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(suggest, n_trials=3)
+    assert [index_of(trial) for trial in study.trials] == [0, 1, 2, None, None, 3]
+    assert study.trials[3].params == {"x": 0.5, "y": 0.5}
+    assert study.trials[4].params == {"x": 0.5, "y": 0.0}
+
+
+def test_samplers_on_one_study_are_counted_apart() -> None:
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=2)
+    study.sampler = annealing()
+    study.optimize(suggest, n_trials=2)
+    study.sampler = greedy()
+    study.optimize(suggest, n_trials=2)
+    assert [index_of(trial) for trial in study.trials] == [0, 1, 0, 1, 2, 3]
+
+
+def test_is_alive() -> None:
+    study = optuna.create_study(sampler=greedy())
+    trial = study.ask()
+    assert is_alive(study, study.trials[0])
+    kill(study, trial)
+    assert not is_alive(study, study.trials[0])
+
+    proposal = study.trials[0].system_attrs[PROPOSAL]
+    elsewhere = {**proposal, "owner": ["another host", *DEAD_OWNER[1:]]}
+    study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, elsewhere)
+    assert is_alive(study, study.trials[0])
+
+    study.tell(trial, 0.0)
+    assert not is_alive(study, study.trials[0])
+
+
+def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
+    study = optuna.create_study(sampler=annealing())
+    study.optimize(suggest, n_trials=5)
+    study.enqueue_trial({"x": 0.3, "y": 0.2})
+    enqueued = study.ask()
+    suggest(enqueued)
+    trial = study.ask()
+    suggest(trial)
+    kill(study, trial)
+    # Better than all before, but found after the dead trial began: one with a smaller number
+    # and one with a larger.
+    study.tell(enqueued, -2.0)
+    study.add_trial(
+        optuna.create_trial(params=trial.params, distributions=trial.distributions, value=-1.0)
+    )
+    study.sampler = annealing()
+    again = study.ask()
+    suggest(again)
+    assert again.params == trial.params
+    study.tell(again, 10.0)
+
+    after = study.ask()
+    suggest(after)
+    assert abs(after.params["x"] - 0.3) < 1e-2  # The later trials are near what was found.
+
+
+def test_a_trial_of_others_from_a_host_whose_clock_is_slow() -> None:
+    study = optuna.create_study(sampler=annealing())
+    study.enqueue_trial({"x": 0.3, "y": 0.2})
+    enqueued = study.ask()
+    suggest(enqueued)
+    study.optimize(suggest, n_trials=8)
+    study.tell(enqueued, -2.0)
+    frozen = copy.copy(study._storage.get_trial(enqueued._trial_id))
+    frozen.datetime_complete = study.trials[3].datetime_start
+    study._storage._set_trial(enqueued._trial_id, frozen)  # type: ignore[attr-defined]
+
+    twin_study = copy.deepcopy(study)
+    twin_study.sampler = annealing()
+    trial, twin = study.ask(), twin_study.ask()
+    assert suggest(trial) == suggest(twin)

@@ -1,0 +1,116 @@
+"""A study that was killed and resumed has the trials of one that never stopped."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+import study_worker
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna.trial import FrozenTrial
+
+N_TRIALS = 32
+CASES = [
+    ("annealing", 1),
+    ("annealing_x0", 4),
+    ("greedy", 1),
+    ("greedy_improving", 4),
+    ("random_restart", 1),
+]
+
+
+def start_worker(
+    storage: str, sampler: str, n_trials: int, batch_size: int, seconds: float = 0.0
+) -> subprocess.Popen[str]:
+    arguments = [storage, sampler, n_trials, batch_size, seconds]
+    worker = subprocess.Popen(
+        [sys.executable, study_worker.__file__, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "started\n"
+    return worker
+
+
+def completed(trials: list[FrozenTrial]) -> list[tuple[dict[str, Any], float | None]]:
+    return [(t.params, t.value) for t in trials if t.state == TrialState.COMPLETE]
+
+
+def undisturbed(sampler: str, batch_size: int) -> list[tuple[dict[str, Any], float | None]]:
+    study = optuna.create_study(sampler=study_worker.make_sampler(sampler, batch_size))
+    study_worker.run(study, N_TRIALS, batch_size)
+    return completed(study.trials)
+
+
+@pytest.mark.parametrize(("sampler", "batch_size"), CASES)
+def test_killed_at_random_moments(sampler: str, batch_size: int, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    moments = random.Random(f"{sampler} {batch_size}")
+    n_killed = 0
+    for _ in range(4):
+        worker = start_worker(storage, sampler, N_TRIALS, batch_size, seconds=0.02)
+        time.sleep(moments.uniform(0.05, 0.45))
+        n_killed += worker.poll() is None
+        worker.send_signal(signal.SIGKILL)
+        worker.communicate()
+    assert start_worker(storage, sampler, N_TRIALS, batch_size).wait() == 0
+
+    trials = optuna.load_study(study_name="study", storage=storage).trials
+    assert n_killed > 0
+    assert any(trial.state == TrialState.RUNNING for trial in trials)
+    assert completed(trials) == undisturbed(sampler, batch_size)
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///{}/study.db", "{}/journal.log"])
+@pytest.mark.parametrize("sampler", ["annealing", "greedy"])
+def test_several_processes_share_a_study(sampler: str, storage: str, tmp_path: Path) -> None:
+    place = storage.format(tmp_path)
+    optuna.create_study(storage=study_worker.make_storage(place), study_name="study")
+    workers = [start_worker(place, sampler, 10, 0) for _ in range(3)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+
+    study = optuna.load_study(study_name="study", storage=study_worker.make_storage(place))
+    indices = [trial.system_attrs["adnn:proposal"]["index"] for trial in study.trials]
+    assert sorted(indices) == list(range(30))
+    assert len({trial.params["x"] for trial in study.trials}) == 30
+
+
+@pytest.mark.parametrize("sampler", ["annealing", "greedy", "random_restart"])
+def test_a_new_process_proposes_the_same(sampler: str, tmp_path: Path) -> None:
+    place = str(tmp_path / "journal.log")
+    for n_trials in (3, 7, 8):
+        assert start_worker(place, sampler, n_trials, 1).wait() == 0
+    study = optuna.load_study(study_name="study", storage=study_worker.make_storage(place))
+    assert completed(study.trials) == undisturbed(sampler, 1)[:8]
+
+
+def test_without_tensorflow() -> None:
+    program = """
+import sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Forbidden())
+import optuna
+from adnn_optuna.callbacks import MaxTrialCallback
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
+for sampler in (AdaptiveSimulatedAnnealingSampler(), DeltaStepSampler()):
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda t: t.suggest_float("x", -1, 1), callbacks=[MaxTrialCallback(5)])
+    assert len(study.trials) == 5
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
