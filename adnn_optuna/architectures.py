@@ -1,0 +1,451 @@
+"""From a model to its initial weights: which variables it has and what they start from."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import math
+import random
+import re
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Literal
+
+import numpy as np
+
+from adnn_optuna.models import MLP
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from collections.abc import Sequence
+
+    import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class VariableInfo:
+    """One variable of a network, as the offsets see it.
+
+    Args:
+        path:
+            Its name, unique in the network.
+        kind:
+            ``"weight"`` for kernels, ``"bias"`` for biases, ``"other"`` for what never moves.
+        layer:
+            The index of its layer among the layers that have kernels or biases.
+        is_output:
+            Whether that layer is the last of them.
+        stddev:
+            The standard deviation of the distribution that its initial values are drawn from.
+    """
+
+    path: str
+    kind: Literal["weight", "bias", "other"]
+    layer: int
+    is_output: bool
+    stddev: float
+
+
+class Architecture(abc.ABC):
+    """A network's variables and their seeded initial values.
+
+    Args:
+        input_shape:
+            The shape of one example.
+        num_classes:
+            The number of outputs.
+    """
+
+    variables: tuple[VariableInfo, ...]
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        self.input_shape = input_shape
+        self.num_classes = num_classes
+
+    @property
+    @abc.abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What the network is, as JSON holds it."""
+
+    @abc.abstractmethod
+    def initial_weights(self, seed: int, restart: int) -> list[np.ndarray]:
+        """Return the values before any offset, one float32 array for each variable.
+
+        Args:
+            seed:
+                The objective's seed.
+            restart:
+                Which of that seed's initialisations; 0 is the baseline's.
+        """
+
+    @abc.abstractmethod
+    def build(self, seed: int, restart: int) -> keras.Model:
+        """Return the Keras model with those initial weights."""
+
+    def weights_hash(self, seed: int, restart: int) -> str:
+        """Return the SHA-256 of the initial weights, as hexadecimal digits."""
+        return hash_weights(self.initial_weights(seed, restart))
+
+
+def hash_weights(weights: Sequence[np.ndarray]) -> str:
+    """Return the SHA-256 over shapes, types and values of ``weights``, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in weights:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def initializer_stddev(initializer: keras.initializers.Initializer, values: np.ndarray) -> float:
+    """Return the standard deviation that ``initializer`` draws values with.
+
+    It follows from the initializer's arguments where Keras documents it, and is that of the
+    drawn ``values`` for every other initializer.
+    """
+    import keras
+
+    config = initializer.get_config()
+    match initializer:
+        case keras.initializers.RandomNormal():
+            return float(config["stddev"])
+        case keras.initializers.RandomUniform():
+            return float(config["maxval"] - config["minval"]) / math.sqrt(12)
+        case _:
+            # All values of a constant initializer are equal: exactly 0, no rounding.
+            return float(np.std(values, dtype=np.float64)) if np.ptp(values) else 0.0
+
+
+def _derived_seed(*key: int) -> int:
+    """Return a 31-bit seed for ``key``; different keys give unrelated seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
+
+
+class MLPArchitecture(Architecture):
+    """The variables of an :class:`~adnn_optuna.MLP` on given data.
+
+    Kernels have shape (inputs, units), biases (units,); kernel and bias alternate, layer by layer.
+    """
+
+    def __init__(self, mlp: MLP, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(input_shape, num_classes)
+        self.mlp = mlp
+        sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
+        self.shapes = [
+            shape for n, m in zip(sizes, sizes[1:], strict=False) for shape in ((n, m), (m,))
+        ]
+        _check_names(mlp)
+        weights = self.initial_weights(0, 0)
+        last = len(mlp.hidden)
+        self.variables = tuple(
+            VariableInfo(
+                path=f"{'output' if layer == last else f'hidden_{layer}'}/{name}",
+                kind=kind,
+                layer=layer,
+                is_output=layer == last,
+                stddev=initializer_stddev(
+                    self._initializer(2 * layer + j, 0, 0), weights[2 * layer + j]
+                ),
+            )
+            for layer in range(last + 1)
+            for j, (name, kind) in enumerate(_DENSE_VARIABLES)
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:  # noqa: D102
+        return self.mlp.config
+
+    def _initializer(
+        self, variable: int, seed: int, restart: int
+    ) -> keras.initializers.Initializer:
+        spec = self.mlp.bias_initializer if variable % 2 else self.mlp.kernel_initializer
+        return _seeded_initializer(spec, _derived_seed(seed, restart, variable))
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - an architecture lives as long as its process.
+    def _weights(self, seed: int, restart: int) -> tuple[np.ndarray, ...]:
+        return tuple(
+            np.asarray(self._initializer(j, seed, restart)(shape, dtype="float32"))
+            for j, shape in enumerate(self.shapes)
+        )
+
+    def initial_weights(self, seed: int, restart: int) -> list[np.ndarray]:  # noqa: D102
+        return list(self._weights(seed, restart))
+
+    def build(self, seed: int, restart: int) -> keras.Model:  # noqa: D102
+        import keras
+
+        layers = [
+            keras.layers.Dense(
+                units,
+                activation=None if i == len(self.mlp.hidden) else self.mlp.activation,
+                kernel_initializer=self._initializer(2 * i, seed, restart),
+                bias_initializer=self._initializer(2 * i + 1, seed, restart),
+                name="output" if i == len(self.mlp.hidden) else f"hidden_{i}",
+            )
+            for i, units in enumerate((*self.mlp.hidden, self.num_classes))
+        ]
+        return keras.Sequential(
+            [keras.Input(self.input_shape), keras.layers.Flatten(), *layers], name="mlp"
+        )
+
+
+_DENSE_VARIABLES: tuple[tuple[str, Literal["weight", "bias"]], ...] = (
+    ("kernel", "weight"),
+    ("bias", "bias"),
+)
+
+
+def _check_names(mlp: MLP) -> None:
+    """Refuse names that Keras does not know."""
+    import keras
+
+    try:
+        keras.activations.get(mlp.activation)
+    except ValueError:
+        raise ValueError(
+            f"Keras knows no activation {mlp.activation!r}; see keras.activations for the names."
+        ) from None
+    for name in ("kernel_initializer", "bias_initializer"):
+        spec = getattr(mlp, name)
+        try:
+            _seeded_initializer(spec, 0)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"Keras cannot make the {name} {spec!r}; see keras.initializers for the names and "
+                "their arguments."
+            ) from None
+
+
+def _seeded_initializer(
+    spec: str | dict[str, Any], seed: int
+) -> keras.initializers.Initializer:
+    import keras
+
+    identifier = spec if isinstance(spec, str) else {**spec, "config": dict(spec["config"])}
+    initializer = keras.initializers.get(identifier)
+    config = initializer.get_config()
+    if "seed" in config:
+        initializer = type(initializer).from_config({**config, "seed": seed})
+    return initializer
+
+
+class KerasArchitecture(Architecture):
+    """The variables of a Keras model that a callable of the user's builds.
+
+    Its initial weights are those that the callable gives under a seed derived from (seed,
+    restart). Layers take their default seeds from Python's ``random`` when they are made, so the
+    seed is set there for the time of the call, and put back afterwards.
+
+    Args:
+        build_model:
+            A callable without arguments that returns a fresh, built ``keras.Model``.
+        input_shape:
+            The shape of one example.
+        num_classes:
+            The number of outputs.
+
+    Raises:
+        TypeError: If the callable does not return a ``keras.Model``.
+        ValueError: If the model does not fit the data or has no kernel that could be moved, or if
+            its initial weights do not follow from the seed.
+    """
+
+    def __init__(
+        self,
+        build_model: Callable[[], keras.Model],
+        input_shape: tuple[int, ...],
+        num_classes: int,
+    ) -> None:
+        super().__init__(input_shape, num_classes)
+        self._build_model = build_model
+        model = self.build(0, 0)
+        self._check(model)
+        self.variables = tuple(_describe_variables(model))
+        if not any(v.kind != "other" for v in self.variables):
+            raise ValueError("The model has no trainable kernel or bias that an offset could move.")
+        if hash_weights(_values(self.build(0, 0))) != hash_weights(_values(model)):
+            raise ValueError(
+                "Two models that your callable builds under one seed start from different "
+                "weights; give its own random sources (custom initializers, tf.random) a seed."
+            )
+
+    def _check(self, model: keras.Model) -> None:
+        if not model.built:
+            model.build((None, *self.input_shape))
+        output_shape = tuple(model.compute_output_shape((None, *self.input_shape)))
+        if output_shape != (None, self.num_classes):
+            raise ValueError(
+                f"The model's output has shape {output_shape}, but data with "
+                f"{self.num_classes} classes need (None, {self.num_classes})."
+            )
+
+    @property
+    def config(self) -> dict[str, Any]:  # noqa: D102
+        import keras
+
+        model = keras.saving.serialize_keras_object(self.build(0, 0))
+        return {"type": "keras.Model", "model": _with_counted_names(model)}
+
+    def build(self, seed: int, restart: int) -> keras.Model:  # noqa: D102
+        import keras
+
+        with _seeded_defaults(_derived_seed(seed, restart)):
+            model = self._build_model()
+            if not isinstance(model, keras.Model):
+                raise TypeError(
+                    "The model's callable must return a keras.Model, but it returned "
+                    f"{type(model).__name__}."
+                )
+            if not model.built:
+                model.build((None, *self.input_shape))
+        return model
+
+    def initial_weights(self, seed: int, restart: int) -> list[np.ndarray]:  # noqa: D102
+        return _values(self.build(seed, restart))
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    # A copy: on the CPU `numpy()` may show the variable's own memory.
+    return [np.array(v.numpy()) for v in model.variables]
+
+
+_WEIGHT_NAMES = ("kernel", "embeddings")
+
+
+def _describe_variables(model: keras.Model) -> Iterator[VariableInfo]:
+    """Yield what ``model.variables`` are, in their order."""
+    owners: dict[int, Any] = {}
+    for layer in model._flatten_layers():  # noqa: SLF001 - Keras has no public walk over sublayers.
+        for variable in layer._trainable_variables:  # noqa: SLF001
+            if layer.trainable:
+                owners[id(variable)] = layer
+    movable: dict[int, int] = {}
+    kinds: list[Literal["weight", "bias", "other"]] = []
+    for variable in model.variables:
+        kind: Literal["weight", "bias", "other"] = "other"
+        if id(variable) in owners:
+            if variable.name.endswith(_WEIGHT_NAMES):
+                kind = "weight"
+            elif variable.name.endswith("bias"):
+                kind = "bias"
+        kinds.append(kind)
+        if kind != "other":
+            movable.setdefault(id(owners[id(variable)]), len(movable))
+    for variable, kind in zip(model.variables, kinds, strict=True):
+        layer = owners.get(id(variable)) if kind != "other" else None
+        index = movable[id(layer)] if layer is not None else -1
+        values = np.asarray(variable.numpy())
+        initializer = getattr(layer, f"{variable.name}_initializer", None)
+        yield VariableInfo(
+            path=variable.path,
+            kind=kind,
+            layer=index,
+            is_output=index == len(movable) - 1,
+            stddev=(
+                initializer_stddev(initializer, values)
+                if initializer is not None
+                else float(np.std(values, dtype=np.float64))
+            ),
+        )
+
+
+def _with_counted_names(config: Any) -> Any:
+    """Number automatic layer names from 0, so that equal models have equal configurations.
+
+    Keras counts layers over the whole process: the second model's ``dense`` is ``dense_1``.
+    """
+    counts: dict[str, int] = {}
+    renamed: dict[str, str] = {}
+
+    def collect(node: Any) -> None:
+        if isinstance(node, dict):
+            name = node.get("config", {}).get("name") if _is_object(node) else None
+            if isinstance(name, str) and name not in renamed:
+                base = _default_name(node["class_name"])
+                if re.fullmatch(rf"{re.escape(base)}(_\d+)?", name):
+                    renamed[name] = f"{base}_{counts.get(base, 0)}"
+                    counts[base] = counts.get(base, 0) + 1
+            for value in node.values():
+                collect(value)
+        elif isinstance(node, list | tuple):
+            for value in node:
+                collect(value)
+
+    def rename(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: rename(value) for key, value in node.items() if key != "shared_object_id"}
+        if isinstance(node, list | tuple):
+            return [rename(value) for value in node]
+        return renamed.get(node, node) if isinstance(node, str) else node
+
+    collect(config)
+    return rename(config)
+
+
+def _is_object(node: dict[str, Any]) -> bool:
+    return isinstance(node.get("class_name"), str) and isinstance(node.get("config"), dict)
+
+
+def _default_name(class_name: str) -> str:
+    """Return the name that Keras gives the first layer of a class: ``MaxPool2D``, ``max_pool2d``."""
+    snake = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
+
+
+@contextlib.contextmanager
+def _seeded_defaults(seed: int) -> Iterator[None]:
+    """Seed where Keras takes its default seeds from, and put everything back afterwards."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def build_architecture(
+    model: MLP | Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
+) -> Architecture:
+    """Return the architecture of ``model`` on data of the given shape.
+
+    Raises:
+        TypeError: If ``model`` is neither an :class:`~adnn_optuna.MLP` nor a callable.
+    """
+    if isinstance(model, MLP):
+        return MLPArchitecture(model, input_shape, num_classes)
+    if callable(model) and not hasattr(model, "stateless_call"):
+        return KerasArchitecture(model, input_shape, num_classes)
+    raise TypeError(
+        "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
+        f"not what it returns), but it is {type(model).__name__}."
+    )
+
+
+def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
+    """Return the model that an architecture's ``config`` describes.
+
+    Raises:
+        ValueError: If the configuration names a class that Keras cannot rebuild by itself.
+    """
+    if config["type"] == "MLP":
+        return MLP(**{key: value for key, value in config.items() if key != "type"})
+
+    def rebuild() -> keras.Model:
+        import keras
+
+        try:
+            # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
+            return keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "The stored model cannot be rebuilt from its configuration "
+                f"({str(error).splitlines()[0]}); pass the objective again."
+            ) from error
+
+    return rebuild

@@ -1,0 +1,247 @@
+"""What is trained and how: the MLP, the training settings and the paper's six models."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from typing import Any
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import keras
+
+
+def _as_positive_int(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+    return value
+
+
+def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
+    """Bring a Keras name, configuration or object into the form that JSON can hold."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        if "class_name" not in value:
+            raise ValueError(
+                f"{name} is a dict without the key 'class_name'; write it as Keras serializes it, "
+                "e.g. {'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}."
+            )
+        return {"class_name": value["class_name"], "config": dict(value.get("config") or {})}
+    if hasattr(value, "get_config"):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    raise TypeError(
+        f"{name} must be a Keras name, a Keras configuration or a Keras object, "
+        f"but it is {value!r}."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MLP:
+    """A multilayer perceptron: flatten, hidden dense layers, one dense output layer of logits.
+
+    It holds names and numbers only, so building one imports neither Keras nor TensorFlow.
+
+    Example:
+
+        .. code-block:: python
+
+            from adnn_optuna import MLP
+
+            MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal")
+
+    Args:
+        hidden:
+            The number of units of each hidden layer.
+        activation:
+            The Keras name of the hidden layers' activation; the output layer has none.
+        kernel_initializer:
+            The initializer of every kernel, the output layer's too: a Keras name, a Keras
+            configuration (``{"class_name": ..., "config": ...}``) or an initializer object,
+            whose seed is replaced by one derived from the objective's seed.
+        bias_initializer:
+            The same for every bias.
+
+    Raises:
+        ValueError: If there is no hidden layer or a size is not a positive whole number.
+        TypeError: If an initializer or the activation is none of the above.
+    """
+
+    hidden: tuple[int, ...] = (64,)
+    activation: str = "relu"
+    kernel_initializer: str | dict[str, Any] = "glorot_uniform"
+    bias_initializer: str | dict[str, Any] = "zeros"
+
+    def __post_init__(self) -> None:
+        hidden: Any = self.hidden
+        if isinstance(hidden, int):
+            raise TypeError(f"hidden must be a sequence of sizes: write hidden=({hidden},).")
+        if not hidden:
+            raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
+        sizes = tuple(
+            _as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
+        )
+        object.__setattr__(self, "hidden", sizes)
+        if not isinstance(self.activation, str):
+            raise TypeError(f"activation must be a Keras name, but it is {self.activation!r}.")
+        for name in ("kernel_initializer", "bias_initializer"):
+            object.__setattr__(self, name, _as_keras_name_or_config(name, getattr(self, name)))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {
+            "type": "MLP",
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+        }
+
+
+# Optimizers whose update of one weight depends on that weight alone. Others (LAMB, Muon,
+# Adafactor) look at whole kernels, and would mix the networks that are trained as one stack.
+ELEMENTWISE_OPTIMIZERS = frozenset(
+    {"sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "ftrl", "nadam", "lion"}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a network is trained.
+
+    Args:
+        optimizer:
+            The Keras name of an optimizer that updates each weight by itself, its Keras
+            configuration, or an optimizer object (of which the configuration is taken).
+        learning_rate:
+            The learning rate; not used where ``optimizer`` is a configuration or an object, which
+            bring their own.
+        batch_size:
+            The number of examples of a batch; the last one of an epoch may be smaller.
+        epochs:
+            How often the training set is gone through.
+        shuffle:
+            Whether the batches are drawn in a new order in each epoch, seeded by the objective's
+            seed; otherwise they come in the order of the data.
+        loss:
+            The Keras name of a loss on integer or one-hot labels. Cross-entropies are computed
+            from logits, unless a model of the user's own ends in a softmax.
+
+    Raises:
+        ValueError: If a number is out of range or the optimizer is not one that works weight by
+            weight.
+    """
+
+    optimizer: str | dict[str, Any] = "adam"
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    epochs: int = 10
+    shuffle: bool = True
+    loss: str = "sparse_categorical_crossentropy"
+
+    def __post_init__(self) -> None:
+        _as_positive_int("batch_size", self.batch_size)
+        _as_positive_int("epochs", self.epochs)
+        rate = self.learning_rate
+        if isinstance(rate, bool) or not isinstance(rate, int | float):
+            raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")
+        if not (math.isfinite(rate) and rate > 0):
+            raise ValueError(f"learning_rate must be a positive number, but it is {rate!r}.")
+        if not isinstance(self.shuffle, bool):
+            raise TypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")
+        if not isinstance(self.loss, str):
+            raise TypeError(f"loss must be the Keras name of a loss, but it is {self.loss!r}.")
+        optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
+        object.__setattr__(self, "optimizer", optimizer)
+        name = optimizer if isinstance(optimizer, str) else optimizer["class_name"]
+        if str(name).lower() not in ELEMENTWISE_OPTIMIZERS:
+            raise ValueError(
+                f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
+                f"{', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
+            )
+        if isinstance(optimizer, dict):
+            for option in ("clipnorm", "global_clipnorm", "use_ema"):
+                if optimizer["config"].get(option):
+                    raise ValueError(
+                        f"optimizer has {option}={optimizer['config'][option]!r}, which looks at "
+                        "more than one weight; leave it out or use clipvalue."
+                    )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return dataclasses.asdict(self)
+
+    def build_optimizer(self) -> keras.optimizers.Optimizer:
+        """Return a fresh Keras optimizer with these settings."""
+        import keras
+
+        if isinstance(self.optimizer, str):
+            return keras.optimizers.get(
+                {
+                    "class_name": self.optimizer,
+                    "config": {"learning_rate": self.learning_rate},
+                }
+            )
+        # Keras fills in `config` in place.
+        return keras.optimizers.get(
+            {"class_name": self.optimizer["class_name"], "config": dict(self.optimizer["config"])}
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperModel(MLP):
+    """One of the paper's six models (section 6.1), with the rest of its setting.
+
+    It is an :class:`MLP`; ``dataset``, ``training`` and ``metric`` complete the experiment.
+
+    Args:
+        dataset:
+            The name of its dataset, of which the paper trains on all 60,000 training images
+            (``load_dataset(model.dataset, validation_size=0)``).
+        training:
+            The training settings.
+        metric:
+            What the paper selects by.
+        published_accuracy:
+            The baseline's accuracy in the paper, as a fraction.
+    """
+
+    dataset: str = "mnist"
+    training: Training = dataclasses.field(default_factory=Training)
+    metric: str = "train_accuracy"
+    published_accuracy: float = math.nan
+
+
+def _paper_model(dataset: str, hidden_layers: int, published_accuracy: float) -> PaperModel:
+    # Linear layers and N(0, 1) everywhere, as in the authors' code.
+    normal = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
+    return PaperModel(
+        hidden=(256,) * hidden_layers,
+        activation="linear",
+        kernel_initializer=normal,
+        bias_initializer=normal,
+        dataset=dataset,
+        training=Training(
+            optimizer="adam", learning_rate=1e-3, batch_size=100, epochs=10, shuffle=False
+        ),
+        published_accuracy=published_accuracy,
+    )
+
+
+PAPER_MODELS: Mapping[str, PaperModel] = MappingProxyType(
+    {
+        "MNIST-1": _paper_model("mnist", 1, 0.886),
+        "MNIST-2": _paper_model("mnist", 2, 0.885),
+        "MNIST-4": _paper_model("mnist", 4, 0.872),
+        "FMNIST-1": _paper_model("fashion_mnist", 1, 0.815),
+        "FMNIST-2": _paper_model("fashion_mnist", 2, 0.816),
+        "FMNIST-4": _paper_model("fashion_mnist", 4, 0.802),
+    }
+)
+"""The paper's six models by name."""
