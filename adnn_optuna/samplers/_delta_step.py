@@ -151,12 +151,14 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         return len(self._deltas) * self._max_steps
 
     def _is_next_step_missing(self, study: Study) -> bool:
-        history = self._ledger.latest_history(study)
-        if history.n_unfinished <= 1 and history.free_index({}) < self._last_index:
-            return False  # Without other workers, who could have done the rest meanwhile?
-        history = self._ledger.history(study)
         # The trial that ends is RUNNING still, and hence among those that hold a step.
-        return history.free_index(history.held_indices(LivenessCheck(study))) > self._last_index
+        history = self._ledger.latest_history(study)
+        held = history.held_indices(LivenessCheck(study))
+        if history.n_unfinished > 1 or history.free_index(held) > self._last_index:
+            # Other workers may have done the rest, or left something to do, meanwhile.
+            history = self._ledger.history(study)
+            held = history.held_indices(LivenessCheck(study))
+        return history.free_index(held) > self._last_index
 
     def _skip_ahead(self, history: History, index: int) -> int:
         if self._accept == "improving" or not 0 < index <= self._last_index:

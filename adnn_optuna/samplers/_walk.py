@@ -115,9 +115,14 @@ class Walk:
         self._batch_size = batch_size
         self._sign = sign
         self._baseline: FrozenTrial | None = None
-        self._number = -1
+        self._number = -1  # The first walk starts with its first step, after the baseline.
         self._batch = -1
-        self._start(0)
+        self._kept: FrozenTrial | None = None
+        self._best_value = math.inf
+        self._length = 0.0
+        self._is_reversed = False
+        # What was told of the current batch: value, length of the step, trial.
+        self._told: list[tuple[float, float, FrozenTrial]] = []
 
     def copy(self) -> Self:
         """Return a copy that can walk on without changing this one."""
@@ -149,14 +154,14 @@ class Walk:
 
     def _start(self, number: int) -> None:
         self._number = number
-        self._kept: FrozenTrial | None = None
+        self._kept = None
         self._best_value = math.inf
         if self._baseline is not None and self._baseline.state == TrialState.COMPLETE:
             assert self._baseline.value is not None
             self._best_value = self._sign * self._baseline.value
         self._length = self._deltas[number]
         self._is_reversed = False
-        self._told: list[tuple[float, float, FrozenTrial]] = []
+        self._told = []
 
     def _keep_best(self) -> None:
         best = min(self._told, key=lambda told: told[0], default=None)

@@ -1,0 +1,235 @@
+"""The walks of DeltaStepSampler."""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from adnn_optuna.samplers import PROPOSAL, DeltaStepSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run(
+    sampler: DeltaStepSampler,
+    value: Callable[[float], float] = abs,
+    low: float = -1.0,
+    high: float = 1.0,
+    direction: str = "minimize",
+) -> list[float]:
+    """Run a study until the sampler stops it and return where it went."""
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    study.optimize(lambda trial: value(trial.suggest_float("x", low, high)))
+    assert sampler.is_exhausted(study)
+    return [trial.params["x"] for trial in study.trials]
+
+
+def test_always() -> None:
+    assert run(DeltaStepSampler()) == [
+        0.0,
+        *(t * 0.0025 for t in range(1, 51)),
+        *(t * 0.003 for t in range(1, 51)),
+    ]
+
+
+def test_all_parameters_step_together() -> None:
+    sampler = DeltaStepSampler(
+        deltas=(0.1, -0.2), max_steps=2, origin={"x": 0.5, "color": "green", "k": 3}
+    )
+    study = optuna.create_study(sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", -1, 1)
+        trial.suggest_float("y", -1, 1)
+        trial.suggest_int("k", 0, 10)
+        trial.suggest_categorical("color", ["red", "green"])
+        trial.suggest_categorical("size", ["small", "large"])
+        trial.suggest_float("fixed", 7, 7)
+        return 0.0
+
+    study.optimize(objective)
+    ys = [0.0, 0.1, 0.2, -0.2, -0.4]
+    for trial, y in zip(study.trials, ys, strict=True):
+        assert trial.params == {
+            "x": pytest.approx(0.5 + y),
+            "y": y,
+            "k": 3,
+            "color": "green",
+            "size": "small",
+            "fixed": 7,
+        }
+
+
+def test_steps_out_of_the_search_space_are_left_out() -> None:
+    sampler = DeltaStepSampler(deltas=(0.1, 0.04, -0.1), max_steps=6)
+    # 3 · 0.1 is more than 0.3, by rounding.
+    expected = [0, 0.1, 0.2, 0.3, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, -0.1, -0.2]
+    assert run(sampler, low=-0.25, high=0.3) == pytest.approx(expected)
+
+
+def test_origin_outside_of_the_search_space() -> None:
+    assert run(DeltaStepSampler(deltas=(0.5,), max_steps=3), low=2, high=3.2) == [2, 2.5, 3]
+
+
+def test_improving() -> None:
+    sampler = DeltaStepSampler(deltas=(0.4, 0.1), max_steps=6, accept="improving")
+    # Two steps on, too far, back is no better, half a step, too far, back is no better, half.
+    # And anew from the origin.
+    first = [0.4, 0.8, 0.0, 0.6, 0.2, 0.5]
+    second = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    visited = run(sampler, lambda x: abs(x - 0.49))
+    assert visited == pytest.approx([0.0, *first, *second])
+
+
+def test_improving_goes_on_in_the_direction_that_improved() -> None:
+    sampler = DeltaStepSampler(deltas=(0.2,), max_steps=4, accept="improving")
+    assert run(sampler, lambda x: x) == pytest.approx([0, 0.2, -0.2, -0.4, -0.6])
+    sampler = DeltaStepSampler(deltas=(0.2,), max_steps=4, accept="improving")
+    assert run(sampler, lambda x: -x, direction="maximize") == pytest.approx(
+        [0, 0.2, -0.2, -0.4, -0.6]
+    )
+
+
+def test_improving_stays_in_the_search_space() -> None:
+    sampler = DeltaStepSampler(deltas=(0.4,), max_steps=4, accept="improving")
+    visited = run(sampler, lambda x: -x, low=0, high=0.5)
+    # 0.8, then 0.6 with half the step, are outside; 0.0 is no better.
+    assert visited == pytest.approx([0, 0.4, 0.0, 0.2, 0.5])
+
+
+def test_improving_in_batches_keeps_the_best_of_a_batch() -> None:
+    sampler = DeltaStepSampler(deltas=(0.4,), max_steps=8, accept="improving", batch_size=4)
+    study = optuna.create_study(sampler=sampler)
+    visited: list[list[float]] = []
+    for _ in range(2):
+        trials = [study.ask() for _ in range(4)]
+        visited.append([trial.suggest_float("x", -1, 1) for trial in trials])
+        for trial in trials:
+            study.tell(trial, abs(trial.params["x"] - 0.22))
+    assert visited[0] == pytest.approx([0.0, 0.4, -0.4, 0.2])
+    assert visited[1] == pytest.approx([0.4, 0.0, 0.3, 0.1])
+
+
+def test_equal_values_are_no_improvement() -> None:
+    sampler = DeltaStepSampler(deltas=(0.4,), max_steps=4, accept="improving")
+    assert run(sampler, lambda _: 1.0) == pytest.approx([0.0, 0.4, -0.4, 0.2, -0.2])
+
+
+def test_values_that_are_none() -> None:
+    values = iter([math.nan, math.inf, 3.0, math.nan, -math.inf, 0.0])
+    sampler = DeltaStepSampler(deltas=(0.4,), max_steps=5, accept="improving")
+    study = optuna.create_study(sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", -1, 1)
+        return next(values)
+
+    study.optimize(objective)
+    assert len(study.trials) == 6
+
+
+def test_asking_for_more_repeats_the_baseline(caplog: pytest.LogCaptureFixture) -> None:
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2)
+    study = optuna.create_study(sampler=sampler)
+    asked = []
+    with caplog.at_level(logging.WARNING, "adnn_optuna"):
+        for _ in range(3):
+            trial = study.ask()
+            asked.append(trial.suggest_float("x", 0, 1))
+            study.tell(trial, 0.0)
+        assert sampler.is_exhausted(study)
+        assert not caplog.records
+        trial = study.ask()
+        asked.append(trial.suggest_float("x", 0, 1))
+        study.tell(trial, 0.0)
+    assert asked == [0.0, 0.1, 0.2, 0.0]
+    assert "repeats the baseline" in caplog.text
+
+
+def test_a_step_that_another_worker_holds_is_repeated_only_if_nothing_else_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2)
+    study = optuna.create_study(sampler=sampler)
+    trials = [study.ask() for _ in range(4)]
+    assert [trial.suggest_float("x", 0, 1) for trial in trials] == [0.0, 0.1, 0.2, 0.0]
+    study.tell(trials[0], 0.0)
+    study.tell(trials[1], 0.0)
+    assert study.ask().suggest_float("x", 0, 1) == 0.2
+    assert not sampler.is_exhausted(study)
+    assert "repeats step 2" in caplog.text
+
+
+def test_threads_do_each_step_once(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(max_steps=20))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_jobs=4)
+    indices = [trial.system_attrs[PROPOSAL]["index"] for trial in study.trials]
+    assert sorted(indices)[:41] == list(range(41))
+    # A thread may have asked before another stopped the study.
+    assert len(indices) <= 44
+
+
+def test_more_steps_are_another_walk() -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=1))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1))
+    study.sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2, batch_size=2)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1))
+    assert [trial.params["x"] for trial in study.trials] == [0.0, 0.1, 0.0, 0.1, 0.2]
+
+
+def test_pickling_and_repr() -> None:
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3, origin={"x": 0.5})
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    study.sampler = pickle.loads(pickle.dumps(sampler))
+    study.sampler.reseed_rng()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1))
+    assert [trial.params["x"] for trial in study.trials] == pytest.approx([0.5, 0.6, 0.7, 0.8])
+    assert (
+        repr(sampler)
+        == str(sampler)
+        == (
+            "DeltaStepSampler(deltas=(0.1,), max_steps=3, accept='always', origin={'x': 0.5}, "
+            "batch_size=1)"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"deltas": ()}, "`deltas` is empty"),
+        ({"deltas": (0.1, 0.0)}, "`deltas` must not contain 0"),
+        ({"deltas": (math.nan,)}, "`deltas` must be a finite number, but is nan"),
+        ({"max_steps": 0}, "`max_steps` must be at least 1, but is 0"),
+        ({"accept": "never"}, '`accept` must be "always" or "improving", but is \'never\''),
+        ({"origin": math.inf}, "`origin` must be a finite number, but is inf"),
+        ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number, but is nan"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0"),
+    ],
+)
+def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DeltaStepSampler(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"deltas": 0.1}, "`deltas` must be a sequence of numbers"),
+        ({"deltas": "0.1"}, "`deltas` must be a sequence of numbers"),
+        ({"deltas": ("0.1",)}, "`deltas` must be a number, but is '0.1' of type str"),
+        ({"max_steps": 2.0}, "`max_steps` must be an integer"),
+        ({"origin": "0"}, "`origin` must be a number"),
+        ({"batch_size": True}, "`batch_size` must be an integer"),
+    ],
+)
+def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        DeltaStepSampler(**arguments)
