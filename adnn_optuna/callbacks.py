@@ -277,6 +277,11 @@ class MaxTrialCallback(_Limit[_TrialCount]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_trial={self._max_trial})"
 
+    def remaining(self, study: Study) -> int:
+        """Return the number of trials that are left, 0 if none are."""
+        with self._lock:
+            return max(self._max_trial - self._updated_tally(study).count, 0)
+
     def _is_reached(self, study: Study, tally: _TrialCount) -> bool:  # noqa: ARG002
         return tally.count >= self._max_trial
 

@@ -131,6 +131,17 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         with self._lock:
             return self._ledger.history(study).unfinished_index() > self._last_index
 
+    def has_free_step(self, study: Study) -> bool:
+        """Return whether there is a step that is neither done nor held by a live trial.
+
+        Args:
+            study: The study, which those who ask for several trials at once ask no more if not.
+        """
+        with self._lock:
+            history = self._ledger.history(study)
+            held = history.held_indices(LivenessCheck(study))
+            return history.free_index(held) <= self._last_index
+
     def after_trial(
         self,
         study: Study,
