@@ -2,8 +2,9 @@
 
 from adnn_optuna.samplers._annealing import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._delta_step import DeltaStepSampler
+from adnn_optuna.samplers._indexed_sampler import IndexedSampler
 from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED
-from adnn_optuna.samplers._liveness import PROPOSAL, is_alive
+from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck, current_owner, is_alive
 from adnn_optuna.samplers._random_restart import RandomRestartSampler
 
 __all__ = [
@@ -12,6 +13,9 @@ __all__ = [
     "PROPOSAL",
     "AdaptiveSimulatedAnnealingSampler",
     "DeltaStepSampler",
+    "IndexedSampler",
+    "LivenessCheck",
     "RandomRestartSampler",
+    "current_owner",
     "is_alive",
 ]

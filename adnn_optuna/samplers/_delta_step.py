@@ -154,21 +154,21 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         # Those who ask and tell stop by themselves, and `study.stop` raises for them.
         if study._thread_local.in_optimize_loop and not study._is_multi_objective():
             with self._lock:
-                if self._is_next_step_missing(study):
+                if self._is_next_step_missing(study, trial):
                     study.stop()
 
     @property
     def _last_index(self) -> int:
         return len(self._deltas) * self._max_steps
 
-    def _is_next_step_missing(self, study: Study) -> bool:
-        # The trial that ends is RUNNING still, and hence among those that hold a step.
+    def _is_next_step_missing(self, study: Study, trial: FrozenTrial) -> bool:
         history = self._ledger.latest_history(study)
-        held = history.held_indices(LivenessCheck(study))
+        own = {history.index_of(trial) or 0}
+        held = own | history.held_indices(LivenessCheck(study))
         if history.n_unfinished > 1 or history.free_index(held) > self._last_index:
             # Other workers may have done the rest, or left something to do, meanwhile.
             history = self._ledger.history(study)
-            held = history.held_indices(LivenessCheck(study))
+            held = own | history.held_indices(LivenessCheck(study))
         return history.free_index(held) > self._last_index
 
     def _skip_ahead(self, history: History, index: int) -> int:

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import bisect
 import threading
+import time
 import weakref
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from optuna.storages import InMemoryStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck, current_owner
@@ -31,12 +34,20 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from adnn_optuna.samplers._trial_cursor import TrialsByNumber
+
 # System attribute of a trial that was cut off (by Ctrl-C, by a time limit) and hence says nothing
 # about its parameters. Its index is free again, whatever the state it ended in.
 INTERRUPTED = "adnn:interrupted"
 
 # System attribute of a trial that failed by itself. Without it, a failed trial's worker died.
 FAILED = "adnn:failed"
+
+# How many seconds to wait for another worker to decide.
+_PATIENCE = 2.0
+
+# By how many seconds the clocks of hosts may differ.
+_CLOCK_SKEW = 60.0
 
 # In memory, all workers are threads of this process: a lock is cheaper than to look twice.
 _in_memory_lock = threading.RLock()
@@ -73,6 +84,8 @@ class History:
         self._skip_ahead = skip_ahead
         self._cursor = TrialCursor()
         self._lowest_free_index = 0
+        # When the trials that had not decided yet were first seen, by number.
+        self._first_seen: dict[int, float] = {}
         # The trial with which a batch began.
         self._batch_starts: list[FrozenTrial] = []
         # The finished trials of others, by the first batch that may know them.
@@ -86,12 +99,7 @@ class History:
         """The number of trials that had not finished when last seen."""
         return len(self._cursor.unfinished)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no trial was seen yet."""
-        return self._cursor.n_seen == 0
-
-    def is_of(self, trials: list[FrozenTrial]) -> bool:
+    def is_of(self, trials: TrialsByNumber) -> bool:
         """Return whether what was seen so far is the beginning of these trials."""
         return self._cursor.is_in(trials)
 
@@ -102,46 +110,62 @@ class History:
             return None
         return proposal["index"]
 
-    def update(self, trials: list[FrozenTrial]) -> None:
-        """Take in what is new in the study's trials, which must be sorted by number."""
+    def update(self, trials: TrialsByNumber) -> None:
+        """Take in what is new in the study's trials."""
         news = self._cursor.advance(trials)
         # First all beginnings, then what ended: a trial of others is sorted in between.
         for trial in news:
             index = self.index_of(trial)
             if index is not None:
-                self._note_beginning(trial, index // self._batch_size)
+                self.note_beginning(trial, index)
         for trial in news:
             if trial.state.is_finished():
                 self._note_end(trial)
         self._lowest_free_index = self.unfinished_index(self._lowest_free_index)
 
-    def held_indices(self, is_alive: LivenessCheck, *, but: int | None = None) -> dict[int, int]:
-        """Return the indices of unfinished trials that will still finish, with their numbers.
-
-        Args:
-            is_alive: Tells live trials from dead ones.
-            but: The number of a trial to leave out.
-        """
-        held = {}
-        for number, trial in self._cursor.unfinished.items():
+    def held_indices(self, is_alive: LivenessCheck) -> set[int]:
+        """Return the indices of unfinished trials that will still finish."""
+        held = set()
+        for trial in self._cursor.unfinished.values():
             index = self.index_of(trial)
-            if index is None or number == but:
-                continue
             # A WAITING trial with an index is a retry of one whose worker died.
-            if trial.state == TrialState.WAITING or is_alive(trial):
-                held[index] = number
+            if index is not None and (trial.state == TrialState.WAITING or is_alive(trial)):
+                held.add(index)
         return held
 
-    def free_index(self, held: dict[int, int], rank: int = 0) -> int:
-        """Return the smallest index that is not taken, or the next after ``rank`` such ones."""
-        index = self._lowest_free_index
-        while True:
-            index = self.unfinished_index(index)
-            if index not in held:
-                if rank == 0:
-                    return index
-                rank -= 1
-            index += 1
+    def has_undecided(self, trial: FrozenTrial, is_alive: LivenessCheck) -> bool:
+        """Return whether a trial with a smaller number may be about to take an index.
+
+        It may also be one of another sampler, or of a worker that died before it could note
+        that it is the owner. So no trial is waited for longer than it takes to decide.
+        """
+        now = time.monotonic()
+        return any(
+            number < trial.number
+            and other.state == TrialState.RUNNING
+            # A sampler decides before it is asked for parameters.
+            and not other.distributions
+            and PROPOSAL not in other.system_attrs
+            and not _is_long_before(other, trial)
+            and now - self._first_seen.setdefault(number, now) < _PATIENCE
+            and is_alive(other)
+            for number, other in self._cursor.unfinished.items()
+        )
+
+    def free_index(self, held: set[int]) -> int:
+        """Return the smallest index that is not taken."""
+        index = self.unfinished_index()
+        while index in held:
+            index = self.unfinished_index(index + 1)
+        return index
+
+    def has_rival(self, trial: FrozenTrial, is_alive: LivenessCheck) -> bool:
+        """Return whether another trial has the index of this one."""
+        index = self.index_of(self._cursor.unfinished[trial.number])
+        return index in self.results or any(
+            number != trial.number and self.index_of(other) == index and is_alive(other)
+            for number, other in self._cursor.unfinished.items()
+        )
 
     def unfinished_index(self, index: int = 0) -> int:
         """Return the smallest index from this one on that has no result yet."""
@@ -158,9 +182,11 @@ class History:
         """Return the trials of others that the batch of an index is the first one to know."""
         return self._others.get(index // self._batch_size, [])
 
-    def _note_beginning(self, trial: FrozenTrial, batch: int) -> None:
+    def note_beginning(self, trial: FrozenTrial, index: int) -> None:
+        """Take in that a trial with an index began, and with it maybe a batch."""
         if trial.datetime_start is None:
             return  # A retry in the queue; the trial that it repeats began the batch.
+        batch = index // self._batch_size
         # Indices are handed out in order but for those of dead workers: a batch cannot have
         # begun after a later one.
         self._batch_starts += [trial] * (batch + 1 - len(self._batch_starts))
@@ -213,6 +239,12 @@ class History:
             self.changed_index = index
 
 
+def _is_long_before(trial: FrozenTrial, other: FrozenTrial) -> bool:
+    assert trial.datetime_start is not None
+    assert other.datetime_start is not None
+    return (other.datetime_start - trial.datetime_start).total_seconds() > _CLOCK_SKEW
+
+
 class Ledger:
     """Hands out indices to the trials of a sampler.
 
@@ -247,66 +279,72 @@ class Ledger:
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        history = self.latest_history(study)
-        if not history.is_of(trials):  # A study was deleted and its id is in use again.
-            history = self._new_history()
-            self._histories[study._storage][study._study_id] = history
-        history.update(trials)
-        return history
+        return self._updated_history(study, trials)
 
     def claim(self, study: Study, trial: FrozenTrial) -> tuple[History, int | None]:
         """Give a trial that begins its index and note who runs it.
 
         Enqueued trials get no index, and retried ones keep theirs.
         """
-        if isinstance(study._storage, InMemoryStorage):
-            with _in_memory_lock:
-                return self._claim(study, trial, is_alone=True)
-        return self._claim(study, trial, is_alone=False)
-
-    def _claim(
-        self, study: Study, trial: FrozenTrial, *, is_alone: bool
-    ) -> tuple[History, int | None]:
-        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
         if trial.system_attrs.get(INTERRUPTED):  # A retry inherits it.
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
+        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
         if proposal is not None:
-            index, sampler_key = proposal["index"], proposal["sampler"]
-        elif "fixed_params" in trial.system_attrs or trial.params:
-            index, sampler_key = None, self._sampler_key
-        else:
-            # A guess from what was known before this trial began. Mostly it is right, which
-            # saves to read the trials both before and after it is written.
-            history = self.latest_history(study)
-            if is_alone or history.is_empty:
+            return self._claim_again(study, trial, proposal)
+        if "fixed_params" in trial.system_attrs or trial.params:
+            self._write(study, trial, self._sampler_key, None)
+            return self._history_when_asked(study, trial), None
+        if isinstance(study._storage, InMemoryStorage):
+            with _in_memory_lock:
                 history = self.history(study)
-            held = history.held_indices(LivenessCheck(study), but=trial.number)
-            index, sampler_key = history.free_index(held), self._sampler_key
+                return history, self._take_free_index(study, trial, history)
 
-        # Whether the index is not to be improved on, though a smaller one may be free.
-        is_settled = proposal is not None
-        while True:
-            self._write(study, trial, sampler_key, index)
+        # No two workers may get the same index. So they take turns in the order of their trials'
+        # numbers, which the storage hands out: whoever sees a trial with a smaller number that
+        # has not decided yet waits. That is rare and takes milliseconds, and those who see no
+        # such trial need not look at the study a second time.
+        history = self._history_when_asked(study, trial)
+        while history.has_undecided(trial, LivenessCheck(study)):
+            time.sleep(_PATIENCE / 1000)
             history = self.history(study)
-            if index is None or sampler_key != self._sampler_key:
-                return history, None
-            if is_alone:
-                return history, index
+        index: int | None = self._take_free_index(study, trial, history)
 
-            # Several workers may have written the same index. Whoever writes later sees, on
-            # reading, what was written earlier; so if everyone who sees a rival withdraws, no
-            # two can keep the same index. Those who withdraw at the same time part by rank.
-            held = history.held_indices(LivenessCheck(study), but=trial.number)
-            has_rival = index in held
-            is_free = not has_rival and index not in history.results
-            if is_free and (is_settled or index == history.free_index(held)):
-                return history, index
-            if proposal is not None:
-                index = None  # A retry has the parameters of its index and cannot take another.
-            else:
-                rank = int(has_rival and held[index] < trial.number)
-                index = history.free_index(held, rank)
-                is_settled = has_rival
+        # Someone may have lost patience with this trial, or this one with another.
+        assert trial.datetime_start is not None
+        seconds = (datetime.now() - trial.datetime_start).total_seconds()  # noqa: DTZ005
+        if not 0 <= seconds < _PATIENCE / 2:
+            index = self._keep_if_unrivalled(study, trial, index)
+        return history, index
+
+    def _claim_again(
+        self, study: Study, trial: FrozenTrial, proposal: Proposal
+    ) -> tuple[History, int | None]:
+        index = proposal["index"]
+        self._write(study, trial, proposal["sampler"], index)
+        if index is None or proposal["sampler"] != self._sampler_key:
+            return self._history_when_asked(study, trial), None
+        index = self._keep_if_unrivalled(study, trial, index)
+        return self.latest_history(study), index
+
+    def _take_free_index(self, study: Study, trial: FrozenTrial, history: History) -> int:
+        index = history.free_index(history.held_indices(LivenessCheck(study)))
+        history.note_beginning(trial, index)
+        self._write(study, trial, self._sampler_key, index)
+        return index
+
+    def _keep_if_unrivalled(
+        self, study: Study, trial: FrozenTrial, index: int | None
+    ) -> int | None:
+        """Drop an index that another trial has, too.
+
+        Of two workers that write the same index and then look, at least the one that wrote
+        later sees the other. If both do, the index is free for the next trial.
+        """
+        history = self.history(study)
+        if not history.has_rival(trial, LivenessCheck(study)):
+            return index
+        self._write(study, trial, self._sampler_key, None)
+        return None
 
     def _new_history(self) -> History:
         return History(self._sampler_key, self._batch_size, self._skip_ahead)
@@ -317,6 +355,26 @@ class Ledger:
         if study._study_id not in histories:
             histories[study._study_id] = self._new_history()
         return histories[study._study_id]
+
+    def _history_when_asked(self, study: Study, trial: FrozenTrial) -> History:
+        """Return the view of a study at the time when the trial was asked for."""
+        storage = study._storage
+        if isinstance(storage, _CachedStorage):
+            # `Study.ask` has just read all trials, to look for enqueued ones. To read them again
+            # would take longer than all the rest that a sampler does.
+            with storage._lock:
+                trials = storage._studies[study._study_id].trials
+                if len(trials) == trial.number + 1:
+                    return self._updated_history(study, trials)
+        return self.history(study)
+
+    def _updated_history(self, study: Study, trials: TrialsByNumber) -> History:
+        history = self.latest_history(study)
+        if not history.is_of(trials):  # A study was deleted and its id is in use again.
+            history = self._new_history()
+            self._histories[study._storage][study._study_id] = history
+        history.update(trials)
+        return history
 
     def _write(
         self, study: Study, trial: FrozenTrial, sampler_key: str, index: int | None

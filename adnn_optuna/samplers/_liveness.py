@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # System attribute of a trial: which sampler proposed it, as its how manieth, and who runs it.
 # One attribute and not three, because each is a transaction of its own.
 PROPOSAL = "adnn:proposal"
+
+# For so long, a retried trial may still carry the owner of the trial that it repeats.
+_SECONDS_TO_NOTE_OWNER = 10.0
 
 # Processes found dead, by process id and start time. They stay dead.
 _dead_processes: set[tuple[int, str]] = set()
@@ -103,7 +107,7 @@ class LivenessCheck:
             if host == own_host:
                 if pid == own_pid and start_time == own_start_time:
                     return True
-                return self._process_lives(pid, start_time)
+                return self._process_lives(pid, start_time) or _is_just_retried(trial)
 
         # Nothing can be said of a process on another host but by its heartbeat.
         storage = self._study._storage
@@ -122,6 +126,14 @@ class LivenessCheck:
             if not self._is_process_alive[process]:
                 _dead_processes.add(process)
         return self._is_process_alive[process]
+
+
+def _is_just_retried(trial: FrozenTrial) -> bool:
+    """Return whether the owner may be that of the dead trial which this one repeats."""
+    if "failed_trial" not in trial.system_attrs or trial.datetime_start is None:
+        return False
+    seconds = (datetime.now() - trial.datetime_start).total_seconds()  # noqa: DTZ005
+    return seconds < _SECONDS_TO_NOTE_OWNER
 
 
 def is_alive(study: Study, trial: FrozenTrial) -> bool:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from optuna.trial import FrozenTrial
+
+    # A list that is sorted by number will do.
+    TrialsByNumber = Sequence[FrozenTrial] | Mapping[int, FrozenTrial]
 
 
 class TrialCursor:
@@ -20,7 +25,7 @@ class TrialCursor:
         self.n_seen = 0
         self._last_trial_id: int | None = None
 
-    def is_in(self, trials: list[FrozenTrial]) -> bool:
+    def is_in(self, trials: TrialsByNumber) -> bool:
         """Return whether what was seen so far is the beginning of these trials.
 
         It is not if the study was deleted and its id is in use again.
@@ -29,17 +34,17 @@ class TrialCursor:
             len(trials) >= self.n_seen and trials[self.n_seen - 1]._trial_id == self._last_trial_id
         )
 
-    def advance(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    def advance(self, trials: TrialsByNumber) -> list[FrozenTrial]:
         """Return the trials that are new or were unfinished, in the order of their numbers.
 
         Args:
-            trials: All trials of the study, sorted by number.
+            trials: All trials of the study.
         """
         news = [trials[number] for number in self.unfinished]
-        news += trials[self.n_seen :]
+        news += [trials[number] for number in range(self.n_seen, len(trials))]
         if news:
             self.n_seen = len(trials)
-            self._last_trial_id = trials[-1]._trial_id
+            self._last_trial_id = trials[self.n_seen - 1]._trial_id
             self.unfinished = {
                 trial.number: trial for trial in news if not trial.state.is_finished()
             }
