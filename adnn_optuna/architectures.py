@@ -10,19 +10,14 @@ import hashlib
 import math
 import random
 import re
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from adnn_optuna.models import MLP
 
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Iterator
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import keras
 
@@ -220,9 +215,7 @@ def _check_names(mlp: MLP) -> None:
             ) from None
 
 
-def _seeded_initializer(
-    spec: str | dict[str, Any], seed: int
-) -> keras.initializers.Initializer:
+def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initializers.Initializer:
     import keras
 
     identifier = spec if isinstance(spec, str) else {**spec, "config": dict(spec["config"])}
@@ -266,7 +259,9 @@ class KerasArchitecture(Architecture):
         self._check(model)
         self.variables = tuple(_describe_variables(model))
         if not any(v.kind != "other" for v in self.variables):
-            raise ValueError("The model has no trainable kernel or bias that an offset could move.")
+            raise ValueError(
+                "The model has no trainable kernel or bias that an offset could move."
+            )
         if hash_weights(_values(self.build(0, 0))) != hash_weights(_values(model)):
             raise ValueError(
                 "Two models that your callable builds under one seed start from different "

@@ -13,17 +13,14 @@ import dataclasses
 import functools
 import math
 import time
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adnn_optuna.architectures import MLPArchitecture
 
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import tensorflow as tf
 
@@ -265,7 +262,9 @@ class _CompiledStack:
 
 
 def _loss_function(
-    name: str, num_classes: int, from_logits: bool  # noqa: FBT001
+    name: str,
+    num_classes: int,
+    from_logits: bool,  # noqa: FBT001
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Return the Keras loss per example, given integer labels, which are broadcast to the outputs.
 
@@ -280,9 +279,13 @@ def _loss_function(
     try:
         loss = keras.losses.get(name)
     except ValueError:
-        raise ValueError(f"Keras knows no loss {name!r}; see keras.losses for the names.") from None
+        raise ValueError(
+            f"Keras knows no loss {name!r}; see keras.losses for the names."
+        ) from None
     loss = getattr(loss, "fn", loss)
-    options = {"from_logits": from_logits} if "from_logits" in inspect.signature(loss).parameters else {}
+    options = (
+        {"from_logits": from_logits} if "from_logits" in inspect.signature(loss).parameters else {}
+    )
     sparse = "sparse" in name.lower()
 
     def per_example(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -359,6 +362,8 @@ class StackedTrainer:
         Returns:
             What came of each, in the order of ``starts``.
         """
+        if not starts:
+            return []
         if isinstance(self.architecture, MLPArchitecture):
             return self._train_stack(starts, deadline, after_epoch, keep_weights)
         runs = []

@@ -1,0 +1,138 @@
+"""The searchers by name, and how an Optuna sampler or a factory stands for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from optuna.samplers import BaseSampler
+
+from adnn_optuna.offsets import RestartSpace
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
+
+if TYPE_CHECKING:
+    from adnn_optuna.objective import InitOffsetObjective
+
+Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
+"""A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
+
+GREEDY = "greedy"
+GREEDY_IMPROVING = "greedy_improving"
+ANNEALING = "annealing"
+RANDOM_RESTART = "random_restart"
+SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
+
+# Trials asked for at once, where what is proposed does not depend on what came of the others.
+_STACK_SIZE = 8
+
+
+def check_searcher(searcher: object) -> None:
+    """Refuse what names no searcher.
+
+    Raises:
+        ValueError: If it is a string that is not one of the names.
+        TypeError: If it is neither a name nor a sampler nor a factory.
+    """
+    if isinstance(searcher, str):
+        if searcher not in SEARCHERS:
+            raise ValueError(
+                f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
+                "for any other give an Optuna sampler."
+            )
+    elif not isinstance(searcher, BaseSampler) and (
+        not callable(searcher) or isinstance(searcher, type)
+    ):
+        raise TypeError(
+            "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
+            f"but it is {searcher!r}."
+        )
+
+
+def searcher_label(searcher: Searcher) -> str:
+    """Return the name under which a study stores its searcher."""
+    if isinstance(searcher, str):
+        return searcher
+    if isinstance(searcher, BaseSampler):
+        return type(searcher).__name__
+    return getattr(searcher, "__name__", type(searcher).__name__)
+
+
+def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOffsetObjective:
+    """Return the objective that a searcher searches: random restarts move no offsets."""
+    return objective.replace(space=RestartSpace()) if searcher == RANDOM_RESTART else objective
+
+
+def default_stack_size(searcher: Searcher) -> int:
+    """Return how many trials a searcher is best asked for at once.
+
+    A walk and random restarts lose nothing by stacks. A searcher that learns from each trial
+    gets them one by one.
+    """
+    return _STACK_SIZE if searcher in (GREEDY, RANDOM_RESTART) else 1
+
+
+def build_sampler(
+    searcher: Searcher, objective: InitOffsetObjective, n_trials: int | None, stack_size: int
+) -> BaseSampler:
+    """Return the Optuna sampler of a searcher.
+
+    Args:
+        searcher:
+            What to build.
+        objective:
+            The objective as :func:`objective_for` returns it.
+        n_trials:
+            The trials that the study may have, :obj:`None` if there is no such limit.
+        stack_size:
+            How many trials are asked for before the first of them is told.
+    """
+    if isinstance(searcher, BaseSampler):
+        return searcher
+    match searcher:
+        case "greedy":
+            return DeltaStepSampler()
+        case "greedy_improving":
+            return DeltaStepSampler(accept="improving", batch_size=stack_size)
+        case "annealing":
+            return AdaptiveSimulatedAnnealingSampler(
+                seed=objective.seed,
+                n_trials=n_trials,
+                x0=dict.fromkeys(objective.distributions, 0.0),
+                batch_size=stack_size,
+            )
+        case "random_restart":
+            return RandomRestartSampler(seed=objective.seed)
+        case str():
+            raise AssertionError(searcher)
+    sampler: Any = searcher(objective.seed, n_trials)
+    if not isinstance(sampler, BaseSampler):
+        raise TypeError(
+            f"The factory {searcher_label(searcher)} must return an Optuna sampler, but it "
+            f"returned {sampler!r}."
+        )
+    return sampler
+
+
+def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
+    """Return whether a sampler by itself begins with the unmoved network."""
+    return isinstance(searcher, str) or isinstance(sampler, DeltaStepSampler)
+
+
+__all__ = [
+    "ANNEALING",
+    "GREEDY",
+    "GREEDY_IMPROVING",
+    "RANDOM_RESTART",
+    "SEARCHERS",
+    "Searcher",
+    "build_sampler",
+    "check_searcher",
+    "default_stack_size",
+    "objective_for",
+    "searcher_label",
+    "starts_at_baseline",
+]

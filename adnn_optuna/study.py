@@ -1,0 +1,587 @@
+"""Searches: one call that runs, stores, resumes and sums up a study of init offsets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.pruners import NopPruner
+from optuna.trial import TrialState
+from tqdm.auto import tqdm
+
+from adnn_optuna.architectures import model_from_config
+from adnn_optuna.callbacks import BASELINE, STOP_REASON
+from adnn_optuna.data import dataset_from_config
+from adnn_optuna.engine import Lane, Limits, run_lanes
+from adnn_optuna.models import Training
+from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
+from adnn_optuna.offsets import space_from_config
+from adnn_optuna.samplers import INTERRUPTED
+from adnn_optuna.searchers import (
+    SEARCHERS,
+    Searcher,
+    build_sampler,
+    check_searcher,
+    default_stack_size,
+    objective_for,
+    searcher_label,
+    starts_at_baseline,
+)
+from adnn_optuna.storages import open_storage, storage_url
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+    from adnn_optuna.objective import Outcome
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+# User attributes of a study: how it is searched, and the test accuracies of baseline and winner.
+SEARCH = "adnn:search"
+TEST = "adnn:test"
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSettings:
+    """How a study is searched, as the study stores it.
+
+    Args:
+        sampler:
+            The searcher's name, or the class of another Optuna sampler.
+        n_trials:
+            The number of trials that the searcher's schedule was made for. It stays as it was
+            when ``max_trial`` is raised later: another schedule would be another search.
+        stack_size:
+            How many trials are asked for at once.
+        max_time:
+            See :func:`search`.
+        max_trial:
+            See :func:`search`.
+        max_gain:
+            See :func:`search`.
+    """
+
+    sampler: str
+    n_trials: int | None
+    stack_size: int
+    max_time: float | None
+    max_trial: int | None
+    max_gain: float | None
+
+    @property
+    def limits(self) -> Limits:
+        """What the study may take."""
+        return Limits(self.max_time, self.max_trial, self.max_gain)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search came to.
+
+    Args:
+        study:
+            The study.
+        objective:
+            Its objective.
+        baseline:
+            The selection metric of the unmoved network; NaN where its training was cut off.
+        best:
+            The best trial, :obj:`None` where none was completed.
+        test_baseline:
+            The baseline's accuracy on the test set, which the search never saw.
+        test_value:
+            The best trial's accuracy on the test set.
+    """
+
+    study: optuna.Study
+    objective: InitOffsetObjective
+    baseline: float
+    best: FrozenTrial | None
+    test_baseline: float
+    test_value: float
+
+    @property
+    def best_value(self) -> float:
+        """The selection metric of the best trial; NaN where there is none."""
+        return math.nan if self.best is None or self.best.value is None else self.best.value
+
+    @property
+    def gain(self) -> float:
+        """By how much the best trial is better than the baseline, never below 0.
+
+        The baseline itself is a candidate: where no trial is better, nothing is gained.
+        """
+        gain = self.objective.improvement(self.best_value, self.baseline)
+        return gain if math.isnan(gain) else max(gain, 0.0)
+
+    @property
+    def test_gain(self) -> float:
+        """The best trial's test accuracy minus the baseline's; it may be negative."""
+        return self.test_value - self.test_baseline
+
+    @property
+    def stop_reason(self) -> str | None:
+        """``"max_time"``, ``"max_trial"``, ``"max_gain"``, ``"exhausted"`` or ``"interrupted"``."""
+        reason: str | None = self.study.user_attrs.get(STOP_REASON)
+        return reason
+
+    def __str__(self) -> str:
+        percent = "accuracy" in self.objective.metric
+        trials = self.study.get_trials(deepcopy=False)
+        lines = [
+            f"Study {self.study.study_name!r}: {len(_done(trials))} trials, "
+            f"ended by {self.stop_reason}",
+            f"  {self.objective.metric:<15}  baseline {_number(self.baseline, percent=percent)}  "
+            f"best {_number(self.best_value, percent=percent)}  "
+            f"gain {_gain(self.gain, percent=percent)}",
+            f"  {'test_accuracy':<15}  baseline {_number(self.test_baseline, percent=True)}  "
+            f"best {_number(self.test_value, percent=True)}  "
+            f"gain {_gain(self.test_gain, percent=True)}",
+        ]
+        if self.best is not None:
+            params = ", ".join(f"{name}={value:.4g}" for name, value in self.best.params.items())
+            lines.append(f"  best trial {self.best.number}: {params}")
+        return "\n".join(lines)
+
+
+def _number(value: float, *, percent: bool) -> str:
+    return f"{100 * value:6.2f} %" if percent else f"{value:8.4f}"
+
+
+def _gain(value: float, *, percent: bool) -> str:
+    return f"{100 * value:+.2f} pp" if percent else f"{value:+.4f}"
+
+
+def search(
+    objective: InitOffsetObjective,
+    sampler: Searcher = "annealing",
+    *,
+    storage: str | BaseStorage | None = None,
+    study_name: str | None = None,
+    max_time: float | None = None,
+    max_trial: int | None = None,
+    max_gain: float | None = None,
+    stack_size: int | None = None,
+    pruner: BasePruner | None = None,
+    show_progress_bar: bool = False,
+) -> SearchResult:
+    """Search for the init offsets that train to the best network, within limits.
+
+    The study is an ordinary Optuna study. One that exists already is continued: the limits hold
+    for all runs together, and a search that was interrupted or killed ends with the same trials
+    as one that was not.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+
+            objective = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
+            result = adnn.search(objective, "annealing", max_trial=30)
+            print(result)
+
+    Args:
+        objective:
+            What is searched.
+        sampler:
+            ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"``, ``"annealing"``,
+            ``"random_restart"`` (new random initialisations instead of offsets: the control), an
+            Optuna sampler, or a factory ``(seed, n_trials) -> sampler``.
+        storage:
+            A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None` to
+            keep the study in memory.
+        study_name:
+            The name of the study; a new one if :obj:`None`.
+        max_time:
+            The seconds that the study's trials may take. A training under way is cut off after
+            the epoch in which they are over.
+        max_trial:
+            The number of trials.
+        max_gain:
+            The gain over the baseline, in units of the metric, that is enough.
+        stack_size:
+            How many trials are asked for and trained at once. If :obj:`None`, 8 for ``"greedy"``
+            and ``"random_restart"``, and 1 for all that learn from each trial.
+        pruner:
+            An Optuna pruner; no trial is pruned if :obj:`None`.
+        show_progress_bar:
+            Whether to show a progress bar, instead of a log line for each trial.
+
+    Returns:
+        What the search came to.
+
+    Raises:
+        ValueError: If an argument is wrong, or the study that exists is of another objective or
+            searcher.
+        KeyboardInterrupt: If the user interrupts; all that was computed is stored.
+    """
+    check_searcher(sampler)
+    limits = Limits(max_time, max_trial, max_gain)
+    if stack_size is None:
+        stack_size = default_stack_size(sampler)
+    _check_stack_size(stack_size)
+    if limits == Limits() and sampler not in ("greedy", "greedy_improving"):
+        raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
+    settings = SearchSettings(
+        searcher_label(sampler), max_trial, stack_size, max_time, max_trial, max_gain
+    )
+    objective = objective_for(sampler, objective)
+    [lane] = open_lanes(
+        [(objective, study_name)], sampler, settings, open_storage(storage), pruner
+    )
+    return _run([lane], show_progress_bar=show_progress_bar)[0]
+
+
+def resume(
+    storage: str | BaseStorage,
+    study_name: str,
+    *,
+    max_time: float | None = None,
+    max_trial: int | None = None,
+    max_gain: float | None = None,
+    objective: InitOffsetObjective | None = None,
+    sampler: Searcher | None = None,
+    pruner: BasePruner | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    show_progress_bar: bool = False,
+) -> SearchResult:
+    """Continue a stored search; the study knows its model, data, training, searcher and limits.
+
+    Args:
+        storage:
+            Where the study is: a database URL or an Optuna storage.
+        study_name:
+            Its name.
+        max_time:
+            A new limit for the whole study, in seconds; the stored one if :obj:`None`.
+        max_trial:
+            The same for the number of trials.
+        max_gain:
+            The same for the gain.
+        objective:
+            The objective, where it cannot be rebuilt: data from arrays, models with own classes.
+        sampler:
+            The searcher, where it is not one of ours by name.
+        pruner:
+            The pruner, if the study had one.
+        data_dir:
+            Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
+        show_progress_bar:
+            Whether to show a progress bar.
+
+    Returns:
+        What the search came to, all runs together.
+
+    Raises:
+        ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
+            that is given is not the study's.
+    """
+    opened = open_storage(storage)
+    study = load_study(opened, study_name)
+    stored = study.user_attrs.get(SEARCH)
+    if objective is None:
+        objective = objective_from_study(study, data_dir)
+    if stored is None and sampler is None:
+        raise ValueError(
+            f"The study {study_name!r} was not begun by search, so it does not know its searcher: "
+            f"give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
+        )
+    if sampler is not None:
+        check_searcher(sampler)
+        objective = objective_for(sampler, objective)
+    if stored is None:
+        assert sampler is not None
+        settings = SearchSettings(
+            searcher_label(sampler),
+            max_trial,
+            default_stack_size(sampler),
+            max_time,
+            max_trial,
+            max_gain,
+        )
+    else:
+        settings = SearchSettings(**stored)
+        given = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
+        settings = dataclasses.replace(
+            settings, **{name: value for name, value in given.items() if value is not None}
+        )
+        if sampler is None:
+            if settings.sampler not in SEARCHERS:
+                raise ValueError(
+                    f"The study {study_name!r} was searched by {settings.sampler}, which is not "
+                    "stored: give it again as sampler."
+                )
+            sampler = settings.sampler
+    settings.limits  # noqa: B018 - checks them
+    [lane] = open_lanes([(objective, study_name)], sampler, settings, opened, pruner)
+    return _run([lane], show_progress_bar=show_progress_bar)[0]
+
+
+def _check_stack_size(stack_size: object) -> None:
+    if isinstance(stack_size, bool) or not isinstance(stack_size, int) or stack_size < 1:
+        raise ValueError(
+            f"stack_size must be a whole number of at least 1, but it is {stack_size!r}."
+        )
+
+
+def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
+    """Return a stored study.
+
+    Raises:
+        ValueError: If there is none of that name; the message lists those that there are.
+    """
+    try:
+        return optuna.load_study(study_name=study_name, storage=storage)
+    except KeyError:
+        names = [repr(name) for name in optuna.get_all_study_names(storage)]
+        shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+        raise ValueError(
+            f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
+            + (f"it has {shown}." if names else "it has none.")
+        ) from None
+
+
+def objective_from_study(
+    study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
+) -> InitOffsetObjective:
+    """Rebuild the objective that a study stores.
+
+    Args:
+        study:
+            The study.
+        data_dir:
+            Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
+
+    Raises:
+        ValueError: If the study stores none, or it cannot be rebuilt.
+    """
+    config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
+    if config is None:
+        raise ValueError(
+            f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
+            "it, use study.optimize."
+        )
+    return InitOffsetObjective(
+        model_from_config(config["model"]),
+        dataset_from_config(config["dataset"], data_dir),
+        training=Training(**config["training"]),
+        space=space_from_config(config["space"]),
+        metric=config["metric"],
+        seed=config["seed"],
+    )
+
+
+def open_lanes(
+    named_objectives: Sequence[tuple[InitOffsetObjective, str | None]],
+    sampler: Searcher,
+    settings: SearchSettings,
+    storage: BaseStorage,
+    pruner: BasePruner | None = None,
+) -> list[Lane]:
+    """Create or load one study for each objective, ready to run.
+
+    Args:
+        named_objectives:
+            The objectives and the names of their studies.
+        sampler:
+            The searcher.
+        settings:
+            How the studies are searched, if they do not store it already: of stored settings only
+            the limits are replaced.
+        storage:
+            Where the studies are.
+        pruner:
+            Their pruner.
+
+    Raises:
+        ValueError: If a study that exists is of another objective or searcher.
+    """
+    existing = set(optuna.get_all_study_names(storage))
+    lanes = []
+    for objective, name in named_objectives:
+        used = settings
+        if name in existing:
+            study = load_study(storage, name)
+            stored = study.user_attrs.get(SEARCH)
+            if stored is not None:
+                used = dataclasses.replace(
+                    SearchSettings(**stored),
+                    max_time=settings.max_time,
+                    max_trial=settings.max_trial,
+                    max_gain=settings.max_gain,
+                )
+                if stored["sampler"] != settings.sampler:
+                    raise ValueError(
+                        f"The study {name!r} was searched by {stored['sampler']}, not by "
+                        f"{settings.sampler}; use another study name."
+                    )
+        else:
+            study = optuna.create_study(
+                storage=storage, study_name=name, direction=objective.direction
+            )
+        study.pruner = NopPruner() if pruner is None else pruner
+        study.sampler = build_sampler(sampler, objective, used.n_trials, used.stack_size)
+        objective.attach(study)
+        if study.user_attrs.get(SEARCH) != dataclasses.asdict(used):
+            study.set_user_attr(SEARCH, dataclasses.asdict(used))
+        if not study.get_trials(deepcopy=False) and not starts_at_baseline(sampler, study.sampler):
+            study.enqueue_trial(dict.fromkeys(objective.distributions, 0.0))
+        lanes.append(Lane(study, objective, used.limits, used.stack_size))
+    return lanes
+
+
+def _run(lanes: list[Lane], *, show_progress_bar: bool) -> list[SearchResult]:
+    [lane] = lanes
+    progress = _Progress(lane, show=show_progress_bar)
+    try:
+        run_lanes(lanes, lane.width, progress.update)
+    except KeyboardInterrupt:
+        _logger.warning(resume_hint(lane.study))
+        raise
+    finally:
+        progress.close()
+    return conclude(lanes, lane.width)
+
+
+def resume_hint(study: optuna.Study) -> str:
+    """Return the sentence that tells how to go on with an interrupted study."""
+    url = storage_url(study._storage)
+    if url is None:
+        return (
+            f"Interrupted; the study {study.study_name!r} is in memory and ends with this process."
+        )
+    return (
+        f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({url!r}, "
+        f"{study.study_name!r})."
+    )
+
+
+class _Progress:
+    """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them."""
+
+    def __init__(self, lane: Lane, *, show: bool) -> None:
+        self._objective = lane.objective
+        done = len(_done(lane.study.get_trials(deepcopy=False)))
+        total = None if lane.limits.max_trial is None else max(lane.limits.max_trial, done)
+        self._bar = tqdm(
+            total=total, initial=done, unit="trial", disable=not show, desc=lane.study.study_name
+        )
+        self._show = show
+        self._best = math.nan
+
+    def update(
+        self, lane: Lane, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]
+    ) -> None:
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            if outcome.value is None:
+                continue
+            if not self._objective.improvement(outcome.value, self._best) <= 0:
+                self._best = outcome.value
+            if not self._show:
+                _logger.info(
+                    f"Trial {trial.number} finished with value: {outcome.value} and parameters: "
+                    f"{trial.params}. Best of this run is {self._best}."
+                )
+        self._bar.update(len(trials))
+        baseline = lane.study.user_attrs.get(BASELINE, math.nan)
+        self._bar.set_postfix_str(
+            f"best {self._best:.4f}, gain {self._objective.improvement(self._best, baseline):+.4f}"
+        )
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def conclude(lanes: Sequence[Lane], stack_size: int) -> list[SearchResult]:
+    """Evaluate baseline and winner of each study on the test set, once, and sum up.
+
+    Both are trained again for it; that the selection metric comes out the same is checked.
+    """
+    todo = []
+    for lane in lanes:
+        best = best_trial(lane.study)
+        stored = lane.study.user_attrs.get(TEST)
+        if best is not None and (stored is None or stored["trial"] != best.number):
+            todo.append((lane, best))
+    # Two networks for each study, trained in stacks of the size that is compiled already.
+    per_stack = max(stack_size // 2, 1)
+    for begin in range(0, len(todo), per_stack):
+        part = todo[begin : begin + per_stack]
+        starts = [
+            start
+            for lane, best in part
+            for start in (lane.objective.baseline_start, lane.objective.start(best.params))
+        ]
+        trainer = part[0][0].objective.trainer
+        dataset = part[0][0].objective.dataset
+        unique = list(dict.fromkeys(starts))
+        runs = trainer.train(unique, keep_weights=True)
+        weights = [run.weights for run in runs]
+        accuracies = trainer.evaluate(
+            [w for w in weights if w is not None], dataset.x_test, dataset.y_test
+        )
+        accuracy = dict(zip(unique, accuracies, strict=True))
+        metrics = dict(zip(unique, [run.history[-1] for run in runs], strict=True))
+        for j, (lane, best) in enumerate(part):
+            baseline_start, best_start = starts[2 * j : 2 * j + 2]
+            lane.study.set_user_attr(
+                TEST,
+                {
+                    "trial": best.number,
+                    "baseline": accuracy[baseline_start],
+                    "best": accuracy[best_start],
+                },
+            )
+            _check_replay(lane.study, best, metrics[best_start], metrics[baseline_start])
+    return [result_of(lane.study, lane.objective) for lane in lanes]
+
+
+def _check_replay(
+    study: optuna.Study,
+    best: FrozenTrial,
+    of_best: dict[str, float],
+    of_baseline: dict[str, float],
+) -> None:
+    stored = best.user_attrs.get(TRIAL_METRICS), study.user_attrs.get(BASELINE_METRICS)
+    if stored != (of_best, of_baseline):
+        _logger.warning(
+            f"Trained again for the test, baseline or best trial of study {study.study_name!r} "
+            "came out differently: the study's trials were trained on another machine, or with "
+            "other versions or threads."
+        )
+
+
+def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
+    """Return what a study that was concluded came to."""
+    test = study.user_attrs.get(TEST, {})
+    return SearchResult(
+        study=study,
+        objective=objective,
+        baseline=study.user_attrs.get(BASELINE, math.nan),
+        best=best_trial(study),
+        test_baseline=test.get("baseline", math.nan),
+        test_value=test.get("best", math.nan),
+    )
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    return min(
+        completed,
+        key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
+        default=None,
+    )
+
+
+def _done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state.is_finished() and not t.system_attrs.get(INTERRUPTED)]
