@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 _SQLITE_TIMEOUT = 60
 
 
-def open_storage(storage: str | BaseStorage | None) -> BaseStorage:
+def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
     """Return the Optuna storage behind a URL.
 
     SQLite files get write-ahead logging with ``synchronous = NORMAL``: a transaction then costs a
@@ -27,30 +31,41 @@ def open_storage(storage: str | BaseStorage | None) -> BaseStorage:
         storage:
             A database URL as in :func:`optuna.create_study`, a storage, or :obj:`None` for one
             in memory.
+        must_exist:
+            Whether to refuse an SQLite file that holds no studies yet, instead of creating it.
 
     Raises:
         ValueError: If the URL is not one, or what it names cannot be opened as a database.
+        FileNotFoundError: If it must exist and does not.
     """
     if not isinstance(storage, str):
         return optuna.storages.get_storage(storage)
     try:
         url = make_url(storage)
-    except ArgumentError:
+    # A port that is no number raises a bare ValueError.
+    except (ArgumentError, ValueError):
         raise ValueError(
             f"The storage {masked(storage)!r} is not a database URL; for a file write "
             "'sqlite:///name.db'."
         ) from None
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and must_exist:
+        _check_holds_studies(storage)
     try:
-        if url.get_backend_name() != "sqlite":
+        if not is_sqlite:
             return optuna.storages.get_storage(storage)
         database = RDBStorage(
             storage, engine_kwargs={"connect_args": {"timeout": _SQLITE_TIMEOUT}}
         )
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")
+        mend = (
+            "that the folder exists and can be written to, and that the file is an Optuna database"
+            if is_sqlite
+            else "the URL, that its server answers, and that its driver is installed"
+        )
         raise ValueError(
-            f"The storage {masked(storage)!r} cannot be opened ({reason}); check that the folder "
-            "exists, can be written to and that the file is an Optuna database."
+            f"The storage {masked(storage)!r} cannot be opened ({reason}); check {mend}."
         ) from error
     sqlalchemy.event.listen(database.engine, "connect", _configure_sqlite)
     # Connections made before the listener was there.
@@ -58,12 +73,45 @@ def open_storage(storage: str | BaseStorage | None) -> BaseStorage:
     return optuna.storages.get_storage(database)
 
 
+def _check_holds_studies(storage: str) -> None:
+    """Refuse an SQLite file without studies before SQLAlchemy creates it or its tables."""
+    if is_in_memory(storage):
+        raise ValueError(
+            f"The storage {storage!r} is in memory and holds no studies; name a file, as in "
+            "'sqlite:///name.db'."
+        )
+    path = Path(make_url(storage).database or "")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {str(path)!r} for the storage {storage!r}; check its path."
+        )
+    # A file that SQLite cannot read is refused, with the reason, when it is opened.
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'")
+            if found.fetchone() is None:
+                raise ValueError(
+                    f"The file {str(path)!r} of the storage {storage!r} holds no Optuna "
+                    "studies; check its path."
+                )
+
+
+def is_in_memory(url: str) -> bool:
+    """Return whether a database URL names SQLite's database in memory, which ends with us."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
+
+
 def masked(url: str) -> str:
     """Return a storage URL with its password replaced by ``***``."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+        parsed = make_url(url)
+        # Rendering may write other characters differently than the user did.
+        return url if parsed.password is None else parsed.render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        # Not a URL, but perhaps meant to be one.
+        return re.sub(r":[^:/@]*@", ":***@", url)
 
 
 def storage_url(storage: BaseStorage) -> str | None:
