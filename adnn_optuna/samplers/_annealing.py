@@ -131,6 +131,11 @@ class _Point:
         elif name in self._x0:
             center = to_unit(self._x0[name], distribution)
         unit = self._annealing.draw(
-            self._index, self._key, name, n_choices(distribution), center, self._n_dims
+            name,
+            n_choices(distribution),
+            center,
+            index=self._index,
+            key=self._key,
+            n_dims=self._n_dims,
         )
         return from_unit(unit, distribution)

@@ -9,10 +9,21 @@ In Ingber's notation, with D parameters, of which the i-th was generated k_i tim
                           n = ln(Temperature_Anneal_Scale)
 5.  acceptance            h = exp(-(f_new - f) / T_c)
 6.  cost temperature      T_c = T_c0 exp(-c_c k_c^(Q/D)), k_c counting acceptances
+7.  re-annealing          T'_i = T_i s_max / s_i, s_i the sensitivity of f to x_i at the best point
+8.  its annealing time    k_i = (ln(T_0i / T'_i) / c_i)^(D/Q_i), or 1 where T'_i >= T_0i
+9.  its cost temperature  T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
 
 See L. Ingber, *Very fast simulated re-annealing*, Mathematical and Computer Modelling 12 (1989)
 967-973, and *Adaptive simulated annealing (ASA): Lessons learned*, Control and Cybernetics 25
 (1996) 33-54, https://arxiv.org/abs/cs/0001018. The comments cite the equations by these numbers.
+
+Deviations, for tens to hundreds of expensive evaluations instead of thousands of cheap ones:
+
+*   The schedule ends with the budget of N points, at T = T_0 N^-3.
+*   T_c0 is a tenth of the standard deviation of the first five values.
+*   Every other point is the most promising of many that (2) generates, by a model of the
+    points so far. The points in between are Ingber's: they find what the model does not know.
+*   Sensitivities come from the points so far, at no evaluations.
 """
 
 from __future__ import annotations
@@ -23,27 +34,46 @@ import math
 
 import numpy as np
 
+from adnn_optuna.samplers._local_model import PointPool, predict, sensitivities
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
 
 # Below this, (1 + 1/T)^|2u - 1| - 1 in (2) is all rounding.
 _MIN_TEMPERATURE = 1e-12
 
 
-def generating_cdf(y: float, temperature: float) -> float:
+# The budget that the schedule is made for if it is unknown.
+_UNKNOWN_N_TRIALS = 100
+
+# Number_Cost_Samples
+_N_COST_SAMPLES = 5
+
+# How many of the points nearest to the current one the model is fitted to.
+_N_MODEL_POINTS = 50
+
+# Trials between two re-annealings, and the largest ratio of temperatures.
+_REANNEALING_PERIOD = 10
+_MAX_SENSITIVITY_RATIO = 1e4
+
+# Acceptance_Frequency_Modulus, Generated_Frequency_Modulus
+_ACCEPTED_MODULUS = 100
+_GENERATED_MODULUS = 10_000
+
+
+def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return the probability of a move up to ``y``, the integral of (1)."""
     # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
-    ratio = math.log1p(abs(y) / temperature) / math.log1p(1 / temperature)
-    return 0.5 + 0.5 * math.copysign(ratio, y)
+    ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
+    return np.asarray(0.5 + 0.5 * np.copysign(ratio, y))
 
 
-def generating_quantile(u: float, temperature: float) -> float:
+def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return the move that is exceeded with probability ``1 - u`` (2)."""
-    y = temperature * math.expm1(abs(2 * u - 1) * math.log1p(1 / temperature))
-    return math.copysign(y, u - 0.5)
+    y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
+    return np.asarray(np.copysign(y, u - 0.5))
 
 
-def generate(x: float, u: float, temperature: float) -> float:
-    """Move a coordinate within [0, 1].
+def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Move coordinates within [0, 1].
 
     Ingber redraws a coordinate that leaves the range. That is to draw from the part of the
     distribution that lies within it, for which one random number is enough.
@@ -51,21 +81,21 @@ def generate(x: float, u: float, temperature: float) -> float:
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)
-    return min(max(x + y, 0.0), 1.0)
+    return np.asarray(np.clip(x + y, 0.0, 1.0))
 
 
-def generate_choice(x: float, u: float, temperature: float, n_choices: int) -> float:
-    """Move a categorical coordinate, of which each choice has 1/n_choices of [0, 1].
+def generate_choice(
+    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
+) -> np.ndarray:
+    """Move categorical coordinates, of which each choice has 1/n_choices of [0, 1].
 
     The choice changes as often as a numerical coordinate would move by more than half of such
     an interval; all other choices are then equally likely, as categories have no order.
     """
     p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
-    if u < p_stay:
-        return x
-    choice = int(x * n_choices)
-    shift = 1 + int((u - p_stay) / (1 - p_stay) * (n_choices - 1))
-    return ((choice + min(shift, n_choices - 1)) % n_choices + 0.5) / n_choices
+    shift = 1 + np.floor((u - p_stay) / (1 - p_stay) * (n_choices - 1))
+    moved = (np.floor(x * n_choices) + np.minimum(shift, n_choices - 1)) % n_choices
+    return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,41 +103,37 @@ class Options:
     """What defines an annealing but for its seed.
 
     Attributes:
-        n_trials: The number of points the schedule is made for, :obj:`None` if unknown.
+        n_trials: N, the number of points the schedule is made for, :obj:`None` if unknown.
         initial_temperature: T_0.
-        temperature_ratio_scale: T / T_0 after ``temperature_anneal_scale`` points, by
-            default n_trials^-3.
-        temperature_anneal_scale: By default ``n_trials``.
         quench: Q.
-        cost_temperature_scale: T_c0 in units of the standard deviation of the first values.
+        n_candidates: How many points every other one is chosen from.
+        has_reannealing: Whether the temperatures follow the sensitivities.
+        is_published: Whether all is as in Ingber's code, ASA 30.53, by default: a schedule that
+            does not know N, and re-annealing in full and rarely. ``n_trials``,
+            ``n_candidates`` and ``has_reannealing`` then do not matter.
     """
 
     n_trials: int | None = None
     initial_temperature: float = 1.0
-    temperature_ratio_scale: float | None = None
-    temperature_anneal_scale: float | None = None
     quench: float = 1.0
-    cost_temperature_scale: float = 0.1
+    n_candidates: int = 64
+    has_reannealing: bool = False
+    is_published: bool = False
 
-    def decay(self, k: int, n_dims: int, n_generated: int) -> float:
-        """Return T / T_0 after ``k`` steps (3, 4).
+    def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
+        """Return c and Q/D (4).
 
         Args:
-            k: The annealing time, in generated or accepted points.
             n_dims: D.
             n_generated: The number of points generated so far: a budget that is outgrown grows.
         """
-        n_trials = max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated)
-        anneal_scale = self.temperature_anneal_scale or n_trials
-        m = 3 * math.log(n_trials)
-        if self.temperature_ratio_scale is not None:
-            m = -math.log(self.temperature_ratio_scale)
-        # (k / Temperature_Anneal_Scale)^(Q/D) is k^(Q/D) exp(-n Q/D).
-        return math.exp(-m * (k / anneal_scale) ** (self.quench / n_dims))
-
-
-_UNKNOWN_N_TRIALS = 100
-_N_COST_SAMPLES = 5
+        exponent = self.quench / n_dims
+        if self.is_published:
+            m, anneal_scale = -math.log(1e-5), 100.0
+        else:
+            anneal_scale = float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
+            m = 3 * math.log(anneal_scale)  # T is T_0 N^-3 after N points.
+        return m * anneal_scale**-exponent, exponent
 
 
 class AdaptiveSimulatedAnnealing:
@@ -124,65 +150,117 @@ class AdaptiveSimulatedAnnealing:
     def __init__(self, seed: int, options: Options) -> None:
         self._seed = seed
         self._options = options
-        self._n_choices: dict[str, int] = {}
+        self._names: list[str] = []
+        self._n_choices = np.empty(0, dtype=np.int64)
         self._cost_samples: list[float] = []
+        self._pool = PointPool()
+        # The annealing times k_i, less the index of the point.
+        self._k_offsets = np.empty(0)
+        self._best_x = np.empty(0)
+        self._best_f = math.inf
+        self._max_initial_cost_temperature = math.inf
+        self._n_accepted_since = 0
         self.x = np.empty(0)
         self.f: float | None = None
-        self.n_accepted = 0
+        self.k_c = 0
 
     def copy(self) -> AdaptiveSimulatedAnnealing:
         """Return a copy that can be told more without changing this one."""
+        # Arrays are replaced and never changed, they need no copies.
         other = copy.copy(self)
-        other._n_choices = self._n_choices.copy()
+        other._names = self._names.copy()
         other._cost_samples = self._cost_samples.copy()
+        other._pool = copy.copy(self._pool)
         return other
 
     def add_coordinate(self, name: str, n_choices: int = 0) -> None:
         """Add a coordinate, numerical or with a number of choices."""
-        self._n_choices[name] = n_choices
+        self._names.append(name)
+        self._n_choices = np.append(self._n_choices, n_choices)
+        self._k_offsets = np.append(self._k_offsets, 0.0)
+        self._pool.add_coordinate()
         self.x = np.append(self.x, np.nan)
-
-    def temperature(self, index: int, n_dims: int) -> float:
-        """Return the temperature at which a point is generated (3)."""
-        decay = self._options.decay(index, n_dims, index)
-        return max(self._options.initial_temperature * decay, _MIN_TEMPERATURE)
-
-    def cost_temperature(self, index: int) -> float:
-        """Return the temperature at which a point is accepted (6)."""
-        if len(self._cost_samples) < 2:
-            return 0.0
-        decay = self._options.decay(self.n_accepted, self.n_dims, index)
-        return self._options.cost_temperature_scale * float(np.std(self._cost_samples)) * decay
+        self._best_x = np.append(self._best_x, np.nan)
 
     @property
     def n_dims(self) -> int:
         """The number of coordinates of the current point, D."""
         return max(int(np.count_nonzero(~np.isnan(self.x))), 1)
 
+    def temperatures(self, index: int, n_dims: int, k_offsets: np.ndarray) -> np.ndarray:
+        """Return the temperatures at which a point is generated (3).
+
+        Args:
+            index: The index of the point.
+            n_dims: D.
+            k_offsets: What re-annealing added to each coordinate's annealing time.
+        """
+        c, exponent = self._options.rate(n_dims, index)
+        decay = np.exp(-c * np.maximum(index + k_offsets, 0.0) ** exponent)
+        return np.asarray(np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE))
+
+    def cost_temperature(self, index: int) -> float:
+        """Return the temperature at which a point is accepted (6)."""
+        if len(self._cost_samples) < 2:
+            return 0.0
+        c, exponent = self._options.rate(self.n_dims, index)
+        return self._initial_cost_temperature * math.exp(-c * self.k_c**exponent)
+
+    @property
+    def _initial_cost_temperature(self) -> float:
+        samples = np.array(self._cost_samples)
+        size = float(np.abs(samples).max()) or 1.0  # Squares of large values overflow.
+        if self._options.is_published:
+            mean = size * float(np.abs(samples / size).mean())
+            return min(mean, self._max_initial_cost_temperature)
+        return 0.1 * size * float(np.std(samples / size))
+
     def draw(
-        self, index: int, key: int, name: str, n_choices: int, x: float | None, n_dims: int
+        self, name: str, n_choices: int, x: float | None, *, index: int, key: int, n_dims: int
     ) -> float:
-        """Draw one coordinate, about ``x`` or from everywhere."""
-        u = float(uniforms(self._seed, key, GENERATE, name, 1)[0])
+        """Draw one coordinate that the state does not know, about ``x`` or from everywhere."""
+        u = uniforms(self._seed, key, GENERATE, name, 1)
         if x is None or math.isnan(x):
-            return u
-        temperature = self.temperature(index, n_dims)
+            return float(u[0])
+        center = np.clip(np.array([x]), 0.0, 1.0)
+        temperature = self.temperatures(index, n_dims, np.zeros(1))
         if n_choices:
-            return generate_choice(x, u, temperature, n_choices)
-        return generate(min(max(x, 0.0), 1.0), u, temperature)
+            return float(generate_choice(center, u, temperature, np.array([n_choices]))[0])
+        return float(generate(center, u, temperature)[0])
 
     def ask(self, index: int, key: int) -> np.ndarray:
-        """Generate the point with an index around the current point."""
-        n_dims = self.n_dims
-        return np.array(
-            [
-                self.draw(index, key, name, n_choices, x, n_dims)
-                for (name, n_choices), x in zip(self._n_choices.items(), self.x, strict=True)
-            ]
-        )
+        """Generate a point around the current point.
 
-    def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
-        """Take in a point's value and return whether it became the current point.
+        Args:
+            index: The index of the point, which is how far the annealing has come.
+            key: What its random numbers are keyed on.
+        """
+        if not self._names:
+            return np.empty(0)
+        # The model must see more points than its linear part has coefficients.
+        is_chosen = index % 2 == 0 and len(self._pool) >= len(self._names) + 2
+        size = self._options.n_candidates if is_chosen and not self._options.is_published else 1
+        u = np.stack(
+            [uniforms(self._seed, key, GENERATE, name, size) for name in self._names], axis=-1
+        )
+        x = np.clip(self.x, 0.0, 1.0)
+        temperatures = self.temperatures(index, self.n_dims, self._k_offsets)
+        candidates = np.where(np.isnan(x), u, generate(x, u, temperatures))
+        columns = self._n_choices > 0
+        if columns.any():
+            moved = generate_choice(
+                x[columns], u[:, columns], temperatures[columns], self._n_choices[columns]
+            )
+            candidates[:, columns] = np.where(np.isnan(x[columns]), u[:, columns], moved)
+        if size == 1:
+            return np.asarray(candidates[0])
+
+        points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
+        predictions = predict(points, values, candidates, self._n_choices)
+        return np.asarray(candidates[0 if predictions is None else np.argmin(predictions)])
+
+    def tell(self, index: int | None, x: np.ndarray, f: float) -> None:
+        """Take in a point's value.
 
         Args:
             index: The point's index, :obj:`None` if it was not asked for. Such a point is
@@ -191,18 +269,76 @@ class AdaptiveSimulatedAnnealing:
             f: Its value, NaN if it has none.
         """
         if math.isnan(f):
+            return
+        if math.isfinite(f):
+            self._pool.add(x, f)
+            if len(self._cost_samples) < _N_COST_SAMPLES:
+                self._cost_samples.append(f)
+        if f < self._best_f:
+            self._best_x, self._best_f = np.where(np.isnan(x), self._best_x, x), f
+        if self._is_accepted(index, f):
+            # Coordinates that this point lacks, in a search space that changes, keep their value.
+            self.x = np.where(np.isnan(x), self.x, x)
+            self.f = f
+            self.k_c += index is not None
+            self._n_accepted_since += 1
+        if index is not None:
+            self._reanneal_if_due(index)
+
+    def _is_accepted(self, index: int | None, f: float) -> bool:
+        if self.f is None or f <= self.f:
+            return True
+        if index is None:
             return False
-        if math.isfinite(f) and len(self._cost_samples) < _N_COST_SAMPLES:
-            self._cost_samples.append(f)
-        if self.f is not None and not f <= self.f:
-            cost_temperature = self.cost_temperature(index or 0)
-            if index is None or cost_temperature == 0:
-                return False
-            u = float(uniforms(self._seed, index, ACCEPT, "", 1)[0])
-            if not u < math.exp(-(f - self.f) / cost_temperature):  # (5)
-                return False
-        # Coordinates that this point lacks, in a search space that changes, keep their value.
-        self.x = np.where(np.isnan(x), self.x, x)
-        self.f = f
-        self.n_accepted += index is not None
-        return True
+        cost_temperature = self.cost_temperature(index)
+        if cost_temperature == 0:
+            return False
+        u = float(uniforms(self._seed, index, ACCEPT, "", 1)[0])
+        return u < math.exp(-(f - self.f) / cost_temperature)  # (5)
+
+    def _reanneal_if_due(self, index: int) -> None:
+        if self._options.is_published:
+            is_due = self._n_accepted_since >= _ACCEPTED_MODULUS or (
+                index > 0 and index % _GENERATED_MODULUS == 0
+            )
+        else:
+            is_due = self._options.has_reannealing and (index + 1) % _REANNEALING_PERIOD == 0
+        if is_due:
+            self._n_accepted_since = 0
+            self._reanneal(index)
+            if self._options.is_published:
+                self._reanneal_cost(index)
+
+    def _reanneal(self, index: int) -> None:
+        columns = (self._n_choices == 0) & ~np.isnan(self._best_x)
+        size = 4 * int(columns.sum()) + 6
+        if len(self._pool) < size:
+            return
+        best = np.where(np.isnan(self._best_x), 0.5, self._best_x)
+        points, values = self._pool.nearest(best, size)
+        s = sensitivities(points[:, columns], values, best[columns])
+        if s is None or s.max() == 0:
+            return
+        ratios = s.max() / np.maximum(s, s.max() / _MAX_SENSITIVITY_RATIO)
+        if not self._options.is_published:
+            # Damped, and without cooling or heating all of them: it pays where parameters are
+            # badly scaled, and would cost too much where they are not.
+            ratios = np.sqrt(ratios)
+            ratios /= np.exp(np.log(ratios).mean())
+        c, exponent = self._options.rate(self.n_dims, index)
+        k_offsets = self._k_offsets if self._options.is_published else np.zeros(len(columns))
+        T = self.temperatures(index, self.n_dims, k_offsets)[columns] * ratios  # (7)
+        cooling = np.log(self._options.initial_temperature / T)
+        k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
+        self._k_offsets = self._k_offsets.copy()
+        self._k_offsets[columns] = k - index
+
+    def _reanneal_cost(self, index: int) -> None:
+        assert self.f is not None
+        T_c = self.cost_temperature(index)
+        bound = max(abs(self.f), abs(self._best_f), abs(self.f - self._best_f))
+        self._max_initial_cost_temperature = min(self._initial_cost_temperature, bound)  # (9)
+        cooling = math.log(self._max_initial_cost_temperature / T_c) if T_c > 0 else 0.0
+        if 0 < cooling < math.inf:
+            c, exponent = self._options.rate(self.n_dims, index)
+            self.k_c = math.ceil((cooling / c) ** (1 / exponent))

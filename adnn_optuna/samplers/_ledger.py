@@ -296,7 +296,7 @@ class Ledger:
             return self._history_when_asked(study, trial), None
         if isinstance(study._storage, InMemoryStorage):
             with _in_memory_lock:
-                history = self.history(study)
+                history = self._history_when_asked(study, trial)
                 return history, self._take_free_index(study, trial, history)
 
         # No two workers may get the same index. So they take turns in the order of their trials'
@@ -359,9 +359,10 @@ class Ledger:
     def _history_when_asked(self, study: Study, trial: FrozenTrial) -> History:
         """Return the view of a study at the time when the trial was asked for."""
         storage = study._storage
-        if isinstance(storage, _CachedStorage):
+        if isinstance(storage, InMemoryStorage | _CachedStorage):
             # `Study.ask` has just read all trials, to look for enqueued ones. To read them again
-            # would take longer than all the rest that a sampler does.
+            # would take longer than all the rest that a sampler does, and to copy their list
+            # would take longer and longer.
             with storage._lock:
                 trials = storage._studies[study._study_id].trials
                 if len(trials) == trial.number + 1:

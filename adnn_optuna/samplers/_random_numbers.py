@@ -21,7 +21,7 @@ GENERATE = 0
 ACCEPT = 1
 
 
-def uniforms(seed: int, index: int, purpose: int, name: str, size: int) -> np.ndarray:
+def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
     """Return numbers of [0, 1), the same ones for the same arguments.
 
     They are keyed and not drawn one after the other. So no draw depends on how many there were
@@ -29,16 +29,16 @@ def uniforms(seed: int, index: int, purpose: int, name: str, size: int) -> np.nd
 
     Args:
         seed: The seed, below 2**64.
-        index: Which proposal they are for.
+        key: Which trial they are for, see :func:`draw_key`.
         purpose: What they are for.
         name: Which parameter they are for.
         size: How many. A larger size only adds numbers.
     """
-    name_hash = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
-    # Philox increments the first word of its counter, the other three are ours.
-    counter = np.array([0, purpose, 0, name_hash], dtype=np.uint64)
-    bits = np.random.Philox(counter=counter, key=np.array([seed, index], dtype=np.uint64))
-    return np.random.Generator(bits).random(size)
+    # A hash of any length is a counter-based generator. It takes a third of the time that
+    # `numpy.random.Philox` takes to be set up for each parameter anew.
+    data = b"%d %d %d %s" % (seed, key, purpose, name.encode())
+    words = np.frombuffer(hashlib.shake_128(data).digest(8 * size), dtype="<u8")
+    return (words >> np.uint64(11)) * 2.0**-53
 
 
 def draw_key(index: int | None, number: int) -> int:

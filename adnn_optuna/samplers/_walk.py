@@ -72,6 +72,12 @@ def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) 
     return math.floor((bound - value) / delta + _TOLERANCE)
 
 
+def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bool:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    tolerance = _TOLERANCE * abs(delta)
+    return distribution.low - tolerance <= value <= distribution.high + tolerance
+
+
 @dataclasses.dataclass
 class Step:
     """A step from the origin, or from the parameters of a trial."""
@@ -191,7 +197,7 @@ class Walk:
             return True  # The search space is not known yet.
         step = Step(self._origin, 0.0, self._kept)
         return all(
-            _n_steps_inside(step.value(name, distribution), length, distribution) >= 1
+            _is_inside(step.value(name, distribution) + length, length, distribution)
             for name, distribution in start.distributions.items()
             if _moves(distribution)
         )
