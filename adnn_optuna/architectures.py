@@ -133,7 +133,7 @@ class MLPArchitecture(Architecture):
         self.shapes = [
             shape for n, m in zip(sizes, sizes[1:], strict=False) for shape in ((n, m), (m,))
         ]
-        _check_names(mlp)
+        _check_names(mlp, *self.shapes[:2])
         weights = self.initial_weights(0, 0)
         last = len(mlp.hidden)
         self.variables = tuple(
@@ -194,8 +194,8 @@ _DENSE_VARIABLES: tuple[tuple[str, Literal["weight", "bias"]], ...] = (
 )
 
 
-def _check_names(mlp: MLP) -> None:
-    """Refuse names that Keras does not know."""
+def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
+    """Refuse what Keras does not know, or cannot make in these shapes."""
     import keras
 
     try:
@@ -204,14 +204,14 @@ def _check_names(mlp: MLP) -> None:
         raise ValueError(
             f"Keras knows no activation {mlp.activation!r}; see keras.activations for the names."
         ) from None
-    for name in ("kernel_initializer", "bias_initializer"):
+    for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
         spec = getattr(mlp, name)
         try:
-            _seeded_initializer(spec, 0)
+            _seeded_initializer(spec, 0)(shape, dtype="float32")
         except (ValueError, TypeError):
             raise ValueError(
-                f"Keras cannot make the {name} {spec!r}; see keras.initializers for the names and "
-                "their arguments."
+                f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
+                "keras.initializers for the names, their arguments and what they can make."
             ) from None
 
 

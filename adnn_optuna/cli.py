@@ -71,8 +71,8 @@ def _adnn(
     from random values. adnn searches over init offsets (values added to the
     seeded initial weights and biases) within limits of time, trials and gain,
     and says what was gained over the unmoved network. Studies are Optuna
-    studies in a database: stop them, resume them, open them in optuna-
-    dashboard.
+    studies in a database: stop them, resume them, open them in
+    optuna-dashboard.
 
     \b
     [bold]Start here[/bold] (digits needs no download)
@@ -696,8 +696,8 @@ def _in_words_of_the_command_line(message: str) -> str:
         if "_" in parameter.name
     }
     # Not where it is a part of a path, a URL or the name of a setting.
-    pattern = rf"(?<![\w./'\"-])({'|'.join(sorted(names))})(?!\w|[./-]\w)"
-    return re.sub(pattern, lambda match: _option(match[0]), " ".join(message.split()))
+    pattern = rf"(?<![\w./'\"-])`?({'|'.join(sorted(names))})`?(?!\w|[./-]\w)"
+    return re.sub(pattern, lambda match: _option(match[1]), " ".join(message.split()))
 
 
 def _is_ours(error: Exception) -> bool:
@@ -723,7 +723,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False, obj=arguments)
     except typer.TyperException as error:
-        _say(f"adnn: {' '.join(error.format_message().split())} See adnn --help.")
+        # Typer's parser puts the kind of an error before its message.
+        message = " ".join(error.format_message().replace("Value error, ", "").split())
+        _say(f"adnn: {message.rstrip('.')}; see adnn --help.")
         return WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
