@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,14 +11,19 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._checks import check_integer
+from adnn_optuna.samplers._checks import check_integer, check_positive
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, stored_seed
 from adnn_optuna.samplers._replay import Replay
-from adnn_optuna.samplers._unit_interval import from_unit, n_choices, to_unit
+from adnn_optuna.samplers._unit_interval import (
+    from_unit,
+    n_choices,
+    nearest_value,
+    rescale,
+    to_unit,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
     from optuna.distributions import BaseDistribution
@@ -29,11 +36,103 @@ if TYPE_CHECKING:
 class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
     """Sampler using Ingber's adaptive simulated annealing (ASA).
 
+    A point walks through the search space. Each trial moves all of its parameters at once, mostly
+    by little and now and then by a lot, less and less so as the annealing cools. A better point is
+    always kept and a worse one sometimes, ever more rarely. Parameters of every kind are moved on
+    the scale from 0 to 1, those with ``log=True`` in the logarithm.
+
+    It is for tens to some hundreds of expensive evaluations with or without noise, above all from
+    a known point that is good already (``x0``), and for workers that come and go: the annealing is
+    kept in the study, so it goes on exactly where it was stopped or killed. With more than about
+    10 parameters, or with many thousands of evaluations, use
+    :class:`~optuna.samplers.CmaEsSampler`; where most parameters are categorical or conditional,
+    use :class:`~optuna.samplers.TPESampler`.
+
+    Example:
+
+        .. testcode::
+
+            import optuna
+            from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
+
+
+            def objective(trial):
+                x = trial.suggest_float("x", -5, 5)
+                y = trial.suggest_float("y", -5, 5)
+                return (x - 1) ** 2 + (y + 2) ** 2
+
+
+            sampler = AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=40, x0={"x": 0, "y": 0})
+            study = optuna.create_study(sampler=sampler)
+            study.optimize(objective, n_trials=40)
+            assert study.trials[0].params == {"x": 0, "y": 0}
+            assert study.best_value < 0.1
+
+    Note:
+        It is the algorithm of [1] and [2] with four changes, for fewer evaluations than Ingber had
+        in mind. On Sphere, Rosenbrock, Rastrigin, Ackley, Griewank and Schwefel functions in 2, 4
+        and 8 dimensions, they bring the regret after 200 trials (a geometric mean, in units of
+        that of a typical random point) from 0.0036 with ``ingber=True`` to 0.0001, and after 50
+        trials from 0.050 to 0.006.
+
+        - The schedule ends with the budget: after ``n_trials`` the temperature is n_trials^-3.
+        - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
+        - Every other trial is the most promising of ``n_candidates`` moves, by a model (a cubic
+          radial basis function) of the trials near the current point. If all were, the model
+          would only see what it expects: on Rastrigin's function that is 100 times worse.
+        - Re-annealing takes the sensitivities of the parameters from the trials so far, and not
+          from additional ones, and is optional.
+
+    Note:
+        A trial's random numbers follow from ``seed`` and from the how manieth trial of this
+        sampler it is. So any number of threads and processes can share a study, with the same
+        arguments for each.
+
+    Note:
+        A trial that failed or was pruned counts as a rejected move. Trials that were enqueued,
+        added or proposed by other samplers are adopted where they are better than the current
+        point. Constraints are ignored.
+
+    References:
+        [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
+        12(8):967-973, 1989.
+
+        [2] L. Ingber. Adaptive simulated annealing (ASA): Lessons learned. Control and Cybernetics
+        25(1):33-54, 1996. https://arxiv.org/abs/cs/0001018
+
     Args:
-        seed: Seed of the random numbers.
-        n_trials: The number of trials that the cooling is made for.
-        x0: The first trial's parameters.
-        batch_size: The number of trials proposed before any of them is finished.
+        seed:
+            Seed of the random numbers. If :obj:`None`, it is drawn once and stored in the study,
+            so that a new sampler goes on in the same way.
+        n_trials:
+            The number of trials that the cooling is made for. If :obj:`None`, it is 100, and grows
+            with the study beyond that. To go on after ``n_trials`` is no mistake: the annealing
+            then stays about as cold as it is.
+        x0:
+            The parameters of the first trial, a mapping from names to values. The parameters that
+            it lacks start at random, and so do all of them if it is :obj:`None`.
+        batch_size:
+            The number of trials that are asked for before any of them is told. Those of the same
+            batch are different moves of the same point and know nothing of each other, even if
+            the batch is cut in two by the death of its worker.
+        initial_temperature:
+            The temperature at the start, at most 1, where a move leads everywhere. By default it
+            is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
+        quench:
+            Ingber's Q: the exponent of the annealing time, in units of one over the number of
+            parameters. Above 1 it cools later but more suddenly, and may miss the optimum.
+        n_candidates:
+            The number of moves that every other trial is the most promising of. With 1 there is no
+            model.
+        reannealing:
+            Whether parameters that matter little are moved more than others, by the sensitivities
+            of the objective near the best point. It pays if the parameters are scaled
+            differently, and not if they interact.
+        ingber:
+            Whether to run the published algorithm with the defaults of Ingber's code, ASA 30.53
+            (a ratio of temperatures of 1e-5 after 100 trials, re-annealing in full each 100
+            accepted trials), without any of the changes but the last. Then ``n_trials`` and
+            ``n_candidates`` have no effect.
     """
 
     def __init__(
@@ -42,15 +141,50 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         n_trials: int | None = None,
         x0: Mapping[str, Any] | None = None,
         batch_size: int = 1,
+        *,
+        initial_temperature: float | None = None,
+        quench: float = 1.0,
+        n_candidates: int = 64,
+        reannealing: bool = False,
+        ingber: bool = False,
     ) -> None:
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
+        if x0 is not None and not isinstance(x0, Mapping):
+            raise TypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
         check_integer("batch_size", batch_size, low=1)
-        super().__init__("annealing", batch_size)
+        if initial_temperature is None:
+            initial_temperature = 0.1 if x0 and not ingber else 1.0
+        check_positive("initial_temperature", initial_temperature)
+        if initial_temperature > 1:
+            raise ValueError(
+                f"`initial_temperature` must be at most 1, but is {initial_temperature!r}."
+            )
+        check_positive("quench", quench)
+        check_integer("n_candidates", n_candidates, low=1)
+        super().__init__("annealing", int(batch_size))
         self._seed = seed
         self._x0 = dict(x0 or {})
-        self._options = Options(n_trials=n_trials, initial_temperature=0.1 if x0 else 1.0)
+        self._batch_size = int(batch_size)
+        self._options = Options(
+            n_trials=n_trials,
+            initial_temperature=float(initial_temperature),
+            quench=float(quench),
+            n_candidates=int(n_candidates),
+            has_reannealing=bool(reannealing),
+            is_published=bool(ingber),
+        )
+
+    def __repr__(self) -> str:
+        options = self._options
+        return (
+            f"{type(self).__name__}(seed={self._seed}, n_trials={options.n_trials}, "
+            f"x0={self._x0 or None}, batch_size={self._batch_size}, "
+            f"initial_temperature={options.initial_temperature}, quench={options.quench}, "
+            f"n_candidates={options.n_candidates}, reannealing={options.has_reannealing}, "
+            f"ingber={options.is_published})"
+        )
 
     def _remember(self, study: Study, history: History) -> Replay[_Chain]:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
@@ -84,17 +218,16 @@ class _Chain:
             # The value of a pruned trial is one of an unfinished training.
             return
         assert trial.value is not None
-        x = np.full(len(self.distributions), np.nan)
+        units = {}
         for name, distribution in trial.distributions.items():
             if distribution.single():
                 continue
             if name not in self.distributions:
                 self.distributions[name] = distribution
                 self.annealing.add_coordinate(name, n_choices(distribution))
-                x = np.append(x, np.nan)
             # The scale of a coordinate is that of the first trial, even if the range changes.
-            column = list(self.distributions).index(name)
-            x[column] = to_unit(trial.params[name], self.distributions[name])
+            units[name] = to_unit(trial.params[name], self.distributions[name])
+        x = np.array([units.get(name, math.nan) for name in self.distributions])
         self.annealing.tell(index, x, self._sign * trial.value)
 
 
@@ -113,10 +246,11 @@ class _Point:
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         if self._key == 0 and name in self._x0:
-            value = self._x0[name]
-            if distribution._contains(distribution.to_internal_repr(value)):
-                return distribution.to_external_repr(distribution.to_internal_repr(value))
-            return from_unit(min(max(to_unit(value, distribution), 0.0), 1.0), distribution)
+            # The internal representation checks the choices of categorical parameters.
+            internal = distribution.to_internal_repr(self._x0[name])
+            if not distribution._contains(internal):
+                return nearest_value(self._x0[name], distribution)
+            return distribution.to_external_repr(internal)
 
         column = self._columns.get(name)
         center = None
@@ -127,7 +261,7 @@ class _Point:
             # The range has changed since.
             x = float(self._annealing.x[column])
             if not np.isnan(x):
-                center = to_unit(from_unit(x, known), distribution)
+                center = rescale(x, known, distribution)
         elif name in self._x0:
             center = to_unit(self._x0[name], distribution)
         unit = self._annealing.draw(

@@ -48,7 +48,7 @@ _UNKNOWN_N_TRIALS = 100
 _N_COST_SAMPLES = 5
 
 # How many of the points nearest to the current one the model is fitted to.
-_N_MODEL_POINTS = 50
+_N_MODEL_POINTS = 40
 
 # Trials between two re-annealings, and the largest ratio of temperatures.
 _REANNEALING_PERIOD = 10
@@ -208,12 +208,14 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _initial_cost_temperature(self) -> float:
-        samples = np.array(self._cost_samples)
-        size = float(np.abs(samples).max()) or 1.0  # Squares of large values overflow.
+        size = max(map(abs, self._cost_samples)) or 1.0  # Squares of large values overflow.
+        samples = [sample / size for sample in self._cost_samples]
         if self._options.is_published:
-            mean = size * float(np.abs(samples / size).mean())
+            mean = size * math.fsum(map(abs, samples)) / len(samples)
             return min(mean, self._max_initial_cost_temperature)
-        return 0.1 * size * float(np.std(samples / size))
+        mean = math.fsum(samples) / len(samples)
+        variance = math.fsum((sample - mean) ** 2 for sample in samples) / len(samples)
+        return 0.1 * size * math.sqrt(variance)
 
     def draw(
         self, name: str, n_choices: int, x: float | None, *, index: int, key: int, n_dims: int

@@ -49,13 +49,17 @@ class PointPool:
     def add(self, x: np.ndarray, value: float) -> None:
         """Add a point, in place of the worst old one if the pool is full."""
         # The arrays are replaced and never changed, so that a copy of the pool is cheap.
-        keep = np.ones(len(self), dtype=bool)
-        if len(self) == self._capacity:
+        if len(self) < self._capacity:
+            self._points = np.concatenate([self._points, x[None, :]])
+            self._values = np.concatenate([self._values, [value]])
+            self._ages = np.concatenate([self._ages, [self._n_told]])
+        else:
             is_old = self._ages < self._n_told - self._capacity // 4
-            keep[np.argmax(np.where(is_old, self._values, -np.inf))] = False
-        self._points = np.vstack([self._points[keep], x])
-        self._values = np.append(self._values[keep], value)
-        self._ages = np.append(self._ages[keep], self._n_told)
+            worst = np.argmax(np.where(is_old, self._values, -np.inf))
+            self._points, self._values = self._points.copy(), self._values.copy()
+            self._ages = self._ages.copy()
+            self._points[worst], self._values[worst] = x, value
+            self._ages[worst] = self._n_told
         self._n_told += 1
 
     def nearest(self, x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,8 +93,9 @@ def predict(
     Returns:
         The predictions, or :obj:`None` if the values do not tell anything.
     """
+    values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
     deviation = values.std()
-    if not 0 < deviation < np.inf:
+    if deviation == 0:
         return None
     targets = (values - values.mean()) / deviation
 
@@ -152,10 +157,11 @@ def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> n
     Returns:
         The curvatures, not below zero, or :obj:`None` if nothing can be said.
     """
+    values = values / (np.abs(values).max() or 1.0)  # Differences of large values overflow.
     rises = np.minimum(values, np.quantile(values, 0.9)) - values.min()
     offsets = points - best
     scales = np.sqrt((offsets**2).mean(axis=0))
-    if not (np.all(scales > 0) and 0 < rises.max() < np.inf):
+    if rises.max() == 0 or not np.all(scales > 0):
         return None
     z = offsets / scales
     features = np.hstack([z, z**2])

@@ -34,11 +34,18 @@ def from_unit(unit: float, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         n_choices = len(distribution.choices)
         return distribution.choices[min(int(unit * n_choices), n_choices - 1)]
+    return nearest_value(_value_at(unit, distribution), distribution)
+
+
+def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
+    """Return where a numerical value on the scale of a distribution is on that of another."""
+    return to_unit(_value_at(unit, old), new)
+
+
+def _value_at(unit: float, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
     value = low + unit * (high - low)
-    if is_log:
-        value = math.exp(value)
-    return nearest_value(value, distribution)
+    return math.exp(value) if is_log else value
 
 
 def nearest_value(value: float, distribution: BaseDistribution) -> float:

@@ -326,7 +326,11 @@ def test_is_alive() -> None:
 
 
 def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
-    study = optuna.create_study(sampler=annealing())
+    def make_sampler() -> BaseSampler:
+        # Without a model, which would look further than at what was found.
+        return AdaptiveSimulatedAnnealingSampler(seed=3, n_trials=20, n_candidates=1)
+
+    study = optuna.create_study(sampler=make_sampler())
     study.optimize(suggest, n_trials=5)
     study.enqueue_trial({"x": 0.3, "y": 0.2})
     enqueued = study.ask()
@@ -340,7 +344,7 @@ def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
     added = optuna.create_trial(params=trial.params, distributions=trial.distributions, value=-1.0)
     added.datetime_start = added.datetime_complete = study.trials[0].datetime_start
     study.add_trial(added)
-    study.sampler = annealing()
+    study.sampler = make_sampler()
     again = study.ask()
     suggest(again)
     assert again.params == trial.params
@@ -349,7 +353,7 @@ def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
     # The later trials are near what was found.
     after = [study.ask() for _ in range(9)]
     assert all(suggest(trial) is not None for trial in after)
-    assert sorted(abs(trial.params["x"] - 0.3) for trial in after)[4] < 0.1
+    assert sorted(abs(trial.params["x"] - 0.3) for trial in after)[4] < 0.2
 
 
 def test_a_trial_of_others_from_a_host_whose_clock_is_slow() -> None:

@@ -1,0 +1,340 @@
+"""The annealing as an Optuna sampler: parameters, directions and trials of every kind."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, RandomRestartSampler
+from adnn_optuna.samplers._unit_interval import from_unit, rescale, to_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Annealing = AdaptiveSimulatedAnnealingSampler
+
+DISTRIBUTIONS: list[BaseDistribution] = [
+    FloatDistribution(-3.0, 2.0),
+    FloatDistribution(1e-7, 10.0, log=True),
+    FloatDistribution(-1.0, 1.0, step=0.25),
+    IntDistribution(-4, 7),
+    IntDistribution(0, 12, step=3),
+    IntDistribution(1, 1000, log=True),
+    CategoricalDistribution(["red", "green", "blue"]),
+]
+
+
+def every_kind(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -3.0, 2.0)
+    rate = trial.suggest_float("rate", 1e-7, 10.0, log=True)
+    half = trial.suggest_float("half", -1.0, 1.0, step=0.25)
+    k = trial.suggest_int("k", -4, 7)
+    width = trial.suggest_int("width", 1, 1000, log=True)
+    color = trial.suggest_categorical("color", ["red", "green", "blue"])
+    fixed = trial.suggest_float("fixed", 1.5, 1.5)
+    value = (x - 1) ** 2 + (math.log10(rate) + 3) ** 2 / 10 + abs(half - 0.5) + (k - 2) ** 2 / 10
+    return value + abs(math.log10(width) - 1) + (color != "green") + fixed
+
+
+def run(sampler: Annealing, n_trials: int = 30, sign: int = 1) -> list[dict[str, Any]]:
+    direction = "minimize" if sign == 1 else "maximize"
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    study.optimize(lambda trial: sign * every_kind(trial), n_trials=n_trials)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_unit_interval(distribution: BaseDistribution) -> None:
+    for i in range(201):
+        unit = i / 200
+        value = from_unit(unit, distribution)
+        assert distribution._contains(distribution.to_internal_repr(value))
+        assert from_unit(to_unit(value, distribution), distribution) == pytest.approx(value)
+    if isinstance(distribution, FloatDistribution) and distribution.step is None:
+        assert to_unit(distribution.low, distribution) == 0
+        assert to_unit(distribution.high, distribution) == 1
+
+
+def test_each_value_of_a_finite_parameter_is_equally_likely() -> None:
+    for distribution in (IntDistribution(0, 12, step=3), FloatDistribution(-1, 1, step=0.5)):
+        values = [from_unit((i + 0.5) / 1000, distribution) for i in range(1000)]
+        assert {values.count(value) for value in values} == {200}
+
+
+def test_rescale() -> None:
+    assert rescale(0.5, FloatDistribution(0, 1), FloatDistribution(0, 2)) == 0.25
+    assert rescale(1.5, FloatDistribution(0, 1), FloatDistribution(1, 2)) == 0.5
+    assert rescale(0.5, FloatDistribution(1, 100, log=True), FloatDistribution(0, 20)) == (
+        pytest.approx(0.5)
+    )
+    assert rescale(0.5, FloatDistribution(-1, 1), FloatDistribution(1, 9, log=True)) < 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"n_trials": 20},
+        {"batch_size": 5},
+        {"ingber": True},
+        {"n_candidates": 1},
+        {"reannealing": True, "quench": 2.0},
+        {"x0": {"x": -1.0, "color": "blue", "width": 7}},
+    ],
+)
+def test_maximizing_is_minimizing_the_negative(options: dict[str, Any]) -> None:
+    assert run(Annealing(seed=5, **options)) == run(Annealing(seed=5, **options), sign=-1)
+
+
+def test_it_finds_the_optimum_of_every_kind_of_parameter() -> None:
+    studies = []
+    for sampler in (Annealing(seed=0, n_trials=100), optuna.samplers.RandomSampler(seed=0)):
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(every_kind, n_trials=100)
+        studies.append(study.best_value - 1.5)
+    assert studies[0] < 0.5 * studies[1]
+
+
+def test_seeds() -> None:
+    assert run(Annealing(seed=1), 10) == run(Annealing(seed=1), 10)
+    assert run(Annealing(seed=1), 10) != run(Annealing(seed=2), 10)
+    assert run(Annealing(), 10) != run(Annealing(), 10)
+
+
+def test_the_seed_of_a_sampler_without_one_is_kept_in_the_study() -> None:
+    study = optuna.create_study(sampler=Annealing())
+    study.optimize(every_kind, n_trials=5)
+    trial = study.ask()
+    study.sampler = Annealing()
+    study.sampler.reseed_rng()
+    value = every_kind(trial)
+    study._storage.set_trial_system_attr(trial._trial_id, "adnn:interrupted", value=True)
+    study.tell(trial, state=TrialState.FAIL)
+    assert every_kind(study.ask()) == value
+
+
+def test_another_process_draws_the_same() -> None:
+    program = """
+import optuna
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
+study = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(seed=7))
+study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=9)
+print([trial.params for trial in study.trials])
+"""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_x0() -> None:
+    x0 = {"x": 0.5, "k": 3, "color": "blue", "rate": 1e-5}
+    trials = run(Annealing(seed=0, x0=x0), 10)
+    assert {name: trials[0][name] for name in x0} == x0
+    assert isinstance(trials[0]["k"], int)
+    # The first moves are near it already in the first batch, when no value is known.
+    for options in ({}, {"batch_size": 10}, {"ingber": True}):
+        starts = [run(Annealing(seed=s, x0=x0, **options), 4) for s in range(20)]
+        moves = sorted(abs(trial["x"] - 0.5) / 5 for start in starts for trial in start[1:])
+        assert moves[0] > 0
+        assert moves[len(moves) // 2] < 0.2
+    # Those without are anywhere.
+    assert len({start[0]["half"] for start in starts}) > 3
+
+
+def test_x0_outside_of_the_search_space() -> None:
+    assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
+    with pytest.raises(ValueError, match="purple"):
+        run(Annealing(x0={"color": "purple"}), 1)
+
+
+def test_the_order_of_parameters_does_not_matter() -> None:
+    def backwards(trial: optuna.Trial) -> float:
+        y = trial.suggest_float("y", 0, 1)
+        return trial.suggest_float("x", 0, 1) + 2 * y
+
+    def relative(study: optuna.Study) -> float:
+        space: dict[str, BaseDistribution] = {
+            "x": FloatDistribution(0, 1),
+            "y": FloatDistribution(0, 1),
+        }
+        trial = study.ask(space)
+        return float(trial.params["x"] + 2 * trial.params["y"])
+
+    one, other = (optuna.create_study(sampler=Annealing(seed=0)) for _ in range(2))
+    one.optimize(backwards, n_trials=20)
+    for trial in one.trials:
+        assert relative(other) == trial.value
+        other.tell(trial.number, trial.value)
+
+
+def test_conditional_parameters_and_ranges_that_change() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        high = 1.0 if trial.number < 20 else 4.0
+        x = trial.suggest_float("x", -1.0 if trial.number < 40 else 0.5, high)
+        if trial.suggest_categorical("branch", ["a", "b"]) == "a":
+            return x**2 + trial.suggest_float("a", 0, 1)
+        return x**2 - trial.suggest_float("b", 1e-3, 1, log=True)
+
+    study = optuna.create_study(sampler=Annealing(seed=1, n_trials=60))
+    study.optimize(objective, n_trials=60)
+    assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
+    # The annealing goes on from where it was, not from anywhere in the new range.
+    assert max(trial.params["x"] for trial in study.trials[20:30]) < 2
+    assert min(trial.params["x"] for trial in study.trials[40:]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_failed_and_pruned_trials_are_rejected_moves() -> None:
+    def objective(trial: optuna.Trial, end: Callable[[], float]) -> float:
+        trial.suggest_float("x", 0, 1)
+        if trial.number in (0, 3, 7):
+            return end()
+        return 1.0 - trial.number
+
+    def prune() -> float:
+        raise optuna.TrialPruned
+
+    def fail() -> float:
+        raise ArithmeticError
+
+    params = []
+    for end in (prune, fail, lambda: math.nan):
+        study = optuna.create_study(sampler=Annealing(seed=0))
+        study.optimize(
+            lambda trial, end=end: objective(trial, end), n_trials=12, catch=ArithmeticError
+        )
+        params.append([trial.params for trial in study.trials])
+    assert params[0] == params[1] == params[2]
+
+
+def test_infinite_values() -> None:
+    for worst in (math.inf, -math.inf):
+        study = optuna.create_study(sampler=Annealing(seed=0))
+        study.optimize(
+            lambda t, w=worst: w if t.suggest_float("x", 0, 1) < 0.5 else t.params["x"],
+            n_trials=30,
+        )
+        assert len(study.trials) == 30
+
+
+def test_partial_fixed_sampler_keeps_the_other_parameters_moving() -> None:
+    study = optuna.create_study(sampler=Annealing(seed=0))
+    study.optimize(every_kind, n_trials=5)
+    study.sampler = optuna.samplers.PartialFixedSampler({"x": 0.25}, study.sampler)
+    study.optimize(every_kind, n_trials=5)
+    assert {trial.params["x"] for trial in study.trials[5:]} == {0.25}
+    assert len({trial.params["rate"] for trial in study.trials}) == 10
+    indices = [trial.system_attrs["adnn:proposal"]["index"] for trial in study.trials]
+    assert indices == list(range(10))
+
+
+def test_pickling_and_repr() -> None:
+    sampler = Annealing(seed=4, x0={"x": 0.5}, n_trials=12)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(every_kind, n_trials=6)
+    study.sampler = pickle.loads(pickle.dumps(sampler))
+    study.optimize(every_kind, n_trials=6)
+    assert [t.params for t in study.trials] == run(
+        Annealing(seed=4, x0={"x": 0.5}, n_trials=12), 12
+    )
+    assert repr(sampler) == str(sampler)
+    assert repr(eval(repr(sampler), {type(sampler).__name__: type(sampler)})) == repr(sampler)
+
+
+def test_constraints_are_ignored_with_a_warning() -> None:
+    study = optuna.create_study(sampler=Annealing(seed=0))
+    study.add_trial(
+        optuna.create_trial(
+            params={"x": 0.5},
+            distributions={"x": FloatDistribution(0, 1)},
+            value=1.0,
+            system_attrs={"constraints": [1.0]},
+        )
+    )
+    with pytest.warns(UserWarning, match="ignores constraints"):
+        study.ask()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study.ask()  # Once is enough.
+
+
+def test_pruner_that_hides_trials() -> None:
+    study = optuna.create_study(
+        sampler=Annealing(seed=0), pruner=optuna.pruners.HyperbandPruner(1, 9)
+    )
+    study.optimize(every_kind, n_trials=10)
+    assert [t.params for t in study.trials] == run(Annealing(seed=0), 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, "`seed` must be at least 0, but is -1"),
+        ({"seed": 2**64}, "`seed` must be below 2..64"),
+        ({"n_trials": 0}, "`n_trials` must be at least 1, but is 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0"),
+        ({"n_candidates": 0}, "`n_candidates` must be at least 1, but is 0"),
+        ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
+        ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1, but is 1.5"),
+        ({"quench": math.nan}, "`quench` must be a finite number, but is nan"),
+    ],
+)
+def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Annealing(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": 1.0}, "`seed` must be an integer"),
+        ({"n_trials": True}, "`n_trials` must be an integer"),
+        ({"x0": [0.5]}, "`x0` must be a mapping"),
+        ({"quench": "1"}, "`quench` must be a number"),
+    ],
+)
+def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Annealing(**arguments)
+
+
+class TestRandomRestart:
+    def test_counts(self) -> None:
+        study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
+        study.optimize(lambda t: t.suggest_int("restart", 0, 7), n_trials=6)
+        study.sampler = RandomRestartSampler(seed=1)
+        study.optimize(lambda t: t.suggest_int("restart", 0, 7), n_trials=4)
+        assert [t.params["restart"] for t in study.trials] == [0, 1, 2, 3, 4, 5, 6, 7, 7, 7]
+
+    def test_other_parameters_are_random(self) -> None:
+        study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
+        study.optimize(every_kind, n_trials=20)
+        assert len({t.params["x"] for t in study.trials}) == 20
+
+    def test_pickling_and_repr(self) -> None:
+        sampler = pickle.loads(pickle.dumps(RandomRestartSampler(seed=1)))
+        assert repr(sampler) == "RandomRestartSampler(seed=1)"
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(every_kind, n_trials=3)
+        assert len(study.trials) == 3

@@ -1,0 +1,279 @@
+"""The core of the annealing against Ingber's formulas and against random search."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from adnn_optuna.samplers._asa import (
+    AdaptiveSimulatedAnnealing,
+    Options,
+    generate,
+    generate_choice,
+    generating_cdf,
+    generating_quantile,
+)
+from adnn_optuna.samplers._local_model import PointPool, predict, sensitivities
+from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
+
+TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]
+
+
+def make_annealing(n_dims: int, seed: int = 0, **options: object) -> AdaptiveSimulatedAnnealing:
+    annealing = AdaptiveSimulatedAnnealing(seed, Options(**options))  # type: ignore[arg-type]
+    for i in range(n_dims):
+        annealing.add_coordinate(f"x{i}")
+    return annealing
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_generating_distribution_is_the_integral_of_the_density(temperature: float) -> None:
+    def density(y: float) -> float:
+        return 1 / (2 * (abs(y) + temperature) * math.log(1 + 1 / temperature))
+
+    for y in (-1.0, -0.3, -temperature, 0.0, temperature, 0.01, 0.5, 1.0):
+        edges = sorted({-1.0, *(e for e in (-temperature, 0.0, temperature, -0.01) if e < y), y})
+        total = sum(
+            integrate.quad(density, a, b, limit=200)[0] for a, b in itertools.pairwise(edges)
+        )
+        assert generating_cdf(np.array(y), np.array(temperature)) == pytest.approx(total, abs=1e-7)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_generating_quantile_is_ingbers_formula(temperature: float) -> None:
+    for u in (0.0, 0.2, 0.4999, 0.5, 0.77, 1.0):
+        sign = math.copysign(1, u - 0.5)
+        y = sign * temperature * ((1 + 1 / temperature) ** abs(2 * u - 1) - 1)
+        result = generating_quantile(np.array(u), np.array(temperature))
+        assert result == pytest.approx(y, rel=1e-9, abs=1e-15)
+        assert generating_cdf(result, np.array(temperature)) == pytest.approx(u, abs=1e-9)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("x", [0.0, 0.03, 0.5, 1.0])
+def test_generate_is_to_redraw_until_inside(x: float, temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    redrawn = x + generating_quantile(rng.random(40_000), np.array(temperature))
+    redrawn = redrawn[(redrawn >= 0) & (redrawn <= 1)]
+    direct = generate(np.array(x), rng.random(20_000), np.array(temperature))
+    assert direct.min() >= 0
+    assert direct.max() <= 1
+    assert stats.ks_2samp(redrawn, direct).pvalue > 1e-3
+
+
+def test_generate_choice() -> None:
+    u = np.linspace(0, 1, 100_001)[:-1]
+    x, n = np.array((2 + 0.5) / 5), np.array(5)
+    changes = []
+    for temperature in TEMPERATURES:
+        choices = np.floor(5 * generate_choice(x, u, np.array(temperature), n)).astype(int)
+        counts = np.bincount(choices, minlength=5)
+        others = np.delete(counts, 2)
+        assert np.ptp(others) <= 2  # All other choices are equally likely.
+        changes.append(others.sum() / len(u))
+        moves = generating_quantile(u, np.array(temperature))
+        assert changes[-1] == pytest.approx(np.mean(np.abs(moves) > 0.1), abs=1e-3)
+    assert changes == sorted(changes, reverse=True)
+    assert changes[-1] > 0.1
+
+
+@pytest.mark.parametrize(("n_dims", "n_trials"), [(1, 10), (2, 50), (8, 200)])
+@pytest.mark.parametrize("quench", [1.0, 2.0])
+def test_schedule_ends_with_the_budget(n_dims: int, n_trials: int, quench: float) -> None:
+    annealing = make_annealing(n_dims, n_trials=n_trials, quench=quench, initial_temperature=0.5)
+    offsets = np.zeros(n_dims)
+    assert annealing.temperatures(0, n_dims, offsets) == pytest.approx(0.5)
+    end = annealing.temperatures(n_trials, n_dims, offsets)
+    assert end == pytest.approx(0.5 * n_trials**-3)
+    half = math.log(float(annealing.temperatures(n_trials // 2, n_dims, offsets)[0]) / 0.5)
+    assert half == pytest.approx(-3 * math.log(n_trials) * 0.5 ** (quench / n_dims))
+    assert annealing.temperatures(10 * n_trials, n_dims, offsets)[0] < end[0]
+
+
+def test_schedule_of_the_published_code() -> None:
+    annealing = make_annealing(4, is_published=True)
+    c = -math.log(1e-5) * math.exp(-math.log(100) / 4)
+    for k in (1, 10, 100, 1000):
+        expected = math.exp(-c * k ** (1 / 4))
+        assert annealing.temperatures(k, 4, np.zeros(4)) == pytest.approx(expected)
+    assert annealing.temperatures(100, 4, np.zeros(4)) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_cost_temperature(is_published: bool) -> None:
+    annealing = make_annealing(2, n_trials=50, is_published=is_published)
+    values = [5.0, 3.0, -4.0, -1.0, 7.0, 1000.0]
+    for index, f in enumerate(values):
+        annealing.tell(index, np.array([0.1, 0.2]), f)
+    start = np.mean(np.abs(values[:5])) if is_published else 0.1 * np.std(values[:5])
+    c, exponent = annealing._options.rate(2, 50)
+    expected = start * math.exp(-c * annealing.k_c**exponent)
+    assert annealing.cost_temperature(50) == pytest.approx(expected)
+
+
+def test_worse_points_are_accepted_by_metropolis() -> None:
+    n_accepted, n_expected = 0, 0.0
+    for seed in range(400):
+        annealing = make_annealing(1, seed, n_trials=20)
+        for index, f in enumerate([3.0, 2.0, 1.0]):
+            annealing.tell(index, np.array([0.5]), f)
+        n_expected += math.exp(-0.005 / annealing.cost_temperature(3))
+        annealing.tell(3, np.array([0.7]), 1.005)
+        n_accepted += annealing.f == 1.005
+    assert 100 < n_expected < 380
+    assert n_accepted == pytest.approx(n_expected, abs=40)
+
+
+def test_others_are_adopted_only_if_better() -> None:
+    annealing = make_annealing(1)
+    annealing.tell(0, np.array([0.5]), 1.0)
+    annealing.tell(None, np.array([0.6]), 1.0 + 1e-9)
+    assert annealing.x == [0.5]
+    annealing.tell(None, np.array([0.6]), 0.9)
+    assert annealing.x == [0.6]
+    annealing.tell(1, np.array([0.7]), math.nan)
+    assert annealing.x == [0.6]
+
+
+def test_infinite_and_huge_values() -> None:
+    annealing = make_annealing(2, n_trials=20, has_reannealing=True)
+    values = [math.inf, 1e308, -1e308, math.inf, 1e308, 0.0, 1.0, -math.inf, 1.0, math.inf] * 3
+    for index, f in enumerate(values):
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            x = annealing.ask(index, index)
+            assert np.all((x >= 0) & (x <= 1))
+            annealing.tell(index, x, f)
+    assert annealing.f == -math.inf
+
+
+def test_a_copy_is_independent() -> None:
+    annealing = make_annealing(2, n_trials=30, has_reannealing=True)
+    for index in range(25):
+        x = annealing.ask(index, index)
+        annealing.tell(index, x, float(x @ x))
+    before = annealing.ask(25, 25)
+    other = annealing.copy()
+    other.add_coordinate("new")
+    for index in range(25, 45):
+        other.tell(index, np.array([0.1, 0.1, 0.5]), -float(index))
+    assert np.array_equal(annealing.ask(25, 25), before)
+    assert other.ask(45, 45).shape == (3,)
+
+
+def test_reannealing_moves_less_what_matters_more() -> None:
+    points = np.random.default_rng(1).random((130, 3))
+    values = (points - 0.5) ** 2 @ [100, 10, 0.1]
+    for is_published in (True, False):
+        annealing = make_annealing(
+            3, n_trials=200, has_reannealing=True, is_published=is_published
+        )
+        # Ever better, so that all are accepted.
+        for index, row in enumerate(np.argsort(-values)):
+            annealing.tell(index, points[row], values[row])
+        reannealed = annealing.temperatures(130, 3, annealing._k_offsets)
+        assert reannealed[0] < reannealed[1] < reannealed[2]
+    plain = annealing.temperatures(129, 3, np.zeros(3))
+    reannealed = annealing.temperatures(129, 3, annealing._k_offsets)
+    assert np.log(reannealed).mean() == pytest.approx(np.log(plain).mean())
+
+
+def test_sensitivities_are_curvatures() -> None:
+    rng = np.random.default_rng(0)
+    best = np.array([0.4, 0.6])
+    points = best + 0.01 * rng.standard_normal((60, 2))
+    values = 3 * (points[:, 0] - 0.4) ** 2 + 300 * (points[:, 1] - 0.6) ** 2
+    s = sensitivities(points, values, best)
+    assert s is not None
+    assert 5 < s[1] / s[0] < 200  # Clipped and regularised: the order, not the value.
+    assert sensitivities(points, np.ones(60), best) is None
+
+
+def test_the_model_interpolates_smooth_values_and_smooths_noise() -> None:
+    rng = np.random.default_rng(0)
+    points, candidates = rng.random((40, 2)), 0.2 + 0.6 * rng.random((50, 2))
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sin(3 * x[:, 0]) + x[:, 1] ** 2)
+
+    truth = f(candidates)
+    for noise, tolerance in ((0.0, 0.999), (0.2, 0.9)):
+        values = f(points) + noise * rng.standard_normal(40)
+        predictions = predict(points, values, candidates, np.array([0, 0]))
+        assert predictions is not None
+        assert np.corrcoef(predictions, truth)[0, 1] > tolerance
+    assert predict(points, np.ones(40), candidates, np.array([0, 0])) is None
+
+
+def test_the_model_knows_categories() -> None:
+    rng = np.random.default_rng(0)
+    points = np.column_stack([rng.random(40), (rng.integers(3, size=40) + 0.5) / 3])
+    values = points[:, 0] + np.array([0.0, 5.0, -5.0])[(points[:, 1] * 3).astype(int)]
+    candidates = np.column_stack([np.full(3, 0.5), (np.arange(3) + 0.5) / 3])
+    predictions = predict(points, values, candidates, np.array([0, 3]))
+    assert predictions is not None
+    assert list(np.argsort(predictions)) == [2, 0, 1]
+
+
+def test_the_pool_keeps_the_best_and_the_latest() -> None:
+    pool = PointPool(capacity=20)
+    pool.add_coordinate()
+    values = np.random.default_rng(0).permutation(100).astype(float)
+    for value in values:
+        pool.add(np.array([value]), value)
+    assert len(pool) == 20
+    assert set(values[-5:]) <= set(pool.values)
+    assert set(range(10)) <= set(pool.values)
+    points, nearest = pool.nearest(np.array([3.2]), 3)
+    assert sorted(nearest) == [2.0, 3.0, 4.0]
+    assert sorted(points[:, 0]) == [2.0, 3.0, 4.0]
+
+
+def test_uniforms() -> None:
+    numbers = uniforms(1, 2, GENERATE, "x", 20_000)
+    assert stats.kstest(numbers, "uniform").pvalue > 1e-3
+    assert np.array_equal(uniforms(1, 2, GENERATE, "x", 5), numbers[:5])
+    others = [(2, 2, GENERATE, "x"), (1, 3, GENERATE, "x"), (1, 2, ACCEPT, "x")]
+    for other in [*others, (1, 2, GENERATE, "y")]:
+        correlation = np.corrcoef(numbers, uniforms(*other, 20_000))[0, 1]
+        assert abs(correlation) < 0.03
+    # The same on every machine and with every version of NumPy.
+    assert uniforms(0, 0, GENERATE, "x", 1)[0] == 0.8431788811032568
+
+
+def regret(seed: int, function: str, n_candidates: int) -> tuple[float, float]:
+    """Return the best value of an annealing and of random search."""
+    n_dims, n_trials = 4, 60
+    rng = np.random.default_rng(seed)
+    optimum = rng.uniform(0.2, 0.8, n_dims)
+
+    def f(x: np.ndarray) -> float:
+        z = 8 * (x - optimum)
+        if function == "rastrigin":
+            return float(np.sum(z**2 - 10 * np.cos(2 * math.pi * z) + 10))
+        return float(np.sum(z**2))
+
+    annealing = make_annealing(n_dims, seed, n_trials=n_trials, n_candidates=n_candidates)
+    best = math.inf
+    for index in range(n_trials):
+        x = annealing.ask(index, index)
+        annealing.tell(index, x, f(x))
+        best = min(best, f(x))
+    return best, min(f(x) for x in rng.random((n_trials, n_dims)))
+
+
+@pytest.mark.parametrize("function", ["sphere", "rastrigin"])
+@pytest.mark.parametrize("n_candidates", [1, 64])
+def test_it_beats_random_search(function: str, n_candidates: int) -> None:
+    annealed, random = zip(*[regret(s, function, n_candidates) for s in range(20)], strict=True)
+    test = stats.wilcoxon(np.log(annealed), np.log(random), alternative="less")
+    assert test.pvalue < 0.01
+
+
+def test_the_model_helps() -> None:
+    with_model = [regret(seed, "sphere", 64)[0] for seed in range(10)]
+    without = [regret(seed, "sphere", 1)[0] for seed in range(10)]
+    assert np.median(with_model) < 0.1 * np.median(without)
