@@ -209,6 +209,7 @@ def test_failed_and_pruned_trials_are_rejected_moves() -> None:
     def objective(trial: optuna.Trial, end: Callable[[], float]) -> float:
         trial.suggest_float("x", 0, 1)
         if trial.number in (0, 3, 7):
+            trial.report(-100.0, step=0)  # Not the value of a trial that was run to its end.
             return end()
         return 1.0 - trial.number
 

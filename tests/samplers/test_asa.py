@@ -139,6 +139,16 @@ def test_others_are_adopted_only_if_better() -> None:
     assert annealing.x == [0.6]
 
 
+def test_coordinates_that_a_point_lacks_keep_their_value() -> None:
+    annealing = make_annealing(2)
+    annealing.tell(0, np.array([0.5, 0.25]), 1.0)
+    annealing.tell(1, np.array([0.6, np.nan]), 0.0)
+    assert list(annealing.x) == [0.6, 0.25]
+    annealing.add_coordinate("new")
+    assert annealing.n_dims == 2
+    assert np.all(np.isfinite(annealing.ask(2, 2)))
+
+
 def test_infinite_and_huge_values() -> None:
     annealing = make_annealing(2, n_trials=20, has_reannealing=True)
     values = [math.inf, 1e308, -1e308, math.inf, 1e308, 0.0, 1.0, -math.inf, 1.0, math.inf] * 3
