@@ -700,12 +700,17 @@ def _in_words_of_the_command_line(message: str) -> str:
     return re.sub(pattern, lambda match: _option(match[1]), " ".join(message.split()))
 
 
-def _is_ours(error: Exception) -> bool:
-    """Return whether this package refused something, rather than a bug or a library."""
+def _is_refusal(error: Exception) -> bool:
+    """Return whether this package refused its input, rather than tripped over a bug.
+
+    TensorFlow and Keras leave themselves out of tracebacks: that an error seems to come from here
+    is not enough.
+    """
     if not isinstance(error, ValueError | TypeError | FileNotFoundError):
         return False
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == __package__
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    is_here = Path(last.filename).is_relative_to(Path(__file__).parent)
+    return is_here and (last.line or "").startswith("raise ")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -732,7 +737,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()
-        if _is_ours(error):
+        if _is_refusal(error):
             _say(f"adnn: {_in_words_of_the_command_line(str(error))}")
             return WRONG_INPUT
         _say(

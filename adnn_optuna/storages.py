@@ -52,7 +52,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if is_sqlite and must_exist:
         _check_holds_studies(storage)
     try:
-        if not is_sqlite:
+        # A database in memory ends with its only connection, so that one is left alone.
+        if not is_sqlite or is_in_memory(storage):
             return optuna.storages.get_storage(storage)
         database = RDBStorage(
             storage, engine_kwargs={"connect_args": {"timeout": _SQLITE_TIMEOUT}}

@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+# Small, yet long enough to be interrupted.
+NETWORK = ["--hidden", "16", "--epochs", "4"]
+SEARCH = ["search", *NETWORK, "--max-trial", "20"]
+LIMIT = ["--max-trial", "2"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _kept_verbosity() -> Iterator[None]:
+    verbosity = optuna.logging.get_verbosity()
+    yield
+    optuna.logging.set_verbosity(verbosity)
+
+
+def program(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "adnn_optuna", *arguments]
+
+
+def run_program(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        program(arguments), capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+def completed(
+    database: str = "adnn.db", study_name: str = "digits-annealing"
+) -> list[tuple[dict[str, Any], float]]:
+    study = optuna.load_study(study_name=study_name, storage=f"sqlite:///{database}")
+    return [(trial.params, trial.value) for trial in study.trials if trial.value is not None]
+
+
+def count_completed(database: Path) -> int:
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(
+            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+        ) as connection,
+    ):
+        query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+        return int(connection.execute(query).fetchone()[0])
+    return 0
+
+
+class TestHelp:
+    def test_needs_no_tensorflow(self, folder: Path) -> None:
+        for name in ("tensorflow", "keras", "plotly", "pandas"):
+            (folder / f"{name}.py").write_text("raise AssertionError(__name__)")
+        environment = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "100"}
+        for arguments, said in (
+            (["--help"], "130  interrupted"),
+            ([], "Exit codes"),
+            (["--version"], adnn.__version__),
+            (["search", "--help"], "adnn search --sampler greedy"),
+        ):
+            done = run_program(arguments, env=environment)
+            assert done.returncode == 0, done.stderr
+            assert said in done.stdout
+            assert not done.stderr
+
+    @pytest.mark.parametrize("command", ["search", "resume", "compare"])
+    def test_explains_every_option_and_shows_examples(
+        self,
+        command: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        assert cli.run([command, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert len(re.findall(rf"^ adnn {command} ", shown, re.MULTILINE)) >= 2
+        commands: Any = cli.typer.main.get_command(cli.app)
+        for parameter in commands.commands[command].params:
+            assert parameter.help
+            assert parameter.opts[0] in shown
+
+    def test_of_search_names_the_options_that_were_asked_for(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["search", "--help"]) == 0
+        shown = capsys.readouterr().out
+        for option in (
+            *("--dataset", "--hidden", "--sampler", "--max-time", "--max-trial", "--max-gain"),
+            *("--storage", "--study-name"),
+        ):
+            assert option in shown
+
+
+@pytest.mark.slow
+class TestSearch:
+    def test_interrupted_at_any_time_and_resumed_ends_like_an_undisturbed_one(
+        self, folder: Path
+    ) -> None:
+        whole = run_program([*SEARCH, "--storage", "sqlite:///whole.db"])
+        assert whole.returncode == 0, whole.stderr
+        assert re.match(r"Study 'digits-annealing': 20 trials, ended by max_trial\n", whole.stdout)
+        assert "test_accuracy" in whole.stdout
+        # Nothing but the hints: no notices of TensorFlow, no logs of Optuna.
+        assert whole.stderr == (
+            "\nGo on:      adnn resume --storage sqlite:///whole.db --study-name digits-annealing "
+            "--max-trial 40\n"
+            "Look at it: optuna-dashboard sqlite:///whole.db\n"
+        )
+        assert len(completed("whole.db")) == 20
+
+        hint = list(SEARCH)
+        for number, counted in ((signal.SIGINT, 3), (signal.SIGTERM, 9)):
+            process = subprocess.Popen(
+                program(hint), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            deadline = time.monotonic() + 60
+            while count_completed(folder / "adnn.db") < counted and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=60)
+            assert process.returncode == 130, stderr
+            assert not stdout
+            said, command = stderr.splitlines()
+            assert said == "Interrupted; all finished trials are kept. Go on with:"
+            assert command.strip() == (
+                "adnn resume --storage sqlite:///adnn.db --study-name digits-annealing"
+            )
+            hint = shlex.split(command)[1:]
+        assert len(completed()) < 20
+
+        # The last time with a terminal for stderr: there is a progress bar.
+        terminal, end = pty.openpty()
+        termios.tcsetwinsize(end, (24, 80))
+        with subprocess.Popen(program(hint), stdout=subprocess.PIPE, stderr=end) as process:
+            os.close(end)
+            shown = b""
+            # Linux ends a pseudo-terminal without writers with an error.
+            with contextlib.suppress(OSError):
+                while part := os.read(terminal, 4096):
+                    shown += part
+            assert process.stdout is not None
+            result = process.stdout.read().decode()
+        os.close(terminal)
+        assert process.returncode == 0, shown
+        assert b"20/20" in shown
+        assert "Go on:      adnn resume" in shown.decode()
+        assert completed() == completed("whole.db")
+        assert result == whole.stdout
+
+    @pytest.mark.parametrize("name", ['it\'s "quoted",\ntwo lines; größer 📈', "--quiet"])
+    def test_takes_any_name(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["search", *NETWORK, *LIMIT, f"--study-name={name}"]) == 0
+        [command] = re.findall(
+            r"^Go on: +adnn (resume .*)\nLook", capsys.readouterr().err, re.MULTILINE | re.DOTALL
+        )
+        assert cli.run([*shlex.split(command)[:-1], "3"]) == 0
+        assert capsys.readouterr().out.startswith(f"Study {name!r}: 3 trials")
+        assert len(completed(study_name=name)) == 3
+
+    def test_hints_name_the_data_dir_and_quiet_leaves_them_out(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        numbers = np.random.default_rng(0)
+        (folder / "my data").mkdir()
+        np.savez(folder / "my data" / "own.npz", x=numbers.random((60, 3)), y=np.arange(60) % 2)
+        search = ["search", "--dataset", "own.npz", "--data-dir", "my data", *NETWORK, *LIMIT]
+        assert cli.run(search) == 0
+        assert "--study-name own-annealing --data-dir 'my data' " in capsys.readouterr().err
+        assert cli.run([*search, "--quiet"]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("Study 'own-annealing': 2 trials")
+        assert not err
+
+    def test_in_memory_leaves_nothing(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["search", *NETWORK, *LIMIT, "--storage", "sqlite://"]) == 0
+        assert not capsys.readouterr().err
+        assert not list(folder.iterdir())
+
+    def test_takes_all_settings(self) -> None:
+        initializer = '{"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.5}}'
+        options = {
+            "--validation-size": "0.25",
+            "--hidden": "8,4",
+            "--activation": "tanh",
+            "--kernel-initializer": initializer,
+            "--bias-initializer": "ones",
+            "--optimizer": "sgd",
+            "--learning-rate": "0.5",
+            "--batch-size": "100",
+            "--epochs": "2",
+            "--metric": "val_loss",
+            "--seed": "3",
+            "--low": "-0.5",
+            "--high": "1",
+            "--scope": "shared",
+            "--unit": "stddev",
+            "--sampler": "greedy",
+            "--max-trial": "3",
+            "--max-time": "100",
+            "--max-gain": "5",
+            "--stack-size": "2",
+            "--study-name": "all",
+            "--storage": "sqlite:///all.db",
+        }
+        flags = ["--no-shuffle", "--include-output"]
+        assert (
+            cli.run(["search", *flags, *(word for pair in options.items() for word in pair)]) == 0
+        )
+        study = optuna.load_study(study_name="all", storage="sqlite:///all.db")
+        config = study.user_attrs["adnn:config"]
+        assert config["seed"] == 3
+        assert config["metric"] == "val_loss"
+        assert config["model"] == adnn.MLP(
+            (8, 4), "tanh", {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.5}},
+            "ones",
+        ).config  # fmt: skip
+        assert config["training"] == adnn.Training("sgd", 0.5, 100, 2, shuffle=False).config
+        assert config["space"] == adnn.OffsetSpace(
+            -0.5, 1.0, "shared", include_output=True, unit="stddev"
+        ).config  # fmt: skip
+        assert config["dataset"] == adnn.load_dataset("digits", validation_size=0.25).config
+        assert study.user_attrs["adnn:search"] == {
+            "sampler": "greedy",
+            "n_trials": 3,
+            "stack_size": 2,
+            "max_time": 100.0,
+            "max_trial": 3,
+            "max_gain": 5.0,
+        }
+
+
+@pytest.mark.slow
+class TestCompare:
+    def test_prints_the_table_writes_the_figure_and_goes_on(self, folder: Path) -> None:
+        arguments = ["compare", *NETWORK, *LIMIT, "--seeds", "3-4", "--plot", "figure.html"]
+        done = run_program(arguments)
+        assert done.returncode == 0, done.stderr
+        for name in ("greedy", "annealing", "random_restart", "2 seeds"):
+            assert name in done.stdout
+        assert done.stderr == (
+            "\nThe figure is in figure.html.\nLook at it: optuna-dashboard sqlite:///adnn.db\n"
+        )
+        assert "plotly" in (folder / "figure.html").read_text()
+        names = optuna.get_all_study_names("sqlite:///adnn.db")
+        assert "compare/annealing/seed=4" in names
+        assert len(names) == 6
+        assert len(completed(study_name="compare/annealing/seed=4")) == 2
+
+
+class TestSeeds:
+    @pytest.mark.parametrize(
+        ("text", "seeds"),
+        [("3", [0, 1, 2]), ("1,5,2", [1, 5, 2]), ("7,", [7]), ("3-5", [3, 4, 5]), ("4-4", [4])],
+    )
+    def test_are_a_count_a_list_or_a_range(self, text: str, seeds: list[int]) -> None:
+        assert list(cli._seeds(text)) == seeds
+
+
+WRONG = {
+    "no command": (["nope"], "nope"),
+    "no such option": (["search", "--nope", *LIMIT], "--nope"),
+    "option without value": (["search", "--hidden"], "--hidden"),
+    "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
+    "sampler": (["search", "--sampler", "nope", *LIMIT], "'nope'.*greedy_improving"),
+    "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
+    "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
+    "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
+    "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*'x'"),
+    "too large": (["search", "--validation-size", "9999", *LIMIT], "--validation-size is 9999"),
+    "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
+    "activation": (["search", "--activation", "nope", *LIMIT], "activation 'nope'"),
+    "initializer": (["search", "--kernel-initializer", "no", *LIMIT], "--kernel-initializer 'no'"),
+    "bias": (["search", "--bias-initializer", "orthogonal", *LIMIT], r"shape \(64,\)"),
+    "JSON": (["search", "--bias-initializer", "{", *LIMIT], "--bias-initializer is no valid JSON"),
+    "optimizer": (["search", "--optimizer", "nope", *LIMIT], "'nope'.*adam"),
+    "metric": (["search", "--metric", "nope", *LIMIT], "--metric.*'nope'"),
+    "scope": (["search", "--scope", "nope", *LIMIT], "--scope.*'nope'"),
+    "hidden 0": (["search", "--hidden", "0", *LIMIT], "hidden layer 0"),
+    "hidden abc": (["search", "--hidden", "abc", *LIMIT], "--hidden.*'abc'"),
+    "hidden empty": (["search", "--hidden", "", *LIMIT], "--hidden"),
+    "epochs": (["search", "--epochs", "0", *LIMIT], "epochs.*0"),
+    "learning rate": (["search", "--learning-rate", "nan", *LIMIT], "--learning-rate.*nan"),
+    "seed": (["search", "--seed", "-1", *LIMIT], "seed.*-1"),
+    "bounds": (["search", "--low", "0.1", *LIMIT], "low=0.1"),
+    "stack size": (["search", "--stack-size", "0", *LIMIT], "--stack-size.*0"),
+    **{
+        f"{limit} {value}": (["search", limit, value], rf"{limit}\b")
+        for limit in ("--max-time", "--max-trial", "--max-gain")
+        for value in ("0", "-1", "nan", "inf", "many")
+    },
+    "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
+    "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
+    "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "empty name": (["search", "--study-name", "", *LIMIT], "--study-name"),
+    "long name": (["search", "--study-name", "a" * 513, *LIMIT], "--study-name.*512"),
+    "no text": (["search", "--study-name", "\udcff", *LIMIT], "--study-name"),
+    "resume what": (["resume"], "--study-name"),
+    "resume from nowhere": (["resume", "--study-name", "a"], "no file 'adnn.db'"),
+    "compare how far": (["compare"], "--max-trial"),
+    "compare what": (["compare", *LIMIT, "--samplers", "greedy,nope"], "'nope'"),
+    "compare twice": (["compare", *LIMIT, "--samplers", "greedy,greedy"], "twice"),
+    "compare nothing": (["compare", *LIMIT, "--samplers", ""], "sampler"),
+    "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
+    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds"),
+    "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
+    "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
+    "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),
+}
+
+
+class TestWrongInput:
+    @staticmethod
+    def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+        assert cli.run(arguments) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        assert "secret" not in err
+        assert re.fullmatch(r"adnn: .+\.\n", err), err
+        return err
+
+    @pytest.mark.parametrize(("arguments", "said"), WRONG.values(), ids=WRONG)
+    def test_is_refused_in_one_sentence_and_nothing_is_written(
+        self,
+        arguments: list[str],
+        said: str,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert re.search(said, self.refused(arguments, capsys))
+        assert not list(folder.iterdir())
+
+    def test_ends_the_program_with_code_2(self, folder: Path) -> None:
+        done = run_program(["search", "--hidden", "many", *LIMIT])
+        assert done.returncode == 2
+        assert not done.stdout
+        assert done.stderr == (
+            "adnn: --hidden must be whole numbers separated by commas, but it is 'many'.\n"
+        )
+        assert not list(folder.iterdir())
+
+    @pytest.mark.parametrize(
+        ("content", "said"), [(b"no database", "not a database"), (b"", "no Optuna studies")]
+    )
+    def test_resume_leaves_other_files_alone(
+        self, content: bytes, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "adnn.db").write_bytes(content)
+        assert said in self.refused(["resume", "--study-name", "a"], capsys)
+        assert (folder / "adnn.db").read_bytes() == content
+        assert len(list(folder.iterdir())) == 1
+
+    def test_another_study_of_the_name_is_left_alone(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        search = ["search", *NETWORK, *LIMIT, "--study-name", "mine"]
+        assert cli.run(search) == 0
+        capsys.readouterr()
+        before = completed(study_name="mine")
+        for arguments, said in (
+            ([*search, "--epochs", "5"], "training.epochs is 5, was 4"),
+            ([*search, "--seed", "1"], "seed is 1, was 0"),
+            ([*search, "--sampler", "greedy"], "was searched by annealing"),
+            (["resume", "--study-name", "yours"], "it has 'mine'"),
+            (["resume", "--study-name", "mine", "--max-trial", "0"], "--max-trial"),
+        ):
+            assert said in self.refused(arguments, capsys)
+        assert completed(study_name="mine") == before
+        optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
+        assert "theirs" in self.refused(["resume", "--study-name", "theirs"], capsys)
+
+
+class TestTrouble:
+    """What a library or the user's finger does, in place of a search."""
+
+    @staticmethod
+    def search_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+        def raising(*_: Any, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(adnn, "search", raising)
+
+    @pytest.mark.parametrize("error", [RuntimeError("a\nb"), ValueError("a\nb"), OSError("a\nb")])
+    def test_gets_a_sentence_and_a_traceback_on_request(
+        self,
+        error: Exception,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.delenv("ADNN_DEBUG", raising=False)
+        self.search_raises(error, monkeypatch)
+        assert cli.run(["search", *LIMIT]) == 3
+        out, err = capsys.readouterr()
+        assert not out
+        assert err == (
+            f"adnn: Something unexpected happened, {type(error).__name__}: a b "
+            "(ADNN_DEBUG=1 in the environment shows where).\n"
+        )
+        monkeypatch.setenv("ADNN_DEBUG", "1")
+        assert cli.run(["search", *LIMIT]) == 3
+        assert "Traceback" in capsys.readouterr().err
+
+    def test_before_anything_is_stored_the_same_command_goes_on(
+        self,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.search_raises(KeyboardInterrupt(), monkeypatch)
+        for url, shown in (
+            ("sqlite:///my own.db", "'sqlite:///my own.db'"),
+            ("nope://me:secret@host/a", "'nope://me:***@host/a'"),
+        ):
+            assert cli.run(["search", *LIMIT, "--storage", url]) == 130
+            assert capsys.readouterr().err == (
+                "Interrupted; all finished trials are kept. Go on with:\n"
+                f"    adnn search --max-trial 2 --storage {shown}\n"
+            )
+        assert not list(folder.iterdir())
