@@ -6,10 +6,13 @@ Importing the package loads neither TensorFlow nor plotly: each name is loaded w
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+    from adnn_optuna.compare import Comparison, compare
     from adnn_optuna.data import Dataset, load_dataset
     from adnn_optuna.models import MLP, PAPER_MODELS, Training
     from adnn_optuna.objective import InitOffsetObjective
@@ -27,6 +30,7 @@ _MODULES = {
     "MLP": "models",
     "PAPER_MODELS": "models",
     "AdaptiveSimulatedAnnealingSampler": "samplers",
+    "Comparison": "compare",
     "Dataset": "data",
     "DeltaStepSampler": "samplers",
     "InitOffsetObjective": "objective",
@@ -37,6 +41,7 @@ _MODULES = {
     "RandomRestartSampler": "samplers",
     "SearchResult": "study",
     "Training": "models",
+    "compare": "compare",
     "load_dataset": "data",
     "resume": "study",
     "search": "study",
@@ -46,6 +51,7 @@ __all__ = [
     "MLP",
     "PAPER_MODELS",
     "AdaptiveSimulatedAnnealingSampler",
+    "Comparison",
     "Dataset",
     "DeltaStepSampler",
     "InitOffsetObjective",
@@ -56,6 +62,7 @@ __all__ = [
     "RandomRestartSampler",
     "SearchResult",
     "Training",
+    "compare",
     "load_dataset",
     "resume",
     "search",
@@ -68,6 +75,18 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _Package(types.ModuleType):
+    """Keeps ``compare`` the function: importing its module would bind the name to the module."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _MODULES and isinstance(value, types.ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,7 @@ from optuna.samplers import GridSampler
 from optuna.trial import TrialState
 
 from adnn_optuna.callbacks import (
+    DIVERGED,
     STOP_REASON,
     MaxGainCallback,
     MaxTimeCallback,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import optuna
+    from optuna.trial import FrozenTrial
 
     from adnn_optuna.objective import InitOffsetObjective, Outcome
 
@@ -127,12 +129,17 @@ class Lane:
         if reason is not None:
             self.stop(reason)
             return []
-        trials = []
+        trials: list[optuna.Trial] = []
         for _ in range(int(min(self.width, self.limits.trials_left(self.study)))):
             if trials and not self._has_more():
                 break
             trials.append(self._ask_one())
         return trials
+
+    @property
+    def n_done(self) -> int:
+        """The number of trials that were run to an end."""
+        return len(done_trials(self.study))
 
     def _has_more(self) -> bool:
         sampler = self.study.sampler
@@ -164,6 +171,17 @@ class Lane:
         """Store why the study ended."""
         if self.study.user_attrs.get(STOP_REASON) != reason:
             self.study.set_user_attr(STOP_REASON, reason)
+
+
+def done_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that were run to an end, whatever came of them, by number."""
+    is_done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=is_done)
+        if not trial.system_attrs.get(INTERRUPTED)
+        and (trial.state != TrialState.FAIL or trial.user_attrs.get(DIVERGED))
+    ]
 
 
 def fail_dead_trials(study: optuna.Study) -> None:

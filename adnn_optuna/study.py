@@ -14,11 +14,10 @@ from tqdm.auto import tqdm
 from adnn_optuna.architectures import model_from_config
 from adnn_optuna.callbacks import BASELINE, STOP_REASON
 from adnn_optuna.data import dataset_from_config
-from adnn_optuna.engine import Lane, Limits, run_lanes
+from adnn_optuna.engine import Lane, Limits, done_trials, run_lanes
 from adnn_optuna.models import Training
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
-from adnn_optuna.samplers import INTERRUPTED
 from adnn_optuna.searchers import (
     SEARCHERS,
     Searcher,
@@ -46,6 +45,9 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 # User attributes of a study: how it is searched, and the test accuracies of baseline and winner.
 SEARCH = "adnn:search"
 TEST = "adnn:test"
+
+# The width of Optuna's database column.
+_MAX_NAME_LENGTH = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,24 +129,31 @@ class SearchResult:
         return self.test_value - self.test_baseline
 
     @property
+    def done_trials(self) -> list[FrozenTrial]:
+        """The trials that were run to an end, whatever came of them, by number."""
+        return done_trials(self.study)
+
+    @property
     def stop_reason(self) -> str | None:
-        """``"max_time"``, ``"max_trial"``, ``"max_gain"``, ``"exhausted"`` or ``"interrupted"``."""
+        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
         reason: str | None = self.study.user_attrs.get(STOP_REASON)
         return reason
 
     def __str__(self) -> str:
         percent = "accuracy" in self.objective.metric
-        trials = self.study.get_trials(deepcopy=False)
         lines = [
-            f"Study {self.study.study_name!r}: {len(_done(trials))} trials, "
-            f"ended by {self.stop_reason}",
-            f"  {self.objective.metric:<15}  baseline {_number(self.baseline, percent=percent)}  "
-            f"best {_number(self.best_value, percent=percent)}  "
-            f"gain {_gain(self.gain, percent=percent)}",
-            f"  {'test_accuracy':<15}  baseline {_number(self.test_baseline, percent=True)}  "
-            f"best {_number(self.test_value, percent=True)}  "
-            f"gain {_gain(self.test_gain, percent=True)}",
+            f"Study {self.study.study_name!r}: {len(self.done_trials)} trials, ended by "
+            f"{self.stop_reason}"
         ]
+        for name, is_percent, baseline, best, gain in (
+            (self.objective.metric, percent, self.baseline, self.best_value, self.gain),
+            ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),
+        ):
+            lines.append(
+                f"  {name:<15}  baseline {_number(baseline, percent=is_percent)}  "
+                f"best {_number(best, percent=is_percent)}  "
+                f"gain {_gain(gain, percent=is_percent)}"
+            )
         if self.best is not None:
             params = ", ".join(f"{name}={value:.4g}" for name, value in self.best.params.items())
             lines.append(f"  best trial {self.best.number}: {params}")
@@ -227,7 +236,9 @@ def search(
     limits = Limits(max_time, max_trial, max_gain)
     if stack_size is None:
         stack_size = default_stack_size(sampler)
-    _check_stack_size(stack_size)
+    check_stack_size(stack_size)
+    if study_name is not None:
+        check_study_name(study_name)
     if limits == Limits() and sampler not in ("greedy", "greedy_improving"):
         raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
     settings = SearchSettings(
@@ -284,7 +295,7 @@ def resume(
         ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
             that is given is not the study's.
     """
-    opened = open_storage(storage)
+    opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     stored = study.user_attrs.get(SEARCH)
     if objective is None:
@@ -309,9 +320,11 @@ def resume(
         )
     else:
         settings = SearchSettings(**stored)
-        given = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
         settings = dataclasses.replace(
-            settings, **{name: value for name, value in given.items() if value is not None}
+            settings,
+            max_time=settings.max_time if max_time is None else max_time,
+            max_trial=settings.max_trial if max_trial is None else max_trial,
+            max_gain=settings.max_gain if max_gain is None else max_gain,
         )
         if sampler is None:
             if settings.sampler not in SEARCHERS:
@@ -325,10 +338,24 @@ def resume(
     return _run([lane], show_progress_bar=show_progress_bar)[0]
 
 
-def _check_stack_size(stack_size: object) -> None:
+def check_stack_size(stack_size: object) -> None:
+    """Refuse a stack size that is not a positive whole number."""
     if isinstance(stack_size, bool) or not isinstance(stack_size, int) or stack_size < 1:
         raise ValueError(
             f"stack_size must be a whole number of at least 1, but it is {stack_size!r}."
+        )
+
+
+def check_study_name(study_name: object) -> None:
+    """Refuse a name that not every storage can hold."""
+    if not isinstance(study_name, str):
+        raise TypeError(f"study_name must be a string, but it is {study_name!r}.")
+    # Bytes from a command line that are no UTF-8 become surrogates, which no database takes.
+    is_text = not any("\ud800" <= character <= "\udfff" for character in study_name)
+    if not (study_name and is_text and len(study_name) <= _MAX_NAME_LENGTH):
+        raise ValueError(
+            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
+            f"{study_name[:50]!a} ({len(study_name)} characters)."
         )
 
 
@@ -338,6 +365,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     Raises:
         ValueError: If there is none of that name; the message lists those that there are.
     """
+    check_study_name(study_name)
     try:
         return optuna.load_study(study_name=study_name, storage=storage)
     except KeyError:
@@ -408,8 +436,8 @@ def open_lanes(
     lanes = []
     for objective, name in named_objectives:
         used = settings
-        if name in existing:
-            study = load_study(storage, name)
+        study = None if name not in existing else load_study(storage, name)
+        if study is not None:
             stored = study.user_attrs.get(SEARCH)
             if stored is not None:
                 used = dataclasses.replace(
@@ -423,12 +451,13 @@ def open_lanes(
                         f"The study {name!r} was searched by {stored['sampler']}, not by "
                         f"{settings.sampler}; use another study name."
                     )
-        else:
+        built = build_sampler(sampler, objective, used.n_trials, used.stack_size)
+        if study is None:
             study = optuna.create_study(
                 storage=storage, study_name=name, direction=objective.direction
             )
         study.pruner = NopPruner() if pruner is None else pruner
-        study.sampler = build_sampler(sampler, objective, used.n_trials, used.stack_size)
+        study.sampler = built
         objective.attach(study)
         if study.user_attrs.get(SEARCH) != dataclasses.asdict(used):
             study.set_user_attr(SEARCH, dataclasses.asdict(used))
@@ -444,7 +473,7 @@ def _run(lanes: list[Lane], *, show_progress_bar: bool) -> list[SearchResult]:
     try:
         run_lanes(lanes, lane.width, progress.update)
     except KeyboardInterrupt:
-        _logger.warning(resume_hint(lane.study))
+        _logger.info(resume_hint(lane.study))
         raise
     finally:
         progress.close()
@@ -469,7 +498,7 @@ class _Progress:
 
     def __init__(self, lane: Lane, *, show: bool) -> None:
         self._objective = lane.objective
-        done = len(_done(lane.study.get_trials(deepcopy=False)))
+        done = lane.n_done
         total = None if lane.limits.max_trial is None else max(lane.limits.max_trial, done)
         self._bar = tqdm(
             total=total, initial=done, unit="trial", disable=not show, desc=lane.study.study_name
@@ -487,8 +516,11 @@ class _Progress:
                 self._best = outcome.value
             if not self._show:
                 _logger.info(
-                    f"Trial {trial.number} finished with value: {outcome.value} and parameters: "
-                    f"{trial.params}. Best of this run is {self._best}."
+                    "Trial %d finished with value: %s and parameters: %s. Best of this run: %s.",
+                    trial.number,
+                    outcome.value,
+                    trial.params,
+                    self._best,
                 )
         self._bar.update(len(trials))
         baseline = lane.study.user_attrs.get(BASELINE, math.nan)
@@ -553,9 +585,10 @@ def _check_replay(
     stored = best.user_attrs.get(TRIAL_METRICS), study.user_attrs.get(BASELINE_METRICS)
     if stored != (of_best, of_baseline):
         _logger.warning(
-            f"Trained again for the test, baseline or best trial of study {study.study_name!r} "
-            "came out differently: the study's trials were trained on another machine, or with "
-            "other versions or threads."
+            "Trained again for the test, baseline or best trial of study %r came out differently: "
+            "the study's trials were trained on another machine, or with other versions or "
+            "threads.",
+            study.study_name,
         )
 
 
@@ -581,7 +614,3 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
         key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
         default=None,
     )
-
-
-def _done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [t for t in trials if t.state.is_finished() and not t.system_attrs.get(INTERRUPTED)]

@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from adnn_optuna.offsets import Start
 
 
-# XLA drops an axis of length 1, then sums in another order: a lone slot would differ in the last
-# bit from the same slot in a stack. So a stack of MLPs is never narrower than two slots.
-_MIN_MLP_SLOTS = 2
-
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
 _EVALUATION_ROWS = 1000
 
@@ -66,6 +62,9 @@ class _Network(abc.ABC):
     slots: int
     variables: list[Any]
     from_logits: bool
+    # Smaller batches are filled up to this number of rows with rows that have no weight; if it
+    # is 0, no batch is filled up.
+    min_rows: int
 
     @property
     def trainable_variables(self) -> list[Any]:
@@ -88,6 +87,9 @@ class _MLPNetwork(_Network):
     """A stack of MLPs: kernels (slots, inputs, units), biases (slots, 1, units)."""
 
     from_logits = True
+    # XLA has several ways to multiply small matrices, which differ in the last bit, and picks one
+    # by the shape of the whole stack.
+    min_rows = 32
 
     def __init__(self, architecture: MLPArchitecture, slots: int) -> None:
         import keras
@@ -120,7 +122,7 @@ class _MLPNetwork(_Network):
         assert rows is not None, "the trainer flattens the examples of an MLP"
         h = tf.broadcast_to(x, (self.slots, rows[-1], self._features))
         for j in range(0, len(self.variables), 2):
-            h = tf.matmul(h, self.variables[j].value) + self.variables[j + 1].value
+            h = _add_bias(tf.matmul(h, self.variables[j].value), self.variables[j + 1].value)
             if j + 2 < len(self.variables):
                 h = self._activation(h)
         return h
@@ -130,6 +132,8 @@ class _KerasNetwork(_Network):
     """A Keras model of the user's: one slot, its own forward pass."""
 
     slots = 1
+    # Rows without weight would change the statistics of a batch normalization.
+    min_rows = 0
 
     def __init__(self, architecture: Architecture) -> None:
         self._model = architecture.build(0, 0)
@@ -188,7 +192,11 @@ class _CompiledStack:
         import tensorflow as tf
 
         began = time.perf_counter()
-        self._train_epoch(x, y, tf.constant(order))
+        padding = [
+            *([(0, 0)] * (order.ndim - 1)),
+            (0, max(self._batch_size, self.network.min_rows)),
+        ]
+        self._train_epoch(x, y, tf.constant(np.pad(order, padding)))
         seconds = time.perf_counter() - began
         if self.compile_seconds is None:
             self.compile_seconds = seconds
@@ -204,30 +212,37 @@ class _CompiledStack:
     def _trace_epoch(self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
         import tensorflow as tf
 
-        size = min(self._batch_size, order.shape[-1])
-        full_batches, rest = divmod(order.shape[-1], size)
+        n = y.shape[0]
+        size = min(self._batch_size, n)
+        full_batches, rest = divmod(n, size)
 
-        def batch(begin: tf.Tensor | int, rows: int) -> tf.Tensor:
+        def train(batch: tf.Tensor | int, count: tf.Tensor | int, rows: int) -> None:
             leading = order.shape[:-1]
-            return tf.slice(order, [*([0] * len(leading)), begin], [*leading, rows])
+            begin = [*([0] * len(leading)), batch * size]
+            self._train_batch(x, y, tf.slice(order, begin, [*leading, rows]), count)
 
         def step(i: tf.Tensor) -> tf.Tensor:
-            self._train_batch(x, y, batch(i * size, size))
+            train(i, tf.minimum(size, n - i * size), max(size, self.network.min_rows))
             return i + 1
 
-        tf.while_loop(lambda i: i < full_batches, step, (tf.constant(0),))
-        if rest:
-            self._train_batch(x, y, batch(full_batches * size, rest))
+        steps = full_batches + (1 if rest and self.network.min_rows else 0)
+        tf.while_loop(lambda i: i < steps, step, (tf.constant(0),))
+        if rest and steps == full_batches:
+            train(full_batches, rest, rest)
 
-    def _train_batch(self, x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor) -> None:
+    def _train_batch(
+        self, x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor, count: tf.Tensor | int
+    ) -> None:
+        """Train on the first ``count`` of ``rows``; the others have no weight."""
         import tensorflow as tf
 
+        weights = tf.where(tf.range(rows.shape[-1]) < count, 1.0 / tf.cast(count, tf.float32), 0.0)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.network(tf.gather(x, rows), training=True)
             losses = self._loss(tf.gather(y, rows), outputs)
             # The sum over slots: each slot's gradient is that of its own mean.
-            loss = tf.reduce_sum(tf.reduce_mean(losses, axis=-1))
+            loss = tf.reduce_sum(weights * losses)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
 
@@ -261,6 +276,65 @@ class _CompiledStack:
         return tf.map_fn(score, outputs, fn_output_signature=(tf.int32, tf.float32))
 
 
+def _sum_over(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """Sum over an axis, which stays with length 1, in an order that is written down here.
+
+    XLA chooses the order of a `reduce_sum` by the shape of the whole array, so a slot's sum would
+    depend on the number of slots. Additions of halves leave it no choice, and batched matrix
+    products keep to themselves; these are all the sums that a training needs.
+    """
+    import tensorflow as tf
+
+    length = x.shape[axis]
+    while length > 1:
+        half = (length + 1) // 2
+        first, second = tf.split(x, [half, length - half], axis=axis)
+        if length % 2:
+            paddings = [[0, 0]] * len(x.shape)
+            paddings[axis] = [0, 1]
+            second = tf.pad(second, paddings)
+        x, length = first + second, half
+    return x
+
+
+def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Add a bias (slots, 1, units) to (slots, rows, units)."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def add(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        return x + bias, lambda upstream: (upstream, _sum_over(upstream, axis=1))
+
+    result: tf.Tensor = add(x, bias)
+    return result
+
+
+def _softmax_crossentropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the cross-entropy per example, with its sums in an order of their own.
+
+    The gradients of Keras's other losses on logits are element-wise; only this one has a sum.
+    """
+    import tensorflow as tf
+
+    one_hot = tf.one_hot(tf.broadcast_to(labels, logits.shape[:-1]), logits.shape[-1])
+
+    @tf.custom_gradient
+    def crossentropy(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        shifted = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
+        exponentials = tf.exp(shifted)
+        total = _sum_over(exponentials, axis=-1)
+        # All terms but one are 0, so the order of this sum does not matter.
+        loss = tf.reduce_sum(one_hot * (tf.math.log(total) - shifted), axis=-1)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return (exponentials * (1.0 / total) - one_hot) * upstream[..., None]
+
+        return loss, gradient
+
+    result: tf.Tensor = crossentropy(logits)
+    return result
+
+
 def _loss_function(
     name: str,
     num_classes: int,
@@ -283,6 +357,8 @@ def _loss_function(
             f"Keras knows no loss {name!r}; see keras.losses for the names."
         ) from None
     loss = getattr(loss, "fn", loss)
+    if from_logits and name in ("sparse_categorical_crossentropy", "categorical_crossentropy"):
+        return _softmax_crossentropy
     options = (
         {"from_logits": from_logits} if "from_logits" in inspect.signature(loss).parameters else {}
     )
@@ -456,8 +532,6 @@ class StackedTrainer:
         """Return a stack with room for ``count`` networks, compiled if that costs less."""
         if not isinstance(self.architecture, MLPArchitecture):
             count = 1
-        else:
-            count = max(count, _MIN_MLP_SLOTS)
         roomy = [s for slots, s in self._stacks.items() if slots >= count]
         stack = min(roomy, key=lambda s: s.slots, default=None)
         if stack is not None and (
