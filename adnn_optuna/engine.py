@@ -71,29 +71,29 @@ class Limits:
     def _callbacks(
         self,
     ) -> tuple[MaxGainCallback | None, MaxTrialCallback | None, MaxTimeCallback | None]:
-        # Where several limits are reached at once, the first of these is named.
+        # Where several limits are reached at once, the first of these is the reason.
         return (
             None if self.max_gain is None else MaxGainCallback(self.max_gain),
             None if self.max_trial is None else MaxTrialCallback(self.max_trial),
             None if self.max_time is None else MaxTimeCallback(self.max_time),
         )
 
-    def reason_to_stop(self, study: optuna.Study) -> str | None:
-        """Return the name of the limit that a study has reached, if any."""
-        for limit in self._callbacks:
-            if limit is not None and limit.reached(study):
-                return limit.reason
-        return None
+    def check(self, study: optuna.Study) -> tuple[str | None, float]:
+        """Return the name of the limit that a study has reached, if any, and the trials left."""
+        gain, trials, seconds = self._callbacks
+        left = math.inf if trials is None else trials.remaining(study)
+        if gain is not None and gain.reached(study):
+            return gain.reason, left
+        if trials is not None and left == 0:
+            return trials.reason, left
+        if seconds is not None and seconds.reached(study):
+            return seconds.reason, left
+        return None, left
 
     def is_gain_reached(self, study: optuna.Study) -> bool:
         """Return whether a study has gained enough."""
         gain, _, _ = self._callbacks
         return gain is not None and gain.reached(study)
-
-    def trials_left(self, study: optuna.Study) -> float:
-        """Return how many trials a study may still have."""
-        _, trials, _ = self._callbacks
-        return math.inf if trials is None else trials.remaining(study)
 
     def seconds_left(self, study: optuna.Study) -> float:
         """Return how many seconds a study may still take."""
@@ -123,14 +123,14 @@ class Lane:
 
     def ask(self) -> list[optuna.Trial]:
         """Ask for the next trials; none, with the reason stored, if the study is at its end."""
-        reason = self.limits.reason_to_stop(self.study)
+        reason, left = self.limits.check(self.study)
         if reason is None and not self._has_more():
             reason = EXHAUSTED
         if reason is not None:
             self.stop(reason)
             return []
         trials: list[optuna.Trial] = []
-        for _ in range(int(min(self.width, self.limits.trials_left(self.study)))):
+        for _ in range(int(min(self.width, left))):
             if trials and not self._has_more():
                 break
             trials.append(self._ask_one())
@@ -217,7 +217,8 @@ def run_lanes(
     for lane in lanes:
         fail_dead_trials(lane.study)
     try:
-        while asked := [(lane, trials) for lane in lanes if (trials := lane.ask())]:
+        asked = [(lane, trials) for lane in lanes if (trials := lane.ask())]
+        while asked:
             # Counted from now, as the trials' own time runs since they were asked for.
             deadline = time.monotonic() + min(
                 lane.limits.seconds_left(lane.study) for lane, _ in asked
@@ -232,10 +233,11 @@ def run_lanes(
                 lane.tell(trials, of_lane)
                 if after_tell is not None:
                     after_tell(lane, trials, of_lane)
+            asked = [(lane, trials) for lane, _ in asked if (trials := lane.ask())]
     except BaseException as error:
         for lane in lanes:
             _abandon_own_trials(lane.study)
-            if isinstance(error, KeyboardInterrupt) and not lane.limits.reason_to_stop(lane.study):
+            if isinstance(error, KeyboardInterrupt) and lane.limits.check(lane.study)[0] is None:
                 lane.stop(INTERRUPTED_BY_USER)
         raise
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 import math
+from collections.abc import Iterable
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def _as_positive_int(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    # NumPy's integers count, too; bools are integers to Python only.
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
-    return value
+    return int(value)
 
 
 def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
@@ -24,18 +29,29 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        if "class_name" not in value:
+        class_name, config = value.get("class_name"), value.get("config") or {}
+        if not isinstance(class_name, str) or not isinstance(config, dict):
             raise ValueError(
-                f"{name} is a dict without the key 'class_name'; write it as Keras serializes it, "
+                f"{name} is {value!r}; write a dict as Keras serializes it, "
                 "e.g. {'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}."
             )
-        return {"class_name": value["class_name"], "config": dict(value.get("config") or {})}
-    if hasattr(value, "get_config"):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
-    raise TypeError(
-        f"{name} must be a Keras name, a Keras configuration or a Keras object, "
-        f"but it is {value!r}."
-    )
+    # By its module, since a class of the user's may bear the name of one of Keras's.
+    elif type(value).__module__.startswith("keras.") and hasattr(value, "get_config"):
+        class_name, config = type(value).__name__, value.get_config()
+    else:
+        raise TypeError(
+            f"{name} must be a Keras name, a Keras configuration or an object of one of Keras's "
+            f"own classes, but it is {value!r}."
+        )
+    try:
+        # As it comes back from a study's storage: tuples are lists there.
+        config = json.loads(json.dumps(config, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The configuration of {name} {class_name!r} must hold finite numbers, strings and "
+            f"lists only, to be stored as JSON ({error})."
+        ) from None
+    return {"class_name": class_name, "config": config}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +92,16 @@ class MLP:
 
     def __post_init__(self) -> None:
         hidden: Any = self.hidden
-        if isinstance(hidden, int):
-            raise TypeError(f"hidden must be a sequence of sizes: write hidden=({hidden},).")
-        if not hidden:
-            raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
+        if isinstance(hidden, str) or not isinstance(hidden, Iterable):
+            raise TypeError(
+                "hidden must be a sequence with the size of each hidden layer, such as (64, 64) "
+                f"or (64,), but it is {hidden!r}."
+            )
         sizes = tuple(
             _as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
         )
+        if not sizes:
+            raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
         object.__setattr__(self, "hidden", sizes)
         if not isinstance(self.activation, str):
             raise TypeError(f"activation must be a Keras name, but it is {self.activation!r}.")
@@ -96,8 +115,8 @@ class MLP:
             "type": "MLP",
             "hidden": list(self.hidden),
             "activation": self.activation,
-            "kernel_initializer": self.kernel_initializer,
-            "bias_initializer": self.bias_initializer,
+            "kernel_initializer": copy.deepcopy(self.kernel_initializer),
+            "bias_initializer": copy.deepcopy(self.bias_initializer),
         }
 
 
@@ -106,6 +125,13 @@ class MLP:
 ELEMENTWISE_OPTIMIZERS = frozenset(
     {"sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "ftrl", "nadam", "lion"}
 )
+
+_REFUSED_OPTIONS = {
+    "clipnorm": "a norm looks at more than one weight: use clipvalue",
+    "global_clipnorm": "a norm looks at more than one weight: use clipvalue",
+    "use_ema": "the average would not be what is evaluated: leave it out",
+    "loss_scale_factor": "trainings run in float32, where losses need no scale: leave it out",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +157,7 @@ class Training:
             from logits, unless a model of the user's own ends in a softmax.
 
     Raises:
+        TypeError: If a setting is of the wrong type.
         ValueError: If a number is out of range or the optimizer is not one that works weight by
             weight.
     """
@@ -143,31 +170,33 @@ class Training:
     loss: str = "sparse_categorical_crossentropy"
 
     def __post_init__(self) -> None:
-        _as_positive_int("batch_size", self.batch_size)
-        _as_positive_int("epochs", self.epochs)
+        for name in ("batch_size", "epochs"):
+            object.__setattr__(self, name, _as_positive_int(name, getattr(self, name)))
         rate = self.learning_rate
-        if isinstance(rate, bool) or not isinstance(rate, int | float):
+        if isinstance(rate, bool) or not isinstance(rate, Real):
             raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"learning_rate must be a positive number, but it is {rate!r}.")
+        object.__setattr__(self, "learning_rate", float(rate))
         if not isinstance(self.shuffle, bool):
             raise TypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")
         if not isinstance(self.loss, str):
             raise TypeError(f"loss must be the Keras name of a loss, but it is {self.loss!r}.")
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
+        if isinstance(optimizer, str):
+            optimizer = optimizer.lower()
         object.__setattr__(self, "optimizer", optimizer)
         name = optimizer if isinstance(optimizer, str) else optimizer["class_name"]
-        if str(name).lower() not in ELEMENTWISE_OPTIMIZERS:
+        if name.lower() not in ELEMENTWISE_OPTIMIZERS:
             raise ValueError(
                 f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
                 f"{', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
             )
         if isinstance(optimizer, dict):
-            for option in ("clipnorm", "global_clipnorm", "use_ema"):
+            for option, why in _REFUSED_OPTIONS.items():
                 if optimizer["config"].get(option):
                     raise ValueError(
-                        f"optimizer has {option}={optimizer['config'][option]!r}, which looks at "
-                        "more than one weight; leave it out or use clipvalue."
+                        f"optimizer has {option}={optimizer['config'][option]!r}, but {why}."
                     )
 
     @property
@@ -176,20 +205,27 @@ class Training:
         return dataclasses.asdict(self)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return a fresh Keras optimizer with these settings."""
+        """Return a fresh Keras optimizer with these settings.
+
+        Raises:
+            ValueError: If Keras does not know one of the settings.
+        """
         import keras
 
         if isinstance(self.optimizer, str):
-            return keras.optimizers.get(
-                {
-                    "class_name": self.optimizer,
-                    "config": {"learning_rate": self.learning_rate},
-                }
-            )
-        # Keras fills in `config` in place.
-        return keras.optimizers.get(
-            {"class_name": self.optimizer["class_name"], "config": dict(self.optimizer["config"])}
-        )
+            config: dict[str, Any] = {"learning_rate": self.learning_rate}
+            name = self.optimizer
+        else:
+            # A copy, as Keras fills in `config` in place.
+            config = copy.deepcopy(self.optimizer["config"])
+            name = self.optimizer["class_name"]
+        try:
+            return keras.optimizers.get({"class_name": name, "config": config})
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Keras cannot make the optimizer {name!r} with {config!r} "
+                f"({str(error).splitlines()[0]})."
+            ) from None
 
 
 @dataclasses.dataclass(frozen=True)

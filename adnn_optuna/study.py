@@ -141,10 +141,8 @@ class SearchResult:
 
     def __str__(self) -> str:
         percent = "accuracy" in self.objective.metric
-        lines = [
-            f"Study {self.study.study_name!r}: {len(self.done_trials)} trials, ended by "
-            f"{self.stop_reason}"
-        ]
+        n_trials, reason = len(self.done_trials), self.stop_reason
+        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, ended by {reason}"]
         for name, is_percent, baseline, best, gain in (
             (self.objective.metric, percent, self.baseline, self.best_value, self.gain),
             ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),
@@ -505,6 +503,7 @@ class _Progress:
         )
         self._show = show
         self._best = math.nan
+        self._baseline = math.nan
 
     def update(
         self, lane: Lane, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]
@@ -523,10 +522,10 @@ class _Progress:
                     self._best,
                 )
         self._bar.update(len(trials))
-        baseline = lane.study.user_attrs.get(BASELINE, math.nan)
-        self._bar.set_postfix_str(
-            f"best {self._best:.4f}, gain {self._objective.improvement(self._best, baseline):+.4f}"
-        )
+        if math.isnan(self._baseline):
+            self._baseline = lane.study.user_attrs.get(BASELINE, math.nan)
+        gain = self._objective.improvement(self._best, self._baseline)
+        self._bar.set_postfix_str(f"best {self._best:.4f}, gain {gain:+.4f}")
 
     def close(self) -> None:
         self._bar.close()

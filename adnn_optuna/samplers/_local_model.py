@@ -6,7 +6,7 @@ import numpy as np
 
 # How much a value counts for less than its neighbours: not at all, or as noise does. Which one
 # is decided anew for each fit.
-_SMOOTHINGS = (1e-6, 0.3)
+_SMOOTHINGS = (1e-6, 1.0)
 
 # Keeps the linear part defined where the points lie in a plane.
 _TAIL_RIDGE = 1e-9
