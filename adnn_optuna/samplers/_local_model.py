@@ -127,9 +127,11 @@ def predict(
         except np.linalg.LinAlgError:
             continue
         solution = inverse[:, :m] @ targets
-        # The error of the prediction of each value from all others, without further fits.
-        errors = solution[:m] / np.diagonal(inverse)[:m]
-        error = errors @ errors
+        # The error of the prediction of each value from all others, without further fits. It is
+        # no number where the points lie too badly.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            errors = solution[:m] / np.diagonal(inverse)[:m]
+            error = errors @ errors
         if error < best_error:
             best_error, weights = error, solution
     if weights is None:

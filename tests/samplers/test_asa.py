@@ -228,6 +228,16 @@ def test_the_model_knows_categories() -> None:
     assert list(np.argsort(predictions)) == [2, 0, 1]
 
 
+def test_the_model_of_points_that_say_little() -> None:
+    rng = np.random.default_rng(0)
+    values, numerical, categorical = rng.random(12), np.array([0, 0]), np.array([3, 2])
+    on_a_line = np.column_stack([rng.random(12), np.full(12, 0.25)])
+    for points in (np.full((12, 2), 0.25), on_a_line, np.round(rng.random((12, 2)))):
+        for n_choices in (numerical, categorical):
+            predictions = predict(points, values, rng.random((5, 2)), n_choices)
+            assert predictions is None or np.all(np.isfinite(predictions))
+
+
 def test_the_pool_keeps_the_best_and_the_latest() -> None:
     pool = PointPool(capacity=20)
     pool.add_coordinate()
