@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import threading
+import time
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -28,6 +29,9 @@ class ParameterSource(Protocol):
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of one parameter."""
 
+
+# To be given an index takes a few milliseconds.
+_SECONDS_BETWEEN_ATTEMPTS = 0.002
 
 Memory = TypeVar("Memory")
 
@@ -135,16 +139,27 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
+        is_first_attempt = True
+        while not self._has_begun(study, trial, is_first_attempt=is_first_attempt):
+            # Without the lock, as whom this trial waits for may be another thread.
+            is_first_attempt = False
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+
+    def _has_begun(self, study: Study, trial: FrozenTrial, *, is_first_attempt: bool) -> bool:
         with self._lock:
-            history, index = self._ledger.claim(study, trial)
+            claimed = self._ledger.claim(study, trial, is_first_attempt=is_first_attempt)
+            if claimed is None:
+                return False
+            history, index = claimed
             if history.is_constrained and not self._has_warned_of_constraints:
                 self._has_warned_of_constraints = True
                 warnings.warn(
                     f"{self.__class__.__name__} ignores constraints: it may propose parameters "
                     "that violate them, and learns from trials that did.",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             self._source(study, trial, history, index)
+            return True
 
     def after_trial(
         self,

@@ -281,10 +281,21 @@ class Ledger:
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         return self._updated_history(study, trials)
 
-    def claim(self, study: Study, trial: FrozenTrial) -> tuple[History, int | None]:
+    def claim(
+        self, study: Study, trial: FrozenTrial, *, is_first_attempt: bool
+    ) -> tuple[History, int | None] | None:
         """Give a trial that begins its index and note who runs it.
 
         Enqueued trials get no index, and retried ones keep theirs.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            is_first_attempt: Whether the trial has just been asked for.
+
+        Returns:
+            The view of the study and the index, or :obj:`None` if it is another worker's turn:
+            then try again after a moment.
         """
         if trial.system_attrs.get(INTERRUPTED):  # A retry inherits it.
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
@@ -303,10 +314,11 @@ class Ledger:
         # numbers, which the storage hands out: whoever sees a trial with a smaller number that
         # has not decided yet waits. That is rare and takes milliseconds, and those who see no
         # such trial need not look at the study a second time.
-        history = self._history_when_asked(study, trial)
-        while history.has_undecided(trial, LivenessCheck(study)):
-            time.sleep(_PATIENCE / 1000)
-            history = self.history(study)
+        history = (
+            self._history_when_asked(study, trial) if is_first_attempt else self.history(study)
+        )
+        if history.has_undecided(trial, LivenessCheck(study)):
+            return None
         index: int | None = self._take_free_index(study, trial, history)
 
         # Someone may have lost patience with this trial, or this one with another.

@@ -86,6 +86,16 @@ def test_several_processes_share_a_study(sampler: str, storage: str, tmp_path: P
     assert len({trial.params["x"] for trial in study.trials}) == 30
 
 
+def test_threads_share_a_database(tmp_path: Path) -> None:
+    study = optuna.create_study(
+        storage=f"sqlite:///{tmp_path / 'study.db'}",
+        sampler=study_worker.make_sampler("annealing", 1),
+    )
+    study.optimize(study_worker.objective, n_trials=24, n_jobs=4)
+    indices = [trial.system_attrs["adnn:proposal"]["index"] for trial in study.trials]
+    assert sorted(indices) == list(range(24))
+
+
 @pytest.mark.parametrize("sampler", ["annealing", "greedy", "random_restart"])
 def test_a_new_process_proposes_the_same(sampler: str, tmp_path: Path) -> None:
     place = str(tmp_path / "journal.log")
