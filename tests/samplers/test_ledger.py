@@ -233,7 +233,9 @@ def test_asked_before_told(make_sampler: Callable[[], BaseSampler]) -> None:
     assert index_of(next_trial) == 5
 
 
-@all_samplers
+@pytest.mark.parametrize(
+    "make_sampler", [annealing_in_batches, greedy, greedy_improving_in_batches, random_restart]
+)
 def test_batches_do_not_depend_on_where_they_were_cut(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
@@ -257,8 +259,6 @@ def test_batches_do_not_depend_on_where_they_were_cut(
                     study.tell(trial, value)
         return [t.params for t in study.trials if t.state == TrialState.COMPLETE]
 
-    if make_sampler in (annealing, greedy_improving):
-        pytest.skip("proposes one at a time")
     assert run(0) == run(1) == run(2) == run(None)
 
 

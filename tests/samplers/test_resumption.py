@@ -58,7 +58,7 @@ def test_killed_at_random_moments(sampler: str, batch_size: int, tmp_path: Path)
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     moments = random.Random(f"{sampler} {batch_size}")
     n_killed = 0
-    for _ in range(4):
+    for _ in range(3):
         worker = start_worker(storage, sampler, N_TRIALS, batch_size, seconds=0.02)
         time.sleep(moments.uniform(0.05, 0.45))
         n_killed += worker.poll() is None
