@@ -7,9 +7,11 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
 import random
 import re
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -54,9 +56,16 @@ class Architecture(abc.ABC):
             The shape of one example.
         num_classes:
             The number of outputs.
+
+    Attributes:
+        variables:
+            What the model's variables are, in its order.
+        ends_in_probabilities:
+            Whether its outputs are probabilities; otherwise they are logits.
     """
 
     variables: tuple[VariableInfo, ...]
+    ends_in_probabilities: bool = False
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         self.input_shape = input_shape
@@ -99,8 +108,8 @@ def hash_weights(weights: Sequence[np.ndarray]) -> str:
 def initializer_stddev(initializer: keras.initializers.Initializer, values: np.ndarray) -> float:
     """Return the standard deviation that ``initializer`` draws values with.
 
-    It follows from the initializer's arguments where Keras documents it, and is that of the
-    drawn ``values`` for every other initializer.
+    It follows from the initializer's arguments where Keras documents it, so that it does not
+    depend on a draw, and is that of the drawn ``values`` for every other initializer.
     """
     import keras
 
@@ -108,11 +117,32 @@ def initializer_stddev(initializer: keras.initializers.Initializer, values: np.n
     match initializer:
         case keras.initializers.RandomNormal():
             return float(config["stddev"])
+        case keras.initializers.TruncatedNormal():
+            return float(config["stddev"]) * _TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(config["maxval"] - config["minval"]) / math.sqrt(12)
+        case keras.initializers.VarianceScaling() if not config.get("input_axes"):
+            # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+            # Keras widens a truncated normal, so all three distributions have this variance.
+            return math.sqrt(initializer.scale / _fan(values.shape, initializer.mode))
         case _:
             # All values of a constant initializer are equal: exactly 0, no rounding.
             return float(np.std(values, dtype=np.float64)) if np.ptp(values) else 0.0
+
+
+# The standard deviation of a standard normal that is cut off at -2 and 2.
+_TRUNCATED_STDDEV = 0.87962566103423978
+
+
+def _fan(shape: tuple[int, ...], mode: str) -> float:
+    """Return the n of Keras's documentation of VarianceScaling, for a kernel or a bias."""
+    if len(shape) < 2:
+        fan_in = fan_out = math.prod(shape)
+    else:
+        receptive_field = math.prod(shape[:-2])
+        fan_in, fan_out = shape[-2] * receptive_field, shape[-1] * receptive_field
+    fan = {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2)
+    return max(1.0, fan)
 
 
 def _derived_seed(*key: int) -> int:
@@ -130,9 +160,7 @@ class MLPArchitecture(Architecture):
         super().__init__(input_shape, num_classes)
         self.mlp = mlp
         sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
-        self.shapes = [
-            shape for n, m in zip(sizes, sizes[1:], strict=False) for shape in ((n, m), (m,))
-        ]
+        self.shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
         _check_names(mlp, *self.shapes[:2])
         weights = self.initial_weights(0, 0)
         last = len(mlp.hidden)
@@ -180,11 +208,18 @@ class MLPArchitecture(Architecture):
                 kernel_initializer=self._initializer(2 * i, seed, restart),
                 bias_initializer=self._initializer(2 * i + 1, seed, restart),
                 name="output" if i == len(self.mlp.hidden) else f"hidden_{i}",
+                # Not the user's global policy, which may be another one when a study is resumed.
+                dtype="float32",
             )
             for i, units in enumerate((*self.mlp.hidden, self.num_classes))
         ]
         return keras.Sequential(
-            [keras.Input(self.input_shape), keras.layers.Flatten(), *layers], name="mlp"
+            [
+                keras.Input(self.input_shape, dtype="float32"),
+                keras.layers.Flatten(dtype="float32"),
+                *layers,
+            ],
+            name="mlp",
         )
 
 
@@ -199,11 +234,18 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     import keras
 
     try:
-        keras.activations.get(mlp.activation)
+        activation = keras.activations.get(mlp.activation)
     except ValueError:
         raise ValueError(
             f"Keras knows no activation {mlp.activation!r}; see keras.activations for the names."
         ) from None
+    # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
+    units = keras.ops.zeros((1, 2))
+    if tuple(activation(units).shape) != (1, 2):
+        raise ValueError(
+            f"The activation {mlp.activation!r} changes the number of units, which no hidden "
+            "layer of an MLP can; use another one, or a callable that returns a keras.Model."
+        )
     for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
         spec = getattr(mlp, name)
         try:
@@ -255,28 +297,49 @@ class KerasArchitecture(Architecture):
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._build_model = build_model
-        model = self.build(0, 0)
-        self._check(model)
+        model, other = self.build(0, 0), self.build(0, 0)
+        if other is model:
+            raise ValueError(
+                "Your callable returned the same model twice; it must build a fresh keras.Model "
+                "each time it is called."
+            )
+        if hash_weights(_values(other)) != hash_weights(_values(model)):
+            raise ValueError(
+                "Two models that your callable built under one seed start from different weights; "
+                "give its own random sources (custom initializers, tf.random) a seed."
+            )
+        outputs = self._outputs(model)
+        # Judged by what they are: a softmax may stand in a layer, an activation or the call of a
+        # subclassed model. Logits do not sum up to 1 for one example after the other.
+        self.ends_in_probabilities = bool(
+            (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
+        )
         self.variables = tuple(_describe_variables(model))
         if not any(v.kind != "other" for v in self.variables):
             raise ValueError(
                 "The model has no trainable kernel or bias that an offset could move."
             )
-        if hash_weights(_values(self.build(0, 0))) != hash_weights(_values(model)):
-            raise ValueError(
-                "Two models that your callable builds under one seed start from different "
-                "weights; give its own random sources (custom initializers, tf.random) a seed."
-            )
 
-    def _check(self, model: keras.Model) -> None:
-        if not model.built:
-            model.build((None, *self.input_shape))
-        output_shape = tuple(model.compute_output_shape((None, *self.input_shape)))
-        if output_shape != (None, self.num_classes):
+    def _outputs(self, model: keras.Model) -> np.ndarray:
+        """Return the model's outputs for some examples, float32 of shape (3, num_classes)."""
+        draws = np.random.default_rng(0).random((3, *self.input_shape), np.float32)
+        outputs = self._call(model, draws)
+        shape = tuple(getattr(outputs, "shape", ()))
+        if shape != (3, self.num_classes):
             raise ValueError(
-                f"The model's output has shape {output_shape}, but data with "
-                f"{self.num_classes} classes need (None, {self.num_classes})."
+                f"The model's output for 3 examples has shape {shape}, but data with "
+                f"{self.num_classes} classes need (3, {self.num_classes})."
             )
+        return np.asarray(outputs, np.float32)
+
+    def _call(self, model: keras.Model, x: np.ndarray) -> Any:
+        try:
+            return model(x, training=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The model does not take examples of shape {self.input_shape} "
+                f"({str(error).splitlines()[0]})."
+            ) from error
 
     @property
     def config(self) -> dict[str, Any]:  # noqa: D102
@@ -296,7 +359,8 @@ class KerasArchitecture(Architecture):
                     f"{type(model).__name__}."
                 )
             if not model.built:
-                model.build((None, *self.input_shape))
+                # By a call, as a subclassed model seldom has a `build` that makes all layers'.
+                self._call(model, np.zeros((1, *self.input_shape), np.float32))
         return model
 
     def initial_weights(self, seed: int, restart: int) -> list[np.ndarray]:  # noqa: D102
@@ -386,22 +450,27 @@ def _is_object(node: dict[str, Any]) -> bool:
 
 
 def _default_name(class_name: str) -> str:
-    """Return the name that Keras gives the first layer of a class: ``MaxPool2D``, ``max_pool2d``."""
+    """Return what Keras calls the first layer of a class, such as ``max_pooling2d``."""
     snake = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
+
+
+# Those sources are global, so two threads must not build models at once.
+_SEEDING = threading.RLock()
 
 
 @contextlib.contextmanager
 def _seeded_defaults(seed: int) -> Iterator[None]:
     """Seed where Keras takes its default seeds from, and put everything back afterwards."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+    with _SEEDING:
+        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def build_architecture(

@@ -31,7 +31,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     if isinstance(value, dict):
         class_name, config = value.get("class_name"), value.get("config") or {}
         if not isinstance(class_name, str) or not isinstance(config, dict):
-            raise ValueError(
+            raise TypeError(
                 f"{name} is {value!r}; write a dict as Keras serializes it, "
                 "e.g. {'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}."
             )

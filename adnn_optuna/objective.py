@@ -388,7 +388,7 @@ def mark_interrupted(trial: optuna.Trial) -> None:
 
 
 def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
-    """Return one phrase for each setting that differs, such as ``training.epochs is 5, was 10``."""
+    """Return a phrase for each setting that differs, such as ``training.epochs is 5, was 10``."""
     if isinstance(stored, dict) and isinstance(given, dict):
         return [
             difference

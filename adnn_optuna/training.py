@@ -1,23 +1,27 @@
-"""Stacked training: many initialisations of one network, trained at once in one compiled graph.
+"""Stacked training: many initialisations of one network, trained in one compiled graph.
 
-Every network of a stack is a *slot*. The variables of all slots are held as one array with a
-leading slot axis, an epoch is one call of a compiled TensorFlow function, and a product of
-matrices is a batched product over the slots. What is computed in a slot does not depend on the
-others, nor on their number: a training gives the same bits alone and in any stack.
+Every training of a stack is a *slot*. The state of a slot (the network's and the optimizer's
+variables) is a row of arrays with a leading slot axis. One call of a compiled TensorFlow function
+takes all slots through one epoch and evaluates them, slot after slot.
+
+Slot after slot, not all at once: XLA chooses the order of sums, and what it fuses, by the shapes
+of arrays, so in products and sums over a whole stack the last bits of a slot depend on the number
+of slots (measured, in about one setting of eight). Here what is compiled for a slot does not know
+of the stack at all: a training gives the same bits alone and in any stack, whatever the network
+and the optimizer are.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
+import inspect
 import math
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-
-from adnn_optuna.architectures import MLPArchitecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from adnn_optuna.models import Training
     from adnn_optuna.offsets import Start
 
+    Data = tuple[tf.Tensor, tf.Tensor]
 
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
 _EVALUATION_ROWS = 1000
@@ -48,7 +53,7 @@ class Run:
             ``"complete"``; ``"pruned"`` where ``after_epoch`` said so; ``"timeout"`` where the
             deadline passed; ``"diverged"`` where a loss was not finite.
         weights:
-            The trained variables, if they were asked for.
+            The variables as the last epoch left them, if they were asked for.
     """
 
     history: list[Metrics] = dataclasses.field(default_factory=list)
@@ -56,297 +61,176 @@ class Run:
     weights: list[np.ndarray] | None = None
 
 
-class _Network(abc.ABC):
-    """The variables of a stack of networks and their forward pass."""
+class _Program:
+    """An epoch of a network, and its evaluation, as compiled functions of its state."""
 
-    slots: int
-    variables: list[Any]
-    from_logits: bool
-    # Smaller batches are filled up to this number of rows with rows that have no weight; if it
-    # is 0, no batch is filled up.
-    min_rows: int
-
-    @property
-    def trainable_variables(self) -> list[Any]:
-        return self.variables
-
-    @abc.abstractmethod
-    def assign(self, weights: Sequence[Sequence[np.ndarray]]) -> None:
-        """Set the variables of all slots."""
-
-    @abc.abstractmethod
-    def weights(self, slot: int) -> list[np.ndarray]:
-        """Return the variables of one slot."""
-
-    @abc.abstractmethod
-    def __call__(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Return outputs of shape (slots, rows, classes) for rows shared by all slots or own."""
-
-
-class _MLPNetwork(_Network):
-    """A stack of MLPs: kernels (slots, inputs, units), biases (slots, 1, units)."""
-
-    from_logits = True
-    # XLA has several ways to multiply small matrices, which differ in the last bit, and picks one
-    # by the shape of the whole stack.
-    min_rows = 32
-
-    def __init__(self, architecture: MLPArchitecture, slots: int) -> None:
-        import keras
-
-        self.slots = slots
-        self._activation = keras.activations.get(architecture.mlp.activation)
-        self._features = math.prod(architecture.input_shape)
-        self._shapes = architecture.shapes
-        self.variables = [
-            keras.Variable(np.zeros(self._stacked(shape), np.float32)) for shape in self._shapes
-        ]
-
-    def _stacked(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (self.slots, *shape) if len(shape) == 2 else (self.slots, 1, *shape)
-
-    def assign(self, weights: Sequence[Sequence[np.ndarray]]) -> None:
-        for j, (variable, shape) in enumerate(zip(self.variables, self._shapes, strict=True)):
-            variable.assign(np.stack([w[j] for w in weights]).reshape(self._stacked(shape)))
-
-    def weights(self, slot: int) -> list[np.ndarray]:
-        return [
-            variable.numpy()[slot].reshape(shape)
-            for variable, shape in zip(self.variables, self._shapes, strict=True)
-        ]
-
-    def __call__(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:  # noqa: ARG002
-        import tensorflow as tf
-
-        rows = x.shape[:-1] if x.shape[-1] == self._features else None
-        assert rows is not None, "the trainer flattens the examples of an MLP"
-        h = tf.broadcast_to(x, (self.slots, rows[-1], self._features))
-        for j in range(0, len(self.variables), 2):
-            h = _add_bias(tf.matmul(h, self.variables[j].value), self.variables[j + 1].value)
-            if j + 2 < len(self.variables):
-                h = self._activation(h)
-        return h
-
-
-class _KerasNetwork(_Network):
-    """A Keras model of the user's: one slot, its own forward pass."""
-
-    slots = 1
-    # Rows without weight would change the statistics of a batch normalization.
-    min_rows = 0
-
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, training: Training, num_classes: int) -> None:
         self._model = architecture.build(0, 0)
-        self.variables = self._model.variables
-        last = self._model.layers[-1]
-        activation = getattr(last, "activation", None)
-        self.from_logits = getattr(activation, "__name__", "linear") != "softmax"
-
-    @property
-    def trainable_variables(self) -> list[Any]:
-        return list(self._model.trainable_variables)
-
-    def assign(self, weights: Sequence[Sequence[np.ndarray]]) -> None:
-        for variable, value in zip(self.variables, weights[0], strict=True):
-            variable.assign(value)
-
-    def weights(self, slot: int) -> list[np.ndarray]:  # noqa: ARG002
-        return [np.array(variable.numpy()) for variable in self.variables]
-
-    def __call__(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
-        return self._model(x, training=training)[None]
-
-
-class _CompiledStack:
-    """A network, its optimizer and the compiled functions for one number of slots."""
-
-    def __init__(
-        self, architecture: Architecture, training: Training, slots: int, num_classes: int
-    ) -> None:
-        import tensorflow as tf
-
-        self.network: _Network = (
-            _MLPNetwork(architecture, slots)
-            if isinstance(architecture, MLPArchitecture)
-            else _KerasNetwork(architecture)
-        )
-        self.slots = slots
-        self._batch_size = training.batch_size
         self._optimizer = training.build_optimizer()
-        self._optimizer.build(self.network.trainable_variables)
-        self._optimizer_start = [np.array(v.numpy()) for v in self._optimizer.variables]
-        self._loss = _loss_function(training.loss, num_classes, self.network.from_logits)
-        self._train_epoch = tf.function(self._trace_epoch, jit_compile=True, autograph=False)
-        self._evaluate = tf.function(self._trace_evaluation, jit_compile=True, autograph=False)
-        self.compile_seconds: float | None = None
-        self.epoch_seconds = math.inf
+        self._optimizer.build(self._model.trainable_variables)
+        self.optimizer_state = [np.array(v.numpy()) for v in self._optimizer.variables]
+        self._batch_size = training.batch_size
+        self._loss = loss_function(
+            training.loss, num_classes, from_logits=not architecture.ends_in_probabilities
+        )
+        self.train_epoch = _compiled(self._trace_epoch)
+        self.evaluate = _compiled(self._trace_evaluation)
 
-    def start(self, weights: Sequence[Sequence[np.ndarray]]) -> None:
-        """Begin a training of all slots from ``weights``."""
-        self.network.assign(weights)
-        for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(value)
+    def _trace_epoch(
+        self,
+        slots: tf.Tensor,
+        count: tf.Tensor,
+        orders: tf.Tensor,
+        state: list[tf.Tensor],
+        splits: list[Data],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Train one epoch of the first ``count`` of ``slots`` and evaluate them.
 
-    def train_epoch(self, x: tf.Tensor, y: tf.Tensor, order: np.ndarray) -> None:
-        """Train one epoch with batches in the given order, of shape (n,) or (slots, n)."""
+        Args:
+            slots:
+                Indices of slots, int32 of shape (slots,).
+            count:
+                How many of them count. XLA must not know it, lest it unrolls the loop.
+            orders:
+                The order of the training rows for each slot, int32 of shape (slots, rows).
+            state:
+                The variables of all slots.
+            splits:
+                The training set and, if there is one, the validation set.
+
+        Returns:
+            The new state, and what :meth:`_score` says on each split. Slots that are not trained
+            have zeros there.
+        """
         import tensorflow as tf
 
-        began = time.perf_counter()
-        padding = [
-            *([(0, 0)] * (order.ndim - 1)),
-            (0, max(self._batch_size, self.network.min_rows)),
+        variables = [*self._model.variables, *self._optimizer.variables]
+
+        def train_slot(i: tf.Tensor, *results: tf.TensorArray) -> tuple[Any, ...]:
+            slot = slots[i]
+            for variable, values in zip(variables, state, strict=True):
+                variable.assign(values[slot])
+            self._train_batches(*splits[0], orders[slot])
+            scores = [score for split in splits for score in self._score(*split)]
+            values = [tf.convert_to_tensor(v.value) for v in variables] + scores
+            written = [r.write(slot, v) for r, v in zip(results, values, strict=True)]
+            return i + 1, *written
+
+        shapes = [(values.dtype, values.shape[1:]) for values in state]
+        shapes += [(tf.int32, ()), (tf.float64, ())] * len(splits)
+        results = [
+            tf.TensorArray(dtype, slots.shape[0], element_shape=shape) for dtype, shape in shapes
         ]
-        self._train_epoch(x, y, tf.constant(np.pad(order, padding)))
-        seconds = time.perf_counter() - began
-        if self.compile_seconds is None:
-            self.compile_seconds = seconds
-        else:
-            self.epoch_seconds = min(self.epoch_seconds, seconds)
+        _, *results = tf.while_loop(
+            lambda i, *_: i < count, train_slot, (tf.constant(0), *results), parallel_iterations=1
+        )
+        stacked = [result.stack() for result in results]
+        return stacked[: len(state)], stacked[len(state) :]
 
-    def evaluate(self, x: tf.Tensor, y: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return accuracy and mean loss of each slot, two float64 arrays of shape (slots,)."""
-        correct, losses = self._evaluate(x, y)
-        # Summed here, in float64 and in one order.
-        return correct.numpy() / len(y), losses.numpy().mean(axis=-1, dtype=np.float64)
-
-    def _trace_epoch(self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
+    def _train_batches(self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
         import tensorflow as tf
 
-        n = y.shape[0]
-        size = min(self._batch_size, n)
-        full_batches, rest = divmod(n, size)
-
-        def train(batch: tf.Tensor | int, count: tf.Tensor | int, rows: int) -> None:
-            leading = order.shape[:-1]
-            begin = [*([0] * len(leading)), batch * size]
-            self._train_batch(x, y, tf.slice(order, begin, [*leading, rows]), count)
+        rows = order.shape[0]
+        size = min(self._batch_size, rows)
 
         def step(i: tf.Tensor) -> tf.Tensor:
-            train(i, tf.minimum(size, n - i * size), max(size, self.network.min_rows))
+            self._train_batch(x, y, tf.slice(order, [i * size], [size]))
             return i + 1
 
-        steps = full_batches + (1 if rest and self.network.min_rows else 0)
-        tf.while_loop(lambda i: i < steps, step, (tf.constant(0),))
-        if rest and steps == full_batches:
-            train(full_batches, rest, rest)
+        tf.while_loop(lambda i: i < rows // size, step, (tf.constant(0),), parallel_iterations=1)
+        if rows % size:
+            self._train_batch(x, y, order[rows - rows % size :])
 
-    def _train_batch(
-        self, x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor, count: tf.Tensor | int
-    ) -> None:
-        """Train on the first ``count`` of ``rows``; the others have no weight."""
+    def _train_batch(self, x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor) -> None:
         import tensorflow as tf
 
-        weights = tf.where(tf.range(rows.shape[-1]) < count, 1.0 / tf.cast(count, tf.float32), 0.0)
-        variables = self.network.trainable_variables
+        variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self.network(tf.gather(x, rows), training=True)
-            losses = self._loss(tf.gather(y, rows), outputs)
-            # The sum over slots: each slot's gradient is that of its own mean.
-            loss = tf.reduce_sum(weights * losses)
+            outputs = self._model(tf.gather(x, rows), training=True)
+            loss = tf.reduce_mean(self._loss(tf.gather(y, rows), outputs))
+            # What the model's own layers add, such as a regularizer.
+            for own_loss in self._model.losses:
+                loss += tf.cast(own_loss, loss.dtype)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
 
-    def _trace_evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _trace_evaluation(self, weights: list[tf.Tensor], data: Data) -> Data:
+        for variable, values in zip(self._model.variables, weights, strict=True):
+            variable.assign(values)
+        return self._score(*data)
+
+    def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the count of correct rows (int32) and the sum of losses (float64)."""
         import tensorflow as tf
 
-        n = x.shape[0]
-        size = min(_EVALUATION_ROWS, n)
-        full_chunks, rest = divmod(n, size)
+        rows = y.shape[0]
+        size = min(_EVALUATION_ROWS, rows)
 
-        def outputs_of(begin: tf.Tensor | int, rows: int) -> tf.Tensor:
-            xs = tf.slice(x, [begin, *([0] * (len(x.shape) - 1))], [rows, *x.shape[1:]])
-            return self.network(xs, training=False)
+        def score(begin: tf.Tensor | int, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+            labels = tf.slice(y, [begin], [size])
+            xs = tf.slice(x, [begin, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
+            outputs = self._model(xs, training=False)
+            hits = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+            losses = tf.cast(self._loss(labels, outputs), tf.float64)
+            return tf.reduce_sum(tf.cast(hits, tf.int32)), tf.reduce_sum(losses)
 
-        outputs = tf.map_fn(
-            lambda i: outputs_of(i * size, size),
-            tf.range(full_chunks),
-            fn_output_signature=tf.float32,
+        def step(i: tf.Tensor, correct: tf.Tensor, loss: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            more_correct, more_loss = score(i * size, size)
+            return i + 1, correct + more_correct, loss + more_loss
+
+        _, correct, loss = tf.while_loop(
+            lambda i, *_: i < rows // size,
+            step,
+            (tf.constant(0), tf.constant(0), tf.constant(0.0, tf.float64)),
+            parallel_iterations=1,
         )
-        slots, classes = self.network.slots, outputs.shape[-1]
-        outputs = tf.reshape(tf.transpose(outputs, [1, 0, 2, 3]), [slots, -1, classes])
-        if rest:
-            outputs = tf.concat([outputs, outputs_of(full_chunks * size, rest)], axis=1)
-
-        def score(of_slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            hits = tf.argmax(of_slot, axis=-1, output_type=tf.int32) == y
-            return tf.reduce_sum(tf.cast(hits, tf.int32)), self._loss(y, of_slot)
-
-        # One slot after the other: compiled for the whole stack, the sum over classes in a loss
-        # would be vectorized by the shape of the stack and differ in its last bit.
-        return tf.map_fn(score, outputs, fn_output_signature=(tf.int32, tf.float32))
+        if rows % size:
+            more_correct, more_loss = score(rows - rows % size, rows % size)
+            correct, loss = correct + more_correct, loss + more_loss
+        return correct, loss
 
 
-def _sum_over(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """Sum over an axis, which stays with length 1, in an order that is written down here.
-
-    XLA chooses the order of a `reduce_sum` by the shape of the whole array, so a slot's sum would
-    depend on the number of slots. Additions of halves leave it no choice, and batched matrix
-    products keep to themselves; these are all the sums that a training needs.
-    """
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile by XLA or, where a model has an operation that XLA lacks, by TensorFlow alone."""
     import tensorflow as tf
 
-    length = x.shape[axis]
-    while length > 1:
-        half = (length + 1) // 2
-        first, second = tf.split(x, [half, length - half], axis=axis)
-        if length % 2:
-            paddings = [[0, 0]] * len(x.shape)
-            paddings[axis] = [0, 1]
-            second = tf.pad(second, paddings)
-        x, length = first + second, half
-    return x
+    # Several sizes of stacks and splits are expected; TensorFlow would warn of them.
+    options = {"autograph": False, "reduce_retracing": False}
+    chosen = tf.function(function, jit_compile=True, **options)
+    worked = False
+
+    def call(*args: Any) -> Any:
+        nonlocal chosen, worked
+        try:
+            result = chosen(*args)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            if worked:
+                raise
+            # An error of the model's own comes again, in plainer words.
+            chosen = tf.function(function, **options)
+            result = chosen(*args)
+        worked = True
+        return result
+
+    return call
 
 
-def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """Add a bias (slots, 1, units) to (slots, rows, units)."""
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def add(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        return x + bias, lambda upstream: (upstream, _sum_over(upstream, axis=1))
-
-    result: tf.Tensor = add(x, bias)
-    return result
-
-
-def _softmax_crossentropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return the cross-entropy per example, with its sums in an order of their own.
-
-    The gradients of Keras's other losses on logits are element-wise; only this one has a sum.
-    """
-    import tensorflow as tf
-
-    one_hot = tf.one_hot(tf.broadcast_to(labels, logits.shape[:-1]), logits.shape[-1])
-
-    @tf.custom_gradient
-    def crossentropy(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        shifted = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
-        exponentials = tf.exp(shifted)
-        total = _sum_over(exponentials, axis=-1)
-        # All terms but one are 0, so the order of this sum does not matter.
-        loss = tf.reduce_sum(one_hot * (tf.math.log(total) - shifted), axis=-1)
-
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return (exponentials * (1.0 / total) - one_hot) * upstream[..., None]
-
-        return loss, gradient
-
-    result: tf.Tensor = crossentropy(logits)
-    return result
-
-
-def _loss_function(
-    name: str,
-    num_classes: int,
-    from_logits: bool,  # noqa: FBT001
+def loss_function(
+    name: str, num_classes: int, *, from_logits: bool
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the Keras loss per example, given integer labels, which are broadcast to the outputs.
+    """Return a Keras loss as a function of integer labels and outputs, with one value per row.
+
+    Args:
+        name:
+            The Keras name.
+        num_classes:
+            The number of outputs.
+        from_logits:
+            Whether the outputs are logits, not probabilities, for losses that can take both.
 
     Raises:
-        ValueError: If Keras knows no such loss.
+        ValueError: If Keras knows no such loss, or it does not suit a classifier.
     """
-    import inspect
-
     import keras
     import tensorflow as tf
 
@@ -357,26 +241,37 @@ def _loss_function(
             f"Keras knows no loss {name!r}; see keras.losses for the names."
         ) from None
     loss = getattr(loss, "fn", loss)
-    if from_logits and name in ("sparse_categorical_crossentropy", "categorical_crossentropy"):
-        return _softmax_crossentropy
     options = (
         {"from_logits": from_logits} if "from_logits" in inspect.signature(loss).parameters else {}
     )
-    sparse = "sparse" in name.lower()
+    is_sparse = "sparse" in name.lower()
 
-    def per_example(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        labels = tf.broadcast_to(labels, outputs.shape[:-1])
-        targets = labels if sparse else tf.one_hot(labels, num_classes)
-        return loss(targets, outputs, **options)
+    def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        targets = labels if is_sparse else tf.one_hot(labels, num_classes)
+        return loss(targets, tf.cast(outputs, tf.float32), **options)
 
-    return per_example
+    try:
+        shape = per_row(tf.constant([0, 1, 0]), tf.fill((3, num_classes), 0.5)).shape
+    except (TypeError, ValueError, tf.errors.OpError):
+        shape = None
+    if shape != (3,):
+        raise ValueError(
+            f"The loss {name!r} does not give one value per example of a classifier; use one that "
+            "does, such as 'sparse_categorical_crossentropy'."
+        )
+    return per_row
 
 
 class StackedTrainer:
-    """Trains initialisations of one network on one dataset, several at once.
+    """Trains initialisations of one network on one dataset, several in one call.
 
-    A stack is compiled once for each number of slots and then used again. It holds the dataset
-    once; its memory is that of the data, plus slots x parameters, plus slots x batch.
+    The graph is compiled for the first stack, and again only for a larger one. In memory there
+    are the dataset (once, see Notes), the states of all slots (twice while an epoch runs) and the
+    activations of one batch. Several threads may train at once; they take turns by epochs.
+
+    Notes:
+        TensorFlow uses the dataset's own memory where the arrays are aligned, as NumPy's are in
+        general, and copies them otherwise.
 
     Args:
         architecture:
@@ -386,33 +281,34 @@ class StackedTrainer:
         dataset:
             The data. Training set and validation set are evaluated after each epoch, the test set
             only by :meth:`evaluate`.
+
+    Raises:
+        ValueError: If Keras does not know the optimizer or the loss.
     """
 
     def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
         self.architecture = architecture
         self.training = training
         self._dataset = dataset
-        self._stacks: dict[int, _CompiledStack] = {}
+        self._capacities: set[int] = set()
+        # The compiled functions share their variables.
+        self._lock = threading.Lock()
         # Names are checked here, before any training.
         training.build_optimizer()
-        _loss_function(training.loss, dataset.num_classes, from_logits=True)
+        loss_function(training.loss, dataset.num_classes, from_logits=True)
 
     @functools.cached_property
-    def _train(self) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._tensors(self._dataset.x_train, self._dataset.y_train)
+    def _program(self) -> _Program:
+        return _Program(self.architecture, self.training, self._dataset.num_classes)
 
     @functools.cached_property
-    def _val(self) -> tuple[tf.Tensor, tf.Tensor] | None:
-        if not len(self._dataset.x_val):
-            return None
-        return self._tensors(self._dataset.x_val, self._dataset.y_val)
-
-    def _tensors(self, x: np.ndarray, y: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-        import tensorflow as tf
-
-        if isinstance(self.architecture, MLPArchitecture):
-            x = x.reshape(len(x), -1)
-        return tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+    def _splits(self) -> list[Data]:
+        """The training set and, if there is one, the validation set."""
+        data = self._dataset
+        splits = [_tensors(data.x_train, data.y_train)]
+        if len(data.y_val):
+            splits.append(_tensors(data.x_val, data.y_val))
+        return splits
 
     def train(
         self,
@@ -422,7 +318,7 @@ class StackedTrainer:
         after_epoch: Callable[[int, int, Metrics], bool] | None = None,
         keep_weights: bool = False,
     ) -> list[Run]:
-        """Train from each of ``starts``, all of them at once where the network allows it.
+        """Train from each of ``starts``.
 
         Args:
             starts:
@@ -431,48 +327,24 @@ class StackedTrainer:
                 The value of :func:`time.monotonic` after which no further epoch begins.
             after_epoch:
                 Called with (index in ``starts``, epoch from 0, metrics); where it returns
-                :obj:`True`, that training ends as ``"pruned"``.
+                :obj:`True`, that training ends as ``"pruned"``, and its slot costs no more.
             keep_weights:
                 Whether to return the trained weights.
 
         Returns:
             What came of each, in the order of ``starts``.
         """
-        if not starts:
-            return []
-        if isinstance(self.architecture, MLPArchitecture):
-            return self._train_stack(starts, deadline, after_epoch, keep_weights)
-        runs = []
-        for i, start in enumerate(starts):
-            hook = None if after_epoch is None else functools.partial(_at, after_epoch, i)
-            runs += self._train_stack([start], deadline, hook, keep_weights)
-        return runs
-
-    def _train_stack(
-        self,
-        starts: Sequence[Start],
-        deadline: float,
-        after_epoch: Callable[[int, int, Metrics], bool] | None,
-        keep_weights: bool,  # noqa: FBT001
-    ) -> list[Run]:
-        stack = self._stack_for(len(starts))
-        # Unused slots repeat the last start.
-        slots = [*starts, *[starts[-1]] * (stack.slots - len(starts))]
-        stack.start([self.initial_weights(start) for start in slots])
         runs = [Run() for _ in starts]
+        active = list(range(len(starts)))
+        state = self._first_state(starts) if starts else []
         for epoch in range(self.training.epochs):
-            if time.monotonic() >= deadline:
-                for run in _running(runs):
-                    run.status = "timeout"
-            if not _running(runs):
+            if not active or time.monotonic() >= deadline:
                 break
-            stack.train_epoch(*self._train, self._order(slots, epoch))
-            metrics = self._metrics(stack)
-            for i, run in enumerate(runs):
-                if run.status != "running":
-                    continue
-                run.history.append({name: float(values[i]) for name, values in metrics.items()})
-                if not all(math.isfinite(v) for v in run.history[-1].values()):
+            state, metrics = self._train_epoch(state, active, starts, epoch)
+            for i in active:
+                run = runs[i]
+                run.history.append({name: values[i] for name, values in metrics.items()})
+                if not all(math.isfinite(value) for value in run.history[-1].values()):
                     run.status = "diverged"
                 elif epoch == self.training.epochs - 1:
                     run.status = "complete"
@@ -482,9 +354,13 @@ class StackedTrainer:
                     and after_epoch(i, epoch, run.history[-1])
                 ):
                     run.status = "pruned"
-        if keep_weights:
-            for i, run in enumerate(runs):
-                run.weights = stack.network.weights(i)
+                if run.status != "running" and keep_weights:
+                    run.weights = self._weights(state, i)
+            active = [i for i in active if runs[i].status == "running"]
+        for i in active:
+            runs[i].status = "timeout"
+            if keep_weights:
+                runs[i].weights = self._weights(state, i)
         return runs
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
@@ -499,62 +375,77 @@ class StackedTrainer:
         self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
     ) -> list[float]:
         """Return the accuracy on (x, y) of each of several trained networks."""
-        accuracies: list[float] = []
-        tensors = self._tensors(x, y)
-        size = len(weights) if isinstance(self.architecture, MLPArchitecture) else 1
-        for begin in range(0, len(weights), size):
-            part = weights[begin : begin + size]
-            stack = self._stack_for(len(part))
-            stack.network.assign([*part, *[part[-1]] * (stack.slots - len(part))])
-            accuracies += stack.evaluate(*tensors)[0][: len(part)].tolist()
+        data = _tensors(x, y)
+        accuracies = []
+        for of_network in weights:
+            with self._lock:
+                correct, _ = self._program.evaluate(_as_tensors(of_network), data)
+            accuracies.append(int(correct) / len(y))
         return accuracies
 
-    def _metrics(self, stack: _CompiledStack) -> dict[str, np.ndarray]:
-        accuracy, loss = stack.evaluate(*self._train)
-        metrics = {"train_accuracy": accuracy, "train_loss": loss}
-        if self._val is not None:
-            accuracy, loss = stack.evaluate(*self._val)
-            metrics |= {"val_accuracy": accuracy, "val_loss": loss}
-        return metrics
+    def _first_state(self, starts: Sequence[Start]) -> list[tf.Tensor]:
+        """Return the state of a stack with room for ``starts``; further slots stay unused."""
+        with self._lock:
+            optimizer_state = self._program.optimizer_state
+        count = len(starts)
+        # Unused slots are not trained: they only cost their memory.
+        capacity = min((c for c in self._capacities if c >= count), default=count)
+        self._capacities.add(capacity)
+        rows = [[*self.initial_weights(start), *optimizer_state] for start in starts]
+        rows += [rows[-1]] * (capacity - count)
+        return _as_tensors([np.stack(values) for values in zip(*rows, strict=True)])
 
-    def _order(self, starts: Sequence[Start], epoch: int) -> np.ndarray:
-        """Return the order of the training rows: int32, (n,) if all seeds are equal, or (slots, n)."""
-        n = len(self._dataset.x_train)
-        if not self.training.shuffle:
-            return np.arange(n, dtype=np.int32)
-        seeds = [start.seed for start in starts]
-        orders = {seed: _permutation(n, seed, epoch) for seed in dict.fromkeys(seeds)}
-        if len(orders) == 1:
-            return orders[seeds[0]]
-        return np.stack([orders[seed] for seed in seeds])
+    def _train_epoch(
+        self, state: list[tf.Tensor], active: Sequence[int], starts: Sequence[Start], epoch: int
+    ) -> tuple[list[tf.Tensor], dict[str, list[float]]]:
+        """Return the state after one more epoch of the active slots, and their metrics."""
+        import tensorflow as tf
 
-    def _stack_for(self, count: int) -> _CompiledStack:
-        """Return a stack with room for ``count`` networks, compiled if that costs less."""
-        if not isinstance(self.architecture, MLPArchitecture):
-            count = 1
-        roomy = [s for slots, s in self._stacks.items() if slots >= count]
-        stack = min(roomy, key=lambda s: s.slots, default=None)
-        if stack is not None and (
-            stack.slots == count
-            # Empty slots cost their share of the epochs; a new stack costs its compilation.
-            or stack.epoch_seconds * self.training.epochs * (1 - count / stack.slots)
-            <= (stack.compile_seconds or math.inf)
+        capacity = state[0].shape[0]
+        slots = np.zeros(capacity, np.int32)
+        slots[: len(active)] = active
+        orders = np.zeros((capacity, len(self._dataset.y_train)), np.int32)
+        for i in active:
+            orders[i] = self._order(starts[i].seed, epoch)
+        with self._lock:
+            state, scores = self._program.train_epoch(
+                tf.constant(slots),
+                tf.constant(len(active)),
+                tf.constant(orders),
+                state,
+                self._splits,
+            )
+        metrics = {}
+        splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
+        for (split, y), correct, loss in zip(
+            splits.items(), scores[::2], scores[1::2], strict=False
         ):
-            return stack
-        self._stacks[count] = _CompiledStack(
-            self.architecture, self.training, count, self._dataset.num_classes
-        )
-        return self._stacks[count]
+            metrics[f"{split}_accuracy"] = (correct.numpy() / len(y)).tolist()
+            metrics[f"{split}_loss"] = (loss.numpy() / len(y)).tolist()
+        return state, metrics
+
+    def _weights(self, state: Sequence[tf.Tensor], slot: int) -> list[np.ndarray]:
+        variables = len(self.architecture.variables)
+        return [values[slot].numpy() for values in state[:variables]]
+
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
+        """Return the order of the training rows in an epoch: int32, of shape (rows,)."""
+        rows = len(self._dataset.y_train)
+        if not self.training.shuffle:
+            return np.arange(rows, dtype=np.int32)
+        return _permutation(rows, seed, epoch)
 
 
-def _at(
-    after_epoch: Callable[[int, int, Metrics], bool], i: int, _: int, epoch: int, metrics: Metrics
-) -> bool:
-    return after_epoch(i, epoch, metrics)
+def _tensors(x: np.ndarray, y: np.ndarray) -> Data:
+    return cast("Data", tuple(_as_tensors([x, y])))
 
 
-def _running(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.status == "running"]
+def _as_tensors(arrays: Sequence[np.ndarray]) -> list[tf.Tensor]:
+    import tensorflow as tf
+
+    # On the CPU, where it can share memory with NumPy.
+    with tf.device("CPU"):
+        return [tf.convert_to_tensor(array) for array in arrays]
 
 
 @functools.lru_cache(maxsize=256)
