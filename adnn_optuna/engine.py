@@ -130,7 +130,10 @@ class Lane:
             self.stop(reason)
             return []
         trials: list[optuna.Trial] = []
-        for _ in range(int(min(self.width, left))):
+        # Up to the end of a batch: the proposals of the next one learn from this one, also where
+        # it was begun before the study was killed.
+        width = 1 if self.width == 1 else self.width - self.n_done % self.width
+        for _ in range(int(min(width, left))):
             if trials and not self._has_more():
                 break
             trials.append(self._ask_one())

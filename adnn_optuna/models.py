@@ -51,6 +51,8 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
             f"The configuration of {name} {class_name!r} must hold finite numbers, strings and "
             f"lists only, to be stored as JSON ({error})."
         ) from None
+    # Keras numbers the names of optimizers over the whole process: equal ones would differ.
+    config.pop("name", None)
     return {"class_name": class_name, "config": config}
 
 

@@ -174,14 +174,14 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
     def _skip_ahead(self, history: History, index: int) -> int:
         if self._accept == "improving" or not 0 < index <= self._last_index:
             return index
-        for result in history.results.values():
-            if result.distributions:
+        for known in history.begun_trials():
+            if known.distributions:
                 break
         else:
             return index  # The search space is not known yet.
         walk, step = divmod(index - 1, self._max_steps)
         for delta in self._deltas[walk:]:
-            if step < self._origin.n_steps_inside(delta, result.distributions):
+            if step < self._origin.n_steps_inside(delta, known.distributions):
                 break
             walk, step = walk + 1, 0
         return 1 + walk * self._max_steps + step

@@ -28,7 +28,7 @@ from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck, current_owne
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from optuna.storages import BaseStorage
     from optuna.study import Study
@@ -98,6 +98,11 @@ class History:
     def n_unfinished(self) -> int:
         """The number of trials that had not finished when last seen."""
         return len(self._cursor.unfinished)
+
+    def begun_trials(self) -> Iterator[FrozenTrial]:
+        """Yield the trials of this sampler that have a result, then all that are unfinished."""
+        yield from self.results.values()
+        yield from self._cursor.unfinished.values()
 
     def is_of(self, trials: TrialsByNumber) -> bool:
         """Return whether what was seen so far is the beginning of these trials."""

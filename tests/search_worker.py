@@ -1,0 +1,32 @@
+"""A search in a process of its own, which can be killed.
+
+Arguments: storage URL, searcher, number of trials, stack size.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import adnn_optuna as adnn
+
+
+def make_objective(**changes: object) -> adnn.InitOffsetObjective:
+    settings: dict[str, object] = {
+        "training": adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=2),
+        "seed": 3,
+    }
+    return adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(16,)), adnn.load_dataset("digits"), **{**settings, **changes}
+    )
+
+
+if __name__ == "__main__":
+    storage, sampler, max_trial, stack_size = sys.argv[1:]
+    adnn.search(
+        make_objective(),
+        sampler,
+        storage=storage,
+        study_name="killed",
+        max_trial=int(max_trial),
+        stack_size=int(stack_size),
+    )

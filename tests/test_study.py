@@ -1,0 +1,411 @@
+"""Searches: what they store, where they stop, and that they resume as if never stopped."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+import search_worker
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna import InitOffsetObjective, SearchResult
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
+    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+SEARCHERS = ["greedy", "greedy_improving", "annealing", "random_restart"]
+
+
+@pytest.mark.parametrize("sampler", SEARCHERS)
+def test_begins_at_the_baseline(sampler: str, objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, sampler, max_trial=3)
+    assert result.study.trials[0].value == result.baseline
+    assert set(result.study.trials[0].params.values()) == {0}
+    assert result.gain == max(t.value for t in result.study.trials) - result.baseline
+
+
+def test_other_samplers_begin_at_the_baseline_too(objective: InitOffsetObjective) -> None:
+    for sampler in (
+        optuna.samplers.TPESampler(seed=0),
+        lambda seed, n_trials: optuna.samplers.RandomSampler(seed=seed + n_trials),
+        adnn.AdaptiveSimulatedAnnealingSampler(seed=0),
+    ):
+        result = adnn.search(objective, sampler, max_trial=3)
+        assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 3
+        assert set(result.study.trials[0].params.values()) == {0.0}
+        assert result.gain >= 0
+
+
+def test_greedy_walks_along_one_ray(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "greedy", max_trial=12)
+    for name in ("weight_offset_0", "bias_offset_0"):
+        steps = [t.params[name] for t in result.study.trials]
+        assert steps == pytest.approx([0.0025 * t for t in range(12)])
+
+
+def test_greedy_ends_by_itself_when_all_steps_are_done() -> None:
+    space = adnn.OffsetSpace(low=0, high=0.01)
+    result = adnn.search(make_objective(space=space), "greedy")
+    assert result.stop_reason == "exhausted"
+    offsets = [t.params["weight_offset_0"] for t in result.study.trials]
+    assert offsets == pytest.approx([0, 0.0025, 0.005, 0.0075, 0.01, 0.003, 0.006, 0.009])
+
+
+def test_random_restarts_draw_new_weights_and_no_offsets(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "random_restart", max_trial=8)
+    assert [t.params for t in result.study.trials] == [{"restart": i} for i in range(8)]
+    weights = [
+        result.objective.trainer.initial_weights(result.objective.start(t.params))[0]
+        for t in result.study.trials
+    ]
+    assert len({w.tobytes() for w in weights}) == 8
+    baseline = objective.trainer.initial_weights(objective.baseline_start)[0]
+    np.testing.assert_array_equal(weights[0], baseline)
+
+
+def test_same_as_plain_optuna(objective: InitOffsetObjective) -> None:
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=adnn.AdaptiveSimulatedAnnealingSampler(
+            seed=3, n_trials=10, x0={"weight_offset_0": 0.0, "bias_offset_0": 0.0}
+        ),
+    )
+    study.optimize(objective, callbacks=[adnn.MaxTrialCallback(10)])
+    result = adnn.search(objective, "annealing", max_trial=10)
+    assert completed(result.study) == completed(study)
+    assert result.study.user_attrs["adnn:baseline"] == study.user_attrs["adnn:baseline"]
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "random_restart"])
+def test_stacks_do_not_change_a_trial(sampler: str, objective: InitOffsetObjective) -> None:
+    alone = adnn.search(objective, sampler, max_trial=9, stack_size=1)
+    stacked = adnn.search(objective, sampler, max_trial=9, stack_size=4)
+    assert completed(stacked.study) == completed(alone.study)
+
+
+def test_max_trial_on_a_finished_study_runs_nothing(
+    objective: InitOffsetObjective, url: str
+) -> None:
+    adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=10)
+    result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=10)
+    assert len(result.study.trials) == 10
+    assert result.stop_reason == "max_trial"
+    result = adnn.resume(url, "s", max_trial=4)
+    assert len(result.study.trials) == 10
+
+
+@pytest.mark.parametrize("stack_size", [1, 8])
+def test_max_gain_ends_at_the_first_trial_that_reaches_it(
+    stack_size: int, objective: InitOffsetObjective, url: str
+) -> None:
+    everything = adnn.search(objective, "random_restart", max_trial=16)
+    values = [t.value for t in everything.study.trials]
+    max_gain = sorted(values)[-2] - everything.baseline
+    assert max_gain > 0
+    first = next(i for i, v in enumerate(values) if v - everything.baseline >= max_gain)
+
+    result = adnn.search(
+        objective,
+        "random_restart",
+        storage=url,
+        study_name="s",
+        max_gain=max_gain,
+        max_trial=16,
+        stack_size=stack_size,
+    )
+    assert result.stop_reason == "max_gain"
+    assert [value for _, value in completed(result.study)] == values[: first + 1]
+    # What was trained beyond in the same stack counts for nothing, and is done again.
+    result = adnn.resume(url, "s", max_gain=1.0)
+    assert [value for _, value in completed(result.study)] == values
+
+
+def test_max_time_counts_all_runs(url: str) -> None:
+    objective = make_objective(training=adnn.Training(epochs=20))
+    first = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=3)
+    elapsed = adnn.MaxTimeCallback(1).elapsed(first.study)
+    # What the first run took counts for the second.
+    assert len(adnn.resume(url, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
+    second = adnn.resume(url, "s", max_time=elapsed + 0.5)
+    assert second.stop_reason == "max_time"
+    assert adnn.MaxTimeCallback(1).elapsed(second.study) >= elapsed + 0.5
+    n_trials = len(second.study.trials)
+    assert n_trials > 3
+    # A study at its limit runs nothing; with more time it goes on.
+    assert len(adnn.resume(url, "s", max_time=elapsed + 0.5).study.trials) == n_trials
+    taken = adnn.MaxTimeCallback(1).elapsed(second.study)
+    assert len(adnn.resume(url, "s", max_time=taken + 0.5).study.trials) > n_trials
+
+
+def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
+    objective = make_objective(training=adnn.Training(epochs=10**6))
+    began = time.monotonic()
+    result = adnn.search(objective, "annealing", max_time=1)
+    assert time.monotonic() - began < 60  # It would take hours.
+    assert [t.state for t in result.study.trials] == [TrialState.PRUNED]
+    assert result.stop_reason == "max_time"
+    assert result.best is None
+    assert math.isnan(result.baseline)
+    assert "ended by max_time" in str(result)
+
+
+def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
+    dataset = adnn.load_dataset("digits")
+    result = adnn.search(
+        make_objective(), "random_restart", storage=url, study_name="s", max_trial=8
+    )
+    assert result.best is not None
+    weights = result.objective.trainer.train(
+        [result.objective.baseline_start, result.objective.start(result.best.params)],
+        keep_weights=True,
+    )
+    for run, accuracy in zip(weights, (result.test_baseline, result.test_value), strict=True):
+        assert run.weights is not None
+        h = np.maximum(dataset.x_test.reshape(-1, 64) @ run.weights[0] + run.weights[1], 0)
+        prediction = (h @ run.weights[2] + run.weights[3]).argmax(axis=1)
+        assert accuracy == pytest.approx((prediction == dataset.y_test).mean(), abs=1e-12)
+    assert result.test_gain == result.test_value - result.test_baseline
+
+    # The same search with other test data finds the same.
+    other = adnn.Dataset(
+        **{
+            **{name: getattr(dataset, name) for name in ("x_train", "y_train", "x_val", "y_val")},
+            "name": "digits",
+            "x_test": dataset.x_test[::-1],
+            "y_test": (dataset.y_test + 1) % 10,
+            "num_classes": 10,
+        }
+    )
+    again = adnn.search(
+        adnn.InitOffsetObjective(
+            adnn.MLP(hidden=(16,)),
+            other,
+            training=adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=2),
+            seed=3,
+        ),
+        "random_restart",
+        max_trial=8,
+    )
+    assert completed(again.study) == completed(result.study)
+    assert again.test_value != result.test_value
+
+
+def test_resume_needs_nothing_but_the_name(url: str) -> None:
+    objective = make_objective(
+        metric="train_loss",
+        space=adnn.OffsetSpace(low=-0.1, high=0.3, scope="shared", unit="stddev"),
+    )
+    adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
+    resumed = adnn.resume(url, "s", max_trial=12)
+    whole = adnn.search(objective, "annealing", max_trial=4)
+    whole = adnn.search(
+        objective,
+        "annealing",
+        storage=whole.study._storage,
+        study_name=whole.study.study_name,
+        max_trial=12,
+    )
+    assert completed(resumed.study) == completed(whole.study)
+    assert resumed.objective.config == objective.config
+
+
+def test_resume_of_a_keras_model(url: str) -> None:
+    def build() -> Any:
+        import keras
+
+        return keras.Sequential(
+            [
+                keras.Input((8, 8)),
+                keras.layers.Reshape((8, 8, 1)),
+                keras.layers.Conv2D(4, 3, activation="relu"),
+                keras.layers.Flatten(),
+                keras.layers.Dropout(0.2),
+                keras.layers.Dense(10),
+            ]
+        )
+
+    objective = adnn.InitOffsetObjective(
+        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=100)
+    )
+    first = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=3)
+    assert set(first.study.trials[0].params) == {"weight_offset_0", "bias_offset_0"}
+    resumed = adnn.resume(url, "s", max_trial=5)
+    whole = adnn.search(objective, "greedy", max_trial=5)
+    assert completed(resumed.study) == completed(whole.study)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"seed": 4}, "seed is 4, was 3"),
+        ({"training": adnn.Training(epochs=3)}, "training.epochs is 3, was 2"),
+        ({"metric": "train_accuracy"}, "metric is 'train_accuracy', was 'val_accuracy'"),
+        ({"space": adnn.OffsetSpace(high=0.3)}, "space.high is 0.3, was 0.2"),
+    ],
+)
+def test_resuming_something_else_is_refused(
+    changes: dict[str, Any], what: str, objective: InitOffsetObjective, url: str
+) -> None:
+    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
+    with pytest.raises(ValueError, match=what):
+        adnn.search(make_objective(**changes), "greedy", storage=url, study_name="s", max_trial=9)
+    with pytest.raises(ValueError, match=what):
+        adnn.resume(url, "s", objective=make_objective(**changes), max_trial=9)
+    with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
+        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=9)
+    study = optuna.load_study(storage=url, study_name="s")
+    assert study.user_attrs == before.study.user_attrs
+    assert len(study.trials) == 2
+
+
+def test_wrong_arguments_are_refused_before_anything_is_stored(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    path = tmp_path / "study.db"
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"sampler": "genetic", "max_trial": 3}, "the searchers are called greedy, "),
+        ({"sampler": 3, "max_trial": 3}, "sampler must be a name"),
+        ({}, "never end"),
+        ({"max_trial": 0}, "max_trial"),
+        ({"max_trial": 2.5}, "max_trial"),
+        ({"max_time": math.nan}, "max_time"),
+        ({"max_time": -1}, "max_time"),
+        ({"max_gain": math.inf}, "max_gain"),
+        ({"max_trial": 3, "stack_size": 0}, "stack_size"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises((ValueError, TypeError), match=message):
+            adnn.search(objective, **{"storage": f"sqlite:///{path}", **arguments})
+        assert not path.exists()
+
+
+def test_a_study_that_is_not_there(objective: InitOffsetObjective, url: str) -> None:
+    adnn.search(objective, "greedy", storage=url, study_name="mine", max_trial=1)
+    with pytest.raises(ValueError, match=r"no study 'yours' in .*; it has 'mine'"):
+        adnn.resume(url, "yours")
+
+
+def test_a_training_that_diverges_ends_its_trial_only() -> None:
+    objective = make_objective(
+        training=adnn.Training(optimizer="sgd", learning_rate=1e4, epochs=2),
+        space=adnn.OffsetSpace(low=-1e30, high=1e30),
+    )
+    result = adnn.search(objective, "annealing", max_trial=5)
+    assert result.stop_reason == "max_trial"
+    failed = [t for t in result.study.trials if t.state == TrialState.FAIL]
+    assert failed
+    assert len(result.study.trials) == 5
+
+
+def test_what_is_printed(objective: InitOffsetObjective) -> None:
+    result: SearchResult = adnn.search(objective, "random_restart", max_trial=5, study_name="mine")
+    text = str(result)
+    assert "'mine': 5 trials, ended by max_trial" in text
+    assert f"gain {100 * result.gain:+.2f} pp" in text
+    assert f"gain {100 * result.test_gain:+.2f} pp" in text
+
+
+def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: str) -> None:
+    adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=6)
+    study = optuna.load_study(storage=url, study_name="s")
+    assert len(study.trials_dataframe()) == 6
+    assert study.trials[0].distributions["weight_offset_0"] == FloatDistribution(-0.2, 0.2)
+    for plot in (
+        optuna.visualization.plot_optimization_history,
+        optuna.visualization.plot_parallel_coordinate,
+        optuna.visualization.plot_slice,
+        optuna.visualization.plot_contour,
+        optuna.visualization.plot_param_importances,
+        optuna.visualization.plot_edf,
+        optuna.visualization.plot_rank,
+        optuna.visualization.plot_timeline,
+    ):
+        assert plot(study).data
+
+
+def test_ctrl_c_keeps_everything(
+    objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = objective.trainer.train
+    calls = 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return train(*args, **kwargs)
+
+    # Ctrl-C at a moment that is the same in every run; the signal itself is sent in test_cli.py.
+    monkeypatch.setattr(objective.trainer, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
+    study = optuna.load_study(storage=url, study_name="s")
+    assert study.user_attrs["adnn:stop_reason"] == "interrupted"
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    resumed = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
+    whole = adnn.search(objective, "annealing", max_trial=8)
+    assert completed(resumed.study) == completed(whole.study)
+
+
+def n_complete(path: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+            return int(connection.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:  # Not there yet, or being set up.
+        return 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sampler", "stack_size"), [("greedy", 8), ("annealing", 1), ("annealing", 4)]
+)
+def test_killed_at_random_moments(
+    sampler: str, stack_size: int, objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    path = tmp_path / "study.db"
+    arguments = [f"sqlite:///{path}", sampler, "40", str(stack_size)]
+    moments = random.Random(f"{sampler} {stack_size}")
+    for n_before in (4, 20):
+        process = subprocess.Popen([sys.executable, search_worker.__file__, *arguments])
+        while n_complete(path) < n_before and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.2))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    resumed = adnn.resume(f"sqlite:///{path}", "killed")
+    whole = adnn.search(objective, sampler, max_trial=40, stack_size=stack_size)
+    assert completed(resumed.study) == completed(whole.study)
+    assert len(completed(whole.study)) == 40
+    # One that was killed before it even had parameters may be left over; it holds no step.
+    left = resumed.study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    assert not any(t.params for t in left)
