@@ -220,30 +220,36 @@ def compare(
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds)
     check_stack_size(stack_size)
-    for label, seed in itertools.product(searchers, seeds):
-        check_study_name(f"{study_name}/{label}/seed={seed}")
     limits = Limits(max_time, max_trial, max_gain)
+    runs = {
+        label: [
+            (
+                objective_for(searcher, objective).replace(seed=seed),
+                f"{study_name}/{label}/{seed=}",
+            )
+            for seed in seeds
+        ]
+        for label, searcher in searchers.items()
+    }
+    for _, name in itertools.chain.from_iterable(runs.values()):
+        check_study_name(name)
     opened = open_storage(storage)
-    lanes_of: dict[str, list[Lane]] = {}
-    for label, searcher in searchers.items():
-        of_searcher = objective_for(searcher, objective)
-        settings = SearchSettings(
-            searcher_label(searcher),
-            n_trials=max_trial,
-            stack_size=1,
-            max_time=limits.max_time,
-            max_trial=limits.max_trial,
-            max_gain=limits.max_gain,
-        )
-        lanes_of[label] = open_lanes(
-            [
-                (of_searcher.replace(seed=seed), f"{study_name}/{label}/seed={seed}")
-                for seed in seeds
-            ],
+    lanes_of = {
+        label: open_lanes(
+            runs[label],
             _one_for_each_run(searcher),
-            settings,
+            SearchSettings(
+                searcher_label(searcher),
+                n_trials=max_trial,
+                stack_size=1,
+                max_time=limits.max_time,
+                max_trial=limits.max_trial,
+                max_gain=limits.max_gain,
+            ),
             opened,
         )
+        for label, searcher in searchers.items()
+    }
     # Neighbours have the same seed, hence the same baseline, which a stack trains once.
     lanes = list(itertools.chain.from_iterable(zip(*lanes_of.values(), strict=True)))
     done = sum(lane.n_done for lane in lanes)
