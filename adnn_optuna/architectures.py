@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -505,7 +506,8 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
 
         try:
             # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
-            return keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
+            stored = copy.deepcopy(config["model"])  # Keras empties it.
+            return keras.saving.deserialize_keras_object(stored, safe_mode=True)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 "The stored model cannot be rebuilt from its configuration "

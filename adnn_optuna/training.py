@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     Data = tuple[tf.Tensor, tf.Tensor]
 
+# With a deadline, no more slots are trained in one call than take this long, in seconds.
+_SECONDS_BETWEEN_LOOKS = 0.5
+
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
 _EVALUATION_ROWS = 1000
 
@@ -291,6 +294,7 @@ class StackedTrainer:
         self.training = training
         self._dataset = dataset
         self._capacities: set[int] = set()
+        self._slot_epoch_seconds = math.inf
         # The compiled functions share their variables.
         self._lock = threading.Lock()
         # Names are checked here, before any training.
@@ -334,9 +338,31 @@ class StackedTrainer:
         Returns:
             What came of each, in the order of ``starts``.
         """
+        # An epoch of all slots is one call, which a deadline cannot end before it is over.
+        size = max(len(starts), 1)
+        if math.isfinite(deadline):
+            size = min(size, max(int(_SECONDS_BETWEEN_LOOKS / self._slot_epoch_seconds), 1))
+        runs = []
+        for begin in range(0, len(starts), size):
+            runs += self._train_together(
+                starts[begin : begin + size],
+                deadline,
+                None if after_epoch is None else functools.partial(_shifted, after_epoch, begin),
+                keep_weights=keep_weights,
+            )
+        return runs
+
+    def _train_together(
+        self,
+        starts: Sequence[Start],
+        deadline: float,
+        after_epoch: Callable[[int, int, Metrics], bool] | None,
+        *,
+        keep_weights: bool,
+    ) -> list[Run]:
         runs = [Run() for _ in starts]
         active = list(range(len(starts)))
-        state = self._first_state(starts) if starts else []
+        state = self._first_state(starts)
         for epoch in range(self.training.epochs):
             if not active or time.monotonic() >= deadline:
                 break
@@ -408,6 +434,7 @@ class StackedTrainer:
         for i in active:
             orders[i] = self._order(starts[i].seed, epoch)
         with self._lock:
+            began = time.monotonic()
             state, scores = self._program.train_epoch(
                 tf.constant(slots),
                 tf.constant(len(active)),
@@ -415,6 +442,9 @@ class StackedTrainer:
                 state,
                 self._splits,
             )
+            # The first time, this includes the compilation.
+            seconds = (time.monotonic() - began) / len(active)
+            self._slot_epoch_seconds = min(self._slot_epoch_seconds, seconds)
         metrics = {}
         splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
         for (split, y), correct, loss in zip(
@@ -438,6 +468,12 @@ class StackedTrainer:
 
 def _tensors(x: np.ndarray, y: np.ndarray) -> Data:
     return cast("Data", tuple(_as_tensors([x, y])))
+
+
+def _shifted(
+    after_epoch: Callable[[int, int, Metrics], bool], begin: int, i: int, *rest: Any
+) -> bool:
+    return after_epoch(begin + i, *rest)
 
 
 def _as_tensors(arrays: Sequence[np.ndarray]) -> list[tf.Tensor]:

@@ -349,5 +349,5 @@ def test_a_stored_model_of_an_unknown_class_is_refused() -> None:
     stored["model"]["class_name"] = "Mystery"
     stored["model"]["module"] = "os"
     stored["model"]["registered_name"] = "Mystery"
-    with pytest.raises(ValueError, match="cannot be rebuilt.*pass the objective again"):
+    with pytest.raises(ValueError, match=r"cannot be rebuilt.*pass the objective again"):
         model_from_config(stored)()  # type: ignore[operator]
