@@ -200,14 +200,19 @@ class MLPArchitecture(Architecture):
         return list(self._weights(seed, restart))
 
     def build(self, seed: int, restart: int) -> keras.Model:  # noqa: D102
+        initializers = [self._initializer(j, seed, restart) for j in range(len(self.shapes))]
+        with _seeded_defaults(_derived_seed(seed, restart)):
+            return self._build(initializers)
+
+    def _build(self, initializers: Sequence[keras.initializers.Initializer]) -> keras.Model:
         import keras
 
         layers = [
             keras.layers.Dense(
                 units,
                 activation=None if i == len(self.mlp.hidden) else self.mlp.activation,
-                kernel_initializer=self._initializer(2 * i, seed, restart),
-                bias_initializer=self._initializer(2 * i + 1, seed, restart),
+                kernel_initializer=initializers[2 * i],
+                bias_initializer=initializers[2 * i + 1],
                 name="output" if i == len(self.mlp.hidden) else f"hidden_{i}",
                 # Not the user's global policy, which may be another one when a study is resumed.
                 dtype="float32",
@@ -262,10 +267,12 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
     import keras
 
     identifier = spec if isinstance(spec, str) else {**spec, "config": dict(spec["config"])}
-    initializer = keras.initializers.get(identifier)
-    config = initializer.get_config()
-    if "seed" in config:
-        initializer = type(initializer).from_config({**config, "seed": seed})
+    # Keras draws a default seed from Python's global source, which is left as it was.
+    with _seeded_defaults(seed):
+        initializer = keras.initializers.get(identifier)
+        config = initializer.get_config()
+        if "seed" in config:
+            initializer = type(initializer).from_config({**config, "seed": seed})
     return initializer
 
 
@@ -484,7 +491,8 @@ def build_architecture(
     """
     if isinstance(model, MLP):
         return MLPArchitecture(model, input_shape, num_classes)
-    if callable(model) and not hasattr(model, "stateless_call"):
+    # A class of models is such a callable; a model is not, though it can be called.
+    if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
         return KerasArchitecture(model, input_shape, num_classes)
     raise TypeError(
         "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
