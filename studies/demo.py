@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
     parser.add_argument("--trials", type=int, default=30, help="trials of each run")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of demo.db, demo.html")
+    parser.add_argument(
+        "--picture", type=Path, help="also write the figure as PNG (needs kaleido and Chromium)"
+    )
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,6 +43,8 @@ def main() -> None:
     )
     figure = args.output / "demo.html"
     comparison.plot().write_html(figure, include_plotlyjs=True)
+    if args.picture is not None:
+        comparison.plot().write_image(args.picture, width=900, height=450, scale=2)
     print(
         f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials; selection "
         f"on the validation set.\n\n{comparison}\n\n"
