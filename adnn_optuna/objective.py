@@ -100,12 +100,13 @@ class InitOffsetObjective:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
         for name, value, types in (
-            ("dataset", dataset, Dataset),
-            ("training", training, Training),
-            ("space", space, OffsetSpace | RestartSpace),
+            ("dataset", dataset, (Dataset,)),
+            ("training", training, (Training,)),
+            ("space", space, (OffsetSpace, RestartSpace)),
         ):
             if not isinstance(value, types):
-                raise TypeError(f"{name} is of type {type(value).__name__}: give a {types}.")
+                wanted = " or ".join(t.__name__ for t in types)
+                raise TypeError(f"{name} must be a {wanted}, but it is a {type(value).__name__}.")
         if metric not in METRICS:
             raise ValueError(f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}.")
         if metric.startswith("val_") and not len(dataset.x_val):
@@ -325,7 +326,10 @@ def train_trials(
         zip(
             starts,
             trainer.train(
-                starts, deadline=deadline, after_epoch=after_epoch if reported else None
+                starts,
+                deadline=deadline,
+                after_epoch=after_epoch if reported else None,
+                evaluate_each_epoch=False,
             ),
             strict=True,
         )
