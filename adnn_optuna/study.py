@@ -554,7 +554,7 @@ def conclude(lanes: Sequence[Lane], stack_size: int) -> list[SearchResult]:
         trainer = part[0][0].objective.trainer
         dataset = part[0][0].objective.dataset
         unique = list(dict.fromkeys(starts))
-        runs = trainer.train(unique, keep_weights=True)
+        runs = trainer.train(unique, evaluate_each_epoch=False, keep_weights=True)
         weights = [run.weights for run in runs]
         accuracies = trainer.evaluate(
             [w for w in weights if w is not None], dataset.x_test, dataset.y_test

@@ -51,7 +51,7 @@ class Run:
 
     Args:
         history:
-            The metrics after each epoch that was trained.
+            The metrics after each epoch that was evaluated.
         status:
             ``"complete"``; ``"pruned"`` where ``after_epoch`` said so; ``"timeout"`` where the
             deadline passed; ``"diverged"`` where a loss was not finite.
@@ -79,15 +79,16 @@ class _Program:
         self.train_epoch = _compiled(self._trace_epoch)
         self.evaluate = _compiled(self._trace_evaluation)
 
-    def _trace_epoch(
+    def _trace_epoch(  # noqa: PLR0917 - a compiled function takes its tensors by position.
         self,
         slots: tf.Tensor,
         count: tf.Tensor,
         orders: tf.Tensor,
+        evaluate: tf.Tensor,
         state: list[tf.Tensor],
         splits: list[Data],
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Train one epoch of the first ``count`` of ``slots`` and evaluate them.
+        """Train one epoch of the first ``count`` of ``slots`` and evaluate them if asked to.
 
         Args:
             slots:
@@ -96,6 +97,8 @@ class _Program:
                 How many of them count. XLA must not know it, lest it unrolls the loop.
             orders:
                 The order of the training rows for each slot, int32 of shape (slots, rows).
+            evaluate:
+                Whether to evaluate, a bool.
             state:
                 The variables of all slots.
             splits:
@@ -103,7 +106,7 @@ class _Program:
 
         Returns:
             The new state, and what :meth:`_score` says on each split. Slots that are not trained
-            have zeros there.
+            have zeros there, and so have scores that were not asked for.
         """
         import tensorflow as tf
 
@@ -114,7 +117,11 @@ class _Program:
             for variable, values in zip(variables, state, strict=True):
                 variable.assign(values[slot])
             self._train_batches(*splits[0], orders[slot])
-            scores = [score for split in splits for score in self._score(*split)]
+            scores = tf.cond(
+                evaluate,
+                lambda: [score for split in splits for score in self._score(*split)],
+                lambda: [tf.constant(0), tf.constant(0.0, tf.float64)] * len(splits),
+            )
             values = [tf.convert_to_tensor(v.value) for v in variables] + scores
             written = [r.write(slot, v) for r, v in zip(results, values, strict=True)]
             return i + 1, *written
@@ -269,12 +276,9 @@ class StackedTrainer:
     """Trains initialisations of one network on one dataset, several in one call.
 
     The graph is compiled for the first stack, and again only for a larger one. In memory there
-    are the dataset (once, see Notes), the states of all slots (twice while an epoch runs) and the
-    activations of one batch. Several threads may train at once; they take turns by epochs.
-
-    Notes:
-        TensorFlow uses the dataset's own memory where the arrays are aligned, as NumPy's are in
-        general, and copies them otherwise.
+    are, beside the dataset's own arrays, TensorFlow's copy of the training and validation set
+    (one, whatever the number of slots), the states of all slots (twice while an epoch runs) and
+    the activations of one batch. Several threads may train at once; they take turns by epochs.
 
     Args:
         architecture:
@@ -320,6 +324,7 @@ class StackedTrainer:
         *,
         deadline: float = math.inf,
         after_epoch: Callable[[int, int, Metrics], bool] | None = None,
+        evaluate_each_epoch: bool = True,
         keep_weights: bool = False,
     ) -> list[Run]:
         """Train from each of ``starts``.
@@ -332,6 +337,9 @@ class StackedTrainer:
             after_epoch:
                 Called with (index in ``starts``, epoch from 0, metrics); where it returns
                 :obj:`True`, that training ends as ``"pruned"``, and its slot costs no more.
+            evaluate_each_epoch:
+                Whether to evaluate after each epoch, and not only after the last one. It is
+                implied by ``after_epoch``.
             keep_weights:
                 Whether to return the trained weights.
 
@@ -348,6 +356,7 @@ class StackedTrainer:
                 starts[begin : begin + size],
                 deadline,
                 None if after_epoch is None else functools.partial(_shifted, after_epoch, begin),
+                evaluate_each_epoch=evaluate_each_epoch or after_epoch is not None,
                 keep_weights=keep_weights,
             )
         return runs
@@ -358,6 +367,7 @@ class StackedTrainer:
         deadline: float,
         after_epoch: Callable[[int, int, Metrics], bool] | None,
         *,
+        evaluate_each_epoch: bool,
         keep_weights: bool,
     ) -> list[Run]:
         runs = [Run() for _ in starts]
@@ -366,13 +376,15 @@ class StackedTrainer:
         for epoch in range(self.training.epochs):
             if not active or time.monotonic() >= deadline:
                 break
-            state, metrics = self._train_epoch(state, active, starts, epoch)
-            for i in active:
+            is_last = epoch == self.training.epochs - 1
+            evaluate = evaluate_each_epoch or is_last
+            state, metrics = self._train_epoch(state, active, starts, epoch, evaluate=evaluate)
+            for i in active if evaluate else ():
                 run = runs[i]
                 run.history.append({name: values[i] for name, values in metrics.items()})
                 if not all(math.isfinite(value) for value in run.history[-1].values()):
                     run.status = "diverged"
-                elif epoch == self.training.epochs - 1:
+                elif is_last:
                     run.status = "complete"
                 if (
                     after_epoch is not None
@@ -422,7 +434,13 @@ class StackedTrainer:
         return _as_tensors([np.stack(values) for values in zip(*rows, strict=True)])
 
     def _train_epoch(
-        self, state: list[tf.Tensor], active: Sequence[int], starts: Sequence[Start], epoch: int
+        self,
+        state: list[tf.Tensor],
+        active: Sequence[int],
+        starts: Sequence[Start],
+        epoch: int,
+        *,
+        evaluate: bool,
     ) -> tuple[list[tf.Tensor], dict[str, list[float]]]:
         """Return the state after one more epoch of the active slots, and their metrics."""
         import tensorflow as tf
@@ -439,6 +457,7 @@ class StackedTrainer:
                 tf.constant(slots),
                 tf.constant(len(active)),
                 tf.constant(orders),
+                tf.constant(evaluate),
                 state,
                 self._splits,
             )
