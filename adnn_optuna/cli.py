@@ -387,7 +387,7 @@ def search(
             max_time=max_time,
             max_trial=max_trial,
             max_gain=max_gain,
-            stack_size=stack_size,
+            stack_size="auto" if stack_size is None else stack_size,
             show_progress_bar=_wants_progress_bar(quiet),
         )
     _show(result, storage, resume_command, quiet)

@@ -29,6 +29,9 @@ SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _STACK_SIZE = 8
 
+# What the state of a stack may take by default.
+_STACK_BYTES = 2**30
+
 
 def check_searcher(searcher: object) -> None:
     """Refuse what names no searcher.
@@ -66,13 +69,19 @@ def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOff
     return objective.replace(space=RestartSpace()) if searcher == RANDOM_RESTART else objective
 
 
-def default_stack_size(searcher: Searcher) -> int:
+def default_stack_size(searcher: Searcher, objective: InitOffsetObjective) -> int:
     """Return how many trials a searcher is best asked for at once.
 
-    A walk and random restarts lose nothing by stacks. A searcher that learns from each trial
-    gets them one by one.
+    A walk and random restarts lose nothing by stacks, so they get as many as the memory for their
+    weights and the optimizer's moments allows. A searcher that learns from each trial gets them
+    one by one.
     """
-    return _STACK_SIZE if searcher in (GREEDY, RANDOM_RESTART) else 1
+    if searcher not in (GREEDY, RANDOM_RESTART):
+        return 1
+    weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
+    # Weights and up to two moments of each, before and after an epoch.
+    slot_bytes = 6 * sum(array.nbytes for array in weights)
+    return max(min(_STACK_SIZE, _STACK_BYTES // slot_bytes), 1)
 
 
 def build_sampler(

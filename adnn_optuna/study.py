@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.pruners import NopPruner
@@ -175,7 +175,7 @@ def search(
     max_time: float | None = None,
     max_trial: int | None = None,
     max_gain: float | None = None,
-    stack_size: int | None = None,
+    stack_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     show_progress_bar: bool = False,
 ) -> SearchResult:
@@ -215,8 +215,9 @@ def search(
         max_gain:
             The gain over the baseline, in units of the metric, that is enough.
         stack_size:
-            How many trials are asked for and trained at once. If :obj:`None`, 8 for ``"greedy"``
-            and ``"random_restart"``, and 1 for all that learn from each trial.
+            How many trials are asked for and trained at once. ``"auto"``: 8 for ``"greedy"`` and
+            ``"random_restart"`` (fewer for networks of more than 5 million weights), and 1 for
+            all that learn from each trial.
         pruner:
             An Optuna pruner; no trial is pruned if :obj:`None`.
         show_progress_bar:
@@ -232,8 +233,8 @@ def search(
     """
     check_searcher(sampler)
     limits = Limits(max_time, max_trial, max_gain)
-    if stack_size is None:
-        stack_size = default_stack_size(sampler)
+    if stack_size == "auto":
+        stack_size = default_stack_size(sampler, objective)
     check_stack_size(stack_size)
     if study_name is not None:
         check_study_name(study_name)
@@ -311,7 +312,7 @@ def resume(
         settings = SearchSettings(
             searcher_label(sampler),
             max_trial,
-            default_stack_size(sampler),
+            default_stack_size(sampler, objective),
             max_time,
             max_trial,
             max_gain,

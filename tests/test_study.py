@@ -111,6 +111,14 @@ def test_stacks_do_not_change_a_trial(sampler: str, objective: InitOffsetObjecti
     assert completed(stacked.study) == completed(alone.study)
 
 
+@pytest.mark.parametrize(("sampler", "expected"), [("greedy", 8), ("annealing", 1)])
+def test_only_what_learns_nothing_is_stacked_by_itself(
+    sampler: str, expected: int, objective: InitOffsetObjective
+) -> None:
+    result = adnn.search(objective, sampler, max_trial=2, stack_size="auto")
+    assert result.study.user_attrs["adnn:search"]["stack_size"] == expected
+
+
 def test_max_trial_on_a_finished_study_runs_nothing(
     objective: InitOffsetObjective, url: str
 ) -> None:
@@ -300,6 +308,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_time": -1}, "max_time"),
         ({"max_gain": math.inf}, "max_gain"),
         ({"max_trial": 3, "stack_size": 0}, "stack_size"),
+        ({"max_trial": 3, "stack_size": "large"}, "stack_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
