@@ -23,6 +23,7 @@ from adnn_optuna.study import (
     check_study_name,
     conclude,
     open_lanes,
+    result_of,
     resume_hint,
 )
 
@@ -268,7 +269,7 @@ def compare(
     conclude(lanes, stack_size)
     return Comparison(
         objective,
-        {label: conclude(of_searcher, stack_size) for label, of_searcher in lanes_of.items()},
+        {label: [result_of(lane) for lane in lanes_of[label]] for label in searchers},
         seeds,
     )
 

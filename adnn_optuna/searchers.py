@@ -129,19 +129,3 @@ def build_sampler(
 def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
     """Return whether a sampler by itself begins with the unmoved network."""
     return isinstance(searcher, str) or isinstance(sampler, DeltaStepSampler)
-
-
-__all__ = [
-    "ANNEALING",
-    "GREEDY",
-    "GREEDY_IMPROVING",
-    "RANDOM_RESTART",
-    "SEARCHERS",
-    "Searcher",
-    "build_sampler",
-    "check_searcher",
-    "default_stack_size",
-    "objective_for",
-    "searcher_label",
-    "starts_at_baseline",
-]

@@ -247,7 +247,7 @@ def search(
     [lane] = open_lanes(
         [(objective, study_name)], sampler, settings, open_storage(storage), pruner
     )
-    return _run([lane], show_progress_bar=show_progress_bar)[0]
+    return _run(lane, show_progress_bar=show_progress_bar)
 
 
 def resume(
@@ -334,7 +334,7 @@ def resume(
             sampler = settings.sampler
     settings.limits  # noqa: B018 - checks them
     [lane] = open_lanes([(objective, study_name)], sampler, settings, opened, pruner)
-    return _run([lane], show_progress_bar=show_progress_bar)[0]
+    return _run(lane, show_progress_bar=show_progress_bar)
 
 
 def check_stack_size(stack_size: object) -> None:
@@ -466,17 +466,17 @@ def open_lanes(
     return lanes
 
 
-def _run(lanes: list[Lane], *, show_progress_bar: bool) -> list[SearchResult]:
-    [lane] = lanes
+def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
     progress = _Progress(lane, show=show_progress_bar)
     try:
-        run_lanes(lanes, lane.width, progress.update)
+        run_lanes([lane], lane.width, progress.update)
     except KeyboardInterrupt:
         _logger.info(resume_hint(lane.study))
         raise
     finally:
         progress.close()
-    return conclude(lanes, lane.width)
+    conclude([lane], lane.width)
+    return result_of(lane)
 
 
 def resume_hint(study: optuna.Study) -> str:
@@ -532,8 +532,8 @@ class _Progress:
         self._bar.close()
 
 
-def conclude(lanes: Sequence[Lane], stack_size: int) -> list[SearchResult]:
-    """Evaluate baseline and winner of each study on the test set, once, and sum up.
+def conclude(lanes: Sequence[Lane], stack_size: int) -> None:
+    """Evaluate baseline and winner of each study on the test set, once, and store the accuracy.
 
     Both are trained again for it; that the selection metric comes out the same is checked.
     """
@@ -573,7 +573,6 @@ def conclude(lanes: Sequence[Lane], stack_size: int) -> list[SearchResult]:
                 },
             )
             _check_replay(lane.study, best, metrics[best_start], metrics[baseline_start])
-    return [result_of(lane.study, lane.objective) for lane in lanes]
 
 
 def _check_replay(
@@ -592,12 +591,13 @@ def _check_replay(
         )
 
 
-def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
+def result_of(lane: Lane) -> SearchResult:
     """Return what a study that was concluded came to."""
+    study = lane.study
     test = study.user_attrs.get(TEST, {})
     return SearchResult(
         study=study,
-        objective=objective,
+        objective=lane.objective,
         baseline=study.user_attrs.get(BASELINE, math.nan),
         best=best_trial(study),
         test_baseline=test.get("baseline", math.nan),
