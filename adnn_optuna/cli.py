@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
-import json
 import os
 import re
 import shlex
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import optuna
 import typer
 
 import adnn_optuna as adnn
-from adnn_optuna.data import load_dataset
-from adnn_optuna.models import ELEMENTWISE_OPTIMIZERS, MLP, Training
-from adnn_optuna.objective import InitOffsetObjective, Metric
-from adnn_optuna.offsets import OffsetSpace
+from adnn_optuna._cli_options import (
+    MaxGainOption,
+    MaxTimeOption,
+    MaxTrialOption,
+    QuietOption,
+    StorageOption,
+    load_tensorflow,
+    parse_seeds,
+    takes_objective,
+)
+from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
 from adnn_optuna.storages import is_in_memory, masked, open_storage
 
@@ -90,237 +94,8 @@ def _adnn(
     """
 
 
-def _objective(
-    *,
-    dataset: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE.npz",
-            help="digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
-            rich_help_panel="Data",
-        ),
-    ] = "digits",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to look in first, e.g. for mnist/*-ubyte.gz.",
-            rich_help_panel="Data",
-            show_default="$ADNN_DATA_DIR, then /usr/share/datasets, then a download by Keras",
-        ),
-    ] = None,
-    validation_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COUNT|FRACTION",
-            help="Held out of the training data to select on: a number of samples, or a fraction "
-            "such as 0.1.",
-            rich_help_panel="Data",
-            show_default="10000 of mnist and fashion_mnist, else 0.2",
-        ),
-    ] = None,
-    hidden: Annotated[
-        str,
-        typer.Option(
-            metavar="UNITS[,UNITS...]",
-            help="Units of each hidden layer, e.g. 64 or 256,256.",
-            rich_help_panel="Network",
-        ),
-    ] = ",".join(map(str, MLP.hidden)),
-    activation: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Keras activation of the hidden layers.",
-            rich_help_panel="Network",
-        ),
-    ] = MLP.activation,
-    kernel_initializer: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|JSON",
-            help="Keras initializer of all kernels: a name such as he_normal, or a configuration "
-            """such as '{"class_name": "RandomNormal", "config": {"stddev": 1.0}}'.""",
-            rich_help_panel="Network",
-        ),
-    ] = str(MLP.kernel_initializer),
-    bias_initializer: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|JSON",
-            help="The same for all biases.",
-            rich_help_panel="Network",
-        ),
-    ] = str(MLP.bias_initializer),
-    optimizer: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help=f"Keras optimizer: {', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}.",
-            rich_help_panel="Training",
-        ),
-    ] = str(Training.optimizer),
-    learning_rate: Annotated[
-        float,
-        typer.Option(help="Learning rate of the optimizer.", rich_help_panel="Training"),
-    ] = Training.learning_rate,
-    batch_size: Annotated[
-        int, typer.Option(help="Examples in a batch.", rich_help_panel="Training")
-    ] = Training.batch_size,
-    epochs: Annotated[
-        int,
-        typer.Option(
-            help="How often each trial goes through the training data.",
-            rich_help_panel="Training",
-        ),
-    ] = Training.epochs,
-    shuffle: Annotated[
-        bool,
-        typer.Option(
-            help="Draw the batches in a new, seeded order in each epoch, or take the data in "
-            "their order.",
-            rich_help_panel="Training",
-        ),
-    ] = Training.shuffle,
-    metric: Annotated[
-        Metric,
-        typer.Option(
-            help="What the search sees; losses are minimized. The test set is never searched on.",
-            rich_help_panel="Training",
-        ),
-    ] = "val_accuracy",
-    seed: Annotated[
-        int,
-        typer.Option(
-            help="Seed of the initial weights, the order of the batches and the sampler.",
-            rich_help_panel="Training",
-        ),
-    ] = 0,
-    low: Annotated[
-        float,
-        typer.Option(help="The smallest offset, at most 0.", rich_help_panel="Offsets"),
-    ] = OffsetSpace.low,
-    high: Annotated[
-        float,
-        typer.Option(help="The largest offset, at least 0.", rich_help_panel="Offsets"),
-    ] = OffsetSpace.high,
-    scope: Annotated[
-        Literal["layer", "shared"],
-        typer.Option(
-            help="layer: two offsets for each layer, of its weights and of its biases; shared: "
-            "one for all of them.",
-            rich_help_panel="Offsets",
-        ),
-    ] = OffsetSpace.scope,
-    unit: Annotated[
-        Literal["absolute", "stddev"],
-        typer.Option(
-            help="absolute: offsets are added as they are; stddev: in standard deviations of each "
-            "initializer.",
-            rich_help_panel="Offsets",
-        ),
-    ] = OffsetSpace.unit,
-    include_output: Annotated[
-        bool,
-        typer.Option(
-            "--include-output", help="Move the output layer too.", rich_help_panel="Offsets"
-        ),
-    ] = OffsetSpace.include_output,
-) -> InitOffsetObjective:
-    """Return the objective of a command's options; those of Python check them."""
-    model = MLP(
-        hidden=_whole_numbers("--hidden", hidden),
-        activation=activation,
-        kernel_initializer=_name_or_config("--kernel-initializer", kernel_initializer),
-        bias_initializer=_name_or_config("--bias-initializer", bias_initializer),
-    )
-    training = Training(
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        epochs=epochs,
-        shuffle=shuffle,
-    )
-    space = OffsetSpace(low=low, high=high, scope=scope, unit=unit, include_output=include_output)
-    data = load_dataset(
-        dataset,
-        data_dir,
-        validation_size=None if validation_size is None else _size(validation_size),
-    )
-    _load_tensorflow()
-    return InitOffsetObjective(
-        model, data, training=training, space=space, metric=metric, seed=seed
-    )
-
-
-def _takes_objective(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of :func:`_objective`, and as first argument that objective.
-
-    The argument is a partial object, for a command has things to check before TensorFlow loads.
-    """
-    options = inspect.signature(_objective, eval_str=True).parameters
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-
-    @functools.wraps(command)
-    def with_objective(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in options}
-        command(functools.partial(_objective, **chosen), **given)
-
-    # Typer reads both.
-    parameters = [*options.values(), *own]
-    with_objective.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_objective.__annotations__ = {p.name: p.annotation for p in parameters}
-    return with_objective
-
-
-_MaxTimeOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Seconds that the trials of a study may take, over all its runs. A training under "
-        "way is cut off after its epoch.",
-        rich_help_panel="Limits",
-        show_default="none; in resume, the stored one",
-    ),
-]
-_MaxTrialOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="COUNT",
-        help="Trials of a study, over all its runs.",
-        rich_help_panel="Limits",
-        show_default="none; in resume, the stored one",
-    ),
-]
-_MaxGainOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="GAIN",
-        help="Gain over the unmoved network that is enough, in units of the metric: 0.02 is 2 "
-        "percentage points of accuracy.",
-        rich_help_panel="Limits",
-        show_default="none; in resume, the stored one",
-    ),
-]
-_StorageOption = Annotated[
-    str,
-    typer.Option(
-        metavar="URL",
-        help="Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
-        rich_help_panel="Storage",
-    ),
-]
-_QuietOption = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Show the results only: no progress bar, no hints. (The bar is shown on terminals.)",
-    ),
-]
-
-
 @app.command()
-@_takes_objective
+@takes_objective
 def search(
     objective: functools.partial[InitOffsetObjective],
     *,
@@ -344,10 +119,10 @@ def search(
             show_default="8 for greedy and random_restart, else 1",
         ),
     ] = None,
-    max_time: _MaxTimeOption = None,
-    max_trial: _MaxTrialOption = None,
-    max_gain: _MaxGainOption = None,
-    storage: _StorageOption = _DEFAULT_STORAGE,
+    max_time: MaxTimeOption = None,
+    max_trial: MaxTrialOption = None,
+    max_gain: MaxGainOption = None,
+    storage: StorageOption = _DEFAULT_STORAGE,
     study_name: Annotated[
         str | None,
         typer.Option(
@@ -357,7 +132,7 @@ def search(
             show_default="DATASET-SAMPLER",
         ),
     ] = None,
-    quiet: _QuietOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -404,10 +179,10 @@ def resume(
             rich_help_panel="Storage",
         ),
     ],
-    storage: _StorageOption = _DEFAULT_STORAGE,
-    max_time: _MaxTimeOption = None,
-    max_trial: _MaxTrialOption = None,
-    max_gain: _MaxGainOption = None,
+    storage: StorageOption = _DEFAULT_STORAGE,
+    max_time: MaxTimeOption = None,
+    max_trial: MaxTrialOption = None,
+    max_gain: MaxGainOption = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -415,7 +190,7 @@ def resume(
             rich_help_panel="Data",
         ),
     ] = None,
-    quiet: _QuietOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Continue a stored search: one that was interrupted, or with higher limits.
 
@@ -436,7 +211,7 @@ def resume(
 
         opened = open_storage(storage, must_exist=True)
         load_study(opened, study_name)
-        _load_tensorflow()
+        load_tensorflow()
         result = adnn.resume(
             opened,
             study_name,
@@ -450,7 +225,7 @@ def resume(
 
 
 @app.command()
-@_takes_objective
+@takes_objective
 def compare(
     objective: functools.partial[InitOffsetObjective],
     *,
@@ -482,9 +257,9 @@ def compare(
             rich_help_panel="Search",
         ),
     ] = 16,
-    max_time: _MaxTimeOption = None,
-    max_gain: _MaxGainOption = None,
-    storage: _StorageOption = _DEFAULT_STORAGE,
+    max_time: MaxTimeOption = None,
+    max_gain: MaxGainOption = None,
+    storage: StorageOption = _DEFAULT_STORAGE,
     study_name: Annotated[
         str,
         typer.Option(
@@ -501,7 +276,7 @@ def compare(
             rich_help_panel="Output",
         ),
     ] = None,
-    quiet: _QuietOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Compare searchers on the same networks, with paired seeds and the same budget.
 
@@ -518,7 +293,7 @@ def compare(
     if plot is not None:
         _check_plot(plot)
     names = samplers.split(",")
-    chosen_seeds = _seeds(seeds)
+    chosen_seeds = parse_seeds(seeds)
     with _interruptible(lambda: _same_command(context, storage)):
         comparison = adnn.compare(
             objective(),
@@ -541,50 +316,6 @@ def compare(
         _say_how_to_look(storage)
 
 
-def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"{option} must be whole numbers separated by commas, but it is {text!r}."
-        ) from None
-
-
-def _size(text: str) -> float:
-    """Return a number of samples as an int, a fraction as a float."""
-    try:
-        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
-    except ValueError:
-        raise ValueError(
-            f"--validation-size must be a number of samples or a fraction, but it is {text!r}."
-        ) from None
-
-
-def _seeds(text: str) -> Sequence[int]:
-    """Return the seeds of a count, a list or a range with both its ends."""
-    ends = re.fullmatch(r"(\d+)-(\d+)", text)
-    if ends:
-        return range(int(ends[1]), int(ends[2]) + 1)
-    if re.fullmatch(r"\d+", text):
-        return range(int(text))
-    if re.fullmatch(r"\d+(,\d+)*,?", text):
-        return [int(part) for part in text.rstrip(",").split(",")]
-    raise ValueError(
-        f"--seeds must be a count such as 10, a list such as 1,2,5 or a range such as 10-19, but "
-        f"it is {text!r}."
-    )
-
-
-def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
-    if not text.lstrip().startswith("{"):
-        return text
-    try:
-        config: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{option} is no valid JSON ({error}): {text!r}.") from None
-    return config
-
-
 def _check_plot(path: Path) -> None:
     if path.suffix != ".html":
         raise ValueError(f"--plot must be the name of an .html file, but it is {str(path)!r}.")
@@ -593,33 +324,6 @@ def _check_plot(path: Path) -> None:
             f"--plot {str(path)!r} cannot be written: name a file in a folder that exists and "
             "that you may write to."
         )
-
-
-def _load_tensorflow() -> None:
-    """Import TensorFlow without its start-up notices.
-
-    It writes some of them before it looks at any log level, straight to file descriptor 2. That
-    descriptor is a temporary file for so long, which is shown if the import fails.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A user's Keras configuration may name another one.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as notices:
-        stderr = os.dup(2)
-        os.dup2(notices.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            # Looking for a GPU is what the last notices are about.
-            tf.config.list_physical_devices()
-        except Exception:
-            notices.seek(0)
-            os.write(stderr, notices.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def _wants_progress_bar(quiet: bool) -> bool:

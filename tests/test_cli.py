@@ -19,6 +19,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna import cli
+from adnn_optuna._cli_options import parse_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -283,7 +284,7 @@ class TestSeeds:
         [("3", [0, 1, 2]), ("1,5,2", [1, 5, 2]), ("7,", [7]), ("3-5", [3, 4, 5]), ("4-4", [4])],
     )
     def test_are_a_count_a_list_or_a_range(self, text: str, seeds: list[int]) -> None:
-        assert list(cli._seeds(text)) == seeds
+        assert list(parse_seeds(text)) == seeds
 
 
 WRONG = {
