@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import re
 import shlex
@@ -429,6 +430,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     arguments = list(arguments) or ["--help"]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # An interrupt that meets a connection on its way back to the pool would be shown as an error.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False, obj=arguments)
     except typer.TyperException as error:
