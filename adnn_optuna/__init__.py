@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from adnn_optuna.models import MLP, PAPER_MODELS, Training
     from adnn_optuna.objective import InitOffsetObjective
     from adnn_optuna.offsets import OffsetSpace
+    from adnn_optuna.results import SearchResult
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler,
         DeltaStepSampler,
         RandomRestartSampler,
     )
-    from adnn_optuna.study import SearchResult, resume, search
+    from adnn_optuna.study import resume, search
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ _MODULES = {
     "MaxTrialCallback": "callbacks",
     "OffsetSpace": "offsets",
     "RandomRestartSampler": "samplers",
-    "SearchResult": "study",
+    "SearchResult": "results",
     "Training": "models",
     "compare": "compare",
     "load_dataset": "data",

@@ -38,7 +38,7 @@ from adnn_optuna.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
 from adnn_optuna.storages import is_in_memory, masked, open_storage
 
 if TYPE_CHECKING:
-    from adnn_optuna.study import SearchResult
+    from adnn_optuna.results import SearchResult
 
 WRONG_INPUT = 2
 UNEXPECTED = 3
@@ -359,7 +359,8 @@ def _same_command(context: typer.Context, storage: str) -> str:
 
 def _is_stored(storage: str, study_name: str) -> bool:
     """Return whether there is a study that can be resumed."""
-    from adnn_optuna.study import SEARCH, load_study
+    from adnn_optuna.results import SEARCH
+    from adnn_optuna.study import load_study
 
     try:
         study = load_study(open_storage(storage, must_exist=True), study_name)
@@ -370,7 +371,7 @@ def _is_stored(storage: str, study_name: str) -> bool:
 
 def _show(result: SearchResult, storage: str, resume_command: str, quiet: bool) -> None:
     """Print a result, then how to go on from it."""
-    from adnn_optuna.study import SEARCH
+    from adnn_optuna.results import SEARCH
 
     print(result)
     if quiet or is_in_memory(storage):

@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from tqdm.auto import tqdm
 
 from adnn_optuna.engine import Limits, run_lanes
+from adnn_optuna.results import result_of
 from adnn_optuna.searchers import check_searcher, objective_for, searcher_label
 from adnn_optuna.storages import open_storage
 from adnn_optuna.study import (
@@ -23,7 +24,6 @@ from adnn_optuna.study import (
     check_study_name,
     conclude,
     open_lanes,
-    result_of,
     resume_hint,
 )
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from adnn_optuna.engine import Lane
     from adnn_optuna.objective import InitOffsetObjective, Outcome
+    from adnn_optuna.results import SearchResult
     from adnn_optuna.searchers import Searcher
-    from adnn_optuna.study import SearchResult
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -72,7 +72,7 @@ class Comparison:
             row: dict[str, object] = {
                 "sampler": label,
                 "seeds": len(results),
-                "trials": float(np.mean([len(gains_so_far(result)) for result in results])),
+                "trials": float(np.mean([len(result.gains_so_far()) for result in results])),
             }
             for name, values in (
                 ("baseline", [result.baseline for result in results]),
@@ -93,7 +93,7 @@ class Comparison:
 
         return plot_gain_so_far(
             {
-                label: [gains_so_far(result) for result in results]
+                label: [result.gains_so_far() for result in results]
                 for label, results in self.results.items()
             },
             metric=self.objective.metric,
@@ -143,17 +143,6 @@ class Comparison:
 
 def _mean_and_std(row: pd.Series[float], name: str, scale: float, *, sign: str) -> str:
     return f"{scale * row[name]:{sign}.2f} ± {scale * row[f'{name}_std']:.2f}"
-
-
-def gains_so_far(result: SearchResult) -> list[float]:
-    """Return the best gain after each trial that was run to an end, never below 0."""
-    gains = [0.0]
-    for trial in result.done_trials:
-        gain = 0.0
-        if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-            gain = result.objective.improvement(trial.value, result.baseline)
-        gains.append(max(gains[-1], gain))
-    return gains[1:]
 
 
 def compare(
@@ -269,7 +258,10 @@ def compare(
     conclude(lanes, stack_size)
     return Comparison(
         objective,
-        {label: [result_of(lane) for lane in lanes_of[label]] for label in searchers},
+        {
+            label: [result_of(lane.study, lane.objective) for lane in lanes_of[label]]
+            for label in searchers
+        },
         seeds,
     )
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.pruners import NopPruner
-from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
 from adnn_optuna.architectures import model_from_config
-from adnn_optuna.callbacks import BASELINE, STOP_REASON
+from adnn_optuna.callbacks import BASELINE
 from adnn_optuna.data import dataset_from_config
-from adnn_optuna.engine import Lane, Limits, done_trials, run_lanes
+from adnn_optuna.engine import Lane, Limits, run_lanes
 from adnn_optuna.models import Training
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
+from adnn_optuna.results import SEARCH, TEST, SearchResult, best_trial, result_of
 from adnn_optuna.searchers import (
     SEARCHERS,
     Searcher,
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from adnn_optuna.objective import Outcome
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
-
-# User attributes of a study: how it is searched, and the test accuracies of baseline and winner.
-SEARCH = "adnn:search"
-TEST = "adnn:test"
 
 # The width of Optuna's database column.
 _MAX_NAME_LENGTH = 512
@@ -81,89 +77,6 @@ class SearchSettings:
     def limits(self) -> Limits:
         """What the study may take."""
         return Limits(self.max_time, self.max_trial, self.max_gain)
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchResult:
-    """What a search came to.
-
-    Args:
-        study:
-            The study.
-        objective:
-            Its objective.
-        baseline:
-            The selection metric of the unmoved network; NaN where its training was cut off.
-        best:
-            The best trial, :obj:`None` where none was completed.
-        test_baseline:
-            The baseline's accuracy on the test set, which the search never saw.
-        test_value:
-            The best trial's accuracy on the test set.
-    """
-
-    study: optuna.Study
-    objective: InitOffsetObjective
-    baseline: float
-    best: FrozenTrial | None
-    test_baseline: float
-    test_value: float
-
-    @property
-    def best_value(self) -> float:
-        """The selection metric of the best trial; NaN where there is none."""
-        return math.nan if self.best is None or self.best.value is None else self.best.value
-
-    @property
-    def gain(self) -> float:
-        """By how much the best trial is better than the baseline, never below 0.
-
-        The baseline itself is a candidate: where no trial is better, nothing is gained.
-        """
-        gain = self.objective.improvement(self.best_value, self.baseline)
-        return gain if math.isnan(gain) else max(gain, 0.0)
-
-    @property
-    def test_gain(self) -> float:
-        """The best trial's test accuracy minus the baseline's; it may be negative."""
-        return self.test_value - self.test_baseline
-
-    @property
-    def done_trials(self) -> list[FrozenTrial]:
-        """The trials that were run to an end, whatever came of them, by number."""
-        return done_trials(self.study)
-
-    @property
-    def stop_reason(self) -> str | None:
-        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
-        reason: str | None = self.study.user_attrs.get(STOP_REASON)
-        return reason
-
-    def __str__(self) -> str:
-        percent = "accuracy" in self.objective.metric
-        n_trials, reason = len(self.done_trials), self.stop_reason
-        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, ended by {reason}"]
-        for name, is_percent, baseline, best, gain in (
-            (self.objective.metric, percent, self.baseline, self.best_value, self.gain),
-            ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),
-        ):
-            lines.append(
-                f"  {name:<15}  baseline {_number(baseline, percent=is_percent)}  "
-                f"best {_number(best, percent=is_percent)}  "
-                f"gain {_gain(gain, percent=is_percent)}"
-            )
-        if self.best is not None:
-            params = ", ".join(f"{name}={value:.4g}" for name, value in self.best.params.items())
-            lines.append(f"  best trial {self.best.number}: {params}")
-        return "\n".join(lines)
-
-
-def _number(value: float, *, percent: bool) -> str:
-    return f"{100 * value:6.2f} %" if percent else f"{value:8.4f}"
-
-
-def _gain(value: float, *, percent: bool) -> str:
-    return f"{100 * value:+.2f} pp" if percent else f"{value:+.4f}"
 
 
 def search(
@@ -476,7 +389,7 @@ def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
     finally:
         progress.close()
     conclude([lane], lane.width)
-    return result_of(lane)
+    return result_of(lane.study, lane.objective)
 
 
 def resume_hint(study: optuna.Study) -> str:
@@ -589,28 +502,3 @@ def _check_replay(
             "threads.",
             study.study_name,
         )
-
-
-def result_of(lane: Lane) -> SearchResult:
-    """Return what a study that was concluded came to."""
-    study = lane.study
-    test = study.user_attrs.get(TEST, {})
-    return SearchResult(
-        study=study,
-        objective=lane.objective,
-        baseline=study.user_attrs.get(BASELINE, math.nan),
-        best=best_trial(study),
-        test_baseline=test.get("baseline", math.nan),
-        test_value=test.get("best", math.nan),
-    )
-
-
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-    return min(
-        completed,
-        key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
-        default=None,
-    )

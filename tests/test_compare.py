@@ -11,7 +11,6 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.compare import gains_so_far
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +77,7 @@ def test_plot_shows_the_mean_of_the_best_so_far(comparison: adnn.Comparison) -> 
     lines = {trace.name: trace for trace in figure.data if trace.name}
     assert set(lines) == set(comparison.results)
     for sampler, results in comparison.results.items():
-        gains = np.array([gains_so_far(result) for result in results])
+        gains = np.array([result.gains_so_far() for result in results])
         assert (np.diff(gains, axis=1) >= 0).all()
         assert (gains[:, 0] == 0).all()  # Each run begins at its baseline.
         np.testing.assert_allclose(lines[sampler].y, 100 * gains.mean(axis=0))

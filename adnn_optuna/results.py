@@ -1,0 +1,183 @@
+"""What searches came to, read from what their studies store: no model, data or TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from adnn_optuna.callbacks import BASELINE, STOP_REASON
+from adnn_optuna.engine import done_trials
+from adnn_optuna.objective import CONFIG
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from adnn_optuna.objective import InitOffsetObjective
+
+# User attributes of a study: how it is searched, and the test accuracies of baseline and winner.
+SEARCH = "adnn:search"
+TEST = "adnn:test"
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchRecord:
+    """What a study tells of its search, without the objective that it was searched with.
+
+    Args:
+        study:
+            The study.
+        metric:
+            The name of the selection metric.
+        baseline:
+            The selection metric of the unmoved network; NaN where its training was cut off.
+        best:
+            The best trial, :obj:`None` where none was completed.
+        test_baseline:
+            The baseline's accuracy on the test set, which the search never saw.
+        test_value:
+            The best trial's accuracy on the test set.
+    """
+
+    study: optuna.Study
+    metric: str
+    baseline: float
+    best: FrozenTrial | None
+    test_baseline: float
+    test_value: float
+
+    @property
+    def best_value(self) -> float:
+        """The selection metric of the best trial; NaN where there is none."""
+        return math.nan if self.best is None or self.best.value is None else self.best.value
+
+    @property
+    def gain(self) -> float:
+        """By how much the best trial is better than the baseline, never below 0.
+
+        The baseline itself is a candidate: where no trial is better, nothing is gained.
+        """
+        gain = self.improvement(self.best_value, self.baseline)
+        return gain if math.isnan(gain) else max(gain, 0.0)
+
+    @property
+    def test_gain(self) -> float:
+        """The best trial's test accuracy minus the baseline's; it may be negative."""
+        return self.test_value - self.test_baseline
+
+    @property
+    def done_trials(self) -> list[FrozenTrial]:
+        """The trials that were run to an end, whatever came of them, by number."""
+        return done_trials(self.study)
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        reason: str | None = self.study.user_attrs.get(STOP_REASON)
+        return reason
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the selection metric is an accuracy, which is shown in percent."""
+        return self.metric.endswith("accuracy")
+
+    def improvement(self, value: float, baseline: float) -> float:
+        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        is_loss = self.study.direction == StudyDirection.MINIMIZE
+        return baseline - value if is_loss else value - baseline
+
+    def gains_so_far(self) -> list[float]:
+        """Return the best gain after each trial that was run to an end, never below 0."""
+        gains = [0.0]
+        for trial in self.done_trials:
+            gain = 0.0
+            if trial.state == TrialState.COMPLETE and trial.value is not None:
+                gain = self.improvement(trial.value, self.baseline)
+            gains.append(max(gains[-1], gain))
+        return gains[1:]
+
+    def __str__(self) -> str:
+        n_trials, reason = len(self.done_trials), self.stop_reason
+        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, ended by {reason}"]
+        for name, is_percent, baseline, best, gain in (
+            (self.metric, self.has_accuracy, self.baseline, self.best_value, self.gain),
+            ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),
+        ):
+            lines.append(
+                f"  {name:<15}  baseline {_number(baseline, percent=is_percent)}  "
+                f"best {_number(best, percent=is_percent)}  "
+                f"gain {_gain(gain, percent=is_percent)}"
+            )
+        if self.best is not None:
+            params = ", ".join(f"{name}={value:.4g}" for name, value in self.best.params.items())
+            lines.append(f"  best trial {self.best.number}: {params}")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult(SearchRecord):
+    """What a search came to.
+
+    Args:
+        study:
+            See :class:`SearchRecord`, as for all arguments but the last.
+        metric:
+            The name of the selection metric.
+        baseline:
+            The selection metric of the unmoved network.
+        best:
+            The best trial.
+        test_baseline:
+            The baseline's accuracy on the test set.
+        test_value:
+            The best trial's accuracy on the test set.
+        objective:
+            The study's objective.
+    """
+
+    objective: InitOffsetObjective
+
+    # A dataclass would not take over the base class's.
+    __str__ = SearchRecord.__str__
+
+
+def record_of(study: optuna.Study) -> SearchRecord:
+    """Return what a study that was searched, concluded or not, tells of it."""
+    attrs: dict[str, Any] = study.user_attrs
+    test = attrs.get(TEST, {})
+    return SearchRecord(
+        study=study,
+        metric=attrs.get(CONFIG, {}).get("metric", "value"),
+        baseline=attrs.get(BASELINE, math.nan),
+        best=best_trial(study),
+        test_baseline=test.get("baseline", math.nan),
+        test_value=test.get("best", math.nan),
+    )
+
+
+def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
+    """Return what a study of an objective came to."""
+    return SearchResult(**vars(record_of(study)), objective=objective)
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    return min(
+        completed,
+        key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
+        default=None,
+    )
+
+
+def _number(value: float, *, percent: bool) -> str:
+    return f"{100 * value:6.2f} %" if percent else f"{value:8.4f}"
+
+
+def _gain(value: float, *, percent: bool) -> str:
+    return f"{100 * value:+.2f} pp" if percent else f"{value:+.4f}"
