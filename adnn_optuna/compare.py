@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,8 +16,15 @@ from optuna.samplers import BaseSampler
 from tqdm.auto import tqdm
 
 from adnn_optuna.engine import Limits, run_lanes
+from adnn_optuna.paired_differences import (
+    EQUIVALENCE,
+    MIN_PAIRS,
+    PairedDifference,
+    paired_differences,
+)
 from adnn_optuna.results import result_of
-from adnn_optuna.searchers import check_searcher, objective_for, searcher_label
+from adnn_optuna.samplers._checks import check_positive
+from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for, searcher_label
 from adnn_optuna.storages import open_storage
 from adnn_optuna.study import (
     SearchSettings,
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna.engine import Lane
     from adnn_optuna.objective import InitOffsetObjective, Outcome
-    from adnn_optuna.results import SearchResult
+    from adnn_optuna.results import SearchRecord
     from adnn_optuna.searchers import Searcher
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -45,100 +53,195 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 class Comparison:
     """What searchers came to, each on the same seeds.
 
+    Printed, it is the table of means and, below it, the verdict on each pair of searchers.
+
     Args:
-        objective:
-            The objective, of which each run has another seed.
         results:
             The results of each searcher, by its label, in the order of ``seeds``.
         seeds:
             The seeds.
+        equivalence:
+            The difference of test accuracies up to which two searchers are as good as each other.
     """
 
-    objective: InitOffsetObjective
-    results: Mapping[str, Sequence[SearchResult]]
+    results: Mapping[str, Sequence[SearchRecord]]
     seeds: tuple[int, ...]
+    equivalence: float = EQUIVALENCE
+
+    @property
+    def metric(self) -> str:
+        """The name of the selection metric."""
+        return self._any_record.metric
+
+    @property
+    def control(self) -> str | None:
+        """The label of the random restarts, :obj:`None` if a stored comparison has none."""
+        return next((label for label, runs in self.results.items() if runs[0].is_restart), None)
+
+    @property
+    def _any_record(self) -> SearchRecord:
+        return next(iter(self.results.values()))[0]
 
     def table(self) -> pd.DataFrame:
         """Return one row for each searcher, with means and standard deviations over the seeds.
 
+        Selection, validation and test are kept apart: ``best`` is what the search maximized or
+        minimized, and is too good to be true for that; ``val_best`` is the winner's accuracy on
+        the validation set, the same if the search selected by it; ``test_best`` is its accuracy
+        on the test set, which no search saw.
+
+        A gain over the run's own baseline is large where that baseline was unlucky. So each gain
+        also comes over the mean of all seeds' baselines: its mean over the runs is the same, its
+        spread is that of the winners alone.
+
         Returns:
             A data frame with the index ``sampler`` and the columns ``seeds`` and ``trials``
-            (counts), and ``baseline``, ``best``, ``gain`` (selection metric), ``test_baseline``,
-            ``test_best`` and ``test_gain`` (accuracy on the test set), each a mean, with the
-            standard deviation (of a sample) in a second column ``…_std``.
+            (counts), and ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline``
+            (selection metric), ``val_baseline``, ``val_best`` and ``val_gain`` (accuracy on the
+            validation set), ``test_baseline``, ``test_best``, ``test_gain`` and
+            ``test_gain_over_mean_baseline`` (accuracy on the test set), each a mean, with the
+            standard deviation (of a sample) in a second column ``…_std``. Runs without a value
+            are left out.
         """
         rows = []
-        for label, results in self.results.items():
+        for label, runs in self.results.items():
+            columns = pd.DataFrame(
+                {
+                    "baseline": [run.baseline for run in runs],
+                    "best": [run.best_value for run in runs],
+                    "gain": [run.gain for run in runs],
+                    "val_baseline": [run.val_baseline for run in runs],
+                    "val_best": [run.val_value for run in runs],
+                    "test_baseline": [run.test_baseline for run in runs],
+                    "test_best": [run.test_value for run in runs],
+                    "test_gain": [run.test_gain for run in runs],
+                }
+            )
+            columns["gain_over_mean_baseline"] = [
+                run.improvement(run.best_value, columns["baseline"].mean()) for run in runs
+            ]
+            columns["val_gain"] = columns["val_best"] - columns["val_baseline"]
+            columns["test_gain_over_mean_baseline"] = (
+                columns["test_best"] - columns["test_baseline"].mean()
+            )
             row: dict[str, object] = {
                 "sampler": label,
-                "seeds": len(results),
-                "trials": float(np.mean([len(result.gains_so_far()) for result in results])),
+                "seeds": len(runs),
+                "trials": float(np.mean([len(run.done_trials) for run in runs])),
             }
-            for name, values in (
-                ("baseline", [result.baseline for result in results]),
-                ("best", [result.best_value for result in results]),
-                ("gain", [result.gain for result in results]),
-                ("test_baseline", [result.test_baseline for result in results]),
-                ("test_best", [result.test_value for result in results]),
-                ("test_gain", [result.test_gain for result in results]),
-            ):
-                row[name] = float(np.mean(values))
-                row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+            for name in columns:
+                row[str(name)] = columns[name].mean()
+                row[f"{name}_std"] = columns[name].std(ddof=1)
             rows.append(row)
         return pd.DataFrame(rows).set_index("sampler")
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row for each pair of searchers: by how much the first is better on the test.
+
+        The unit is the seed: runs of the same seed have the same data, initial weights and
+        batches, so the difference of their test accuracies is that of their searchers (and, as
+        the baseline is the same, the difference of their test gains). The statistics are those
+        of :class:`~adnn_optuna.paired_differences.PairedDifference`, which says when a verdict is
+        ``"better"``, ``"worse"``, ``"equivalent"`` or ``"undecided"``.
+
+        Returns:
+            A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
+            runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
+            ``low`` and ``high`` (its 95 % BCa bootstrap interval), ``p_value`` (sign-flip test),
+            ``p_holm`` (the same after Holm's correction for all rows), ``superiority`` (the
+            probability that ``sampler`` has the higher accuracy for a seed) and ``verdict``.
+        """
+        columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
+        rows = self._differences
+        names = [field.name for field in dataclasses.fields(PairedDifference)]
+        table = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=names)
+        return table.rename(columns=columns).set_index(["sampler", "other"])
+
+    @functools.cached_property
+    def _differences(self) -> list[PairedDifference]:
+        return paired_differences(
+            {label: [run.test_value for run in runs] for label, runs in self.results.items()},
+            equivalence=self.equivalence,
+        )
 
     def plot(self) -> go.Figure:
         """Return the best gain so far against trials, the mean over seeds with its spread."""
         from adnn_optuna.plots import plot_gain_so_far
 
         return plot_gain_so_far(
-            {
-                label: [result.gains_so_far() for result in results]
-                for label, results in self.results.items()
-            },
-            metric=self.objective.metric,
+            {label: [run.gains_so_far() for run in runs] for label, runs in self.results.items()},
+            metric=self.metric,
         )
 
     def __str__(self) -> str:
-        percent = "accuracy" in self.objective.metric
-        header = (
-            "sampler",
-            f"best {self.objective.metric}",
-            f"gain [{'pp' if percent else 'loss'}]",
-            "test accuracy [%]",
-            "test gain [pp]",
-        )
-        rows = [
+        unit, scale = ("[pp]", 100) if self._any_record.has_accuracy else ("[loss]", 1)
+        means = [
+            ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
+            ("sampler", self.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
+        ]
+        body = [
             (
-                str(label),
-                _mean_and_std(row, "best", 100 if percent else 1, sign=""),
-                _mean_and_std(row, "gain", 100 if percent else 1, sign="+"),
+                _shortened(str(label), 24),
+                _mean_and_std(row, "best", scale, sign=""),
+                _mean_and_std(row, "gain", scale, sign="+"),
                 _mean_and_std(row, "test_best", 100, sign=""),
                 _mean_and_std(row, "test_gain", 100, sign="+"),
+                _mean_and_std(row, "test_gain_over_mean_baseline", 100, sign="+"),
             )
             for label, row in self.table().iterrows()
         ]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
         lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in [header, *rows]
+            *_aligned(means, body),
+            f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points",
         ]
-        rule = "-" * len(lines[0])
-        return "\n".join(
-            [
-                lines[0],
-                rule,
-                *lines[1:],
-                rule,
-                (
-                    f"mean ± standard deviation over {len(self.seeds)} seeds; gains over each "
-                    "seed's own baseline; pp = percentage points"
-                ),
-            ]
+        if self._differences:
+            lines += ["", *self._verdict_lines()]
+        return "\n".join(lines)
+
+    def _verdict_lines(self) -> list[str]:
+        header = [
+            ("", "difference", "95 %", "p after", "", ""),
+            ("test accuracy of", "[pp]", "interval", "Holm", "superior", "verdict"),
+        ]
+        body = [
+            (
+                f"{_shortened(row.arm, 20)} - {_shortened(row.other, 20)}",
+                f"{100 * row.mean:+.2f}",
+                f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
+                f"{row.p_holm:.4f}",
+                f"{100 * row.superiority:.0f} %",
+                row.verdict,
+            )
+            for row in self._differences
+        ]
+        region = f"±{100 * self.equivalence:g} pp"
+        notes = [
+            f"paired by seed; equivalent: within {region}; superior: share of seeds, ties half",
+        ]
+        if len(self.seeds) < MIN_PAIRS:
+            notes.append(
+                f"undecided, as {len(self.seeds)} seeds can prove nothing: give 10 or more"
+            )
+        return [*_aligned(header, body), *notes]
+
+
+def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table's lines, the first column to the left and all others to the right."""
+    rows = [*header, *body]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    return [*lines[: len(header)], rule, *lines[len(header) :], rule]
+
+
+def _shortened(label: str, width: int) -> str:
+    return label if len(label) <= width else f"{label[: width - 1]}…"
 
 
 def _mean_and_std(row: pd.Series[float], name: str, scale: float, *, sign: str) -> str:
@@ -156,6 +259,7 @@ def compare(
     max_time: float | None = None,
     max_gain: float | None = None,
     stack_size: int = 16,
+    equivalence: float = EQUIVALENCE,
     show_progress_bar: bool = False,
 ) -> Comparison:
     """Compare searchers on the same networks: paired seeds, the same budget for each.
@@ -164,6 +268,9 @@ def compare(
     advance in lockstep, so that one stack trains a trial of each, and no searcher has to propose
     several trials before it learns from the first. Each run is a study of its own, called
     ``<study_name>/<sampler>/seed=<seed>``; those that are stored already are continued.
+
+    Random restarts are always compared, also where they are not named: what they gain is what
+    luck alone brings, and only what a searcher gains beyond that is worth its name.
 
     Example:
 
@@ -181,7 +288,8 @@ def compare(
             What is searched; its seed is replaced by each of ``seeds``.
         samplers:
             Names of searchers, see :func:`~adnn_optuna.search`, or a mapping from a label to a
-            name, an Optuna sampler or a factory ``(seed, n_trials) -> sampler``.
+            name, an Optuna sampler or a factory ``(seed, n_trials) -> sampler``. Without random
+            restarts among them, they are added as ``"random_restart"``.
         max_trial:
             The number of trials of each run.
         seeds:
@@ -196,6 +304,9 @@ def compare(
             The gain over its baseline at which a run ends.
         stack_size:
             How many trials are trained at once, at the most.
+        equivalence:
+            The difference of test accuracies up to which two searchers are as good as each other,
+            as a fraction: 0.001 is 0.1 percentage points.
         show_progress_bar:
             Whether to show a progress bar.
 
@@ -210,6 +321,7 @@ def compare(
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds)
     check_stack_size(stack_size)
+    check_positive("equivalence", equivalence)
     limits = Limits(max_time, max_trial, max_gain)
     runs = {
         label: [
@@ -257,12 +369,12 @@ def compare(
             raise
     conclude(lanes, stack_size)
     return Comparison(
-        objective,
         {
             label: [result_of(lane.study, lane.objective) for lane in lanes_of[label]]
             for label in searchers
         },
         seeds,
+        equivalence,
     )
 
 
@@ -296,6 +408,13 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
         raise ValueError("samplers is empty, but there must be at least one to compare.")
     for searcher in searchers.values():
         check_searcher(searcher)
+    if RANDOM_RESTART not in searchers.values():
+        if RANDOM_RESTART in searchers:
+            raise ValueError(
+                f"The label {RANDOM_RESTART!r} is that of the control, which is added to every "
+                f"comparison: call {searchers[RANDOM_RESTART]!r} otherwise."
+            )
+        searchers[RANDOM_RESTART] = RANDOM_RESTART
     return searchers
 
 

@@ -39,6 +39,12 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 # The error rate that verdicts keep to, and one minus the coverage of intervals.
 ALPHA = 0.05
 
+# Half the width of the region of practical equivalence: 0.1 percentage points of accuracy.
+EQUIVALENCE = 0.001
+
+# With fewer pairs, no test can have a p-value of ALPHA.
+MIN_PAIRS = 6
+
 # With up to 13 pairs these are all sign flips there are, and the test is exact.
 _N_RESAMPLES = 9999
 
@@ -73,8 +79,8 @@ class PairedDifference:
             ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region of
             practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the interval
             lies within the region, and so says a sign-flip test against each of its ends (two
-            one-sided tests). ``"undecided"``: all else. With less than 5 seeds it is always
-            undecided, as so few can prove nothing.
+            one-sided tests). ``"undecided"``: all else, and always with less than 6 seeds, as so
+            few prove nothing.
     """
 
     arm: str
@@ -150,7 +156,7 @@ def bca_interval(values: np.ndarray) -> tuple[float, float]:
 
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Return p-values corrected for their number after Holm; NaN stay and do not count."""
-    corrected = np.full(len(p_values), np.nan)
+    corrected: np.ndarray = np.full(len(p_values), np.nan)
     known = np.flatnonzero(~np.isnan(p_values))
     order = known[np.argsort(p_values[known], kind="stable")]
     factors = np.arange(len(order), 0, -1)
@@ -159,7 +165,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def _finite(differences: np.ndarray) -> np.ndarray:
-    return np.round(differences[np.isfinite(differences)], _DECIMALS)
+    return np.asarray(np.round(differences[np.isfinite(differences)], _DECIMALS))
 
 
 def _sign_flip(
@@ -168,7 +174,7 @@ def _sign_flip(
     """Return the p-value of the sign-flip test that the mean is 0."""
     if len(differences) == 0:
         return math.nan
-    if not differences.any():
+    if len(differences) == 1 or not differences.any():
         return 1.0
     test = stats.permutation_test(
         (differences,),
@@ -192,6 +198,6 @@ def _verdict(
     if -equivalence <= low and high <= equivalence:
         p_above = _sign_flip(differences + equivalence, "greater")
         p_below = _sign_flip(differences - equivalence, "less")
-        if max(p_above, p_below) <= ALPHA:
+        if max(p_above, p_below) <= ALPHA / 2:  # As the interval is two-sided.
             return "equivalent"
     return "undecided"

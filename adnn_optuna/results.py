@@ -11,9 +11,12 @@ from optuna.trial import TrialState
 
 from adnn_optuna.callbacks import BASELINE, STOP_REASON
 from adnn_optuna.engine import done_trials
-from adnn_optuna.objective import CONFIG
+from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS
+from adnn_optuna.offsets import RestartSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import optuna
     from optuna.trial import FrozenTrial
 
@@ -65,6 +68,16 @@ class SearchRecord:
         return gain if math.isnan(gain) else max(gain, 0.0)
 
     @property
+    def val_baseline(self) -> float:
+        """The baseline's accuracy on the validation set; NaN where there is none."""
+        return _val_accuracy(self.study.user_attrs.get(BASELINE_METRICS))
+
+    @property
+    def val_value(self) -> float:
+        """The best trial's accuracy on the validation set; NaN where there is none."""
+        return _val_accuracy(self.best.user_attrs.get(TRIAL_METRICS) if self.best else None)
+
+    @property
     def test_gain(self) -> float:
         """The best trial's test accuracy minus the baseline's; it may be negative."""
         return self.test_value - self.test_baseline
@@ -84,6 +97,12 @@ class SearchRecord:
     def has_accuracy(self) -> bool:
         """Whether the selection metric is an accuracy, which is shown in percent."""
         return self.metric.endswith("accuracy")
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether the search is the control, which draws new initial weights for each trial."""
+        config = self.study.user_attrs.get(CONFIG, {})
+        return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
 
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
@@ -173,6 +192,10 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
         key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
         default=None,
     )
+
+
+def _val_accuracy(metrics: Mapping[str, float] | None) -> float:
+    return (metrics or {}).get("val_accuracy", math.nan)
 
 
 def _number(value: float, *, percent: bool) -> str:

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from search_worker import make_objective
+from stored_studies import store_comparison
 
 import adnn_optuna as adnn
 
@@ -110,10 +111,103 @@ def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
         max_trial=3,
         seeds=(0, 1),
     )
-    assert list(comparison.table().index) == ["TPE", "one sampler", "walk"]
+    assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
     # Each run has a copy of its own: the same draws for each seed.
     first, second = comparison.results["one sampler"]
     assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
+
+
+class TestControl:
+    def test_random_restarts_are_always_compared(self, objective: InitOffsetObjective) -> None:
+        comparison = adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
+        assert list(comparison.results) == ["greedy", "random_restart"]
+        assert comparison.control == "random_restart"
+
+    def test_they_are_not_doubled_under_another_label(
+        self, objective: InitOffsetObjective
+    ) -> None:
+        samplers = {"walk": "greedy", "luck": "random_restart"}
+        comparison = adnn.compare(objective, samplers, max_trial=2, seeds=(0,))
+        assert list(comparison.results) == ["walk", "luck"]
+        assert comparison.control == "luck"
+
+
+class TestDifferences:
+    def test_of_real_runs_are_paired_by_seed(self, comparison: adnn.Comparison) -> None:
+        differences = comparison.differences()
+        assert list(differences.index) == [
+            ("greedy", "annealing"),
+            ("greedy", "random_restart"),
+            ("annealing", "random_restart"),
+        ]
+        for (sampler, other), row in differences.iterrows():  # type: ignore[misc]
+            paired = [
+                a.test_gain - b.test_gain
+                for a, b in zip(
+                    comparison.results[sampler], comparison.results[other], strict=True
+                )
+            ]
+            assert row["difference"] == pytest.approx(np.mean(paired), abs=1e-9)
+            assert row["pairs"] == 3
+            assert row["verdict"] == "undecided"
+        assert "3 seeds can prove nothing" in str(comparison)
+
+    def test_a_copy_of_an_arm_is_no_better(self, objective: InitOffsetObjective) -> None:
+        comparison = adnn.compare(
+            objective, {"a": "annealing", "a again": "annealing"}, max_trial=3, seeds=range(6)
+        )
+        row = comparison.differences().loc[("a", "a again")]
+        assert row["difference"] == 0
+        assert row["verdict"] == "equivalent"
+
+    def test_an_arm_that_is_better_by_a_percentage_point_is_found(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.004, (3, 12))
+        comparison = store_comparison(
+            {"greedy": noise[0] + 0.01, "annealing": noise[1], "random_restart": noise[2]}
+        )
+        verdicts = comparison.differences()["verdict"]
+        assert verdicts[("greedy", "annealing")] == "better"
+        assert verdicts[("greedy", "random_restart")] == "better"
+        assert verdicts[("annealing", "random_restart")] == "undecided"
+
+    def test_the_region_of_practical_equivalence_is_the_users(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
+        gains = {"greedy": noise[0] + 0.01, "random_restart": noise[1]}
+        for equivalence, verdict in ((0.001, "better"), (0.01, "undecided"), (0.05, "equivalent")):
+            comparison = store_comparison(gains, equivalence=equivalence)
+            assert comparison.differences()["verdict"].tolist() == [verdict]
+            assert f"within ±{100 * equivalence:g} pp" in str(comparison)
+
+    def test_of_losses_are_those_of_the_test_accuracy(self) -> None:
+        gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
+        comparison = store_comparison(gains, metric="val_loss")
+        assert comparison.differences()["difference"].tolist() == pytest.approx([0.01])
+        assert "gain [loss] over" in str(comparison)
+
+
+def test_gains_over_the_mean_baseline_differ_by_seed_only(comparison: adnn.Comparison) -> None:
+    table = comparison.table()
+    np.testing.assert_allclose(table["test_gain_over_mean_baseline"], table["test_gain"])
+    for sampler, results in comparison.results.items():
+        spread = np.std([r.test_value for r in results], ddof=1)
+        assert table.loc[sampler, "test_gain_over_mean_baseline_std"] == pytest.approx(spread)
+
+
+def test_validation_is_selection_where_the_search_selects_by_it(
+    comparison: adnn.Comparison,
+) -> None:
+    table = comparison.table()
+    assert table["val_best"].tolist() == table["best"].tolist()
+    assert table["val_baseline"].tolist() == table["baseline"].tolist()
+
+
+def test_printed_it_fits_into_100_columns() -> None:
+    label = "a sampler with a name that is far too long for a table"
+    gains = {label: [0.0] * 8, label.upper(): [0.01] * 8, "random_restart": [0.02] * 8}
+    text = str(store_comparison(gains))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "a sampler with a na…" in text
+    assert "worse" in text
 
 
 def test_wrong_arguments_are_refused_before_anything_is_stored(
@@ -131,6 +225,8 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"seeds": (-1,)}, "seed must be"),
         ({"max_trial": 0}, "max_trial"),
         ({"stack_size": 0}, "stack_size"),
+        ({"equivalence": 0}, "equivalence"),
+        ({"samplers": {"random_restart": "greedy"}}, "that of the control"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):

@@ -1,0 +1,129 @@
+"""Studies as searches store them, written without a training."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from adnn_optuna.compare import Comparison
+from adnn_optuna.results import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna.storages import BaseStorage
+
+N_TRIALS = 12
+
+
+def store_study(
+    name: str,
+    *,
+    sampler: str = "annealing",
+    seed: int = 0,
+    metric: str = "val_accuracy",
+    gain: float = 0.0,
+    values: Sequence[float] | None = None,
+    storage: BaseStorage | None = None,
+) -> optuna.Study:
+    """Return a concluded study whose winner's test accuracy is ``gain`` above its baseline's."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    # The baseline is that of the seed, whatever the arm.
+    baseline = float(np.random.default_rng(seed).normal(0.9, 0.01))
+    is_loss = metric.endswith("loss")
+    if values is None:
+        values = [baseline, *(baseline + rng.normal(0, 0.01, N_TRIALS - 1))]
+    is_restart = sampler == "random_restart"
+    study = optuna.create_study(
+        study_name=name,
+        direction="minimize" if is_loss else "maximize",
+        storage=storage,
+    )
+    space: dict[str, Any] = {"type": "RestartSpace"}
+    if not is_restart:
+        space = {"type": "OffsetSpace", "low": -0.2, "high": 0.2, "scope": "layer"}
+    study.set_user_attr(
+        "adnn:config",
+        {
+            "model": {"type": "MLP", "hidden": [16]},
+            "dataset": {"name": "digits", "source": "built-in", "fingerprint": "0" * 64},
+            "training": {"optimizer": "sgd", "epochs": 2},
+            "space": space,
+            "metric": metric,
+            "seed": seed,
+        },
+    )
+    study.set_user_attr(
+        "adnn:search",
+        {
+            "sampler": sampler,
+            "n_trials": len(values),
+            "stack_size": 1,
+            "max_time": None,
+            "max_trial": len(values),
+            "max_gain": None,
+        },
+    )
+    study.set_user_attr("adnn:baseline", baseline)
+    study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
+    for number, value in enumerate(values):
+        params: dict[str, float] = {"restart": number}
+        distributions: dict[str, Any] = {"restart": IntDistribution(0, 2**31 - 1)}
+        if not is_restart:
+            names = ("weight_offset_0", "bias_offset_0")
+            step = 0.0025 * number
+            drawn = [step] * 2 if sampler == "greedy" else rng.uniform(-0.2, 0.2, 2) * (number > 0)
+            params = dict(zip(names, map(float, drawn), strict=True))
+            distributions = dict.fromkeys(names, FloatDistribution(-0.2, 0.2))
+        if math.isnan(value):
+            trial = optuna.trial.create_trial(
+                state=TrialState.FAIL,
+                params=params,
+                distributions=distributions,
+                user_attrs={"adnn:diverged": True},
+            )
+        else:
+            trial = optuna.trial.create_trial(
+                value=value,
+                params=params,
+                distributions=distributions,
+                user_attrs={"adnn:metrics": {"val_accuracy": value}},
+            )
+        study.add_trial(trial)
+    if not all(map(math.isnan, values)):
+        test = {
+            "trial": study.best_trial.number,
+            "baseline": baseline - 0.01,
+            "best": baseline - 0.01 + gain,
+        }
+        study.set_user_attr("adnn:test", test)
+    study.set_user_attr("adnn:stop_reason", "max_trial")
+    return study
+
+
+def store_comparison(
+    gains: Mapping[str, Sequence[float]], *, metric: str = "val_accuracy", **options: Any
+) -> Comparison:
+    """Return a comparison of arms by the test gain of each seed's run."""
+    results = {
+        label: [
+            record_of(
+                store_study(
+                    f"{label}/{seed=}",
+                    sampler=label if label in ("greedy", "random_restart") else "annealing",
+                    seed=seed,
+                    metric=metric,
+                    gain=gain,
+                )
+            )
+            for seed, gain in enumerate(of_arm)
+        ]
+        for label, of_arm in gains.items()
+    }
+    seeds = tuple(range(len(next(iter(gains.values())))))
+    return Comparison(results, seeds, **options)
