@@ -166,12 +166,14 @@ class Comparison:
 
     def plot(self) -> go.Figure:
         """Return the best gain so far against trials, the mean over seeds with its spread."""
-        from adnn_optuna.plots import plot_gain_so_far
+        from adnn_optuna.plots import plot_best_against_trials
 
-        return plot_gain_so_far(
-            {label: [run.gains_so_far() for run in runs] for label, runs in self.results.items()},
-            metric=self.metric,
-        )
+        return plot_best_against_trials(self.studies)
+
+    @property
+    def studies(self) -> dict[str, list[optuna.Study]]:
+        """The studies of each searcher, as the functions of ``adnn_optuna.plots`` take them."""
+        return {label: [run.study for run in runs] for label, runs in self.results.items()}
 
     def __str__(self) -> str:
         unit, scale = ("[pp]", 100) if self._any_record.has_accuracy else ("[loss]", 1)
@@ -181,7 +183,7 @@ class Comparison:
         ]
         body = [
             (
-                _shortened(str(label), 24),
+                _shortened(str(label), 22),
                 _mean_and_std(row, "best", scale, sign=""),
                 _mean_and_std(row, "gain", scale, sign="+"),
                 _mean_and_std(row, "test_best", 100, sign=""),
@@ -205,7 +207,7 @@ class Comparison:
         ]
         body = [
             (
-                f"{_shortened(row.arm, 20)} - {_shortened(row.other, 20)}",
+                f"{_shortened(row.arm, 18)} - {_shortened(row.other, 18)}",
                 f"{100 * row.mean:+.2f}",
                 f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
                 f"{row.p_holm:.4f}",
@@ -233,10 +235,10 @@ def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> 
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+        ).rstrip()
         for row in rows
     ]
-    rule = "-" * len(lines[0])
+    rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 
 
@@ -245,7 +247,8 @@ def _shortened(label: str, width: int) -> str:
 
 
 def _mean_and_std(row: pd.Series[float], name: str, scale: float, *, sign: str) -> str:
-    return f"{scale * row[name]:{sign}.2f} ± {scale * row[f'{name}_std']:.2f}"
+    # Adding 0 makes a rounded -0.00 a +0.00.
+    return f"{round(scale * row[name], 2) + 0.0:{sign}.2f} ± {scale * row[f'{name}_std']:.2f}"
 
 
 def compare(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,13 @@ from adnn_optuna.callbacks import BASELINE, STOP_REASON
 from adnn_optuna.engine import done_trials
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS
 from adnn_optuna.offsets import RestartSpace
+from adnn_optuna.searchers import SEARCHERS, build_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import optuna
+    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
     from adnn_optuna.objective import InitOffsetObjective
@@ -104,20 +108,54 @@ class SearchRecord:
         config = self.study.user_attrs.get(CONFIG, {})
         return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
 
+    @property
+    def sampler(self) -> BaseSampler:
+        """A sampler that is in the state of the search: the study's own, or built as search did.
+
+        A study that was only loaded does not have its sampler. If that cannot be built, because
+        it is none of ours by name, it is the one that the study has.
+        """
+        stored = self.study.user_attrs.get(SEARCH, {})
+        if stored.get("sampler") not in SEARCHERS:
+            return self.study.sampler
+        trials = self.study.get_trials(deepcopy=False)
+        return build_sampler(
+            stored["sampler"],
+            seed=self.study.user_attrs[CONFIG]["seed"],
+            parameters=trials[0].distributions if trials else (),
+            n_trials=stored["n_trials"],
+            stack_size=stored["stack_size"],
+        )
+
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         is_loss = self.study.direction == StudyDirection.MINIMIZE
         return baseline - value if is_loss else value - baseline
 
+    @functools.cached_property
+    def values(self) -> list[float]:
+        """The finite values of the completed trials, by number."""
+        return list(self._value_of.values())
+
+    @functools.cached_property
+    def gains(self) -> dict[int, float]:
+        """The gain of each completed trial with a finite value, by number; it may be negative."""
+        gains = {n: self.improvement(value, self.baseline) for n, value in self._value_of.items()}
+        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
+
+    @functools.cached_property
+    def _value_of(self) -> dict[int, float]:
+        return {
+            trial.number: trial.value
+            for trial in self.done_trials
+            if trial.state == TrialState.COMPLETE and trial.value is not None
+            if math.isfinite(trial.value)
+        }
+
     def gains_so_far(self) -> list[float]:
         """Return the best gain after each trial that was run to an end, never below 0."""
-        gains = [0.0]
-        for trial in self.done_trials:
-            gain = 0.0
-            if trial.state == TrialState.COMPLETE and trial.value is not None:
-                gain = self.improvement(trial.value, self.baseline)
-            gains.append(max(gains[-1], gain))
-        return gains[1:]
+        gains = (self.gains.get(trial.number, 0.0) for trial in self.done_trials)
+        return list(itertools.accumulate(gains, max, initial=0.0))[1:]
 
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason
@@ -168,10 +206,15 @@ def record_of(study: optuna.Study) -> SearchRecord:
     """Return what a study that was searched, concluded or not, tells of it."""
     attrs: dict[str, Any] = study.user_attrs
     test = attrs.get(TEST, {})
+    baseline = attrs.get(BASELINE, math.nan)
+    if CONFIG not in attrs:
+        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        baseline = completed[0].value if completed else math.nan
     return SearchRecord(
         study=study,
         metric=attrs.get(CONFIG, {}).get("metric", "value"),
-        baseline=attrs.get(BASELINE, math.nan),
+        baseline=baseline,
         best=best_trial(study),
         test_baseline=test.get("baseline", math.nan),
         test_value=test.get("best", math.nan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler
@@ -85,15 +85,22 @@ def default_stack_size(searcher: Searcher, objective: InitOffsetObjective) -> in
 
 
 def build_sampler(
-    searcher: Searcher, objective: InitOffsetObjective, n_trials: int | None, stack_size: int
+    searcher: Searcher,
+    *,
+    seed: int,
+    parameters: Iterable[str],
+    n_trials: int | None,
+    stack_size: int,
 ) -> BaseSampler:
     """Return the Optuna sampler of a searcher.
 
     Args:
         searcher:
             What to build.
-        objective:
-            The objective as :func:`objective_for` returns it.
+        seed:
+            The objective's seed.
+        parameters:
+            The names of the objective's parameters.
         n_trials:
             The trials that the study may have, :obj:`None` if there is no such limit.
         stack_size:
@@ -108,16 +115,16 @@ def build_sampler(
             return DeltaStepSampler(accept="improving", batch_size=stack_size)
         case "annealing":
             return AdaptiveSimulatedAnnealingSampler(
-                seed=objective.seed,
+                seed=seed,
                 n_trials=n_trials,
-                x0=dict.fromkeys(objective.distributions, 0.0),
+                x0=dict.fromkeys(parameters, 0.0),
                 batch_size=stack_size,
             )
         case "random_restart":
-            return RandomRestartSampler(seed=objective.seed)
+            return RandomRestartSampler(seed=seed)
         case str():
             raise AssertionError(searcher)
-    sampler: Any = searcher(objective.seed, n_trials)
+    sampler: Any = searcher(seed, n_trials)
     if not isinstance(sampler, BaseSampler):
         raise TypeError(
             f"The factory {searcher_label(searcher)} must return an Optuna sampler, but it "

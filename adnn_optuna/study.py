@@ -363,7 +363,13 @@ def open_lanes(
                         f"The study {name!r} was searched by {stored['sampler']}, not by "
                         f"{settings.sampler}; use another study name."
                     )
-        built = build_sampler(sampler, objective, used.n_trials, used.stack_size)
+        built = build_sampler(
+            sampler,
+            seed=objective.seed,
+            parameters=objective.distributions,
+            n_trials=used.n_trials,
+            stack_size=used.stack_size,
+        )
         if study is None:
             study = optuna.create_study(
                 storage=storage, study_name=name, direction=objective.direction

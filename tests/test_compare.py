@@ -206,7 +206,7 @@ def test_printed_it_fits_into_100_columns() -> None:
     gains = {label: [0.0] * 8, label.upper(): [0.01] * 8, "random_restart": [0.02] * 8}
     text = str(store_comparison(gains))
     assert max(map(len, text.splitlines())) <= 100
-    assert "a sampler with a na…" in text
+    assert "a sampler with a …" in text
     assert "worse" in text
 
 

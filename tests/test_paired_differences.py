@@ -125,10 +125,10 @@ def test_the_test_is_that_of_all_sign_flips() -> None:
 
 def test_the_interval_covers_the_mean() -> None:
     rng = np.random.default_rng(0)
-    intervals = [bca_interval(rng.exponential(1, 20)) for _ in range(150)]
+    intervals = [bca_interval(rng.normal(1, 1, 20)) for _ in range(150)]
     covered = np.mean([low <= 1 <= high for low, high in intervals])
-    # Skewed values and 20 of them: BCa is known to fall a little short of its 95 %.
-    assert 0.87 <= covered <= 0.98
+    # With 20 values, BCa is known to fall a little short of its 95 %.
+    assert 0.88 <= covered <= 0.98
 
 
 def test_holm_is_as_published() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,27 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from adnn_optuna.samplers._ledger import History
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnealingStep:
+    """What an annealing did with one of its trials.
+
+    Args:
+        number:
+            The trial's number.
+        temperatures:
+            The temperature at which each parameter was moved, on the scale from 0 to 1.
+        cost_temperature:
+            The temperature at which the trial's value was accepted or not, in its unit.
+        is_accepted:
+            Whether the walk went on from this trial.
+    """
+
+    number: int
+    temperatures: Mapping[str, float]
+    cost_temperature: float
+    is_accepted: bool
 
 
 class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
@@ -188,10 +210,26 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             f"ingber={options.is_published})"
         )
 
-    def _remember(self, study: Study, history: History) -> Replay[_Chain]:
+    def steps(self, study: Study) -> list[AnnealingStep]:
+        """Return what the annealing did with each of its finished trials, in its order.
+
+        Args:
+            study: A study that was searched by a sampler with the same arguments.
+        """
+        # Not the history that this sampler goes on with: a replay takes note of its changes.
+        history = self._ledger.new_history()
+        history.update(study._storage.get_all_trials(study._study_id, deepcopy=False))
+        if not history.results:
+            return []
+        after_all = history.batch_start(max(history.results) + self._batch_size)
+        return Replay(history, _RecordedChain(*self._start(study))).state_before(after_all).steps
+
+    def _start(self, study: Study) -> tuple[AdaptiveSimulatedAnnealing, int]:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        annealing = AdaptiveSimulatedAnnealing(stored_seed(study, self._seed), self._options)
-        return Replay(history, _Chain(annealing, sign))
+        return AdaptiveSimulatedAnnealing(stored_seed(study, self._seed), self._options), sign
+
+    def _remember(self, study: Study, history: History) -> Replay[_Chain]:
+        return Replay(history, _Chain(*self._start(study)))
 
     def _propose(
         self, memory: Replay[_Chain], history: History, index: int | None, number: int
@@ -215,10 +253,10 @@ class _Chain:
         other.distributions = self.distributions.copy()
         return other
 
-    def tell(self, index: int | None, trial: FrozenTrial | None) -> None:
+    def tell(self, index: int | None, trial: FrozenTrial | None) -> bool:
         if trial is None or trial.state != TrialState.COMPLETE:
             # The value of a pruned trial is one of an unfinished training.
-            return
+            return False
         assert trial.value is not None
         units = {}
         for name, distribution in trial.distributions.items():
@@ -230,7 +268,37 @@ class _Chain:
             # The scale of a coordinate is that of the first trial, even if the range changes.
             units[name] = to_unit(trial.params[name], self.distributions[name])
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        self.annealing.tell(index, x, self._sign * trial.value)
+        return self.annealing.tell(index, x, self._sign * trial.value)
+
+
+class _RecordedChain(_Chain):
+    """A chain that keeps a record of its own trials."""
+
+    def __init__(self, annealing: AdaptiveSimulatedAnnealing, sign: int) -> None:
+        super().__init__(annealing, sign)
+        self.steps: list[AnnealingStep] = []
+
+    def copy(self) -> Self:
+        other = super().copy()
+        other.steps = self.steps.copy()
+        return other
+
+    def tell(self, index: int | None, trial: FrozenTrial | None) -> bool:
+        if index is None or trial is None:
+            return super().tell(index, trial)
+        temperatures = self.annealing.temperatures(index)
+        cost_temperature = self.annealing.cost_temperature(index)
+        is_accepted = super().tell(index, trial)
+        # The first trial's parameters are known only now.
+        temperatures = temperatures if len(temperatures) else self.annealing.temperatures(index)
+        step = AnnealingStep(
+            trial.number,
+            dict(zip(self.distributions, map(float, temperatures), strict=False)),
+            cost_temperature,
+            is_accepted,
+        )
+        self.steps.append(step)
+        return is_accepted
 
 
 class _Point:

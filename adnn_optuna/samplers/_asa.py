@@ -187,14 +187,19 @@ class AdaptiveSimulatedAnnealing:
         """The number of coordinates of the current point, D."""
         return max(int(np.count_nonzero(~np.isnan(self.x))), 1)
 
-    def temperatures(self, index: int, n_dims: int, k_offsets: np.ndarray) -> np.ndarray:
+    def temperatures(
+        self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the temperatures at which a point is generated (3).
 
         Args:
             index: The index of the point.
-            n_dims: D.
-            k_offsets: What re-annealing added to each coordinate's annealing time.
+            n_dims: D, by default that of the current point.
+            k_offsets: What re-annealing added to each coordinate's annealing time, by default
+                what it did.
         """
+        n_dims = self.n_dims if n_dims is None else n_dims
+        k_offsets = self._k_offsets if k_offsets is None else k_offsets
         c, exponent = self._options.rate(n_dims, index)
         decay = np.exp(-c * np.maximum(index + k_offsets, 0.0) ** exponent)
         return np.asarray(np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE))
@@ -246,7 +251,7 @@ class AdaptiveSimulatedAnnealing:
             [uniforms(self._seed, key, GENERATE, name, size) for name in self._names], axis=-1
         )
         x = np.clip(self.x, 0.0, 1.0)
-        temperatures = self.temperatures(index, self.n_dims, self._k_offsets)
+        temperatures = self.temperatures(index)
         candidates = np.where(np.isnan(x), u, generate(x, u, temperatures))
         columns = self._n_choices > 0
         if columns.any():
@@ -261,7 +266,7 @@ class AdaptiveSimulatedAnnealing:
         predictions = predict(points, values, candidates, self._n_choices)
         return np.asarray(candidates[0 if predictions is None else np.argmin(predictions)])
 
-    def tell(self, index: int | None, x: np.ndarray, f: float) -> None:
+    def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
         """Take in a point's value.
 
         Args:
@@ -269,16 +274,20 @@ class AdaptiveSimulatedAnnealing:
                 adopted if it is better than the current one.
             x: The point.
             f: Its value, NaN if it has none.
+
+        Returns:
+            Whether the point was accepted: it is the current one now.
         """
         if math.isnan(f):
-            return
+            return False
         if math.isfinite(f):
             self._pool.add(x, f)
             if len(self._cost_samples) < _N_COST_SAMPLES:
                 self._cost_samples.append(f)
         if f < self._best_f:
             self._best_x, self._best_f = np.where(np.isnan(x), self._best_x, x), f
-        if self._is_accepted(index, f):
+        is_accepted = self._is_accepted(index, f)
+        if is_accepted:
             # Coordinates that this point lacks, in a search space that changes, keep their value.
             self.x = np.where(np.isnan(x), self.x, x)
             self.f = f
@@ -286,6 +295,7 @@ class AdaptiveSimulatedAnnealing:
             self._n_accepted_since += 1
         if index is not None:
             self._reanneal_if_due(index)
+        return is_accepted
 
     def _is_accepted(self, index: int | None, f: float) -> bool:
         if self.f is None or f <= self.f:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
     from adnn_optuna.samplers._ledger import History
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class WalkStep:
+    """Which step of which walk a trial is.
+
+    Args:
+        number:
+            The trial's number.
+        delta:
+            The length of the walk's steps, :obj:`None` for the baseline, where all walks start.
+        step:
+            The how manieth step it is, from 1 on; 0 for the baseline.
+    """
+
+    number: int
+    delta: float | None
+    step: int
 
 
 class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
@@ -121,6 +140,21 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             f"{type(self).__name__}(deltas={self._deltas}, max_steps={self._max_steps}, "
             f"accept={self._accept!r}, origin={self._origin}, batch_size={self._batch_size})"
         )
+
+    def steps(self, study: Study) -> list[WalkStep]:
+        """Return which step each finished trial is, in the order of the walks.
+
+        Args:
+            study: A study that was searched by a sampler with the same arguments.
+        """
+        with self._lock:
+            results = self._ledger.history(study).results
+            steps = []
+            for index in sorted(results):
+                walk, step = divmod(index - 1, self._max_steps) if index else (None, -1)
+                delta = None if walk is None else self._deltas[walk]
+                steps.append(WalkStep(results[index].number, delta, step + 1))
+            return steps
 
     def is_exhausted(self, study: Study) -> bool:
         """Return whether all steps are done.

@@ -363,14 +363,15 @@ class Ledger:
         self._write(study, trial, self._sampler_key, None)
         return None
 
-    def _new_history(self) -> History:
+    def new_history(self) -> History:
+        """Return a view of a study that has not looked at its trials yet."""
         return History(self._sampler_key, self._batch_size, self._skip_ahead)
 
     def latest_history(self, study: Study) -> History:
         """Return the view of a study as of the last look at its trials."""
         histories = self._histories.setdefault(study._storage, {})
         if study._study_id not in histories:
-            histories[study._study_id] = self._new_history()
+            histories[study._study_id] = self.new_history()
         return histories[study._study_id]
 
     def _history_when_asked(self, study: Study, trial: FrozenTrial) -> History:
@@ -389,7 +390,7 @@ class Ledger:
     def _updated_history(self, study: Study, trials: TrialsByNumber) -> History:
         history = self.latest_history(study)
         if not history.is_of(trials):  # A study was deleted and its id is in use again.
-            history = self._new_history()
+            history = self.new_history()
             self._histories[study._storage][study._study_id] = history
         history.update(trials)
         return history

@@ -16,7 +16,7 @@ class ReplayState(Protocol):
     def copy(self) -> Self:
         """Return a copy that can be told more without changing this one."""
 
-    def tell(self, index: int | None, trial: FrozenTrial | None) -> None:
+    def tell(self, index: int | None, trial: FrozenTrial | None) -> object:
         """Take in a trial.
 
         Args:

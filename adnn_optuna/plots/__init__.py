@@ -1,0 +1,30 @@
+"""Figures of studies, in the style of ``optuna.visualization``.
+
+Each function takes a study (or the studies of one searcher with several seeds, or those of
+several searchers by label) and returns a plotly figure. They read only what the studies store, so
+they work wherever the storage can be opened, without the model, the data and TensorFlow.
+"""
+
+from adnn_optuna.plots._comparison import (
+    plot_best_against_seconds,
+    plot_best_against_trials,
+    plot_price_of_luck,
+    plot_target_share,
+    plot_test_accuracy,
+)
+from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n
+from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
+
+__all__ = [
+    "plot_accuracy_distribution",
+    "plot_annealing",
+    "plot_best_against_seconds",
+    "plot_best_against_trials",
+    "plot_best_of_n",
+    "plot_gain",
+    "plot_offsets",
+    "plot_price_of_luck",
+    "plot_target_share",
+    "plot_test_accuracy",
+    "plot_walk",
+]
