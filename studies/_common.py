@@ -1,0 +1,203 @@
+"""What the studies share: their command line, their results and how figures look."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from plotly.colors import qualitative
+from plotly.subplots import make_subplots
+
+from adnn_optuna.paired_differences import EQUIVALENCE, paired_differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import plotly.graph_objects as go
+
+    import adnn_optuna as adnn
+    from adnn_optuna.paired_differences import PairedDifference
+
+HERE = Path(__file__).parent
+# What is run to try a script out is kept apart from the results that are committed.
+TRIED = HERE.parent / "build" / "studies"
+
+Results = dict[str, Any]
+
+COLORS = qualitative.Plotly
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One row of the table in studies/README.md.
+
+    Args:
+        where: The figure or section of the paper.
+        claim: What the paper says.
+        ours: What was found here.
+        verdict: Whether that is reproduced, not reproduced or explained, and by what.
+    """
+
+    where: str
+    claim: str
+    ours: str
+    verdict: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A study: how it is run, and what is shown of its results.
+
+    Args:
+        name: The name of its script and of all files beside it.
+        settings: How much is computed, by name; ``full`` and ``quick`` are among them. The
+            committed results come from the one that is called ``committed``.
+        run: Runs one setting on the storage of this URL, whatever is stored there already, and
+            yields the results so far, as JSON holds them, whenever there are more.
+        figures: The figures of some results, by what is added to the name of their files.
+        claims: The rows for the table of claims.
+        summary: What of the results stands in studies/README.md, as Markdown.
+        committed: The setting whose results are committed.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    run: Callable[[Any, str], Iterator[Results]]
+    figures: Callable[[Results], dict[str, go.Figure]]
+    claims: Callable[[Results], list[Claim]]
+    summary: Callable[[Results], str]
+    committed: str = "full"
+
+    @property
+    def results_file(self) -> Path:
+        """The committed results."""
+        return HERE / f"{self.name}.json"
+
+    def load(self) -> Results:
+        """Return the committed results."""
+        results: Results = json.loads(self.results_file.read_text(encoding="utf-8"))
+        return results
+
+    def write_figures(self, results: Results, folder: Path) -> list[Path]:
+        """Write the figures as PNG (this needs Chromium or Chrome) and return their paths."""
+        paths = []
+        for suffix, figure in self.figures(results).items():
+            path = folder / f"{self.name}{suffix}.png"
+            figure.update_layout(template="plotly_white", font_size=13)
+            figure.write_image(path, width=figure.layout.width or 900, scale=1.5)
+            paths.append(path)
+        return paths
+
+
+def main(experiment: Experiment, description: str) -> None:
+    """Run an experiment as its command line says."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    others = [name for name in experiment.settings if name != "full"]
+    for name in others:
+        parser.add_argument(
+            f"--{name}", action="store_const", const=name, dest="setting", help=f"the {name} size"
+        )
+    parser.add_argument("--output", type=Path, help="folder of the database and the results")
+    parser.add_argument("--html", action="store_true", help="also write figures to explore")
+    arguments = parser.parse_args()
+    setting = arguments.setting or "full"
+    folder = arguments.output or (HERE if setting == experiment.committed else TRIED)
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    results: Results = {}
+    for results in experiment.run(experiment.settings[setting], f"sqlite:///{folder}/studies.db"):
+        results["setting"] = {"name": setting, **dataclasses.asdict(experiment.settings[setting])}
+        write_json(folder / f"{experiment.name}.json", results)
+    print(experiment.summary(results))
+    if arguments.html:
+        for suffix, figure in experiment.figures(results).items():
+            figure.write_html(folder / f"{experiment.name}{suffix}.html", include_plotlyjs=True)
+    print(f"\nResults: {folder / experiment.name}.json; studies: {folder}/studies.db")
+
+
+def write_json(path: Path, results: Results) -> None:
+    """Write results at once, so that no reader sees half of them."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(_rounded(results), indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _rounded(value: Any) -> Any:
+    """Round to what can be told: accuracies are fractions of up to 60,000 images."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def first_rows(dataset: adnn.Dataset, count: int | None) -> adnn.Dataset:
+    """Return a dataset with the first ``count`` training images only; all if :obj:`None`."""
+    if count is None:
+        return dataset
+    return dataclasses.replace(
+        dataset, x_train=dataset.x_train[:count], y_train=dataset.y_train[:count], origin=None
+    )
+
+
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = True
+) -> str:
+    """Return a table in Markdown; all columns but the first are aligned to the right."""
+    rule = ["---", *["---:" if right else "---"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+
+
+def panels(titles: Sequence[str], x_title: str, y_title: str, *, columns: int = 3) -> go.Figure:
+    """Return a figure with a panel for each title; ``panel_of(i)`` tells where each is."""
+    rows = -(-len(titles) // columns)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=titles,
+        x_title=x_title,
+        y_title=y_title,
+        horizontal_spacing=0.06,
+        vertical_spacing=0.28 / rows,
+    )
+    # The title of all panels' y axes would touch their numbers.
+    figure.update_annotations(selector={"text": y_title}, xshift=-60)
+    figure.update_layout(
+        height=80 + 270 * rows,
+        margin_l=95,
+        legend={"orientation": "h", "y": 1.16, "x": 1, "xanchor": "right"},
+    )
+    return figure
+
+
+def panel_of(i: int, *, columns: int = 3) -> dict[str, int]:
+    """Return the row and column of panel ``i`` of :func:`panels`."""
+    return {"row": i // columns + 1, "col": i % columns + 1}
+
+
+def differences(
+    values: Mapping[str, Sequence[float]], arm: str, others: Sequence[str]
+) -> list[PairedDifference]:
+    """Compare the test accuracies of one searcher, paired by seed, with those of others."""
+    ordered = {label: values[label] for label in (arm, *others)}
+    found = paired_differences(ordered, equivalence=EQUIVALENCE)
+    return [difference for difference in found if difference.arm == arm]
+
+
+def interval(difference: PairedDifference) -> str:
+    """Return a mean difference and its 95 % interval in percentage points as text."""
+    d = difference
+    return f"{100 * d.mean:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f})"
+
+
+def mean_and_std(values: Sequence[float]) -> str:
+    """Return mean and standard deviation of gains (fractions) in percentage points as text."""
+    return f"{100 * np.mean(values):+.2f} ± {100 * np.std(values, ddof=1):.2f}"

@@ -1,0 +1,142 @@
+"""The paper's six models, its Algorithm 1 on them, and what it and its authors' logs say."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from _common import Results, first_rows
+
+import adnn_optuna as adnn
+from adnn_optuna.samplers import DeltaStepSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What was published of one model: accuracies in %, gains in percentage points.
+
+    Args:
+        baseline: The accuracy of the unmoved network in the paper's section 6.1.
+        gain: The gain in its section 6.2, RQ2.
+        log_mean: The mean of the 10 baselines in the authors' logs.
+        log_std: Their standard deviation.
+        log_gain: The best minus the mean of the trials in the logs.
+    """
+
+    baseline: float
+    gain: float
+    log_mean: float
+    log_std: float
+    log_gain: float
+
+
+PUBLISHED = {
+    "MNIST-1": Published(88.6, 0.04, 88.60, 1.17, 1.28),
+    "MNIST-2": Published(88.5, 4.02, 88.50, 1.27, 1.80),
+    "MNIST-4": Published(87.2, 3.17, 87.22, 0.72, 1.53),
+    "FMNIST-1": Published(81.5, 2.56, 81.53, 0.88, 1.35),
+    "FMNIST-2": Published(81.6, 3.55, 81.65, 0.93, 1.77),
+    "FMNIST-4": Published(80.2, 3.33, 80.26, 0.77, 1.63),
+}
+
+# Section 6.2, RQ1 and RQ2.
+DELTAS = (0.002, 0.0025, 0.003, 0.0035, 0.004, 0.0045, 0.005, 0.0055, 0.006, 0.0065)
+CHOSEN_DELTAS = (0.0025, 0.003)
+TRIALS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much a training of one of the six models sees.
+
+    Args:
+        rows: The number of training images, from the first; all 60,000 if :obj:`None`.
+        epochs: The number of epochs; 10 in the paper.
+    """
+
+    rows: int | None = None
+    epochs: int = 10
+
+    @property
+    def name(self) -> str:
+        """What the names of its studies hold."""
+        return f"rows={self.rows or 'all'}/epochs={self.epochs}"
+
+
+def paper_objective(name: str, size: Size, *, seed: int = 0) -> adnn.InitOffsetObjective:
+    """Return the objective of one of the six models, as in the paper but for its size."""
+    model = adnn.PAPER_MODELS[name]
+    return adnn.InitOffsetObjective(
+        model,
+        first_rows(adnn.load_dataset(model.dataset, validation_size=0), size.rows),
+        training=dataclasses.replace(model.training, epochs=size.epochs),
+        # Algorithm 1 moves all layers together; 50 steps of the largest δ end at 0.325.
+        space=adnn.OffsetSpace(low=0.0, high=0.4, scope="shared"),
+        metric=model.metric,
+        seed=seed,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class WalkSettings:
+    """How much is computed of Algorithm 1.
+
+    Args:
+        size: The size of the trainings.
+        deltas: The lengths of a step.
+        trials: The steps of each walk.
+    """
+
+    size: Size
+    deltas: Sequence[float]
+    trials: int
+
+
+def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
+    """Walk by Algorithm 1 with each δ, from the same seeded network of each model.
+
+    The studies are the same for all scripts, so what one has computed the others find there.
+
+    Yields:
+        ``{"walks": {δ: {model: walk}}}``, accuracies as fractions: ``baseline``, ``accuracy`` and
+        ``seconds`` of each trial from step 1, ``test_baseline`` and ``test_best``.
+    """
+    walks: dict[str, dict[str, Results]] = {}
+    # The shallow models first, as they take the least time.
+    models = sorted(PUBLISHED, key=lambda name: len(adnn.PAPER_MODELS[name].hidden))
+    for delta in settings.deltas:
+        for name in models:
+            result = adnn.search(
+                paper_objective(name, settings.size),
+                DeltaStepSampler(deltas=(delta,), max_steps=settings.trials),
+                storage=storage,
+                study_name=f"{name}/{settings.size.name}/delta={delta}",
+                # The walk's first trial is the baseline.
+                max_trial=settings.trials + 1,
+                # One at a time, so that the time of each is its own.
+                stack_size=1,
+                show_progress_bar=True,
+            )
+            steps = result.done_trials[1:]
+            walks.setdefault(str(delta), {})[name] = {
+                "baseline": result.baseline,
+                "accuracy": [step.value for step in steps],
+                "seconds": [step.duration.total_seconds() for step in steps],
+                "test_baseline": result.test_baseline,
+                "test_best": result.test_value,
+            }
+            yield {
+                "walks": {
+                    key: {model: found[model] for model in PUBLISHED if model in found}
+                    for key, found in walks.items()
+                }
+            }
+
+
+def gains(walk: Results) -> np.ndarray:
+    """Return the gain of each step over the baseline, in percentage points."""
+    return 100 * (np.array(walk["accuracy"]) - walk["baseline"])

@@ -1,0 +1,327 @@
+"""When do init offsets help? Gains over initializer, depth and length of training.
+
+Fashion-MNIST, 12,800 training images, 128 units in each hidden layer, ReLU, SGD with learning rate
+0.01 and batches of 128; selection on 10,000 validation images, gains on the 10,000 test images.
+All searchers have the same budget and, in each regime, the same seeds:
+
+- ``greedy``: Algorithm 1, δ = 0.0025, one offset for all hidden layers
+- ``annealing``: an offset for each hidden layer's weights and biases, within ±0.1
+- ``annealing_stddev``: the same in units of the initializer's standard deviation, within ±1
+- ``annealing_shared``: one offset for all hidden layers, within ±0.1
+- ``random_restart``: the control, new initial weights for each trial
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from _common import (
+    COLORS,
+    Claim,
+    Experiment,
+    Results,
+    differences,
+    first_rows,
+    interval,
+    main,
+    markdown_table,
+    mean_and_std,
+    panel_of,
+    panels,
+)
+
+import adnn_optuna as adnn
+from adnn_optuna.samplers import DeltaStepSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import plotly.graph_objects as go
+
+    from adnn_optuna.searchers import Searcher
+
+INITIALIZERS = {
+    "N(0, 1)": {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}},
+    "Glorot": "glorot_uniform",
+    "He": "he_normal",
+}
+
+# Of each searcher: what proposes, and where.
+WALK = adnn.OffsetSpace(low=-0.2, high=0.2, scope="shared")
+SEARCHERS: dict[str, tuple[Searcher, adnn.OffsetSpace]] = {
+    "greedy": (DeltaStepSampler(deltas=(0.0025,), max_steps=50), WALK),
+    "annealing": ("annealing", adnn.OffsetSpace(low=-0.1, high=0.1)),
+    "annealing_stddev": ("annealing", adnn.OffsetSpace(low=-1.0, high=1.0, unit="stddev")),
+    "annealing_shared": ("annealing", adnn.OffsetSpace(low=-0.1, high=0.1, scope="shared")),
+    "random_restart": ("random_restart", WALK),
+}
+
+
+# What is compared, seed by seed.
+PAIRS = tuple(
+    (arm, other)
+    for arm in ("annealing_shared", "annealing")
+    for other in ("greedy", "random_restart")
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime:
+    """A setting in which the searchers are compared.
+
+    Args:
+        initializer: A key of ``INITIALIZERS``.
+        layers: The number of hidden layers.
+        epochs: The length of training.
+        seeds: The first seed and their number.
+        trials: The trials of each search.
+        searchers: Keys of ``SEARCHERS``.
+        part: ``"grid"``, ``"prototype"``, ``"choice"`` or ``"confirmation"``.
+    """
+
+    initializer: str
+    layers: int
+    epochs: int
+    seeds: tuple[int, int]
+    trials: int = 50
+    searchers: tuple[str, ...] = ("greedy", "annealing", "random_restart")
+    part: str = "grid"
+
+    @property
+    def name(self) -> str:
+        """What the names of its studies begin with."""
+        return (
+            f"regimes/{self.initializer}/layers={self.layers}/epochs={self.epochs}"
+            f"/trials={self.trials}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How much is computed.
+
+    Args:
+        regimes: The regimes, in the order in which they are computed.
+        training_rows: The number of training images.
+    """
+
+    regimes: tuple[Regime, ...]
+    training_rows: int = 12_800
+
+
+# The regime and the searcher to confirm were chosen on seeds from 1000 on, before any of the seeds
+# from 0 on was run: Glorot, four hidden layers, one epoch, and annealing_shared.
+_WITH_SHARED = ("greedy", "annealing_shared", "random_restart", "annealing")
+CHOICE = tuple(
+    Regime("Glorot", layers, 1, (1000, 4), 50, _WITH_SHARED, "choice") for layers in (4, 1)
+)
+CONFIRMATION = Regime("Glorot", 4, 1, (0, 20), 50, _WITH_SHARED, "confirmation")
+PROTOTYPE = Regime("Glorot", 1, 1, (0, 20), 50, _WITH_SHARED, "prototype")
+
+
+def grid(seeds: int, trials: int, epochs: tuple[int, ...]) -> tuple[Regime, ...]:
+    """Return the grid over initializer, depth and length of training, short trainings first."""
+    searchers = ("greedy", "annealing", "annealing_stddev", "random_restart")
+    return tuple(
+        Regime(initializer, layers, length, (100, seeds), trials, searchers)
+        for length in epochs
+        for layers in (1, 4)
+        for initializer in INITIALIZERS
+    )
+
+
+SETTINGS = {
+    "full": Settings((CONFIRMATION, PROTOTYPE, *CHOICE, *grid(5, 50, (1, 5, 20)))),
+    "reduced": Settings((CONFIRMATION, PROTOTYPE, *CHOICE, *grid(3, 20, (1, 5, 20)))),
+    "quick": Settings(
+        (Regime("Glorot", 1, 1, (0, 3), 5), Regime("Glorot", 4, 1, (0, 3), 5)), training_rows=3200
+    ),
+}
+
+
+def run(settings: Settings, storage: str) -> Iterator[Results]:
+    """Compare the searchers in one regime after the other."""
+    dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
+    done: list[Results] = []
+    for regime in settings.regimes:
+        objective = adnn.InitOffsetObjective(
+            adnn.MLP(
+                hidden=(128,) * regime.layers,
+                kernel_initializer=INITIALIZERS[regime.initializer],
+            ),
+            dataset,
+            training=adnn.Training(
+                optimizer="sgd", learning_rate=0.01, batch_size=128, epochs=regime.epochs
+            ),
+        )
+        first, count = regime.seeds
+        cell: Results = {**dataclasses.asdict(regime), "searches": {}}
+        for label in regime.searchers:
+            searcher, space = SEARCHERS[label]
+            comparison = adnn.compare(
+                objective.replace(space=space),
+                {label: searcher},
+                max_trial=regime.trials,
+                seeds=range(first, first + count),
+                storage=storage,
+                study_name=regime.name,
+                show_progress_bar=True,
+            )
+            results = comparison.results[label]
+            cell["test_baseline"] = [result.test_baseline for result in results]
+            cell["searches"][label] = {
+                "gain": [result.gain for result in results],
+                "test_gain": [result.test_gain for result in results],
+            }
+        done.append(cell)
+        yield {"regimes": done}
+
+
+def test_values(cell: Results) -> dict[str, np.ndarray]:
+    """Return the test accuracy of each search's best trial."""
+    baseline = np.array(cell["test_baseline"])
+    return {label: baseline + found["test_gain"] for label, found in cell["searches"].items()}
+
+
+def title(cell: Results) -> str:
+    """Return the name of a regime for figures and tables."""
+    layers, epochs = cell["layers"], cell["epochs"]
+    return (
+        f"{cell['initializer']}, {layers} hidden layer{'s' * (layers > 1)}, "
+        f"{epochs} epoch{'s' * (epochs > 1)}"
+    )
+
+
+def cells(results: Results, *parts: str) -> list[Results]:
+    """Return the regimes of some parts."""
+    return [cell for cell in results["regimes"] if cell["part"] in parts]
+
+
+def figures(results: Results) -> dict[str, go.Figure]:
+    shown = {"_paired": paired_figure(cells(results, "confirmation", "prototype"))}
+    of_grid = cells(results, "grid")
+    if of_grid:
+        shown["_grid"] = grid_figure(of_grid)
+    return shown
+
+
+def paired_figure(shown_cells: list[Results]) -> go.Figure:
+    """Show for each seed by how much one searcher is better than another."""
+    figure = panels(
+        [title(cell) for cell in shown_cells], "", "Difference in test accuracy [pp]", columns=2
+    )
+    for i, cell in enumerate(shown_cells):
+        values = test_values(cell)
+        for j, (arm, other) in enumerate(PAIRS):
+            pairs = 100 * (values[arm] - values[other])
+            [d] = differences(values, arm, [other])
+            name = f"{arm}<br>− {other}"
+            figure.add_scatter(
+                x=[name] * len(pairs),
+                y=pairs,
+                mode="markers",
+                marker={"color": COLORS[0], "size": 6, "opacity": 0.5},
+                name="one seed",
+                showlegend=i == j == 0,
+                **panel_of(i, columns=2),
+            )
+            figure.add_scatter(
+                x=[name],
+                y=[100 * d.mean],
+                error_y={
+                    "array": [100 * (d.high - d.mean)],
+                    "arrayminus": [100 * (d.mean - d.low)],
+                    "width": 10,
+                    "thickness": 2.5,
+                },
+                mode="markers",
+                marker={"color": COLORS[1], "size": 11, "symbol": "diamond"},
+                name="mean, 95 % interval",
+                showlegend=i == j == 0,
+                **panel_of(i, columns=2),
+            )
+        figure.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i, columns=2))
+    figure.update_layout(title="Paired by seed: which searcher is better?", height=480)
+    return figure
+
+
+def grid_figure(of_grid: list[Results]) -> go.Figure:
+    """Show the mean gain of each searcher against the length of training."""
+    kinds = list(dict.fromkeys((cell["layers"], cell["initializer"]) for cell in of_grid))
+    figure = panels(
+        [
+            f"{initializer}, {layers} hidden layer{'s' * (layers > 1)}"
+            for layers, initializer in kinds
+        ],
+        "Epochs",
+        "Gain in test accuracy [percentage points]",
+    )
+    for i, kind in enumerate(kinds):
+        of_kind = [cell for cell in of_grid if (cell["layers"], cell["initializer"]) == kind]
+        for j, label in enumerate(of_kind[0]["searches"]):
+            gains = [100 * np.array(cell["searches"][label]["test_gain"]) for cell in of_kind]
+            figure.add_bar(
+                x=[str(cell["epochs"]) for cell in of_kind],
+                y=[gain.mean() for gain in gains],
+                error_y={"array": [gain.std(ddof=1) for gain in gains], "thickness": 1},
+                name=label,
+                marker_color=COLORS[j],
+                showlegend=i == 0,
+                **panel_of(i),
+            )
+    figure.update_xaxes(type="category")
+    figure.update_layout(title="Gain by initializer, depth, epochs", barmode="group")
+    return figure
+
+
+def claims(_: Results) -> list[Claim]:
+    return []
+
+
+def summary(results: Results) -> str:
+    labels = list(
+        dict.fromkeys(label for cell in results["regimes"] for label in cell["searches"])
+    )
+    gains = [
+        [
+            title(cell),
+            cell["part"],
+            f"{len(cell['test_baseline'])} × {cell['trials']}",
+            f"{100 * np.mean(cell['test_baseline']):.1f}",
+            *(
+                mean_and_std(cell["searches"][label]["test_gain"])
+                if label in cell["searches"]
+                else ""
+                for label in labels
+            ),
+        ]
+        for cell in results["regimes"]
+    ]
+    return (
+        markdown_table(["regime", "part", "seeds × trials", "baseline [%]", *labels], gains)
+        + "\n\n"
+        + markdown_table(
+            [
+                "regime",
+                "searcher",
+                "other",
+                "difference in test accuracy [pp] (95 % interval)",
+                "p (Holm)",
+                "verdict",
+            ],
+            [
+                [title(cell), d.arm, d.other, interval(d), f"{d.p_holm:.4f}", d.verdict]
+                for cell in cells(results, "confirmation", "prototype")
+                for arm in ("annealing_shared", "annealing")
+                for d in differences(test_values(cell), arm, ("greedy", "random_restart"))
+            ],
+        )
+    )
+
+
+EXPERIMENT = Experiment("regimes", SETTINGS, run, figures, claims, summary, committed="reduced")
+
+if __name__ == "__main__":
+    main(EXPERIMENT, __doc__)
