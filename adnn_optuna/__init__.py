@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
     from adnn_optuna.compare import Comparison, compare
+    from adnn_optuna.contract import Contract
     from adnn_optuna.data import Dataset, load_dataset
     from adnn_optuna.models import MLP, PAPER_MODELS, Training
     from adnn_optuna.objective import InitOffsetObjective
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         RandomRestartSampler,
     )
     from adnn_optuna.study import resume, search
+    from adnn_optuna.verification import Verdict, verify
 
 __version__ = "0.1.0"
 
@@ -32,6 +34,7 @@ _MODULES = {
     "PAPER_MODELS": "models",
     "AdaptiveSimulatedAnnealingSampler": "samplers",
     "Comparison": "compare",
+    "Contract": "contract",
     "Dataset": "data",
     "DeltaStepSampler": "samplers",
     "InitOffsetObjective": "objective",
@@ -42,10 +45,12 @@ _MODULES = {
     "RandomRestartSampler": "samplers",
     "SearchResult": "results",
     "Training": "models",
+    "Verdict": "verification",
     "compare": "compare",
     "load_dataset": "data",
     "resume": "study",
     "search": "study",
+    "verify": "verification",
 }
 
 __all__ = [
@@ -53,6 +58,7 @@ __all__ = [
     "PAPER_MODELS",
     "AdaptiveSimulatedAnnealingSampler",
     "Comparison",
+    "Contract",
     "Dataset",
     "DeltaStepSampler",
     "InitOffsetObjective",
@@ -63,10 +69,12 @@ __all__ = [
     "RandomRestartSampler",
     "SearchResult",
     "Training",
+    "Verdict",
     "compare",
     "load_dataset",
     "resume",
     "search",
+    "verify",
 ]
 
 

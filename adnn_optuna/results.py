@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
+    from adnn_optuna.contract import Contract
     from adnn_optuna.objective import InitOffsetObjective
 
 # User attributes of a study: how it is searched, and the test accuracies of baseline and winner.
@@ -200,6 +201,20 @@ class SearchResult(SearchRecord):
 
     # A dataclass would not take over the base class's.
     __str__ = SearchRecord.__str__
+
+    def contract(self) -> Contract:
+        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+
+        Baseline and winner are trained again for it, six trainings in all: from their initial
+        weights, and from weights that differ in the last bits, to measure the tolerance.
+
+        Raises:
+            ValueError: If no trial was completed, or a training diverges.
+        """
+        # Contracts are made of results, so their module is above this one.
+        from adnn_optuna.contract import Contract
+
+        return Contract.from_result(self)
 
 
 def record_of(study: optuna.Study) -> SearchRecord:

@@ -1,0 +1,71 @@
+"""What the bits of a training depend on, beside its settings: versions, processor, threads."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import adnn_optuna
+
+_PACKAGES = ("numpy", "tensorflow", "keras", "optuna")
+# Of a processor's features, those that say which vector instructions a compiler may use.
+_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
+# Both change what XLA compiles.
+_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what this process trains with, as JSON holds it."""
+    import tensorflow as tf
+
+    cpuinfo = _cpuinfo()
+    # By their names on x86 and on ARM.
+    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            "adnn_optuna": adnn_optuna.__version__,
+        },
+        "system": platform.system(),
+        "processor": {
+            "machine": platform.machine(),
+            "model": cpuinfo.get("model name", platform.processor()),
+            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
+        },
+        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
+        "intra_op_threads": _threads(
+            tf.config.threading.get_intra_op_parallelism_threads(), "TF_NUM_INTRAOP_THREADS"
+        ),
+        "inter_op_threads": _threads(
+            tf.config.threading.get_inter_op_parallelism_threads(), "TF_NUM_INTEROP_THREADS"
+        ),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in {"0", "false"},
+        "flags": {name: os.environ.get(name, "") for name in _FLAGS},
+    }
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first processor; nothing on other systems."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _threads(configured: int, variable: str) -> int:
+    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
+    if configured:
+        return configured
+    wanted = os.environ.get(variable, "")
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

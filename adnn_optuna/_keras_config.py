@@ -1,0 +1,179 @@
+"""Keras configurations from others: nothing in them is executed, imported or read from a file."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A network of this many parameters takes 400 MB, and a training of it some times as much.
+MAX_PARAMETERS = 100_000_000
+_MAX_DEPTH = 60
+
+# Values that Keras writes as if they were objects. `__lambda__` holds Python bytecode,
+# `__typespec__` names a class of any module.
+_VALUES = frozenset(
+    {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
+)
+# They run code that a configuration brings along or names, or read files that it names.
+_REFUSED_LAYERS = (
+    "Lambda",
+    "TFSMLayer",
+    "TorchModuleWrapper",
+    "JaxLayer",
+    "FlaxLayer",
+    "StringLookup",
+    "IntegerLookup",
+    "IndexLookup",
+    "TextVectorization",
+)
+_FUNCTION_MODULES = ("builtins", "keras.activations", "keras.ops")
+
+
+def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
+    """Refuse a configuration of anything but Keras's own layers, initializers and the like.
+
+    Args:
+        node:
+            What Keras serialized, as JSON holds it.
+        path:
+            Where it stands, for the message.
+        depth:
+            How deep the walk is.
+
+    Raises:
+        ValueError: If it holds a lambda, a custom or unknown object, or a layer that runs code or
+            reads files.
+    """
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"{path} is nested too deeply.")
+    if isinstance(node, list):
+        for i, child in enumerate(node):
+            check_keras_config(child, f"{path}[{i}]", depth=depth + 1)
+    if not isinstance(node, dict):
+        return
+    if "class_name" in node:
+        _check_object(node, path)
+    for key, child in node.items():
+        check_keras_config(child, f"{path}.{key}", depth=depth + 1)
+
+
+def _check_object(node: dict[str, Any], path: str) -> None:
+    name, module, registered = (
+        node["class_name"],
+        node.get("module"),
+        node.get("registered_name"),
+    )
+    if name in _VALUES:
+        return
+    if name == "function":
+        name = node.get("config")
+        is_known = module in _FUNCTION_MODULES and _is_function(name)
+    else:
+        is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
+    if not is_known or registered not in {None, name}:
+        raise ValueError(
+            f"{path} is {module}.{name}, but only Keras's own layers and functions are rebuilt "
+            "from a file, and none that runs code or reads files."
+        )
+
+
+def _is_function(name: Any) -> bool:
+    import keras
+
+    return isinstance(name, str) and any(
+        callable(getattr(module, name, None)) for module in (keras.activations, keras.ops)
+    )
+
+
+def _is_class(module: str, name: str) -> bool:
+    """Return whether this names one of Keras's classes for parts of models."""
+    import keras
+
+    # What Keras imported by itself already: nothing is imported because a file says so.
+    if module.split(".", maxsplit=1)[0] != "keras" or module not in sys.modules:
+        return False
+    found = getattr(sys.modules[module], name, None)
+    kinds = (
+        keras.Operation,
+        keras.Initializer,
+        keras.Regularizer,
+        keras.constraints.Constraint,
+        keras.DTypePolicy,
+        keras.Optimizer,
+        keras.optimizers.schedules.LearningRateSchedule,
+        keras.Loss,
+        keras.Metric,
+    )
+    return (
+        isinstance(found, type)
+        and issubclass(found, kinds)
+        and found.__module__.split(".", maxsplit=1)[0] == "keras"
+        and not any(parent.__name__ in _REFUSED_LAYERS for parent in found.__mro__)
+    )
+
+
+@contextlib.contextmanager
+def uninitialized_variables() -> Iterator[None]:
+    """Let variables that are made meanwhile have shape and initializer, but no values.
+
+    Each keeps its initializer, and no memory is taken for values.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    # Keras would give them their values when the next such scope ends.
+    waiting = "uninitialized_variables"
+    before = global_state.get_global_attribute(waiting)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(waiting, before)
+
+
+def check_model_config(config: dict[str, Any], path: str) -> None:
+    """Refuse a model's configuration that is unsafe, or larger than what may come from a file.
+
+    Args:
+        config:
+            What Keras serialized, as JSON holds it.
+        path:
+            Where it stands, for the message.
+
+    Raises:
+        ValueError: If :func:`check_keras_config` refuses it, if it is not that of a model, or if
+            its variables or the outputs of a layer for one example are too large.
+    """
+    import keras
+
+    check_keras_config(config, path)
+    with uninitialized_variables():
+        # A copy, for Keras empties it.
+        model = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{path} is not the configuration of a keras.Model.")  # noqa: TRY004
+    check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)
+    for operation in getattr(model, "operations", ()):
+        for output in (
+            operation.output if isinstance(operation.output, list) else [operation.output]
+        ):
+            size = math.prod(n or 1 for n in output.shape)
+            if size > MAX_PARAMETERS:
+                raise ValueError(
+                    f"{path} has a layer {operation.name!r} with {size:,} outputs: too many."
+                )
+
+
+def check_parameter_count(count: int, path: str) -> None:
+    """Refuse a network with more than :data:`MAX_PARAMETERS` parameters."""
+    if count > MAX_PARAMETERS:
+        raise ValueError(
+            f"{path} has {count:,} parameters, more than the {MAX_PARAMETERS:,} that are rebuilt "
+            "from a file."
+        )

@@ -1,0 +1,382 @@
+"""Verification: is what a contract says still what comes out?"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import math
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from adnn_optuna._contract_file import CannotCheckError, changed_fields, read_contract
+from adnn_optuna._environment import describe_environment
+from adnn_optuna._keras_config import (
+    check_keras_config,
+    check_model_config,
+    check_parameter_count,
+)
+from adnn_optuna._sources import MNIST_LIKE
+from adnn_optuna.architectures import hash_weights, model_from_config
+from adnn_optuna.contract import ROLES, hash_file, portable_config, train_again
+from adnn_optuna.data import Dataset, dataset_from_config
+from adnn_optuna.models import MLP, Training
+from adnn_optuna.objective import InitOffsetObjective, config_differences
+from adnn_optuna.offsets import space_from_config
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    import keras
+
+# A change of one of these may give other initial weights; all else in an environment may not.
+_DRAWS_DEPEND_ON = ("environment.versions", "environment.processor", "environment.system")
+
+Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
+
+_MEANING: dict[Status, str] = {
+    "exact": "trained again, baseline and winner have the same bits",
+    "within_tolerance": "trained again in another environment, all is within the tolerance",
+    "breached": "the contract does not hold",
+    "cannot_check": "the contract cannot be checked",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What :func:`verify` found.
+
+    Args:
+        status:
+            ``"exact"``: the same bits, in the same environment. ``"within_tolerance"``: in
+            another environment, accuracies and losses within the contract's tolerance.
+            ``"breached"``: something differs. ``"cannot_check"``: the file, the data or the model
+            is missing, not readable or not the contract's.
+        reasons:
+            A sentence for each thing that differs, or that was not checked, with its field.
+    """
+
+    status: Status
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the contract was checked and holds."""
+        return self.status in {"exact", "within_tolerance"}
+
+    def __str__(self) -> str:
+        lines = [f"{self.status}: {_MEANING[self.status]}."]
+        return "\n".join(lines + [f"  - {reason}" for reason in self.reasons])
+
+
+def verify(
+    path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    dataset: Dataset | None = None,
+    model: MLP | Callable[[], keras.Model] | None = None,
+) -> Verdict:
+    """Check a contract: rebuild everything, train baseline and winner again, and compare.
+
+    What is checked, in this order:
+
+    1. The file is a contract of a known version, each field of the right type and within bounds.
+       It is data: nothing in it is executed or unpickled, and nothing outside its folder is read
+       because it says so.
+    2. Its digests: every field is as it was written. This finds accidents and careless edits; who
+       edits with care computes new digests, and is found by what follows.
+    3. The weights and the model beside it, if they are there, are those that were written.
+    4. The data have the contract's fingerprint.
+    5. Baseline and winner, trained again: the SHA-256 of initial and trained weights, and all
+       accuracies and losses. In the environment of the contract (versions, processor, threads,
+       oneDNN) every bit must be the same, in another one the accuracies within the tolerance.
+
+    What no training can show (how many trials were searched, by which sampler, where) rests on
+    the digests alone.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+
+            verdict = adnn.verify("fashion.contract.json")
+            print(verdict.status, verdict.reasons)
+
+    Args:
+        path:
+            The contract's file.
+        data_dir:
+            Where the dataset is, see :func:`~adnn_optuna.load_dataset`. Data from an ``.npz``
+            file are looked up here by the file's name, or else beside the contract.
+        dataset:
+            The data, where they came from arrays.
+        model:
+            The callable, where the model cannot be rebuilt from its Keras configuration.
+
+    Returns:
+        The verdict. Whatever the file holds, no error is raised.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+    """
+    if dataset is not None and not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
+    path = Path(path)
+    try:
+        contract = read_contract(path)
+        changes = changed_fields(contract)
+        if changes:
+            return Verdict(
+                "breached",
+                tuple(f"{change} after the contract was written." for change in changes),
+            )
+        notes, breaches = _check_files(contract, path.parent)
+        if breaches:
+            return Verdict("breached", tuple(breaches))
+        objective = _rebuild(contract, path.parent, data_dir, dataset, model)
+        verdict = _compare(contract, objective, path.parent)
+    except CannotCheckError as error:
+        return Verdict("cannot_check", (str(error),))
+    return dataclasses.replace(verdict, reasons=(*verdict.reasons, *notes))
+
+
+def _check_files(contract: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
+    """Return what is not there of the files beside a contract, and what is not as written."""
+    missing, changed = [], []
+    for kind, file in contract["files"].items():
+        found = folder / file["name"]
+        if not found.is_file():
+            missing.append(f"files.{kind}: {file['name']!r} is not there, so it was not checked.")
+        elif found.resolve().parent != folder.resolve():
+            raise CannotCheckError(
+                f"files.{kind}.name: {file['name']!r} leads out of the contract's folder."
+            )
+        elif hash_file(found) != file["sha256"]:
+            changed.append(f"files.{kind}: {file['name']!r} is not the file that was written.")
+    return missing, changed
+
+
+def _rebuild(
+    contract: dict[str, Any],
+    folder: Path,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+    model: MLP | Callable[[], keras.Model] | None,
+) -> InitOffsetObjective:
+    """Return the contract's objective.
+
+    Raises:
+        CannotCheckError: If it cannot be rebuilt, or is not the same any more.
+    """
+    stored = contract["objective"]
+    data = _rebuild_dataset(stored["dataset"], folder, data_dir, dataset)
+    sizes = {name: len(getattr(data, f"y_{name}")) for name in contract["split"]}
+    if sizes != contract["split"]:
+        raise CannotCheckError(f"split is {contract['split']}, but the data have {sizes}.")
+    try:
+        training = _rebuild_training(stored["training"])
+        space = space_from_config(stored["space"])
+        if model is None:
+            model = _rebuild_model(contract, data)
+        objective = InitOffsetObjective(
+            model,
+            data,
+            training=training,
+            space=space,
+            metric=stored["metric"],
+            seed=stored["seed"],
+        )
+    except CannotCheckError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
+        raise CannotCheckError(
+            f"objective: what the contract describes cannot be rebuilt ({_first_line(error)})."
+        ) from None
+    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
+    differences = config_differences(stored, rebuilt, "objective")
+    if differences:
+        raise CannotCheckError(f"The contract does not describe itself: {'; '.join(differences)}.")
+    _check_params(contract["winner"]["params"], objective)
+    return objective
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+def _rebuild_dataset(
+    config: dict[str, Any],
+    folder: Path,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+) -> Dataset:
+    if dataset is not None:
+        if dataset.fingerprint != config["fingerprint"]:
+            raise CannotCheckError(
+                f"objective.dataset.fingerprint is {config['fingerprint']}, but that of the "
+                f"dataset given is {dataset.fingerprint}."
+            )
+        return dataset
+    if config["source"] == "arrays":
+        raise CannotCheckError(
+            f"objective.dataset: {config['name']!r} was made of arrays, which a contract does not "
+            "hold; give the dataset."
+        )
+    if config["source"] == "built-in" and config["name"] not in {"digits", *MNIST_LIKE}:
+        raise CannotCheckError(f"objective.dataset.name: there is no data set {config['name']!r}.")
+    if config["source"] == "npz":
+        where = folder if data_dir is None else Path(data_dir).expanduser()
+        found = where / config["path"]
+        if not found.is_file():
+            raise CannotCheckError(
+                f"objective.dataset.path: there is no file {config['path']!r} in {str(where)!r}; "
+                "give data_dir."
+            )
+        if found.resolve().parent != where.resolve():
+            raise CannotCheckError(
+                f"objective.dataset.path: {config['path']!r} leads out of {str(where)!r}."
+            )
+        config = {**config, "path": str(found)}
+    try:
+        return dataset_from_config(config, data_dir)
+    except (TypeError, ValueError, OSError) as error:
+        raise CannotCheckError(f"objective.dataset: {_first_line(error)}.") from None
+
+
+def _rebuild_training(config: dict[str, Any]) -> Training:
+    if isinstance(config["optimizer"], dict):
+        check_keras_config(
+            config["optimizer"].get("config"), "objective.training.optimizer.config"
+        )
+    return Training(**config)
+
+
+def _rebuild_model(contract: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
+    """Return the model of a contract, checked before anything is built of it."""
+    config, where = contract["objective"]["model"], "objective.model"
+    if config["type"] == "MLP":
+        sizes = (math.prod(data.x_train.shape[1:]), *config["hidden"], data.num_classes)
+        count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
+        check_parameter_count(count, f"{where}.hidden")
+        for name in ("kernel_initializer", "bias_initializer"):
+            if isinstance(config[name], dict):
+                initializer = {"module": "keras.initializers", **config[name]}
+                check_keras_config(initializer, f"{where}.{name}")
+        return MLP(**{key: value for key, value in config.items() if key != "type"})
+    check_model_config(config["model"], f"{where}.model")
+    if not contract["rebuilds_from_config"]:
+        raise CannotCheckError(
+            f"{where}: its Keras configuration does not hold its initial weights; give the "
+            "callable that builds it as model."
+        )
+    return model_from_config(config)
+
+
+def _check_params(params: dict[str, Any], objective: InitOffsetObjective) -> None:
+    if params.keys() != objective.distributions.keys():
+        raise CannotCheckError(
+            f"winner.params are {', '.join(params) or 'none'}, but objective.space has "
+            f"{', '.join(objective.distributions)}."
+        )
+    for name, distribution in objective.distributions.items():
+        value = params[name]
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not distribution._contains(value)
+        ):
+            raise CannotCheckError(
+                f"winner.params.{name} is {value!r}, which is not in objective.space."
+            )
+
+
+def _compare(contract: dict[str, Any], objective: InitOffsetObjective, folder: Path) -> Verdict:
+    """Train again and compare with what a contract says."""
+    starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
+    try:
+        trained, _ = train_again(objective, starts)
+    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
+        raise CannotCheckError(
+            f"objective: what the contract describes cannot be trained ({_first_line(error)})."
+        ) from None
+    elsewhere = config_differences(
+        {"environment": contract["environment"]}, {"environment": describe_environment()}
+    )
+    breaches, drifts = [], []
+    for role, metrics in zip(ROLES, trained, strict=True):
+        for name in [*metrics, *(contract[role].keys() - metrics.keys() - {"params"})]:
+            claimed, found = contract[role].get(name), metrics.get(name)
+            if claimed == found:
+                continue
+            difference = f"{role}.{name} is {claimed}, but trained again it is {found}"
+            if elsewhere and _is_allowed(name, claimed, found, contract["tolerance"], elsewhere):
+                drifts.append(f"{difference}.")
+            else:
+                breaches.append(f"{difference}{_follows_from(role, name)}.")
+    breaches += _check_weights(contract, objective, folder)
+    if breaches:
+        return Verdict("breached", tuple(breaches))
+    if elsewhere:
+        return Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts))
+    return Verdict("exact")
+
+
+def _is_allowed(
+    name: str, claimed: Any, found: Any, tolerance: dict[str, float], elsewhere: list[str]
+) -> bool:
+    """Return whether another environment explains a difference."""
+    if name == "trained_weights_sha256":
+        return True
+    if name == "initial_weights_sha256":
+        return any(where.startswith(_DRAWS_DEPEND_ON) for where in elsewhere)
+    if claimed is None or found is None:
+        return False
+    if name.endswith("_loss"):
+        return math.isclose(claimed, found, rel_tol=tolerance["relative_loss"])
+    # Rounding must not decide about a difference of exactly the tolerance.
+    return bool(abs(claimed - found) <= tolerance["accuracy"] + 1e-9)
+
+
+def _follows_from(role: str, name: str) -> str:
+    if name == "initial_weights_sha256":
+        params = " and winner.params" if role == "winner" else ""
+        return f" (from objective.model, objective.seed{params})"
+    if name == "trained_weights_sha256":
+        return " (from the initial weights, objective.training and objective.dataset)"
+    return ""
+
+
+def _check_weights(
+    contract: dict[str, Any], objective: InitOffsetObjective, folder: Path
+) -> list[str]:
+    """Return whether the arrays beside a contract are other than the weights it states."""
+    file = folder / contract["files"]["weights"]["name"]
+    if not file.is_file():
+        return []
+    expected = sum(w.nbytes for w in objective.trainer.initial_weights(objective.baseline_start))
+    claimed = contract["winner"]["trained_weights_sha256"]
+    try:
+        if hash_weights(_read_arrays(file, expected)) == claimed:
+            return []
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        pass
+    return [
+        f"files.weights: {file.name!r} does not hold the weights of winner.trained_weights_sha256."
+    ]
+
+
+def _read_arrays(file: Path, expected_bytes: int) -> list[np.ndarray]:
+    """Return the arrays of an ``.npz`` file that is no larger than it may be."""
+    content = file.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        # An array's header takes some hundred bytes.
+        if sum(entry.file_size for entry in entries) > expected_bytes + 1000 * len(entries):
+            raise ValueError(f"{file.name!r} is larger than the model's weights.")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return [arrays[name] for name in arrays.files]
