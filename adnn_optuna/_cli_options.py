@@ -243,6 +243,15 @@ StorageOption = Annotated[
         rich_help_panel="Storage",
     ),
 ]
+ContractOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json",
+        help="Write the result as a contract, which adnn verify checks, and beside it the "
+        "winner's trained weights (.npz) and model (.keras).",
+        rich_help_panel="Output",
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option(

@@ -1,4 +1,4 @@
-"""The command line ``adnn``: a thin layer on `search`, `resume` and `compare`.
+"""The command line ``adnn``: a thin layer on `search`, `resume`, `compare` and `verify`.
 
 Results go to stdout; progress, hints and errors to stderr. Importing this module, and with it
 every ``--help``, leaves TensorFlow alone.
@@ -24,6 +24,7 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._cli_options import (
+    ContractOption,
     MaxGainOption,
     MaxTimeOption,
     MaxTrialOption,
@@ -40,6 +41,7 @@ from adnn_optuna.storages import is_in_memory, masked, open_storage
 if TYPE_CHECKING:
     from adnn_optuna.results import SearchResult
 
+BREACHED = 1
 WRONG_INPUT = 2
 UNEXPECTED = 3
 INTERRUPTED = 130
@@ -84,12 +86,14 @@ def _adnn(
     adnn search --max-trial 20
     adnn resume --study-name digits-annealing --max-trial 40
     adnn compare --max-trial 20 --seeds 5 --plot comparison.html
+    adnn verify digits.contract.json
 
     \b
     [bold]Exit codes[/bold]
     0    done
-    1    a verification failed
-    2    wrong input: one sentence on stderr says how to mend it, nothing was written
+    1    adnn verify: the contract is breached
+    2    wrong input: one sentence on stderr says how to mend it, nothing was written;
+         adnn verify: the contract cannot be checked
     3    something unexpected: ADNN_DEBUG=1 in the environment shows the traceback
     130  interrupted (Ctrl-C or SIGTERM): all finished trials are kept
     """
@@ -133,6 +137,7 @@ def search(
             show_default="DATASET-SAMPLER",
         ),
     ] = None,
+    contract: ContractOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Search for the init offsets that train to the best network, within limits.
@@ -143,10 +148,12 @@ def search(
 
     \b
     [bold]Examples[/bold]
-    adnn search --max-trial 20
+    adnn search --max-trial 20 --contract digits.contract.json
     adnn search --sampler greedy --hidden 256,256 --max-time 600
     adnn search --dataset fashion_mnist --data-dir ~/data --max-gain 0.02 --max-trial 100
     """
+    if contract is not None:
+        _check_output("--contract", contract, ".json")
     data_dir = objective.keywords["data_dir"]
     name = study_name
     if name is None:
@@ -167,6 +174,7 @@ def search(
             show_progress_bar=_wants_progress_bar(quiet),
         )
     _show(result, storage, resume_command, quiet)
+    _save_contract(result, contract, quiet)
 
 
 @app.command()
@@ -191,6 +199,7 @@ def resume(
             rich_help_panel="Data",
         ),
     ] = None,
+    contract: ContractOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Continue a stored search: one that was interrupted, or with higher limits.
@@ -206,6 +215,8 @@ def resume(
     adnn resume --study-name digits-annealing --max-trial 100
     adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
+    if contract is not None:
+        _check_output("--contract", contract, ".json")
     resume_command = _resume_command(storage, study_name, data_dir)
     with _interruptible(lambda: resume_command):
         from adnn_optuna.study import load_study
@@ -223,6 +234,7 @@ def resume(
             show_progress_bar=_wants_progress_bar(quiet),
         )
     _show(result, storage, resume_command, quiet)
+    _save_contract(result, contract, quiet)
 
 
 @app.command()
@@ -292,7 +304,7 @@ def compare(
     adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256 --storage sqlite:///compare.db
     """
     if plot is not None:
-        _check_plot(plot)
+        _check_output("--plot", plot, ".html")
     names = samplers.split(",")
     chosen_seeds = parse_seeds(seeds)
     with _interruptible(lambda: _same_command(context, storage)):
@@ -317,14 +329,64 @@ def compare(
         _say_how_to_look(storage)
 
 
-def _check_plot(path: Path) -> None:
-    if path.suffix != ".html":
-        raise ValueError(f"--plot must be the name of an .html file, but it is {str(path)!r}.")
+def _check_output(option: str, path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise ValueError(f"{option} must be the name of a {suffix} file, but it is {str(path)!r}.")
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise ValueError(
-            f"--plot {str(path)!r} cannot be written: name a file in a folder that exists and "
+            f"{option} {str(path)!r} cannot be written: name a file in a folder that exists and "
             "that you may write to."
         )
+
+
+def _save_contract(result: SearchResult, path: Path | None, quiet: bool) -> None:
+    if path is None:
+        return
+    result.contract().save(path)
+    if not quiet:
+        _say(f"Check it:   {shlex.join(['adnn', 'verify', str(path)])}")
+
+
+@app.command()
+def verify(
+    *,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The contract, as adnn search wrote it.")
+    ],
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to look in for the data first, as in adnn search.",
+            rich_help_panel="Data",
+            show_default="as in adnn search; for data from an .npz file, the contract's folder",
+        ),
+    ] = None,
+) -> None:
+    """Check a contract: train its baseline and its winner again, and compare.
+
+    Nothing in the file is executed, and nothing outside its folder is read
+    because it says so.
+
+    \b
+    [bold]Verdicts and exit codes[/bold]
+    exact             0  the same bits, in the same environment
+    within_tolerance  0  in another environment (versions, processor, threads,
+                         oneDNN), within the contract's tolerance
+    breached          1  something differs, or the file was changed
+    cannot_check      2  the file, the data or the model is missing, not readable
+                         or not the contract's
+
+    \b
+    [bold]Examples[/bold]
+    adnn search --max-trial 20 --contract digits.contract.json
+    adnn verify digits.contract.json
+    adnn verify fashion.contract.json --data-dir ~/data
+    """
+    load_tensorflow()
+    verdict = adnn.verify(file, data_dir)
+    print(verdict)
+    codes = {"breached": BREACHED, "cannot_check": WRONG_INPUT}
+    raise typer.Exit(codes.get(verdict.status, 0))
 
 
 def _wants_progress_bar(quiet: bool) -> bool:

@@ -13,7 +13,12 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from adnn_optuna._contract_file import FORMAT, FORMAT_VERSION, make_digests
+from adnn_optuna._contract_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    MAX_TOLERANCE,
+    make_digests,
+)
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import check_model_config
 from adnn_optuna.architectures import build_architecture, hash_weights, model_from_config
@@ -33,7 +38,12 @@ if TYPE_CHECKING:
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 ROLES = ("baseline", "winner")
-_DEFAULT_TOLERANCE = {"accuracy": 0.03, "relative_loss": 0.25}
+# What the last bits of a number may do, tried out by moving the initial weights by as much.
+_LAST_BITS = (1e-7, -1e-7)
+# How many times that counts as within tolerance, and what always does: other processors, whose
+# bits differed, gave accuracies up to 0.0005 and losses up to 0.1 % apart in ordinary trainings.
+_SAFETY = 3
+_LEAST_TOLERANCE = {"accuracy": 0.005, "relative_loss": 0.01}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +125,7 @@ class Contract:
             "baseline": trained[0],
             "winner": {"params": dict(best.params), **trained[1]},
             "environment": describe_environment(),
-            "tolerance": dict(_DEFAULT_TOLERANCE),
+            "tolerance": _tolerance(objective, starts, trained),
         }
         paths = [variable.path for variable in architecture.variables]
         return cls(
@@ -211,6 +221,42 @@ def train_again(
         for start, run, of_run, accuracy in zip(starts, runs, weights, accuracies, strict=True)
     ]
     return said, weights
+
+
+def _tolerance(
+    objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
+) -> dict[str, float]:
+    """Return how far results may differ where the last bits of numbers do.
+
+    It is a property of the training: some forget a difference in the last bit of a weight, others
+    double it with every step. So it is measured, by trainings from such weights.
+    """
+    data, variables = objective.dataset, objective.trainer.architecture.variables
+    sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]
+    drifts: dict[str, list[float]] = {"accuracy": [0.0], "relative_loss": [0.0]}
+    for epsilon in _LAST_BITS:
+        moved = [
+            dataclasses.replace(
+                start,
+                offsets=tuple(
+                    offset if variable.kind == "other" else offset + epsilon
+                    for offset, variable in zip(start.offsets, variables, strict=True)
+                ),
+            )
+            for start in starts
+        ]
+        for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
+            for name in before.keys() & after.keys():
+                if name.endswith("_accuracy"):
+                    drifts["accuracy"].append(abs(before[name] - after[name]))
+                elif name.endswith("_loss"):
+                    scale = max(abs(before[name]), abs(after[name])) or 1.0
+                    drifts["relative_loss"].append(abs(before[name] - after[name]) / scale)
+    least = {**_LEAST_TOLERANCE, "accuracy": max(_LEAST_TOLERANCE["accuracy"], 2 / min(sizes))}
+    return {
+        name: round(min(max(least[name], _SAFETY * max(values)), MAX_TOLERANCE[name]), 4)
+        for name, values in drifts.items()
+    }
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
