@@ -1,0 +1,595 @@
+"""Contracts: what they say, that they hold, and that no change of one goes unnoticed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import optuna
+import pytest
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna._contract_file import make_digests
+from adnn_optuna.architectures import hash_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from adnn_optuna import Contract, SearchResult
+
+CONTRACT = "digits.contract.json"
+
+
+@pytest.fixture(scope="module")
+def result() -> SearchResult:
+    return adnn.search(make_objective(), "annealing", max_trial=3, study_name="a study")
+
+
+@pytest.fixture(scope="module")
+def contract(result: SearchResult) -> Contract:
+    return result.contract()
+
+
+@pytest.fixture(scope="module")
+def path(contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("contract") / CONTRACT
+    contract.save(path)
+    return path
+
+
+@pytest.fixture
+def content(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def write(content: dict[str, Any], path: Path) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def forged(content: dict[str, Any], path: Path) -> Path:
+    """Write a contract with new digests, as who knows how would."""
+    without = {key: value for key, value in content.items() if key != "digests"}
+    return write({**without, "digests": make_digests(without)}, path)
+
+
+def get(node: Any, path: str) -> Any:
+    for key in path.split("."):
+        node = node[int(key) if isinstance(node, list) else key]
+    return node
+
+
+def put(node: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[int(key) if isinstance(node, list) else key]
+    node[int(last) if isinstance(node, list) else last] = value
+
+
+def leaves(node: Any, path: str = "") -> list[str]:
+    children = node.items() if isinstance(node, dict) else enumerate(node)
+    found = []
+    for key, child in children:
+        here = f"{path}.{key}" if path else str(key)
+        found += leaves(child, here) if isinstance(child, dict | list) else [here]
+    return found
+
+
+# What it says
+
+
+def test_says_what_the_search_found(contract: Contract, result: SearchResult) -> None:
+    says = contract.content
+    assert says["objective"] == json.loads(json.dumps(result.objective.config))
+    assert says["baseline"]["val_accuracy"] == result.baseline
+    assert says["winner"]["val_accuracy"] == result.best_value
+    assert says["baseline"]["test_accuracy"] == result.test_baseline
+    assert says["winner"]["test_accuracy"] == result.test_value
+    assert result.best is not None
+    assert says["winner"]["params"] == result.best.params
+    assert says["study"] == {
+        "name": "a study",
+        "sampler": "annealing",
+        "trials": 3,
+        "completed_trials": 3,
+        "best_trial": result.best.number,
+        "stop_reason": "max_trial",
+    }
+    assert says["split"] == {"train": 1079, "val": 359, "test": 359}
+    trainer = result.objective.trainer
+    for role, start in (
+        ("baseline", result.objective.baseline_start),
+        ("winner", result.objective.start(result.best.params)),
+    ):
+        initial = hash_weights(trainer.initial_weights(start))
+        assert says[role]["initial_weights_sha256"] == initial
+    assert says["environment"]["versions"]["keras"] == keras.__version__
+    assert "winner" in str(contract)
+
+
+def test_saves_the_winner_trained(contract: Contract, path: Path) -> None:
+    test = adnn.load_dataset("digits")
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in arrays.files]
+        assert arrays.files == [
+            "hidden_0/kernel",
+            "hidden_0/bias",
+            "output/kernel",
+            "output/bias",
+        ]
+    assert hash_weights(weights) == contract.content["winner"]["trained_weights_sha256"]
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    hits = np.argmax(model.predict(test.x_test, verbose=0), axis=-1) == test.y_test
+    assert np.mean(hits) == contract.content["winner"]["test_accuracy"]
+
+
+def test_needs_a_completed_trial() -> None:
+    objective = make_objective(training=adnn.Training(optimizer="sgd", learning_rate=1e30))
+    result = adnn.search(objective, "random_restart", max_trial=1)
+    with pytest.raises(ValueError, match=r"has no completed trial.*resume it"):
+        result.contract()
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("contract.npz", ValueError, "must end in .json"),
+        ("missing/contract.json", FileNotFoundError, "no folder"),
+    ],
+)
+def test_refuses_a_wrong_path(
+    name: str, error: type[Exception], message: str, contract: Contract, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        contract.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_holds_no_password(tmp_path: Path) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'secret.db'}")
+    study = adnn.search(make_objective(), "greedy", storage=storage, max_trial=1)
+    study.contract().save(tmp_path / "a.json")
+    assert "secret" not in (tmp_path / "a.json").read_text()
+
+
+# That it holds
+
+
+def verify_in_new_process(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "adnn_optuna", "verify", str(path)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_is_exact_in_a_new_process(path: Path) -> None:
+    process = verify_in_new_process(path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("exact:")
+
+
+@pytest.mark.slow
+def test_is_within_tolerance_in_another_environment(path: Path, content: Any) -> None:
+    threads = str(content["environment"]["intra_op_threads"] + 1)
+    process = verify_in_new_process(
+        path, TF_NUM_INTRAOP_THREADS=threads, TF_ENABLE_ONEDNN_OPTS="0"
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("within_tolerance:")
+    assert "environment.intra_op_threads" in process.stdout
+    assert "environment.onednn" in process.stdout
+
+
+def test_holds_without_the_files_beside_it(content: Any, tmp_path: Path) -> None:
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    assert verdict.status == "exact"
+    assert [reason.split(":")[0] for reason in verdict.reasons] == ["files.weights", "files.model"]
+
+
+def test_holds_in_another_format_of_json(content: Any, path: Path) -> None:
+    other = path.with_name("other.json")
+    other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
+    assert adnn.verify(other) == adnn.Verdict("exact")
+
+
+# That no change goes unnoticed
+
+
+def changed(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case float():
+            return float(np.nextafter(value, 2))
+        case int():
+            return value + 1
+        case str():
+            return value[:-1] + ("0" if value[-1:] != "0" else "1")
+    return 1
+
+
+def test_names_every_field_that_was_changed(content: Any, path: Path) -> None:
+    fields = leaves({key: value for key, value in content.items() if key != "digests"})
+    assert len(fields) > 70
+    for field in fields:
+        edited = copy.deepcopy(content)
+        put(edited, field, changed(get(content, field)))
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        assert verdict.status in {"breached", "cannot_check"}, field
+        # A list of numbers or strings is one field.
+        named = field.rsplit(".", 1)[0] if field.split(".")[-1].isdigit() else field
+        assert any(named in reason for reason in verdict.reasons), (field, verdict)
+
+
+def test_names_every_field_that_was_removed(content: Any, path: Path) -> None:
+    for field in leaves(content):
+        if field.split(".")[-1].isdigit() or field.startswith("digests.fields"):
+            continue
+        edited = copy.deepcopy(content)
+        parent, _, key = field.rpartition(".")
+        del (get(edited, parent) if parent else edited)[key]
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        assert verdict.status in {"breached", "cannot_check"}, field
+        assert any(key in reason for reason in verdict.reasons), (field, verdict)
+
+
+def test_notices_changed_digests(content: Any, path: Path) -> None:
+    content["digests"]["fields"]["study.trials"] = "0" * 16
+    verdict = adnn.verify(write(content, path.with_name("edited.json")))
+    assert verdict.reasons == ("study.trials was changed after the contract was written.",)
+
+
+FORGERIES = [
+    ("baseline.val_accuracy", 0.5, "breached", "baseline.val_accuracy"),
+    ("winner.test_accuracy", 0.99, "breached", "winner.test_accuracy"),
+    ("winner.train_loss", 0.1, "breached", "winner.train_loss"),
+    ("winner.params.weight_offset_0", 0.1, "breached", "winner.params"),
+    ("winner.params.weight_offset_0", 0.3, "cannot_check", "winner.params.weight_offset_0"),
+    ("objective.seed", 4, "breached", "objective.seed"),
+    ("objective.model.hidden", [17], "breached", "objective.model"),
+    ("objective.model.activation", "tanh", "breached", "winner.trained_weights_sha256"),
+    ("objective.training.epochs", 1, "breached", "objective.training"),
+    ("objective.training.learning_rate", 0.04, "breached", "objective.training"),
+    ("objective.training.batch_size", 33, "breached", "objective.training"),
+    ("objective.training.optimizer", "adam", "breached", "objective.training"),
+    ("objective.training.optimizer", "muon", "cannot_check", "optimizer"),
+    ("objective.dataset.fingerprint", "0" * 64, "cannot_check", "fingerprint"),
+    ("objective.dataset.seed", 1, "cannot_check", "objective.dataset"),
+    ("split.test", 358, "cannot_check", "split"),
+    ("baseline.initial_weights_sha256", "0" * 64, "breached", "baseline.initial_weights_sha256"),
+    ("winner.trained_weights_sha256", "0" * 64, "breached", "winner.trained_weights_sha256"),
+    ("files.weights.sha256", "0" * 64, "breached", "files.weights"),
+    ("objective.metric", "accuracy", "cannot_check", "metric"),
+    ("tolerance.accuracy", 1.0, "cannot_check", "tolerance.accuracy"),
+    ("format_version", 2, "cannot_check", "format_version"),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status", "named"),
+    FORGERIES,
+    ids=[f"{f[0]}={f[1]!s:.9}" for f in FORGERIES],
+)
+def test_finds_forgeries_by_training(  # noqa: PLR0917
+    field: str, value: Any, status: str, named: str, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == status
+    assert any(named in reason for reason in verdict.reasons), verdict
+
+
+def test_finds_an_accuracy_out_of_tolerance_elsewhere(content: Any, path: Path) -> None:
+    content["environment"]["intra_op_threads"] += 1
+    content["winner"]["test_accuracy"] += 1.5 * content["tolerance"]["accuracy"]
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert verdict.reasons[0].startswith("winner.test_accuracy is")
+
+
+def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    contract.save(path)
+    with path.with_suffix(".keras").open("ab") as file:
+        file.write(b"\0")
+    verdict = adnn.verify(path)
+    assert verdict.status == "breached"
+    assert verdict.reasons[0].startswith("files.model:")
+
+
+@pytest.mark.parametrize("kind", ["other values", "pickle", "huge", "no archive"])
+def test_notices_other_weights_by_training(
+    kind: str, content: Any, contract: Contract, tmp_path: Path
+) -> None:
+    import hashlib
+
+    file = tmp_path / content["files"]["weights"]["name"]
+    match kind:
+        case "other values":
+            np.savez(file, **{k: v + 1 for k, v in contract.weights.items()})
+        case "pickle":
+            np.savez(file, a=np.array([Explosive()], dtype=object))
+        case "huge":
+            np.savez_compressed(file, a=np.zeros(10**7))
+        case _:
+            file.write_bytes(b"PK nothing")
+    content["files"]["weights"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    verdict = adnn.verify(forged(content, tmp_path / CONTRACT))
+    assert verdict.status == "breached"
+    assert verdict.reasons[0].startswith("files.weights:")
+
+
+# That nothing in it is executed
+
+
+class Explosive:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return exec, ("raise SystemExit('executed')",)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pickle.dumps(Explosive()), "not the JSON of a contract"),
+        (b"", "not the JSON of a contract"),
+        (b"[]", "not a contract"),
+        (b"{" * 100_000, "not the JSON|nested too deeply"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"format": NaN}', "NaN is no JSON number"),
+        (b'{"format": 1e999}', "is no JSON number"),
+        (b'{"format": 1, "format": 2}', "'format' is there twice"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "not the JSON of a contract"),
+        (b'{"format": "adnn_optuna contract", "format_version": 1}', "field study is missing"),
+        (b'{"format": "adnn_optuna contract", "format_version": true}', "format_version must be"),
+    ],
+    ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
+)
+def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_path: Path) -> None:
+    import re
+
+    path = tmp_path / CONTRACT
+    path.write_bytes(data)
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    [reason] = verdict.reasons
+    assert re.search(message, reason)
+
+
+def test_checks_a_missing_file_or_a_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.json", tmp_path):
+        assert adnn.verify(path).status == "cannot_check"
+
+
+def keras_config(*layers: keras.layers.Layer) -> Any:
+    model = keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), *layers])
+    return json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+
+
+def malicious() -> dict[str, Any]:
+    dense = keras.layers.Dense
+    plain = keras_config(dense(8), dense(10))
+    configs = {"lambda": keras_config(keras.layers.Lambda(lambda x: x * 2), dense(10))}
+    for name, change in {
+        "function": {"module": "os", "class_name": "function", "config": "system"},
+        "keras function": {
+            "module": "keras.utils",
+            "class_name": "function",
+            "config": "get_file",
+            "registered_name": "get_file",
+        },
+        "module": {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}},
+        "custom": {"module": None, "class_name": "Mine", "registered_name": "pack>Mine"},
+        "registered": {"module": "keras.layers", "registered_name": "pack>Dense"},
+        "saved model": {"module": "keras.layers", "class_name": "TFSMLayer"},
+        "vocabulary": {
+            "module": "keras.layers",
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "/etc/passwd"},
+        },
+        "bytecode": {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
+    }.items():
+        configs[name] = copy.deepcopy(plain)
+        configs[name]["config"]["layers"][2].update(change)
+    for name, units in (("wide", 10**12), ("wide enough", 10**8)):
+        configs[name] = copy.deepcopy(plain)
+        configs[name]["config"]["layers"][2]["config"]["units"] = units
+    configs["long"] = keras_config(keras.layers.RepeatVector(10**9), keras.layers.Flatten())
+    configs["no model"] = plain["config"]["layers"][2]
+    return configs
+
+
+MALICIOUS = (
+    "lambda",
+    "function",
+    "keras function",
+    "module",
+    "custom",
+    "registered",
+    "saved model",
+    "vocabulary",
+    "bytecode",
+    "wide",
+    "wide enough",
+    "long",
+    "no model",
+)
+
+
+@pytest.mark.parametrize("kind", MALICIOUS)
+def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
+    content["objective"]["model"] = {"type": "keras.Model", "model": malicious()[kind]}
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert "objective" in verdict.reasons[0]
+    assert len(verdict.reasons[0]) < 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("files.weights.name", "../digits.contract.npz"),
+        ("files.model.name", "/etc/passwd"),
+        ("objective.dataset.name", "../digits"),
+        ("objective.dataset.name", "mine.npz"),
+        ("objective.model.hidden", [10**12]),
+        ("objective.model.hidden", [10**6, 10**6]),
+        ("objective.training.epochs", 10**12),
+        ("objective.dataset.validation_size", 10**12),
+        ("objective.model.activation", "os.system"),
+        ("winner.params", {"offset": 0.1}),
+        ("winner.params.weight_offset_0", "0.1"),
+        ("objective.training.unknown", 1),
+        ("objective.model.kernel_initializer", {"class_name": "Lambda", "config": {}}),
+        ("objective.space.type", "Other"),
+    ],
+)
+def test_cannot_check_what_it_must_not_follow(
+    field: str, value: Any, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
+
+
+def test_follows_no_link_out_of_its_folder(content: Any, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "digits.contract.npz").symlink_to(path.with_suffix(".npz"))
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    assert verdict.status == "cannot_check"
+    assert "leads out of" in verdict.reasons[0]
+
+
+# Data and models of one's own
+
+
+def small_arrays() -> tuple[np.ndarray, np.ndarray]:
+    digits = adnn.load_dataset("digits")
+    return digits.x_train[:200], digits.y_train[:200]
+
+
+def contract_of(
+    path: Path, dataset: adnn.Dataset, model: Any = None, **settings: Any
+) -> dict[str, Any]:
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP((8,)) if model is None else model,
+        dataset,
+        training=adnn.Training(epochs=1),
+        **settings,
+    )
+    adnn.search(objective, "random_restart", max_trial=2).contract().save(path)
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def test_data_from_arrays_are_given_again(tmp_path: Path) -> None:
+    x, y = small_arrays()
+    dataset = adnn.Dataset.from_arrays(x, y, name="mine")
+    path = tmp_path / CONTRACT
+    contract_of(path, dataset)
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    assert "'mine' was made of arrays" in verdict.reasons[0]
+    assert adnn.verify(path, dataset=adnn.Dataset.from_arrays(x, y)).status == "exact"
+    other = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
+    assert other.status == "cannot_check"
+    assert "objective.dataset.fingerprint" in other.reasons[0]
+    with pytest.raises(TypeError, match="dataset must be a Dataset"):
+        adnn.verify(path, dataset=x)  # type: ignore[arg-type]
+
+
+def test_data_from_a_file_are_looked_up_by_name(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "there", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    x, y = small_arrays()
+    np.savez(folder / "mine.npz", x=x, y=y)
+    dataset = adnn.load_dataset(folder / "mine.npz", validation_size=0)
+    path = folder / CONTRACT
+    content = contract_of(path, dataset, metric="train_accuracy")
+    assert content["objective"]["dataset"]["path"] == "mine.npz"
+    assert str(tmp_path) not in path.read_text()
+    assert adnn.verify(path).status == "exact"
+
+    (folder / "mine.npz").rename(elsewhere / "mine.npz")
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    assert "objective.dataset.path" in verdict.reasons[0]
+    assert adnn.verify(path, elsewhere).status == "exact"
+    content["objective"]["dataset"]["path"] = "../elsewhere/mine.npz"
+    verdict = adnn.verify(forged(content, path))
+    assert verdict.status == "cannot_check"
+    assert "objective.dataset.path must be the name of a file" in verdict.reasons[0]
+    content["objective"]["dataset"]["path"] = "link.npz"
+    (folder / "link.npz").symlink_to(elsewhere / "mine.npz")
+    verdict = adnn.verify(forged(content, path))
+    assert "objective.dataset.path: 'link.npz' leads out of" in verdict.reasons[0]
+
+
+def test_does_not_overwrite_its_data(tmp_path: Path) -> None:
+    x, y = small_arrays()
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    with pytest.raises(ValueError, match="is the name of its data"):
+        contract_of(tmp_path / "mine.json", adnn.load_dataset(tmp_path / "mine.npz"))
+
+
+def convolutional() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Reshape((8, 8, 1)),
+            keras.layers.Conv2D(2, 3, activation="relu"),
+            keras.layers.Dropout(0.1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def sharing() -> keras.Model:
+    """One initializer for two layers, which no configuration holds."""
+    same = keras.initializers.GlorotUniform()
+    dense = keras.layers.Dense
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Flatten(),
+            dense(64, kernel_initializer=same),
+            dense(64, kernel_initializer=same),
+            dense(10),
+        ]
+    )
+
+
+def test_models_of_ones_own_are_rebuilt_from_their_configuration(tmp_path: Path) -> None:
+    x, y = small_arrays()
+    dataset = adnn.Dataset.from_arrays(x, y)
+    path = tmp_path / CONTRACT
+    assert contract_of(path, dataset, convolutional)["rebuilds_from_config"]
+    assert adnn.verify(path, dataset=dataset).status == "exact"
+
+
+def test_other_models_are_given_again(tmp_path: Path) -> None:
+    x, y = small_arrays()
+    dataset = adnn.Dataset.from_arrays(x, y)
+    path = tmp_path / CONTRACT
+    assert not contract_of(path, dataset, sharing)["rebuilds_from_config"]
+    verdict = adnn.verify(path, dataset=dataset)
+    assert verdict.status == "cannot_check"
+    assert "give the callable that builds it" in verdict.reasons[0]
+    assert adnn.verify(path, dataset=dataset, model=sharing).status == "exact"
+    verdict = adnn.verify(path, dataset=dataset, model=convolutional)
+    assert verdict.status == "cannot_check"
+    assert "objective.model" in verdict.reasons[0]
