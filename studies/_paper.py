@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,15 @@ class Size:
         return f"rows={self.rows or 'all'}/epochs={self.epochs}"
 
 
+PAPERS = Size()
+# A sixth of the images, a fifth of the epochs: for what takes too long otherwise.
+SHORT = Size(rows=10_000, epochs=2)
+TITLES = {
+    PAPERS.name: "the paper's training: 60,000 images, 10 epochs",
+    SHORT.name: "short training: 10,000 images, 2 epochs",
+}
+
+
 def paper_objective(name: str, size: Size, *, seed: int = 0) -> adnn.InitOffsetObjective:
     """Return the objective of one of the six models, as in the paper but for its size."""
     model = adnn.PAPER_MODELS[name]
@@ -86,12 +96,12 @@ class WalkSettings:
     """How much is computed of Algorithm 1.
 
     Args:
-        size: The size of the trainings.
+        sizes: The sizes of the trainings.
         deltas: The lengths of a step.
         trials: The steps of each walk.
     """
 
-    size: Size
+    sizes: Sequence[Size]
     deltas: Sequence[float]
     trials: int
 
@@ -102,39 +112,45 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
     The studies are the same for all scripts, so what one has computed the others find there.
 
     Yields:
-        ``{"walks": {δ: {model: walk}}}``, accuracies as fractions: ``baseline``, ``accuracy`` and
-        ``seconds`` of each trial from step 1, ``test_baseline`` and ``test_best``.
+        ``{"walks": {size: {δ: {model: walk}}}}``, accuracies as fractions: ``baseline``,
+        ``accuracy`` and ``seconds`` of each trial from step 1, ``test_baseline`` and
+        ``test_best``.
     """
-    walks: dict[str, dict[str, Results]] = {}
+    walks: Results = {}
     # The shallow models first, as they take the least time.
     models = sorted(PUBLISHED, key=lambda name: len(adnn.PAPER_MODELS[name].hidden))
-    for delta in settings.deltas:
-        for name in models:
-            result = adnn.search(
-                paper_objective(name, settings.size),
-                DeltaStepSampler(deltas=(delta,), max_steps=settings.trials),
-                storage=storage,
-                study_name=f"{name}/{settings.size.name}/delta={delta}",
-                # The walk's first trial is the baseline.
-                max_trial=settings.trials + 1,
-                # One at a time, so that the time of each is its own.
-                stack_size=1,
-                show_progress_bar=True,
-            )
-            steps = result.done_trials[1:]
-            walks.setdefault(str(delta), {})[name] = {
-                "baseline": result.baseline,
-                "accuracy": [step.value for step in steps],
-                "seconds": [step.duration.total_seconds() for step in steps],
-                "test_baseline": result.test_baseline,
-                "test_best": result.test_value,
-            }
-            yield {
-                "walks": {
-                    key: {model: found[model] for model in PUBLISHED if model in found}
-                    for key, found in walks.items()
-                }
-            }
+    for size, delta, name in itertools.product(settings.sizes, settings.deltas, models):
+        result = adnn.search(
+            paper_objective(name, size),
+            DeltaStepSampler(deltas=(delta,), max_steps=settings.trials),
+            storage=storage,
+            study_name=f"{name}/{size.name}/delta={delta}",
+            # The walk's first trial is the baseline.
+            max_trial=settings.trials + 1,
+            # One at a time, so that the time of each is its own.
+            stack_size=1,
+            show_progress_bar=True,
+        )
+        steps = result.done_trials[1:]
+        found = walks.setdefault(size.name, {}).setdefault(str(delta), {})
+        found[name] = {
+            "baseline": result.baseline,
+            "accuracy": [step.value for step in steps],
+            "seconds": [step.duration.total_seconds() for step in steps],
+            "test_baseline": result.test_baseline,
+            "test_best": result.test_value,
+        }
+        yield {"walks": walks}
+
+
+def by_model(found: Results) -> dict[str, dict[float, Results]]:
+    """Return the walks of one size by model and δ, in the order of the paper and by size."""
+    deltas = sorted(found, key=float)
+    walks = {
+        name: {float(delta): found[delta][name] for delta in deltas if name in found[delta]}
+        for name in PUBLISHED
+    }
+    return {name: walk_at for name, walk_at in walks.items() if walk_at}
 
 
 def gains(walk: Results) -> np.ndarray:

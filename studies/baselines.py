@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 from _common import COLORS, Claim, Experiment, Results, main, markdown_table
-from _paper import PUBLISHED, TRIALS, Size, paper_objective
+from _paper import PAPERS, PUBLISHED, SHORT, TRIALS, Size, paper_objective
 
 import adnn_optuna as adnn
 
@@ -35,9 +35,9 @@ class Settings:
 
 
 SETTINGS = {
-    "full": Settings(Size(), draws=(10, TRIALS + 1)),
-    "reduced": Settings(Size(), draws=(10,)),
-    "quick": Settings(Size(rows=10_000, epochs=2), draws=(5,)),
+    "full": Settings(PAPERS, draws=(10, TRIALS + 1)),
+    "reduced": Settings(PAPERS, draws=(10,)),
+    "quick": Settings(SHORT, draws=(5,)),
 }
 
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from _common import COLORS, Claim, Experiment, Results, main, markdown_table, panel_of, panels
-from _paper import CHOSEN_DELTAS, DELTAS, TRIALS, Size, WalkSettings, gains, run_walks
+from _paper import (
+    CHOSEN_DELTAS,
+    DELTAS,
+    PAPERS,
+    SHORT,
+    TITLES,
+    TRIALS,
+    WalkSettings,
+    by_model,
+    gains,
+    run_walks,
+)
 from scipy import stats
 
 if TYPE_CHECKING:
@@ -19,33 +30,35 @@ if TYPE_CHECKING:
 ORDER = (*CHOSEN_DELTAS, *(delta for delta in DELTAS if delta not in CHOSEN_DELTAS))
 
 SETTINGS = {
-    "full": WalkSettings(Size(), ORDER, TRIALS),
-    "quick": WalkSettings(Size(rows=10_000, epochs=2), (0.0025, 0.003, 0.0065), trials=3),
+    "full": WalkSettings((SHORT, PAPERS), ORDER, TRIALS),
+    "reduced": WalkSettings((SHORT,), ORDER, TRIALS),
+    "quick": WalkSettings((SHORT,), (0.0025, 0.003, 0.0065), trials=3),
 }
 
 
-def best_gains(results: Results) -> dict[str, dict[float, float]]:
-    """Return the best gain of each model by δ, in percentage points, never below 0."""
-    by_model: dict[str, dict[float, float]] = {}
-    for delta, walks in sorted(results["walks"].items(), key=lambda item: float(item[0])):
-        for name, walk in walks.items():
-            by_model.setdefault(name, {})[float(delta)] = max(gains(walk).max(), 0.0)
-    return by_model
-
-
 def figures(results: Results) -> dict[str, go.Figure]:
-    by_model = best_gains(results)
+    return {"": figure(*size_shown(results), results["setting"]["trials"])}
+
+
+def size_shown(results: Results) -> tuple[str, dict[str, dict[float, Results]]]:
+    """Return the size in which the most values of δ were tried, the paper's if it can be."""
+    size = max(results["walks"], key=lambda s: (len(results["walks"][s]), s == PAPERS.name))
+    return size, by_model(results["walks"][size])
+
+
+def figure(size: str, walks: dict[str, dict[float, Results]], trials: int) -> go.Figure:
     shown = panels(
-        list(by_model), "Step size δ", "Best gain in training accuracy [percentage points]"
+        list(walks), "Step size δ", "Best gain in training accuracy [percentage points]"
     )
-    for i, gain_at in enumerate(by_model.values()):
-        deltas, gain = list(gain_at), np.array(list(gain_at.values()))
+    for i, walk_at in enumerate(walks.values()):
+        deltas = list(walk_at)
+        gain = np.array([max(gains(walk).max(), 0.0) for walk in walk_at.values()])
         shown.add_scatter(
             x=deltas,
             y=gain,
             mode="lines+markers",
             marker_color=COLORS[0],
-            name=f"best of {results['setting']['trials']} trials",
+            name=f"best of {trials} trials",
             showlegend=i == 0,
             **panel_of(i),
         )
@@ -59,23 +72,24 @@ def figures(results: Results) -> dict[str, go.Figure]:
             **panel_of(i),
         )
     shown.update_yaxes(rangemode="tozero")
-    shown.update_layout(title="Best gain against δ, offsets applied")
-    return {"": shown}
+    shown.update_layout(title=f"Algorithm 1, {TITLES[size]}")
+    return shown
 
 
 def rows(results: Results) -> list[Results]:
     """Return for each model the best δ, and whether the trials differ between values of δ."""
     table = []
-    for name, gain_at in best_gains(results).items():
-        trials = [walks[name]["accuracy"] for walks in results["walks"].values() if name in walks]
+    for name, walk_at in size_shown(results)[1].items():
+        gain_at = {delta: max(gains(walk).max(), 0.0) for delta, walk in walk_at.items()}
+        trials = [walk["accuracy"] for walk in walk_at.values()]
         table.append(
             {
                 "model": name,
                 "deltas": list(gain_at),
-                "best_delta": max(gain_at, key=lambda delta: gain_at[delta]),
+                "best_delta": max(gain_at, key=lambda delta, of=gain_at: of[delta]),
                 "gain": max(gain_at.values()),
                 "least": min(gain_at.values()),
-                "kruskal_p": stats.kruskal(*trials).pvalue if len(trials) > 1 else np.nan,
+                "kruskal_p": stats.kruskal(*trials).pvalue,
             }
         )
     return table
@@ -85,13 +99,14 @@ def claims(results: Results) -> list[Claim]:
     table = rows(results)
     # The size of a step can only be judged where all of the paper's values were tried.
     complete = [row for row in table if len(row["deltas"]) == len(DELTAS)]
+    training = TITLES[size_shown(results)[0]].split(":")[0]
     chosen = [row for row in complete if row["best_delta"] in CHOSEN_DELTAS]
     different = [row for row in complete if row["kruskal_p"] < 0.05 / max(len(complete), 1)]
     return [
         Claim(
             "Fig. 4, RQ1",
             "in 5 of 6 cases the most is gained with δ = 0.0025 or 0.003",
-            f"in {len(chosen)} of {len(complete)} cases; best δ: "
+            f"{training}: in {len(chosen)} of {len(complete)} cases; best δ: "
             + ", ".join(f"{row['model']} {row['best_delta']}" for row in complete),
             "reproduced" if len(chosen) >= 5 else "not reproduced",
         ),
@@ -107,7 +122,8 @@ def claims(results: Results) -> list[Claim]:
 
 
 def summary(results: Results) -> str:
-    return markdown_table(
+    training = TITLES[size_shown(results)[0]]
+    return f"{training[0].upper()}{training[1:]}.\n\n" + markdown_table(
         ["model", "values of δ", "best δ", "its gain", "gain of the worst δ", "Kruskal-Wallis p"],
         [
             [
@@ -123,7 +139,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("rq1_step_size", SETTINGS, run_walks, figures, claims, summary)
+EXPERIMENT = Experiment("rq1_step_size", SETTINGS, run_walks, figures, claims, summary, "reduced")
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)
