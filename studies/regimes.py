@@ -134,7 +134,9 @@ def grid(seeds: int, trials: int, epochs: tuple[int, ...]) -> tuple[Regime, ...]
 
 SETTINGS = {
     "full": Settings((CONFIRMATION, PROTOTYPE, *CHOICE, *grid(20, 50, (1, 5, 20)))),
-    "reduced": Settings((CONFIRMATION, PROTOTYPE, *CHOICE, *grid(5, 20, (1, 5, 20)))),
+    "reduced": Settings(
+        (CONFIRMATION, PROTOTYPE, *CHOICE, *grid(5, 20, (1,)), *grid(3, 20, (5, 20)))
+    ),
     "quick": Settings(
         (Regime("Glorot", 1, 1, (0, 3), 5), Regime("Glorot", 4, 1, (0, 3), 5)), training_rows=3200
     ),
