@@ -36,6 +36,7 @@ from adnn_optuna.study import (
 )
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Sequence
 
     import plotly.graph_objects as go
@@ -71,7 +72,7 @@ class Comparison:
     @property
     def metric(self) -> str:
         """The name of the selection metric."""
-        return self._any_record.metric
+        return self.any_record.metric
 
     @property
     def control(self) -> str | None:
@@ -79,7 +80,8 @@ class Comparison:
         return next((label for label, runs in self.results.items() if runs[0].is_restart), None)
 
     @property
-    def _any_record(self) -> SearchRecord:
+    def any_record(self) -> SearchRecord:
+        """One of the results, for what is the same for all of them."""
         return next(iter(self.results.values()))[0]
 
     def table(self) -> pd.DataFrame:
@@ -152,13 +154,14 @@ class Comparison:
             probability that ``sampler`` has the higher accuracy for a seed) and ``verdict``.
         """
         columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
-        rows = self._differences
+        rows = self.paired_differences
         names = [field.name for field in dataclasses.fields(PairedDifference)]
         table = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=names)
         return table.rename(columns=columns).set_index(["sampler", "other"])
 
     @functools.cached_property
-    def _differences(self) -> list[PairedDifference]:
+    def paired_differences(self) -> list[PairedDifference]:
+        """The statistics behind :meth:`differences`."""
         return paired_differences(
             {label: [run.test_value for run in runs] for label, runs in self.results.items()},
             equivalence=self.equivalence,
@@ -170,13 +173,29 @@ class Comparison:
 
         return plot_best_against_trials(self.studies)
 
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report: one HTML file with claim, evidence, figures and settings.
+
+        It needs no server and no network, and opens from disk.
+
+        Args:
+            path:
+                The file to write.
+
+        Raises:
+            FileNotFoundError: If the file's folder does not exist.
+        """
+        from adnn_optuna.report import comparison_page
+
+        comparison_page(self).save(path)
+
     @property
     def studies(self) -> dict[str, list[optuna.Study]]:
         """The studies of each searcher, as the functions of ``adnn_optuna.plots`` take them."""
         return {label: [run.study for run in runs] for label, runs in self.results.items()}
 
     def __str__(self) -> str:
-        unit, scale = ("[pp]", 100) if self._any_record.has_accuracy else ("[loss]", 1)
+        unit, scale = ("[pp]", 100) if self.any_record.has_accuracy else ("[loss]", 1)
         means = [
             ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
             ("sampler", self.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
@@ -196,7 +215,7 @@ class Comparison:
             *_aligned(means, body),
             f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points",
         ]
-        if self._differences:
+        if self.paired_differences:
             lines += ["", *self._verdict_lines()]
         return "\n".join(lines)
 
@@ -214,7 +233,7 @@ class Comparison:
                 f"{100 * row.superiority:.0f} %",
                 row.verdict,
             )
-            for row in self._differences
+            for row in self.paired_differences
         ]
         region = f"±{100 * self.equivalence:g} pp"
         notes = [

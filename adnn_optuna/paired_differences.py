@@ -94,6 +94,20 @@ class PairedDifference:
     superiority: float
     verdict: Verdict
 
+    def flipped(self) -> PairedDifference:
+        """Return the same difference, of the other arm to this one."""
+        verdicts: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+        return dataclasses.replace(
+            self,
+            arm=self.other,
+            other=self.arm,
+            mean=-self.mean,
+            low=-self.high,
+            high=-self.low,
+            superiority=1 - self.superiority,
+            verdict=verdicts.get(self.verdict, self.verdict),
+        )
+
 
 def paired_differences(
     values: Mapping[str, Sequence[float]], *, equivalence: float

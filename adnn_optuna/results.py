@@ -18,6 +18,7 @@ from adnn_optuna.offsets import RestartSpace
 from adnn_optuna.searchers import SEARCHERS, build_sampler
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     import optuna
@@ -157,6 +158,26 @@ class SearchRecord:
         """Return the best gain after each trial that was run to an end, never below 0."""
         gains = (self.gains.get(trial.number, 0.0) for trial in self.done_trials)
         return list(itertools.accumulate(gains, max, initial=0.0))[1:]
+
+    def report(
+        self, path: str | os.PathLike[str], contract: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a report: one HTML file with claim, evidence, figures and settings.
+
+        It needs no server and no network, and opens from disk.
+
+        Args:
+            path:
+                The file to write.
+            contract:
+                The content of the search's contract, to be shown and saved from the report.
+
+        Raises:
+            FileNotFoundError: If the file's folder does not exist.
+        """
+        from adnn_optuna.report import search_page
+
+        search_page(self, contract).save(path)
 
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason

@@ -1,4 +1,4 @@
-"""Studies as searches store them, written without a training."""
+"""Studies as searches store them: by the same samplers, but without a training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from optuna.trial import TrialState
 
 from adnn_optuna.compare import Comparison
 from adnn_optuna.results import record_of
+from adnn_optuna.searchers import build_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
 N_TRIALS = 12
@@ -71,30 +73,21 @@ def store_study(
     )
     study.set_user_attr("adnn:baseline", baseline)
     study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
-    for number, value in enumerate(values):
-        params: dict[str, float] = {"restart": number}
-        distributions: dict[str, Any] = {"restart": IntDistribution(0, 2**31 - 1)}
-        if not is_restart:
-            names = ("weight_offset_0", "bias_offset_0")
-            step = 0.0025 * number
-            drawn = [step] * 2 if sampler == "greedy" else rng.uniform(-0.2, 0.2, 2) * (number > 0)
-            params = dict(zip(names, map(float, drawn), strict=True))
-            distributions = dict.fromkeys(names, FloatDistribution(-0.2, 0.2))
+    names = ("restart",) if is_restart else ("weight_offset_0", "bias_offset_0")
+    study.sampler = build_sampler(
+        sampler, seed=seed, parameters=names, n_trials=len(values), stack_size=1
+    )
+    distribution: BaseDistribution = FloatDistribution(-0.2, 0.2)
+    if is_restart:
+        distribution = IntDistribution(0, 2**31 - 1)
+    for value in values:
+        trial = study.ask(dict.fromkeys(names, distribution))
         if math.isnan(value):
-            trial = optuna.trial.create_trial(
-                state=TrialState.FAIL,
-                params=params,
-                distributions=distributions,
-                user_attrs={"adnn:diverged": True},
-            )
+            trial.set_user_attr("adnn:diverged", value=True)
+            study.tell(trial, state=TrialState.FAIL)
         else:
-            trial = optuna.trial.create_trial(
-                value=value,
-                params=params,
-                distributions=distributions,
-                user_attrs={"adnn:metrics": {"val_accuracy": value}},
-            )
-        study.add_trial(trial)
+            trial.set_user_attr("adnn:metrics", {"val_accuracy": value})
+            study.tell(trial, value)
     if not all(map(math.isnan, values)):
         test = {
             "trial": study.best_trial.number,

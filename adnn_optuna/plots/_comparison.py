@@ -14,6 +14,7 @@ from adnn_optuna.plots._shared import (
     CONTROL_COLOR,
     add_band,
     gain_title,
+    literal,
     metric_of,
     new_figure,
     records_of,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     Runs = Mapping[str, Sequence[optuna.Study]]
 
 # Where curves against seconds are drawn.
-_N_TIMES = 200
+_N_TIMES = 100
 
 
 def plot_best_against_trials(runs: Runs) -> go.Figure:
@@ -50,7 +51,7 @@ def plot_best_against_trials(runs: Runs) -> go.Figure:
     arms = _arms(runs)
     metric = _metric(arms)
     figure = new_figure(
-        f"Best gain so far (mean ± standard deviation, {_n_runs(arms)} seeds)",
+        f"Best gain against trials, mean ± sd of {_n_runs(arms)} seeds",
         "Trial",
         gain_title(metric),
     )
@@ -79,7 +80,7 @@ def plot_best_against_seconds(runs: Runs) -> go.Figure:
     arms = _arms(runs)
     metric = _metric(arms)
     figure = new_figure(
-        f"Best gain so far (mean ± standard deviation, {_n_runs(arms)} seeds)",
+        f"Best gain against seconds, mean ± sd of {_n_runs(arms)} seeds",
         "Seconds of each run",
         gain_title(metric),
     )
@@ -94,7 +95,9 @@ def plot_best_against_seconds(runs: Runs) -> go.Figure:
             np.concatenate([[0.0], gains])[np.searchsorted(np.sort(times), x, "right")]
             for times, gains in steps
         ]
-        _add_mean(figure, label, color, x.tolist(), scale_of(metric) * np.array(gains))
+        _add_mean(
+            figure, label, color, np.round(x, 3).tolist(), scale_of(metric) * np.array(gains)
+        )
     return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
@@ -229,12 +232,12 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
     figure = new_figure(
         "The price of luck: the best of n random initialisations",
         "Number of initialisations n",
-        f"{gain_title(metric)} over the mean draw",
+        "Gain over the mean draw" + (" [pp]" if scale_of(metric) > 1 else ""),
     )
     control = next((records for records in arms.values() if _is_control(records)), [])
     add_best_of_n(figure, control)
     means = [np.mean(record.values) if record.values else np.nan for record in control]
-    length = max((len(trace.x) for trace in figure.data), default=0)
+    length = max((len(record.values) for record in control), default=0)
     for label, color, records in _colored(arms):
         gains = [
             record.improvement(record.best_value, float(mean))
@@ -256,7 +259,7 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
 
 
 def _arms(runs: Runs) -> dict[str, list[SearchRecord]]:
-    return {label: records_of(studies) for label, studies in runs.items()}
+    return {literal(label): records_of(studies) for label, studies in runs.items()}
 
 
 def _metric(arms: Mapping[str, Sequence[SearchRecord]]) -> str:
@@ -287,9 +290,10 @@ def _add_mean(
 ) -> None:
     if table.size == 0:
         return
-    mean = table.mean(axis=0)
+    # More digits than anyone sees make pages of many figures heavy.
+    mean = table.mean(axis=0).round(5)
     if len(table) > 1:
-        std = table.std(axis=0, ddof=1)
+        std = table.std(axis=0, ddof=1).round(5)
         add_band(figure, x, (mean - std).tolist(), (mean + std).tolist(), color=color, group=label)
     figure.add_trace(
         go.Scatter(

@@ -12,7 +12,6 @@ from adnn_optuna.plots._shared import (
     COLORS,
     CONTROL_COLOR,
     add_band,
-    gain_title,
     metric_of,
     new_figure,
     records_of,
@@ -100,7 +99,7 @@ def plot_best_of_n(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:
     figure = new_figure(
         "The price of luck: the best of n random initialisations",
         "Number of initialisations n",
-        f"Expected {gain_title(metric).replace('Gain', 'gain')}",
+        "Gain over the mean draw" + (" [pp]" if scale_of(metric) > 1 else ""),
     )
     add_best_of_n(figure, records)
     return say_if_empty(figure, "No random restarts.")

@@ -12,12 +12,14 @@ from adnn_optuna.plots._shared import (
     COLORS,
     CONTROL_COLOR,
     add_band,
+    floor_of,
     gain_title,
     metric_of,
     new_figure,
     records_of,
     say_if_empty,
     scale_of,
+    trial_points,
 )
 from adnn_optuna.results import record_of
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
@@ -48,33 +50,36 @@ def plot_gain(study: optuna.Study, baselines: Sequence[float] = ()) -> go.Figure
     if record.gains:
         numbers = list(record.gains)
         if len(baselines) > 1:
-            gains = np.array([record.improvement(b, record.baseline) for b in baselines]) * scale
-            low, high = gains.mean() - gains.std(ddof=1), gains.mean() + gains.std(ddof=1)
+            luck = np.array([record.improvement(b, record.baseline) for b in baselines]) * scale
+            mean, std = float(luck.mean()), float(luck.std(ddof=1))
             add_band(
                 figure,
                 [numbers[0], numbers[-1]],
-                [low, low],
-                [high, high],
+                [mean - std] * 2,
+                [mean + std] * 2,
                 color=CONTROL_COLOR,
                 group="baselines",
             )
             figure.add_trace(
                 go.Scatter(
                     x=[numbers[0], numbers[-1]],
-                    y=[gains.mean()] * 2,
+                    y=[mean] * 2,
                     mode="lines",
                     line={"color": CONTROL_COLOR, "dash": "dot"},
-                    name=f"unmoved networks, {len(gains)} seeds: mean ± sd",
+                    name=f"unmoved networks, {len(luck)} seeds: mean ± sd",
                     legendgroup="baselines",
                 )
             )
+        gains = {number: scale * gain for number, gain in record.gains.items()}
         figure.add_trace(
-            go.Scatter(
-                x=numbers,
-                y=[scale * gain for gain in record.gains.values()],
-                mode="markers",
-                marker={"color": COLORS[0], "size": 6, "opacity": 0.6},
+            trial_points(
+                gains,
+                floor_of(gains.values()),
                 name="trial",
+                symbol="circle",
+                color=COLORS[0],
+                size=6,
+                opacity=0.6,
             )
         )
         figure.add_trace(
@@ -199,29 +204,25 @@ def plot_annealing(study: optuna.Study) -> go.Figure:
             row=1,
             col=1,
         )
-    gains = record.gains
-    for is_accepted, name, color in (
-        (True, "accepted", COLORS[2]),
-        (False, "rejected", CONTROL_COLOR),
-    ):
-        numbers = [
-            step.number
-            for step in steps
-            if step.is_accepted == is_accepted and step.number in gains
-        ]
-        figure.add_trace(
-            go.Scatter(
-                x=numbers,
-                y=[scale * gains[number] for number in numbers],
-                mode="lines+markers" if is_accepted else "markers",
-                line={"color": color, "width": 1, "shape": "hv"},
-                marker={"color": color, "symbol": "circle" if is_accepted else "x-thin-open"},
-                name=name,
-            ),
-            row=2,
-            col=1,
-        )
-    figure.update_yaxes(type="log", title_text="Temperature", exponentformat="power", row=1, col=1)
+    gains = {number: scale * gain for number, gain in record.gains.items()}
+    floor = floor_of(gains.values()) if gains else 0.0
+    way = {step.number: gains[step.number] for step in steps if step.is_accepted}
+    rejected = {
+        step.number: gains[step.number]
+        for step in steps
+        if not step.is_accepted and step.number in gains
+    }
+    figure.add_trace(
+        trial_points(rejected, floor, name="rejected", symbol="x-thin-open", color=CONTROL_COLOR),
+        row=2,
+        col=1,
+    )
+    accepted = trial_points(way, floor, name="accepted", symbol="circle", color=COLORS[2])
+    accepted.update(mode="lines+markers", line={"color": COLORS[2], "width": 1, "shape": "hv"})
+    figure.add_trace(accepted, row=2, col=1)
+    figure.update_yaxes(
+        type="log", title_text="Temperature", exponentformat="power", dtick=1, row=1, col=1
+    )
     unit = " [pp]" if scale > 1 else ""
     figure.update_yaxes(title_text=f"Gain{unit}", row=2, col=1)
     figure.update_xaxes(title_text="Trial", row=2, col=1)
@@ -267,6 +268,7 @@ def plot_offsets(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:
                 best_xs.append(names.index(name) + 0.0)
                 best_ys.append(value)
     if xs:
+        floor = floor_of(gains)
         figure.add_trace(
             go.Scatter(
                 x=xs,
@@ -276,9 +278,12 @@ def plot_offsets(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:
                 marker={
                     "size": 5,
                     "opacity": 0.55,
-                    "color": gains,
+                    "color": [max(gain, floor) for gain in gains],
                     "colorscale": "Viridis",
-                    "colorbar": {"title": {"text": "Gain"}, "thickness": 12},
+                    "colorbar": {
+                        "title": {"text": "Gain [pp]" if scale > 1 else "Gain"},
+                        "thickness": 12,
+                    },
                 },
             )
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from adnn_optuna.results import record_of
@@ -30,8 +31,8 @@ _AXIS = {
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
-        "xaxis": {**_AXIS, "title": {"standoff": 8}},
-        "yaxis": {**_AXIS, "title": {"standoff": 8}},
+        "xaxis": {**_AXIS, "title": {"standoff": 8, "font": {"size": 13}}},
+        "yaxis": {**_AXIS, "title": {"standoff": 8, "font": {"size": 13}}},
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
@@ -75,7 +76,12 @@ def value_title(metric: str) -> str:
 
 def gain_title(metric: str) -> str:
     """Return the title of an axis of gains."""
-    return f"Gain in {metric}" + (" [percentage points]" if scale_of(metric) > 1 else "")
+    return f"Gain in {metric}" + (" [pp]" if scale_of(metric) > 1 else "")
+
+
+def literal(label: str) -> str:
+    """Return a user's label so that plotly, which knows some HTML, shows it as it is."""
+    return label.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def add_band(
@@ -100,6 +106,35 @@ def add_band(
             showlegend=False,
             legendgroup=group,
         )
+    )
+
+
+def floor_of(gains: Collection[float]) -> float:
+    """Return a floor for gains: those far below all others are drawn on it.
+
+    A few bad trials may lose 80 percentage points, where all others differ by 2. Far below is
+    below the lower quartile by more than three times the distance of the quartiles.
+    """
+    low, high = np.quantile([*gains], [0.25, 0.75])
+    limit = low - 3 * (high - low)
+    floor = min(gain for gain in gains if gain >= limit)
+    # Below the lowest of the others, so that they can be told from it.
+    return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
+
+
+def trial_points(
+    gains: Mapping[int, float], floor: float, *, name: str, symbol: str, **marker: Any
+) -> go.Scatter:
+    """Return a trace of trials' gains by number, with a triangle for those below the floor."""
+    below = [gain < floor for gain in gains.values()]
+    return go.Scatter(
+        x=list(gains),
+        y=[max(gain, floor) for gain in gains.values()],
+        mode="markers",
+        marker={"symbol": ["triangle-down-open" if b else symbol for b in below], **marker},
+        name=f"{name} (▽ far below)" if any(below) else name,
+        text=[f"{gain:.4g}" for gain in gains.values()],
+        hovertemplate="trial %{x}: %{text}",
     )
 
 
