@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
-    from adnn_optuna.compare import Comparison, compare
+    from adnn_optuna.compare import compare
+    from adnn_optuna.comparison import Comparison
     from adnn_optuna.contract import Contract
     from adnn_optuna.data import Dataset, load_dataset
     from adnn_optuna.models import MLP, PAPER_MODELS, Training
@@ -33,7 +34,7 @@ _MODULES = {
     "MLP": "models",
     "PAPER_MODELS": "models",
     "AdaptiveSimulatedAnnealingSampler": "samplers",
-    "Comparison": "compare",
+    "Comparison": "comparison",
     "Contract": "contract",
     "Dataset": "data",
     "DeltaStepSampler": "samplers",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from adnn_optuna.paired_differences import MIN_PAIRS
 
 if TYPE_CHECKING:
-    from adnn_optuna.compare import Comparison
+    from adnn_optuna.comparison import Comparison
     from adnn_optuna.paired_differences import PairedDifference
     from adnn_optuna.results import SearchRecord
 

@@ -1,4 +1,4 @@
-"""The command line ``adnn``: a thin layer on `search`, `resume`, `compare` and `verify`.
+"""The command line ``adnn``: a thin layer on what the package offers in Python.
 
 Results go to stdout; progress, hints and errors to stderr. Importing this module, and with it
 every ``--help``, leaves TensorFlow alone.
@@ -35,6 +35,7 @@ from adnn_optuna._cli_options import (
     takes_objective,
 )
 from adnn_optuna.objective import InitOffsetObjective
+from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
 from adnn_optuna.storages import is_in_memory, masked, open_storage
 
@@ -85,7 +86,7 @@ def _adnn(
     [bold]Start here[/bold] (digits needs no download)
     adnn search --max-trial 20
     adnn resume --study-name digits-annealing --max-trial 40
-    adnn compare --max-trial 20 --seeds 5 --plot comparison.html
+    adnn compare --max-trial 20 --seeds 10 --report comparison.html
     adnn verify digits.contract.json
 
     \b
@@ -237,6 +238,17 @@ def resume(
     _save_contract(result, contract, quiet)
 
 
+_EquivalenceOption = Annotated[
+    float,
+    typer.Option(
+        metavar="ACCURACY",
+        help="Difference of test accuracies up to which two searchers are equivalent; 0.001 is "
+        "0.1 percentage points.",
+        rich_help_panel="Output",
+    ),
+]
+
+
 @app.command()
 @takes_objective
 def compare(
@@ -289,22 +301,35 @@ def compare(
             rich_help_panel="Output",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Write a report with claim, evidence, figures and settings to this file.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    equivalence: _EquivalenceOption = EQUIVALENCE,
     quiet: QuietOption = False,
 ) -> None:
     """Compare searchers on the same networks, with paired seeds and the same budget.
 
     Every searcher runs once for each seed, from the same initial weights and on
-    the same batches. The table gives the mean and the standard deviation over
-    the seeds; random_restart shows what luck alone gains.
+    the same batches. The first table gives the mean and the standard deviation
+    over the seeds; random_restart, which is always compared, shows what luck
+    alone gains. The second says for each two searchers by how much their test
+    accuracies differ, and whether one is better, worse, equivalent or whether
+    that is undecided.
 
     \b
     [bold]Examples[/bold]
     adnn compare --max-trial 20 --seeds 5
-    adnn compare --max-trial 30 --samplers greedy,annealing --plot comparison.html
+    adnn compare --max-trial 30 --samplers greedy --report comparison.html
     adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256 --storage sqlite:///compare.db
     """
-    if plot is not None:
-        _check_output("--plot", plot, ".html")
+    for option, path in (("--plot", plot), ("--report", report)):
+        if path is not None:
+            _check_output(option, path, ".html")
     names = samplers.split(",")
     chosen_seeds = parse_seeds(seeds)
     with _interruptible(lambda: _same_command(context, storage)):
@@ -318,15 +343,69 @@ def compare(
             max_time=max_time,
             max_gain=max_gain,
             stack_size=stack_size,
+            equivalence=equivalence,
             show_progress_bar=_wants_progress_bar(quiet),
         )
     print(comparison)
     if plot is not None:
         comparison.plot().write_html(plot, include_plotlyjs=True)
+    if report is not None:
+        comparison.report(report)
     if not quiet:
         if plot is not None:
             _say(f"\nThe figure is in {plot}.")
+        if report is not None:
+            _say(f"\nThe report is in {report}.")
         _say_how_to_look(storage)
+
+
+@app.command()
+def report(
+    *,
+    study_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of a study, or what the names of a comparison's studies begin with.",
+            rich_help_panel="Storage",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FILE.html", help="The file to write.", rich_help_panel="Output"),
+    ] = Path("report.html"),
+    storage: StorageOption = _DEFAULT_STORAGE,
+    equivalence: _EquivalenceOption = EQUIVALENCE,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a report of a search or a comparison: one HTML file that opens from disk.
+
+    It holds the claim in one sentence, the evidence, the figures and the
+    settings, needs no network, and trains nothing: all is read from the studies.
+
+    \b
+    [bold]Examples[/bold]
+    adnn report --study-name compare
+    adnn report --study-name digits-annealing --output digits.html
+    adnn report --storage sqlite:///demo.db --study-name demo --output demo-report.html
+    """
+    from adnn_optuna.comparison import load_comparison
+    from adnn_optuna.results import record_of
+    from adnn_optuna.study import load_study
+
+    _check_output("--output", output, ".html")
+    opened = open_storage(storage, must_exist=True)
+    names = optuna.get_all_study_names(opened)
+    if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
+        record = record_of(load_study(opened, study_name))
+        print(record)
+        record.report(output)
+    else:
+        comparison = load_comparison(opened, study_name, equivalence=equivalence)
+        print(comparison)
+        comparison.report(output)
+    if not quiet:
+        _say(f"\nThe report is in {output}.")
 
 
 def _check_output(option: str, path: Path, suffix: str) -> None:

@@ -71,7 +71,7 @@ def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float
         ).reshape(-1, 2)
         for run in runs
     ]
-    begins, ends = np.sort(np.concatenate(spans), axis=0).T
+    begins, ends = np.sort(np.concatenate([np.empty((0, 2)), *spans]), axis=0).T
     times = np.unique([begins, ends])
     # How many trials were under way between each time and the next.
     under_way = np.searchsorted(begins, times, "right") - np.searchsorted(ends, times, "right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -181,5 +182,10 @@ class Page:
         return environment.get_template("report.html.jinja").render(
             page=self,
             verdicts=get_args(Verdict),
-            plotly_js=get_plotlyjs(),
+            plotly_js=_plotly_js(),
         )
+
+
+def _plotly_js() -> str:
+    """Return plotly.js, with escapes for control characters that HTML forbids in a script."""
+    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())

@@ -29,7 +29,6 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import stats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,6 +151,8 @@ def paired_differences(
 
 def bca_interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95 % BCa bootstrap interval of a mean, NaN with less than two values."""
+    from scipy import stats
+
     if len(values) < 2:
         return math.nan, math.nan
     if np.ptp(values) == 0:
@@ -186,6 +187,8 @@ def _sign_flip(
     differences: np.ndarray, alternative: Literal["two-sided", "less", "greater"]
 ) -> float:
     """Return the p-value of the sign-flip test that the mean is 0."""
+    from scipy import stats
+
     if len(differences) == 0:
         return math.nan
     if len(differences) == 1 or not differences.any():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from adnn_optuna.compare import Comparison
+    from adnn_optuna.comparison import Comparison
     from adnn_optuna.results import SearchRecord
 
 
@@ -291,19 +291,18 @@ def _figures_of_search(record: SearchRecord) -> list[Figure]:
 
 
 def _accuracy_table(record: SearchRecord) -> Table:
-    scale = 100 if record.has_accuracy else 1
-    unit = " [%]" if record.has_accuracy else ""
+    selected = (record.baseline, record.best_value)
     rows = [
         (
-            f"{record.metric}{unit}, selected by",
-            *(f"{scale * value:.4g}" for value in (record.baseline, record.best_value)),
+            f"{record.metric}, selected by",
+            *(_value(value, percent=record.has_accuracy) for value in selected),
             _gain(record, record.gain),
         )
     ]
     if record.metric != "val_accuracy":
         rows.append(
             (
-                "val_accuracy [%]",
+                "val_accuracy",
                 _percent(record.val_baseline),
                 _percent(record.val_value),
                 points(record.val_value - record.val_baseline),
@@ -311,7 +310,7 @@ def _accuracy_table(record: SearchRecord) -> Table:
         )
     rows.append(
         (
-            "test accuracy [%], never seen",
+            "test accuracy, never seen",
             _percent(record.test_baseline),
             _percent(record.test_value),
             points(record.test_gain),
@@ -416,16 +415,20 @@ def _footer() -> str:
     return "Report by " + ", ".join(f"{name} {version(name)}" for name in packages)
 
 
+def _number(value: float, form: str) -> str:
+    return "unknown" if math.isnan(value) else format(value, form)
+
+
 def _percent(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
 
 
 def _value(value: float, *, percent: bool) -> str:
-    return _percent(value) if percent else f"{value:.4f}"
+    return _percent(value) if percent else _number(value, ".4f")
 
 
 def _gain(record: SearchRecord, gain: float) -> str:
-    return points(gain) if record.has_accuracy else f"{gain:+.4f}"
+    return points(gain) if record.has_accuracy else _number(gain, "+.4f")
 
 
 def _mean_and_std(row: pd.Series[float], name: str, scale: float, *, sign: str = "") -> str:

@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from adnn_optuna.compare import Comparison
+from adnn_optuna.comparison import Comparison
 from adnn_optuna.results import record_of
 from adnn_optuna.searchers import build_sampler
 
