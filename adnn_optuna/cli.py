@@ -352,10 +352,11 @@ def compare(
     if report is not None:
         comparison.report(report)
     if not quiet:
+        _say("")
         if plot is not None:
-            _say(f"\nThe figure is in {plot}.")
+            _say(f"The figure is in {plot}.")
         if report is not None:
-            _say(f"\nThe report is in {report}.")
+            _say(f"The report is in {report}.")
         _say_how_to_look(storage)
 
 

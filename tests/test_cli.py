@@ -89,7 +89,7 @@ class TestHelp:
             assert said in done.stdout
             assert not done.stderr
 
-    @pytest.mark.parametrize("command", ["search", "resume", "compare"])
+    @pytest.mark.parametrize("command", ["search", "resume", "compare", "report"])
     def test_explains_every_option_and_shows_examples(
         self,
         command: str,
@@ -262,20 +262,36 @@ class TestSearch:
 
 @pytest.mark.slow
 class TestCompare:
-    def test_prints_the_table_writes_the_figure_and_goes_on(self, folder: Path) -> None:
+    def test_prints_the_table_writes_the_pages_and_goes_on(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         arguments = ["compare", *NETWORK, *LIMIT, "--seeds", "3-4", "--plot", "figure.html"]
-        done = run_program(arguments)
+        done = run_program([*arguments, "--report", "whole.html"])
         assert done.returncode == 0, done.stderr
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in done.stdout
         assert done.stderr == (
-            "\nThe figure is in figure.html.\nLook at it: optuna-dashboard sqlite:///adnn.db\n"
+            "\nThe figure is in figure.html.\nThe report is in whole.html.\n"
+            "Look at it: optuna-dashboard sqlite:///adnn.db\n"
         )
         assert "plotly" in (folder / "figure.html").read_text()
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         assert "compare/annealing/seed=4" in names
         assert len(names) == 6
         assert len(completed(study_name="compare/annealing/seed=4")) == 2
+
+        # The studies alone say the same.
+        assert cli.run(["report", "--study-name", "compare"]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == done.stdout
+        assert shown.err == "\nThe report is in report.html.\n"
+        assert (folder / "report.html").read_text() == (folder / "whole.html").read_text()
+        name = "compare/greedy/seed=3"
+        assert cli.run(["report", "--study-name", name, "--output", "one.html", "--quiet"]) == 0
+        assert capsys.readouterr().out.startswith(f"Study '{name}': 2 trials")
+        assert name in (folder / "one.html").read_text()
+        assert cli.run(["report", "--study-name", "comp"]) == cli.WRONG_INPUT
+        assert "no study 'comp'" in capsys.readouterr().err
 
 
 class TestSeeds:
@@ -335,6 +351,9 @@ WRONG = {
     "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
     "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds"),
     "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
+    "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
+    "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
+    "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
     "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
     "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),
 }
