@@ -375,6 +375,14 @@ def report(
         Path,
         typer.Option(metavar="FILE.html", help="The file to write.", rich_help_panel="Output"),
     ] = Path("report.html"),
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="The contract of the study, as search wrote it, to be shown in the report.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     storage: StorageOption = _DEFAULT_STORAGE,
     equivalence: _EquivalenceOption = EQUIVALENCE,
     quiet: QuietOption = False,
@@ -388,6 +396,7 @@ def report(
     [bold]Examples[/bold]
     adnn report --study-name compare
     adnn report --study-name digits-annealing --output digits.html
+    adnn report --study-name mine --contract mine.contract.json
     adnn report --storage sqlite:///demo.db --study-name demo --output demo-report.html
     """
     from adnn_optuna.comparison import load_comparison
@@ -399,12 +408,14 @@ def report(
     names = optuna.get_all_study_names(opened)
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
         record = record_of(load_study(opened, study_name))
+        record.report(output, contract)
         print(record)
-        record.report(output)
+    elif contract is not None:
+        raise ValueError(f"--contract is that of one study, but {study_name!r} is a comparison.")
     else:
         comparison = load_comparison(opened, study_name, equivalence=equivalence)
-        print(comparison)
         comparison.report(output)
+        print(comparison)
     if not quiet:
         _say(f"\nThe report is in {output}.")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adnn_optuna import plots
+from adnn_optuna._contract_file import read_contract
 from adnn_optuna.claims import (
     against_control,
     caveat_of_comparison,
@@ -26,7 +28,8 @@ from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSam
 from adnn_optuna.storages import storage_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -37,14 +40,17 @@ if TYPE_CHECKING:
 _ANNEALING = "Temperature 1 moves a parameter everywhere; green is the way that it went."
 
 
-def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
+def search_page(record: SearchRecord, contract: Path | None = None) -> Page:
     """Return the report of a search.
 
     Args:
         record:
             What the search came to.
         contract:
-            What its contract's file holds.
+            The file of its contract.
+
+    Raises:
+        ValueError: If the contract cannot be read, or is that of another study.
     """
     study = record.study
     sections = [
@@ -379,15 +385,27 @@ def _settings_section(records: Sequence[SearchRecord]) -> Section:
     )
 
 
-def _contract_section(study_name: str, contract: Mapping[str, Any]) -> Section:
-    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in study_name)
-    name = f"{safe}.contract.json"
+def _contract_section(study_name: str, path: Path) -> Section:
+    content = read_contract(path)
+    if content["study"]["name"] != study_name:
+        raise ValueError(
+            f"The contract {str(path)!r} is that of study {content['study']['name']!r}, not of "
+            f"{study_name!r}; give that study's own."
+        )
+    promised = {
+        "winner": content["winner"],
+        "baseline": content["baseline"],
+        "tolerance": content["tolerance"],
+        "environment": content["environment"],
+    }
     return Section(
         "Contract",
-        "What this report promises, to be checked by anyone who has the data: the command trains "
-        "the unmoved network and the winner again and compares them to the last bit.",
-        codes=[f"adnn verify {name}"],
-        attachment=Attachment(name, json.dumps(contract, indent=2, ensure_ascii=False)),
+        "What this report promises, to be checked by anyone who has the data and the contract's "
+        "files: the command trains the unmoved network and the winner again, compares them to the "
+        "last bit, and names what differs.",
+        tables=[Table("", (), [*_flattened(promised)], is_text=True)],
+        codes=[f"adnn verify {shlex.quote(path.name)}"],
+        attachment=Attachment(path.name, path.read_text(encoding="utf-8")),
     )
 
 

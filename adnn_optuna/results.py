@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
@@ -160,7 +161,7 @@ class SearchRecord:
         return list(itertools.accumulate(gains, max, initial=0.0))[1:]
 
     def report(
-        self, path: str | os.PathLike[str], contract: Mapping[str, Any] | None = None
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a report: one HTML file with claim, evidence, figures and settings.
 
@@ -170,14 +171,16 @@ class SearchRecord:
             path:
                 The file to write.
             contract:
-                The content of the search's contract, to be shown and saved from the report.
+                The file of the search's contract, see :meth:`SearchResult.contract`, to be shown
+                in the report.
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the contract cannot be read, or is that of another study.
         """
         from adnn_optuna.report import search_page
 
-        search_page(self, contract).save(path)
+        search_page(self, None if contract is None else Path(contract)).save(path)
 
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason

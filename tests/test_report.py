@@ -13,8 +13,10 @@ import html5lib
 import numpy as np
 import optuna
 import pytest
+from search_worker import make_objective
 from stored_studies import store_comparison, store_study
 
+import adnn_optuna as adnn
 from adnn_optuna.claims import against_control, claim_of_comparison
 from adnn_optuna.comparison import Comparison, load_comparison
 from adnn_optuna.page import _plotly_js
@@ -156,7 +158,7 @@ class TestNames:
         assert EVIL in shown
         html = comparison_page(evil).render()
         assert EVIL not in html
-        one = search_page(record_of(store_study(f"'\"{EVIL}")), {"name": EVIL}).render()
+        one = search_page(record_of(store_study(f"'\"{EVIL}"))).render()
         assert EVIL not in one
         assert f"Search '\"{EVIL}" in text_of(one)
 
@@ -170,15 +172,24 @@ class TestNames:
                 assert {"data", "layout"} <= set(figure)
         assert EVIL not in html
 
-    def test_in_contracts_are_text_and_can_be_saved(self) -> None:
-        contract = {"study": {"name": f"{EVIL} é"}, "tolerance": 0.005}
-        html = search_page(record_of(store_study("a/b c")), contract).render()
-        [link] = list(parsed(html).iter("a"))
-        assert link.attrib["download"] == "a-b-c.contract.json"
-        saved = base64.b64decode(link.attrib["href"].partition("base64,")[2])
-        assert json.loads(saved) == contract
-        assert EVIL not in html
-        assert "adnn verify a-b-c.contract.json" in text_of(html)
+
+def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
+    result = adnn.search(make_objective(), "greedy", max_trial=2, study_name=EVIL)
+    file = tmp_path / "evil contract.json"
+    result.contract().save(file)
+    result.report(tmp_path / "report.html", contract=file)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert EVIL not in html
+    assert EVIL in text_of(html)
+    [link] = list(parsed(html).iter("a"))
+    saved = base64.b64decode(link.attrib["href"].partition("base64,")[2])
+    assert saved == file.read_bytes()
+    content = json.loads(saved)
+    assert content["winner"]["trained_weights_sha256"] in text_of(html)
+    assert "adnn verify 'evil contract.json'" in text_of(html)
+    with pytest.raises(ValueError, match="is that of study"):
+        record_of(store_study("another")).report(tmp_path / "other.html", contract=file)
+    assert not (tmp_path / "other.html").exists()
 
 
 class TestAnyState:
