@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adnn_optuna.models import MLP, PAPER_MODELS, Training
     from adnn_optuna.objective import InitOffsetObjective
     from adnn_optuna.offsets import OffsetSpace
+    from adnn_optuna.randomness import Audit, audit_randomness, initializers_table
     from adnn_optuna.results import SearchResult
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler,
@@ -34,6 +35,7 @@ _MODULES = {
     "MLP": "models",
     "PAPER_MODELS": "models",
     "AdaptiveSimulatedAnnealingSampler": "samplers",
+    "Audit": "randomness",
     "Comparison": "comparison",
     "Contract": "contract",
     "Dataset": "data",
@@ -47,7 +49,9 @@ _MODULES = {
     "SearchResult": "results",
     "Training": "models",
     "Verdict": "verification",
+    "audit_randomness": "randomness",
     "compare": "compare",
+    "initializers_table": "randomness",
     "load_dataset": "data",
     "resume": "study",
     "search": "study",
@@ -58,6 +62,7 @@ __all__ = [
     "MLP",
     "PAPER_MODELS",
     "AdaptiveSimulatedAnnealingSampler",
+    "Audit",
     "Comparison",
     "Contract",
     "Dataset",
@@ -71,7 +76,9 @@ __all__ = [
     "SearchResult",
     "Training",
     "Verdict",
+    "audit_randomness",
     "compare",
+    "initializers_table",
     "load_dataset",
     "resume",
     "search",

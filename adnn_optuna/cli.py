@@ -36,6 +36,7 @@ from adnn_optuna._cli_options import (
 )
 from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
+from adnn_optuna.randomness import as_text, audit_file
 from adnn_optuna.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
 from adnn_optuna.storages import is_in_memory, masked, open_storage
 
@@ -436,6 +437,43 @@ def _save_contract(result: SearchResult, path: Path | None, quiet: bool) -> None
     result.contract().save(path)
     if not quiet:
         _say(f"Check it:   {shlex.join(['adnn', 'verify', str(path)])}")
+
+
+@app.command()
+def audit(
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL.keras]", help="A model as model.save of Keras wrote it."),
+    ] = None,
+    initializers: Annotated[
+        bool,
+        typer.Option(
+            "--initializers", help="Show the initializers of the installed Keras instead."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
+) -> None:
+    """Show what is random in a Keras model: initial values, layers, and their seeds.
+
+    Nothing in the file is executed: models with lambda layers or with classes that
+    are not Keras's own are refused.
+
+    \b
+    [bold]Examples[/bold]
+    adnn audit model.keras
+    adnn audit model.keras --json
+    adnn audit --initializers
+    """
+    if (file is None) != initializers:
+        raise ValueError("Give either the file of a model or --initializers.")
+    load_tensorflow()
+    if file is None:
+        table = adnn.initializers_table()
+        print(table.to_json(orient="records", indent=1) if as_json else as_text(table))
+        return
+    found = audit_file(file)
+    print(found.to_json() if as_json else found)
 
 
 @app.command()

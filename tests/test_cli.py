@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -467,3 +468,55 @@ class TestTrouble:
                 f"    adnn search --max-trial 2 --storage {shown}\n"
             )
         assert not list(folder.iterdir())
+
+
+class TestVerify:
+    def test_has_a_verdict_and_an_exit_code(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        contract = tmp_path / "digits.contract.json"
+        storage = f"sqlite:///{tmp_path / 'adnn.db'}"
+        search = ["search", "--max-trial", "1", "--epochs", "1", "--storage", storage]
+        assert cli.run([*search, "--contract", str(contract)]) == 0
+        assert f"adnn verify {contract}" in capsys.readouterr().err
+        assert contract.with_suffix(".npz").is_file()
+        assert contract.with_suffix(".keras").is_file()
+        assert cli.run(["verify", str(contract)]) == 0
+        assert capsys.readouterr().out.startswith("exact:")
+        contract.write_text(contract.read_text().replace('"epochs": 1', '"epochs": 2'))
+        assert cli.run(["verify", str(contract)]) == 1
+        assert "breached" in (out := capsys.readouterr().out)
+        assert "objective.training.epochs" in out
+        assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
+        assert capsys.readouterr().out.startswith("cannot_check:")
+
+    def test_refuses_a_wrong_name_before_the_search(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        wrong = str(tmp_path / "contract.txt")
+        assert cli.run(["search", "--max-trial", "1", "--contract", wrong]) == 2
+        assert "--contract must be the name of a .json file" in capsys.readouterr().err
+
+
+class TestAudit:
+    def test_shows_a_model(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        import keras
+
+        path = tmp_path / "model.keras"
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+        assert cli.run(["audit", str(path)]) == 0
+        assert "uniform(minval=-1, maxval=1)" in capsys.readouterr().out
+        assert cli.run(["audit", str(path), "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["variables"]) == 2
+
+    def test_shows_the_initializers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["audit", "--initializers"]) == 0
+        assert "GlorotUniform" in capsys.readouterr().out
+
+    def test_refuses_what_is_no_model(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "model.keras").write_bytes(b"nothing")
+        assert cli.run(["audit", str(tmp_path / "model.keras")]) == 2
+        assert "is not a .keras file" in capsys.readouterr().err
+        assert cli.run(["audit"]) == 2
