@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna.samplers._checks import check_integer, check_number, check_positive
 from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED
-from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck
+from adnn_optuna.samplers._liveness import LivenessCheck, owner_of
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ STOP_REASON = "adnn:stop_reason"
 
 # User attribute of a trial whose training diverged: it failed, but it is a trial that was made.
 DIVERGED = "adnn:diverged"
+
+
+def is_done(trial: FrozenTrial) -> bool:
+    """Return whether a trial was run to its end, whatever came of it, and so counts."""
+    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
+        return False
+    return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
 
 
 class _Tally(abc.ABC):
@@ -78,7 +85,7 @@ class _Limit(abc.ABC, Generic[_TallyT]):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
-    def reached(self, study: Study) -> bool:
+    def reached(self, study: Study, trials: list[FrozenTrial] | None = None) -> bool:
         """Return whether the study has reached the limit.
 
         Optuna calls callbacks after each trial only. To run no trial at all in a study that
@@ -86,6 +93,7 @@ class _Limit(abc.ABC, Generic[_TallyT]):
 
         Args:
             study: A study with one objective.
+            trials: All of its trials by number, if they have just been read.
         """
         if study._is_multi_objective():
             raise ValueError(
@@ -93,13 +101,14 @@ class _Limit(abc.ABC, Generic[_TallyT]):
                 f"{len(study.directions)}."
             )
         with self._lock:
-            return self._is_reached(study, self._updated_tally(study))
+            return self._is_reached(study, self._updated_tally(study, trials))
 
     @abc.abstractmethod
     def _is_reached(self, study: Study, tally: _TallyT) -> bool: ...
 
-    def _updated_tally(self, study: Study) -> _TallyT:
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    def _updated_tally(self, study: Study, trials: list[FrozenTrial] | None = None) -> _TallyT:
+        if trials is None:
+            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         tallies = self._tallies.setdefault(study._storage, {})
         tally = tallies.get(study._study_id)
         if tally is None or not tally.cursor.is_in(trials):
@@ -142,8 +151,12 @@ class _WorkingTime(_Tally):
     @staticmethod
     def _has_ended_by_itself(study: Study, trial: FrozenTrial) -> bool:
         attrs = trial.system_attrs
-        if PROPOSAL in attrs:
-            return FAILED in attrs or bool(attrs.get(INTERRUPTED))
+        if owner_of(trial) is not None:
+            return (
+                FAILED in attrs
+                or bool(attrs.get(INTERRUPTED))
+                or bool(trial.user_attrs.get(DIVERGED))
+            )
         return not is_heartbeat_enabled(study._storage)
 
     def seconds_with_running(self, start: float, now: float) -> float:
@@ -195,14 +208,14 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_time={self._max_time})"
 
-    def elapsed(self, study: Study) -> float:
-        """Return the seconds that the study's trials took so far."""
+    def elapsed(self, study: Study, trials: list[FrozenTrial] | None = None) -> float:
+        """Return the seconds that the study's trials (read now, if not given) took so far."""
         with self._lock:
-            return self._elapsed(study, self._updated_tally(study))
+            return self._elapsed(study, self._updated_tally(study, trials))
 
-    def remaining(self, study: Study) -> float:
+    def remaining(self, study: Study, trials: list[FrozenTrial] | None = None) -> float:
         """Return the seconds that are left, 0 if none are."""
-        return max(self._max_time - self.elapsed(study), 0.0)
+        return max(self._max_time - self.elapsed(study, trials), 0.0)
 
     def _is_reached(self, study: Study, tally: _WorkingTime) -> bool:
         return self._elapsed(study, tally) >= self._max_time
@@ -227,11 +240,7 @@ class _TrialCount(_Tally):
         self.count = 0
 
     def add(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
-        if trial.system_attrs.get(INTERRUPTED):
-            return
-        if trial.state == TrialState.FAIL and not trial.user_attrs.get(DIVERGED):
-            return
-        self.count += 1
+        self.count += is_done(trial)
 
 
 class MaxTrialCallback(_Limit[_TrialCount]):
@@ -277,10 +286,10 @@ class MaxTrialCallback(_Limit[_TrialCount]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_trial={self._max_trial})"
 
-    def remaining(self, study: Study) -> int:
+    def remaining(self, study: Study, trials: list[FrozenTrial] | None = None) -> int:
         """Return the number of trials that are left, 0 if none are."""
         with self._lock:
-            return max(self._max_trial - self._updated_tally(study).count, 0)
+            return max(self._max_trial - self._updated_tally(study, trials).count, 0)
 
     def _is_reached(self, study: Study, tally: _TrialCount) -> bool:  # noqa: ARG002
         return tally.count >= self._max_trial

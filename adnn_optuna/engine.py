@@ -7,35 +7,47 @@ import functools
 import itertools
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from adnn_optuna.callbacks import (
-    DIVERGED,
     STOP_REASON,
     MaxGainCallback,
     MaxTimeCallback,
     MaxTrialCallback,
+    is_done,
 )
 from adnn_optuna.objective import mark_interrupted, train_trials
-from adnn_optuna.samplers import (
-    INTERRUPTED,
-    PROPOSAL,
-    DeltaStepSampler,
-    IndexedSampler,
-    LivenessCheck,
-    current_owner,
+from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler, LivenessCheck
+from adnn_optuna.samplers._trial_cursor import TrialCursor
+from adnn_optuna.workers import (
+    Heartbeats,
+    bury,
+    create_own_trial,
+    end_own_trials,
+    end_unfinished,
+    take_from_queue,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import optuna
     from optuna.trial import FrozenTrial
 
     from adnn_optuna.objective import InitOffsetObjective, Outcome
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+# How long to wait before looking again whether others have done the rest, in seconds.
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+# More trials than other workers may begin at one moment.
+_MANY_OTHERS = 64
 
 # Reasons for a study to end, beside those of the callbacks.
 EXHAUSTED = "exhausted"
@@ -78,15 +90,24 @@ class Limits:
             None if self.max_time is None else MaxTimeCallback(self.max_time),
         )
 
-    def check(self, study: optuna.Study) -> tuple[str | None, float]:
-        """Return the name of the limit that a study has reached, if any, and the trials left."""
-        gain, trials, seconds = self._callbacks
-        left = math.inf if trials is None else trials.remaining(study)
-        if gain is not None and gain.reached(study):
+    def check(
+        self, study: optuna.Study, trials: list[FrozenTrial] | None = None
+    ) -> tuple[str | None, float]:
+        """Return the name of the limit that a study has reached, if any, and the trials left.
+
+        Args:
+            study:
+                The study.
+            trials:
+                All of its trials by number, if they have just been read.
+        """
+        gain, count, seconds = self._callbacks
+        left = math.inf if count is None else count.remaining(study, trials)
+        if gain is not None and gain.reached(study, trials):
             return gain.reason, left
-        if trials is not None and left == 0:
-            return trials.reason, left
-        if seconds is not None and seconds.reached(study):
+        if count is not None and left == 0:
+            return count.reason, left
+        if seconds is not None and seconds.reached(study, trials):
             return seconds.reason, left
         return None, left
 
@@ -114,61 +135,141 @@ class Lane:
             What it may take.
         width:
             How many trials it is asked for at once.
+        has_ended:
+            Whether it has reached a limit.
     """
 
     study: optuna.Study
     objective: InitOffsetObjective
     limits: Limits
     width: int
+    has_ended: bool = dataclasses.field(default=False, init=False)
+    _cursor: TrialCursor = dataclasses.field(default_factory=TrialCursor, init=False)
+    _n_done: int = dataclasses.field(default=0, init=False)
 
     def ask(self) -> list[optuna.Trial]:
-        """Ask for the next trials; none, with the reason stored, if the study is at its end."""
-        reason, left = self.limits.check(self.study)
-        if reason is None and not self._has_more():
+        """Ask for the next trials.
+
+        There are none if the study has ended, the reason for which is stored then, and none for
+        now if other workers run all that are left: if one of them dies, its trial is to be done.
+        """
+        trials = self._look()
+        running, waiting = self._unfinished()
+        if bury(self.study, running):
+            trials = self._look()
+            running, waiting = self._unfinished()
+        reason, left = self.limits.check(self.study, trials)
+        # Of a trial of which nobody can know whether it runs, nothing is expected.
+        is_alive = LivenessCheck(self.study, if_unknown=False)
+        n_running = sum(map(is_alive, running))
+        n_left = left - n_running
+        n_proposals = self._n_proposals()
+        if reason is None and n_proposals + len(waiting) == n_running == 0:
             reason = EXHAUSTED
         if reason is not None:
             self.stop(reason)
+            self.has_ended = True
             return []
-        trials: list[optuna.Trial] = []
-        # Up to the end of a batch: the proposals of the next one learn from this one, also where
-        # it was begun before the study was killed.
-        width = 1 if self.width == 1 else self.width - self.n_done % self.width
-        for _ in range(int(min(width, left))):
-            if trials and not self._has_more():
-                break
-            trials.append(self._ask_one())
+        return self._begin(len(trials), n_left, n_proposals, waiting)
+
+    def _look(self) -> list[FrozenTrial]:
+        """Read what is new in the study, once for all that is to be decided now."""
+        trials = self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
+        self._n_done += sum(map(is_done, self._cursor.advance(trials)))
         return trials
 
-    @property
-    def n_done(self) -> int:
-        """The number of trials that were run to an end."""
-        return len(done_trials(self.study))
+    def _unfinished(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        unfinished = self._cursor.unfinished.values()
+        return (
+            [trial for trial in unfinished if trial.state == TrialState.RUNNING],
+            [trial for trial in unfinished if trial.state == TrialState.WAITING],
+        )
 
-    def _has_more(self) -> bool:
+    @property
+    def _width(self) -> int:
+        # Up to the end of a batch: the proposals of the next one learn from this one, also where
+        # it was begun before the study was killed.
+        return 1 if self.width == 1 else self.width - self._n_done % self.width
+
+    def _n_proposals(self) -> float:
+        """Return how many trials the sampler has to propose, as far as that matters now."""
         sampler = self.study.sampler
         if isinstance(sampler, DeltaStepSampler):
-            return sampler.has_free_step(self.study)
-        return not (isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study))
+            # Other workers may begin trials before this one does.
+            return sampler.n_free_steps(self.study, at_most=2 * self.width + _MANY_OTHERS)
+        if isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study):
+            return 0
+        return math.inf
 
-    def _ask_one(self) -> optuna.Trial:
-        trial = self.study.ask(self.objective.distributions)
-        if not isinstance(self.study.sampler, IndexedSampler):
-            # Our own samplers say who runs a trial, so that a dead worker's trials can be told
-            # from a live one's. For the others it is said here.
-            storage = self.study._storage
-            if PROPOSAL not in storage.get_trial(trial._trial_id).system_attrs:
-                owner: Any = {"sampler": "", "index": None, "owner": [*current_owner()]}
-                storage.set_trial_system_attr(trial._trial_id, PROPOSAL, owner)
+    def _begin(
+        self, n_known: int, n_left: float, n_proposals: float, waiting: list[FrozenTrial]
+    ) -> list[optuna.Trial]:
+        """Begin trials, the given number at the most, though other workers do the same.
+
+        Trials are numbered by the storage, in one transaction each: where the next number is not
+        the next one that was known, others have begun trials since, and theirs come first.
+        """
+        begun: list[optuna.Trial] = []
+        queue = iter(waiting)
+        while len(begun) < min(self._width, n_left + len(begun)):
+            trial_id = take_from_queue(self.study, queue)
+            if trial_id is not None:
+                n_left -= 1
+            elif n_proposals <= 0:
+                break
+            else:
+                trial_id = create_own_trial(self.study)
+                number = self.study._storage.get_trial(trial_id).number
+                n_new, n_known = number + 1 - n_known, number + 1
+                n_left -= n_new
+                n_proposals -= n_new
+                if n_left < 0 or n_proposals < 0:
+                    end_unfinished(self.study, trial_id)
+                    break
+            begun.append(self._start(trial_id))
+        return begun
+
+    def _start(self, trial_id: int) -> optuna.Trial:
+        self.study._thread_local.cached_all_trials = None
+        trial = optuna.Trial(self.study, trial_id)
+        for name, distribution in self.objective.distributions.items():
+            trial._suggest(name, distribution)
         return trial
 
     def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
         for trial, outcome in zip(trials, outcomes, strict=True):
-            if self.limits.is_gain_reached(self.study):
-                mark_interrupted(trial)
-                self.study.tell(trial, state=TrialState.PRUNED)
-                continue
-            self.study.tell(trial, outcome.value, outcome.state)
+            state, value = outcome.state, outcome.value
+            try:
+                if self.limits.is_gain_reached(self.study):
+                    mark_interrupted(trial)
+                    state, value = TrialState.PRUNED, None
+                else:
+                    outcome.note(trial)
+                self._tell_one(trial, state, value)
+            except UpdateFinishedTrialError:
+                _logger.warning(
+                    "Trial %d was ended by another worker, which saw no sign of life of this one; "
+                    "its result is dropped and the trial is done again.",
+                    trial.number,
+                )
+
+    def _tell_one(self, trial: optuna.Trial, state: TrialState, value: float | None) -> None:
+        sampler, storage = self.study.sampler, self.study._storage
+        if isinstance(sampler, IndexedSampler) and state == TrialState.COMPLETE:
+            assert value is not None
+            # `Study.tell` would read the whole trial twice; our samplers need to know only that
+            # it has ended.
+            sampler.after_trial(self.study, trial._cached_frozen_trial, state, [value])
+            storage.set_trial_state_values(trial._trial_id, state, [value])
+        else:
+            _tell_with_warning(self.study, trial, value, state)
+
+    @property
+    def n_done(self) -> int:
+        """The number of trials that were run to an end."""
+        self._look()
+        return self._n_done
 
     def stop(self, reason: str) -> None:
         """Store why the study ended."""
@@ -178,21 +279,7 @@ class Lane:
 
 def done_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that were run to an end, whatever came of them, by number."""
-    is_done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=is_done)
-        if not trial.system_attrs.get(INTERRUPTED)
-        and (trial.state != TrialState.FAIL or trial.user_attrs.get(DIVERGED))
-    ]
-
-
-def fail_dead_trials(study: optuna.Study) -> None:
-    """End the trials that processes which died left RUNNING; they will be done again."""
-    is_alive = LivenessCheck(study)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not is_alive(trial):
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    return [trial for trial in study.get_trials(deepcopy=False) if is_done(trial)]
 
 
 def run_lanes(
@@ -217,39 +304,38 @@ def run_lanes(
         KeyboardInterrupt: If the user interrupts; the trials under way end as failed and will be
             done again when the studies are resumed.
     """
-    for lane in lanes:
-        fail_dead_trials(lane.study)
+    heartbeats = Heartbeats(lane.study._storage for lane in lanes)
     try:
-        asked = [(lane, trials) for lane in lanes if (trials := lane.ask())]
-        while asked:
-            # Counted from now, as the trials' own time runs since they were asked for.
-            deadline = time.monotonic() + min(
-                lane.limits.seconds_left(lane.study) for lane, _ in asked
-            )
-            jobs = [(lane.objective, trial) for lane, trials in asked for trial in trials]
-            outcomes: list[Outcome] = []
-            for begin in range(0, len(jobs), stack_size):
-                outcomes += train_trials(jobs[begin : begin + stack_size], deadline=deadline)
-            remaining = iter(outcomes)
-            for lane, trials in asked:
-                of_lane = list(itertools.islice(remaining, len(trials)))
-                lane.tell(trials, of_lane)
-                if after_tell is not None:
-                    after_tell(lane, trials, of_lane)
-            asked = [(lane, trials) for lane, _ in asked if (trials := lane.ask())]
+        with heartbeats:
+            while True:
+                asked = [(lane, lane.ask()) for lane in lanes if not lane.has_ended]
+                if not asked:
+                    return
+                if not any(trials for _, trials in asked):
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                    continue
+                asked = [(lane, trials) for lane, trials in asked if trials]
+                jobs = [(lane.objective, trial) for lane, trials in asked for trial in trials]
+                for _, trial in jobs:
+                    heartbeats.begin(trial)
+                # Counted from now, as the trials' own time runs since they were asked for.
+                deadline = time.monotonic() + min(
+                    lane.limits.seconds_left(lane.study) for lane, _ in asked
+                )
+                outcomes: list[Outcome] = []
+                for begin in range(0, len(jobs), stack_size):
+                    outcomes += train_trials(jobs[begin : begin + stack_size], deadline=deadline)
+                remaining = iter(outcomes)
+                for lane, trials in asked:
+                    of_lane = list(itertools.islice(remaining, len(trials)))
+                    lane.tell(trials, of_lane)
+                    for trial in trials:
+                        heartbeats.end(trial)
+                    if after_tell is not None:
+                        after_tell(lane, trials, of_lane)
     except BaseException as error:
         for lane in lanes:
-            _abandon_own_trials(lane.study)
+            end_own_trials(lane.study)
             if isinstance(error, KeyboardInterrupt) and lane.limits.check(lane.study)[0] is None:
                 lane.stop(INTERRUPTED_BY_USER)
         raise
-
-
-def _abandon_own_trials(study: optuna.Study) -> None:
-    """End the trials that this process has begun and not told; they will be done again."""
-    own = [*current_owner()]
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.system_attrs.get(PROPOSAL, {}).get("owner") == own:
-            storage = study._storage
-            storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
-            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

@@ -236,6 +236,7 @@ class InitOffsetObjective:
         except KeyboardInterrupt:
             mark_interrupted(trial)
             raise
+        outcome.note(trial)
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(trial.study.pruner).__name__}.")
         return outcome.value if outcome.value is not None else math.nan
@@ -267,11 +268,23 @@ class Outcome:
             The metric of a COMPLETE trial, else :obj:`None`.
         timed_out:
             Whether the deadline cut the training off.
+        metrics:
+            Accuracy and loss at its end, :obj:`None` if it was cut off before.
     """
 
     state: TrialState
     value: float | None = None
     timed_out: bool = False
+    metrics: Metrics | None = None
+
+    def note(self, trial: optuna.Trial) -> None:
+        """Store in a trial what is to be known of it beside state and value."""
+        if self.metrics is not None:
+            trial.set_user_attr(TRIAL_METRICS, self.metrics)
+        if self.timed_out:
+            mark_interrupted(trial)
+        if self.state == TrialState.FAIL:
+            trial.set_user_attr(DIVERGED, value=True)
 
 
 def train_trials(
@@ -279,7 +292,7 @@ def train_trials(
 ) -> list[Outcome]:
     """Train several trials as one stack, and the baselines of their studies where missing.
 
-    The outcomes are not told to the studies; only attributes and intermediate values are stored.
+    The outcomes are not told to the studies; only baselines and intermediate values are stored.
 
     Args:
         jobs:
@@ -346,8 +359,7 @@ def train_trials(
         if run_of_trial is None:
             metrics = baselines[i]
         outcomes.append(
-            _conclude(
-                trial,
+            _outcome(
                 objective.metric,
                 "pruned" if i in pruned else run_of_trial.status if run_of_trial else "complete",
                 metrics,
@@ -364,26 +376,19 @@ def _has_chosen_pruner(study: optuna.Study) -> bool:
     return type(pruner) is not MedianPruner or vars(pruner) != vars(MedianPruner())
 
 
-def _conclude(
-    trial: optuna.Trial, metric: Metric, status: str, metrics: Metrics | None
-) -> Outcome:
-    """Store a trial's metrics and return how it ends."""
-    if metrics is not None:
-        trial.set_user_attr(TRIAL_METRICS, metrics)
-        if not all(math.isfinite(value) for value in metrics.values()):
-            status = "diverged"
+def _outcome(metric: Metric, status: str, metrics: Metrics | None) -> Outcome:
+    if metrics is not None and not all(math.isfinite(value) for value in metrics.values()):
+        status = "diverged"
     match status:
         case "complete":
             assert metrics is not None
-            return Outcome(TrialState.COMPLETE, metrics[metric])
+            return Outcome(TrialState.COMPLETE, metrics[metric], metrics=metrics)
         case "pruned":
-            return Outcome(TrialState.PRUNED)
+            return Outcome(TrialState.PRUNED, metrics=metrics)
         case "timeout":
-            mark_interrupted(trial)
-            return Outcome(TrialState.PRUNED, timed_out=True)
+            return Outcome(TrialState.PRUNED, timed_out=True, metrics=metrics)
         case _:
-            trial.set_user_attr(DIVERGED, value=True)
-            return Outcome(TrialState.FAIL)
+            return Outcome(TrialState.FAIL, metrics=metrics)
 
 
 def mark_interrupted(trial: optuna.Trial) -> None:

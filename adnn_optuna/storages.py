@@ -6,7 +6,7 @@ import contextlib
 import re
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -14,11 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-
-# How long a process waits for another one's transaction on the same SQLite file, in seconds.
-_SQLITE_TIMEOUT = 60
+from adnn_optuna._database import Database, first_line
 
 
 def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
@@ -53,13 +49,11 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         _check_holds_studies(storage)
     try:
         # A database in memory ends with its only connection, so that one is left alone.
-        if not is_sqlite or is_in_memory(storage):
+        if is_in_memory(storage):
             return optuna.storages.get_storage(storage)
-        database = RDBStorage(
-            storage, engine_kwargs={"connect_args": {"timeout": _SQLITE_TIMEOUT}}
-        )
+        return optuna.storages.get_storage(Database(storage))
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")
+        reason = first_line(getattr(error, "orig", None) or error)
         mend = (
             "that the folder exists and can be written to, and that the file is an Optuna database"
             if is_sqlite
@@ -68,10 +62,6 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         raise ValueError(
             f"The storage {masked(storage)!r} cannot be opened ({reason}); check {mend}."
         ) from error
-    sqlalchemy.event.listen(database.engine, "connect", _configure_sqlite)
-    # Connections made before the listener was there.
-    database.engine.dispose()
-    return optuna.storages.get_storage(database)
 
 
 def _check_holds_studies(storage: str) -> None:
@@ -115,16 +105,13 @@ def masked(url: str) -> str:
         return re.sub(r":[^:/@]*@", ":***@", url)
 
 
+def is_sqlite(storage: BaseStorage) -> bool:
+    """Return whether a storage is an SQLite database, whose workers are all on one host."""
+    backend: Any = getattr(storage, "_backend", storage)
+    return isinstance(backend, RDBStorage) and backend.engine.dialect.name == "sqlite"
+
+
 def storage_url(storage: BaseStorage) -> str | None:
     """Return the masked URL of a storage, :obj:`None` if it has none."""
     backend: Any = getattr(storage, "_backend", storage)
     return masked(backend.url) if isinstance(backend, RDBStorage) else None
-
-
-def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-    finally:
-        cursor.close()

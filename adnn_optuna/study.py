@@ -372,7 +372,11 @@ def open_lanes(
         )
         if study is None:
             study = optuna.create_study(
-                storage=storage, study_name=name, direction=objective.direction
+                storage=storage,
+                study_name=name,
+                direction=objective.direction,
+                # Another worker may have created it a moment ago.
+                load_if_exists=True,
             )
         study.pruner = NopPruner() if pruner is None else pruner
         study.sampler = built

@@ -4,12 +4,20 @@ from adnn_optuna.samplers._annealing import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._delta_step import DeltaStepSampler
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler
 from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED
-from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck, current_owner, is_alive
+from adnn_optuna.samplers._liveness import (
+    OWNER,
+    PROPOSAL,
+    LivenessCheck,
+    current_owner,
+    is_alive,
+    owner_of,
+)
 from adnn_optuna.samplers._random_restart import RandomRestartSampler
 
 __all__ = [
     "FAILED",
     "INTERRUPTED",
+    "OWNER",
     "PROPOSAL",
     "AdaptiveSimulatedAnnealingSampler",
     "DeltaStepSampler",
@@ -18,4 +26,5 @@ __all__ = [
     "RandomRestartSampler",
     "current_owner",
     "is_alive",
+    "owner_of",
 ]

@@ -165,16 +165,22 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         with self._lock:
             return self._ledger.history(study).unfinished_index() > self._last_index
 
-    def has_free_step(self, study: Study) -> bool:
-        """Return whether there is a step that is neither done nor held by a live trial.
+    def n_free_steps(self, study: Study, at_most: int = 1) -> int:
+        """Return how many steps there are that are neither done nor held by a live trial.
 
         Args:
-            study: The study, which those who ask for several trials at once ask no more if not.
+            study: The study, which those who ask for several trials at once ask for no more.
+            at_most: The number that is enough to know of.
         """
         with self._lock:
             history = self._ledger.history(study)
             held = history.held_indices(LivenessCheck(study))
-            return history.free_index(held) <= self._last_index
+            for n_free in range(at_most):
+                index = history.free_index(held)
+                if index > self._last_index:
+                    return n_free
+                held.add(index)
+            return at_most
 
     def after_trial(
         self,

@@ -19,12 +19,18 @@ from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 # System attribute of a trial: which sampler proposed it, as its how manieth, and who runs it.
 # One attribute and not three, because each is a transaction of its own.
 PROPOSAL = "adnn:proposal"
+
+# System attribute of a trial: who runs it, from its first moment. Those that begin trials
+# themselves (`search`) write it when they create one; a proposal comes a moment later.
+OWNER = "adnn:owner"
 
 # For so long, a retried trial may still carry the owner of the trial that it repeats.
 _SECONDS_TO_NOTE_OWNER = 10.0
@@ -78,6 +84,13 @@ def current_owner() -> tuple[str, int, str]:
     return _owner(os.getpid())
 
 
+def owner_of(trial: FrozenTrial) -> Sequence[str | int] | None:
+    """Return who runs a trial, or ran it last, if that was noted."""
+    attrs = trial.system_attrs
+    owner: Sequence[str | int] | None = attrs.get(PROPOSAL, {}).get("owner", attrs.get(OWNER))
+    return owner
+
+
 class LivenessCheck:
     """Tells live RUNNING trials of one study from dead ones.
 
@@ -100,7 +113,7 @@ class LivenessCheck:
         if trial.state != TrialState.RUNNING:
             return False
 
-        owner: Any = trial.system_attrs.get(PROPOSAL, {}).get("owner")
+        owner: Any = owner_of(trial)
         if owner is not None:
             host, pid, start_time = owner
             own_host, own_pid, own_start_time = current_owner()

@@ -1,0 +1,219 @@
+"""A database of studies that many workers share, some of which die, and that may be away."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna.trial import FrozenTrial, TrialState
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+# For how long a database that is locked or away is waited for, in seconds: a server is restarted
+# in a minute.
+_PATIENCE = 300.0
+
+# How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
+# nothing interrupts it meanwhile.
+_SQLITE_TIMEOUT = 5.0
+_SECONDS_BETWEEN_ATTEMPTS = 0.1
+
+# Signs of life of a running trial, and without how many of them it is taken for dead, in seconds.
+_HEARTBEAT_INTERVAL = 30
+_GRACE_PERIOD = 120
+
+# Result codes of SQLite for what passes by itself: SQLITE_BUSY and SQLITE_LOCKED.
+_SQLITE_PASSING = (5, 6)
+
+
+class StorageError(RuntimeError):
+    """A storage could not be read or written; what was stored before is kept."""
+
+
+class Database(RDBStorage):
+    """Optuna's database storage, for many workers.
+
+    An operation waits while the database is locked by another process or its server is away. An
+    error that does not pass is one sentence. Trials have heartbeats, so that those of dead
+    workers are noticed. A state changes in one transaction also on SQLite, so that no two workers
+    take the same trial from the queue. And SQLite files get write-ahead logging with
+    ``synchronous = NORMAL``: a transaction then costs a third of the time, and what is committed
+    survives the death of the process.
+
+    Args:
+        url:
+            The database's URL.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: If it cannot be opened.
+        ImportError: If there is no driver for it.
+        RuntimeError: If it was made by another version of Optuna.
+    """
+
+    def __init__(self, url: str) -> None:
+        is_sqlite = sqlalchemy.engine.make_url(url).get_backend_name() == "sqlite"
+        super().__init__(
+            url,
+            engine_kwargs={"connect_args": {"timeout": _SQLITE_TIMEOUT}}
+            if is_sqlite
+            else {"pool_pre_ping": True},
+        )
+        # As attributes, because the arguments warn that they are experimental.
+        self.heartbeat_interval = _HEARTBEAT_INTERVAL
+        self.grace_period = _GRACE_PERIOD
+        self._configure()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["_created"]
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._configure()
+
+    def _configure(self) -> None:
+        self._created = threading.local()
+        if self._is_sqlite:
+            sqlalchemy.event.listen(self.engine, "connect", _configure_sqlite)
+            # Connections made before the listener was there.
+            self.engine.dispose()
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        trial = super()._create_new_trial(study_id, template_trial)
+        self._created.trial = copy.deepcopy(trial)
+        return trial
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial; one that this thread has just created is not read back."""
+        created: FrozenTrial | None = getattr(self._created, "trial", None)
+        if created is not None and created._trial_id == trial_id:
+            return created
+        return super().get_trial(trial_id)
+
+    def forget_created(self) -> None:
+        """Read from now on what was created: it may change."""
+        self._created.trial = None
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change a trial's state, which one of several workers succeeds in."""
+        if self._is_sqlite:
+            # SQLite has no SELECT … FOR UPDATE, with which other databases lock the trial.
+            self.scoped_session().execute(sqlalchemy.text("BEGIN IMMEDIATE"))
+        return super().set_trial_state_values(trial_id, state, values)
+
+
+def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method of :class:`Database` wait while the database is locked or away."""
+
+    @functools.wraps(method)
+    def call(self: Database, *args: Any, **kwargs: Any) -> Any:
+        if method.__name__ != "get_trial":
+            self.forget_created()
+        give_up_at: float | None = None
+        while True:
+            try:
+                return method(self, *args, **kwargs)
+            except (StorageInternalError, SQLAlchemyError) as error:
+                cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+                # Anything else, such as a text too long for its column, is no fault of the
+                # database.
+                if not isinstance(cause, DBAPIError) or not _is_fault(cause):
+                    raise
+                now = time.monotonic()
+                if give_up_at is None:
+                    give_up_at = now + _PATIENCE
+                    if _passes(cause):
+                        _logger.warning(
+                            "The storage does not answer (%s); trying again for %g s.",
+                            first_line(cause.orig),
+                            _PATIENCE,
+                        )
+                if now >= give_up_at or not _passes(cause):
+                    raise StorageError(
+                        f"The storage failed ({first_line(cause.orig)}); all that it stored "
+                        "before is kept: mend it, then resume the study."
+                    ) from error
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+
+    return call
+
+
+# What `_CachedStorage` calls; none of these calls another of them.
+for _name in (
+    "create_new_study",
+    "delete_study",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "get_all_studies",
+    "_create_new_trial",
+    "_set_trial_param",
+    "get_trial_id_from_study_id_trial_number",
+    "_get_best_trial_id",
+    "set_trial_state_values",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "get_trial",
+    "_get_trials",
+    "record_heartbeat",
+    "_get_stale_trial_ids",
+):
+    setattr(Database, _name, _patient(getattr(Database, _name)))
+
+
+def _is_fault(error: DBAPIError) -> bool:
+    """Return whether the database failed, not the request."""
+    # SQLite reports a corrupt file as a DatabaseError, which is the class of all others, too.
+    return isinstance(error, OperationalError | InterfaceError) or (
+        isinstance(error.orig, sqlite3.Error) and type(error.orig) is sqlite3.DatabaseError
+    )
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Return whether waiting may help."""
+    if isinstance(error.orig, sqlite3.Error):
+        # The lower byte is the code, the others say more about it.
+        return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_PASSING
+    return True
+
+
+def first_line(error: object) -> str:
+    """Return the first line of an error's message, without its full stop."""
+    return (str(error).splitlines() or [""])[0].rstrip(".")
+
+
+def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+    finally:
+        cursor.close()
