@@ -31,6 +31,7 @@ from adnn_optuna.workers import (
     create_own_trial,
     end_own_trials,
     end_unfinished,
+    sigterm_as_interrupt,
     take_from_queue,
 )
 
@@ -301,12 +302,15 @@ def run_lanes(
             Called after trials of a study were told.
 
     Raises:
-        KeyboardInterrupt: If the user interrupts; the trials under way end as failed and will be
-            done again when the studies are resumed.
+        KeyboardInterrupt: If the user interrupts or the process is terminated; the trials under
+            way end as failed and will be done again when the studies are resumed.
+        MemoryError: If there is too little memory for even one training.
     """
-    heartbeats = Heartbeats(lane.study._storage for lane in lanes)
     try:
-        with heartbeats:
+        with (
+            Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
+            sigterm_as_interrupt(),
+        ):
             while True:
                 asked = [(lane, lane.ask()) for lane in lanes if not lane.has_ended]
                 if not asked:
@@ -322,9 +326,7 @@ def run_lanes(
                 deadline = time.monotonic() + min(
                     lane.limits.seconds_left(lane.study) for lane, _ in asked
                 )
-                outcomes: list[Outcome] = []
-                for begin in range(0, len(jobs), stack_size):
-                    outcomes += train_trials(jobs[begin : begin + stack_size], deadline=deadline)
+                outcomes, stack_size = _train(jobs, stack_size, deadline)
                 remaining = iter(outcomes)
                 for lane, trials in asked:
                     of_lane = list(itertools.islice(remaining, len(trials)))
@@ -339,3 +341,37 @@ def run_lanes(
             if isinstance(error, KeyboardInterrupt) and lane.limits.check(lane.study)[0] is None:
                 lane.stop(INTERRUPTED_BY_USER)
         raise
+
+
+def _train(
+    jobs: Sequence[tuple[InitOffsetObjective, optuna.Trial]], stack_size: int, deadline: float
+) -> tuple[list[Outcome], int]:
+    """Train trials, fewer at once where memory runs out, and return how many at once."""
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(jobs):
+        stack = jobs[len(outcomes) : len(outcomes) + stack_size]
+        try:
+            outcomes += train_trials(stack, deadline=deadline)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(stack) == 1:
+                raise MemoryError(
+                    "There is too little memory to train even one network; take a smaller model, "
+                    "batch_size or dataset."
+                ) from error
+            stack_size = len(stack) // 2
+            _logger.warning(
+                "There is too little memory to train %d networks at once; going on with %d.",
+                len(stack),
+                stack_size,
+            )
+    return outcomes, stack_size
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    import tensorflow as tf
+
+    return isinstance(error, tf.errors.ResourceExhaustedError)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from adnn_optuna._database import Database, first_line
+
+# Where several workers open a new database at the same moment, only one can create its tables.
+# The others see errors that are gone a moment later.
+_ATTEMPTS_TO_OPEN = 100
+_SECONDS_BETWEEN_ATTEMPTS = 0.1
+_RACE = re.compile("already exists|unique constraint|is locked|deadlock", re.IGNORECASE)
 
 
 def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
@@ -51,8 +59,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         # A database in memory ends with its only connection, so that one is left alone.
         if is_in_memory(storage):
             return optuna.storages.get_storage(storage)
-        return optuna.storages.get_storage(Database(storage))
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        return optuna.storages.get_storage(_opened(storage))
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         reason = first_line(getattr(error, "orig", None) or error)
         mend = (
             "that the folder exists and can be written to, and that the file is an Optuna database"
@@ -62,6 +70,22 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         raise ValueError(
             f"The storage {masked(storage)!r} cannot be opened ({reason}); check {mend}."
         ) from error
+
+
+def _opened(url: str) -> Database:
+    """Open a database, also while other workers create its tables."""
+    for _ in range(_ATTEMPTS_TO_OPEN):
+        try:
+            return Database(url)
+        # Optuna asserts that the version was written, which may be the other worker's next step.
+        except (SQLAlchemyError, StorageInternalError, AssertionError) as error:
+            is_race = isinstance(error, AssertionError) or _RACE.search(
+                f"{error} {error.__cause__}"
+            )
+            if not is_race:
+                raise
+        time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
+    return Database(url)
 
 
 def _check_holds_studies(storage: str) -> None:
