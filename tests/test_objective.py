@@ -260,15 +260,17 @@ def test_a_stack_of_trials_gives_what_each_alone_gives(objective: InitOffsetObje
     jobs = [(objective, study.ask()) for _ in range(4)] + [(other, second.ask())]
     outcomes = train_trials(jobs)
     assert [o.value for o in outcomes[:4]] == [t.value for t in alone.trials]
-    for stacked, single in zip(study.trials, alone.trials, strict=True):
-        assert stacked.user_attrs[TRIAL_METRICS] == single.user_attrs[TRIAL_METRICS]
+    for stacked, single in zip(outcomes, alone.trials, strict=False):
+        assert stacked.metrics == single.user_attrs[TRIAL_METRICS]
     assert study.user_attrs[BASELINE_METRICS] == alone.user_attrs[BASELINE_METRICS]
     assert second.user_attrs[BASELINE_METRICS] != study.user_attrs[BASELINE_METRICS]
 
 
 def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     study = study_of(0.1)
-    [outcome] = train_trials([(objective, study.ask())], deadline=0.0)
+    trial = study.ask()
+    [outcome] = train_trials([(objective, trial)], deadline=0.0)
+    outcome.note(trial)
     assert (outcome.state, outcome.timed_out) == (TrialState.PRUNED, True)
     assert study.trials[0].system_attrs[INTERRUPTED] is True
     assert BASELINE not in study.user_attrs

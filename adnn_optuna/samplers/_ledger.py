@@ -43,8 +43,8 @@ INTERRUPTED = "adnn:interrupted"
 # System attribute of a trial that failed by itself. Without it, a failed trial's worker died.
 FAILED = "adnn:failed"
 
-# How many seconds to wait for another worker to decide.
-_PATIENCE = 2.0
+# How many seconds to wait for another worker to decide: on a slow disk, a transaction takes one.
+_PATIENCE = 10.0
 
 # By how many seconds the clocks of hosts may differ.
 _CLOCK_SKEW = 60.0
