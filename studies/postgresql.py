@@ -89,7 +89,7 @@ class Server:
         self._call("pg_ctl", "--wait", "--mode=immediate", "stop")
 
     def _call(self, program: str, *arguments: str) -> None:
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [*self._as_user, self._binaries / program, f"--pgdata={self._data}", *arguments],
             check=True,
             cwd=self._folder,

@@ -67,7 +67,7 @@ def supervise(
 
         def start() -> subprocess.Popen[bytes]:
             return processes.enter_context(
-                subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603
+                subprocess.Popen(command, env=environment, stdout=output, stderr=output)
             )
 
         workers = [start() for _ in range(n_workers)]
