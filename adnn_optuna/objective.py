@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -329,8 +330,7 @@ def train_trials(
         members = trials_of[starts[run]]
         for i in set(members).intersection(reported) - pruned:
             objective, trial = jobs[i]
-            trial.report(metrics[objective.metric], epoch)
-            if not is_last and trial.should_prune():
+            if _is_to_end(trial, metrics[objective.metric], epoch) and not is_last:
                 pruned.add(i)
         is_baseline = any(starts[run] == objective.baseline_start for objective, _ in jobs)
         return bool(members) and not is_baseline and pruned.issuperset(members)
@@ -366,6 +366,16 @@ def train_trials(
             )
         )
     return outcomes
+
+
+def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
+    """Report a value and return whether the training is to end after this epoch."""
+    try:
+        trial.report(value, epoch)
+        return trial.should_prune()
+    except UpdateFinishedTrialError:
+        # Another worker took this one for dead; whoever tells the trial will see that, too.
+        return True
 
 
 def _has_chosen_pruner(study: optuna.Study) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import TrialState, create_trial
 
@@ -31,8 +29,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-# A training that kills its worker, by taking all memory, is not to kill all others, too.
-_retry_once = RetryHeartbeatStaleTrialCallback(max_retry=1)
+# System attribute of a trial that was retried, as Optuna's own retries name it.
+_RETRIES = "retry_history"
 
 
 class Heartbeats:
@@ -117,12 +115,26 @@ def bury(study: optuna.Study, running: Iterable[FrozenTrial]) -> bool:
         except UpdateFinishedTrialError:
             continue
         is_repeated = trial.system_attrs.get(PROPOSAL, {}).get("index") is not None
-        if not is_repeated and (trial.params or "fixed_params" in trial.system_attrs):
-            orphan = copy.deepcopy(trial)
-            for key in (OWNER, PROPOSAL):
-                orphan.system_attrs.pop(key, None)
-            _retry_once(study, orphan)
+        if not is_repeated:
+            _enqueue_again(study, trial)
     return bool(dead)
+
+
+def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    attrs = trial.system_attrs
+    # A training that kills its worker, by taking all memory, is not to kill all others, too.
+    if _RETRIES in attrs or not (trial.params or "fixed_params" in attrs):
+        return
+    others = {key: value for key, value in attrs.items() if key not in (OWNER, PROPOSAL)}
+    study.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+            system_attrs={**others, "failed_trial": trial.number, _RETRIES: [trial.number]},
+        )
+    )
 
 
 def end_unfinished(study: optuna.Study, trial_id: int) -> None:

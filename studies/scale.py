@@ -42,7 +42,7 @@ def work(storage: str, study_name: str, n_trials: int) -> None:
     )
     adnn.search(
         objective,
-        adnn.DeltaStepSampler(deltas=(0.0005, 0.001), max_steps=-(-n_trials // 2)),
+        adnn.DeltaStepSampler(deltas=(0.0005, -0.0005), max_steps=-(-n_trials // 2)),
         storage=storage,
         study_name=study_name,
         max_trial=n_trials,
