@@ -14,6 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help:
 	@echo "make demo   compare the searchers on a small data set, in under two minutes"
+	@echo "make scale  four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
 	@echo "make test   run the tests and the notebooks"
 	@echo "make lint   check style, formatting and types"
 	@echo "make lock   bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
@@ -30,6 +31,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 .PHONY: demo
 demo: $(INSTALLED)
 	@$(BIN)/python studies/demo.py
+
+# SCALE passes options on, such as SCALE="--storage postgresql+psycopg://... --kill-every 20".
+.PHONY: scale
+scale: $(INSTALLED)
+	@$(BIN)/python studies/scale.py $(SCALE)
 
 # Two workers share two cores: with TensorFlow's default of one thread for each core in every worker
 # they would fight over them.

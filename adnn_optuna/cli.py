@@ -38,7 +38,7 @@ from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.randomness import as_text, audit_file
 from adnn_optuna.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
-from adnn_optuna.storages import is_in_memory, masked, open_storage
+from adnn_optuna.storages import StorageError, is_in_memory, masked, open_storage
 
 if TYPE_CHECKING:
     from adnn_optuna.results import SearchResult
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 BREACHED = 1
 WRONG_INPUT = 2
 UNEXPECTED = 3
+FAILED = 4
 INTERRUPTED = 130
 
 _DEFAULT_STORAGE = "sqlite:///adnn.db"
@@ -97,6 +98,7 @@ def _adnn(
     2    wrong input: one sentence on stderr says how to mend it, nothing was written;
          adnn verify: the contract cannot be checked
     3    something unexpected: ADNN_DEBUG=1 in the environment shows the traceback
+    4    the storage or the memory failed: all finished trials are kept
     130  interrupted (Ctrl-C or SIGTERM): all finished trials are kept
     """
 
@@ -633,6 +635,9 @@ def run(arguments: Sequence[str]) -> int:
         return WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except (StorageError, MemoryError) as error:
+        _say(f"adnn: {error}")
+        return FAILED
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()

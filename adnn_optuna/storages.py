@@ -16,7 +16,16 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from adnn_optuna._database import Database, first_line
+from adnn_optuna._database import Database, StorageError, first_line
+
+__all__ = [
+    "StorageError",
+    "is_in_memory",
+    "is_sqlite",
+    "masked",
+    "open_storage",
+    "storage_url",
+]
 
 # Where several workers open a new database at the same moment, only one can create its tables.
 # The others see errors that are gone a moment later.
