@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from tqdm.auto import tqdm
 
 from adnn_optuna.comparison import Comparison
+from adnn_optuna.dashboard import show_comparison
 from adnn_optuna.engine import Limits, run_lanes
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.results import result_of
@@ -159,7 +160,7 @@ def compare(
             _logger.info(resume_hint(lanes[0].study))
             raise
     conclude(lanes, stack_size)
-    return Comparison(
+    comparison = Comparison(
         {
             label: [result_of(lane.study, lane.objective) for lane in lanes_of[label]]
             for label in searchers
@@ -167,6 +168,8 @@ def compare(
         seeds,
         equivalence,
     )
+    show_comparison(comparison)
+    return comparison
 
 
 def _one_for_each_run(searcher: Searcher) -> Searcher:

@@ -59,7 +59,7 @@ def search_page(record: SearchRecord, contract: Path | None = None) -> Page:
             "The search selected its winner by the selection metric, so that value is too good to "
             "be true; the test set was used once, after the search.",
             tables=[_accuracy_table(record)],
-            figures=_figures_of_search(record),
+            figures=figures_of_search(record),
         ),
         _settings_section([record]),
     ]
@@ -270,7 +270,8 @@ def _figures_of_comparison(comparison: Comparison) -> list[Figure]:
     return figures
 
 
-def _figures_of_search(record: SearchRecord) -> list[Figure]:
+def figures_of_search(record: SearchRecord) -> list[Figure]:
+    """Return the figures of a search, each with how to read it."""
     study = record.study
     figures = [Figure("gain", "On the data that is selected by.", plots.plot_gain(study))]
     if record.is_restart:

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from adnn_optuna.architectures import model_from_config
 from adnn_optuna.callbacks import BASELINE
+from adnn_optuna.dashboard import show_search
 from adnn_optuna.data import dataset_from_config
 from adnn_optuna.engine import Lane, Limits, run_lanes
 from adnn_optuna.models import Training
@@ -399,7 +400,9 @@ def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
     finally:
         progress.close()
     conclude([lane], lane.width)
-    return result_of(lane.study, lane.objective)
+    result = result_of(lane.study, lane.objective)
+    show_search(result)
+    return result
 
 
 def resume_hint(study: optuna.Study) -> str:
