@@ -1,7 +1,7 @@
 """Greedy, annealing and random restarts on digits: the comparison behind ``make demo``.
 
 Each of the three searchers gets 10 seeds x 30 trials. The studies are kept in ``demo.db``, so a
-second run shows the same table at once; the figure is written to ``demo.html``.
+second run shows the same tables at once; the report is written to ``demo.html``.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def main() -> None:
         study_name="demo",
         show_progress_bar=True,
     )
-    figure = args.output / "demo.html"
-    comparison.plot().write_html(figure, include_plotlyjs=True)
+    report = args.output / "demo.html"
+    comparison.report(report)
     if args.picture is not None:
         comparison.plot().write_image(args.picture, width=900, height=450, scale=2)
     print(
         f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials; selection "
         f"on the validation set.\n\n{comparison}\n\n"
-        f"figure:  {figure}\n"
+        f"report:  {report}\n"
         f"studies: {database} (look at them with: optuna-dashboard sqlite:///{database})"
     )
 
