@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Mapping
+from concurrent.futures import as_completed
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna.comparison import Comparison
@@ -30,12 +32,16 @@ from adnn_optuna.study import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
 
     from optuna.storages import BaseStorage
 
     from adnn_optuna.engine import Lane
     from adnn_optuna.objective import InitOffsetObjective, Outcome
     from adnn_optuna.searchers import Searcher
+
+    # The objectives of a searcher's runs and the names of their studies, by label.
+    _Runs = Mapping[str, Sequence[tuple[InitOffsetObjective, str]]]
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -51,6 +57,7 @@ def compare(
     max_time: float | None = None,
     max_gain: float | None = None,
     stack_size: int = 16,
+    executor: Executor | None = None,
     equivalence: float = EQUIVALENCE,
     show_progress_bar: bool = False,
 ) -> Comparison:
@@ -96,6 +103,11 @@ def compare(
             The gain over its baseline at which a run ends.
         stack_size:
             How many trials are trained at once, at the most.
+        executor:
+            Who runs the comparison, one job for each seed: a process pool, a Dask cluster's
+            ``client.get_executor()``, any other :class:`concurrent.futures.Executor`. Its workers
+            have to reach ``storage``, and each compiles for itself. If :obj:`None`, all is done
+            in this process, which uses all cores, too.
         equivalence:
             The difference of test accuracies up to which two searchers are as good as each other,
             as a fraction: 0.001 is 0.1 percentage points.
@@ -128,22 +140,12 @@ def compare(
     for _, name in itertools.chain.from_iterable(runs.values()):
         check_study_name(name)
     opened = open_storage(storage)
-    lanes_of = {
-        label: open_lanes(
-            runs[label],
-            _one_for_each_run(searcher),
-            SearchSettings(
-                searcher_label(searcher),
-                n_trials=max_trial,
-                stack_size=1,
-                max_time=limits.max_time,
-                max_trial=limits.max_trial,
-                max_gain=limits.max_gain,
-            ),
-            opened,
+    if executor is not None and isinstance(opened, InMemoryStorage):
+        raise ValueError(
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
         )
-        for label, searcher in searchers.items()
-    }
+    lanes_of = _open_lanes(runs, searchers, limits, opened)
     # Neighbours have the same seed, hence the same baseline, which a stack trains once.
     lanes = list(itertools.chain.from_iterable(zip(*lanes_of.values(), strict=True)))
     done = sum(lane.n_done for lane in lanes)
@@ -155,6 +157,25 @@ def compare(
             bar.update(len(trials))
 
         try:
+            if executor is not None:
+                jobs = [
+                    executor.submit(
+                        _run_seed,
+                        {label: [of_label[i]] for label, of_label in runs.items()},
+                        searchers,
+                        limits,
+                        storage,
+                        stack_size,
+                    )
+                    for i in range(len(seeds))
+                ]
+                try:
+                    for job in as_completed(jobs):
+                        bar.update(job.result())
+                finally:
+                    for job in jobs:
+                        job.cancel()
+            # What the workers have left undone; with none, everything.
             run_lanes(lanes, stack_size, after_tell)
         except KeyboardInterrupt:
             _logger.info(resume_hint(lanes[0].study))
@@ -170,6 +191,52 @@ def compare(
     )
     show_comparison(comparison)
     return comparison
+
+
+def _open_lanes(
+    runs: _Runs,
+    searchers: Mapping[str, Searcher],
+    limits: Limits,
+    storage: BaseStorage,
+) -> dict[str, list[Lane]]:
+    return {
+        label: open_lanes(
+            runs[label],
+            _one_for_each_run(searcher),
+            SearchSettings(
+                searcher_label(searcher),
+                n_trials=limits.max_trial,
+                stack_size=1,
+                max_time=limits.max_time,
+                max_trial=limits.max_trial,
+                max_gain=limits.max_gain,
+            ),
+            storage,
+        )
+        for label, searcher in searchers.items()
+    }
+
+
+def _run_seed(
+    runs: _Runs,
+    searchers: Mapping[str, Searcher],
+    limits: Limits,
+    storage: str | BaseStorage | None,
+    stack_size: int,
+) -> int:
+    """Run all searchers on one seed, and return how many trials that took."""
+    # Each objective was sent by itself; together, they share one trainer.
+    first = next(iter(runs.values()))[0][0]
+    shared = {
+        label: [(first.replace(seed=other.seed, space=other.space), name) for other, name in run]
+        for label, run in runs.items()
+    }
+    of_label = _open_lanes(shared, searchers, limits, open_storage(storage))
+    lanes = list(itertools.chain.from_iterable(of_label.values()))
+    n_before = sum(lane.n_done for lane in lanes)
+    run_lanes(lanes, stack_size)
+    conclude(lanes, stack_size)
+    return sum(lane.n_done for lane in lanes) - n_before
 
 
 def _one_for_each_run(searcher: Searcher) -> Searcher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal
@@ -115,6 +116,7 @@ class InitOffsetObjective:
                 f"metric is {metric!r}, but dataset {dataset.name!r} has no validation split; "
                 "use metric='train_accuracy' or load the dataset with a validation_size above 0."
             )
+        self._model = model
         self.space: OffsetSpace | RestartSpace = space
         self.metric: Metric = metric
         self.seed = _checked_seed(seed)
@@ -126,6 +128,16 @@ class InitOffsetObjective:
         )
         self.distributions = self._distributions()
         self._known_baselines = _KnownBaselines()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Compiled graphs stay in their process; another one builds its own.
+        settings: dict[str, Any] = {
+            "training": self.training,
+            "space": self.space,
+            "metric": self.metric,
+            "seed": self.seed,
+        }
+        return functools.partial(type(self), **settings), (self._model, self.dataset)
 
     def _distributions(self) -> dict[str, BaseDistribution]:
         return self.space.distributions(self.trainer.architecture.variables)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from search_worker import make_objective
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
+from adnn_optuna.samplers import owner_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -234,3 +237,44 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
                 objective, **{"max_trial": 3, "storage": f"sqlite:///{path}", **arguments}
             )
         assert not path.exists()
+
+
+def comparable(comparison: adnn.Comparison) -> list[tuple[str, object, float | None]]:
+    return [
+        (trial.state.name, trial.params, trial.value)
+        for label in comparison.results
+        for run in comparison.results[label]
+        for trial in run.study.trials
+    ]
+
+
+def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    settings = {"samplers": ("greedy", "annealing"), "max_trial": 3, "seeds": range(2)}
+    alone = adnn.compare(make_objective(), **settings)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        url = f"sqlite:///{tmp_path / 'study.db'}"
+        together = adnn.compare(
+            make_objective(), **settings, storage=url, executor=client.get_executor()
+        )
+    assert comparable(together) == comparable(alone)
+    owners = {
+        owner_of(trial)[1]
+        for runs in together.results.values()
+        for run in runs
+        for trial in run.study.trials
+    }
+    assert os.getpid() not in owners
+
+
+def test_an_executor_needs_a_storage_that_others_reach() -> None:
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as executor,
+        pytest.raises(ValueError, match="storage is in the memory of this process"),
+    ):
+        adnn.compare(make_objective(), max_trial=2, seeds=[0], executor=executor)
