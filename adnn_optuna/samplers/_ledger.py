@@ -84,6 +84,8 @@ class History:
         self._skip_ahead = skip_ahead
         self._cursor = TrialCursor()
         self._lowest_free_index = 0
+        # The numbers of trials that were read as RUNNING after their workers were found dead.
+        self._dead: set[int] = set()
         # When the trials that had not decided yet were first seen, by number.
         self._first_seen: dict[int, float] = {}
         # The trial with which a batch began.
@@ -137,6 +139,21 @@ class History:
             if index is not None and (trial.state == TrialState.WAITING or is_alive(trial)):
                 held.add(index)
         return held
+
+    def has_news_of_death(self, is_alive: LivenessCheck) -> bool:
+        """Return whether a worker was found dead only after its trial was read.
+
+        It may have completed the trial in between. So the trials are to be read once more before
+        what it held is taken to be free.
+        """
+        dead = {
+            number
+            for number, trial in self._cursor.unfinished.items()
+            if trial.state == TrialState.RUNNING and not is_alive(trial)
+        }
+        news = dead - self._dead
+        self._dead = dead
+        return bool(news)
 
     def has_undecided(self, trial: FrozenTrial, is_alive: LivenessCheck) -> bool:
         """Return whether a trial with a smaller number may be about to take an index.
@@ -344,7 +361,10 @@ class Ledger:
         return self.latest_history(study), index
 
     def _take_free_index(self, study: Study, trial: FrozenTrial, history: History) -> int:
-        index = history.free_index(history.held_indices(LivenessCheck(study)))
+        is_alive = LivenessCheck(study)
+        while history.has_news_of_death(is_alive):
+            history = self.history(study)
+        index = history.free_index(history.held_indices(is_alive))
         history.note_beginning(trial, index)
         self._write(study, trial, self._sampler_key, index)
         return index
