@@ -56,7 +56,7 @@ lint: $(INSTALLED)
 lock:
 	@$(PYTHON) -m venv $(LOCK_VENV)
 	@$(LOCK_VENV)/bin/python -m pip install --quiet uv
-	@$(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	@$(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 		--generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade) \
 		--output-file requirements.lock pyproject.toml
 

@@ -21,8 +21,9 @@ Deviations, for tens to hundreds of expensive evaluations instead of thousands o
 
 *   The schedule ends with the budget of N points, at T = T_0 N^-3.
 *   T_c0 is a tenth of the standard deviation of the first five values.
-*   Every other point is the most promising of many that (2) generates, by a model of the
-    points so far. The points in between are Ingber's: they find what the model does not know.
+*   Every other point, and all in the last fifth, is the most promising of many that (2) generates,
+    by a model of the points so far. Those in between are Ingber's: they find what the model does
+    not know.
 *   Sensitivities come from the points so far, at no evaluations.
 """
 
@@ -34,7 +35,7 @@ import math
 
 import numpy as np
 
-from adnn_optuna.samplers._local_model import PointPool, predict, sensitivities
+from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
 
 # Below this, (1 + 1/T)^|2u - 1| - 1 in (2) is all rounding.
@@ -49,6 +50,9 @@ _N_COST_SAMPLES = 5
 
 # How many of the points nearest to the current one the model is fitted to.
 _N_MODEL_POINTS = 40
+
+# After this part of the budget, all points are chosen by the model.
+_LAST_PART = 0.8
 
 # Trials between two re-annealings, and the largest ratio of temperatures.
 _REANNEALING_PERIOD = 10
@@ -116,7 +120,7 @@ class Options:
     n_trials: int | None = None
     initial_temperature: float = 1.0
     quench: float = 1.0
-    n_candidates: int = 64
+    n_candidates: int = 256
     has_reannealing: bool = False
     is_published: bool = False
 
@@ -244,27 +248,42 @@ class AdaptiveSimulatedAnnealing:
         """
         if not self._names:
             return np.empty(0)
+        x = np.clip(self.x, 0.0, 1.0)
+        if self._is_modelled(index):
+            points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
+            model = LocalModel(points, self._n_choices)
+            if model.fit(values):
+                candidates = self._generate(x, index, key, self._options.n_candidates)
+                return np.asarray(candidates[np.argmin(model.predict(candidates))])
+        return np.asarray(self._generate(x, index, key, 1)[0])
+
+    def _is_modelled(self, index: int) -> bool:
+        """Return whether the point is chosen by the model."""
+        options = self._options
         # The model must see more points than its linear part has coefficients.
-        is_chosen = index % 2 == 0 and len(self._pool) >= len(self._names) + 2
-        size = self._options.n_candidates if is_chosen and not self._options.is_published else 1
+        if (
+            options.is_published
+            or options.n_candidates == 1
+            or len(self._pool) < len(self._names) + 2
+        ):
+            return False
+        n_trials = options.n_trials or 0
+        return index % 2 == 0 or _LAST_PART * n_trials <= index < n_trials
+
+    def _generate(self, x: np.ndarray, index: int, key: int, size: int) -> np.ndarray:
+        """Move from a point, or from anywhere in the coordinates that it lacks."""
         u = np.stack(
             [uniforms(self._seed, key, GENERATE, name, size) for name in self._names], axis=-1
         )
-        x = np.clip(self.x, 0.0, 1.0)
         temperatures = self.temperatures(index)
-        candidates = np.where(np.isnan(x), u, generate(x, u, temperatures))
+        moved = np.where(np.isnan(x), u, generate(x, u, temperatures))
         columns = self._n_choices > 0
         if columns.any():
-            moved = generate_choice(
+            choices = generate_choice(
                 x[columns], u[:, columns], temperatures[columns], self._n_choices[columns]
             )
-            candidates[:, columns] = np.where(np.isnan(x[columns]), u[:, columns], moved)
-        if size == 1:
-            return np.asarray(candidates[0])
-
-        points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
-        predictions = predict(points, values, candidates, self._n_choices)
-        return np.asarray(candidates[0 if predictions is None else np.argmin(predictions)])
+            moved[:, columns] = np.where(np.isnan(x[columns]), u[:, columns], choices)
+        return moved
 
     def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
         """Take in a point's value.

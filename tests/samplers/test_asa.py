@@ -17,7 +17,7 @@ from adnn_optuna.samplers._asa import (
     generating_cdf,
     generating_quantile,
 )
-from adnn_optuna.samplers._local_model import PointPool, predict, sensitivities
+from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
 
 TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]
@@ -212,10 +212,13 @@ def test_the_model_interpolates_smooth_values_and_smooths_noise() -> None:
     truth = f(candidates)
     for noise, tolerance in ((0.0, 0.999), (0.2, 0.9)):
         values = f(points) + noise * rng.standard_normal(40)
-        predictions = predict(points, values, candidates, np.array([0, 0]))
-        assert predictions is not None
+        model = LocalModel(points, np.array([0, 0]))
+        assert model.fit(values)
+        predictions = model.predict(candidates)
         assert np.corrcoef(predictions, truth)[0, 1] > tolerance
-    assert predict(points, np.ones(40), candidates, np.array([0, 0])) is None
+    smoothed = model.predict(points)
+    assert np.corrcoef(smoothed, f(points))[0, 1] > np.corrcoef(values, f(points))[0, 1]
+    assert not LocalModel(points, np.array([0, 0])).fit(np.ones(40))
 
 
 def test_the_model_knows_categories() -> None:
@@ -223,9 +226,9 @@ def test_the_model_knows_categories() -> None:
     points = np.column_stack([rng.random(40), (rng.integers(3, size=40) + 0.5) / 3])
     values = points[:, 0] + np.array([0.0, 5.0, -5.0])[(points[:, 1] * 3).astype(int)]
     candidates = np.column_stack([np.full(3, 0.5), (np.arange(3) + 0.5) / 3])
-    predictions = predict(points, values, candidates, np.array([0, 3]))
-    assert predictions is not None
-    assert list(np.argsort(predictions)) == [2, 0, 1]
+    model = LocalModel(points, np.array([0, 3]))
+    assert model.fit(values)
+    assert list(np.argsort(model.predict(candidates))) == [2, 0, 1]
 
 
 def test_the_model_of_points_that_say_little() -> None:
@@ -234,8 +237,8 @@ def test_the_model_of_points_that_say_little() -> None:
     on_a_line = np.column_stack([rng.random(12), np.full(12, 0.25)])
     for points in (np.full((12, 2), 0.25), on_a_line, np.round(rng.random((12, 2)))):
         for n_choices in (numerical, categorical):
-            predictions = predict(points, values, rng.random((5, 2)), n_choices)
-            assert predictions is None or np.all(np.isfinite(predictions))
+            model = LocalModel(points, n_choices)
+            assert not model.fit(values) or np.all(np.isfinite(model.predict(rng.random((5, 2)))))
 
 
 def test_the_pool_keeps_the_best_and_the_latest() -> None:

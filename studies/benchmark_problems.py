@@ -1,0 +1,200 @@
+"""Functions to minimise on the unit cube, as instances with a known optimum, for sampler_quality.
+
+An instance has its optimum at a random place away from the centre. The regret of a value is its
+distance from the optimum in units of that of a typical random point: the median of 2048 Sobol
+points.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import math
+import tempfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import ortho_group, qmc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Where Schwefel's function, sum of -z sin(sqrt(|z|)) over [-500, 500], has its optimum.
+_SCHWEFEL_OPTIMUM = 420.9687462275036
+
+
+def _sphere(z: np.ndarray) -> np.ndarray:
+    return (z**2).sum(axis=-1)
+
+
+def _rosenbrock(z: np.ndarray) -> np.ndarray:
+    y = z + 1
+    return (100 * (y[..., 1:] - y[..., :-1] ** 2) ** 2 + (1 - y[..., :-1]) ** 2).sum(axis=-1)
+
+
+def _rastrigin(z: np.ndarray) -> np.ndarray:
+    return (z**2 - 10 * np.cos(2 * np.pi * z) + 10).sum(axis=-1)
+
+
+def _ackley(z: np.ndarray) -> np.ndarray:
+    radius = np.sqrt((z**2).mean(axis=-1))
+    waves = np.cos(2 * np.pi * z).mean(axis=-1)
+    return 20 - 20 * np.exp(-0.2 * radius) + math.e - np.exp(waves)
+
+
+def _griewank(z: np.ndarray) -> np.ndarray:
+    roots = np.sqrt(np.arange(1, z.shape[-1] + 1))
+    return 1 + (z**2).sum(axis=-1) / 4000 - np.cos(z / roots).prod(axis=-1)
+
+
+def _schwefel(z: np.ndarray) -> np.ndarray:
+    y = z + _SCHWEFEL_OPTIMUM
+    inside = np.clip(y, -500, 500)
+    # Outside, where rotated instances go, it rises as the square.
+    outside = 0.02 * ((y - inside) ** 2).sum(axis=-1)
+    highest = _SCHWEFEL_OPTIMUM * math.sin(math.sqrt(_SCHWEFEL_OPTIMUM))
+    return (highest - inside * np.sin(np.sqrt(np.abs(inside)))).sum(axis=-1) + outside
+
+
+# With the width of the usual range. All have their optimum, 0, at 0.
+FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "sphere": (_sphere, 10.24),
+    "rosenbrock": (_rosenbrock, 4.096),
+    "rastrigin": (_rastrigin, 10.24),
+    "ackley": (_ackley, 65.536),
+    "griewank": (_griewank, 1200.0),
+    "schwefel": (_schwefel, 1000.0),
+}
+KINDS = ("plain", "rotated", "noisy", "scaled", "good start")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """An instance of a function.
+
+    Args:
+        function: Its name.
+        n_dims: The number of parameters.
+        seed: Which instance.
+        kind: ``rotated`` in a random direction, ``noisy`` by a normal deviation of 2 % of a
+            typical value, ``scaled`` so that parameters matter differently (a condition of 1e4 of
+            the sphere), or with a ``good start`` within 10 % of the range.
+    """
+
+    function: str
+    n_dims: int
+    seed: int
+    kind: str = "plain"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.function} D={self.n_dims} #{self.seed}"
+
+    @functools.cached_property
+    def _random(self) -> np.random.Generator:
+        name = zlib.crc32(f"{self.function} {self.n_dims}".encode())
+        return np.random.default_rng([self.seed, name])
+
+    @functools.cached_property
+    def optimum(self) -> np.ndarray:
+        """Where the optimum is: 0.1 to 0.4 from the centre, in each coordinate."""
+        sides = self._random.choice([-1, 1], self.n_dims)
+        if self.function == "schwefel" and self.kind != "rotated":
+            # It is where it is, and only mirrored.
+            return 0.5 + sides * _SCHWEFEL_OPTIMUM / 1000
+        return 0.5 + sides * self._random.uniform(0.1, 0.4, self.n_dims)
+
+    @functools.cached_property
+    def _transformation(self) -> np.ndarray:
+        width = FUNCTIONS[self.function][1]
+        if self.kind == "rotated" and self.n_dims > 1:
+            return width * ortho_group.rvs(self.n_dims, random_state=self._random)
+        matrix = width * np.eye(self.n_dims)
+        if self.function == "schwefel":
+            return matrix * np.sign(self.optimum - 0.5)
+        if self.kind == "scaled":
+            scales = np.logspace(0, -2, self.n_dims)
+            return matrix * self._random.permutation(scales)
+        return matrix
+
+    @functools.cached_property
+    def typical_value(self) -> float:
+        """The median of 2048 Sobol points."""
+        points = qmc.Sobol(self.n_dims, seed=self.seed).random(2048)
+        return float(np.median(self.exact(points)))
+
+    @functools.cached_property
+    def start(self) -> np.ndarray | None:
+        """A point near the optimum, if the kind has one."""
+        if self.kind != "good start":
+            return None
+        random = np.random.default_rng([self.seed, 1])
+        return np.clip(self.optimum + random.uniform(-0.1, 0.1, self.n_dims), 0, 1)
+
+    def exact(self, x: np.ndarray) -> np.ndarray:
+        """Return values of points of the unit cube, without noise."""
+        return FUNCTIONS[self.function][0]((x - self.optimum) @ self._transformation.T)
+
+    def observed(self, x: np.ndarray, n_before: int) -> float:
+        """Return the value of one point, with noise if the kind has it.
+
+        Args:
+            x: The point.
+            n_before: How many points were evaluated before, which the noise depends on.
+        """
+        value = float(self.exact(x))
+        if self.kind == "noisy":
+            random = np.random.default_rng([self.seed, 2, n_before])
+            value += 0.02 * self.typical_value * random.standard_normal()
+        return value
+
+    def regret(self, x: np.ndarray) -> float:
+        """Return the regret of a point."""
+        return float(self.exact(x)) / self.typical_value
+
+
+@dataclasses.dataclass(frozen=True)
+class BbobProblem:
+    """A function of the suite `bbob` of coco-experiment; its regret is the distance in value.
+
+    Args:
+        function: Its number, 1 to 24, with an f.
+        n_dims: The number of parameters, of those that the suite has.
+        seed: Which instance, from 0 on.
+    """
+
+    function: str
+    n_dims: int
+    seed: int
+    kind: str = "bbob"
+    start = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.function} D={self.n_dims} #{self.seed}"
+
+    @functools.cached_property
+    def _problem(self) -> Any:
+        import cocoex
+
+        suite = cocoex.Suite("bbob", "", "")
+        return suite.get_problem_by_function_dimension_instance(
+            int(self.function[1:]), self.n_dims, self.seed + 1
+        )
+
+    @functools.cached_property
+    def _lowest(self) -> float:
+        # It tells where the optimum is by writing a file to the working folder.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            self._problem._best_parameter("print")  # noqa: SLF001
+            (file,) = Path(folder).iterdir()
+            return float(self._problem(np.loadtxt(file)))
+
+    def observed(self, x: np.ndarray, n_before: int) -> float:  # noqa: ARG002
+        """Return the value of a point."""
+        return float(self._problem(10 * x - 5))
+
+    def regret(self, x: np.ndarray) -> float:
+        """Return how much the value of a point is above the lowest."""
+        return max(self.observed(x, 0) - self._lowest, 0.0)

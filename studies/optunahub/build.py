@@ -1,0 +1,126 @@
+"""Build the packages for OptunaHub from the sources of adnn_optuna.
+
+Each folder beside this file has the README and the example of a package. What is built is a
+folder as https://github.com/optuna/optunahub-registry expects it, with all modules that the
+package needs, to be copied there or to be loaded with ``optunahub.load_local_module``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import re
+import shutil
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import adnn_optuna
+from adnn_optuna import callbacks, samplers
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+HERE = Path(__file__).parent
+SOURCES = Path(adnn_optuna.__file__).parent
+
+# The category and name of each package, and what is imported from where.
+PACKAGES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
+    "samplers/adaptive_simulated_annealing": (samplers, ("AdaptiveSimulatedAnnealingSampler",)),
+    "samplers/delta_step": (samplers, ("DeltaStepSampler",)),
+    "callbacks/study_limits": (
+        callbacks,
+        ("MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"),
+    ),
+}
+
+
+def build(package: str, registry: Path) -> Path:
+    """Build a package.
+
+    Args:
+        package: Its category and name.
+        registry: The folder ``package`` of the registry.
+    """
+    public_module, names = PACKAGES[package]
+    folder = registry / package
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    texts = HERE / package.split("/")[1]
+    classes = {name: getattr(public_module, name) for name in names}
+
+    for module in _needed({cls.__module__ for cls in classes.values()}):
+        source = _file(module).read_text()
+        (folder / _file(module).name).write_text(_adapted(source, package))
+    imports = [
+        f"from .{cls.__module__.rpartition('.')[2]} import {name}" for name, cls in classes.items()
+    ]
+    exports = "".join(f'    "{name}",\n' for name in names)
+    (folder / "__init__.py").write_text("\n".join(imports) + f"\n\n\n__all__ = [\n{exports}]\n")
+    api = "\n".join(_api(name, cls) for name, cls in classes.items())
+    readme = Template((texts / "README.md").read_text())
+    (folder / "README.md").write_text(readme.substitute(api=api))
+    shutil.copy(texts / "example.py", folder)
+    shutil.copy(SOURCES.parent / "LICENSE", folder)
+    (folder / "requirements.txt").write_text("numpy\npsutil\nscipy\n")
+    return folder
+
+
+def _file(module: str) -> Path:
+    return SOURCES.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def _needed(modules: set[str]) -> list[str]:
+    """Return modules with all others of adnn_optuna that they import."""
+    needed: set[str] = set()
+    while modules:
+        module = modules.pop()
+        needed.add(module)
+        for node in ast.walk(ast.parse(_file(module).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adnn_optuna"):
+                modules.add(str(node.module))
+        modules -= needed
+    return sorted(needed)
+
+
+def _adapted(source: str, package: str) -> str:
+    """Return a module's source with the imports of a package whose modules are side by side."""
+    # In the examples of docstrings, which are indented.
+    source = re.sub(
+        r"^( +)from adnn_optuna\.(?:samplers|callbacks) import (\w+)$",
+        rf'\1import optunahub\n\n\1\2 = optunahub.load_module("{package}").\2',
+        source,
+        flags=re.MULTILINE,
+    )
+    return re.sub(r"from adnn_optuna(?:\.samplers)?\.(\w+) import", r"from .\1 import", source)
+
+
+def _api(name: str, cls: type) -> str:
+    """Return a class and its arguments as a list, from its docstring."""
+    documentation = inspect.cleandoc(cls.__doc__ or "")
+    signature = re.sub(r"'([^']*)'", r"\1", str(inspect.signature(cls)))
+    lines = [f"- `{name}{signature.removesuffix(' -> None')}`"]
+    arguments = documentation.partition("\nArgs:\n")[2]
+    for entry in re.split(r"\n(?=    \w)", "\n" + arguments.strip("\n"))[1:]:
+        argument, _, text = entry.strip().partition(":")
+        lines.append(f"  - `{argument}`: {' '.join(text.split())}")
+    # From reStructuredText to Markdown.
+    return re.sub(r":(?:\w+:)+`~?([^`]*)`", r"`\1`", "\n".join(lines)).replace("``", "`")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        default=Path("build/optunahub/package"),
+        help="the folder `package` of the registry",
+    )
+    registry = parser.parse_args().registry
+    for package in PACKAGES:
+        print(build(package, registry))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The packages for OptunaHub load and do the same as what they are built from."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from adnn_optuna.callbacks import MaxTrialCallback
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# It is in the extra `benchmarks`, which is not locked.
+optunahub = pytest.importorskip("optunahub")
+
+STUDIES = Path(__file__).parents[1] / "studies"
+CATEGORIES = {"samplers": "sampler", "callbacks": "callback"}
+
+
+def load_build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "build_optunahub", STUDIES / "optunahub" / "build.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    registry = tmp_path_factory.mktemp("registry")
+    build = load_build()
+    for package in build.PACKAGES:
+        build.build(package, registry)
+    return registry
+
+
+def objective(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", -1, 1) ** 2 + trial.suggest_int("k", 0, 9)
+
+
+def run(sampler: Any, *callbacks: Any) -> list[dict[str, Any]]:
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=20, callbacks=callbacks)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize(
+    ("package", "ours", "arguments"),
+    [
+        (
+            "samplers/adaptive_simulated_annealing",
+            AdaptiveSimulatedAnnealingSampler,
+            {"seed": 1, "n_trials": 20, "x0": {"x": 0.5}},
+        ),
+        ("samplers/delta_step", DeltaStepSampler, {"deltas": (0.01,), "accept": "improving"}),
+    ],
+)
+def test_samplers(package: str, ours: type, arguments: dict[str, Any], registry: Path) -> None:
+    module = optunahub.load_local_module(package, registry_root=str(registry))
+    sampler = getattr(module, ours.__name__)(**arguments)
+    assert not type(sampler).__module__.startswith("adnn_optuna")
+    assert run(sampler) == run(ours(**arguments))
+
+
+def test_callbacks(registry: Path) -> None:
+    module = optunahub.load_local_module("callbacks/study_limits", registry_root=str(registry))
+    random = optuna.samplers.RandomSampler(seed=0)
+    limits = [module.MaxTrialCallback(7), module.MaxTimeCallback(60), module.MaxGainCallback(1e9)]
+    assert len(run(random, *limits)) == len(run(random, MaxTrialCallback(7))) == 7
+
+
+def test_folders_are_as_the_registry_expects(registry: Path) -> None:
+    for folder in registry.glob("*/*"):
+        assert {"LICENSE", "README.md", "__init__.py", "example.py"} <= {
+            file.name for file in folder.iterdir()
+        }
+        _, header, text = (folder / "README.md").read_text().split("---\n", 2)
+        fields = dict(line.split(": ", 1) for line in header.splitlines())
+        assert list(fields) == [
+            "author",
+            "title",
+            "description",
+            "tags",
+            "optuna_versions",
+            "license",
+        ]
+        assert CATEGORIES[folder.parent.name] in fields["tags"].strip("[]").split(", ")
+        package = f"{folder.parent.name}/{folder.name}"
+        assert f'load_module("{package}")' in text
+        assert f'load_module("{package}")' in (folder / "example.py").read_text()
+        for heading in ("Abstract", "APIs", "Example"):
+            assert re.search(rf"^## {heading}$", text, re.MULTILINE)
+        # No import of the sources is left, of which there would be none.
+        for module in folder.glob("*.py"):
+            assert "adnn_optuna." not in re.sub(r"`~?adnn_optuna[.\w]*`", "", module.read_text())
