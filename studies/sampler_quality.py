@@ -317,6 +317,12 @@ def summary(table: Table) -> list[dict[str, Any]]:
                     for (function, seed), log in logs.items():
                         regrets.setdefault(method, {})[n_dims, function, seed] = log
         ours = regrets.get(OURS, {})
+        # While the study is under way, others may have been run on more than ours.
+        regrets = {
+            method: shared_logs
+            for method, logs in regrets.items()
+            if (shared_logs := {key: log for key, log in logs.items() if key in ours})
+        }
         ranks = _mean_ranks(regrets)
         for method, logs in regrets.items():
             by_dims = {
@@ -383,8 +389,18 @@ def bbob_profiles(found: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
     """
     targets = np.logspace(2, -8, 51)
     fractions: dict[str, dict[int, list[float]]] = {}
-    for cell in found:
-        if cell["kind"] == "bbob":
+    done: dict[str, set[tuple[Any, ...]]] = {}
+    cells_of = [
+        ((cell["function"], cell["n_dims"], cell["seed"]), cell)
+        for cell in found
+        if cell["kind"] == "bbob"
+    ]
+    for instance, cell in cells_of:
+        done.setdefault(cell["method"], set()).add(instance)
+    # Only instances that all of them were run on: some are much harder than others.
+    shared = set.intersection(*done.values()) if done else set()
+    for instance, cell in cells_of:
+        if instance in shared:
             for n_trials, regret in cell["regrets"].items():
                 values = fractions.setdefault(cell["method"], {}).setdefault(int(n_trials), [])
                 values.append(float(np.mean(regret <= targets)))
@@ -415,6 +431,7 @@ def report(found: list[dict[str, Any]], available: dict[str, Method]) -> dict[st
             "mean": "geometric, over functions, dimensions and seeds",
             "noise": "normal, 2 % of the median of 2048 Sobol points",
             "versions": {m.__name__: m.__version__ for m in (optuna, scipy, np)},
+            "seeds": "as many as `n_seeds` says, of the 15 planned; bbob: one instance or more",
             "not run": {name: m.missing for name, m in available.items() if m.missing},
         },
         "regrets": rows,
