@@ -79,11 +79,12 @@ class _Slot:
 class StackedTrainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
-    The graph is compiled once, for the first training. In memory there are the dataset, which is
-    held once, and for each thread the network's and the optimizer's variables (a few times), the
-    activations of one batch, and the orders of the rows in the next epochs (1 MB, or one epoch's).
-    Trainings that wait for their turn hold nothing, unless ``after_epoch`` looks at all of them
-    after each epoch: then each has its variables.
+    The graph is compiled once, for the first training. In memory there are, beside the dataset's
+    own arrays, TensorFlow's copy of the training and validation set (one, whatever the number of
+    slots); for each core the variables of the network and the optimizer, a few times, and the
+    activations of a batch; and the orders of the rows for the last 32 calls (1 MB, or one epoch's,
+    each). Trainings that wait for their turn hold nothing, but where ``after_epoch`` looks at all
+    of them after each epoch, each has its variables.
 
     Several threads may train at once.
 

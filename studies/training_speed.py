@@ -1,0 +1,532 @@
+"""How fast a stack of trainings is, against Keras, PyTorch, JAX and the machine's own limit.
+
+Seconds a trial: training, and evaluation of what the search looks at. The contenders are
+
+- ``keras``: the usual Optuna objective, which builds, compiles, fits and evaluates a model;
+- ``keras reused``: the same with one compiled model, whose weights are set anew for each trial;
+- ``torch``: a plain loop over batches (where PyTorch is installed);
+- ``jax``: ``vmap`` over the stack of a ``scan`` over all batches (where JAX is installed);
+- ``adnn_optuna``: :class:`~adnn_optuna.training.StackedTrainer`.
+
+The limit is the time that the necessary matrix products take at the speed of one large product.
+In each repetition every contender trains once, so that all of them meet the same disturbances.
+What is compiled once is compiled before, and its time is noted separately. A run that was
+interrupted goes on where it stopped. PyTorch and JAX come with ``pip install .[benchmarks]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import importlib.util
+import json
+import math
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import plotly.graph_objects as go
+from tqdm import tqdm
+
+import adnn_optuna as adnn
+from adnn_optuna.architectures import build_architecture
+from adnn_optuna.models import PAPER_MODELS
+from adnn_optuna.offsets import Start
+from adnn_optuna.training import StackedTrainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A network, its data and training, and the sizes of stacks.
+
+    Args:
+        model: The network.
+        dataset: The name of the data.
+        training: The training settings.
+        stacks: The sizes.
+        validation_size: How much is held out for validation; the search looks at this or, if it
+            is 0, at the training set.
+        is_long: Whether compilation does not matter, so that it is part of the first repetition.
+    """
+
+    model: adnn.MLP
+    dataset: str
+    training: adnn.Training
+    stacks: tuple[int, ...] = (1, 4, 16)
+    validation_size: int | None = 0
+    is_long: bool = False
+
+    @functools.cached_property
+    def data(self) -> adnn.Dataset:
+        """The data."""
+        return load(self.dataset, self.validation_size)
+
+    @functools.cached_property
+    def selection(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the search looks at."""
+        data = self.data
+        return (data.x_val, data.y_val) if len(data.y_val) else (data.x_train, data.y_train)
+
+    @functools.cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of inputs, of units of each hidden layer, and of outputs."""
+        return (math.prod(self.data.x_train.shape[1:]), *self.model.hidden, 10)
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of the products that one trial needs.
+
+        In training one for the outputs, one for each kernel's gradient and one for each layer's
+        input's, but for the first; in evaluation one for the outputs. (The trainer evaluates the
+        training set, too, where the search looks at the validation set.)
+        """
+        products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        rows = len(self.data.y_train)
+        training = rows * self.training.epochs * (3 * sum(products) - products[0])
+        return 2.0 * (training + (rows + len(self.data.y_val)) * sum(products))
+
+
+@functools.cache
+def load(name: str, validation_size: int | None) -> adnn.Dataset:
+    return adnn.load_dataset(name, validation_size=validation_size)
+
+
+def cases(*, quick: bool) -> dict[str, Case]:
+    digits = Case(
+        adnn.MLP(hidden=(64, 64)),
+        "digits",
+        adnn.Training(optimizer="adam", batch_size=32, epochs=2 if quick else 20),
+        stacks=(1, 4, 8, 10, 16),
+        validation_size=None,
+    )
+    if quick:
+        return {"digits": dataclasses.replace(digits, stacks=(1, 4))}
+    sgd = adnn.Training(optimizer="sgd", learning_rate=0.1, batch_size=128, epochs=1)
+    all_cases = {
+        "digits": digits,
+        "MNIST-1, SGD": Case(adnn.MLP(hidden=(256,)), "mnist", sgd, stacks=(1, 4, 8, 16)),
+    }
+    for name, model in PAPER_MODELS.items():
+        training = dataclasses.replace(model.training, epochs=1)
+        stacks = (1, 4, 8, 16) if name == "MNIST-1" else (1, 4, 16)
+        all_cases[name] = Case(model, model.dataset, training, stacks=stacks)
+    for name in ("MNIST-1", "MNIST-4"):
+        model = PAPER_MODELS[name]
+        all_cases[f"{name}, 10 epochs"] = Case(
+            model, "mnist", model.training, stacks=(8,), is_long=True
+        )
+    return all_cases
+
+
+def ours(case: Case, stack: int) -> Callable[[], Any]:
+    data = case.data
+    architecture = build_architecture(case.model, data.x_train.shape[1:], data.num_classes)
+    trainer = StackedTrainer(architecture, case.training, data)
+    starts = [
+        Start(0, 0, tuple(0.0 if v.is_output else 0.01 * i for v in architecture.variables))
+        for i in range(stack)
+    ]
+    return lambda: trainer.train(starts, evaluate_each_epoch=False)
+
+
+def compiled_keras(case: Case) -> Any:
+    import keras
+
+    architecture = build_architecture(case.model, case.data.x_train.shape[1:], 10)
+    model = architecture.build(0, 0)
+    model.compile(
+        case.training.build_optimizer(),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def fit_and_evaluate(case: Case, model: Any) -> float:
+    model.fit(
+        case.data.x_train,
+        case.data.y_train,
+        batch_size=case.training.batch_size,
+        epochs=case.training.epochs,
+        shuffle=case.training.shuffle,
+        verbose=0,
+    )
+    return model.evaluate(*case.selection, verbose=0)[1]
+
+
+def keras_objective(case: Case, _: int) -> Callable[[], Any]:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
+
+    def objective(trial: optuna.Trial) -> float:
+        import keras
+
+        keras.utils.clear_session()  # As Keras asks for, lest its graphs pile up.
+        model = compiled_keras(case)
+        for layer in model.layers[1:-1]:
+            for variable in layer.variables:
+                variable.assign_add(
+                    np.full(
+                        variable.shape, trial.suggest_float(variable.path, -0.2, 0.2), np.float32
+                    )
+                )
+        return fit_and_evaluate(case, model)
+
+    return lambda: study.optimize(objective, n_trials=1)
+
+
+def keras_reused(case: Case, _: int) -> Callable[[], Any]:
+    model = compiled_keras(case)
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [v.numpy() for v in variables]
+
+    def run() -> float:
+        for variable, value in zip(variables, values, strict=False):
+            variable.assign(value)
+        return fit_and_evaluate(case, model)
+
+    return run
+
+
+def torch_loop(case: Case, _: int) -> Callable[[], Any]:
+    import torch
+
+    data, training = case.data, case.training
+    # Waiting for each other costs threads more than they win on a small network.
+    torch.set_num_threads(1 if len(data.y_train) < 10_000 else len(os.sched_getaffinity(0)))
+    x = torch.from_numpy(data.x_train.reshape(len(data.x_train), -1).copy())
+    y = torch.from_numpy(data.y_train.astype(np.int64))
+    x_eval, y_eval = case.selection
+    x_eval = torch.from_numpy(x_eval.reshape(len(x_eval), -1).copy())
+    y_eval = torch.from_numpy(y_eval.astype(np.int64))
+    pairs = list(zip(case.sizes[:-1], case.sizes[1:], strict=True))
+
+    def run() -> float:
+        layers: list[Any] = []
+        for n, m in pairs:
+            layers.append(torch.nn.Linear(n, m))
+            if case.model.activation == "relu":
+                layers.append(torch.nn.ReLU())
+        model = torch.nn.Sequential(*(layers[:-1] if case.model.activation == "relu" else layers))
+        optimizer = (
+            torch.optim.SGD(model.parameters(), training.learning_rate)
+            if training.optimizer == "sgd"
+            else torch.optim.Adam(model.parameters(), training.learning_rate, eps=1e-7)
+        )
+        loss = torch.nn.CrossEntropyLoss()
+        for _ in range(training.epochs):
+            order = torch.randperm(len(y)) if training.shuffle else torch.arange(len(y))
+            for rows in order.split(training.batch_size):
+                optimizer.zero_grad()
+                loss(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+        with torch.no_grad():
+            hits = [
+                (model(xs).argmax(dim=-1) == ys).sum()
+                for xs, ys in zip(x_eval.split(1000), y_eval.split(1000), strict=True)
+            ]
+        return int(sum(hits)) / len(y_eval)
+
+    return run
+
+
+def jax_vmap_scan(case: Case, stack: int) -> Callable[[], Any]:
+    import jax
+    import jax.numpy as jnp
+
+    data, training = case.data, case.training
+    x = jnp.asarray(data.x_train.reshape(len(data.x_train), -1))
+    y = jnp.asarray(data.y_train)
+    x_eval, y_eval = case.selection
+    x_eval = jnp.asarray(x_eval.reshape(len(x_eval), -1))
+    y_eval = jnp.asarray(y_eval)
+    size, rows = training.batch_size, len(y)
+    activation = {"relu": jax.nn.relu, "linear": lambda z: z}[case.model.activation]
+
+    def outputs(weights: list[Any], z: Any) -> Any:
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            z = activation(z @ kernel + bias)
+        return z @ weights[-2] + weights[-1]
+
+    def loss(weights: list[Any], batch: Any) -> Any:
+        logs = jax.nn.log_softmax(outputs(weights, x[batch]))
+        return -jnp.take_along_axis(logs, y[batch][:, None], axis=1).mean()
+
+    def step(state: Any, batch: Any) -> Any:
+        weights, m, v, t = state
+        gradients = jax.grad(loss)(weights, batch)
+        rate = training.learning_rate
+        if training.optimizer == "sgd":
+            new = [w - rate * g for w, g in zip(weights, gradients, strict=True)]
+            return (new, m, v, t), None
+        t += 1
+        rate = rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        m = [a + (g - a) * 0.1 for a, g in zip(m, gradients, strict=True)]
+        v = [a + (g * g - a) * 0.001 for a, g in zip(v, gradients, strict=True)]
+        new = [w - rate * a / (jnp.sqrt(b) + 1e-7) for w, a, b in zip(weights, m, v, strict=True)]
+        return (new, m, v, t), None
+
+    def hits(weights: list[Any], z: Any, labels: Any) -> Any:
+        return (outputs(weights, z).argmax(-1) == labels).sum()
+
+    def train(weights: list[Any], orders: Any) -> Any:
+        def epoch(state: Any, order: Any) -> Any:
+            whole = rows - rows % size
+            state, _ = jax.lax.scan(step, state, order[:whole].reshape(-1, size))
+            if rows % size:
+                state, _ = step(state, order[whole:])
+            return state, None
+
+        zeros = [jnp.zeros_like(w) for w in weights]
+        (weights, *_), _ = jax.lax.scan(epoch, (weights, zeros, zeros, 0.0), orders)
+        whole = len(y_eval) - len(y_eval) % 1000
+        correct = jax.lax.map(
+            lambda chunk: hits(weights, *chunk),
+            (x_eval[:whole].reshape(-1, 1000, x_eval.shape[1]), y_eval[:whole].reshape(-1, 1000)),
+        ).sum()
+        return correct + hits(weights, x_eval[whole:], y_eval[whole:])
+
+    shape = data.x_train.shape[1:]
+    initial = build_architecture(case.model, shape, 10).initial_weights(0, 0)
+    offsets = 0.01 * np.arange(stack, dtype=np.float32)
+    moved = [w + offsets.reshape(-1, *[1] * w.ndim) for w in initial]
+    generator = np.random.default_rng(0)
+    # One order for the whole stack, as equal seeds have it.
+    together = jax.jit(jax.vmap(train, in_axes=(0, None)))
+
+    def run() -> None:
+        orders = np.stack(
+            [
+                generator.permutation(rows) if training.shuffle else np.arange(rows)
+                for _ in range(training.epochs)
+            ]
+        )
+        together(moved, orders.astype(np.int32)).block_until_ready()
+
+    return run
+
+
+# Name, what makes it, the module it needs, whether it trains a whole stack in one call.
+CONTENDERS: tuple[tuple[str, Callable[[Case, int], Callable[[], Any]], str, bool], ...] = (
+    ("keras", keras_objective, "keras", False),
+    ("keras reused", keras_reused, "keras", False),
+    ("torch", torch_loop, "torch", False),
+    ("jax", jax_vmap_scan, "jax", True),
+    ("adnn_optuna", ours, "tensorflow", True),
+)
+
+
+def product_speed() -> float:
+    """Return the floating-point operations per second of one large matrix product."""
+    import tensorflow as tf
+
+    n = 2048
+    a = tf.random.stateless_uniform((n, n), seed=(0, 0))
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        (a @ a)[0, 0].numpy()
+        times.append(time.perf_counter() - began)
+    return 2.0 * n**3 / min(times)
+
+
+def peak_memory(case_name: str, stack: int, *, quick: bool) -> dict[str, float]:
+    """Return, in MB, what a process held before its first training, and at the most after."""
+    import tensorflow as tf
+
+    tf.zeros(())
+    case = cases(quick=quick)[case_name]
+    data = sum(a.nbytes for a in (case.data.x_train, case.data.x_val, case.data.x_test))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours(case, stack)()
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"data": data / 2**20, "before": before / 2**10, "peak": after / 2**10}
+
+
+def measure(results: dict[str, Any], save: Callable[[], None], args: argparse.Namespace) -> None:
+    """Measure what is missing in ``results``: {case: {contender: {stack: [seconds a trial]}}}."""
+    chosen = {
+        name: case
+        for name, case in cases(quick=args.quick).items()
+        if not args.cases or name in args.cases
+    }
+    for name, case in chosen.items():
+        of_case = results["seconds"].setdefault(name, {})
+        contenders = [
+            (contender, make, stack, whole)
+            for contender, make, module, whole in CONTENDERS
+            if contender in args.contenders and importlib.util.find_spec(module) is not None
+            for stack in (case.stacks if whole else (1,))
+        ]
+        todo = [
+            (r, *c)
+            for r in range(args.repetitions)
+            for c in contenders
+            if len(of_case.get(c[0], {}).get(str(c[2]), [])) <= r
+        ]
+        ready: dict[tuple[str, int], Callable[[], Any]] = {}
+        speeds = results["flop_per_second"].setdefault(name, [])
+        for _, contender, make, stack, whole in tqdm(todo, desc=name, disable=not todo):
+            if (contender, stack) not in ready:
+                began = time.perf_counter()
+                ready[contender, stack] = make(case, stack)
+                # The usual objective compiles in each trial.
+                if contender != "keras" and not case.is_long:
+                    ready[contender, stack]()
+                of_first = results["first_seconds"].setdefault(name, {})
+                of_first.setdefault(contender, {})[str(stack)] = time.perf_counter() - began
+            if len(speeds) < args.repetitions or contender == "adnn_optuna":
+                speeds.append(product_speed())
+            began = time.perf_counter()
+            ready[contender, stack]()
+            seconds = (time.perf_counter() - began) / (stack if whole else 1)
+            of_case.setdefault(contender, {}).setdefault(str(stack), []).append(seconds)
+            save()
+        for stack in (case.stacks[0], case.stacks[-1]) if args.memory else ():
+            of_memory = results["peak_memory_mb"].setdefault(name, {})
+            if str(stack) not in of_memory:
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    of_memory[str(stack)] = pool.apply(
+                        peak_memory, (name, stack), {"quick": args.quick}
+                    )
+                save()
+
+
+def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return, for each case, contender and stack, the medians and the ratios."""
+    table = []
+    for name, of_case in results["seconds"].items():
+        case = cases(quick=results["quick"])[name]
+        limit = case.flop / statistics.median(results["flop_per_second"][name])
+        usual = statistics.median(of_case["keras"]["1"])
+        for contender, of_stacks in of_case.items():
+            for stack, times in of_stacks.items():
+                seconds = statistics.median(times)
+                table.append(
+                    {
+                        "case": name,
+                        "contender": contender,
+                        "stack": int(stack),
+                        "repetitions": len(times),
+                        "seconds": seconds,
+                        "ratio": usual / seconds,
+                        "share": limit / seconds,
+                    }
+                )
+    return table
+
+
+def print_table(results: dict[str, Any]) -> None:
+    print(
+        f"\n{'case':20} {'contender':13} {'stack':>5} {'seconds a trial':>16} "
+        f"{'× keras':>8} {'share of limit':>15}"
+    )
+    for row in rows(results):
+        print(
+            f"{row['case']:20} {row['contender']:13} {row['stack']:5} {row['seconds']:16.4f} "
+            f"{row['ratio']:8.1f} {row['share']:15.1%}"
+        )
+    for name, of_stacks in results["peak_memory_mb"].items():
+        for stack, mb in of_stacks.items():
+            print(
+                f"peak memory, {name}, stack {stack}: {mb['peak']:.0f} MB, of which "
+                f"{mb['before']:.0f} MB before the first training (data {mb['data']:.0f} MB)"
+            )
+
+
+def figure(results: dict[str, Any]) -> go.Figure:
+    table = rows(results)
+    names = list(results["seconds"])
+    bars = go.Figure()
+    for contender, *_ in CONTENDERS:
+        # Each at its best size of a stack.
+        best = {
+            name: min(
+                (r["seconds"] for r in table if (r["case"], r["contender"]) == (name, contender)),
+                default=None,
+            )
+            for name in names
+        }
+        bars.add_bar(x=names, y=list(best.values()), name=contender)
+    limits = [
+        cases(quick=results["quick"])[name].flop
+        / statistics.median(results["flop_per_second"][name])
+        for name in names
+    ]
+    bars.add_scatter(
+        x=names,
+        y=limits,
+        mode="markers",
+        marker={"symbol": "line-ew-open", "size": 40, "color": "black"},
+        name="limit: the products alone",
+    )
+    bars.update_layout(
+        template="plotly_white",
+        title="Seconds a trial, each contender at its best size of a stack (median)",
+        yaxis={"type": "log", "title": "seconds a trial"},
+        legend={"orientation": "h", "y": -0.25},
+        colorway=["#9a9a9a", "#c8c8c8", "#e69f00", "#56b4e9", "#0072b2"],
+    )
+    return bars
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5, help="of each measurement")
+    parser.add_argument("--cases", nargs="*", help="some of the cases, by name (default: all)")
+    names = [name for name, *_ in CONTENDERS]
+    parser.add_argument(
+        "--contenders", nargs="*", default=names, choices=names, help="some of the contenders"
+    )
+    parser.add_argument("--quick", action="store_true", help="digits only, two epochs")
+    parser.add_argument(
+        "--memory", action="store_true", help="also measure the peak memory, in processes apart"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="the results (default: training_speed.json beside the study)"
+    )
+    args = parser.parse_args()
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    default = HERE / f"training_speed{'_quick' if args.quick else ''}.json"
+    output = default if args.output is None else args.output
+    results: dict[str, Any] = {
+        "command": "python studies/training_speed.py --memory",
+        "quick": args.quick,
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "seconds": {},
+        "first_seconds": {},
+        "flop_per_second": {},
+        "peak_memory_mb": {},
+    }
+    if output.exists():
+        results = json.loads(output.read_text())
+
+    def save() -> None:
+        partial = output.with_suffix(".tmp")
+        partial.write_text(json.dumps(results, indent=1) + "\n")
+        partial.replace(output)
+
+    try:
+        measure(results, save, args)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; the same command goes on with what is missing in {output}.")
+    if all("keras" in of_case for of_case in results["seconds"].values()):
+        print_table(results)
+        figure(results).write_html(output.with_suffix(".html"), include_plotlyjs="cdn")
+
+
+if __name__ == "__main__":
+    main()
