@@ -90,7 +90,7 @@ def verify(
     2. Its digests: every field is as it was written. This finds accidents and careless edits; who
        edits with care computes new digests, and is found by what follows.
     3. The weights and the model beside it, if they are there, are those that were written.
-    4. The data have the contract's fingerprint.
+    4. The data have the contract's fingerprint, and the weights its SHA-256.
     5. Baseline and winner, trained again: the SHA-256 of initial and trained weights, and all
        accuracies and losses. In the environment of the contract (versions, processor, threads,
        oneDNN) every bit must be the same, in another one the accuracies within the tolerance.
@@ -139,7 +139,10 @@ def verify(
         if breaches:
             return Verdict("breached", tuple(breaches))
         objective = _rebuild(contract, path.parent, data_dir, dataset, model)
-        verdict = _compare(contract, objective, path.parent)
+        breaches = _check_weights(contract, objective, path.parent)
+        if breaches:
+            return Verdict("breached", tuple(breaches))
+        verdict = _compare(contract, objective)
     except CannotCheckError as error:
         return Verdict("cannot_check", (str(error),))
     return dataclasses.replace(verdict, reasons=(*verdict.reasons, *notes))
@@ -295,7 +298,7 @@ def _check_params(params: dict[str, Any], objective: InitOffsetObjective) -> Non
             )
 
 
-def _compare(contract: dict[str, Any], objective: InitOffsetObjective, folder: Path) -> Verdict:
+def _compare(contract: dict[str, Any], objective: InitOffsetObjective) -> Verdict:
     """Train again and compare with what a contract says."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
     try:
@@ -318,7 +321,6 @@ def _compare(contract: dict[str, Any], objective: InitOffsetObjective, folder: P
                 drifts.append(f"{difference}.")
             else:
                 breaches.append(f"{difference}{_follows_from(role, name)}.")
-    breaches += _check_weights(contract, objective, folder)
     if breaches:
         return Verdict("breached", tuple(breaches))
     if elsewhere:
