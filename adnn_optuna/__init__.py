@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from adnn_optuna.comparison import Comparison
     from adnn_optuna.contract import Contract
     from adnn_optuna.data import Dataset, load_dataset
+    from adnn_optuna.initializers import initializers_table
     from adnn_optuna.models import MLP, PAPER_MODELS, Training
     from adnn_optuna.objective import InitOffsetObjective
     from adnn_optuna.offsets import OffsetSpace
-    from adnn_optuna.randomness import Audit, audit_randomness, initializers_table
+    from adnn_optuna.randomness import Audit, audit_randomness
     from adnn_optuna.results import SearchResult
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler,
@@ -51,7 +52,7 @@ _MODULES = {
     "Verdict": "verification",
     "audit_randomness": "randomness",
     "compare": "compare",
-    "initializers_table": "randomness",
+    "initializers_table": "initializers",
     "load_dataset": "data",
     "resume": "study",
     "search": "study",

@@ -13,12 +13,13 @@ import pytest
 import scipy.stats
 
 import adnn_optuna as adnn
-from adnn_optuna.randomness import audit_file, describe
+from adnn_optuna.initializers import describe
+from adnn_optuna.randomness import audit_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.randomness import Distribution
+    from adnn_optuna.initializers import Distribution
 
 L = keras.layers
 
