@@ -88,9 +88,11 @@ def repeat(name: str, data: str, runs: int, storage: str) -> list[float]:
         study_name=f"motivation/{name}/{data}/runs={runs}",
         load_if_exists=True,
     )
-    if not study.sampler.is_exhausted(study):
-        study.optimize(accuracy, show_progress_bar=True)
-    values = {trial.params["run"]: trial.value for trial in study.trials if trial.value}
+    completed = (optuna.trial.TrialState.COMPLETE,)
+    left = runs - len(study.get_trials(states=completed))
+    if left > 0:
+        study.optimize(accuracy, n_trials=left, show_progress_bar=True)
+    values = {t.params["run"]: t.value for t in study.get_trials(states=completed)}
     return [values[number] for number in range(runs)]
 
 
