@@ -141,7 +141,7 @@ def claims(results: Results) -> list[Claim]:
             [d] = differences(values, label, ["random_restart"])
             verdicts.setdefault(label, []).append(d.verdict)
     counts = {
-        label: ", ".join(f"{found.count(v)} {v}" for v in dict.fromkeys(found))
+        label: ", ".join(f"{v} in {found.count(v)}" for v in dict.fromkeys(found))
         for label, found in verdicts.items()
     }
     setting = results["setting"]
@@ -149,9 +149,10 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             "RQ2",
             "the search raises the accuracy of its models",
-            f"short training, {setting['seeds']} paired seeds, on test images, against random "
-            f"restarts with the same {setting['trials']} trials: Algorithm 1 in "
-            f"{len(models)} models: {counts['greedy']}; annealing: {counts['annealing']}",
+            f"in short training ({', '.join(models)}; {setting['seeds']} paired seeds, "
+            f"{setting['trials']} trials), against random restarts with the same budget on test "
+            f"images, Algorithm 1 is {counts['greedy']} of {len(models)} models, annealing "
+            f"{counts['annealing']}",
             "not reproduced: no model is better than with random restarts"
             if "better" not in verdicts["greedy"]
             else f"reproduced in {verdicts['greedy'].count('better')} models",

@@ -115,8 +115,8 @@ class Settings:
 # The regime and the searcher to confirm were chosen on seeds from 1000 on, before any of the seeds
 # from 0 on was run: Glorot, four hidden layers, one epoch, and annealing_shared.
 _WITH_SHARED = ("greedy", "annealing_shared", "random_restart", "annealing")
-CHOICE = tuple(
-    Regime("Glorot", layers, 1, (1000, 4), 50, _WITH_SHARED, "choice") for layers in (4, 1)
+CHOICE = Regime(
+    "Glorot", 4, 1, (1000, 4), 50, ("greedy", "annealing_shared", "random_restart"), "choice"
 )
 CONFIRMATION = Regime("Glorot", 4, 1, (0, 20), 50, _WITH_SHARED, "confirmation")
 PROTOTYPE = Regime("Glorot", 1, 1, (0, 20), 50, _WITH_SHARED, "prototype")
@@ -134,9 +134,9 @@ def grid(seeds: int, trials: int, epochs: tuple[int, ...]) -> tuple[Regime, ...]
 
 
 SETTINGS = {
-    "full": Settings((CONFIRMATION, PROTOTYPE, *CHOICE, *grid(20, 50, (1, 5, 20)))),
+    "full": Settings((CONFIRMATION, PROTOTYPE, CHOICE, *grid(20, 50, (1, 5, 20)))),
     "reduced": Settings(
-        (CONFIRMATION, PROTOTYPE, *CHOICE, *grid(5, 20, (1,)), *grid(3, 20, (5, 20)))
+        (CONFIRMATION, PROTOTYPE, CHOICE, *grid(5, 20, (1,)), *grid(3, 20, (5, 20)))
     ),
     "quick": Settings(
         (Regime("Glorot", 1, 1, (0, 3), 5), Regime("Glorot", 4, 1, (0, 3), 5)), training_rows=3200

@@ -89,7 +89,7 @@ def rows(results: Results) -> list[Results]:
                 "best_delta": max(gain_at, key=lambda delta, of=gain_at: of[delta]),
                 "gain": max(gain_at.values()),
                 "least": min(gain_at.values()),
-                "kruskal_p": stats.kruskal(*trials).pvalue,
+                "kruskal_p": stats.kruskal(*trials).pvalue if len(trials) > 1 else np.nan,
             }
         )
     return table
