@@ -158,6 +158,7 @@ def markdown_table(
 
 def panels(titles: Sequence[str], x_title: str, y_title: str, *, columns: int = 3) -> go.Figure:
     """Return a figure with a panel for each title; ``panel_of(i)`` tells where each is."""
+    columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
     figure = make_subplots(
         rows,
@@ -171,7 +172,8 @@ def panels(titles: Sequence[str], x_title: str, y_title: str, *, columns: int = 
     # The title of all panels' y axes would touch their numbers.
     figure.update_annotations(selector={"text": y_title}, xshift=-60)
     figure.update_layout(
-        height=80 + 270 * rows,
+        height=max(80 + 270 * rows, 430),
+        width=900 if columns > 1 else 600,
         margin_l=95,
         legend={"orientation": "h", "y": 1.16, "x": 1, "xanchor": "right"},
     )

@@ -111,7 +111,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 
 def figures(results: Results) -> dict[str, go.Figure]:
     models = results["models"]
-    shown = panels(list(models), "", "Gain in test accuracy [percentage points]")
+    shown = panels(list(models), "", "Gain in test accuracy [pp]")
     for i, by_searcher in enumerate(models.values()):
         for j, (label, found) in enumerate(by_searcher.items()):
             shown.add_box(

@@ -273,7 +273,7 @@ def grid_figure(of_grid: list[Results]) -> go.Figure:
             for layers, initializer in kinds
         ],
         "Epochs",
-        "Gain in test accuracy [percentage points]",
+        "Gain in test accuracy [pp]",
     )
     for i, kind in enumerate(kinds):
         of_kind = [cell for cell in of_grid if (cell["layers"], cell["initializer"]) == kind]

@@ -69,7 +69,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
     shown = panels(
         list(searched[size]),
         "Minutes",
-        "Best gain so far in training accuracy [percentage points]",
+        "Best gain so far [pp]",
     )
     for i, (seconds, best) in enumerate(searched[size].values()):
         minutes = seconds / 60
