@@ -138,8 +138,10 @@ def claims(results: Results) -> list[Claim]:
     for by_searcher in models.values():
         values = {label: found["test"] for label, found in by_searcher.items()}
         for label in ("greedy", "annealing"):
-            [d] = differences(values, label, ["random_restart"])
-            verdicts.setdefault(label, []).append(d.verdict)
+            # Corrected for all pairs, as in the table.
+            judged = differences(values, label, [other for other in SEARCHERS if other != label])
+            verdict = next(d.verdict for d in judged if d.other == "random_restart")
+            verdicts.setdefault(label, []).append(verdict)
     counts = {
         label: ", ".join(f"{v} in {found.count(v)}" for v in dict.fromkeys(found))
         for label, found in verdicts.items()

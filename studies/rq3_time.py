@@ -92,7 +92,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
             **panel_of(i),
         )
     shown.update_yaxes(rangemode="tozero")
-    shown.update_layout(title=f"δ = 0.0025, then 0.003, {TITLES[size]}")
+    shown.update_layout(title=f"δ = 0.0025, then 0.003, {TITLES[size].split(':')[0]}")
     return {"": shown}
 
 
