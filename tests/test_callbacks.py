@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 NOON = datetime(2026, 5, 4, 12)  # noqa: DTZ001
 SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 OWNER = {"sampler": "annealing", "index": 0, "owner": ["elsewhere", 1, ""]}

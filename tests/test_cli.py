@@ -23,7 +23,7 @@ from adnn_optuna import cli
 from adnn_optuna._cli_options import parse_seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 # Small, yet long enough to be interrupted.
@@ -36,13 +36,6 @@ LIMIT = ["--max-trial", "2"]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _kept_verbosity() -> Iterator[None]:
-    verbosity = optuna.logging.get_verbosity()
-    yield
-    optuna.logging.set_verbosity(verbosity)
 
 
 def program(arguments: Sequence[str]) -> list[str]:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 MODEL = MLP((8,))
 TRAINING = Training(epochs=2, learning_rate=0.01)
 NAMES = ("weight_offset_0", "bias_offset_0")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+import optunahub
 import pytest
 
 from adnn_optuna.callbacks import MaxTrialCallback
@@ -15,9 +16,6 @@ from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSam
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-# It is in the extra `benchmarks`, which is not locked.
-optunahub = pytest.importorskip("optunahub")
 
 STUDIES = Path(__file__).parents[1] / "studies"
 CATEGORIES = {"samplers": "sampler", "callbacks": "callback"}

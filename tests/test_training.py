@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from adnn_optuna.architectures import build_architecture
@@ -250,6 +251,40 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
             assert metrics[f"{split}_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     for trained, variable in zip(run.weights, model.variables, strict=True):
         np.testing.assert_allclose(trained, variable.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
+    seeds, epochs = range(20), 3
+    dataset = few_digits(400, val=600)
+    trainer = trainer_of(MLP((32,)), dataset, epochs=epochs, learning_rate=0.005)
+    ours = [
+        run.history[-1]["val_accuracy"]
+        for run in trainer.train([start(trainer, seed=s) for s in seeds])
+    ]
+    model = trainer.architecture.build(0, 0)
+    model.compile(
+        trainer.training.build_optimizer(),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    fresh = [v.numpy() for v in model.optimizer.variables]
+    theirs = []
+    for seed in seeds:
+        model.set_weights(trainer.architecture.initial_weights(seed, 0))
+        for variable, value in zip(model.optimizer.variables, fresh, strict=True):
+            variable.assign(value)
+        # Batches in orders of its own.
+        generator = np.random.default_rng(seed)
+        for _ in range(epochs):
+            order = generator.permutation(len(dataset.y_train))
+            model.fit(dataset.x_train[order], dataset.y_train[order], shuffle=False, verbose=0)
+        theirs.append(model.evaluate(dataset.x_val, dataset.y_val, verbose=0)[1])
+    # 95 % of the mean difference over the seeds' equal initial weights.
+    interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval()
+    assert interval.low <= 0 <= interval.high
+    assert interval.high - interval.low < 0.04
+    assert np.mean(ours) > 0.7
 
 
 def test_offsets_are_added_to_the_initial_weights(digits: StackedTrainer) -> None:

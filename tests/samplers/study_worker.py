@@ -7,6 +7,7 @@ and the seconds a trial takes.
 from __future__ import annotations
 
 import math
+import sqlite3
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,9 @@ def make_sampler(name: str, batch_size: int) -> BaseSampler:
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
     """Kill processes, not the power: what they wrote is safe with the operating system."""
-    connection.execute("PRAGMA synchronous = OFF")
+    # Where this module is imported by tests, there are other databases, too.
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 def make_storage(place: str) -> str | BaseStorage:
