@@ -90,18 +90,45 @@ def checked_labels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
+class _Memory(np.ndarray[Any, np.dtype[np.uint8]]):
+    """Bytes that only this module gives out, as arrays that cannot be written to."""
+
+
+# In bytes. TensorFlow uses an array in place only if it begins at a multiple of it.
+_ALIGNMENT = 64
+
+
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Returns a copy of the dtype that cannot be written to, or the array itself if it is such.
 
-    As float32, uint8 pixels are divided by 255.
+    As float32, uint8 pixels are divided by 255. TensorFlow can use the copy in place, see
+    :func:`writable_view`.
     """
-    flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.owndata and not flags.writeable:
+    if array.dtype == dtype and writable_view(array) is not None:
         return array
-    copy: NDArray[Any]
+    memory = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
+    offset = -memory.ctypes.data % _ALIGNMENT
+    copy: NDArray[Any] = np.ndarray(array.shape, dtype, buffer=memory, offset=offset)
     if array.dtype == np.uint8 and dtype is np.float32:
-        copy = np.divide(array, 255, dtype=np.float32, order="C")
+        np.divide(array, 255, out=copy, dtype=np.float32)
     else:
-        copy = np.array(array, dtype=dtype, order="C")
+        copy[...] = array
     copy.flags.writeable = False
     return copy
+
+
+def writable_view(array: NDArray[Any]) -> NDArray[Any] | None:
+    """Returns what :func:`read_only` returned so that others can use it in place.
+
+    NumPy exports only what can be written to.
+
+    Returns:
+        A view of the same memory, which must not be written to; :obj:`None` of any other array.
+    """
+    memory, flags = array.base, array.flags
+    if not isinstance(memory, _Memory) or flags.writeable or not flags.c_contiguous:
+        return None
+    if array.ctypes.data % _ALIGNMENT:  # A slice.
+        return None
+    offset = array.ctypes.data - memory.ctypes.data
+    return np.ndarray(array.shape, array.dtype, buffer=memory, offset=offset)

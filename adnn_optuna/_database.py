@@ -13,7 +13,13 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,20 +146,21 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
                 cause = error.__cause__ if isinstance(error, StorageInternalError) else error
                 # Anything else, such as a text too long for its column, is no fault of the
                 # database.
-                if not isinstance(cause, DBAPIError) or not _is_fault(cause):
+                if not _is_fault(cause):
                     raise
+                reason = first_line(getattr(cause, "orig", cause))
                 now = time.monotonic()
                 if give_up_at is None:
                     give_up_at = now + _PATIENCE
                     if _passes(cause):
                         _logger.warning(
                             "The storage does not answer (%s); trying again for %g s.",
-                            first_line(cause.orig),
+                            reason,
                             _PATIENCE,
                         )
                 if now >= give_up_at or not _passes(cause):
                     raise StorageError(
-                        f"The storage failed ({first_line(cause.orig)}); all that it stored "
+                        f"The storage failed ({reason}); all that it stored "
                         "before is kept: mend it, then resume the study."
                     ) from error
             time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
@@ -189,17 +196,18 @@ for _name in (
     setattr(Database, _name, _patient(getattr(Database, _name)))
 
 
-def _is_fault(error: DBAPIError) -> bool:
+def _is_fault(error: BaseException | None) -> bool:
     """Return whether the database failed, not the request."""
+    # Optuna tries a query that failed in another form, which a broken connection answers so.
+    if isinstance(error, OperationalError | InterfaceError | PendingRollbackError):
+        return True
     # SQLite reports a corrupt file as a DatabaseError, which is the class of all others, too.
-    return isinstance(error, OperationalError | InterfaceError) or (
-        isinstance(error.orig, sqlite3.Error) and type(error.orig) is sqlite3.DatabaseError
-    )
+    return isinstance(error, DBAPIError) and type(error.orig) is sqlite3.DatabaseError
 
 
-def _passes(error: DBAPIError) -> bool:
+def _passes(error: BaseException | None) -> bool:
     """Return whether waiting may help."""
-    if isinstance(error.orig, sqlite3.Error):
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         # The lower byte is the code, the others say more about it.
         return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_PASSING
     return True

@@ -129,7 +129,8 @@ def uninitialized_variables() -> Iterator[None]:
 
     # Keras would give them their values when the next such scope ends.
     waiting = "uninitialized_variables"
-    before = global_state.get_global_attribute(waiting)
+    # A copy, as Keras appends to its list.
+    before = list(global_state.get_global_attribute(waiting, []))
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield

@@ -395,7 +395,5 @@ def _stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
 
 
 def _take(array: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
-    """The chosen samples in the order of the array, read-only."""
-    taken = np.take(array, np.sort(indices), axis=0)
-    taken.flags.writeable = False
-    return taken
+    """The chosen samples in the order of the array."""
+    return np.take(array, np.sort(indices), axis=0)

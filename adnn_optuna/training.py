@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adnn_optuna._arrays import writable_view
 from adnn_optuna._program import Program, loss_function
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ class _Slot:
 class StackedTrainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
-    The graph is compiled once, for the first training. In memory there are, beside the dataset's
-    own arrays, TensorFlow's copy of the training and validation set (one, whatever the number of
-    slots); for each core the variables of the network and the optimizer, a few times, and the
-    activations of a batch; and the orders of the rows for the last 32 calls (1 MB, or one epoch's,
-    each). Trainings that wait for their turn hold nothing, but where ``after_epoch`` looks at all
-    of them after each epoch, each has its variables.
+    The graph is compiled once, for the first training. In memory there are the dataset, which is
+    held once, as TensorFlow uses its arrays in place; for each core the variables of the network
+    and the optimizer, a few times, and the activations of a batch; and the orders of the rows for
+    the last 32 calls (1 MB, or one epoch's, each). Trainings that wait for their turn hold
+    nothing, but where ``after_epoch`` looks at all of them after each epoch, each has its
+    variables.
 
     Several threads may train at once.
 
@@ -115,9 +116,9 @@ class StackedTrainer:
     @functools.cached_property
     def _program(self) -> Program:
         data = self._dataset
-        splits = [(_as_tensor(data.x_train), _as_tensor(data.y_train))]
+        splits = [(_shared(data.x_train), _shared(data.y_train))]
         if len(data.y_val):
-            splits.append((_as_tensor(data.x_val), _as_tensor(data.y_val)))
+            splits.append((_shared(data.x_val), _shared(data.y_val)))
         return Program(self.architecture, self.training, splits, self._orders_epochs)
 
     def train(
@@ -246,7 +247,7 @@ class StackedTrainer:
         self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
     ) -> list[float]:
         """Return the accuracy on (x, y) of each of several trained networks."""
-        data = _as_tensor(x), _as_tensor(y)
+        data = _shared(x), _shared(y)
         with self._lock:
             scores = [self._program.evaluate([*map(_as_tensor, w)], data) for w in weights]
         return [correct / len(y) for correct, _ in scores]
@@ -271,6 +272,17 @@ def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
     """Return the order of the rows in an epoch; counter-based, so no epoch needs the earlier."""
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
     return generator.permutation(rows).astype(np.int32)
+
+
+def _shared(array: np.ndarray) -> tf.Tensor:
+    """Return a dataset's array as a tensor on the same memory, any other as a copy."""
+    import tensorflow as tf
+
+    view = writable_view(array)
+    if view is None or not view.size:
+        return _as_tensor(array)
+    # The tensor keeps the array alive, and nothing writes to it.
+    return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
 
 
 def _as_tensor(array: np.ndarray) -> tf.Tensor:

@@ -21,7 +21,7 @@ from adnn_optuna.architectures import build_architecture
 from adnn_optuna.data import Dataset, load_dataset
 from adnn_optuna.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.offsets import Start
-from adnn_optuna.training import StackedTrainer, _permutation
+from adnn_optuna.training import StackedTrainer, _permutation, _shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -424,6 +424,35 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
     trainer = trainer_of(build, few_digits(20))
     with pytest.raises(ValueError, match="Dimension 1 in both shapes must be equal"):
         trainer.train([start(trainer)])
+
+
+@pytest.mark.parametrize("name", ["x_train", "y_train", "x_val", "x_test"])
+def test_the_dataset_is_held_once(name: str) -> None:
+    array = getattr(few_digits(100), name)
+    capsule = tf.experimental.dlpack.to_dlpack(_shared(array))
+
+    class Exported:
+        def __dlpack__(self, **_: Any) -> Any:
+            return capsule
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return (1, 0)
+
+    seen = np.from_dlpack(Exported())
+    assert np.shares_memory(seen, array)
+    np.testing.assert_array_equal(seen, array)
+
+
+def test_slices_of_a_dataset_are_evaluated_too(digits: StackedTrainer) -> None:
+    data = few_digits(100)
+    weights = [digits.initial_weights(start(digits))]
+    [whole] = digits.evaluate(weights, data.x_test, data.y_test)
+    # The second begins where TensorFlow cannot use it in place.
+    halves = [
+        digits.evaluate(weights, data.x_test[rows], data.y_test[rows])[0] * len(data.y_test[rows])
+        for rows in (slice(None, 7), slice(7, None))
+    ]
+    assert sum(halves) == pytest.approx(whole * len(data.y_test))
 
 
 def test_nothing_global_changes() -> None:
