@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna.distributions import BaseDistribution
-    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -51,24 +50,19 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
 
     def __init__(self, key: str, batch_size: int) -> None:
         self._ledger = Ledger(key, batch_size, self._skip_ahead)
-        self._sources: weakref.WeakKeyDictionary[BaseStorage, dict[int, ParameterSource]] = (
-            weakref.WeakKeyDictionary()
-        )
-        # The trials that get their index together with their first parameter.
-        self._postponed: list[tuple[Study, FrozenTrial]] = []
+        self._sources: dict[int, ParameterSource] = {}
         self._memories: weakref.WeakKeyDictionary[History, Memory] = weakref.WeakKeyDictionary()
         self._has_warned_of_constraints = False
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state["_postponed"] = []
-        del state["_lock"], state["_memories"], state["_sources"]
+        state["_sources"] = {}
+        del state["_lock"], state["_memories"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._sources = weakref.WeakKeyDictionary()
         self._memories = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
 
@@ -103,7 +97,7 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         if history not in self._memories:
             self._memories[history] = self._remember(study, history)
         source = self._propose(self._memories[history], history, index, trial.number)
-        self._sources.setdefault(study._storage, {})[trial._trial_id] = source
+        self._sources[trial._trial_id] = source
         return source
 
     def infer_relative_search_space(
@@ -133,9 +127,8 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
     ) -> Any:
         """Sample one parameter."""
         self._raise_error_if_multi_objective(study)
-        self._begin_postponed(study, trial)
         with self._lock:
-            source = self._sources.get(study._storage, {}).get(trial._trial_id)
+            source = self._sources.get(trial._trial_id)
             if source is None:
                 # The trial began in another process, or with another sampler.
                 history = self._ledger.history(study)
@@ -146,55 +139,18 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
-        # Those asked for earlier come first.
-        self._begin_postponed(study)
-        with self._lock:
-            if self._ledger.can_postpone(study, trial):
-                self._postponed.append((study, trial))
-                return
-        self._begin(study, trial)
-
-    def _begin_postponed(self, study: Study, trial: FrozenTrial | None = None) -> bool:
-        """Begin all trials of a storage that were postponed, or only one that is about to write.
-
-        Returns:
-            Whether there were any.
-        """
-        postponed = [
-            (other_study, other)
-            for other_study, other in self._postponed
-            if other_study._storage is study._storage
-            and (trial is None or trial._trial_id == other._trial_id)
-        ]
-        for other_study, other in postponed:
-            self._begin(other_study, other, writes_with_next=trial is not None)
-        return bool(postponed)
-
-    def _begin(self, study: Study, trial: FrozenTrial, *, writes_with_next: bool = False) -> None:
         is_first_attempt = True
-        while not self._has_begun(
-            study, trial, is_first_attempt=is_first_attempt, writes_with_next=writes_with_next
-        ):
+        while not self._has_begun(study, trial, is_first_attempt=is_first_attempt):
             # Without the lock, as whom this trial waits for may be another thread.
             is_first_attempt = False
             time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
 
-    def _has_begun(
-        self, study: Study, trial: FrozenTrial, *, is_first_attempt: bool, writes_with_next: bool
-    ) -> bool:
+    def _has_begun(self, study: Study, trial: FrozenTrial, *, is_first_attempt: bool) -> bool:
         with self._lock:
-            if trial._trial_id in self._sources.get(study._storage, {}):
-                return True  # Another thread's turn came first.
-            claimed = self._ledger.claim(
-                study,
-                trial,
-                is_first_attempt=is_first_attempt,
-                writes_with_next=writes_with_next,
-            )
+            claimed = self._ledger.claim(study, trial, is_first_attempt=is_first_attempt)
             if claimed is None:
                 return False
             history, index = claimed
-            self._postponed = [entry for entry in self._postponed if entry[1] is not trial]
             if history.is_constrained and not self._has_warned_of_constraints:
                 self._has_warned_of_constraints = True
                 warnings.warn(
@@ -213,15 +169,11 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
         """Note that a failed trial failed by itself: its worker lives."""
-        if study._is_multi_objective():
-            return
-        # Trials without any parameter are postponed until here.
-        has_just_begun = self._begin_postponed(study, trial)
         with self._lock:
-            self._sources.get(study._storage, {}).pop(trial._trial_id, None)
+            self._sources.pop(trial._trial_id, None)
         if (
             state == TrialState.FAIL
-            and (has_just_begun or PROPOSAL in trial.system_attrs)
+            and PROPOSAL in trial.system_attrs
             and not trial.system_attrs.get(INTERRUPTED)
         ):
             study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)

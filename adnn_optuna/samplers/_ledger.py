@@ -14,8 +14,6 @@ as one that never stopped.
 from __future__ import annotations
 
 import bisect
-import json
-import math
 import threading
 import time
 import weakref
@@ -176,13 +174,6 @@ class History:
             for number, other in self._cursor.unfinished.items()
         )
 
-    def is_alone(self, trial: FrozenTrial, is_alive: LivenessCheck) -> bool:
-        """Return whether no other trial is under way."""
-        return not any(
-            number != trial.number and is_alive(other)
-            for number, other in self._cursor.unfinished.items()
-        )
-
     def free_index(self, held: set[int]) -> int:
         """Return the smallest index that is not taken."""
         index = self.unfinished_index()
@@ -270,18 +261,6 @@ class History:
             self.changed_index = index
 
 
-def _is_decided(trial: FrozenTrial) -> bool:
-    """Return whether a trial that begins has parameters already: it was enqueued."""
-    return bool("fixed_params" in trial.system_attrs or trial.params)
-
-
-def _seconds_since_start(trial: FrozenTrial) -> float:
-    """Return how long ago a trial began, infinity if the clock was set back since."""
-    assert trial.datetime_start is not None
-    seconds = (datetime.now() - trial.datetime_start).total_seconds()  # noqa: DTZ005
-    return seconds if seconds >= 0 else math.inf
-
-
 def _is_long_before(trial: FrozenTrial, other: FrozenTrial) -> bool:
     assert trial.datetime_start is not None
     assert other.datetime_start is not None
@@ -324,25 +303,8 @@ class Ledger:
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         return self._updated_history(study, trials)
 
-    def can_postpone(self, study: Study, trial: FrozenTrial) -> bool:
-        """Return whether a trial that was just asked for may do without an index for a while.
-
-        To note the index in a database takes a transaction, which is longer than all else that a
-        sampler does. So it is to be noted together with the trial's first parameter. That is
-        usually at once, but if it is not, others wait for this trial's decision; so there must
-        be no others.
-        """
-        if not isinstance(study._storage, _CachedStorage) or _is_decided(trial):
-            return False
-        return self._history_when_asked(study, trial).is_alone(trial, LivenessCheck(study))
-
     def claim(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        *,
-        is_first_attempt: bool,
-        writes_with_next: bool = False,
+        self, study: Study, trial: FrozenTrial, *, is_first_attempt: bool
     ) -> tuple[History, int | None] | None:
         """Give a trial that begins its index and note who runs it.
 
@@ -352,8 +314,6 @@ class Ledger:
             study: The study.
             trial: The trial.
             is_first_attempt: Whether the trial has just been asked for.
-            writes_with_next: Whether it is enough to note it together with what this thread
-                writes next, which is to be right after.
 
         Returns:
             The view of the study and the index, or :obj:`None` if it is another worker's turn:
@@ -364,7 +324,7 @@ class Ledger:
         proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
         if proposal is not None:
             return self._claim_again(study, trial, proposal)
-        if _is_decided(trial):
+        if "fixed_params" in trial.system_attrs or trial.params:
             self._write(study, trial, self._sampler_key, None)
             return self._history_when_asked(study, trial), None
         if isinstance(study._storage, InMemoryStorage):
@@ -376,20 +336,17 @@ class Ledger:
         # numbers, which the storage hands out: whoever sees a trial with a smaller number that
         # has not decided yet waits. That is rare and takes milliseconds, and those who see no
         # such trial need not look at the study a second time.
-        is_late = _seconds_since_start(trial) > _PATIENCE / 2
         history = (
-            self._history_when_asked(study, trial)
-            if is_first_attempt and not is_late
-            else self.history(study)
+            self._history_when_asked(study, trial) if is_first_attempt else self.history(study)
         )
         if history.has_undecided(trial, LivenessCheck(study)):
             return None
-        index: int | None = self._take_free_index(
-            study, trial, history, writes_with_next=writes_with_next and not is_late
-        )
+        index: int | None = self._take_free_index(study, trial, history)
 
         # Someone may have lost patience with this trial, or this one with another.
-        if is_late or _seconds_since_start(trial) > _PATIENCE / 2:
+        assert trial.datetime_start is not None
+        seconds = (datetime.now() - trial.datetime_start).total_seconds()  # noqa: DTZ005
+        if not 0 <= seconds < _PATIENCE / 2:
             index = self._keep_if_unrivalled(study, trial, index)
         return history, index
 
@@ -403,20 +360,13 @@ class Ledger:
         index = self._keep_if_unrivalled(study, trial, index)
         return self.latest_history(study), index
 
-    def _take_free_index(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        history: History,
-        *,
-        writes_with_next: bool = False,
-    ) -> int:
+    def _take_free_index(self, study: Study, trial: FrozenTrial, history: History) -> int:
         is_alive = LivenessCheck(study)
         while history.has_news_of_death(is_alive):
             history = self.history(study)
         index = history.free_index(history.held_indices(is_alive))
         history.note_beginning(trial, index)
-        self._write(study, trial, self._sampler_key, index, with_next=writes_with_next)
+        self._write(study, trial, self._sampler_key, index)
         return index
 
     def _keep_if_unrivalled(
@@ -465,30 +415,8 @@ class Ledger:
         history.update(trials)
         return history
 
-    @staticmethod
     def _write(
-        study: Study,
-        trial: FrozenTrial,
-        sampler_key: str,
-        index: int | None,
-        *,
-        with_next: bool = False,
+        self, study: Study, trial: FrozenTrial, sampler_key: str, index: int | None
     ) -> None:
         value: Proposal = {"sampler": sampler_key, "index": index, "owner": [*current_owner()]}
-        if with_next:
-            _write_with_next(study._storage, trial._trial_id, PROPOSAL, value)
-        else:
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, value)  # type: ignore[arg-type]
-
-
-def _write_with_next(storage: BaseStorage, trial_id: int, key: str, value: Any) -> None:
-    """Add a system attribute to a trial in the transaction that this thread makes next.
-
-    Optuna's database storage has a session for each thread. What waits in it is written with
-    whatever comes next, or not at all if that fails.
-    """
-    assert isinstance(storage, _CachedStorage)
-    from optuna.storages._rdb.models import TrialSystemAttributeModel
-
-    attribute = TrialSystemAttributeModel(trial_id=trial_id, key=key, value_json=json.dumps(value))
-    storage._backend.scoped_session().add(attribute)
+        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, value)  # type: ignore[arg-type]
