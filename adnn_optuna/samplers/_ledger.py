@@ -88,6 +88,7 @@ class History:
         self._dead: set[int] = set()
         # When the trials that had not decided yet were first seen, by number.
         self._first_seen: dict[int, float] = {}
+        self._seen_with_parameters: set[int] = set()
         # The trial with which a batch began.
         self._batch_starts: list[FrozenTrial] = []
         # The finished trials of others, by the first batch that may know them.
@@ -165,14 +166,23 @@ class History:
         return any(
             number < trial.number
             and other.state == TrialState.RUNNING
-            # A sampler decides before it is asked for parameters.
-            and not other.distributions
-            and PROPOSAL not in other.system_attrs
+            and not self._has_decided(other)
             and not _is_long_before(other, trial)
             and now - self._first_seen.setdefault(number, now) < _PATIENCE
             and is_alive(other)
             for number, other in self._cursor.unfinished.items()
         )
+
+    def _has_decided(self, trial: FrozenTrial) -> bool:
+        if PROPOSAL in trial.system_attrs:
+            return True
+        # A sampler decides before it is asked for parameters; so a trial that has some and still
+        # no index is another sampler's. But a database may have been read in between: the
+        # attributes before the trial decided, the parameters after it. So it is read once more.
+        is_known = trial.number in self._seen_with_parameters
+        if trial.distributions:
+            self._seen_with_parameters.add(trial.number)
+        return is_known
 
     def free_index(self, held: set[int]) -> int:
         """Return the smallest index that is not taken."""
