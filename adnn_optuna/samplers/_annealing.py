@@ -94,8 +94,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         It is the algorithm of [1] and [2] with four changes, for fewer evaluations than Ingber had
         in mind. On Sphere, Rosenbrock, Rastrigin, Ackley, Griewank and Schwefel functions in 2, 4
         and 8 dimensions, they bring the regret (geometric mean, in units of that of a typical
-        random point) from 0.05 with ``ingber=True`` to 0.002 after 50 trials, and from 0.004 to
-        0.00003 after 200; with noise of 2 % in 4 dimensions it is 0.047 and 0.023. Without the
+        random point) from 0.05 with ``ingber=True`` to 0.003 after 50 trials, and from 0.005 to
+        0.00006 after 200; with noise of 2 % in 4 dimensions it is 0.046 and 0.018. Without the
         model it is 0.046 and 0.0035, and with noise 0.118 and 0.046.
 
         - The schedule ends with the budget: after ``n_trials`` the temperature is n_trials^-3.
