@@ -50,28 +50,18 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
-    """A study: how it is run, and what is shown of its results.
+class Study:
+    """What is shown of the results of a script, which are committed beside it.
 
     Args:
-        name: The name of its script and of all files beside it.
-        settings: How much is computed, by name; ``full`` and ``quick`` are among them. The
-            committed results come from the one that is called ``committed``.
-        run: Runs one setting on the storage of this URL, whatever is stored there already, and
-            yields the results so far, as JSON holds them, whenever there are more.
+        name: The name of the script and of all files beside it.
         figures: The figures of some results, by what is added to the name of their files.
-        claims: The rows for the table of claims.
-        summary: What of the results stands in studies/README.md, as Markdown.
-        committed: The setting whose results are committed.
+        summary: What of the results stands on a page, as Markdown.
     """
 
     name: str
-    settings: Mapping[str, Any]
-    run: Callable[[Any, str], Iterator[Results]]
     figures: Callable[[Results], dict[str, go.Figure]]
-    claims: Callable[[Results], list[Claim]]
     summary: Callable[[Results], str]
-    committed: str = "full"
 
     @property
     def results_file(self) -> Path:
@@ -92,6 +82,25 @@ class Experiment:
             figure.write_image(path, width=figure.layout.width or 900, scale=1.5)
             paths.append(path)
         return paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(Study):
+    """A study of the paper: also how it is run, and which claims it judges.
+
+    Args:
+        settings: How much is computed, by name; ``full`` and ``quick`` are among them. The
+            committed results come from the one that is called ``committed``.
+        run: Runs one setting on the storage of this URL, whatever is stored there already, and
+            yields the results so far, as JSON holds them, whenever there are more.
+        claims: The rows for the table of claims.
+        committed: The setting whose results are committed.
+    """
+
+    settings: Mapping[str, Any]
+    run: Callable[[Any, str], Iterator[Results]]
+    claims: Callable[[Results], list[Claim]]
+    committed: str = "full"
 
 
 def main(experiment: Experiment, description: str) -> None:

@@ -145,7 +145,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("baselines", SETTINGS, run, figures, claims, summary, "reduced")
+EXPERIMENT = Experiment("baselines", figures, summary, SETTINGS, run, claims, "reduced")
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

@@ -17,6 +17,8 @@ import regimes
 import rq1_step_size
 import rq2_trials
 import rq3_time
+import sampler_quality
+import training_speed
 from _common import HERE, interval, markdown_table, mean_and_std
 from _paper import PAPERS, PUBLISHED
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from _common import Experiment
+    from _common import Experiment, Study
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     motivation.EXPERIMENT,
@@ -35,12 +37,13 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     greedy_vs_annealing.EXPERIMENT,
     regimes.EXPERIMENT,
 )
+STUDIES: tuple[Study, ...] = (*EXPERIMENTS, sampler_quality.STUDY, training_speed.STUDY)
 PAGES = (HERE.parent / "README.md", HERE / "README.md")
 
 
 def blocks() -> dict[str, str]:
     """Return what stands between the comments, by name, from the committed results."""
-    written = {e.name: e.summary(e.load()) for e in EXPERIMENTS}
+    written = {study.name: study.summary(study.load()) for study in STUDIES}
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
         ["where", "the paper", "here", "verdict"],
@@ -48,6 +51,7 @@ def blocks() -> dict[str, str]:
         right=False,
     )
     written["headline"] = headline()
+    written["speed"] = training_speed.times_table(training_speed.STUDY.load())
     return written
 
 
@@ -108,8 +112,8 @@ def main() -> None:
     arguments = parser.parse_args()
     written: list[Path] = []
     if not arguments.tables:
-        for experiment in EXPERIMENTS:
-            written += experiment.write_figures(experiment.load(), HERE)
+        for study in STUDIES:
+            written += study.write_figures(study.load(), HERE)
     text_of = blocks()
     for page in PAGES:
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), text_of), encoding="utf-8")

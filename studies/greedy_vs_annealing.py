@@ -189,7 +189,7 @@ def summary(results: Results) -> str:
 
 
 EXPERIMENT = Experiment(
-    "greedy_vs_annealing", SETTINGS, run, figures, claims, summary, committed="reduced"
+    "greedy_vs_annealing", figures, summary, SETTINGS, run, claims, committed="reduced"
 )
 
 if __name__ == "__main__":

@@ -270,7 +270,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("motivation", SETTINGS, run, figures, claims, summary)
+EXPERIMENT = Experiment("motivation", figures, summary, SETTINGS, run, claims)
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

@@ -368,7 +368,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("regimes", SETTINGS, run, figures, claims, summary, committed="reduced")
+EXPERIMENT = Experiment("regimes", figures, summary, SETTINGS, run, claims, committed="reduced")
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

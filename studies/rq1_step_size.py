@@ -141,7 +141,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("rq1_step_size", SETTINGS, run_walks, figures, claims, summary, "reduced")
+EXPERIMENT = Experiment("rq1_step_size", figures, summary, SETTINGS, run_walks, claims, "reduced")
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

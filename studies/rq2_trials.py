@@ -199,7 +199,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("rq2_trials", SETTINGS, run_walks, figures, claims, summary)
+EXPERIMENT = Experiment("rq2_trials", figures, summary, SETTINGS, run_walks, claims)
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

@@ -131,7 +131,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("rq3_time", SETTINGS, run_walks, figures, claims, summary)
+EXPERIMENT = Experiment("rq3_time", figures, summary, SETTINGS, run_walks, claims)
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+import plotly.colors
 import scipy
+from _common import Results, Study, markdown_table
 from benchmark_problems import FUNCTIONS, KINDS, BbobProblem, Problem
+from plotly.subplots import make_subplots
 from scipy.optimize import dual_annealing
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
@@ -32,8 +35,9 @@ from tqdm import tqdm
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    import plotly.graph_objects as go
     from optuna.samplers import BaseSampler
 
     AnyProblem = Problem | BbobProblem
@@ -43,8 +47,6 @@ BUDGETS = (50, 200, 1000)
 # After how many trials the best so far is kept.
 CHECKPOINTS = (5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 OURS = "annealing"
-PICTURE = Path(__file__).with_suffix(".png")
-RESULTS = Path(__file__).with_suffix(".json")
 
 
 class Progress:
@@ -305,7 +307,7 @@ def tabulate(found: list[dict[str, Any]], available: dict[str, Method]) -> Table
     return table
 
 
-def summary(table: Table) -> list[dict[str, Any]]:
+def regrets_of(table: Table) -> list[dict[str, Any]]:
     """Return, for each kind and budget, what each method reached and its ratio to ours."""
     rows = []
     groups = sorted({(kind, budget) for kind, _, budget in table}, key=str)
@@ -411,7 +413,7 @@ def bbob_profiles(found: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
 
 
 def report(found: list[dict[str, Any]], available: dict[str, Method]) -> dict[str, Any]:
-    rows = summary(tabulate(found, available))
+    rows = regrets_of(tabulate(found, available))
     for row in rows:
         ratio = ""
         if row.get("interval_95"):
@@ -439,14 +441,59 @@ def report(found: list[dict[str, Any]], available: dict[str, Method]) -> dict[st
     }
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw the regrets of each kind and budget, and the profiles on bbob, as PNG."""
-    import plotly.colors
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+def summary(results: Results) -> str:
+    """Return the regrets, and what ours is of them, as tables."""
+    rows = {(row["kind"], row["trials"], row["method"]): row for row in results["regrets"]}
+    names = _ordered({row["method"] for row in results["regrets"]})
+    groups = [
+        (kind, trials)
+        for kind in KINDS
+        for trials in BUDGETS
+        if any((kind, trials, name) in rows for name in names)
+    ]
 
-    names = sorted({row["method"] for row in result["regrets"]} | set(result["bbob"]))
-    names.sort(key=lambda name: (not name.startswith(OURS), name))
+    def table(corner: str, shown: Sequence[str], cell: Callable[[dict[str, Any]], str]) -> str:
+        return markdown_table(
+            [corner, *shown],
+            [
+                [
+                    f"{kind}, {trials}",
+                    *(
+                        cell(row) if (row := rows.get((kind, trials, name))) else "–"
+                        for name in shown
+                    ),
+                ]
+                for kind, trials in groups
+            ],
+        )
+
+    return "\n\n".join(
+        [
+            table("regret (seeds)", names, lambda row: f"{row['regret']:.2g} ({row['n_seeds']})"),
+            table(
+                "ours / its",
+                [name for name in names if name != OURS],
+                lambda row: (
+                    f"{row['ours_over_it']:.2g}"
+                    + (
+                        " ({:.2g} to {:.2g})".format(*row["interval_95"])
+                        if row.get("interval_95")
+                        else ""
+                    )
+                ),
+            ),
+        ]
+    )
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    """Return names of methods, ours first."""
+    return sorted(names, key=lambda name: (not name.startswith(OURS), name))
+
+
+def figures(results: Results) -> dict[str, go.Figure]:
+    """Draw the regrets of each kind and budget, and the profiles on bbob."""
+    names = _ordered({row["method"] for row in results["regrets"]} | set(results["bbob"]))
     colors = dict(zip(names, itertools.cycle(plotly.colors.qualitative.D3), strict=False))
     figure = make_subplots(
         rows=1,
@@ -455,7 +502,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         subplot_titles=("Regret (geometric mean)", "bbob, D = 2, 5: targets reached"),
     )
     for name in names:
-        rows = [row for row in result["regrets"] if row["method"] == name]
+        rows = [row for row in results["regrets"] if row["method"] == name]
         figure.add_scatter(
             x=[f"{row['kind']} {row['trials']}" for row in rows],
             y=[row["regret"] for row in rows],
@@ -466,36 +513,40 @@ def draw(result: dict[str, Any], path: Path) -> None:
             row=1,
             col=1,
         )
-        profile = result["bbob"].get(name, {})
-        figure.add_trace(
-            go.Scatter(
-                x=list(profile),
-                y=list(profile.values()),
-                name=name,
-                legendgroup=name,
-                showlegend=False,
-                line={"color": colors[name], "width": 3 if name == OURS else 1.5},
-            ),
+        profile = results["bbob"].get(name, {})
+        figure.add_scatter(
+            x=list(profile),
+            y=list(profile.values()),
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            line={"color": colors[name], "width": 3 if name == OURS else 1.5},
             row=1,
             col=2,
         )
-    order = [f"{kind} {budget}" for kind in KINDS for budget in BUDGETS]
+    groups = {(row["kind"], row["trials"]) for row in results["regrets"]}
+    order = [f"{k} {n}" for k, n in itertools.product(KINDS, BUDGETS) if (k, n) in groups]
     figure.update_xaxes(categoryorder="array", categoryarray=order, row=1, col=1)
-    figure.update_yaxes(type="log", exponentformat="power", row=1, col=1)
-    figure.update_xaxes(title="trials", type="log", row=1, col=2)
-    figure.update_layout(template="plotly_white", margin={"t": 40, "b": 40, "l": 60, "r": 10})
-    figure.write_image(path, width=1300, height=520, scale=1.5)
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power", row=1, col=1)
+    figure.update_xaxes(
+        title="trials", type="log", tickvals=[5, 10, 20, 50, 100, 200, 500, 1000], row=1, col=2
+    )
+    figure.update_layout(margin={"t": 40, "b": 40, "l": 60, "r": 10}, width=1300, height=520)
+    return {"": figure}
+
+
+STUDY = Study("sampler_quality", figures, summary)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=15, help="number of seeds")
     parser.add_argument("--quick", action="store_true", help="2 seeds, up to 200 trials")
-    parser.add_argument("--cells", type=Path, default=PICTURE.with_suffix(".jsonl"))
+    parser.add_argument("--cells", type=Path, default=STUDY.results_file.with_suffix(".jsonl"))
     parser.add_argument("--registry", type=Path, help="package folder of OptunaHub's registry")
     parser.add_argument("--methods", nargs="*", help="only these methods")
     parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
-    parser.add_argument("--write", action="store_true", help="write the results and the figure")
+    parser.add_argument("--write", action="store_true", help="write the results")
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -516,8 +567,7 @@ def main() -> None:
             print(f"\nInterrupted; run it again to go on with {args.cells}.")
     result = report(read(args.cells), all_methods)
     if args.write:
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-        draw(result, PICTURE)
+        STUDY.results_file.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import plotly.graph_objects as go
+from _common import Results, Study, markdown_table
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -361,7 +362,7 @@ def highest_resident_size() -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10
 
 
-def measure(results: dict[str, Any], save: Callable[[], None], args: argparse.Namespace) -> None:
+def measure(results: Results, save: Callable[[], None], args: argparse.Namespace) -> None:
     """Measure what is missing in ``results``: {case: {contender: {stack: [seconds a trial]}}}."""
     chosen = {
         name: case
@@ -383,6 +384,7 @@ def measure(results: dict[str, Any], save: Callable[[], None], args: argparse.Na
             if len(of_case.get(c[0], {}).get(str(c[2]), [])) <= r
         ]
         ready: dict[tuple[str, int], Callable[[], Any]] = {}
+        results["flop"][name] = case.flop
         speeds = results["flop_per_second"].setdefault(name, [])
         for _, contender, make, stack, whole in tqdm(todo, desc=name, disable=not todo):
             if (contender, stack) not in ready:
@@ -410,12 +412,11 @@ def measure(results: dict[str, Any], save: Callable[[], None], args: argparse.Na
                 save()
 
 
-def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(results: Results) -> list[Results]:
     """Return, for each case, contender and stack, the medians and the ratios."""
     table = []
     for name, of_case in results["seconds"].items():
-        case = cases(quick=results["quick"])[name]
-        limit = case.flop / statistics.median(results["flop_per_second"][name])
+        limit = limit_of(results, name)
         usual = statistics.median(of_case["keras"]["1"])
         for contender, of_stacks in of_case.items():
             for stack, times in of_stacks.items():
@@ -434,58 +435,84 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
     return table
 
 
-def print_table(results: dict[str, Any]) -> None:
-    print(
-        f"\n{'case':20} {'contender':13} {'stack':>5} {'seconds a trial':>16} "
-        f"{'× keras':>8} {'share of limit':>15}"
-    )
-    for row in rows(results):
-        print(
-            f"{row['case']:20} {row['contender']:13} {row['stack']:5} {row['seconds']:16.4f} "
-            f"{row['ratio']:8.1f} {row['share']:15.1%}"
+def limit_of(results: Results, name: str) -> float:
+    """Return the seconds that the products of one trial take at the speed of one large one."""
+    speed: float = statistics.median(results["flop_per_second"][name])
+    return results["flop"][name] / speed
+
+
+def best_rows(results: Results) -> dict[str, dict[str, Results]]:
+    """Return, for each case and contender, the row of its best size of a stack."""
+    best: dict[str, dict[str, Results]] = {}
+    for row in sorted(rows(results), key=lambda row: -row["seconds"]):
+        best.setdefault(row["case"], {})[row["contender"]] = row
+    return {name: best[name] for name in results["seconds"]}
+
+
+def times_table(results: Results) -> str:
+    """Return the seconds a trial of each contender at its best size of a stack."""
+    names = [name for name, *_ in CONTENDERS]
+    times = []
+    for case, best in best_rows(results).items():
+        ours = best["adnn_optuna"]
+        times.append(
+            [
+                f"{case} ({min(row['repetitions'] for row in best.values())})",
+                *(
+                    f"{row['seconds']:.3g} s"
+                    + (f" ({row['stack']})" if name in ("jax", "adnn_optuna") else "")
+                    if (row := best.get(name))
+                    else "–"
+                    for name in names
+                ),
+                f"{ours['ratio']:.3g}",
+                f"{best['jax']['seconds'] / ours['seconds']:.2f}" if "jax" in best else "–",
+                f"{ours['share']:.0%}",
+            ]
         )
-    for name, of_stacks in results["peak_memory_mb"].items():
-        for stack, mb in of_stacks.items():
-            print(
-                f"peak memory, {name}, stack {stack}: {mb['peak']:.0f} MB, of which "
-                f"{mb['before']:.0f} MB before the first training (data {mb['data']:.0f} MB)"
-            )
+    return markdown_table(
+        ["case (repetitions)", *names, "× keras", "× jax", "of the limit"], times
+    )
 
 
-def figure(results: dict[str, Any]) -> go.Figure:
-    table = rows(results)
-    names = list(results["seconds"])
+def summary(results: Results) -> str:
+    """Return the times and the peak memory as tables."""
+    memory = [
+        [name, stack, *(f"{mb[key]:.0f}" for key in ("data", "before", "peak"))]
+        for name, of_stacks in results["peak_memory_mb"].items()
+        for stack, mb in of_stacks.items()
+    ]
+    memory_table = markdown_table(
+        ["peak memory [MB]", "stack", "data", "before the first training", "peak"], memory
+    )
+    return f"{times_table(results)}\n\n{memory_table}"
+
+
+def figures(results: Results) -> dict[str, go.Figure]:
+    best = best_rows(results)
+    names = list(best)
     bars = go.Figure()
     for contender, *_ in CONTENDERS:
-        # Each at its best size of a stack.
-        best = {
-            name: min(
-                (r["seconds"] for r in table if (r["case"], r["contender"]) == (name, contender)),
-                default=None,
-            )
-            for name in names
-        }
-        bars.add_bar(x=names, y=list(best.values()), name=contender)
-    limits = [
-        cases(quick=results["quick"])[name].flop
-        / statistics.median(results["flop_per_second"][name])
-        for name in names
-    ]
+        times = [best[name].get(contender, {}).get("seconds") for name in names]
+        bars.add_bar(x=names, y=times, name=contender)
     bars.add_scatter(
         x=names,
-        y=limits,
+        y=[limit_of(results, name) for name in names],
         mode="markers",
         marker={"symbol": "line-ew-open", "size": 40, "color": "black"},
         name="limit: the products alone",
     )
     bars.update_layout(
-        template="plotly_white",
         title="Seconds a trial, each contender at its best size of a stack (median)",
-        yaxis={"type": "log", "title": "seconds a trial"},
+        yaxis={"type": "log", "dtick": 1, "title": "seconds a trial"},
         legend={"orientation": "h", "y": -0.25},
         colorway=["#9a9a9a", "#c8c8c8", "#e69f00", "#56b4e9", "#0072b2"],
+        height=450,
     )
-    return bars
+    return {"": bars}
+
+
+STUDY = Study("training_speed", figures, summary)
 
 
 def main() -> None:
@@ -503,20 +530,18 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, help="the results (default: training_speed.json beside the study)"
     )
-    parser.add_argument(
-        "--picture", type=Path, help="write the figure as PNG (needs kaleido and Chromium)"
-    )
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     default = HERE / f"training_speed{'_quick' if args.quick else ''}.json"
     output = default if args.output is None else args.output
-    results: dict[str, Any] = {
+    results: Results = {
         "command": "python studies/training_speed.py",
         "quick": args.quick,
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "seconds": {},
         "first_seconds": {},
+        "flop": {},
         "flop_per_second": {},
         "peak_memory_mb": {},
     }
@@ -535,9 +560,7 @@ def main() -> None:
     # A ratio needs what it is taken to.
     results["seconds"] = {k: v for k, v in results["seconds"].items() if "keras" in v}
     if results["seconds"]:
-        print_table(results)
-        if args.picture is not None:
-            figure(results).write_image(args.picture, width=900, height=450, scale=2)
+        print(summary(results))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def test_tables_say_what_the_committed_results_hold(figures: Any, page: str) -> 
 
 def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
     drawn = {
-        f"{experiment.name}{suffix}.png"
-        for experiment in figures.EXPERIMENTS
-        for suffix in experiment.figures(experiment.load())
+        f"{study.name}{suffix}.png"
+        for study in figures.STUDIES
+        for suffix in study.figures(study.load())
     }
     text = (STUDIES / "README.md").read_text(encoding="utf-8")
     assert drawn == set(re.findall(r"!\[[^]]*\]\((.+?)\)", text))
