@@ -42,8 +42,9 @@ _SECONDS_BETWEEN_ATTEMPTS = 0.1
 _HEARTBEAT_INTERVAL = 30
 _GRACE_PERIOD = 120
 
-# Result codes of SQLite for what passes by itself: SQLITE_BUSY and SQLITE_LOCKED.
-_SQLITE_PASSING = (5, 6)
+# Result codes of SQLite for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN
+# of a folder that is away.
+_SQLITE_PASSING = (5, 6, 14)
 
 
 class StorageError(RuntimeError):

@@ -151,6 +151,10 @@ def _derived_seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
+# What initial weights that were drawn before may take, in bytes; those last used are always kept.
+_BYTES_KEPT = 2**26
+
+
 class MLPArchitecture(Architecture):
     """The variables of an :class:`~adnn_optuna.MLP` on given data.
 
@@ -162,6 +166,8 @@ class MLPArchitecture(Architecture):
         self.mlp = mlp
         sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
         self.shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
+        n_bytes = 4 * sum(map(math.prod, self.shapes))
+        self._weights = functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))(self._draw_weights)
         _check_names(mlp, *self.shapes[:2])
         weights = self.initial_weights(0, 0)
         last = len(mlp.hidden)
@@ -189,8 +195,7 @@ class MLPArchitecture(Architecture):
         spec = self.mlp.bias_initializer if variable % 2 else self.mlp.kernel_initializer
         return _seeded_initializer(spec, _derived_seed(seed, restart, variable))
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - an architecture lives as long as its process.
-    def _weights(self, seed: int, restart: int) -> tuple[np.ndarray, ...]:
+    def _draw_weights(self, seed: int, restart: int) -> tuple[np.ndarray, ...]:
         return tuple(
             np.asarray(self._initializer(j, seed, restart)(shape, dtype="float32"))
             for j, shape in enumerate(self.shapes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import gc
 import itertools
 import math
 import time
@@ -15,6 +17,7 @@ from optuna.samplers import GridSampler
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
+from adnn_optuna._database import StorageError
 from adnn_optuna.callbacks import (
     STOP_REASON,
     MaxGainCallback,
@@ -36,7 +39,7 @@ from adnn_optuna.workers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from optuna.trial import FrozenTrial
 
@@ -49,6 +52,10 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 
 # More trials than other workers may begin at one moment.
 _MANY_OTHERS = 64
+
+# The studies of which this process could not end its trials. As it lives on, nobody takes these
+# trials for dead.
+_left_running: set[str] = set()
 
 # Reasons for a study to end, beside those of the callbacks.
 EXHAUSTED = "exhausted"
@@ -306,40 +313,57 @@ def run_lanes(
             way end as failed and will be done again when the studies are resumed.
         MemoryError: If there is too little memory for even one training.
     """
+    with (
+        _tidied(lanes),
+        Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
+        sigterm_as_interrupt(),
+    ):
+        while True:
+            asked = [(lane, lane.ask()) for lane in lanes if not lane.has_ended]
+            if not asked:
+                return
+            if not any(trials for _, trials in asked):
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                continue
+            asked = [(lane, trials) for lane, trials in asked if trials]
+            jobs = [(lane.objective, trial) for lane, trials in asked for trial in trials]
+            for _, trial in jobs:
+                heartbeats.begin(trial)
+            # Counted from now, as the trials' own time runs since they were asked for.
+            deadline = time.monotonic() + min(
+                lane.limits.seconds_left(lane.study) for lane, _ in asked
+            )
+            outcomes, stack_size = _train(jobs, stack_size, deadline)
+            remaining = iter(outcomes)
+            for lane, trials in asked:
+                of_lane = list(itertools.islice(remaining, len(trials)))
+                lane.tell(trials, of_lane)
+                for trial in trials:
+                    heartbeats.end(trial)
+                if after_tell is not None:
+                    after_tell(lane, trials, of_lane)
+
+
+@contextlib.contextmanager
+def _tidied(lanes: Sequence[Lane]) -> Iterator[None]:
+    """End the trials that an error leaves unfinished; where the storage failed, the next time."""
+    names = {lane.study.study_name for lane in lanes}
+    for lane in lanes:
+        if lane.study.study_name in _left_running:
+            end_own_trials(lane.study)
+    _left_running.difference_update(names)
     try:
-        with (
-            Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
-            sigterm_as_interrupt(),
-        ):
-            while True:
-                asked = [(lane, lane.ask()) for lane in lanes if not lane.has_ended]
-                if not asked:
-                    return
-                if not any(trials for _, trials in asked):
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-                    continue
-                asked = [(lane, trials) for lane, trials in asked if trials]
-                jobs = [(lane.objective, trial) for lane, trials in asked for trial in trials]
-                for _, trial in jobs:
-                    heartbeats.begin(trial)
-                # Counted from now, as the trials' own time runs since they were asked for.
-                deadline = time.monotonic() + min(
-                    lane.limits.seconds_left(lane.study) for lane, _ in asked
-                )
-                outcomes, stack_size = _train(jobs, stack_size, deadline)
-                remaining = iter(outcomes)
-                for lane, trials in asked:
-                    of_lane = list(itertools.islice(remaining, len(trials)))
-                    lane.tell(trials, of_lane)
-                    for trial in trials:
-                        heartbeats.end(trial)
-                    if after_tell is not None:
-                        after_tell(lane, trials, of_lane)
+        yield
     except BaseException as error:
+        _left_running.update(names)
+        # It was waited for long enough.
+        if isinstance(error, StorageError):
+            raise
         for lane in lanes:
             end_own_trials(lane.study)
             if isinstance(error, KeyboardInterrupt) and lane.limits.check(lane.study)[0] is None:
                 lane.stop(INTERRUPTED_BY_USER)
+        _left_running.difference_update(names)
         raise
 
 
@@ -366,6 +390,11 @@ def _train(
                 len(stack),
                 stack_size,
             )
+        else:
+            continue
+        # The error and with it the memory is held by a cycle: its traceback's frames hold the
+        # futures, and these hold it.
+        gc.collect()
     return outcomes, stack_size
 
 

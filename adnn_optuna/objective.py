@@ -383,7 +383,9 @@ def train_trials(
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
     try:
-        trial.report(value, epoch)
+        # A stack that was too large for the memory is trained again, with the same values.
+        if epoch not in trial._cached_frozen_trial.intermediate_values:
+            trial.report(value, epoch)
         return trial.should_prune()
     except UpdateFinishedTrialError:
         # Another worker took this one for dead; whoever tells the trial will see that, too.

@@ -19,7 +19,7 @@ import math
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,6 +157,7 @@ class StackedTrainer:
         looks = (epochs,) if after_epoch is None else range(1, epochs + 1)
         evaluate = evaluate_each_epoch or after_epoch is not None
         stop = threading.Event()
+        futures: list[Future[None]] = []
 
         def advance(slot: _Slot, look: int) -> None:
             while slot.run.status == "running" and slot.epochs < look:
@@ -183,6 +184,11 @@ class StackedTrainer:
                         if keep_weights:
                             run.weights = self._weights(slot)
                         slot.state = []
+        except Exception:
+            # Where memory ran out, the others' is free before the caller tries again.
+            stop.set()
+            wait(futures)
+            raise
         finally:
             # Where this thread was interrupted, those that train were not.
             stop.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -352,3 +353,14 @@ def test_a_stored_model_of_an_unknown_class_is_refused() -> None:
     stored["model"]["registered_name"] = "Mystery"
     with pytest.raises(ValueError, match=r"cannot be rebuilt.*pass the objective again"):
         model_from_config(stored)()  # type: ignore[operator]
+
+
+def test_initial_weights_of_large_networks_are_not_hoarded() -> None:
+    large = mlp(hidden=(1000, 4000))
+    tracemalloc.start()
+    for restart in range(12):
+        large.initial_weights(0, restart)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2**27  # Twelve are 192 MB.
+    assert large.initial_weights(0, 11)[2] is large.initial_weights(0, 11)[2]
