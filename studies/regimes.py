@@ -197,6 +197,20 @@ def title(cell: Results) -> str:
     )
 
 
+def finite_gains(cell: Results, label: str) -> np.ndarray:
+    """Return the gains on test images, but for the seeds where each training diverged."""
+    gains = np.array(cell["searches"][label]["test_gain"])
+    return gains[np.isfinite(gains)]
+
+
+def gain_text(cell: Results, label: str) -> str:
+    """Return mean and standard deviation of the gains, and where some diverged, of how many."""
+    gains, n_seeds = finite_gains(cell, label), len(cell["test_baseline"])
+    if len(gains) < 2:
+        return "diverges"
+    return mean_and_std(gains) + (f" ({len(gains)} of {n_seeds})" if len(gains) < n_seeds else "")
+
+
 def pairs_of(cell: Results) -> list[tuple[str, str]]:
     """Return the pairs of which both searchers were run."""
     return [pair for pair in PAIRS if cell["searches"].keys() >= set(pair)]
@@ -278,11 +292,15 @@ def grid_figure(of_grid: list[Results]) -> go.Figure:
     for i, kind in enumerate(kinds):
         of_kind = [cell for cell in of_grid if (cell["layers"], cell["initializer"]) == kind]
         for j, label in enumerate(of_kind[0]["searches"]):
-            gains = [100 * np.array(cell["searches"][label]["test_gain"]) for cell in of_kind]
+            gains = {
+                str(cell["epochs"]): 100 * finite
+                for cell in of_kind
+                if len(finite := finite_gains(cell, label)) > 1
+            }
             figure.add_bar(
-                x=[str(cell["epochs"]) for cell in of_kind],
-                y=[gain.mean() for gain in gains],
-                error_y={"array": [gain.std(ddof=1) for gain in gains], "thickness": 1},
+                x=list(gains),
+                y=[gain.mean() for gain in gains.values()],
+                error_y={"array": [gain.std(ddof=1) for gain in gains.values()], "thickness": 1},
                 name=label,
                 marker_color=COLORS[j],
                 showlegend=i == 0,
@@ -337,13 +355,10 @@ def summary(results: Results) -> str:
             title(cell),
             cell["part"],
             f"{len(cell['test_baseline'])} × {cell['trials']}",
-            f"{100 * np.mean(cell['test_baseline']):.1f}",
-            *(
-                mean_and_std(cell["searches"][label]["test_gain"])
-                if label in cell["searches"]
-                else ""
-                for label in labels
-            ),
+            "diverges"
+            if np.isnan(cell["test_baseline"]).all()
+            else f"{100 * np.nanmean(cell['test_baseline']):.1f}",
+            *(gain_text(cell, label) if label in cell["searches"] else "" for label in labels),
         ]
         for cell in results["regimes"]
     ]
