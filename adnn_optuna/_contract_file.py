@@ -9,6 +9,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._paths import is_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -213,7 +215,7 @@ def read_contract(path: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path, where: str) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise CannotCheckError(f"{where} does not exist.")
     if path.stat().st_size > _MAX_BYTES:
         raise CannotCheckError(f"{where} is too large for a contract.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._idx import read_idx
+from adnn_optuna._paths import is_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]
             key: path
             for key, (stem, _) in _IDX_FILES.items()
             for path in (folder / f"{stem}.gz", folder / stem)
-            if path.is_file()
+            if is_file(path)
         }
         if not found:
             continue
@@ -101,7 +102,7 @@ def find_npz(path: Path, data_dir: Path | None) -> Path:
     """
     paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
     for candidate in paths:
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     raise FileNotFoundError(
         f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "

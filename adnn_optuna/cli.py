@@ -34,6 +34,7 @@ from adnn_optuna._cli_options import (
     parse_seeds,
     takes_objective,
 )
+from adnn_optuna._paths import is_folder
 from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.randomness import as_text, audit_file
@@ -48,6 +49,9 @@ WRONG_INPUT = 2
 UNEXPECTED = 3
 FAILED = 4
 INTERRUPTED = 130
+
+# File systems take names of 255 bytes, and the files beside it have longer ones.
+_MAX_FILE_NAME = 200
 
 _DEFAULT_STORAGE = "sqlite:///adnn.db"
 
@@ -426,7 +430,9 @@ def report(
 def _check_output(option: str, path: Path, suffix: str) -> None:
     if path.suffix != suffix:
         raise ValueError(f"{option} must be the name of a {suffix} file, but it is {str(path)!r}.")
-    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
+    is_too_long = len(os.fsencode(path.name)) > _MAX_FILE_NAME
+    is_writable = is_folder(path.parent) and os.access(path.parent, os.W_OK)
+    if is_too_long or is_folder(path) or not is_writable:
         raise ValueError(
             f"{option} {str(path)!r} cannot be written: name a file in a folder that exists and "
             "that you may write to."

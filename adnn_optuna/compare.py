@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import as_completed
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from adnn_optuna.dashboard import show_comparison
 from adnn_optuna.engine import Limits, run_lanes
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.results import result_of
-from adnn_optuna.samplers._checks import check_positive
+from adnn_optuna.samplers._checks import check_integer, check_positive
 from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for, searcher_label
 from adnn_optuna.storages import open_storage
 from adnn_optuna.study import (
@@ -31,7 +31,7 @@ from adnn_optuna.study import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Executor
 
     from optuna.storages import BaseStorage
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     # The objectives of a searcher's runs and the names of their studies, by label.
     _Runs = Mapping[str, Sequence[tuple[InitOffsetObjective, str]]]
+
+# A mistyped range would fill the storage.
+_MAX_SEEDS = 10_000
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -124,6 +127,7 @@ def compare(
     """
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds)
+    check_integer("max_trial", max_trial, low=1)
     check_stack_size(stack_size)
     check_positive("equivalence", equivalence)
     limits = Limits(max_time, max_trial, max_gain)
@@ -253,6 +257,10 @@ def _one_for_each_run(searcher: Searcher) -> Searcher:
 def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
     if isinstance(samplers, str):
         raise TypeError(f"samplers must be a sequence of names: write samplers=({samplers!r},).")
+    if not isinstance(samplers, Iterable):
+        raise TypeError(
+            f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
+        )
     if not isinstance(samplers, Mapping):
         for sampler in samplers:
             if not isinstance(sampler, str):
@@ -280,7 +288,11 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
 
 
 def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    checked = tuple(seeds)
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be a sequence of whole numbers, but it is {seeds!r}.")
+    checked = tuple(itertools.islice(seeds, _MAX_SEEDS + 1))
+    if len(checked) > _MAX_SEEDS:
+        raise ValueError(f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer.")
     if not checked:
         raise ValueError("seeds is empty, but a comparison needs at least one.")
     if len(set(checked)) < len(checked):

@@ -21,6 +21,7 @@ from adnn_optuna._contract_file import (
 )
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import check_model_config
+from adnn_optuna._paths import is_folder
 from adnn_optuna.architectures import build_architecture, hash_weights, model_from_config
 from adnn_optuna.objective import BASELINE_METRICS, TRIAL_METRICS
 from adnn_optuna.results import SEARCH
@@ -160,7 +161,7 @@ class Contract:
         path = Path(path)
         if path.suffix != ".json":
             raise ValueError(f"A contract's file must end in .json, but it is {str(path)!r}.")
-        if not path.parent.is_dir():
+        if not is_folder(path.parent):
             raise FileNotFoundError(
                 f"There is no folder {str(path.parent)!r} to write the contract to; make it first."
             )

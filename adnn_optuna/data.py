@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._arrays import checked_labels, checked_pair, read_only
+from adnn_optuna._paths import is_folder
 from adnn_optuna._sources import MNIST_LIKE, find_npz, read_digits, read_mnist_like, read_npz
 
 if TYPE_CHECKING:
@@ -257,8 +258,12 @@ def load_dataset(
         ValueError: If the name is unknown, a file is corrupt, its data are not valid, or a size
             or the seed is wrong.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(f"name must be that of a data set or an .npz file, but it is {name!r}.")
+    if not isinstance(data_dir, str | os.PathLike | None):
+        raise TypeError(f"data_dir must be the path of a folder, but it is {data_dir!r}.")
     folder = None if data_dir is None else Path(data_dir).expanduser()
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not is_folder(folder):
         raise FileNotFoundError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     origin: dict[str, Any] = {"source": "built-in"}

@@ -11,6 +11,8 @@ from numbers import Integral, Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna.samplers._checks import is_finite
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -177,7 +179,7 @@ class Training:
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, Real):
             raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")
-        if not (math.isfinite(rate) and rate > 0):
+        if not (is_finite(rate) and rate > 0):
             raise ValueError(f"learning_rate must be a positive number, but it is {rate!r}.")
         object.__setattr__(self, "learning_rate", float(rate))
         if not isinstance(self.shuffle, bool):

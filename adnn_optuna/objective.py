@@ -109,7 +109,7 @@ class InitOffsetObjective:
             if not isinstance(value, types):
                 wanted = " or ".join(t.__name__ for t in types)
                 raise TypeError(f"{name} must be a {wanted}, but it is a {type(value).__name__}.")
-        if metric not in METRICS:
+        if not isinstance(metric, str) or metric not in METRICS:
             raise ValueError(f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}.")
         if metric.startswith("val_") and not len(dataset.x_val):
             raise ValueError(

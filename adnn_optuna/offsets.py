@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.distributions import FloatDistribution, IntDistribution
+
+from adnn_optuna.samplers._checks import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ class OffsetSpace:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{name} must be a number, but it is {value!r}.")
-            if not math.isfinite(value):
+            if not is_finite(value):
                 raise ValueError(f"{name} must be finite, but it is {value!r}.")
             object.__setattr__(self, name, float(value))
         if not self.low <= 0 <= self.high or self.low == self.high:
@@ -83,10 +84,9 @@ class OffsetSpace:
                 "enclose 0, where the unmoved network is: low <= 0 <= high, low < high."
             )
         for name, known in (("scope", ("layer", "shared")), ("unit", ("absolute", "stddev"))):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but it must be one of {known}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in known:
+                raise ValueError(f"{name} is {value!r}, but it must be one of {known}.")
         if not isinstance(self.include_output, bool):
             raise TypeError(
                 f"include_output must be True or False, but it is {self.include_output!r}."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from adnn_optuna._paths import is_folder
 from adnn_optuna.paired_differences import Verdict
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Page:
             FileNotFoundError: If the file's folder does not exist.
         """
         file = Path(path)
-        if not file.absolute().parent.is_dir():
+        if not is_folder(file.absolute().parent):
             raise FileNotFoundError(
                 f"The report {str(file)!r} cannot be written: there is no folder "
                 f"{str(file.absolute().parent)!r}; make it, or name another file."

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from adnn_optuna._database import Database, StorageError, first_line
+from adnn_optuna._paths import is_file
 
 __all__ = [
     "StorageError",
@@ -105,7 +106,7 @@ def _check_holds_studies(storage: str) -> None:
             "'sqlite:///name.db'."
         )
     path = Path(make_url(storage).database or "")
-    if not path.is_file():
+    if not is_file(path):
         raise FileNotFoundError(
             f"There is no file {str(path)!r} for the storage {storage!r}; check its path."
         )

@@ -19,6 +19,7 @@ from adnn_optuna._keras_config import (
     check_model_config,
     check_parameter_count,
 )
+from adnn_optuna._paths import is_file
 from adnn_optuna._sources import MNIST_LIKE
 from adnn_optuna.architectures import hash_weights, model_from_config
 from adnn_optuna.contract import ROLES, hash_file, portable_config, train_again
@@ -153,7 +154,7 @@ def _check_files(contract: dict[str, Any], folder: Path) -> tuple[list[str], lis
     missing, changed = [], []
     for kind, file in contract["files"].items():
         found = folder / file["name"]
-        if not found.is_file():
+        if not is_file(found):
             missing.append(f"files.{kind}: {file['name']!r} is not there, so it was not checked.")
         elif found.resolve().parent != folder.resolve():
             raise CannotCheckError(
@@ -235,7 +236,7 @@ def _rebuild_dataset(
     if config["source"] == "npz":
         where = folder if data_dir is None else Path(data_dir).expanduser()
         found = where / config["path"]
-        if not found.is_file():
+        if not is_file(found):
             raise CannotCheckError(
                 f"objective.dataset.path: there is no file {config['path']!r} in {str(where)!r}; "
                 "give data_dir."
@@ -359,7 +360,7 @@ def _check_weights(
 ) -> list[str]:
     """Return whether the arrays beside a contract are other than the weights it states."""
     file = folder / contract["files"]["weights"]["name"]
-    if not file.is_file():
+    if not is_file(file):
         return []
     expected = sum(w.nbytes for w in objective.trainer.initial_weights(objective.baseline_start))
     claimed = contract["winner"]["trained_weights_sha256"]

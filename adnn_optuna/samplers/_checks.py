@@ -24,8 +24,16 @@ def check_number(name: str, value: Any) -> None:
         raise TypeError(
             f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
         )
-    if not math.isfinite(value):
+    if not is_finite(value):
         raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
+
+
+def is_finite(value: float | Real) -> bool:
+    """Return whether a number is finite, also as a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_positive(name: str, value: Any) -> None:

@@ -122,7 +122,7 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
     ) -> None:
         _check_deltas(deltas)
         check_integer("max_steps", max_steps, low=1)
-        if accept not in ("always", "improving"):
+        if not isinstance(accept, str) or accept not in ("always", "improving"):
             raise ValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
         check_integer("batch_size", batch_size, low=1)
         self._origin = Origin(origin)
