@@ -32,7 +32,10 @@ __all__ = [
 # The others see errors that are gone a moment later.
 _ATTEMPTS_TO_OPEN = 100
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
-_RACE = re.compile("already exists|unique constraint|is locked|deadlock", re.IGNORECASE)
+_RACE = re.compile(
+    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction",
+    re.IGNORECASE,
+)
 
 
 def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:

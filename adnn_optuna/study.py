@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.pruners import NopPruner
+from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna.architectures import model_from_config
@@ -408,9 +409,14 @@ def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
 def resume_hint(study: optuna.Study) -> str:
     """Return the sentence that tells how to go on with an interrupted study."""
     url = storage_url(study._storage)
-    if url is None:
+    if url is None and isinstance(study._storage, InMemoryStorage):
         return (
             f"Interrupted; the study {study.study_name!r} is in memory and ends with this process."
+        )
+    if url is None:
+        return (
+            "Interrupted; all trials are kept. Go on with adnn_optuna.resume(storage, "
+            f"{study.study_name!r})."
         )
     return (
         f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({url!r}, "

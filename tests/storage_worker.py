@@ -1,17 +1,40 @@
 """A worker on a study with a trivial objective, in a process of its own and without TensorFlow.
 
-Arguments: how the storage is opened (``ours`` or ``optuna``), its URL, the study's name, the
-number of trials.
+Arguments: how the storage is opened (a name of ``STORAGES``), its URL, path or address, the
+study's name, the number of trials.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TYPE_CHECKING
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 import adnn_optuna as adnn
 from adnn_optuna.storages import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def grpc(address: str) -> GrpcStorageProxy:
+    host, port = address.split(":")
+    proxy = GrpcStorageProxy(host=host, port=int(port))
+    proxy.wait_server_ready(timeout=60)
+    return proxy
+
+
+STORAGES: dict[str, Callable[[str], str | BaseStorage]] = {
+    "ours": open_storage,
+    "optuna": str,
+    "journal": lambda path: JournalStorage(JournalFileBackend(path)),
+    "grpc": grpc,
+}
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -19,9 +42,10 @@ def objective(trial: optuna.Trial) -> float:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore", ExperimentalWarning)
     how, url, study_name, n_trials = sys.argv[1:]
     study = optuna.create_study(
-        storage=open_storage(url) if how == "ours" else url,
+        storage=STORAGES[how](url),
         study_name=study_name,
         load_if_exists=True,
         sampler=adnn.DeltaStepSampler(deltas=(0.01,), max_steps=2 * int(n_trials)),

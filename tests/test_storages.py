@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import optuna
 import pytest
 from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import TrialState
+from storage_worker import STORAGES
 
 from adnn_optuna.storages import open_storage, storage_url
 
@@ -22,11 +25,11 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("storage_worker.py")
 
 
-def run_workers(url: str, n_workers: int, n_trials: int) -> list[str]:
+def run_workers(url: str, n_workers: int, n_trials: int, how: str) -> list[str]:
     """Run workers on one study and return what they complain of."""
     workers = [
         subprocess.Popen(
-            [sys.executable, WORKER, "ours", url, "shared", str(n_trials)],
+            [sys.executable, WORKER, how, url, "shared", str(n_trials)],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -37,9 +40,9 @@ def run_workers(url: str, n_workers: int, n_trials: int) -> list[str]:
     return [line for error in errors for line in error.splitlines() if line[:2] != "[I"]
 
 
-def assert_is_shared_well(url: str, n_workers: int, n_trials: int) -> None:
-    assert run_workers(url, n_workers, n_trials) == []
-    study = optuna.load_study(study_name="shared", storage=open_storage(url))
+def assert_is_shared_well(url: str, n_workers: int, n_trials: int, how: str = "ours") -> None:
+    assert run_workers(url, n_workers, n_trials, how) == []
+    study = optuna.load_study(study_name="shared", storage=STORAGES[how](url))
     states = collections.Counter(trial.state for trial in study.trials)
     assert set(states) == {TrialState.COMPLETE}
     # In `Study.optimize` a trial ends before anybody looks at the limit.
@@ -49,6 +52,32 @@ def assert_is_shared_well(url: str, n_workers: int, n_trials: int) -> None:
 
 def test_many_processes_share_an_sqlite_file_that_none_has_made(tmp_path: Path) -> None:
     assert_is_shared_well(f"sqlite:///{tmp_path / 'study.db'}", n_workers=4, n_trials=60)
+
+
+def test_many_processes_share_a_file_that_optuna_opens(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    # When several processes make the file at one moment, Optuna itself may fail.
+    optuna.create_study(storage=url, study_name="shared")
+    assert_is_shared_well(url, n_workers=3, n_trials=30, how="optuna")
+
+
+def test_many_processes_share_a_journal(tmp_path: Path) -> None:
+    assert_is_shared_well(str(tmp_path / "journal.log"), n_workers=3, n_trials=30, how="journal")
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_many_processes_share_a_grpc_proxy(tmp_path: Path) -> None:
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    program = [sys.executable, WORKER.with_name("grpc_server.py"), url, port]
+    with subprocess.Popen(program, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert_is_shared_well(f"localhost:{port}", n_workers=3, n_trials=30, how="grpc")
+        finally:
+            server.terminate()
+    assert len(optuna.load_study(study_name="shared", storage=url).trials) >= 30
 
 
 def test_many_processes_share_a_postgresql_server(postgresql: Server) -> None:
