@@ -54,10 +54,12 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
     With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
     far; if not, the walk tries the opposite step, and if that fails too, half the step.
 
-    It is for cheap looks along one line: are the values near the origin as good as the origin?
-    The number of parameters does not matter, but neither can the walk tell them apart. Where the
-    best values of the parameters differ, use
-    :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler`.
+    It is for cheap looks along one line: are there better values near the origin? Each trial is a
+    step of its own, whatever the number of parameters, so tens of trials are enough, and with
+    ``accept="always"`` any number of workers loses nothing. Don't use it where the best values of
+    the parameters differ, as the walk cannot tell the parameters apart, nor far from the origin:
+    use :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical
+    parameters do not move at all.
 
     When all steps are done, the study stops, as with :class:`~optuna.samplers.GridSampler`.
 
@@ -96,20 +98,30 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         the nearest value it contains. Categorical parameters stay at their origin, by default
         the first choice.
 
+    References:
+        With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
+        reproduces, see ``studies/README.md``.
+
     Args:
         deltas:
-            The length of a step, for each walk, in units of the parameters.
+            The length of a step, for each walk, in units of the parameters; negative ones walk
+            down. By default they are the paper's, 0.0025 and 0.003, for offsets of the initial
+            weights of a network. Elsewhere, choose them so that ``max_steps`` steps cross the part
+            of the search space that is of interest.
         max_steps:
-            The number of steps of each walk.
+            The number of steps of each walk, 50 by default, as in the paper.
         accept:
-            Which steps are kept, ``"always"`` all or ``"improving"`` those that improve.
+            Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. By
+            default all are, so that no trial depends on the values of others. With noise,
+            ``"improving"`` stays where a value was good by luck.
         origin:
             Where the walks start: one value for all numerical parameters, or a mapping from the
-            names of parameters to their values (0 for those that it lacks).
+            names of parameters to their values (0 for those that it lacks). The default, 0, is the
+            unmoved network of a search over offsets.
         batch_size:
-            The number of trials that are asked for before any of them is told. Steps of the same
-            batch know nothing of each other's values; with ``"improving"``, the best improving
-            one is kept.
+            The number of trials that are asked for before any of them is told, 1 by default. Steps
+            of the same batch know nothing of each other's values; with ``"improving"``, the best
+            improving one is kept. With ``"always"`` it makes no difference.
     """
 
     def __init__(

@@ -28,10 +28,13 @@ RESTART = "restart"
 class RandomRestartSampler(IndexedSampler[int]):
     """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
 
-    It is the control for searches over initial weights, where ``restart`` chooses the random
-    initialisation: what the best of n lucky draws gains.
+    It is for objectives with a random start of which ``restart`` is the seed. What the best of n
+    such trials gains is what luck gains, and so it is the control that any search over initial
+    weights has to beat with as many trials. Other parameters are sampled at random, each uniformly
+    (in the logarithm with ``log=True``).
 
-    Other parameters are sampled at random.
+    Don't use it to search: it learns nothing from the values. Nor is it needed where the start is
+    no parameter; :class:`~optuna.samplers.RandomSampler` does for that.
 
     Example:
 
@@ -50,9 +53,20 @@ class RandomRestartSampler(IndexedSampler[int]):
             study.optimize(objective, n_trials=10)
             assert [trial.params["restart"] for trial in study.trials] == list(range(10))
 
+    Note:
+        The count is kept in the study and not in the sampler. A new sampler goes on where the
+        study stopped, no two workers that share a study get the same restart, and that of a worker
+        that died is done again. Outside of the range of ``restart``, its nearest bound is
+        repeated.
+
+    Note:
+        A trial's random numbers follow from ``seed`` and from the how manieth trial of this
+        sampler it is, and not from what was drawn before.
+
     Args:
-        seed: Seed for the other parameters. If :obj:`None`, it is drawn once and stored in the
-            study.
+        seed:
+            Seed for the other parameters; ``restart`` does not depend on it. If :obj:`None`, it is
+            drawn once and stored in the study, so that a new sampler goes on in the same way.
     """
 
     def __init__(self, seed: int | None = None) -> None:
