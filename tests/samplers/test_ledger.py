@@ -171,13 +171,20 @@ class Interleavings(RuleBasedStateMachine):
         if self.running:
             kill(self.study, self.running.pop(which % len(self.running)))
 
+    @rule(which=st.integers(0, 9), state=st.sampled_from([TrialState.FAIL, TrialState.PRUNED]))
+    def interrupt(self, which: int, state: TrialState) -> None:
+        if self.running:
+            trial = self.running.pop(which % len(self.running))
+            self.study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+            self.study.tell(trial, state=state)
+
     @rule()
     def start_anew(self) -> None:
         self.study.sampler = self.make_sampler()
 
-    @rule()
-    def enqueue(self) -> None:
-        self.study.enqueue_trial({"x": 0.5, "y": -0.5})
+    @rule(params=st.sampled_from([{"x": 0.5, "y": -0.5}, {"x": 0.5}]))
+    def enqueue(self, params: dict[str, float]) -> None:
+        self.study.enqueue_trial(params)
 
     @rule(value=st.floats(-1, 1))
     def add(self, value: float) -> None:
@@ -185,22 +192,39 @@ class Interleavings(RuleBasedStateMachine):
         trial = optuna.create_trial(params={"x": value}, distributions=distributions, value=value)
         self.study.add_trial(trial)
 
-    @invariant()
-    def no_index_is_taken_twice(self) -> None:
-        taken = [
+    def indices(self) -> list[int]:
+        """Return the indices of the trials that ended by themselves or will."""
+        indices = [
             index_of(trial)
             for trial in self.study.get_trials(deepcopy=False)
             if PROPOSAL in trial.system_attrs
             and (trial.state.is_finished() or is_alive(self.study, trial))
+            and INTERRUPTED not in trial.system_attrs
         ]
-        indices = [index for index in taken if index is not None]
-        assert len(set(indices)) == len(indices)
-        # Those not taken are the ones of dead workers, to be given out next.
-        n_dead = sum(
-            trial.state == TrialState.RUNNING and not is_alive(self.study, trial)
+        return [index for index in indices if index is not None]
+
+    def n_lost(self) -> int:
+        """Return the number of trials that were left behind or cut off."""
+        return sum(
+            (trial.state == TrialState.RUNNING and not is_alive(self.study, trial))
+            or INTERRUPTED in trial.system_attrs
             for trial in self.study.get_trials(deepcopy=False)
         )
-        assert max(indices, default=-1) < len(indices) + n_dead
+
+    @invariant()
+    def no_index_is_taken_twice(self) -> None:
+        indices = self.indices()
+        assert len(set(indices)) == len(indices)
+        # Those not taken are the ones of trials that were lost, to be given out next.
+        assert max(indices, default=-1) < len(indices) + self.n_lost()
+
+    def teardown(self) -> None:
+        """Check that in the end each index was given out once, those of lost trials again."""
+        n_waiting = len(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        for _ in range(n_waiting + self.n_lost()):
+            self.study.tell(self.study.ask(), 0.0)
+        indices = self.indices()
+        assert sorted(indices) == list(range(len(indices)))
 
 
 @all_samplers
@@ -243,15 +267,15 @@ def test_batches_do_not_depend_on_where_they_were_cut(
 
     def run(cut: int | None) -> list[Any]:
         study = optuna.create_study(sampler=make_sampler())
-        for batch in range(4):
+        for batch in range(5):
             trials = [study.ask() for _ in range(batch_size)]
             values = [suggest(trial) for trial in trials]
             for i, (trial, value) in enumerate(zip(trials, values, strict=True)):
-                if batch == 2 and cut is not None and i >= cut:
+                if batch == 3 and cut is not None and i >= cut:
                     kill(study, trial)
                 else:
                     study.tell(trial, value)
-            if batch == 2 and cut is not None:
+            if batch == 3 and cut is not None:
                 study.sampler = make_sampler()
                 trials = [study.ask() for _ in range(batch_size - cut)]
                 values = [suggest(trial) for trial in trials]
