@@ -22,6 +22,7 @@ from adnn_optuna.samplers._checks import check_integer, check_positive
 from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for, searcher_label
 from adnn_optuna.storages import open_storage
 from adnn_optuna.study import (
+    Plan,
     SearchSettings,
     check_stack_size,
     check_study_name,
@@ -203,21 +204,26 @@ def _open_lanes(
     limits: Limits,
     storage: BaseStorage,
 ) -> dict[str, list[Lane]]:
-    return {
-        label: open_lanes(
-            runs[label],
-            _one_for_each_run(searcher),
+    plans = [
+        Plan(
+            objective,
+            name,
+            _one_for_each_run(searchers[label]),
             SearchSettings(
-                searcher_label(searcher),
+                searcher_label(searchers[label]),
                 n_trials=limits.max_trial,
                 stack_size=1,
                 max_time=limits.max_time,
                 max_trial=limits.max_trial,
                 max_gain=limits.max_gain,
             ),
-            storage,
         )
-        for label, searcher in searchers.items()
+        for label, of_label in runs.items()
+        for objective, name in of_label
+    ]
+    lanes = iter(open_lanes(plans, storage))
+    return {
+        label: list(itertools.islice(lanes, len(of_label))) for label, of_label in runs.items()
     }
 
 

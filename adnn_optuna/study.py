@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
@@ -159,9 +160,8 @@ def search(
         searcher_label(sampler), max_trial, stack_size, max_time, max_trial, max_gain
     )
     objective = objective_for(sampler, objective)
-    [lane] = open_lanes(
-        [(objective, study_name)], sampler, settings, open_storage(storage), pruner
-    )
+    plan = Plan(objective, study_name, sampler, settings)
+    [lane] = open_lanes([plan], open_storage(storage), pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
 
 
@@ -248,7 +248,7 @@ def resume(
                 )
             sampler = settings.sampler
     settings.limits  # noqa: B018 - checks them
-    [lane] = open_lanes([(objective, study_name)], sampler, settings, opened, pruner)
+    [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
 
 
@@ -321,74 +321,99 @@ def objective_from_study(
     )
 
 
-def open_lanes(
-    named_objectives: Sequence[tuple[InitOffsetObjective, str | None]],
-    sampler: Searcher,
-    settings: SearchSettings,
-    storage: BaseStorage,
-    pruner: BasePruner | None = None,
-) -> list[Lane]:
-    """Create or load one study for each objective, ready to run.
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A study that is to be searched.
 
     Args:
-        named_objectives:
-            The objectives and the names of their studies.
-        sampler:
-            The searcher.
+        objective:
+            Its objective.
+        name:
+            Its name; a new one if :obj:`None`.
+        searcher:
+            Its searcher.
         settings:
-            How the studies are searched, if they do not store it already: of stored settings only
-            the limits are replaced.
+            How it is searched, if it does not store that already: of stored settings only the
+            limits are replaced.
+    """
+
+    objective: InitOffsetObjective
+    name: str | None
+    searcher: Searcher
+    settings: SearchSettings
+
+
+def open_lanes(
+    plans: Sequence[Plan], storage: BaseStorage, pruner: BasePruner | None = None
+) -> list[Lane]:
+    """Create or load a study for each plan, ready to run; none if one of them is refused.
+
+    Args:
+        plans:
+            The studies.
         storage:
-            Where the studies are.
+            Where they are.
         pruner:
             Their pruner.
 
     Raises:
         ValueError: If a study that exists is of another objective or searcher.
+        TypeError: If a factory returns no sampler.
     """
     existing = set(optuna.get_all_study_names(storage))
+    # Whatever may be refused comes before the first study is created.
+    checked = [
+        _checked(plan, load_study(storage, plan.name) if plan.name in existing else None)
+        for plan in plans
+    ]
     lanes = []
-    for objective, name in named_objectives:
-        used = settings
-        study = None if name not in existing else load_study(storage, name)
-        if study is not None:
-            stored = study.user_attrs.get(SEARCH)
-            if stored is not None:
-                used = dataclasses.replace(
-                    SearchSettings(**stored),
-                    max_time=settings.max_time,
-                    max_trial=settings.max_trial,
-                    max_gain=settings.max_gain,
-                )
-                if stored["sampler"] != settings.sampler:
-                    raise ValueError(
-                        f"The study {name!r} was searched by {stored['sampler']}, not by "
-                        f"{settings.sampler}; use another study name."
-                    )
-        built = build_sampler(
-            sampler,
-            seed=objective.seed,
-            parameters=objective.distributions,
-            n_trials=used.n_trials,
-            stack_size=used.stack_size,
+    for plan, (found, settings, sampler) in zip(plans, checked, strict=True):
+        study = found or optuna.create_study(
+            storage=storage,
+            study_name=plan.name,
+            direction=plan.objective.direction,
+            # Another worker may have created it a moment ago.
+            load_if_exists=True,
         )
-        if study is None:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                direction=objective.direction,
-                # Another worker may have created it a moment ago.
-                load_if_exists=True,
-            )
         study.pruner = NopPruner() if pruner is None else pruner
-        study.sampler = built
-        objective.attach(study)
-        if study.user_attrs.get(SEARCH) != dataclasses.asdict(used):
-            study.set_user_attr(SEARCH, dataclasses.asdict(used))
-        if not study.get_trials(deepcopy=False) and not starts_at_baseline(sampler, study.sampler):
-            study.enqueue_trial(dict.fromkeys(objective.distributions, 0.0))
-        lanes.append(Lane(study, objective, used.limits, used.stack_size))
+        study.sampler = sampler
+        plan.objective.attach(study)
+        if study.user_attrs.get(SEARCH) != dataclasses.asdict(settings):
+            study.set_user_attr(SEARCH, dataclasses.asdict(settings))
+        if not study.get_trials(deepcopy=False) and not starts_at_baseline(plan.searcher, sampler):
+            study.enqueue_trial(dict.fromkeys(plan.objective.distributions, 0.0))
+        lanes.append(Lane(study, plan.objective, settings.limits, settings.stack_size))
     return lanes
+
+
+def _checked(
+    plan: Plan, study: optuna.Study | None
+) -> tuple[optuna.Study | None, SearchSettings, BaseSampler]:
+    """Return the study that exists, the settings to search it with, and its sampler."""
+    settings = plan.settings
+    stored = None if study is None else study.user_attrs.get(SEARCH)
+    if stored is not None:
+        if stored["sampler"] != settings.sampler:
+            raise ValueError(
+                f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
+                f"{settings.sampler}; use another study name."
+            )
+        settings = dataclasses.replace(
+            SearchSettings(**stored),
+            max_time=settings.max_time,
+            max_trial=settings.max_trial,
+            max_gain=settings.max_gain,
+        )
+    sampler = build_sampler(
+        plan.searcher,
+        seed=plan.objective.seed,
+        parameters=plan.objective.distributions,
+        n_trials=settings.n_trials,
+        stack_size=settings.stack_size,
+    )
+    if study is not None:
+        plan.objective.attach(study)
+    return study, settings, sampler
 
 
 def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:

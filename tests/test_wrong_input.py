@@ -4,6 +4,7 @@ sentence, before any training, with nothing stored."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import tempfile
@@ -165,6 +166,16 @@ def test_objective(arguments: dict[str, Any]) -> None:
     outcome(lambda: adnn.InitOffsetObjective(**{**right, **arguments}))
 
 
+def test_a_comparison_that_is_refused_late_leaves_no_study(objective: InitOffsetObjective) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    compare = functools.partial(adnn.compare, objective, storage=storage, max_trial=2)
+    with pytest.raises(ValueError, match=r"`seed` must be below 2\*\*64"):
+        compare(seeds=[0, 2**64])
+    with pytest.raises(TypeError, match="must return an Optuna sampler"):
+        compare({"greedy": "greedy", "own": lambda seed, _: seed}, seeds=[0])
+    assert not optuna.get_all_study_names(storage)
+
+
 ARRAYS = st.one_of(
     ODD,
     st_numpy.arrays(
@@ -218,7 +229,7 @@ def test_search(objective: InitOffsetObjective, sampler: Any, arguments: dict[st
             "samplers": st.one_of(
                 ODD, st.lists(NAMES, max_size=3), st.dictionaries(TEXTS, NAMES, max_size=2)
             ),
-            "seeds": st.one_of(ODD, st.lists(st.integers(0, 5), max_size=2)),
+            "seeds": st.one_of(ODD, st.lists(st.sampled_from([0, 1, 2**64]), max_size=2)),
             "max_trial": ODD,
             "executor": st.one_of(st.none(), ODD),
         }

@@ -66,10 +66,11 @@ def _moves(distribution: BaseDistribution) -> bool:
     return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
 
 
-def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) -> int:
+def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) -> float:
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     bound = distribution.high if delta > 0 else distribution.low
-    return math.floor((bound - value) / delta + _TOLERANCE)
+    steps = (bound - value) / delta + _TOLERANCE
+    return math.floor(steps) if math.isfinite(steps) else steps
 
 
 def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bool:

@@ -233,3 +233,9 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         DeltaStepSampler(**arguments)
+
+
+def test_a_space_wider_than_floats_has_all_steps() -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.5,), max_steps=3))
+    study.optimize(lambda trial: trial.suggest_float("x", -1e308, 1e308))
+    assert [trial.params["x"] for trial in study.trials] == [0.0, 0.5, 1.0, 1.5]
