@@ -23,7 +23,7 @@ Deviations, for tens to hundreds of expensive evaluations instead of thousands o
 *   T_c0 is a tenth of the standard deviation of the first five values.
 *   Every other point, and all in the last fifth, is the most promising of many that (2) generates,
     by a model of the points so far. Those in between are Ingber's: they find what the model does
-    not know.
+    not know. While the values of earlier points are awaited, the model chooses three of four.
 *   Sensitivities come from the points so far, at no evaluations.
 """
 
@@ -35,8 +35,13 @@ import math
 
 import numpy as np
 
-from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
-from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
+from adnn_optuna.samplers._local_model import (
+    INTERPOLATION,
+    LocalModel,
+    PointPool,
+    sensitivities,
+)
+from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, REFINE, uniforms
 
 # Below this, (1 + 1/T)^|2u - 1| - 1 in (2) is all rounding.
 _MIN_TEMPERATURE = 1e-12
@@ -167,6 +172,7 @@ class AdaptiveSimulatedAnnealing:
         self.x = np.empty(0)
         self.f: float | None = None
         self.k_c = 0
+        self._n_pending = 0
 
     def copy(self) -> AdaptiveSimulatedAnnealing:
         """Return a copy that can be told more without changing this one."""
@@ -252,9 +258,17 @@ class AdaptiveSimulatedAnnealing:
         if self._is_modelled(index):
             points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
             model = LocalModel(points, self._n_choices)
-            if model.fit(values):
-                candidates = self._generate(x, index, key, self._options.n_candidates)
-                return np.asarray(candidates[np.argmin(model.predict(candidates))])
+            size = self._options.n_candidates
+            if self._n_pending and index % 4:
+                # Two moves, the second from where the first one led, as if one had been told
+                # meanwhile; and by the values as they are, so that not all points that are
+                # awaited follow from the same smoothing.
+                if model.fit(values, [INTERPOLATION]):
+                    x = _most_promising(model, self._generate(x, index, key, size))
+                    refined = self._generate(x, index, key, size, REFINE)
+                    return _most_promising(model, np.vstack([x, refined]))
+            elif model.fit(values):
+                return _most_promising(model, self._generate(x, index, key, size))
         return np.asarray(self._generate(x, index, key, 1)[0])
 
     def _is_modelled(self, index: int) -> bool:
@@ -268,12 +282,18 @@ class AdaptiveSimulatedAnnealing:
         ):
             return False
         n_trials = options.n_trials or 0
-        return index % 2 == 0 or _LAST_PART * n_trials <= index < n_trials
+        return (
+            index % 2 == 0
+            or _LAST_PART * n_trials <= index < n_trials
+            or (self._n_pending > 0 and index % 4 == 1)
+        )
 
-    def _generate(self, x: np.ndarray, index: int, key: int, size: int) -> np.ndarray:
+    def _generate(
+        self, x: np.ndarray, index: int, key: int, size: int, purpose: int = GENERATE
+    ) -> np.ndarray:
         """Move from a point, or from anywhere in the coordinates that it lacks."""
         u = np.stack(
-            [uniforms(self._seed, key, GENERATE, name, size) for name in self._names], axis=-1
+            [uniforms(self._seed, key, purpose, name, size) for name in self._names], axis=-1
         )
         temperatures = self.temperatures(index)
         moved = np.where(np.isnan(x), u, generate(x, u, temperatures))
@@ -284,6 +304,10 @@ class AdaptiveSimulatedAnnealing:
             )
             moved[:, columns] = np.where(np.isnan(x[columns]), u[:, columns], choices)
         return moved
+
+    def tell_pending(self) -> None:
+        """Take in that a point was asked for whose value is not known yet."""
+        self._n_pending += 1
 
     def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
         """Take in a point's value.
@@ -373,3 +397,7 @@ class AdaptiveSimulatedAnnealing:
         if 0 < cooling < math.inf:
             c, exponent = self._options.rate(self.n_dims, index)
             self.k_c = math.ceil((cooling / c) ** (1 / exponent))
+
+
+def _most_promising(model: LocalModel, candidates: np.ndarray) -> np.ndarray:
+    return np.asarray(candidates[np.argmin(model.predict(candidates))])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
-# How much a value counts for less than its neighbours: not at all, or as noise does. Which one
-# is decided anew for each fit.
-_SMOOTHINGS = (1e-6, 1.0)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# How much a value counts for less than its neighbours: not at all, or as noise does.
+INTERPOLATION = 1e-6
+_NOISE = 1.0
 
 # Keeps the linear part defined where the points lie in a plane.
 _TAIL_RIDGE = 1e-9
@@ -99,8 +103,15 @@ class LocalModel:
         self._z = self._scaled(points)
         self._weights = np.empty(0)
 
-    def fit(self, values: np.ndarray) -> bool:
+    def fit(
+        self, values: np.ndarray, smoothings: Sequence[float] = (INTERPOLATION, _NOISE)
+    ) -> bool:
         """Fit the model.
+
+        Args:
+            values: The values of the points.
+            smoothings: How much the values may be smoothed, of which the one that predicts best is
+                chosen.
 
         Returns:
             Whether the values tell anything.
@@ -122,7 +133,7 @@ class LocalModel:
         diagonal = matrix.reshape(-1, order="F")[:: m + n + 1]
         diagonal[m:] = -_TAIL_RIDGE
         best_error = math.inf
-        for smoothing in _SMOOTHINGS:
+        for smoothing in smoothings:
             diagonal[:m] = smoothing
             # LAPACK's own routines for symmetric matrices take a fifth of the time of
             # `numpy.linalg.inv`, which is most of the time of a proposal.

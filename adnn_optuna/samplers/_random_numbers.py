@@ -19,6 +19,7 @@ _SEED = "adnn:seed"
 # What a random number is for. Numbers for different purposes are independent.
 GENERATE = 0
 ACCEPT = 1
+REFINE = 2
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
