@@ -357,7 +357,8 @@ def _mean_logs(logs: dict[tuple[Any, ...], float]) -> dict[Any, float]:
 
 def _mean_ranks(regrets: dict[str, dict[tuple[Any, ...], float]]) -> dict[str, float]:
     """Return mean ranks on the instances that all methods were run on; 1 is best."""
-    shared = sorted(set.intersection(*(set(logs) for logs in regrets.values())))
+    instances = [set(logs) for logs in regrets.values()]
+    shared = sorted(set.intersection(*instances)) if instances else []
     if not shared:
         return {}
     ranks = rankdata([[logs[key] for key in shared] for logs in regrets.values()], axis=0)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # Small, yet long enough to be interrupted.
 NETWORK = ["--hidden", "16", "--epochs", "4"]
-SEARCH = ["search", *NETWORK, "--max-trial", "20"]
 LIMIT = ["--max-trial", "2"]
 
 
@@ -116,19 +115,21 @@ class TestSearch:
     def test_interrupted_at_any_time_and_resumed_ends_like_an_undisturbed_one(
         self, folder: Path
     ) -> None:
-        whole = run_program([*SEARCH, "--storage", "sqlite:///whole.db"])
+        # So many trials that none of the interrupted runs ends before its signal arrives.
+        search = ["search", *NETWORK, "--max-trial", "80"]
+        whole = run_program([*search, "--storage", "sqlite:///whole.db"])
         assert whole.returncode == 0, whole.stderr
-        assert re.match(r"Study 'digits-annealing': 20 trials, ended by max_trial\n", whole.stdout)
+        assert re.match(r"Study 'digits-annealing': 80 trials, ended by max_trial\n", whole.stdout)
         assert "test_accuracy" in whole.stdout
         # Nothing but the hints: no notices of TensorFlow, no logs of Optuna.
         assert whole.stderr == (
             "\nGo on:      adnn resume --storage sqlite:///whole.db --study-name digits-annealing "
-            "--max-trial 40\n"
+            "--max-trial 160\n"
             "Look at it: optuna-dashboard sqlite:///whole.db\n"
         )
-        assert len(completed("whole.db")) == 20
+        assert len(completed("whole.db")) == 80
 
-        hint = list(SEARCH)
+        hint = search
         for number, counted in ((signal.SIGINT, 3), (signal.SIGTERM, 9)):
             process = subprocess.Popen(
                 program(hint), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -147,7 +148,7 @@ class TestSearch:
                 "adnn resume --storage sqlite:///adnn.db --study-name digits-annealing"
             )
             hint = shlex.split(command)[1:]
-        assert len(completed()) < 20
+        assert len(completed()) < 80
 
         # The last time with a terminal for stderr: there is a progress bar.
         terminal, end = pty.openpty()
@@ -163,7 +164,7 @@ class TestSearch:
             result = process.stdout.read().decode()
         os.close(terminal)
         assert process.returncode == 0, shown
-        assert b"20/20" in shown
+        assert b"80/80" in shown
         assert "Go on:      adnn resume" in shown.decode()
         assert completed() == completed("whole.db")
         # An interrupted trial has a number, too.
