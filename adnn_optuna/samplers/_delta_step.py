@@ -187,11 +187,11 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         with self._lock:
             history = self._ledger.history(study)
             held = history.held_indices(LivenessCheck(study))
+            index = history.free_index(held)
             for n_free in range(at_most):
-                index = history.free_index(held)
                 if index > self._last_index:
                     return n_free
-                held.add(index)
+                index = history.free_index(held, index + 1)
             return at_most
 
     def after_trial(

@@ -184,9 +184,9 @@ class History:
             self._seen_with_parameters.add(trial.number)
         return is_known
 
-    def free_index(self, held: set[int]) -> int:
-        """Return the smallest index that is not taken."""
-        index = self.unfinished_index()
+    def free_index(self, held: set[int], index: int = 0) -> int:
+        """Return the smallest index from this one on that is not taken."""
+        index = self.unfinished_index(index)
         while index in held:
             index = self.unfinished_index(index + 1)
         return index
