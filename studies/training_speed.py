@@ -505,9 +505,9 @@ def figures(results: Results) -> dict[str, go.Figure]:
     bars.update_layout(
         title="Seconds a trial, each contender at its best size of a stack (median)",
         yaxis={"type": "log", "dtick": 1, "title": "seconds a trial"},
-        legend={"orientation": "h", "y": -0.25},
+        legend={"orientation": "h", "y": 1.12},
         colorway=["#9a9a9a", "#c8c8c8", "#e69f00", "#56b4e9", "#0072b2"],
-        height=450,
+        height=500,
     )
     return {"": bars}
 
