@@ -87,6 +87,9 @@ def rows(results: Results) -> list[Results]:
                 "best_delta": max(gain_at, key=lambda delta, of=gain_at: of[delta]),
                 "gain": max(gain_at.values()),
                 "least": min(gain_at.values()),
+                # Others may gain as much.
+                "is_chosen_best": max(gain_at.values())
+                in [gain_at[delta] for delta in CHOSEN_DELTAS if delta in gain_at],
                 "kruskal_p": stats.kruskal(*trials).pvalue if len(trials) > 1 else np.nan,
             }
         )
@@ -98,13 +101,13 @@ def claims(results: Results) -> list[Claim]:
     training = TITLES[size_shown(results)[0]].split(":")[0]
     tried = sorted(set.intersection(*(set(row["deltas"]) for row in table)))
     is_complete = len(tried) == len(DELTAS)
-    chosen = [row for row in table if row["best_delta"] in CHOSEN_DELTAS]
+    chosen = [row for row in table if row["is_chosen_best"]]
     different = [row for row in table if row["kruskal_p"] < 0.05 / len(table)]
     return [
         Claim(
             "Fig. 4, RQ1",
             "in 5 of 6 cases the most is gained with δ = 0.0025 or 0.003",
-            f"{training}, of the values that were run ({', '.join(map(str, tried))} for all): in "
+            f"{training}, of {len(tried)} values of δ: in "
             f"{len(chosen)} of {len(table)} cases; the best gains are "
             f"{min(row['gain'] for row in table):+.2f} to {max(row['gain'] for row in table):+.2f}"
             " pp",
@@ -117,8 +120,13 @@ def claims(results: Results) -> list[Claim]:
             "the gain depends on δ",
             f"{training}: the trials of different δ differ (Kruskal-Wallis, p < 0.05 after "
             f"Bonferroni) in {len(different)} of {len(table)} cases",
-            "explained: in the authors' logs δ has no effect (p from 0.09 to 0.80), as their "
-            "code never added it",
+            (
+                "reproduced with the offsets applied"
+                if len(different) == len(table)
+                else "explained"
+            )
+            + ": in the authors' logs δ has no effect (p from 0.09 to 0.80), as their code never "
+            "added it",
         ),
     ]
 
