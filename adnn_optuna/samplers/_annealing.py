@@ -117,13 +117,14 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         arguments for each.
 
         With four workers, the regret after 50 trials in all is 1.16 times that of one worker (60
-        seeds), in batches of four 1.1 times (40 seeds); after 200 trials it was 1.5 times (15
-        seeds; 0.8 to 2.5 with 95 % confidence). For while other values are awaited, the model
-        chooses three of four trials, two of them by two moves and by values that it does not
-        smooth. By the rule for one worker it is 1.7 times. What did not help: to keep moves
-        away from the trials under way (2.9 times), to tell the model bad values for them (6 times
-        or more), to start from the one of them that is best by the model (1.9 times), and to let
-        the model choose all (2.6 times).
+        seeds), in batches of four 1.1 times (40 seeds); after 200 trials it is 1.15 times (15
+        seeds, known within a factor of 1.7). For while other values are awaited, the model chooses
+        three of four of the first 60 trials, two of them by two moves and by values that it does
+        not smooth. By the rule for one worker it is 1.7 times after 50 trials, and by the rule for
+        several in all trials 1.5 times after 200. What did not help: to keep moves away from the
+        trials under way (2.9 times), to tell the model bad values for them (6 times or more), to
+        start from the one of them that is best by the model (1.9 times), and to let the model
+        choose all (2.6 times).
 
     Note:
         A trial that failed or was pruned counts as a rejected move. Trials that were enqueued,

@@ -23,7 +23,8 @@ Deviations, for tens to hundreds of expensive evaluations instead of thousands o
 *   T_c0 is a tenth of the standard deviation of the first five values.
 *   Every other point, and all in the last fifth, is the most promising of many that (2) generates,
     by a model of the points so far. Those in between are Ingber's: they find what the model does
-    not know. While the values of earlier points are awaited, the model chooses three of four.
+    not know. While the values of earlier points are awaited, the model chooses three of four,
+    as long as there are few points.
 *   Sensitivities come from the points so far, at no evaluations.
 """
 
@@ -46,7 +47,6 @@ from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, REFINE, unifo
 # Below this, (1 + 1/T)^|2u - 1| - 1 in (2) is all rounding.
 _MIN_TEMPERATURE = 1e-12
 
-
 # The budget that the schedule is made for if it is unknown.
 _UNKNOWN_N_TRIALS = 100
 
@@ -55,6 +55,9 @@ _N_COST_SAMPLES = 5
 
 # How many of the points nearest to the current one the model is fitted to.
 _N_MODEL_POINTS = 40
+
+# So many points make the rule for several workers worse than the one for a single worker.
+_N_FEW_POINTS = 60
 
 # After this part of the budget, all points are chosen by the model.
 _LAST_PART = 0.8
@@ -259,7 +262,7 @@ class AdaptiveSimulatedAnnealing:
             points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
             model = LocalModel(points, self._n_choices)
             size = self._options.n_candidates
-            if self._n_pending and index % 4:
+            if self._looks_ahead and index % 4:
                 # Two moves, the second from where the first one led, as if one had been told
                 # meanwhile; and by the values as they are, so that not all points that are
                 # awaited follow from the same smoothing.
@@ -270,6 +273,11 @@ class AdaptiveSimulatedAnnealing:
             elif model.fit(values):
                 return _most_promising(model, self._generate(x, index, key, size))
         return np.asarray(self._generate(x, index, key, 1)[0])
+
+    @property
+    def _looks_ahead(self) -> bool:
+        """Whether values are awaited that would have told much: there are few points so far."""
+        return self._n_pending > 0 and len(self._pool) < _N_FEW_POINTS
 
     def _is_modelled(self, index: int) -> bool:
         """Return whether the point is chosen by the model."""
@@ -285,7 +293,7 @@ class AdaptiveSimulatedAnnealing:
         return (
             index % 2 == 0
             or _LAST_PART * n_trials <= index < n_trials
-            or (self._n_pending > 0 and index % 4 == 1)
+            or (self._looks_ahead and index % 4 == 1)
         )
 
     def _generate(
