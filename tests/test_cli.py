@@ -115,6 +115,8 @@ class TestSearch:
     def test_interrupted_at_any_time_and_resumed_ends_like_an_undisturbed_one(
         self, folder: Path
     ) -> None:
+        # A shell's background job ignores SIGINT, and so would all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         # So many trials that none of the interrupted runs ends before its signal arrives.
         search = ["search", *NETWORK, "--max-trial", "80"]
         whole = run_program([*search, "--storage", "sqlite:///whole.db"])
