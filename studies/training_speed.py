@@ -46,8 +46,6 @@ from adnn_optuna.training import StackedTrainer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).parent
-
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -533,7 +531,9 @@ def main() -> None:
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    default = HERE / f"training_speed{'_quick' if args.quick else ''}.json"
+    default = STUDY.results_file
+    if args.quick:
+        default = default.with_stem(f"{STUDY.name}_quick")
     output = default if args.output is None else args.output
     results: Results = {
         "command": "python studies/training_speed.py",

@@ -21,6 +21,14 @@ def optuna_warns_only() -> Iterator[None]:
     optuna.logging.set_verbosity(verbosity)
 
 
+@pytest.fixture
+def logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Return what captures Optuna's logs, which are kept from others' handlers otherwise."""
+    optuna.logging.enable_propagation()
+    yield caplog
+    optuna.logging.disable_propagation()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     if find_binaries() is None:

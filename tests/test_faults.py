@@ -51,10 +51,9 @@ def load(url: str) -> optuna.Study:
 
 
 def test_a_lock_of_another_program_is_waited_for(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
-    optuna.logging.enable_propagation()
     study = load(f"sqlite:///{path}")
     other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -62,9 +61,8 @@ def test_a_lock_of_another_program_is_waited_for(
     unlock.start()
     study.set_user_attr("a", 1)
     unlock.join()
-    optuna.logging.disable_propagation()
     assert study.user_attrs == {"a": 1}
-    assert "The storage does not answer (database is locked)" in caplog.text
+    assert "The storage does not answer (database is locked)" in logs.text
 
 
 def test_a_lock_that_stays_ends_in_one_sentence(
@@ -209,7 +207,7 @@ for name in ("there.db", "new.db"):
 
 
 def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
     monkeypatch.setattr(_database, "_PATIENCE", 0.3)
@@ -230,12 +228,10 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
         study_name="s",
         max_trial=4,
     )
-    optuna.logging.enable_propagation()
     with pytest.raises(StorageError, match="locked"):
         search(pruner=Locker())
-    optuna.logging.disable_propagation()
     # It is waited for once, and not again for the trial that was under way.
-    assert len({id(r) for r in caplog.records if "does not answer" in r.message}) == 1
+    assert len({id(r) for r in logs.records if "does not answer" in r.message}) == 1
     other.close()
     result = search()
     assert [t.state.name for t in result.study.trials] == ["COMPLETE"] * 2 + ["FAIL"] + [
@@ -323,14 +319,12 @@ class Hungry(optuna.pruners.BasePruner):
 
 
 def test_a_stack_that_is_too_large_for_the_memory_is_halved(
-    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+    logs: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
-    optuna.logging.enable_propagation()
     result = adnn.search(
         make_objective(), "random_restart", max_trial=12, stack_size=8, pruner=Hungry(2)
     )
-    optuna.logging.disable_propagation()
-    assert [m for m in dict.fromkeys(caplog.messages) if "too little memory" in m] == [
+    assert [m for m in dict.fromkeys(logs.messages) if "too little memory" in m] == [
         f"There is too little memory to train {n} networks at once; going on with {n // 2}."
         for n in (8, 4)
     ]

@@ -69,7 +69,7 @@ def test_commands_on_a_server(
 
 
 def test_what_a_search_stores_logs_and_raises(
-    postgresql: Server, caplog: pytest.LogCaptureFixture
+    postgresql: Server, logs: pytest.LogCaptureFixture
 ) -> None:
     objective = make_objective()
 
@@ -79,13 +79,11 @@ def test_what_a_search_stores_logs_and_raises(
 
     search = {"storage": postgresql.url, "study_name": "logged", "max_trial": 2}
     optuna.logging.set_verbosity(optuna.logging.DEBUG)
-    optuna.logging.enable_propagation()
-    with caplog.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
+    with logs.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
         adnn.search(objective, "annealing", pruner=Interrupter(), **search)
     result = adnn.search(objective, "annealing", **search)
-    optuna.logging.disable_propagation()
-    assert "Go on with adnn_optuna.resume('postgresql+psycopg://postgres:***@" in caplog.text
-    assert_no_secret(caplog.text)
+    assert "Go on with adnn_optuna.resume('postgresql+psycopg://postgres:***@" in logs.text
+    assert_no_secret(logs.text)
     assert_no_secret(str(result) + repr(result) + repr(result.study._storage))
     study = result.study
     attrs = [study.user_attrs, study._storage.get_study_system_attrs(study._study_id)]

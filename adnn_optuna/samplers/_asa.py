@@ -56,7 +56,7 @@ _N_COST_SAMPLES = 5
 # How many of the points nearest to the current one the model is fitted to.
 _N_MODEL_POINTS = 40
 
-# So many points make the rule for several workers worse than the one for a single worker.
+# With this many points, the rule for several workers is no better than that for one.
 _N_FEW_POINTS = 60
 
 # After this part of the budget, all points are chosen by the model.
