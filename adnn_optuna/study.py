@@ -368,16 +368,18 @@ def open_lanes(
     ]
     lanes = []
     for plan, (found, settings, sampler) in zip(plans, checked, strict=True):
-        study = found or optuna.create_study(
-            storage=storage,
-            study_name=plan.name,
-            direction=plan.objective.direction,
-            # Another worker may have created it a moment ago.
-            load_if_exists=True,
-        )
+        study = found
+        if study is None:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=plan.name,
+                direction=plan.objective.direction,
+                # Another worker may have created it a moment ago.
+                load_if_exists=True,
+            )
+            plan.objective.attach(study)
         study.pruner = NopPruner() if pruner is None else pruner
         study.sampler = sampler
-        plan.objective.attach(study)
         if study.user_attrs.get(SEARCH) != dataclasses.asdict(settings):
             study.set_user_attr(SEARCH, dataclasses.asdict(settings))
         if not study.get_trials(deepcopy=False) and not starts_at_baseline(plan.searcher, sampler):
