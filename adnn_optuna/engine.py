@@ -319,13 +319,13 @@ def run_lanes(
         sigterm_as_interrupt(),
     ):
         while True:
-            asked = [(lane, lane.ask()) for lane in lanes if not lane.has_ended]
+            running = [lane for lane in lanes if not lane.has_ended]
+            asked = [(lane, trials) for lane in running if (trials := lane.ask())]
             if not asked:
-                return
-            if not any(trials for _, trials in asked):
+                if all(lane.has_ended for lane in running):
+                    return
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 continue
-            asked = [(lane, trials) for lane, trials in asked if trials]
             jobs = [(lane.objective, trial) for lane, trials in asked for trial in trials]
             for _, trial in jobs:
                 heartbeats.begin(trial)

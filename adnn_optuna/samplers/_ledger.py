@@ -84,6 +84,8 @@ class History:
         self._skip_ahead = skip_ahead
         self._cursor = TrialCursor()
         self._lowest_free_index = 0
+        # What was written to unfinished trials here, and may not have been read back yet.
+        self._written: dict[int, Proposal] = {}
         # The numbers of trials that were read as RUNNING after their workers were found dead.
         self._dead: set[int] = set()
         # When the trials that had not decided yet were first seen, by number.
@@ -113,14 +115,24 @@ class History:
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
-        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+        proposal = self._proposal_of(trial)
         if proposal is None or proposal["sampler"] != self._sampler_key:
             return None
         return proposal["index"]
 
+    def note_written(self, trial: FrozenTrial, proposal: Proposal) -> None:
+        """Take in what was written to a trial, so that it need not be read to be known."""
+        self._written[trial.number] = proposal
+
+    def _proposal_of(self, trial: FrozenTrial) -> Proposal | None:
+        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+        return self._written.get(trial.number) if proposal is None else proposal
+
     def update(self, trials: TrialsByNumber) -> None:
         """Take in what is new in the study's trials."""
         news = self._cursor.advance(trials)
+        for number in self._written.keys() - self._cursor.unfinished.keys():
+            del self._written[number]
         # First all beginnings, then what ended: a trial of others is sorted in between.
         for trial in news:
             index = self.index_of(trial)
@@ -174,7 +186,7 @@ class History:
         )
 
     def _has_decided(self, trial: FrozenTrial) -> bool:
-        if PROPOSAL in trial.system_attrs:
+        if self._proposal_of(trial) is not None:
             return True
         # A sampler decides before it is asked for parameters; so a trial that has some and still
         # no index is another sampler's. But a database may have been read in between: the
@@ -430,3 +442,4 @@ class Ledger:
     ) -> None:
         value: Proposal = {"sampler": sampler_key, "index": index, "owner": [*current_owner()]}
         study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, value)  # type: ignore[arg-type]
+        self.latest_history(study).note_written(trial, value)
