@@ -30,8 +30,13 @@ from adnn_optuna._cli_options import (
     MaxTrialOption,
     QuietOption,
     StorageOption,
+    data_panel,
+    limits_panel,
     load_tensorflow,
+    output_panel,
     parse_seeds,
+    search_panel,
+    storage_panel,
     takes_objective,
 )
 from adnn_optuna._paths import is_folder
@@ -115,20 +120,18 @@ def search(
     context: typer.Context,
     sampler: Annotated[
         str,
-        typer.Option(
+        search_panel(
             metavar="NAME",
             help="greedy: the paper's walk of equal steps; greedy_improving: keeps only steps "
             "that improve; annealing: adaptive simulated annealing; random_restart: new random "
             "weights instead of offsets, the control.",
-            rich_help_panel="Search",
         ),
     ] = ANNEALING,
     stack_size: Annotated[
         int | None,
-        typer.Option(
+        search_panel(
             metavar="COUNT",
             help="Trials that are asked for and trained at once.",
-            rich_help_panel="Search",
             show_default="8 for greedy and random_restart, else 1",
         ),
     ] = None,
@@ -138,10 +141,9 @@ def search(
     storage: StorageOption = _DEFAULT_STORAGE,
     study_name: Annotated[
         str | None,
-        typer.Option(
+        storage_panel(
             metavar="NAME",
             help="Name of the study; one that exists is continued.",
-            rich_help_panel="Storage",
             show_default="DATASET-SAMPLER",
         ),
     ] = None,
@@ -189,23 +191,14 @@ def search(
 def resume(
     *,
     study_name: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the study, as search showed it.",
-            rich_help_panel="Storage",
-        ),
+        str, storage_panel(metavar="NAME", help="Name of the study, as search showed it.")
     ],
     storage: StorageOption = _DEFAULT_STORAGE,
     max_time: MaxTimeOption = None,
     max_trial: MaxTrialOption = None,
     max_gain: MaxGainOption = None,
     data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to look in for the data first, as in adnn search.",
-            rich_help_panel="Data",
-        ),
+        Path | None, data_panel(help="Folder to look in for the data first, as in adnn search.")
     ] = None,
     contract: ContractOption = None,
     quiet: QuietOption = False,
@@ -247,11 +240,10 @@ def resume(
 
 _EquivalenceOption = Annotated[
     float,
-    typer.Option(
+    output_panel(
         metavar="ACCURACY",
         help="Difference of test accuracies up to which two searchers are equivalent; 0.001 is "
         "0.1 percentage points.",
-        rich_help_panel="Output",
     ),
 ]
 
@@ -262,58 +254,44 @@ def compare(
     objective: functools.partial[InitOffsetObjective],
     *,
     context: typer.Context,
-    max_trial: Annotated[
-        int, typer.Option(metavar="COUNT", help="Trials of each run.", rich_help_panel="Limits")
-    ],
+    max_trial: Annotated[int, limits_panel(metavar="COUNT", help="Trials of each run.")],
     samplers: Annotated[
         str,
-        typer.Option(
-            metavar="NAME,NAME...",
-            help=f"Searchers to compare, of {', '.join(SEARCHERS)}.",
-            rich_help_panel="Search",
+        search_panel(
+            metavar="NAME,NAME...", help=f"Searchers to compare, of {', '.join(SEARCHERS)}."
         ),
     ] = f"{GREEDY},{ANNEALING},{RANDOM_RESTART}",
     seeds: Annotated[
         str,
-        typer.Option(
+        search_panel(
             metavar="COUNT|LIST|RANGE",
             help="Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
-            rich_help_panel="Search",
         ),
     ] = "10",
     stack_size: Annotated[
-        int,
-        typer.Option(
-            metavar="COUNT",
-            help="Trials that are trained at once, over all runs.",
-            rich_help_panel="Search",
-        ),
+        int, search_panel(metavar="COUNT", help="Trials that are trained at once, over all runs.")
     ] = 16,
     max_time: MaxTimeOption = None,
     max_gain: MaxGainOption = None,
     storage: StorageOption = _DEFAULT_STORAGE,
     study_name: Annotated[
         str,
-        typer.Option(
+        storage_panel(
             metavar="NAME",
             help="What the studies' names begin with; those that exist are continued.",
-            rich_help_panel="Storage",
         ),
     ] = "compare",
     plot: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.html",
-            help="Write the figure of the best gain so far to this file.",
-            rich_help_panel="Output",
+        output_panel(
+            metavar="FILE.html", help="Write the figure of the best gain so far to this file."
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(
+        output_panel(
             metavar="FILE.html",
             help="Write a report with claim, evidence, figures and settings to this file.",
-            rich_help_panel="Output",
         ),
     ] = None,
     equivalence: _EquivalenceOption = EQUIVALENCE,
@@ -372,22 +350,19 @@ def report(
     *,
     study_name: Annotated[
         str,
-        typer.Option(
+        storage_panel(
             metavar="NAME",
             help="Name of a study, or what the names of a comparison's studies begin with.",
-            rich_help_panel="Storage",
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(metavar="FILE.html", help="The file to write.", rich_help_panel="Output"),
-    ] = Path("report.html"),
+    output: Annotated[Path, output_panel(metavar="FILE.html", help="The file to write.")] = Path(
+        "report.html"
+    ),
     contract: Annotated[
         Path | None,
-        typer.Option(
+        output_panel(
             metavar="FILE.json",
             help="The contract of the study, as search wrote it, to be shown in the report.",
-            rich_help_panel="Output",
         ),
     ] = None,
     storage: StorageOption = _DEFAULT_STORAGE,
@@ -492,9 +467,8 @@ def verify(
     ],
     data_dir: Annotated[
         Path | None,
-        typer.Option(
+        data_panel(
             help="Folder to look in for the data first, as in adnn search.",
-            rich_help_panel="Data",
             show_default="as in adnn search; for data from an .npz file, the contract's folder",
         ),
     ] = None,
