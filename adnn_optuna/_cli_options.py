@@ -8,16 +8,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
 import re
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from adnn_optuna._cli_tensorflow import load_tensorflow
 from adnn_optuna.data import load_dataset
 from adnn_optuna.models import ELEMENTWISE_OPTIMIZERS, MLP, Training
 from adnn_optuna.objective import InitOffsetObjective, Metric
@@ -272,30 +270,3 @@ def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{option} is no valid JSON ({error}): {text!r}.") from None
     return config
-
-
-def load_tensorflow() -> None:
-    """Import TensorFlow without its start-up notices.
-
-    It writes some of them before it looks at any log level, straight to file descriptor 2. That
-    descriptor is a temporary file for so long, which is shown if the import fails.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A user's Keras configuration may name another one.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as notices:
-        stderr = os.dup(2)
-        os.dup2(notices.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            # Looking for a GPU is what the last notices are about.
-            tf.config.list_physical_devices()
-        except Exception:
-            notices.seek(0)
-            os.write(stderr, notices.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

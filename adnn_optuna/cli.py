@@ -32,13 +32,13 @@ from adnn_optuna._cli_options import (
     StorageOption,
     data_panel,
     limits_panel,
-    load_tensorflow,
     output_panel,
     parse_seeds,
     search_panel,
     storage_panel,
     takes_objective,
 )
+from adnn_optuna._cli_tensorflow import load_tensorflow
 from adnn_optuna._paths import is_folder
 from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
