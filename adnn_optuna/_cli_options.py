@@ -133,7 +133,7 @@ def _objective(
 ) -> InitOffsetObjective:
     """Return the objective of a command's options; those of Python check them."""
     model = MLP(
-        hidden=_whole_numbers("--hidden", hidden),
+        hidden=_units(hidden),
         activation=activation,
         kernel_initializer=_name_or_config("--kernel-initializer", kernel_initializer),
         bias_initializer=_name_or_config("--bias-initializer", bias_initializer),
@@ -170,37 +170,29 @@ def takes_objective(command: Callable[..., None]) -> Callable[..., None]:
         chosen = {name: given.pop(name) for name in options}
         command(functools.partial(_objective, **chosen), **given)
 
-    # Typer reads both.
-    parameters = [*options.values(), *own]
-    with_objective.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_objective.__annotations__ = {p.name: p.annotation for p in parameters}
+    signature = inspect.Signature([*options.values(), *own])
+    with_objective.__signature__ = signature  # type: ignore[attr-defined]
     return with_objective
 
 
+_stored_limit = functools.partial(limits_panel, show_default="none; in resume, the stored one")
 MaxTimeOption = Annotated[
     float | None,
-    limits_panel(
+    _stored_limit(
         metavar="SECONDS",
         help="Seconds that the trials of a study may take, over all its runs. A training under "
         "way is cut off after its epoch.",
-        show_default="none; in resume, the stored one",
     ),
 ]
 MaxTrialOption = Annotated[
-    int | None,
-    limits_panel(
-        metavar="COUNT",
-        help="Trials of a study, over all its runs.",
-        show_default="none; in resume, the stored one",
-    ),
+    int | None, _stored_limit(metavar="COUNT", help="Trials of a study, over all its runs.")
 ]
 MaxGainOption = Annotated[
     float | None,
-    limits_panel(
+    _stored_limit(
         metavar="GAIN",
         help="Gain over the unmoved network that is enough, in units of the metric: 0.02 is 2 "
         "percentage points of accuracy.",
-        show_default="none; in resume, the stored one",
     ),
 ]
 StorageOption = Annotated[
@@ -228,12 +220,12 @@ QuietOption = Annotated[
 ]
 
 
-def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
+def _units(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(
-            f"{option} must be whole numbers separated by commas, but it is {text!r}."
+            f"--hidden must be whole numbers separated by commas, but it is {text!r}."
         ) from None
 
 
