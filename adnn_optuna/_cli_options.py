@@ -10,159 +10,135 @@ import inspect
 import json
 import os
 import re
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from adnn_optuna._cli_tensorflow import load_tensorflow
+from adnn_optuna._paths import is_folder
 from adnn_optuna.data import load_dataset
 from adnn_optuna.models import ELEMENTWISE_OPTIMIZERS, MLP, Training
 from adnn_optuna.objective import InitOffsetObjective, Metric
 from adnn_optuna.offsets import OffsetSpace
+
+# File systems take names of 255 bytes, and the files beside it have longer ones.
+_MAX_FILE_NAME = 200
+
+# Each makes an option that is shown in one panel of the help.
+search_panel = functools.partial(typer.Option, rich_help_panel="Search")
+data_panel = functools.partial(typer.Option, rich_help_panel="Data")
+network_panel = functools.partial(typer.Option, rich_help_panel="Network")
+training_panel = functools.partial(typer.Option, rich_help_panel="Training")
+offsets_panel = functools.partial(typer.Option, rich_help_panel="Offsets")
+limits_panel = functools.partial(typer.Option, rich_help_panel="Limits")
+storage_panel = functools.partial(typer.Option, rich_help_panel="Storage")
+output_panel = functools.partial(typer.Option, rich_help_panel="Output")
 
 
 def _objective(
     *,
     dataset: Annotated[
         str,
-        typer.Option(
+        data_panel(
             metavar="NAME|FILE.npz",
             help="digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
-            rich_help_panel="Data",
         ),
     ] = "digits",
     data_dir: Annotated[
         Path | None,
-        typer.Option(
+        data_panel(
             help="Folder to look in first, e.g. for mnist/*-ubyte.gz.",
-            rich_help_panel="Data",
             show_default="$ADNN_DATA_DIR, then /usr/share/datasets, then a download by Keras",
         ),
     ] = None,
     validation_size: Annotated[
         str | None,
-        typer.Option(
+        data_panel(
             metavar="COUNT|FRACTION",
             help="Held out of the training data to select on: a number of samples, or a fraction "
             "such as 0.1.",
-            rich_help_panel="Data",
             show_default="10000 of mnist and fashion_mnist, else 0.2",
         ),
     ] = None,
     hidden: Annotated[
         str,
-        typer.Option(
-            metavar="UNITS[,UNITS...]",
-            help="Units of each hidden layer, e.g. 64 or 256,256.",
-            rich_help_panel="Network",
+        network_panel(
+            metavar="UNITS[,UNITS...]", help="Units of each hidden layer, e.g. 64 or 256,256."
         ),
     ] = ",".join(map(str, MLP.hidden)),
     activation: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Keras activation of the hidden layers.",
-            rich_help_panel="Network",
-        ),
+        str, network_panel(metavar="NAME", help="Keras activation of the hidden layers.")
     ] = MLP.activation,
     kernel_initializer: Annotated[
         str,
-        typer.Option(
+        network_panel(
             metavar="NAME|JSON",
             help="Keras initializer of all kernels: a name such as he_normal, or a configuration "
             """such as '{"class_name": "RandomNormal", "config": {"stddev": 1.0}}'.""",
-            rich_help_panel="Network",
         ),
     ] = str(MLP.kernel_initializer),
     bias_initializer: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|JSON",
-            help="The same for all biases.",
-            rich_help_panel="Network",
-        ),
+        str, network_panel(metavar="NAME|JSON", help="The same for all biases.")
     ] = str(MLP.bias_initializer),
     optimizer: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help=f"Keras optimizer: {', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}.",
-            rich_help_panel="Training",
+        training_panel(
+            metavar="NAME", help=f"Keras optimizer: {', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
         ),
     ] = str(Training.optimizer),
     learning_rate: Annotated[
-        float,
-        typer.Option(help="Learning rate of the optimizer.", rich_help_panel="Training"),
+        float, training_panel(help="Learning rate of the optimizer.")
     ] = Training.learning_rate,
-    batch_size: Annotated[
-        int, typer.Option(help="Examples in a batch.", rich_help_panel="Training")
-    ] = Training.batch_size,
+    batch_size: Annotated[int, training_panel(help="Examples in a batch.")] = Training.batch_size,
     epochs: Annotated[
-        int,
-        typer.Option(
-            help="How often each trial goes through the training data.",
-            rich_help_panel="Training",
-        ),
+        int, training_panel(help="How often each trial goes through the training data.")
     ] = Training.epochs,
     shuffle: Annotated[
         bool,
-        typer.Option(
+        training_panel(
             help="Draw the batches in a new, seeded order in each epoch, or take the data in "
-            "their order.",
-            rich_help_panel="Training",
+            "their order."
         ),
     ] = Training.shuffle,
     metric: Annotated[
         Metric,
-        typer.Option(
-            help="What the search sees; losses are minimized. The test set is never searched on.",
-            rich_help_panel="Training",
+        training_panel(
+            help="What the search sees; losses are minimized. The test set is never searched on."
         ),
     ] = "val_accuracy",
     seed: Annotated[
         int,
-        typer.Option(
-            help="Seed of the initial weights, the order of the batches and the sampler.",
-            rich_help_panel="Training",
+        training_panel(
+            help="Seed of the initial weights, the order of the batches and the sampler."
         ),
     ] = 0,
-    low: Annotated[
-        float,
-        typer.Option(help="The smallest offset, at most 0.", rich_help_panel="Offsets"),
-    ] = OffsetSpace.low,
+    low: Annotated[float, offsets_panel(help="The smallest offset, at most 0.")] = OffsetSpace.low,
     high: Annotated[
-        float,
-        typer.Option(help="The largest offset, at least 0.", rich_help_panel="Offsets"),
+        float, offsets_panel(help="The largest offset, at least 0.")
     ] = OffsetSpace.high,
     scope: Annotated[
         Literal["layer", "shared"],
-        typer.Option(
+        offsets_panel(
             help="layer: two offsets for each layer, of its weights and of its biases; shared: "
-            "one for all of them.",
-            rich_help_panel="Offsets",
+            "one for all of them."
         ),
     ] = OffsetSpace.scope,
     unit: Annotated[
         Literal["absolute", "stddev"],
-        typer.Option(
+        offsets_panel(
             help="absolute: offsets are added as they are; stddev: in standard deviations of each "
-            "initializer.",
-            rich_help_panel="Offsets",
+            "initializer."
         ),
     ] = OffsetSpace.unit,
     include_output: Annotated[
-        bool,
-        typer.Option(
-            "--include-output", help="Move the output layer too.", rich_help_panel="Offsets"
-        ),
+        bool, offsets_panel("--include-output", help="Move the output layer too.")
     ] = OffsetSpace.include_output,
 ) -> InitOffsetObjective:
     """Return the objective of a command's options; those of Python check them."""
     model = MLP(
-        hidden=_whole_numbers("--hidden", hidden),
+        hidden=_units(hidden),
         activation=activation,
         kernel_initializer=_name_or_config("--kernel-initializer", kernel_initializer),
         bias_initializer=_name_or_config("--bias-initializer", bias_initializer),
@@ -199,57 +175,45 @@ def takes_objective(command: Callable[..., None]) -> Callable[..., None]:
         chosen = {name: given.pop(name) for name in options}
         command(functools.partial(_objective, **chosen), **given)
 
-    # Typer reads both.
-    parameters = [*options.values(), *own]
-    with_objective.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_objective.__annotations__ = {p.name: p.annotation for p in parameters}
+    signature = inspect.Signature([*options.values(), *own])
+    with_objective.__signature__ = signature  # type: ignore[attr-defined]
     return with_objective
 
 
+_stored_limit = functools.partial(limits_panel, show_default="none; in resume, the stored one")
 MaxTimeOption = Annotated[
     float | None,
-    typer.Option(
+    _stored_limit(
         metavar="SECONDS",
         help="Seconds that the trials of a study may take, over all its runs. A training under "
         "way is cut off after its epoch.",
-        rich_help_panel="Limits",
-        show_default="none; in resume, the stored one",
     ),
 ]
 MaxTrialOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="COUNT",
-        help="Trials of a study, over all its runs.",
-        rich_help_panel="Limits",
-        show_default="none; in resume, the stored one",
-    ),
+    int | None, _stored_limit(metavar="COUNT", help="Trials of a study, over all its runs.")
 ]
 MaxGainOption = Annotated[
     float | None,
-    typer.Option(
+    _stored_limit(
         metavar="GAIN",
         help="Gain over the unmoved network that is enough, in units of the metric: 0.02 is 2 "
         "percentage points of accuracy.",
-        rich_help_panel="Limits",
-        show_default="none; in resume, the stored one",
     ),
 ]
+DEFAULT_STORAGE = "sqlite:///adnn.db"
 StorageOption = Annotated[
     str,
-    typer.Option(
+    storage_panel(
         metavar="URL",
         help="Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
-        rich_help_panel="Storage",
     ),
 ]
 ContractOption = Annotated[
     Path | None,
-    typer.Option(
+    output_panel(
         metavar="FILE.json",
         help="Write the result as a contract, which adnn verify checks, and beside it the "
         "winner's trained weights (.npz) and model (.keras).",
-        rich_help_panel="Output",
     ),
 ]
 QuietOption = Annotated[
@@ -260,14 +224,22 @@ QuietOption = Annotated[
         help="Show the results only: no progress bar, no hints. (The bar is shown on terminals.)",
     ),
 ]
+EquivalenceOption = Annotated[
+    float,
+    output_panel(
+        metavar="ACCURACY",
+        help="Difference of test accuracies up to which two searchers are equivalent; 0.001 is "
+        "0.1 percentage points.",
+    ),
+]
 
 
-def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
+def _units(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(
-            f"{option} must be whole numbers separated by commas, but it is {text!r}."
+            f"--hidden must be whole numbers separated by commas, but it is {text!r}."
         ) from None
 
 
@@ -306,28 +278,16 @@ def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
     return config
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow without its start-up notices.
-
-    It writes some of them before it looks at any log level, straight to file descriptor 2. That
-    descriptor is a temporary file for so long, which is shown if the import fails.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A user's Keras configuration may name another one.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as notices:
-        stderr = os.dup(2)
-        os.dup2(notices.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            # Looking for a GPU is what the last notices are about.
-            tf.config.list_physical_devices()
-        except Exception:
-            notices.seek(0)
-            os.write(stderr, notices.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+def check_output_file(option: str, path: Path | None, suffix: str) -> None:
+    """Refuse a file that cannot be written, before there is anything to write."""
+    if path is None:
+        return
+    if path.suffix != suffix:
+        raise ValueError(f"{option} must be the name of a {suffix} file, but it is {str(path)!r}.")
+    is_too_long = len(os.fsencode(path.name)) > _MAX_FILE_NAME
+    is_writable = is_folder(path.parent) and os.access(path.parent, os.W_OK)
+    if is_too_long or is_folder(path) or not is_writable:
+        raise ValueError(
+            f"{option} {str(path)!r} cannot be written: name a file in a folder that exists and "
+            "that you may write to."
+        )

@@ -1,0 +1,96 @@
+"""What the commands show: results, hints on stderr how to go on from them, and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+from adnn_optuna.results import SEARCH, SearchResult
+from adnn_optuna.storages import is_in_memory, masked, open_storage
+from adnn_optuna.study import load_study
+
+BREACHED = 1
+WRONG_INPUT = 2
+UNEXPECTED = 3
+FAILED = 4
+INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """Write to stderr, so that stdout holds results alone."""
+    print(text, file=sys.stderr)
+
+
+def wants_progress_bar(quiet: bool) -> bool:
+    """Return whether there is a terminal that a progress bar can be drawn on, and it may be."""
+    return not quiet and sys.stderr.isatty()
+
+
+def option_name(parameter: str) -> str:
+    """Return how a parameter is called on the command line."""
+    return f"--{parameter.replace('_', '-')}"
+
+
+@contextlib.contextmanager
+def interruptible(how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    """Say how to go on where the user interrupts, and end with the exit code for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Interrupted; all finished trials are kept. Go on with:\n    {how_to_go_on()}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def resume_command(storage: str, study_name: str, data_dir: Path | None) -> str:
+    """Return the command that continues a stored search."""
+    words = ["adnn", "resume", "--storage", masked(storage), "--study-name", study_name]
+    if data_dir is not None:
+        words += ["--data-dir", str(data_dir)]
+    return shlex.join(words)
+
+
+def same_command(words: Sequence[str], storage: str) -> str:
+    """Return a command as it was given, without the password of its storage."""
+    return shlex.join(["adnn", *(word.replace(storage, masked(storage)) for word in words)])
+
+
+def is_resumable(storage: str, study_name: str) -> bool:
+    """Return whether a search is stored, which can be resumed."""
+    try:
+        study = load_study(open_storage(storage, must_exist=True), study_name)
+    except (ValueError, FileNotFoundError):
+        return False
+    return SEARCH in study.user_attrs
+
+
+def show_search(
+    result: SearchResult,
+    how_to_resume: str,
+    *,
+    storage: str,
+    contract: Path | None,
+    quiet: bool,
+) -> None:
+    """Print what a search came to and how to go on from it, and write its contract."""
+    print(result)
+    if not quiet and not is_in_memory(storage):
+        reason = result.stop_reason or ""
+        limit = result.study.user_attrs[SEARCH].get(reason)
+        if limit is not None:
+            say(f"\nGo on:      {how_to_resume} {option_name(reason)} {2 * limit:g}")
+        say_how_to_look(storage)
+    if contract is not None:
+        result.contract().save(contract)
+        if not quiet:
+            say(f"Check it:   {shlex.join(['adnn', 'verify', str(contract)])}")
+
+
+def say_how_to_look(storage: str) -> None:
+    """Name the command that shows the studies, where these outlast this process."""
+    if not is_in_memory(storage):
+        say(f"Look at it: {shlex.join(['optuna-dashboard', masked(storage)])}")
