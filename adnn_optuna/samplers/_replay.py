@@ -33,8 +33,9 @@ class Replay(Generic[State]):
     """Replays a history in the order of the indices, whatever order the trials finished in.
 
     So the state is a function of the trials alone, the same in each worker and each new process.
-    It is kept up to the first index without a result, which makes a replay cost no more than the
-    new trials, however long the study is.
+    It is kept before each index without a result, and where the replay has come to. So a replay
+    costs no more than the trials since the first index that has got its result meanwhile, however
+    long the study is, and even if some trial never ends.
 
     Args:
         history: The history to replay.
@@ -44,8 +45,9 @@ class Replay(Generic[State]):
     def __init__(self, history: History, initial_state: State) -> None:
         self._history = history
         self._initial_state = initial_state
-        self._state = initial_state.copy()
-        self._n_told = 0
+        # How many indices a state was told of, and the state: those before an index that had no
+        # result, in order, and last the one that was told most.
+        self._kept: list[tuple[int, State]] = []
 
     def state_before(self, index: int) -> State:
         """Return the state that a proposal with an index is to be made from.
@@ -54,27 +56,46 @@ class Replay(Generic[State]):
         of others that finished before the index's own batch began. The earlier indices of that
         batch are told as not known yet, even if they are.
         """
-        history = self._history
-        stop = history.batch_start(index)
-        changed_index, history.changed_index = history.changed_index, None
-        if changed_index is not None and changed_index < self._n_told:
-            self._state, self._n_told = self._initial_state.copy(), 0
-
-        if stop < self._n_told:
-            # The worker that held this index died long ago, the others went on.
-            state, n_told = self._initial_state.copy(), 0
+        stop = self._history.batch_start(index)
+        self._drop_outdated()
+        if not self._kept:
+            self._kept = [(0, self._initial_state.copy())]
+        if self._kept[-1][0] <= stop:
+            self._go_on(stop)
+            state = self._kept[-1][1].copy()
         else:
-            while self._n_told < stop and self._n_told in history.results:
-                self._tell(self._state, self._n_told)
-                self._n_told += 1
-            state, n_told = self._state.copy(), self._n_told
+            # The worker that held this index died long ago, the others went on.
+            kept = [(n_told, state) for n_told, state in self._kept if n_told <= stop]
+            n_told, state = kept[-1] if kept else (0, self._initial_state)
+            state = state.copy()
+            for earlier in range(n_told, stop):
+                self._tell(state, earlier)
 
-        for earlier in range(n_told, stop):
-            self._tell(state, earlier)
         self._tell_others(state, stop)
         for pending in range(stop, index):
             state.tell(pending, None)
         return state
+
+    def _go_on(self, stop: int) -> None:
+        n_told, state = self._kept.pop()
+        for index in range(n_told, stop):
+            if index not in self._history.results:
+                self._kept.append((index, state.copy()))
+            self._tell(state, index)
+        self._kept.append((stop, state))
+
+    def _drop_outdated(self) -> None:
+        """Drop the states that were told something else than the history says now."""
+        history = self._history
+        changed_index, history.changed_index = history.changed_index, None
+        for position, (n_told, _) in enumerate(self._kept):
+            if changed_index is not None and n_told > changed_index:
+                del self._kept[position:]
+                break
+            if n_told in history.results:
+                # The states after this one did not know that result.
+                del self._kept[position + 1 :]
+                break
 
     def _tell(self, state: State, index: int) -> None:
         if index == self._history.batch_start(index):
