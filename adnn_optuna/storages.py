@@ -22,7 +22,6 @@ from adnn_optuna._paths import is_file
 __all__ = [
     "StorageError",
     "is_in_memory",
-    "is_sqlite",
     "masked",
     "open_storage",
     "storage_url",
@@ -140,12 +139,6 @@ def masked(url: str) -> str:
     except (ArgumentError, ValueError):
         # Not a URL, but perhaps meant to be one.
         return re.sub(r":[^:/@]*@", ":***@", url)
-
-
-def is_sqlite(storage: BaseStorage) -> bool:
-    """Return whether a storage is an SQLite database, whose workers are all on one host."""
-    backend: Any = getattr(storage, "_backend", storage)
-    return isinstance(backend, RDBStorage) and backend.engine.dialect.name == "sqlite"
 
 
 def storage_url(storage: BaseStorage) -> str | None:

@@ -17,9 +17,9 @@ from adnn_optuna.samplers import (
     PROPOSAL,
     LivenessCheck,
     current_owner,
+    is_on_one_host,
     owner_of,
 )
-from adnn_optuna.storages import is_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,8 +70,8 @@ class Heartbeats:
         storage = trial.study._storage
         if is_heartbeat_enabled(storage):
             assert isinstance(storage, BaseHeartbeat)
-            # The workers of an SQLite file are on one host, where nobody waits for a sign.
-            if not is_sqlite(storage):
+            # On one host, nobody waits for a sign.
+            if not is_on_one_host(storage):
                 storage.record_heartbeat(trial._trial_id)
             self._trials[trial._trial_id] = storage
 

@@ -10,6 +10,7 @@ from adnn_optuna.samplers._liveness import (
     LivenessCheck,
     current_owner,
     is_alive,
+    is_on_one_host,
     owner_of,
 )
 from adnn_optuna.samplers._random_restart import RandomRestartSampler
@@ -26,5 +27,6 @@ __all__ = [
     "RandomRestartSampler",
     "current_owner",
     "is_alive",
+    "is_on_one_host",
     "owner_of",
 ]

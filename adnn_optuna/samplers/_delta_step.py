@@ -14,7 +14,7 @@ from adnn_optuna.samplers._checks import check_integer, check_number
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._liveness import LivenessCheck
 from adnn_optuna.samplers._replay import Replay
-from adnn_optuna.samplers._walk import Origin, Step, Walk
+from adnn_optuna.samplers._walk import Origin, Step, StepsInside, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, TrialState
 
-    from adnn_optuna.samplers._ledger import History
+    from adnn_optuna.samplers._ledger import History, IndexFilter
 
 _logger = logging.getLogger(__name__)
 
@@ -163,6 +163,8 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             results = self._ledger.history(study).results
             steps = []
             for index in sorted(results):
+                if index > self._last_index:  # It was asked for in vain.
+                    break
                 walk, step = divmod(index - 1, self._max_steps) if index else (None, -1)
                 delta = None if walk is None else self._deltas[walk]
                 steps.append(WalkStep(results[index].number, delta, step + 1))
@@ -223,20 +225,10 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             held = own | history.held_indices(LivenessCheck(study))
         return history.free_index(held) > self._last_index
 
-    def _skip_ahead(self, history: History, index: int) -> int:
-        if self._accept == "improving" or not 0 < index <= self._last_index:
-            return index
-        for known in history.begun_trials():
-            if known.distributions:
-                break
-        else:
-            return index  # The search space is not known yet.
-        walk, step = divmod(index - 1, self._max_steps)
-        for delta in self._deltas[walk:]:
-            if step < self._origin.n_steps_inside(delta, known.distributions):
-                break
-            walk, step = walk + 1, 0
-        return 1 + walk * self._max_steps + step
+    def _new_filter(self) -> IndexFilter:
+        if self._accept == "improving":
+            return super()._new_filter()
+        return StepsInside(self._origin, self._deltas, self._max_steps)
 
     def _remember(self, study: Study, history: History) -> Replay[Walk]:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1

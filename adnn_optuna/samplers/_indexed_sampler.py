@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import threading
 import time
 import warnings
@@ -10,15 +11,24 @@ import weakref
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from optuna.samplers import BaseSampler
+from optuna.study._optimize import _run_trial
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED, History, Ledger
-from adnn_optuna.samplers._liveness import PROPOSAL
+from adnn_optuna.samplers._ledger import (
+    FAILED,
+    INTERRUPTED,
+    AllIndices,
+    History,
+    IndexFilter,
+    Ledger,
+)
+from adnn_optuna.samplers._liveness import PROPOSAL, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -49,29 +59,32 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
     """
 
     def __init__(self, key: str, batch_size: int) -> None:
-        self._ledger = Ledger(key, batch_size, self._skip_ahead)
-        self._sources: dict[int, ParameterSource] = {}
+        self._ledger = Ledger(key, batch_size, self._new_filter)
+        # By storage, as each numbers its trials anew.
+        self._sources: weakref.WeakKeyDictionary[BaseStorage, dict[int, ParameterSource]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._memories: weakref.WeakKeyDictionary[History, Memory] = weakref.WeakKeyDictionary()
         self._has_warned_of_constraints = False
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state["_sources"] = {}
-        del state["_lock"], state["_memories"]
+        del state["_lock"], state["_memories"], state["_sources"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._memories = weakref.WeakKeyDictionary()
+        self._sources = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
 
     def __str__(self) -> str:
         return repr(self)
 
-    def _skip_ahead(self, history: History, index: int) -> int:  # noqa: ARG002
-        """Return the first index from this one on that is to be used at all."""
-        return index
+    def _new_filter(self) -> IndexFilter:
+        """Return which indices are to be used, for a study of which nothing is known yet."""
+        return AllIndices()
 
     @abc.abstractmethod
     def _remember(self, study: Study, history: History) -> Memory:
@@ -97,8 +110,11 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         if history not in self._memories:
             self._memories[history] = self._remember(study, history)
         source = self._propose(self._memories[history], history, index, trial.number)
-        self._sources[trial._trial_id] = source
+        self._sources_in(study)[trial._trial_id] = source
         return source
+
+    def _sources_in(self, study: Study) -> dict[int, ParameterSource]:
+        return self._sources.setdefault(study._storage, {})
 
     def infer_relative_search_space(
         self,
@@ -128,7 +144,7 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         """Sample one parameter."""
         self._raise_error_if_multi_objective(study)
         with self._lock:
-            source = self._sources.get(trial._trial_id)
+            source = self._sources_in(study).get(trial._trial_id)
             if source is None:
                 # The trial began in another process, or with another sampler.
                 history = self._ledger.history(study)
@@ -168,18 +184,36 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
         state: TrialState,
         values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
-        """Note that a failed trial failed by itself: its worker lives."""
+        """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
         with self._lock:
-            self._sources.pop(trial._trial_id, None)
+            self._sources_in(study).pop(trial._trial_id, None)
         if (
-            state == TrialState.FAIL
-            and PROPOSAL in trial.system_attrs
-            and not trial.system_attrs.get(INTERRUPTED)
+            state != TrialState.FAIL
+            or PROPOSAL not in trial.system_attrs
+            or trial.system_attrs.get(INTERRUPTED)
+            # Who finds the trial of a dead worker may end it by `Study.tell`.
+            or not is_alive(study, trial)
         ):
-            study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
+            return
+        note = INTERRUPTED if _is_objective_interrupted() else FAILED
+        study._storage.set_trial_system_attr(trial._trial_id, note, value=True)
 
     def reseed_rng(self) -> None:
         """Do nothing, as each draw has its own random numbers.
 
         Optuna calls this in each thread of ``n_jobs``, so that they do not draw the same.
         """
+
+
+def _is_objective_interrupted() -> bool:
+    """Return whether the trial that is being ended was stopped by Ctrl-C.
+
+    To its samplers, Optuna only says that the trial failed. What the objective raised is a
+    variable of the function that runs trials.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is _run_trial.__code__:
+            return isinstance(frame.f_locals.get("func_err"), KeyboardInterrupt)
+        frame = frame.f_back
+    return False

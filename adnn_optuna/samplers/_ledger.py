@@ -18,17 +18,22 @@ import threading
 import time
 import weakref
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from optuna.storages import InMemoryStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck, current_owner
+from adnn_optuna.samplers._liveness import (
+    PROPOSAL,
+    LivenessCheck,
+    current_owner,
+    is_on_one_host,
+)
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from optuna.storages import BaseStorage
     from optuna.study import Study
@@ -36,8 +41,9 @@ if TYPE_CHECKING:
 
     from adnn_optuna.samplers._trial_cursor import TrialsByNumber
 
-# System attribute of a trial that was cut off (by Ctrl-C, by a time limit) and hence says nothing
-# about its parameters. Its index is free again, whatever the state it ended in.
+# System attribute of a trial that does not count, whatever the state it ended in: one that was cut
+# off (by Ctrl-C, by a time limit) and hence says nothing about its parameters, or that repeated
+# another one. Its index is free again.
 INTERRUPTED = "adnn:interrupted"
 
 # System attribute of a trial that failed by itself. Without it, a failed trial's worker died.
@@ -46,7 +52,7 @@ FAILED = "adnn:failed"
 # How many seconds to wait for another worker to decide: on a slow disk, a transaction takes one.
 _PATIENCE = 10.0
 
-# By how many seconds the clocks of hosts may differ.
+# By how many seconds the clocks of different hosts may differ.
 _CLOCK_SKEW = 60.0
 
 # In memory, all workers are threads of this process: a lock is cheaper than to look twice.
@@ -59,6 +65,27 @@ class Proposal(TypedDict):
     sampler: str
     index: int | None
     owner: Sequence[str | int]
+
+
+class IndexFilter(Protocol):
+    """Which indices of a study a sampler uses."""
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in a trial of the sampler, as far as it has come."""
+
+    def skip_ahead(self, index: int) -> int:
+        """Return the first index from this one on that is to be used at all."""
+
+
+class AllIndices:
+    """Uses all of them."""
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in nothing."""
+
+    def skip_ahead(self, index: int) -> int:
+        """Return the index itself."""
+        return index
 
 
 class History:
@@ -76,14 +103,14 @@ class History:
         is_constrained: Whether some trial has constraints.
     """
 
-    def __init__(
-        self, sampler_key: str, batch_size: int, skip_ahead: Callable[[History, int], int]
-    ) -> None:
+    def __init__(self, sampler_key: str, batch_size: int, index_filter: IndexFilter) -> None:
         self._sampler_key = sampler_key
         self._batch_size = batch_size
-        self._skip_ahead = skip_ahead
+        self._filter = index_filter
         self._cursor = TrialCursor()
         self._lowest_free_index = 0
+        # For an index with a result, some later one before which all have results.
+        self._known_ends: dict[int, int] = {}
         # What was written to unfinished trials here, and may not have been read back yet.
         self._written: dict[int, Proposal] = {}
         # The numbers of trials that were read as RUNNING after their workers were found dead.
@@ -103,11 +130,6 @@ class History:
     def n_unfinished(self) -> int:
         """The number of trials that had not finished when last seen."""
         return len(self._cursor.unfinished)
-
-    def begun_trials(self) -> Iterator[FrozenTrial]:
-        """Yield the trials of this sampler that have a result, then all that are unfinished."""
-        yield from self.results.values()
-        yield from self._cursor.unfinished.values()
 
     def is_of(self, trials: TrialsByNumber) -> bool:
         """Return whether what was seen so far is the beginning of these trials."""
@@ -137,6 +159,7 @@ class History:
         for trial in news:
             index = self.index_of(trial)
             if index is not None:
+                self._filter.note(trial)
                 self.note_beginning(trial, index)
         for trial in news:
             if trial.state.is_finished():
@@ -168,18 +191,25 @@ class History:
         self._dead = dead
         return bool(news)
 
-    def has_undecided(self, trial: FrozenTrial, is_alive: LivenessCheck) -> bool:
+    def has_undecided(
+        self, trial: FrozenTrial, is_alive: LivenessCheck, clock_skew: float
+    ) -> bool:
         """Return whether a trial with a smaller number may be about to take an index.
 
         It may also be one of another sampler, or of a worker that died before it could note
         that it is the owner. So no trial is waited for longer than it takes to decide.
+
+        Args:
+            trial: The trial that is to begin.
+            is_alive: Whether a trial's worker lives.
+            clock_skew: By how many seconds the clocks of the workers may differ.
         """
         now = time.monotonic()
         return any(
             number < trial.number
             and other.state == TrialState.RUNNING
             and not self._has_decided(other)
-            and not _is_long_before(other, trial)
+            and _seconds_between(other, trial) < _PATIENCE + clock_skew
             and now - self._first_seen.setdefault(number, now) < _PATIENCE
             and is_alive(other)
             for number, other in self._cursor.unfinished.items()
@@ -213,10 +243,19 @@ class History:
 
     def unfinished_index(self, index: int = 0) -> int:
         """Return the smallest index from this one on that has no result yet."""
-        index = self._skip_ahead(self, max(index, self._lowest_free_index))
+        index = self._filter.skip_ahead(max(index, self._lowest_free_index))
         while index in self.results:
-            index = self._skip_ahead(self, index + 1)
+            index = self._filter.skip_ahead(self._end_of_results(index))
         return index
+
+    def _end_of_results(self, index: int) -> int:
+        # Below a trial that never ends, the lowest free index stays where it is: then all results
+        # above are not to be gone through each time.
+        end = index
+        while end in self.results:
+            end = self._known_ends.get(end, end + 1)
+        self._known_ends[index] = end
+        return end
 
     def batch_start(self, index: int) -> int:
         """Return the first index of the batch of an index."""
@@ -257,11 +296,17 @@ class History:
             return
         if trial.state == TrialState.FAIL and FAILED not in trial.system_attrs:
             return
-        if index in self.results:
-            # Two workers on different hosts, one of which was taken for dead.
-            if self.results[index].number < trial.number:
-                return
-            self._note_change(index)
+        other = self.results.get(index)
+        if other is not None:
+            first, second = sorted((other, trial), key=lambda of_two: of_two.number)
+            if first is trial:
+                self._note_change(index)
+            self.results[index] = first
+            # Two workers on different hosts, one of which was taken for dead, did the same. What
+            # differs is a copy from another study, which is told as one of others.
+            if second.params != first.params and second.state == TrialState.COMPLETE:
+                self._place(second)
+            return
         self.results[index] = trial
 
     def _place(self, trial: FrozenTrial) -> None:
@@ -283,10 +328,10 @@ class History:
             self.changed_index = index
 
 
-def _is_long_before(trial: FrozenTrial, other: FrozenTrial) -> bool:
+def _seconds_between(trial: FrozenTrial, other: FrozenTrial) -> float:
     assert trial.datetime_start is not None
     assert other.datetime_start is not None
-    return (other.datetime_start - trial.datetime_start).total_seconds() > _CLOCK_SKEW
+    return (other.datetime_start - trial.datetime_start).total_seconds()
 
 
 class Ledger:
@@ -295,16 +340,15 @@ class Ledger:
     Args:
         sampler_key: Trials with the same key are of the same sampler.
         batch_size: The number of trials that are proposed before any of them is finished.
-        skip_ahead: Given the history and an index, returns the first index from there on that
-            is to be used at all.
+        new_filter: Returns a filter of indices for a study that it knows nothing of yet.
     """
 
     def __init__(
-        self, sampler_key: str, batch_size: int, skip_ahead: Callable[[History, int], int]
+        self, sampler_key: str, batch_size: int, new_filter: Callable[[], IndexFilter]
     ) -> None:
         self._sampler_key = sampler_key
         self._batch_size = batch_size
-        self._skip_ahead = skip_ahead
+        self._new_filter = new_filter
         self._histories: weakref.WeakKeyDictionary[BaseStorage, dict[int, History]] = (
             weakref.WeakKeyDictionary()
         )
@@ -361,7 +405,8 @@ class Ledger:
         history = (
             self._history_when_asked(study, trial) if is_first_attempt else self.history(study)
         )
-        if history.has_undecided(trial, LivenessCheck(study)):
+        clock_skew = 0.0 if is_on_one_host(study._storage) else _CLOCK_SKEW
+        if history.has_undecided(trial, LivenessCheck(study), clock_skew):
             return None
         index: int | None = self._take_free_index(study, trial, history)
 
@@ -380,6 +425,9 @@ class Ledger:
         if index is None or proposal["sampler"] != self._sampler_key:
             return self._history_when_asked(study, trial), None
         index = self._keep_if_unrivalled(study, trial, index)
+        if index is None:
+            # Optuna retries a trial long after its worker died: it was done again meanwhile.
+            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
         return self.latest_history(study), index
 
     def _take_free_index(self, study: Study, trial: FrozenTrial, history: History) -> int:
@@ -407,7 +455,7 @@ class Ledger:
 
     def new_history(self) -> History:
         """Return a view of a study that has not looked at its trials yet."""
-        return History(self._sampler_key, self._batch_size, self._skip_ahead)
+        return History(self._sampler_key, self._batch_size, self._new_filter())
 
     def latest_history(self, study: Study) -> History:
         """Return the view of a study as of the last look at its trials."""

@@ -7,7 +7,9 @@ can be looked up instead.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
 import socket
 from datetime import datetime
@@ -15,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from optuna.storages import RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -75,13 +79,33 @@ def _boot_id() -> str:
 
 @functools.cache
 def _owner(pid: int) -> tuple[str, int, str]:
-    return socket.gethostname(), pid, _start_time(pid) or ""
+    return f"{socket.gethostname()}#{_place_of_processes()}", pid, _start_time(pid) or ""
+
+
+def _place_of_processes() -> str:
+    """Return what tells hosts of the same name apart, and containers on one host.
+
+    Processes can be looked up only by those who see the same process ids.
+    """
+    known = []
+    with contextlib.suppress(OSError):
+        known.append(Path("/etc/machine-id").read_text().strip())
+    with contextlib.suppress(OSError):
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    # The id of a machine is to be shown to nobody.
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
 
 
 def current_owner() -> tuple[str, int, str]:
-    """Return host name, process id and start time of this process."""
+    """Return host, process id and start time of this process."""
     # The argument makes a forked child look itself up anew.
     return _owner(os.getpid())
+
+
+def is_on_one_host(storage: BaseStorage) -> bool:
+    """Return whether all workers of a storage are on one host, as those of an SQLite file are."""
+    backend: Any = getattr(storage, "_backend", storage)
+    return isinstance(backend, RDBStorage) and backend.engine.dialect.name == "sqlite"
 
 
 def owner_of(trial: FrozenTrial) -> Sequence[str | int] | None:

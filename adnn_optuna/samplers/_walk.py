@@ -50,20 +50,56 @@ class Origin:
             return self._by_name.get(name, distribution.choices[0])
         return nearest_value(self._by_name.get(name, self._default), distribution)
 
-    def n_steps_inside(self, delta: float, distributions: Mapping[str, BaseDistribution]) -> float:
-        """Return how many steps of a length stay within the search space."""
-        return min(
-            (
-                _n_steps_inside(self.value(name, distribution), delta, distribution)
-                for name, distribution in distributions.items()
-                if _moves(distribution)
-            ),
-            default=math.inf,
-        )
-
 
 def _moves(distribution: BaseDistribution) -> bool:
     return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
+
+
+def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bool:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    tolerance = _TOLERANCE * abs(delta)
+    return distribution.low - tolerance <= value <= distribution.high + tolerance
+
+
+class StepsInside:
+    """Leaves out the steps of walks along a ray that lead out of the search space.
+
+    Where the trials differ in their search spaces, they lead out of none.
+
+    Args:
+        origin: Where the walks start.
+        deltas: The length of the steps of each walk.
+        max_steps: The number of steps of each walk.
+    """
+
+    def __init__(self, origin: Origin, deltas: tuple[float, ...], max_steps: int) -> None:
+        self._origin = origin
+        self._deltas = deltas
+        self._max_steps = max_steps
+        self._n_inside = [float(max_steps)] * len(deltas)
+        self._last_noted: dict[str, BaseDistribution] = {}
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in the search space of a trial, as far as it is known."""
+        if not trial.distributions or trial.distributions == self._last_noted:
+            return
+        self._last_noted = trial.distributions.copy()
+        for name, distribution in self._last_noted.items():
+            if _moves(distribution):
+                start = self._origin.value(name, distribution)
+                for walk, delta in enumerate(self._deltas):
+                    n_inside = _n_steps_inside(start, delta, distribution)
+                    self._n_inside[walk] = min(self._n_inside[walk], n_inside)
+
+    def skip_ahead(self, index: int) -> int:
+        """Return the first index from this one on whose step is in the search space."""
+        walk, step = divmod(index - 1, self._max_steps)
+        if index == 0 or walk >= len(self._deltas) or step < self._n_inside[walk]:
+            return index
+        for later in range(walk + 1, len(self._deltas)):
+            if self._n_inside[later] > 0:
+                return 1 + later * self._max_steps
+        return 1 + len(self._deltas) * self._max_steps
 
 
 def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) -> float:
@@ -71,12 +107,6 @@ def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) 
     bound = distribution.high if delta > 0 else distribution.low
     steps = (bound - value) / delta + _TOLERANCE
     return math.floor(steps) if math.isfinite(steps) else steps
-
-
-def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bool:
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    tolerance = _TOLERANCE * abs(delta)
-    return distribution.low - tolerance <= value <= distribution.high + tolerance
 
 
 @dataclasses.dataclass
@@ -122,6 +152,7 @@ class Walk:
         self._batch_size = batch_size
         self._sign = sign
         self._baseline: FrozenTrial | None = None
+        self._distributions: dict[str, BaseDistribution] = {}
         self._number = -1  # The first walk starts with its first step, after the baseline.
         self._batch = -1
         self._kept: FrozenTrial | None = None
@@ -139,6 +170,9 @@ class Walk:
 
     def tell(self, index: int | None, trial: FrozenTrial | None) -> None:
         """Take in a step's trial, :obj:`None` if it has no value yet."""
+        if trial is not None and index is not None:
+            # Replaced and never changed, as copies share it.
+            self._distributions = {**self._distributions, **trial.distributions}
         if index == 0:
             self._baseline = trial
         if not index:  # A trial of others is no step of a walk.
@@ -193,12 +227,10 @@ class Walk:
         return -self._length if self._is_reversed else self._length
 
     def _is_inside(self, length: float) -> bool:
-        start = self._kept or self._baseline
-        if start is None:
-            return True  # The search space is not known yet.
+        # As far as it is known: a trial that failed early has asked for no parameters.
         step = Step(self._origin, 0.0, self._kept)
         return all(
             _is_inside(step.value(name, distribution) + length, length, distribution)
-            for name, distribution in start.distributions.items()
+            for name, distribution in self._distributions.items()
             if _moves(distribution)
         )

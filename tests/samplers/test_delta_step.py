@@ -239,3 +239,39 @@ def test_a_space_wider_than_floats_has_all_steps() -> None:
     study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.5,), max_steps=3))
     study.optimize(lambda trial: trial.suggest_float("x", -1e308, 1e308))
     assert [trial.params["x"] for trial in study.trials] == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_steps_stay_in_the_search_spaces_of_all_trials() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", -1, 1)
+        if trial.number == 0:
+            raise ValueError
+        return x + trial.suggest_float("y", -0.2, 0.2)
+
+    study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1, 0.05), max_steps=5))
+    study.optimize(objective, catch=(ValueError,))
+    xs = [trial.params["x"] for trial in study.trials]
+    assert xs == pytest.approx([0, 0.1, 0.2, 0.05, 0.1, 0.15, 0.2])
+
+
+def test_improving_steps_stay_inside_also_after_a_baseline_that_failed() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            raise ValueError
+        return abs(trial.suggest_float("x", -0.14, 0.14) - 0.07)
+
+    sampler = DeltaStepSampler(deltas=(0.1, 0.3), max_steps=4, accept="improving")
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, catch=(ValueError,))
+    # A step that leads out would end at a bound, where none of these leads by itself.
+    assert all(abs(trial.params["x"]) < 0.14 for trial in study.trials[1:])
+
+
+def test_a_trial_too_many_is_no_step() -> None:
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
+    steps = sampler.steps(study)
+    study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
+    assert len(study.trials) == 5
+    assert sampler.steps(study) == steps

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import cProfile
 import os
-import socket
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -15,12 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
+from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import (
     INTERRUPTED,
     PROPOSAL,
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
     RandomRestartSampler,
+    current_owner,
     is_alive,
 )
 
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 # No process has this id and started at this time.
-DEAD_OWNER = [socket.gethostname(), os.getpid(), "before the Big Bang"]
+DEAD_OWNER = [current_owner()[0], os.getpid(), "before the Big Bang"]
 
 
 def kill(study: optuna.Study, trial: optuna.Trial) -> None:
@@ -395,3 +400,134 @@ def test_a_trial_of_others_from_a_host_whose_clock_is_slow() -> None:
     twin_study.sampler = annealing()
     trial, twin = study.ask(), twin_study.ask()
     assert suggest(trial) == suggest(twin)
+
+
+def completed_params(study: optuna.Study) -> list[dict[str, Any]]:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial.params for trial in complete]
+
+
+@all_samplers
+def test_ctrl_c_in_optimize_takes_nothing_away(make_sampler: Callable[[], BaseSampler]) -> None:
+    def interrupted(trial: optuna.Trial) -> float:
+        value = suggest(trial)
+        if trial.number == 3:
+            raise KeyboardInterrupt
+        return value
+
+    study = optuna.create_study(sampler=make_sampler())
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(interrupted, n_trials=8)
+    study.optimize(suggest, n_trials=5)
+    whole = optuna.create_study(sampler=make_sampler())
+    whole.optimize(suggest, n_trials=8)
+    assert completed_params(study) == completed_params(whole)
+
+
+def test_who_finds_a_dead_workers_trial_may_tell_that_it_failed() -> None:
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=2)
+    dead = study.ask()
+    value = suggest(dead)
+    kill(study, dead)
+    study.tell(dead.number, state=TrialState.FAIL)
+    assert suggest(study.ask()) == value
+
+
+@all_samplers
+def test_a_sampler_keeps_the_studies_of_different_storages_apart(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
+    shared = make_sampler()
+    studies = [optuna.create_study(sampler=shared) for _ in range(2)]
+    # Both have a trial with this id, which begin in turns.
+    studies[0].optimize(suggest, n_trials=3)
+    studies[1].enqueue_trial({"x": 0.9, "y": 0.9})
+    studies[1].optimize(suggest, n_trials=3)
+    trials = [study.ask() for study in studies]
+    alone = optuna.create_study(sampler=make_sampler())
+    alone.optimize(suggest, n_trials=3)
+    assert suggest(trials[0]) == suggest(alone.ask())
+
+
+def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(tmp_path: Any) -> None:
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(storage=storage, sampler=annealing())
+    study.optimize(suggest, n_trials=4)
+    dead = study.ask()
+    suggest(dead)
+    kill(study, dead)
+    # On this host, it is seen at once that the worker is dead; Optuna's heartbeat takes its time.
+    study.optimize(suggest, n_trials=2)
+    storage.set_trial_state_values(dead._trial_id, state=TrialState.FAIL)
+    RetryHeartbeatStaleTrialCallback()(study, study.trials[4])
+    study.optimize(suggest, n_trials=3)
+
+    whole = optuna.create_study(sampler=annealing())
+    whole.optimize(suggest, n_trials=8)
+    params = completed_params(study)
+    # Trials 5 (4 died) and 7 (the retry) are the same, and all others as if nothing had happened.
+    assert params.pop(6) == params[4]
+    assert params == completed_params(whole)
+    assert MaxTrialCallback(100).remaining(study) == 92
+
+
+def test_trials_copied_from_another_study_are_adopted() -> None:
+    def run(attrs: dict[str, Any]) -> optuna.Study:
+        study = optuna.create_study(
+            sampler=AdaptiveSimulatedAnnealingSampler(seed=3, n_trials=30, n_candidates=1)
+        )
+        study.optimize(suggest, n_trials=25)
+        distributions = study.trials[0].distributions
+        best = optuna.create_trial(
+            params={"x": -0.77, "y": 0.77},
+            distributions=distributions,
+            value=-100.0,
+            system_attrs=attrs,
+        )
+        study.add_trial(best)
+        study.optimize(suggest, n_trials=5)
+        return study
+
+    other = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(seed=4))
+    other.optimize(suggest, n_trials=10)
+    copied = run(other.trials[9].system_attrs)
+    assert completed_params(copied) == completed_params(run({}))
+    assert abs(copied.trials[-1].params["x"] + 0.77) < 0.1
+
+
+@pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
+def test_a_trial_that_never_ends_makes_no_later_one_slow(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    suggest(study.ask())
+
+    def n_calls_of_twenty_trials() -> int:
+        # Not the time: that is another one in each run.
+        profile = cProfile.Profile()
+        profile.runcall(study.optimize, suggest, n_trials=20)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    study.optimize(suggest, n_trials=30)
+    early = n_calls_of_twenty_trials()
+    study.optimize(suggest, n_trials=300)
+    assert n_calls_of_twenty_trials() < 1.5 * early
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
+def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
+    """In a container that has the name of this host, process ids mean something else."""
+    program = "from adnn_optuna.samplers import current_owner; print(*current_owner())"
+    container = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    ran = subprocess.run(
+        [*container, sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        pytest.skip(f"no process id namespaces here: {ran.stderr.strip()}")
+    study = optuna.create_study(sampler=greedy())
+    trial = study.ask()
+    host, pid, start_time = ran.stdout.split()
+    there = {"sampler": "", "index": 0, "owner": [host, int(pid), start_time]}
+    study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, there)
+    assert is_alive(study, study.trials[0])
