@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     Data = tuple[tf.Tensor, tf.Tensor]
 
+# So begin the operations whose random numbers follow from nothing that the model's variables hold;
+# others are called Stateless….
+_RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
+
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
 _EVALUATION_ROWS = 1000
 
@@ -76,6 +80,7 @@ class Program:
 
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
+        self._check_is_deterministic(train.graph)
         # A call locks the variables that it captured until it is over. So that threads need not
         # wait for each other, each has its own.
         indices = {id(v.value.handle): i for i, v in enumerate(self._variables)}
@@ -87,8 +92,26 @@ class Program:
                 )
         train(*example)
         self._train = train
-        # It is retraced for each size of a split, which TensorFlow would warn of.
-        self._evaluate = tf.function(self._trace_evaluation, reduce_retracing=False, **options)
+        self._evaluate = tf.function(self._trace_evaluation, **options)
+
+    def _check_is_deterministic(self, graph: tf.Graph) -> None:
+        """Refuse a model that does more than its variables say: each training would be another."""
+        known = {id(v.value) for v in self._variables}
+        for variable in graph.variables:
+            if id(variable) not in known:
+                name = variable.name.rpartition("/")[2]
+                raise ValueError(
+                    f"The model uses the variable {name!r}, which is none of its own: make it by "
+                    "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
+                )
+        definition = graph.as_graph_def()
+        functions = definition.library.function
+        for node in (*definition.node, *(n for f in functions for n in f.node_def)):
+            if node.op.startswith(_RANDOM_OPERATIONS):
+                raise ValueError(
+                    f"The model draws random numbers without a state of its own ({node.op}): use "
+                    "keras.random with the SeedGenerator of a layer."
+                )
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
         import tensorflow as tf
@@ -138,7 +161,9 @@ class Program:
 
         Only one thread may call it at a time.
         """
-        correct, loss = self._evaluate(list(weights), data)
+        # A call would warn that it is traced anew for each size of the data.
+        evaluate = self._evaluate.get_concrete_function(list(weights), data)
+        correct, loss = evaluate(list(weights), data)
         return correct.numpy().item(), loss.numpy().item()
 
     def _trace_training(
@@ -212,8 +237,11 @@ class Program:
             xs = tf.slice(x, [begin, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
             outputs = self._model(xs, training=False)
             hits = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
-            losses = tf.cast(self._loss(labels, outputs), tf.float64)
-            return tf.reduce_sum(tf.cast(hits, tf.int32)), tf.reduce_sum(losses)
+            loss = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
+            # As in Keras, the loss is that of the training, with what the model's layers add.
+            for own_loss in self._model.losses:
+                loss += size * tf.cast(own_loss, tf.float64)
+            return tf.reduce_sum(tf.cast(hits, tf.int32)), loss
 
         def step(i: tf.Tensor, correct: tf.Tensor, loss: tf.Tensor) -> tuple[tf.Tensor, ...]:
             more_correct, more_loss = score(i * size, size)

@@ -83,8 +83,8 @@ class StackedTrainer:
     The graph is compiled once, for the first training. In memory there are the dataset, which is
     held once, as TensorFlow uses its arrays in place; for each core the variables of the network
     and the optimizer, a few times, and the activations of a batch; and the orders of the rows for
-    the last 32 calls (1 MB, or one epoch's, each). Trainings that wait for their turn hold
-    nothing, but where ``after_epoch`` looks at all of them after each epoch, each has its
+    the last 32 calls (1 MB, or one epoch's, each). Trainings that wait for their turn hold their
+    initial weights, and where ``after_epoch`` looks at all of them after each epoch, each has its
     variables.
 
     Several threads may train at once.
@@ -170,7 +170,11 @@ class StackedTrainer:
         try:
             for look in looks:
                 running = [(i, s) for i, s in enumerate(slots) if s.run.status == "running"]
-                futures = [_threads().submit(advance, slot, look) for _, slot in running]
+                futures = []
+                for _, slot in running:
+                    # In this thread: settings of Keras, such as its global policy, are a thread's.
+                    slot.state = slot.state or self._initial_state(slot.start)
+                    futures.append(_threads().submit(advance, slot, look))
                 for (i, slot), future in zip(running, futures, strict=True):
                     future.result()
                     run = slot.run
@@ -213,7 +217,7 @@ class StackedTrainer:
         is_last = slot.epochs == self.training.epochs
         began = time.monotonic()
         slot.state, scores = self._program.train(
-            self._state(slot), orders, begin, end, evaluate=evaluate or is_last
+            slot.state, orders, begin, end, evaluate=evaluate or is_last
         )
         seconds = (time.monotonic() - began) / (end - begin)
         self._epoch_seconds = min(self._epoch_seconds, seconds)
@@ -236,18 +240,15 @@ class StackedTrainer:
         """Return the values that a training starts from, the offsets added in float32."""
         weights = self.architecture.initial_weights(start.seed, start.restart)
         return [
-            w + np.float32(offset) if offset else w
+            (w + np.float32(offset)).astype(w.dtype) if offset else w
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def _state(self, slot: _Slot) -> list[tf.Tensor]:
-        return slot.state or [
-            *map(_as_tensor, self.initial_weights(slot.start)),
-            *self._program.optimizer_state,
-        ]
+    def _initial_state(self, start: Start) -> list[tf.Tensor]:
+        return [*map(_as_tensor, self.initial_weights(start)), *self._program.optimizer_state]
 
     def _weights(self, slot: _Slot) -> list[np.ndarray]:
-        return [values.numpy() for values in self._state(slot)[: len(self.architecture.variables)]]
+        return [values.numpy() for values in slot.state[: len(self.architecture.variables)]]
 
     def evaluate(
         self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray

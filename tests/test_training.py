@@ -241,14 +241,10 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
             ("train", dataset.x_train, dataset.y_train),
             ("val", dataset.x_val, dataset.y_val),
         ):
-            outputs = np.asarray(model(x, training=False))
-            losses = keras.losses.sparse_categorical_crossentropy(
-                y, outputs, from_logits=isinstance(build, MLP)
-            )
-            hits = int((outputs.argmax(axis=-1) == y).sum())
+            loss, accuracy = model.evaluate(x, y, verbose=0)
             # One example at the border between two classes may fall on either side.
-            assert metrics[f"{split}_accuracy"] == pytest.approx(hits / len(y), abs=1.1 / len(y))
-            assert metrics[f"{split}_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+            assert metrics[f"{split}_accuracy"] == pytest.approx(accuracy, abs=1.1 / len(y))
+            assert metrics[f"{split}_loss"] == pytest.approx(loss, rel=1e-4)
     for trained, variable in zip(run.weights, model.variables, strict=True):
         np.testing.assert_allclose(trained, variable.numpy(), rtol=1e-3, atol=1e-5)
 
@@ -414,6 +410,77 @@ class Broken(keras.layers.Layer):
 
     def call(self, x: Any, *, training: bool = False) -> Any:
         return tf.ensure_shape(x, (None, 3)) if training else x
+
+
+class UnseededNoise(keras.layers.Layer):
+    """Draws from Keras's global generator, or from TensorFlow's."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self._source = source
+
+    def call(self, x: Any, *, training: bool = False) -> Any:
+        return x + self._source(tf.shape(x)) if training else x
+
+
+class HiddenCounter(keras.layers.Layer):
+    """Counts its calls in a variable that Keras does not know of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hidden = [tf.Variable(0.0)]
+
+    def call(self, x: Any) -> Any:
+        return x + self._hidden[0].assign_add(1.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "error"),
+    [
+        (
+            lambda: UnseededNoise(keras.random.normal),
+            "The model uses the variable 'seed_generator_state",
+        ),
+        (lambda: UnseededNoise(tf.random.normal), "random numbers without a state .*RandomStand"),
+        (HiddenCounter, "The model uses the variable 'Variable"),
+    ],
+)
+def test_a_training_that_would_be_another_each_time_is_refused(layer: Any, error: str) -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), layer(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), *layers])
+
+    trainer = trainer_of(build, few_digits(40))
+    with pytest.raises(ValueError, match=error):
+        trainer.train([start(trainer)])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_weights_keep_their_dtype(dtype: str) -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Dense(9, "relu", dtype=dtype), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *layers])
+
+    trainer = trainer_of(build, few_digits(100), epochs=2, optimizer="sgd")
+    [moved, unmoved] = trainer.train([start(trainer, 0.05), start(trainer)], keep_weights=True)
+    assert moved.weights is not None
+    assert moved.weights[0].dtype.name == dtype
+    assert bits(moved) != bits(unmoved)
+
+
+def test_the_global_policy_of_keras_holds_in_all_threads() -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), *layers])
+
+    keras.config.set_dtype_policy("float64")
+    try:
+        trainer = trainer_of(build, few_digits(100))
+        [run] = trainer.train([start(trainer)], keep_weights=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert run.weights is not None
+    assert run.weights[0].dtype == np.float64
 
 
 def test_an_error_of_the_models_own_is_not_hidden() -> None:
