@@ -207,7 +207,7 @@ def resume(
 
     Raises:
         ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
-            that is given is not the study's.
+            or searcher that is given is not the study's.
     """
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
@@ -247,6 +247,8 @@ def resume(
                     "stored: give it again as sampler."
                 )
             sampler = settings.sampler
+        else:
+            settings = dataclasses.replace(settings, sampler=searcher_label(sampler))
     settings.limits  # noqa: B018 - checks them
     [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)

@@ -289,6 +289,10 @@ def test_resuming_something_else_is_refused(
         adnn.resume(url, "s", objective=make_objective(**changes), max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=9)
+    with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
+        adnn.resume(url, "s", sampler="annealing", max_trial=9)
+    with pytest.raises(ValueError, match="was searched by greedy, not by RandomSampler"):
+        adnn.resume(url, "s", sampler=optuna.samplers.RandomSampler(), max_trial=9)
     study = optuna.load_study(storage=url, study_name="s")
     assert study.user_attrs == before.study.user_attrs
     assert len(study.trials) == 2
