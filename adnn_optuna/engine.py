@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import GridSampler
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
@@ -155,6 +154,10 @@ class Lane:
     _cursor: TrialCursor = dataclasses.field(default_factory=TrialCursor, init=False)
     _n_done: int = dataclasses.field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        # A sampler that stopped the study in an earlier run would repeat trials.
+        self.study._stop_flag = self.study.user_attrs.get(STOP_REASON) == EXHAUSTED
+
     def ask(self) -> list[optuna.Trial]:
         """Ask for the next trials.
 
@@ -205,9 +208,7 @@ class Lane:
         if isinstance(sampler, DeltaStepSampler):
             # Other workers may begin trials before this one does.
             return sampler.n_free_steps(self.study, at_most=2 * self.width + _MANY_OTHERS)
-        if isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study):
-            return 0
-        return math.inf
+        return 0 if self.study._stop_flag else math.inf
 
     def _begin(
         self, n_known: int, n_left: float, n_proposals: float, waiting: list[FrozenTrial]
@@ -223,7 +224,9 @@ class Lane:
             trial_id = take_from_queue(self.study, queue)
             if trial_id is not None:
                 n_left -= 1
-            elif n_proposals <= 0:
+            # What was enqueued is told before anything is proposed: a GridSampler cannot be told
+            # of it when all but one of its own trials are under way.
+            elif waiting or n_proposals <= 0:
                 break
             else:
                 trial_id = create_own_trial(self.study)
@@ -315,6 +318,7 @@ def run_lanes(
     """
     with (
         _tidied(lanes),
+        _stoppable(lanes),
         Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
         sigterm_as_interrupt(),
     ):
@@ -365,6 +369,18 @@ def _tidied(lanes: Sequence[Lane]) -> Iterator[None]:
                 lane.stop(INTERRUPTED_BY_USER)
         _left_running.difference_update(names)
         raise
+
+
+@contextlib.contextmanager
+def _stoppable(lanes: Sequence[Lane]) -> Iterator[None]:
+    """Let samplers stop their studies, as in :meth:`optuna.Study.optimize`."""
+    for lane in lanes:
+        lane.study._thread_local.in_optimize_loop = True
+    try:
+        yield
+    finally:
+        for lane in lanes:
+            lane.study._thread_local.in_optimize_loop = False
 
 
 def _train(

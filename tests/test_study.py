@@ -24,6 +24,8 @@ import adnn_optuna as adnn
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna.trial import FrozenTrial
+
     from adnn_optuna import InitOffsetObjective, SearchResult
 
 
@@ -77,6 +79,49 @@ def test_greedy_ends_by_itself_when_all_steps_are_done() -> None:
     assert result.stop_reason == "exhausted"
     offsets = [t.params["weight_offset_0"] for t in result.study.trials]
     assert offsets == pytest.approx([0, 0.0025, 0.005, 0.0075, 0.01, 0.003, 0.006, 0.009])
+
+
+GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
+
+
+@pytest.mark.parametrize("stack_size", [1, 4])
+def test_a_grid_ends_by_itself_when_all_of_it_is_done(
+    stack_size: int, objective: InitOffsetObjective, url: str
+) -> None:
+    for _ in range(2):  # Again, nothing is left to do.
+        result = adnn.search(
+            objective,
+            optuna.samplers.GridSampler(GRID),
+            storage=url,
+            study_name="s",
+            max_trial=20,
+            stack_size=stack_size,
+        )
+        assert result.stop_reason == "exhausted"
+        # Beside the grid, the baseline, and what the sampler repeats to fill a stack.
+        assert len(result.study.trials) == (5 if stack_size == 1 else 8)
+    points = {tuple(t.params.values()) for t in result.study.trials}
+    assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
+
+
+def test_a_grid_is_told_of_the_baseline_before_its_own_trials(
+    objective: InitOffsetObjective,
+) -> None:
+    grid = optuna.samplers.GridSampler(GRID)
+    result = adnn.search(objective, grid, max_trial=4, stack_size=4)
+    assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 4
+    assert result.stop_reason == "max_trial"
+
+
+def test_any_sampler_may_stop_the_study(objective: InitOffsetObjective) -> None:
+    class Satisfied(optuna.samplers.RandomSampler):
+        def after_trial(self, study: optuna.Study, trial: FrozenTrial, *_: Any) -> None:
+            if trial.number == 2:
+                study.stop()
+
+    result = adnn.search(objective, Satisfied(seed=0), max_trial=5)
+    assert result.stop_reason == "exhausted"
+    assert len(result.study.trials) == 3
 
 
 def test_random_restarts_draw_new_weights_and_no_offsets(objective: InitOffsetObjective) -> None:
