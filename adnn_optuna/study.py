@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -543,7 +544,8 @@ def _check_replay(
     of_baseline: dict[str, float],
 ) -> None:
     stored = best.user_attrs.get(TRIAL_METRICS), study.user_attrs.get(BASELINE_METRICS)
-    if stored != (of_best, of_baseline):
+    # As text, for the NaN of a baseline that diverged does not equal itself.
+    if json.dumps(stored, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
         _logger.warning(
             "Trained again for the test, baseline or best trial of study %r came out differently: "
             "the study's trials were trained on another machine, or with other versions or "

@@ -383,6 +383,25 @@ def test_a_training_that_diverges_ends_its_trial_only() -> None:
     assert len(result.study.trials) == 5
 
 
+def test_a_baseline_that_diverges_is_replayed_and_reported(
+    url: str, tmp_path: Path, logs: pytest.LogCaptureFixture
+) -> None:
+    huge = {"class_name": "Constant", "config": {"value": 1e20}}
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(8, 8), kernel_initializer=huge),
+        adnn.load_dataset("digits"),
+        training=adnn.Training(epochs=1, batch_size=256),
+        metric="val_loss",
+        space=adnn.OffsetSpace(low=-1e23, high=0),
+    )
+    result = adnn.search(objective, "annealing", storage=url, max_trial=3)
+    assert math.isnan(result.baseline)
+    assert result.best is not None
+    # Neither the replay nor the dashboard has anything to warn of.
+    assert not [r.message for r in logs.records if r.levelname == "WARNING"]
+    result.report(tmp_path / "report.html")
+
+
 def test_what_is_printed(objective: InitOffsetObjective) -> None:
     result: SearchResult = adnn.search(objective, "random_restart", max_trial=5, study_name="mine")
     text = str(result)
