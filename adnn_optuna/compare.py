@@ -16,15 +16,15 @@ from tqdm.auto import tqdm
 from adnn_optuna.comparison import Comparison
 from adnn_optuna.dashboard import show_comparison
 from adnn_optuna.engine import Limits, run_lanes
+from adnn_optuna.models import as_positive_int
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.results import result_of
-from adnn_optuna.samplers._checks import check_integer, check_positive
-from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for, searcher_label
+from adnn_optuna.samplers._checks import check_positive
+from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for
 from adnn_optuna.storages import open_storage
 from adnn_optuna.study import (
     Plan,
     SearchSettings,
-    check_stack_size,
     check_study_name,
     conclude,
     open_lanes,
@@ -127,9 +127,9 @@ def compare(
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     searchers = _labelled(samplers)
-    seeds = _checked_seeds(seeds)
-    check_integer("max_trial", max_trial, low=1)
-    check_stack_size(stack_size)
+    seeds = _checked_seeds(seeds, objective)
+    max_trial = as_positive_int("max_trial", max_trial)
+    stack_size = as_positive_int("stack_size", stack_size)
     check_positive("equivalence", equivalence)
     limits = Limits(max_time, max_trial, max_gain)
     runs = {
@@ -192,7 +192,7 @@ def compare(
             for label in searchers
         },
         seeds,
-        equivalence,
+        float(equivalence),
     )
     show_comparison(comparison)
     return comparison
@@ -209,14 +209,7 @@ def _open_lanes(
             objective,
             name,
             _one_for_each_run(searchers[label]),
-            SearchSettings(
-                searcher_label(searchers[label]),
-                n_trials=limits.max_trial,
-                stack_size=1,
-                max_time=limits.max_time,
-                max_trial=limits.max_trial,
-                max_gain=limits.max_gain,
-            ),
+            SearchSettings.of(searchers[label], limits, stack_size=1),
         )
         for label, of_label in runs.items()
         for objective, name in of_label
@@ -293,10 +286,15 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
     return searchers
 
 
-def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    if not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds must be a sequence of whole numbers, but it is {seeds!r}.")
-    checked = tuple(itertools.islice(seeds, _MAX_SEEDS + 1))
+def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:
+    try:
+        first = itertools.islice(seeds, _MAX_SEEDS + 1)
+    except TypeError:
+        raise TypeError(
+            f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
+        ) from None
+    # As the objective has it: NumPy's numbers become Python's, by which studies are named.
+    checked = tuple(objective.replace(seed=seed).seed for seed in first)
     if len(checked) > _MAX_SEEDS:
         raise ValueError(f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer.")
     if not checked:

@@ -83,8 +83,11 @@ class Limits:
     max_gain: float | None = None
 
     def __post_init__(self) -> None:
-        # The callbacks check the values.
+        # The callbacks check the values; NumPy's numbers, which JSON cannot hold, become Python's.
         self._callbacks  # noqa: B018
+        for name, kind in (("max_time", float), ("max_trial", int), ("max_gain", float)):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, kind(value))
 
     @functools.cached_property
     def _callbacks(

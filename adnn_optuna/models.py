@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import keras
 
 
-def _as_positive_int(name: str, value: object) -> int:
+def as_positive_int(name: str, value: object) -> int:
+    """Return a whole number of at least 1 as Python's, and refuse anything else."""
     # NumPy's integers count, too; bools are integers to Python only.
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
@@ -102,7 +103,7 @@ class MLP:
                 f"or (64,), but it is {hidden!r}."
             )
         sizes = tuple(
-            _as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
+            as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
         )
         if not sizes:
             raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
@@ -175,7 +176,7 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
-            object.__setattr__(self, name, _as_positive_int(name, getattr(self, name)))
+            object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, Real):
             raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")

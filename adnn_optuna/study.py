@@ -17,7 +17,7 @@ from adnn_optuna.callbacks import BASELINE
 from adnn_optuna.dashboard import show_search
 from adnn_optuna.data import dataset_from_config
 from adnn_optuna.engine import Lane, Limits, run_lanes
-from adnn_optuna.models import Training
+from adnn_optuna.models import Training, as_positive_int
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
 from adnn_optuna.results import SEARCH, TEST, SearchResult, best_trial, result_of
@@ -76,6 +76,18 @@ class SearchSettings:
     max_time: float | None
     max_trial: int | None
     max_gain: float | None
+
+    @classmethod
+    def of(cls, searcher: Searcher, limits: Limits, stack_size: int) -> SearchSettings:
+        """Return the settings of a new search."""
+        return cls(
+            searcher_label(searcher),
+            limits.max_trial,
+            stack_size,
+            limits.max_time,
+            limits.max_trial,
+            limits.max_gain,
+        )
 
     @property
     def limits(self) -> Limits:
@@ -150,16 +162,14 @@ def search(
     """
     check_searcher(sampler)
     limits = Limits(max_time, max_trial, max_gain)
-    if stack_size == "auto":
+    if isinstance(stack_size, str) and stack_size == "auto":
         stack_size = default_stack_size(sampler, objective)
-    check_stack_size(stack_size)
+    stack_size = as_positive_int("stack_size", stack_size)
     if study_name is not None:
         check_study_name(study_name)
     if limits == Limits() and sampler not in ("greedy", "greedy_improving"):
         raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
-    settings = SearchSettings(
-        searcher_label(sampler), max_trial, stack_size, max_time, max_trial, max_gain
-    )
+    settings = SearchSettings.of(sampler, limits, stack_size)
     objective = objective_for(sampler, objective)
     plan = Plan(objective, study_name, sampler, settings)
     [lane] = open_lanes([plan], open_storage(storage), pruner)
@@ -210,6 +220,7 @@ def resume(
         ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
             or searcher that is given is not the study's.
     """
+    limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     stored = study.user_attrs.get(SEARCH)
@@ -225,22 +236,10 @@ def resume(
         objective = objective_for(sampler, objective)
     if stored is None:
         assert sampler is not None
-        settings = SearchSettings(
-            searcher_label(sampler),
-            max_trial,
-            default_stack_size(sampler, objective),
-            max_time,
-            max_trial,
-            max_gain,
-        )
+        settings = SearchSettings.of(sampler, limits, default_stack_size(sampler, objective))
     else:
-        settings = SearchSettings(**stored)
-        settings = dataclasses.replace(
-            settings,
-            max_time=settings.max_time if max_time is None else max_time,
-            max_trial=settings.max_trial if max_trial is None else max_trial,
-            max_gain=settings.max_gain if max_gain is None else max_gain,
-        )
+        given = dataclasses.asdict(limits).items()
+        settings = SearchSettings(**{**stored, **{k: v for k, v in given if v is not None}})
         if sampler is None:
             if settings.sampler not in SEARCHERS:
                 raise ValueError(
@@ -250,17 +249,8 @@ def resume(
             sampler = settings.sampler
         else:
             settings = dataclasses.replace(settings, sampler=searcher_label(sampler))
-    settings.limits  # noqa: B018 - checks them
     [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
-
-
-def check_stack_size(stack_size: object) -> None:
-    """Refuse a stack size that is not a positive whole number."""
-    if isinstance(stack_size, bool) or not isinstance(stack_size, int) or stack_size < 1:
-        raise ValueError(
-            f"stack_size must be a whole number of at least 1, but it is {stack_size!r}."
-        )
 
 
 def check_study_name(study_name: object) -> None:

@@ -101,6 +101,26 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: P
     assert set(optuna.get_all_study_names(url)) == names
 
 
+def test_numpy_numbers_are_as_good_as_pythons(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'compare.db'}"
+    settings: dict[str, Any] = {"samplers": ("greedy",), "storage": url}
+    numbers: dict[str, Any] = {
+        "max_trial": np.int64(2),
+        "max_time": np.float32(1e6),
+        "max_gain": np.float32(0.5),
+        "stack_size": np.int64(2),
+        "equivalence": np.float32(0.5),
+    }
+    comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
+    assert repr(comparison.seeds) == "(0, 1)"
+    names = set(optuna.get_all_study_names(url))
+    assert names == {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
+    adnn.compare(objective, seeds=range(2), max_trial=3, **settings)
+    assert set(optuna.get_all_study_names(url)) == names
+
+
 def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
     comparison = adnn.compare(
         objective,

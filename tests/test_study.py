@@ -358,11 +358,35 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_gain": math.inf}, "max_gain"),
         ({"max_trial": 3, "stack_size": 0}, "stack_size"),
         ({"max_trial": 3, "stack_size": "large"}, "stack_size"),
+        ({"max_trial": 3, "stack_size": True}, "stack_size"),
+        ({"max_trial": 3, "stack_size": np.array([1, 2])}, "stack_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
             adnn.search(objective, **{"storage": f"sqlite:///{path}", **arguments})
         assert not path.exists()
+
+
+def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, url: str) -> None:
+    numbers: dict[str, Any] = {
+        "max_time": np.float32(1e6),
+        "max_trial": np.int64(2),
+        "max_gain": np.float64(0.5),
+    }
+    stack_size: Any = np.int64(2)
+    first = adnn.search(
+        objective, "greedy", storage=url, study_name="s", stack_size=stack_size, **numbers
+    )
+    assert first.study.user_attrs["adnn:search"] == {
+        "sampler": "greedy",
+        "n_trials": 2,
+        "stack_size": 2,
+        "max_time": 1e6,
+        "max_trial": 2,
+        "max_gain": 0.5,
+    }
+    more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
+    assert len(more.study.trials) == 3
 
 
 def test_a_study_that_is_not_there(objective: InitOffsetObjective, url: str) -> None:
