@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterable, Mapping
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, as_completed
 from typing import TYPE_CHECKING
 
 import optuna
@@ -25,6 +25,7 @@ from adnn_optuna.storages import open_storage
 from adnn_optuna.study import (
     Plan,
     SearchSettings,
+    check_objective,
     check_study_name,
     conclude,
     open_lanes,
@@ -33,7 +34,6 @@ from adnn_optuna.study import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Executor
 
     from optuna.storages import BaseStorage
 
@@ -52,7 +52,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 def compare(
     objective: InitOffsetObjective,
-    samplers: Sequence[str] | Mapping[str, Searcher] = ("greedy", "annealing", "random_restart"),
+    samplers: Iterable[str] | Mapping[str, Searcher] = ("greedy", "annealing", "random_restart"),
     *,
     max_trial: int,
     seeds: Iterable[int] = range(10),
@@ -122,10 +122,13 @@ def compare(
         The comparison.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, or a study that exists is of another objective or
             searcher.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
+    check_objective(objective)
+    check_study_name(study_name)
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds, objective)
     max_trial = as_positive_int("max_trial", max_trial)
@@ -144,6 +147,10 @@ def compare(
     }
     for _, name in itertools.chain.from_iterable(runs.values()):
         check_study_name(name)
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor or None, but it is {executor!r}."
+        )
     opened = open_storage(storage)
     if executor is not None and isinstance(opened, InMemoryStorage):
         raise ValueError(
@@ -253,7 +260,7 @@ def _one_for_each_run(searcher: Searcher) -> Searcher:
     return copied
 
 
-def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
+def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
     if isinstance(samplers, str):
         raise TypeError(f"samplers must be a sequence of names: write samplers=({samplers!r},).")
     if not isinstance(samplers, Iterable):
@@ -261,6 +268,7 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
             f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
         )
     if not isinstance(samplers, Mapping):
+        samplers = list(samplers)
         for sampler in samplers:
             if not isinstance(sampler, str):
                 raise TypeError(
@@ -274,7 +282,12 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
         searchers = dict(samplers)
     if not searchers:
         raise ValueError("samplers is empty, but there must be at least one to compare.")
-    for searcher in searchers.values():
+    for label, searcher in searchers.items():
+        if not isinstance(label, str) or not label:
+            raise TypeError(
+                "samplers must have labels that are strings and not empty, but one of them is "
+                f"{label!r}."
+            )
         check_searcher(searcher)
     if RANDOM_RESTART not in searchers.values():
         if RANDOM_RESTART in searchers:

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
@@ -156,11 +155,14 @@ def search(
         What the search came to.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, or the study that exists is of another objective or
             searcher.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
+    check_objective(objective)
     check_searcher(sampler)
+    _check_pruner(pruner)
     limits = Limits(max_time, max_trial, max_gain)
     if isinstance(stack_size, str) and stack_size == "auto":
         stack_size = default_stack_size(sampler, objective)
@@ -217,9 +219,15 @@ def resume(
         What the search came to, all runs together.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
             or searcher that is given is not the study's.
     """
+    if objective is not None:
+        check_objective(objective)
+    if sampler is not None:
+        check_searcher(sampler)
+    _check_pruner(pruner)
     limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
@@ -232,7 +240,6 @@ def resume(
             f"give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     if sampler is not None:
-        check_searcher(sampler)
         objective = objective_for(sampler, objective)
     if stored is None:
         assert sampler is not None
@@ -251,6 +258,23 @@ def resume(
             settings = dataclasses.replace(settings, sampler=searcher_label(sampler))
     [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
+
+
+def check_objective(objective: object) -> None:
+    """Refuse what is no objective of ours."""
+    if not isinstance(objective, InitOffsetObjective):
+        raise TypeError(
+            "objective must be an InitOffsetObjective, made of a model and a dataset, but it is a "
+            f"{type(objective).__name__}."
+        )
+
+
+def _check_pruner(pruner: object) -> None:
+    if pruner is not None and not isinstance(pruner, BasePruner):
+        raise TypeError(
+            "pruner must be an Optuna pruner, such as optuna.pruners.MedianPruner(), but it is "
+            f"{pruner!r}."
+        )
 
 
 def check_study_name(study_name: object) -> None:

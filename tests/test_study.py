@@ -359,12 +359,32 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_trial": 3, "stack_size": 0}, "stack_size"),
         ({"max_trial": 3, "stack_size": "large"}, "stack_size"),
         ({"max_trial": 3, "stack_size": True}, "stack_size"),
+        ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
+        ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
+        ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),
         ({"max_trial": 3, "stack_size": np.array([1, 2])}, "stack_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
             adnn.search(objective, **{"storage": f"sqlite:///{path}", **arguments})
         assert not path.exists()
+    with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
+        adnn.search(adnn.MLP(), max_trial=3, storage=f"sqlite:///{path}")  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_wrong_arguments_of_resume_are_refused(objective: InitOffsetObjective, url: str) -> None:
+    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=1).study
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"objective": adnn.MLP()}, "objective must be an InitOffsetObjective"),
+        ({"sampler": lambda seed: seed}, r"must take \(seed, n_trials\)"),
+        ({"pruner": "median"}, "pruner must be an Optuna pruner"),
+        ({"storage": 5}, "storage must be a database URL"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            adnn.resume(**{"storage": url, "study_name": "s", "max_trial": 9, **arguments})
+    assert optuna.load_study(storage=url, study_name="s").user_attrs == before.user_attrs
 
 
 def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, url: str) -> None:
