@@ -197,6 +197,18 @@ class TestSearch:
         assert out.startswith("Study 'own-annealing': 2 trials")
         assert not err
 
+    def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["search", *NETWORK, "--max-trial", "5"]) == 0
+        for limit, hint in (
+            (["--max-trial", "1"], "--max-trial 10"),
+            (["--max-trial", "600000", "--max-gain", "1e-9"], "--max-gain "),
+        ):
+            assert cli.run(["resume", "--study-name", "digits-annealing", *limit]) == 0
+            out, err = capsys.readouterr()
+            assert hint in err
+        gain = float(re.search(r"gain \+([\d.]+) pp", out)[1]) / 100  # type: ignore[index]
+        assert float(err.split("--max-gain ")[1].split()[0]) == pytest.approx(2 * gain, abs=2e-4)
+
     def test_in_memory_leaves_nothing(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
