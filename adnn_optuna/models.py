@@ -138,6 +138,9 @@ _REFUSED_OPTIONS = {
     "loss_scale_factor": "trainings run in float32, where losses need no scale: leave it out",
 }
 
+# The positive numbers that float32 holds with full precision.
+_SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -180,8 +183,11 @@ class Training:
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, Real):
             raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")
-        if not (is_finite(rate) and rate > 0):
-            raise ValueError(f"learning_rate must be a positive number, but it is {rate!r}.")
+        if not (is_finite(rate) and _SMALLEST <= rate <= _LARGEST):
+            raise ValueError(
+                f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
+                f"as trainings run in float32, but it is {rate!r}."
+            )
         object.__setattr__(self, "learning_rate", float(rate))
         if not isinstance(self.shuffle, bool):
             raise TypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")
