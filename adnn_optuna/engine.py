@@ -17,6 +17,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from adnn_optuna._database import StorageError
+from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.callbacks import (
     STOP_REASON,
     MaxGainCallback,
@@ -396,13 +397,10 @@ def _train(
         try:
             outcomes += train_trials(stack, deadline=deadline)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(stack) == 1:
-                raise MemoryError(
-                    "There is too little memory to train even one network; take a smaller model, "
-                    "batch_size or dataset."
-                ) from error
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
             stack_size = len(stack) // 2
             _logger.warning(
                 "There is too little memory to train %d networks at once; going on with %d.",
@@ -415,11 +413,3 @@ def _train(
         # futures, and these hold it.
         gc.collect()
     return outcomes, stack_size
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    import tensorflow as tf
-
-    return isinstance(error, tf.errors.ResourceExhaustedError)

@@ -459,6 +459,17 @@ class TestTrouble:
         assert cli.run(["search", *LIMIT]) == 3
         assert "Traceback" in capsys.readouterr().err
 
+    def test_a_network_that_no_memory_holds_ends_with_code_4(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        # More bytes than there are addresses, in its first layer or in the next.
+        for hidden in ("100000000000000", "1000,100000000000000"):
+            assert cli.run(["search", "--hidden", hidden, *LIMIT]) == 4
+            out, err = capsys.readouterr()
+            assert not out
+            assert re.fullmatch(r"adnn: There is too little memory .* --batch-size .*\.\n", err)
+        assert not list(folder.iterdir())
+
     def test_before_anything_is_stored_the_same_command_goes_on(
         self,
         folder: Path,
