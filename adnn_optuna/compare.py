@@ -263,12 +263,13 @@ def _one_for_each_run(searcher: Searcher) -> Searcher:
 def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
     if isinstance(samplers, str):
         raise TypeError(f"samplers must be a sequence of names: write samplers=({samplers!r},).")
-    if not isinstance(samplers, Iterable):
-        raise TypeError(
-            f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
-        )
     if not isinstance(samplers, Mapping):
-        samplers = list(samplers)
+        try:
+            samplers = list(samplers)
+        except TypeError:
+            raise TypeError(
+                f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
+            ) from None
         for sampler in samplers:
             if not isinstance(sampler, str):
                 raise TypeError(

@@ -240,6 +240,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"samplers": ()}, "empty"),
         ({"samplers": "greedy"}, "write samplers="),
+        ({"samplers": np.array(1)}, "samplers must be a sequence"),
         ({"samplers": ("greedy", "greedy")}, "twice"),
         ({"samplers": ("genetic",)}, "searchers are called"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "has no name"),
