@@ -158,10 +158,6 @@ class Lane:
     _cursor: TrialCursor = dataclasses.field(default_factory=TrialCursor, init=False)
     _n_done: int = dataclasses.field(default=0, init=False)
 
-    def __post_init__(self) -> None:
-        # A sampler that stopped the study in an earlier run would repeat trials.
-        self.study._stop_flag = self.study.user_attrs.get(STOP_REASON) == EXHAUSTED
-
     def ask(self) -> list[optuna.Trial]:
         """Ask for the next trials.
 
@@ -380,6 +376,8 @@ def _stoppable(lanes: Sequence[Lane]) -> Iterator[None]:
     """Let samplers stop their studies, as in :meth:`optuna.Study.optimize`."""
     for lane in lanes:
         lane.study._thread_local.in_optimize_loop = True
+        # A sampler that has stopped its study, in whichever run, would only repeat trials.
+        lane.study._stop_flag = lane.study.user_attrs.get(STOP_REASON) == EXHAUSTED
     try:
         yield
     finally:

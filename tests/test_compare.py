@@ -312,6 +312,22 @@ def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
     assert os.getpid() not in owners
 
 
+def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path) -> None:
+    grid = optuna.samplers.GridSampler({"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.1]})
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        comparison = adnn.compare(
+            make_objective(),
+            {"grid": grid},
+            max_trial=9,
+            seeds=[0],
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            executor=executor,
+        )
+    [run] = comparison.results["grid"]
+    assert run.stop_reason == "exhausted"
+    assert len(run.study.trials) == 3
+
+
 def test_an_executor_needs_a_storage_that_others_reach() -> None:
     with (
         concurrent.futures.ThreadPoolExecutor(1) as executor,
