@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers._checks import check_integer, check_number, check_positive
-from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED
+from adnn_optuna.samplers._history import FAILED, INTERRUPTED
 from adnn_optuna.samplers._liveness import LivenessCheck, owner_of
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 

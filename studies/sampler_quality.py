@@ -190,7 +190,7 @@ def methods(registry: Path | None) -> dict[str, Method]:
         "TPE": sampler(lambda seed: samplers.TPESampler(seed=seed), max_seeds={1000: 2}),
         "GP": sampler(
             lambda seed: samplers.GPSampler(seed=seed),
-            max_seeds={50: 3, 200: 1, 1000: 0},
+            max_seeds={50: 3, 200: 0, 1000: 0},
             missing=_missing("torch"),
         ),
         "dual_annealing": Method(scipy_dual_annealing, knows_budget=True),

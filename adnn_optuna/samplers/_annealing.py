@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.samplers._ledger import History
+    from adnn_optuna.samplers._history import History
 
 
 @dataclasses.dataclass(frozen=True)

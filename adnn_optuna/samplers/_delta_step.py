@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, TrialState
 
-    from adnn_optuna.samplers._ledger import History, IndexFilter
+    from adnn_optuna.samplers._history import History, IndexFilter
 
 _logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
 
-    from adnn_optuna.samplers._ledger import History
+    from adnn_optuna.samplers._history import History
 
 RESTART = "restart"
 
