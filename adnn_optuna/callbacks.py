@@ -131,8 +131,11 @@ class _WorkingTime(_Tally):
     def add(self, study: Study, trial: FrozenTrial) -> None:
         # That a worker died was noticed at some later time, when nothing may have run. When it
         # died, nobody knows: at most one trial's time is lost for each death.
-        if trial.state == TrialState.FAIL and not self._has_ended_by_itself(study, trial):
-            return
+        if trial.state != TrialState.FAIL or self._has_ended_by_itself(study, trial):
+            self.add_interval(trial)
+
+    def add_interval(self, trial: FrozenTrial) -> None:
+        """Take in when a trial ran. It makes no difference if that is known already."""
         if trial.datetime_start is None or trial.datetime_complete is None:
             return
         start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
@@ -177,6 +180,9 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
     in an earlier run. Time in which nothing ran does not count, nor does the trial of a worker
     that died. The trial that runs when the limit is reached is completed first.
 
+    On a storage with heartbeats, a failed trial of a sampler that is none of this package looks
+    like that of a worker that died. So it counts in the process that ran it only.
+
     Example:
 
         .. testcode::
@@ -207,6 +213,15 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_time={self._max_time})"
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        """End the study if it has reached the limit, and store why."""
+        if trial.state == TrialState.FAIL:
+            # Optuna calls with trials of this process, which lives: it failed by itself. Another
+            # thread may have seen it before, and left it out. To count it twice changes nothing.
+            with self._lock:
+                self._updated_tally(study).add_interval(trial)
+        super().__call__(study, trial)
 
     def elapsed(self, study: Study, trials: list[FrozenTrial] | None = None) -> float:
         """Return the seconds that the study's trials (read now, if not given) took so far."""

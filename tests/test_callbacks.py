@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +186,30 @@ class TestMaxTime:
         add_trial(study, 0, 10)
         add_trial(study, 10, 86400, TrialState.FAIL)
         assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10)
+
+    @pytest.mark.parametrize("n_jobs", [1, 3])
+    def test_own_failures_count_with_heartbeats(self, tmp_path: Path, n_jobs: int) -> None:
+        storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+        study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler())
+        limit = MaxTimeCallback(0.2)
+
+        def fail(_: optuna.Trial) -> float:
+            time.sleep(0.05)
+            raise ArithmeticError
+
+        study.optimize(fail, n_trials=60, n_jobs=n_jobs, catch=ArithmeticError, callbacks=[limit])
+        assert len(study.trials) < 60
+        assert study.user_attrs["adnn:stop_reason"] == "max_time"
+
+    def test_a_failure_that_another_thread_saw_first_counts_once(self, tmp_path: Path) -> None:
+        storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+        study = optuna.create_study(storage=storage)
+        limit = MaxTimeCallback(100)
+        add_trial(study, 0, 10, TrialState.FAIL)
+        assert limit.elapsed(study) == 0
+        for _ in range(2):
+            limit(study, study.trials[0])
+            assert limit.elapsed(study) == pytest.approx(10)
 
     @pytest.mark.parametrize("max_time", [0, -1.0, math.nan, math.inf])
     def test_refuses_what_is_no_time(self, max_time: float) -> None:
