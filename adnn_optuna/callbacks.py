@@ -319,6 +319,9 @@ class _Best(_Tally):
     def add(self, study: Study, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE or trial.system_attrs.get(INTERRUPTED):
             return
+        # As for Optuna's `study.best_value`, an infeasible trial has no value.
+        if not all(violation <= 0 for violation in trial.constraints.values()):
+            return
         assert trial.value is not None
         better = max if study.direction == StudyDirection.MAXIMIZE else min
         self.value = trial.value if self.value is None else better(self.value, trial.value)
@@ -331,7 +334,8 @@ class MaxGainCallback(_Limit[_Best]):
 
     The gain is best value minus baseline if the study maximizes, and baseline minus best value
     if it minimizes. A gain that falls short by rounding alone, as 0.3 - 0.1 does of 0.2, has
-    reached the limit.
+    reached the limit. Trials that violate a constraint are ignored, and there is no gain on a
+    baseline that is not finite.
 
     Example:
 
@@ -355,7 +359,8 @@ class MaxGainCallback(_Limit[_Best]):
             The gain, in units of the objective.
         baseline:
             The value to gain on. If :obj:`None`, it is what the study has stored as the user
-            attribute ``adnn:baseline``, and without that the value of the first completed trial.
+            attribute ``adnn:baseline``, and without that the value of the first completed trial
+            that violates no constraint.
     """
 
     reason = "max_gain"
@@ -377,12 +382,14 @@ class MaxGainCallback(_Limit[_Best]):
             return False
         baseline = self._baseline
         if baseline is None:
-            user_attrs = study._storage.get_study_user_attrs(study._study_id)
-            baseline = user_attrs.get(BASELINE, tally.first.value)
+            baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
+        if baseline is None:
+            baseline = tally.first.value
         assert baseline is not None
+        if not math.isfinite(baseline):
+            return False
         gain = tally.value - baseline
         if study.direction == StudyDirection.MINIMIZE:
             gain = -gain
         rounding = math.ulp(tally.value) + math.ulp(baseline)
-        # Infinite values are no gain over infinite baselines: the difference is not a number.
         return gain >= self._max_gain or self._max_gain - gain <= rounding < self._max_gain

@@ -255,13 +255,39 @@ class TestMaxGain:
         add_trial(study, value=0.6)
         assert limit.reached(study)
 
-    def test_infinite_values(self) -> None:
-        study = optuna.create_study()
-        add_trial(study, value=math.inf)
-        add_trial(study, value=math.inf)
-        assert not MaxGainCallback(1).reached(study)
-        add_trial(study, value=3.0)
-        assert MaxGainCallback(1).reached(study)
+    @pytest.mark.parametrize("direction", ["minimize", "maximize"])
+    @pytest.mark.parametrize("baseline", [math.inf, -math.inf])
+    def test_there_is_no_gain_on_an_infinite_baseline(
+        self, direction: str, baseline: float
+    ) -> None:
+        study = optuna.create_study(direction=direction)
+        for value in (baseline, 3.0, baseline, -3.0):
+            add_trial(study, value=value)
+            assert not MaxGainCallback(1).reached(study)
+
+    def test_an_infinite_value_is_a_gain_on_a_finite_baseline(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        for value, is_reached in [(-math.inf, False), (0.5, False), (math.inf, True)]:
+            add_trial(study, value=value)
+            assert MaxGainCallback(1, baseline=0.0).reached(study) == is_reached
+
+    def test_ignores_infeasible_trials(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        limit = MaxGainCallback(0.2)
+        for value, violation in [(0.9, 1.0), (0.5, 0.0), (0.8, 1e-9), (0.8, math.nan)]:
+            add_trial(study, value=value, system_attrs={"constraints:c": violation})
+            assert not limit.reached(study)
+        add_trial(study, value=0.75, system_attrs={"constraints:c": -1.0})
+        assert study.best_value == 0.75
+        assert limit.reached(study)
+
+    def test_a_stored_baseline_of_none_is_none(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        study.set_user_attr("adnn:baseline", None)
+        add_trial(study, value=0.5)
+        assert not MaxGainCallback(0.2).reached(study)
+        add_trial(study, value=0.7)
+        assert MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:
