@@ -328,6 +328,27 @@ class TestRandomRestart:
         study.optimize(lambda t: t.suggest_int("restart", 0, 7), n_trials=4)
         assert [t.params["restart"] for t in study.trials] == [0, 1, 2, 3, 4, 5, 6, 7, 7, 7]
 
+    def test_an_enqueued_trial_does_not_count(self) -> None:
+        study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
+        for k in range(4):
+            study.enqueue_trial({"k": k})
+
+        def objective(trial: optuna.Trial) -> float:
+            trial.suggest_int("k", 0, 9)
+            return trial.suggest_int("restart", 0, 1_000_000)
+
+        study.optimize(objective, n_trials=7)
+        restarts = [t.params["restart"] for t in study.trials]
+        assert restarts[4:] == [0, 1, 2]
+        assert len(set(restarts[:4])) == 4
+        assert all(0 < restart < 1_000_000 for restart in restarts[:4])
+
+    def test_restarts_with_a_step(self) -> None:
+        study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
+        study.optimize(lambda t: t.suggest_int("restart", 1, 11, step=5), n_trials=12)
+        restarts = [t.params["restart"] for t in study.trials]
+        assert restarts == [1, 1, 1, 1, 6, 6, 6, 6, 6, 11, 11, 11]
+
     def test_other_parameters_are_random(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
         study.optimize(every_kind, n_trials=20)
