@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -41,3 +44,15 @@ def check_positive(name: str, value: Any) -> None:
     check_number(name, value)
     if value <= 0:
         raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+
+
+def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
+    """Raise unless all names are strings and all numbers finite; anything else is a choice."""
+    for parameter, value in values.items():
+        if not isinstance(parameter, str):
+            raise TypeError(
+                f"The names in `{name}` must be strings, but one is {parameter!r} of type "
+                f"{type(parameter).__name__}."
+            )
+        if isinstance(value, Real) and not isinstance(value, bool):
+            check_number(f"{name}[{parameter!r}]", value)

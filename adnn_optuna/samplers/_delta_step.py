@@ -262,7 +262,7 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
 
 
 def _check_deltas(deltas: Any) -> None:
-    if isinstance(deltas, str) or not isinstance(deltas, Sequence):
+    if isinstance(deltas, str | bytes | bytearray) or not isinstance(deltas, Sequence):
         raise TypeError(
             f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
         )

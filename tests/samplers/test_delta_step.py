@@ -7,6 +7,7 @@ import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -211,6 +212,8 @@ def test_pickling_and_repr() -> None:
         ({"accept": "never"}, '`accept` must be "always" or "improving", but is \'never\''),
         ({"origin": math.inf}, "`origin` must be a finite number, but is inf"),
         ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number, but is nan"),
+        ({"origin": {"x": np.float32("inf")}}, "`origin.'x'.` must be a finite number, but is"),
+        ({"origin": {"x": 10**400}}, "`origin.'x'.` must be a finite number, but is 10"),
         ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0"),
     ],
 )
@@ -226,7 +229,11 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"deltas": "0.1"}, "`deltas` must be a sequence of numbers"),
         ({"deltas": ("0.1",)}, "`deltas` must be a number, but is '0.1' of type str"),
         ({"max_steps": 2.0}, "`max_steps` must be an integer"),
-        ({"origin": "0"}, "`origin` must be a number"),
+        ({"deltas": b"ab"}, "`deltas` must be a sequence of numbers"),
+        ({"origin": "0"}, "`origin` must be a number or a mapping from names to values"),
+        ({"origin": None}, "`origin` must be a number or a mapping from names to values"),
+        ({"origin": True}, "`origin` must be a number or a mapping from names to values"),
+        ({"origin": {1: 2, "x": 0}}, "The names in `origin` must be strings, but one is 1 of"),
         ({"batch_size": True}, "`batch_size` must be an integer"),
     ],
 )
@@ -275,3 +282,28 @@ def test_a_trial_too_many_is_no_step() -> None:
     study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
     assert len(study.trials) == 5
     assert sampler.steps(study) == steps
+
+
+@pytest.mark.parametrize("value", ["a", None, True])
+def test_refuses_a_choice_as_the_origin_of_a_number(value: Any) -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(origin={"x": value}))
+    study.ask().suggest_categorical("x", [0, value])
+    study = optuna.create_study(sampler=DeltaStepSampler(origin={"x": value}))
+    with pytest.raises(TypeError, match=f"`origin.'x'.` must be a number, but is {value!r}"):
+        study.ask().suggest_float("x", 0, 1)
+
+
+@pytest.mark.parametrize("accept", ["always", "improving"])
+def test_refuses_parameters_that_change_their_kind(accept: Any) -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(accept=accept))
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number < 2:
+            trial.suggest_categorical("x", ["a", "b"])
+        else:
+            trial.suggest_float("x", 0, 1)
+        return -trial.number
+
+    with pytest.raises(ValueError, match="different distribution kind"):
+        study.optimize(objective)
+    assert len(study.trials) == 3
