@@ -143,7 +143,7 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         self._accept = accept
         self._batch_size = int(batch_size)
         # What an index means depends on all of these, so walks that differ are counted apart.
-        identity = repr((self._deltas, self._max_steps, accept, self._origin))
+        identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin.identity})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}", self._batch_size)
 

@@ -53,6 +53,12 @@ class Origin:
     def __repr__(self) -> str:
         return repr(self._by_name or self._default)
 
+    @property
+    def identity(self) -> str:
+        """What is the same for equal origins only."""
+        by_name = {name: _identity(value) for name, value in self._by_name.items()}
+        return repr(by_name or _identity(self._default))
+
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         """Return a parameter's value at the origin, or the nearest one that it can have."""
         if isinstance(distribution, CategoricalDistribution):
@@ -60,6 +66,13 @@ class Origin:
         value = self._by_name.get(name, self._default)
         check_number(f"origin[{name!r}]", value)
         return nearest_value(value, distribution)
+
+
+def _identity(value: Any) -> Any:
+    """Return the same of equal numbers, and other values as they are."""
+    if isinstance(value, bool) or not isinstance(value, Real) or float(value) != value:
+        return value
+    return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
 
 
 def _moves(distribution: BaseDistribution) -> bool:

@@ -31,6 +31,14 @@ def run(
     return [trial.params["x"] for trial in study.trials]
 
 
+def key_of(sampler: DeltaStepSampler) -> str:
+    """Return what the sampler's trials are stored with."""
+    study = optuna.create_study(sampler=sampler)
+    study.ask()
+    key: str = study.trials[0].system_attrs[PROPOSAL]["sampler"]
+    return key
+
+
 def test_always() -> None:
     assert run(DeltaStepSampler()) == [
         0.0,
@@ -182,6 +190,46 @@ def test_more_steps_are_another_walk() -> None:
     study.sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2, batch_size=2)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1))
     assert [trial.params["x"] for trial in study.trials] == [0.0, 0.1, 0.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (0.0, -0.0),
+        (0.1, np.float64(0.1)),
+        ({"x": 0}, {"x": 0.0}),
+        ({"x": 0.0}, {"x": -0.0}),
+        ({"x": 0.1, "y": 2}, {"y": np.int64(2), "x": np.float64(0.1)}),
+    ],
+)
+def test_equal_origins_are_one_walk(one: Any, other: Any) -> None:
+    study = optuna.create_study()
+    for origin in (one, other):
+        study.sampler = DeltaStepSampler(deltas=(0.5,), max_steps=3, origin=origin)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 2), n_trials=2)
+    first = study.trials[0].params["x"]
+    assert [trial.params["x"] - first for trial in study.trials] == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_different_origins_are_different_walks() -> None:
+    origins: list[Any] = [0.0, 0.5, {"x": 0}, {"y": 0}, {"x": 0.5}, {"x": "0"}, {"x": False}]
+    origins += [{"x": 2**53}, {"x": 2**53 + 1}]
+    samplers = [DeltaStepSampler(origin=origin) for origin in origins]
+    assert len({key_of(sampler) for sampler in samplers}) == len(origins)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ({}, "delta_step:ad466154a4e22caf"),
+        (
+            {"accept": "improving", "origin": {"x": 0.5, "color": "green"}},
+            "delta_step:5d2d38491c4ba950",
+        ),
+    ],
+)
+def test_walks_that_were_stored_before_go_on(arguments: dict[str, Any], key: str) -> None:
+    assert key_of(DeltaStepSampler(**arguments)) == key
 
 
 def test_pickling_and_repr() -> None:
