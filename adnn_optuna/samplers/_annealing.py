@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._checks import check_integer, check_positive
+from adnn_optuna.samplers._checks import (
+    check_bool,
+    check_integer,
+    check_number,
+    check_parameters,
+    check_positive,
+)
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, stored_seed
 from adnn_optuna.samplers._replay import Replay
@@ -191,6 +198,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             check_integer("n_trials", n_trials, low=1)
         if x0 is not None and not isinstance(x0, Mapping):
             raise TypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
+        check_parameters("x0", x0 or {})
         check_integer("batch_size", batch_size, low=1)
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
@@ -201,6 +209,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
+        check_bool("reannealing", reannealing)
+        check_bool("ingber", ingber)
         super().__init__("annealing", int(batch_size))
         self._seed = seed
         self._x0 = dict(x0 or {})
@@ -333,10 +343,11 @@ class _Point:
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         if self._key == 0 and name in self._x0:
+            x0 = self._x0_of(name, distribution)
             # The internal representation checks the choices of categorical parameters.
-            internal = distribution.to_internal_repr(self._x0[name])
+            internal = distribution.to_internal_repr(x0)
             if not distribution._contains(internal):
-                return nearest_value(self._x0[name], distribution)
+                return nearest_value(x0, distribution)
             return distribution.to_external_repr(internal)
 
         column = self._columns.get(name)
@@ -350,7 +361,7 @@ class _Point:
             if not np.isnan(x):
                 center = rescale(x, known, distribution)
         elif name in self._x0:
-            center = to_unit(self._x0[name], distribution)
+            center = to_unit(self._x0_of(name, distribution), distribution)
         unit = self._annealing.draw(
             name,
             n_choices(distribution),
@@ -360,3 +371,9 @@ class _Point:
             n_dims=self._n_dims,
         )
         return from_unit(unit, distribution)
+
+    def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
+        value = self._x0[name]
+        if not isinstance(distribution, CategoricalDistribution):
+            check_number(f"x0[{name!r}]", value)
+        return value

@@ -6,6 +6,8 @@ import math
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,6 +46,14 @@ def check_positive(name: str, value: Any) -> None:
     check_number(name, value)
     if value <= 0:
         raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+
+
+def check_bool(name: str, value: Any) -> None:
+    """Raise unless the value is a truth value, of Python or NumPy."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
+        )
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

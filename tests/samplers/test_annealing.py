@@ -299,6 +299,8 @@ def test_pruner_that_hides_trials() -> None:
         ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
         ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1, but is 1.5"),
         ({"quench": math.nan}, "`quench` must be a finite number, but is nan"),
+        ({"x0": {"x": math.nan}}, "`x0.'x'.` must be a finite number, but is nan"),
+        ({"x0": {"x": 0.5, "y": -math.inf}}, "`x0.'y'.` must be a finite number, but is -inf"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -312,12 +314,28 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"seed": 1.0}, "`seed` must be an integer"),
         ({"n_trials": True}, "`n_trials` must be an integer"),
         ({"x0": [0.5]}, "`x0` must be a mapping"),
+        ({"x0": {1: 0.5}}, "The names in `x0` must be strings, but one is 1 of type int"),
         ({"quench": "1"}, "`quench` must be a number"),
+        ({"reannealing": "no"}, "`reannealing` must be True or False, but is 'no' of type str"),
+        ({"ingber": 3}, "`ingber` must be True or False, but is 3 of type int"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Annealing(**arguments)
+
+
+@pytest.mark.parametrize("n_before", [0, 1])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS[:-1])
+@pytest.mark.parametrize("value", ["0.5", None, True])
+def test_refuses_a_choice_as_the_start_of_a_number(
+    distribution: BaseDistribution, value: Any, n_before: int
+) -> None:
+    study = optuna.create_study(sampler=Annealing(x0={"x": value}))
+    for _ in range(n_before):
+        study.ask()
+    with pytest.raises(TypeError, match=f"`x0.'x'.` must be a number, but is {value!r} of type"):
+        study.ask()._suggest("x", distribution)
 
 
 class TestRandomRestart:
