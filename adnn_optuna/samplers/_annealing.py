@@ -165,7 +165,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench:
             Ingber's Q: the exponent of the annealing time, in units of one over the number of
-            parameters. Above 1 it cools later but more suddenly, and may miss the optimum.
+            parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
+            than 20 for each parameter is the same as 20.
         n_candidates:
             The number of moves of which the model chooses the most promising one. With 1 there is
             no model.

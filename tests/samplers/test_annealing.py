@@ -239,6 +239,21 @@ def test_infinite_values() -> None:
         assert len(study.trials) == 30
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("quench", [1e-300, 200.0, 1e300])
+@pytest.mark.parametrize("options", [{}, {"reannealing": True}, {"ingber": True}])
+def test_any_quench(quench: float, options: dict[str, Any]) -> None:
+    for n_dims in (1, 3):
+        study = optuna.create_study(sampler=Annealing(seed=0, quench=quench, **options))
+        study.optimize(
+            lambda t, n=n_dims: sum(
+                10**i * t.suggest_float(f"x{i}", -1, 1) ** 2 for i in range(n)
+            ),
+            n_trials=110,
+        )
+        assert len({trial.params["x0"] for trial in study.trials}) > 50
+
+
 def test_partial_fixed_sampler_keeps_the_other_parameters_moving() -> None:
     study = optuna.create_study(sampler=Annealing(seed=0))
     study.optimize(every_kind, n_trials=5)
