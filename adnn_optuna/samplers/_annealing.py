@@ -24,6 +24,7 @@ from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSourc
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, stored_seed
 from adnn_optuna.samplers._replay import Replay
 from adnn_optuna.samplers._unit_interval import (
+    can_rescale,
     from_unit,
     n_choices,
     nearest_value,
@@ -294,7 +295,8 @@ class _Chain:
                 self.distributions[name] = distribution
                 self.annealing.add_coordinate(name, n_choices(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
-            units[name] = to_unit(trial.params[name], self.distributions[name])
+            if can_rescale(distribution, self.distributions[name]):
+                units[name] = to_unit(trial.params[name], self.distributions[name])
         x = np.array([units.get(name, math.nan) for name in self.distributions])
         return self.annealing.tell(index, x, self._sign * trial.value)
 
@@ -357,9 +359,9 @@ class _Point:
             known = self._distributions[name]
             if known == distribution:
                 return from_unit(float(self._units[column]), distribution)
-            # The range has changed since.
+            # The range has changed since. Any other change is for Optuna to refuse.
             x = float(self._annealing.x[column])
-            if not np.isnan(x):
+            if not np.isnan(x) and can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in self._x0:
             center = to_unit(self._x0_of(name, distribution), distribution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import subprocess
@@ -35,6 +36,16 @@ DISTRIBUTIONS: list[BaseDistribution] = [
     IntDistribution(0, 12, step=3),
     IntDistribution(1, 1000, log=True),
     CategoricalDistribution(["red", "green", "blue"]),
+]
+
+# Parameters of two of these are not the same.
+DIFFERENT: list[BaseDistribution] = [
+    FloatDistribution(0, 1),
+    FloatDistribution(0.1, 1, log=True),
+    IntDistribution(0, 5),
+    CategoricalDistribution(["a", "b"]),
+    CategoricalDistribution(["b", "c"]),
+    CategoricalDistribution(["a", "b", "c"]),
 ]
 
 
@@ -203,6 +214,28 @@ def test_conditional_parameters_and_ranges_that_change() -> None:
     # The annealing goes on from where it was, not from anywhere in the new range.
     assert max(trial.params["x"] for trial in study.trials[20:30]) < 2
     assert min(trial.params["x"] for trial in study.trials[40:]) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("old", "new"), [*itertools.permutations(DIFFERENT, 2)])
+def test_parameters_that_change_their_kind(old: BaseDistribution, new: BaseDistribution) -> None:
+    study = optuna.create_study(sampler=Annealing(seed=0))
+    trial = study.ask()
+    trial._suggest("x", old)
+    study.tell(trial, 0.0)
+    with pytest.raises(ValueError, match=r"Cannot set different|not support dynamic value space"):
+        study.ask()._suggest("x", new)
+
+    # In memory, Optuna lets one add what it does not let one suggest.
+    study = optuna.create_study(sampler=Annealing(seed=0))
+    for distribution in (old, new):
+        params = {"x": from_unit(0.7, distribution)}
+        study.add_trial(
+            optuna.create_trial(params=params, distributions={"x": distribution}, value=0.0)
+        )
+    for _ in range(3):
+        trial = study.ask()
+        trial._suggest("x", new)
+        study.tell(trial, 1.0)
 
 
 def test_failed_and_pruned_trials_are_rejected_moves() -> None:
