@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -347,11 +346,10 @@ class _Point:
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         if self._key == 0 and name in self._x0:
             x0 = self._x0_of(name, distribution)
-            # The internal representation checks the choices of categorical parameters.
-            internal = distribution.to_internal_repr(x0)
-            if not distribution._contains(internal):
+            if not (n_choices(distribution) or distribution._contains(x0)):
                 return nearest_value(x0, distribution)
-            return distribution.to_external_repr(internal)
+            # The internal representation checks the choices of categorical parameters.
+            return distribution.to_external_repr(distribution.to_internal_repr(x0))
 
         column = self._columns.get(name)
         center = None
@@ -377,6 +375,6 @@ class _Point:
 
     def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
         value = self._x0[name]
-        if not isinstance(distribution, CategoricalDistribution):
+        if not n_choices(distribution):
             check_number(f"x0[{name!r}]", value)
         return value

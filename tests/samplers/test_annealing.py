@@ -176,6 +176,7 @@ def test_x0() -> None:
 
 def test_x0_outside_of_the_search_space() -> None:
     assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
+    assert run(Annealing(x0={"rate": 0, "width": -3.0}), 1)[0]["rate"] == 1e-7
     with pytest.raises(ValueError, match="purple"):
         run(Annealing(x0={"color": "purple"}), 1)
 
