@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import GridSampler
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from adnn_optuna._database import StorageError
+from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.callbacks import (
     STOP_REASON,
     MaxGainCallback,
@@ -84,8 +84,11 @@ class Limits:
     max_gain: float | None = None
 
     def __post_init__(self) -> None:
-        # The callbacks check the values.
+        # The callbacks check the values; NumPy's numbers, which JSON cannot hold, become Python's.
         self._callbacks  # noqa: B018
+        for name, kind in (("max_time", float), ("max_trial", int), ("max_gain", float)):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, kind(value))
 
     @functools.cached_property
     def _callbacks(
@@ -155,6 +158,10 @@ class Lane:
     _cursor: TrialCursor = dataclasses.field(default_factory=TrialCursor, init=False)
     _n_done: int = dataclasses.field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        # A sampler that stopped the study in an earlier run would repeat trials.
+        self.study._stop_flag = self.study.user_attrs.get(STOP_REASON) == EXHAUSTED
+
     def ask(self) -> list[optuna.Trial]:
         """Ask for the next trials.
 
@@ -205,9 +212,7 @@ class Lane:
         if isinstance(sampler, DeltaStepSampler):
             # Other workers may begin trials before this one does.
             return sampler.n_free_steps(self.study, at_most=2 * self.width + _MANY_OTHERS)
-        if isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study):
-            return 0
-        return math.inf
+        return 0 if self.study._stop_flag else math.inf
 
     def _begin(
         self, n_known: int, n_left: float, n_proposals: float, waiting: list[FrozenTrial]
@@ -223,7 +228,9 @@ class Lane:
             trial_id = take_from_queue(self.study, queue)
             if trial_id is not None:
                 n_left -= 1
-            elif n_proposals <= 0:
+            # What was enqueued is told before anything is proposed: a GridSampler cannot be told
+            # of it when all but one of its own trials are under way.
+            elif waiting or n_proposals <= 0:
                 break
             else:
                 trial_id = create_own_trial(self.study)
@@ -315,6 +322,7 @@ def run_lanes(
     """
     with (
         _tidied(lanes),
+        _stoppable(lanes),
         Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
         sigterm_as_interrupt(),
     ):
@@ -367,6 +375,18 @@ def _tidied(lanes: Sequence[Lane]) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _stoppable(lanes: Sequence[Lane]) -> Iterator[None]:
+    """Let samplers stop their studies, as in :meth:`optuna.Study.optimize`."""
+    for lane in lanes:
+        lane.study._thread_local.in_optimize_loop = True
+    try:
+        yield
+    finally:
+        for lane in lanes:
+            lane.study._thread_local.in_optimize_loop = False
+
+
 def _train(
     jobs: Sequence[tuple[InitOffsetObjective, optuna.Trial]], stack_size: int, deadline: float
 ) -> tuple[list[Outcome], int]:
@@ -377,13 +397,10 @@ def _train(
         try:
             outcomes += train_trials(stack, deadline=deadline)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(stack) == 1:
-                raise MemoryError(
-                    "There is too little memory to train even one network; take a smaller model, "
-                    "batch_size or dataset."
-                ) from error
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
             stack_size = len(stack) // 2
             _logger.warning(
                 "There is too little memory to train %d networks at once; going on with %d.",
@@ -396,11 +413,3 @@ def _train(
         # futures, and these hold it.
         gc.collect()
     return outcomes, stack_size
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    import tensorflow as tf
-
-    return isinstance(error, tf.errors.ResourceExhaustedError)

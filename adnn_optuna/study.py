@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
@@ -16,7 +17,7 @@ from adnn_optuna.callbacks import BASELINE
 from adnn_optuna.dashboard import show_search
 from adnn_optuna.data import dataset_from_config
 from adnn_optuna.engine import Lane, Limits, run_lanes
-from adnn_optuna.models import Training
+from adnn_optuna.models import Training, as_positive_int
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
 from adnn_optuna.results import SEARCH, TEST, SearchResult, best_trial, result_of
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
@@ -75,6 +75,18 @@ class SearchSettings:
     max_time: float | None
     max_trial: int | None
     max_gain: float | None
+
+    @classmethod
+    def of(cls, searcher: Searcher, limits: Limits, stack_size: int) -> SearchSettings:
+        """Return the settings of a new search."""
+        return cls(
+            searcher_label(searcher),
+            limits.max_trial,
+            stack_size,
+            limits.max_time,
+            limits.max_trial,
+            limits.max_gain,
+        )
 
     @property
     def limits(self) -> Limits:
@@ -143,22 +155,23 @@ def search(
         What the search came to.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, or the study that exists is of another objective or
             searcher.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
+    check_objective(objective)
     check_searcher(sampler)
+    _check_pruner(pruner)
     limits = Limits(max_time, max_trial, max_gain)
-    if stack_size == "auto":
+    if isinstance(stack_size, str) and stack_size == "auto":
         stack_size = default_stack_size(sampler, objective)
-    check_stack_size(stack_size)
+    stack_size = as_positive_int("stack_size", stack_size)
     if study_name is not None:
         check_study_name(study_name)
     if limits == Limits() and sampler not in ("greedy", "greedy_improving"):
         raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
-    settings = SearchSettings(
-        searcher_label(sampler), max_trial, stack_size, max_time, max_trial, max_gain
-    )
+    settings = SearchSettings.of(sampler, limits, stack_size)
     objective = objective_for(sampler, objective)
     plan = Plan(objective, study_name, sampler, settings)
     [lane] = open_lanes([plan], open_storage(storage), pruner)
@@ -206,9 +219,16 @@ def resume(
         What the search came to, all runs together.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
-            that is given is not the study's.
+            or searcher that is given is not the study's.
     """
+    if objective is not None:
+        check_objective(objective)
+    if sampler is not None:
+        check_searcher(sampler)
+    _check_pruner(pruner)
+    limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     stored = study.user_attrs.get(SEARCH)
@@ -220,26 +240,13 @@ def resume(
             f"give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     if sampler is not None:
-        check_searcher(sampler)
         objective = objective_for(sampler, objective)
     if stored is None:
         assert sampler is not None
-        settings = SearchSettings(
-            searcher_label(sampler),
-            max_trial,
-            default_stack_size(sampler, objective),
-            max_time,
-            max_trial,
-            max_gain,
-        )
+        settings = SearchSettings.of(sampler, limits, default_stack_size(sampler, objective))
     else:
-        settings = SearchSettings(**stored)
-        settings = dataclasses.replace(
-            settings,
-            max_time=settings.max_time if max_time is None else max_time,
-            max_trial=settings.max_trial if max_trial is None else max_trial,
-            max_gain=settings.max_gain if max_gain is None else max_gain,
-        )
+        given = dataclasses.asdict(limits).items()
+        settings = SearchSettings(**{**stored, **{k: v for k, v in given if v is not None}})
         if sampler is None:
             if settings.sampler not in SEARCHERS:
                 raise ValueError(
@@ -247,16 +254,26 @@ def resume(
                     "stored: give it again as sampler."
                 )
             sampler = settings.sampler
-    settings.limits  # noqa: B018 - checks them
+        else:
+            settings = dataclasses.replace(settings, sampler=searcher_label(sampler))
     [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
 
 
-def check_stack_size(stack_size: object) -> None:
-    """Refuse a stack size that is not a positive whole number."""
-    if isinstance(stack_size, bool) or not isinstance(stack_size, int) or stack_size < 1:
-        raise ValueError(
-            f"stack_size must be a whole number of at least 1, but it is {stack_size!r}."
+def check_objective(objective: object) -> None:
+    """Refuse what is no objective of ours."""
+    if not isinstance(objective, InitOffsetObjective):
+        raise TypeError(
+            "objective must be an InitOffsetObjective, made of a model and a dataset, but it is a "
+            f"{type(objective).__name__}."
+        )
+
+
+def _check_pruner(pruner: object) -> None:
+    if pruner is not None and not isinstance(pruner, BasePruner):
+        raise TypeError(
+            "pruner must be an Optuna pruner, such as optuna.pruners.MedianPruner(), but it is "
+            f"{pruner!r}."
         )
 
 
@@ -541,7 +558,8 @@ def _check_replay(
     of_baseline: dict[str, float],
 ) -> None:
     stored = best.user_attrs.get(TRIAL_METRICS), study.user_attrs.get(BASELINE_METRICS)
-    if stored != (of_best, of_baseline):
+    # As text, for the NaN of a baseline that diverged does not equal itself.
+    if json.dumps(stored, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
         _logger.warning(
             "Trained again for the test, baseline or best trial of study %r came out differently: "
             "the study's trials were trained on another machine, or with other versions or "
