@@ -274,7 +274,12 @@ class Lane:
             sampler.after_trial(self.study, trial._cached_frozen_trial, state, [value])
             storage.set_trial_state_values(trial._trial_id, state, [value])
         else:
-            _tell_with_warning(self.study, trial, value, state)
+            # As in `Study.optimize`, where samplers may stop the study.
+            self.study._thread_local.in_optimize_loop = True
+            try:
+                _tell_with_warning(self.study, trial, value, state)
+            finally:
+                self.study._thread_local.in_optimize_loop = False
 
     @property
     def n_done(self) -> int:
@@ -318,10 +323,12 @@ def run_lanes(
     """
     with (
         _tidied(lanes),
-        _stoppable(lanes),
         Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
         sigterm_as_interrupt(),
     ):
+        for lane in lanes:
+            # A sampler that has stopped its study, in whichever run, would only repeat trials.
+            lane.study._stop_flag = lane.study.user_attrs.get(STOP_REASON) == EXHAUSTED
         while True:
             running = [lane for lane in lanes if not lane.has_ended]
             asked = [(lane, trials) for lane in running if (trials := lane.ask())]
@@ -369,20 +376,6 @@ def _tidied(lanes: Sequence[Lane]) -> Iterator[None]:
                 lane.stop(INTERRUPTED_BY_USER)
         _left_running.difference_update(names)
         raise
-
-
-@contextlib.contextmanager
-def _stoppable(lanes: Sequence[Lane]) -> Iterator[None]:
-    """Let samplers stop their studies, as in :meth:`optuna.Study.optimize`."""
-    for lane in lanes:
-        lane.study._thread_local.in_optimize_loop = True
-        # A sampler that has stopped its study, in whichever run, would only repeat trials.
-        lane.study._stop_flag = lane.study.user_attrs.get(STOP_REASON) == EXHAUSTED
-    try:
-        yield
-    finally:
-        for lane in lanes:
-            lane.study._thread_local.in_optimize_loop = False
 
 
 def _train(
