@@ -11,9 +11,9 @@ from pathlib import Path
 import typer
 
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna.plans import load_study
 from adnn_optuna.results import SEARCH, SearchResult
 from adnn_optuna.storages import is_in_memory, masked, open_storage
-from adnn_optuna.study import load_study
 
 BREACHED = 1
 WRONG_INPUT = 2

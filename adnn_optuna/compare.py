@@ -18,19 +18,18 @@ from adnn_optuna.dashboard import show_comparison
 from adnn_optuna.engine import Limits, run_lanes
 from adnn_optuna.models import as_positive_int
 from adnn_optuna.paired_differences import EQUIVALENCE
-from adnn_optuna.results import result_of
-from adnn_optuna.samplers._checks import check_positive
-from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for
-from adnn_optuna.storages import open_storage
-from adnn_optuna.study import (
+from adnn_optuna.plans import (
     Plan,
     SearchSettings,
     check_objective,
     check_study_name,
-    conclude,
     open_lanes,
-    resume_hint,
 )
+from adnn_optuna.results import result_of
+from adnn_optuna.samplers._checks import check_positive
+from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for
+from adnn_optuna.storages import open_storage
+from adnn_optuna.study import conclude, resume_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
