@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import re
 import subprocess
 import sys
@@ -598,3 +599,20 @@ def test_models_that_no_configuration_holds_are_given_again(
     assert verdict.status == "cannot_check"
     assert "objective.model" in verdict.reasons[0]
     assert adnn.verify(path, dataset=dataset, model=sharing) == adnn.Verdict("exact")
+
+
+def compiled() -> keras.Model:
+    model = convolutional()
+    model.compile("adam", "mse")
+    return model
+
+
+def test_compiled_models_are_rebuilt_and_random_states_left_alone(
+    dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    before = random.getstate()
+    assert contract_of(compiled, dataset, path)["rebuilds_from_config"]
+    assert random.getstate() == before
+    assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
+    assert random.getstate() == before
