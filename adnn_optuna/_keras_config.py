@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+import json
 import math
 import sys
 from typing import TYPE_CHECKING, Any
+
+from adnn_optuna.initializers import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +120,25 @@ def _is_class(module: str, name: str) -> bool:
     )
 
 
+def without_compilation(config: Any) -> Any:
+    """Return a copy of a configuration, as JSON holds it, without what models were compiled with.
+
+    Nothing here uses that, and Keras would make the optimizer's variables of it.
+
+    Raises:
+        TypeError: If it holds something that JSON cannot.
+        ValueError: If it is nested too deeply.
+    """
+    try:
+        return json.loads(json.dumps(config), object_hook=_without_compile_config)
+    except RecursionError:
+        raise ValueError("The configuration of the model is nested too deeply.") from None
+
+
+def _without_compile_config(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "compile_config"}
+
+
 @contextlib.contextmanager
 def uninitialized_variables() -> Iterator[None]:
     """Let variables that are made meanwhile have shape and initializer, but no values.
@@ -141,6 +162,8 @@ def uninitialized_variables() -> Iterator[None]:
 def check_model_config(config: dict[str, Any], path: str) -> None:
     """Refuse a model's configuration that is unsafe, or larger than what may come from a file.
 
+    What the model was compiled with is not looked at: see :func:`without_compilation`.
+
     Args:
         config:
             What Keras serialized, as JSON holds it.
@@ -153,10 +176,11 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
     """
     import keras
 
+    # A copy, for Keras empties it.
+    config = without_compilation(config)
     check_keras_config(config, path)
-    with uninitialized_variables():
-        # A copy, for Keras empties it.
-        model = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
+    with undisturbed(), uninitialized_variables():
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     if not isinstance(model, keras.Model):
         raise ValueError(f"{path} is not the configuration of a keras.Model.")  # noqa: TRY004
     check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)

@@ -11,13 +11,14 @@ import hashlib
 import itertools
 import math
 import random
-import re
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from adnn_optuna._keras_config import without_compilation
 from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
+from adnn_optuna._stored_model import describe_model
 from adnn_optuna.models import MLP
 
 if TYPE_CHECKING:
@@ -338,6 +339,7 @@ class KerasArchitecture(Architecture):
             raise ValueError(
                 "The model has no trainable kernel or bias that an offset could move."
             )
+        self._config = {"type": "keras.Model", "model": describe_model(model, other)}
 
     def _outputs(self, model: keras.Model) -> np.ndarray:
         """Return the model's outputs for some examples, float32 of shape (3, num_classes)."""
@@ -362,10 +364,7 @@ class KerasArchitecture(Architecture):
 
     @property
     def config(self) -> dict[str, Any]:  # noqa: D102
-        import keras
-
-        model = keras.saving.serialize_keras_object(self.build(0, 0))
-        return {"type": "keras.Model", "model": _with_counted_names(model)}
+        return copy.deepcopy(self._config)
 
     def build(self, seed: int, restart: int) -> keras.Model:  # noqa: D102
         import keras
@@ -431,49 +430,6 @@ def _describe_variables(model: keras.Model) -> Iterator[VariableInfo]:
         )
 
 
-def _with_counted_names(config: Any) -> Any:
-    """Number automatic layer names from 0, so that equal models have equal configurations.
-
-    Keras counts layers over the whole process: the second model's ``dense`` is ``dense_1``.
-    """
-    counts: dict[str, int] = {}
-    renamed: dict[str, str] = {}
-
-    def collect(node: Any) -> None:
-        if isinstance(node, dict):
-            name = node.get("config", {}).get("name") if _is_object(node) else None
-            if isinstance(name, str) and name not in renamed:
-                base = _default_name(node["class_name"])
-                if re.fullmatch(rf"{re.escape(base)}(_\d+)?", name):
-                    renamed[name] = f"{base}_{counts.get(base, 0)}"
-                    counts[base] = counts.get(base, 0) + 1
-            for value in node.values():
-                collect(value)
-        elif isinstance(node, list | tuple):
-            for value in node:
-                collect(value)
-
-    def rename(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: rename(value) for key, value in node.items() if key != "shared_object_id"}
-        if isinstance(node, list | tuple):
-            return [rename(value) for value in node]
-        return renamed.get(node, node) if isinstance(node, str) else node
-
-    collect(config)
-    return rename(config)
-
-
-def _is_object(node: dict[str, Any]) -> bool:
-    return isinstance(node.get("class_name"), str) and isinstance(node.get("config"), dict)
-
-
-def _default_name(class_name: str) -> str:
-    """Return what Keras calls the first layer of a class, such as ``max_pooling2d``."""
-    snake = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
-
-
 # Those sources are global, so two threads must not build models at once.
 _SEEDING = threading.RLock()
 
@@ -515,7 +471,8 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
     """Return the model that an architecture's ``config`` describes.
 
     Raises:
-        ValueError: If the configuration names a class that Keras cannot rebuild by itself.
+        ValueError: If the configuration names a class that Keras cannot rebuild by itself, when
+            the callable that is returned is called.
     """
     if config["type"] == "MLP":
         return MLP(**{key: value for key, value in config.items() if key != "type"})
@@ -523,14 +480,20 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
     def rebuild() -> keras.Model:
         import keras
 
+        stored = without_compilation(config["model"])  # A copy, for Keras empties it.
         try:
+            if "config" not in stored:
+                raise ValueError(  # noqa: TRY301
+                    f"no configuration can hold the arguments of {stored['class_name']}"
+                )
             # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
-            stored = copy.deepcopy(config["model"])  # Keras empties it.
             return keras.saving.deserialize_keras_object(stored, safe_mode=True)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
+            # Whatever a class of the user's does when it is made without its arguments.
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(
-                "The stored model cannot be rebuilt from its configuration "
-                f"({str(error).splitlines()[0]}); pass the objective again."
+                f"The stored model cannot be rebuilt from its configuration ({reason}); pass the "
+                "objective again."
             ) from error
 
     return rebuild

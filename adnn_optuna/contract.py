@@ -155,7 +155,7 @@ class Contract:
                 The contract's file; its name must end in ``.json``.
 
         Raises:
-            ValueError: If it does not.
+            ValueError: If it does not, or Keras cannot save the model.
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
@@ -171,8 +171,14 @@ class Contract:
                 f"The contract's weights would be written to {files['weights'].name!r}, which is "
                 "the name of its data; name the contract differently."
             )
+        try:
+            self.build_model().save(files["model"])
+        except NotImplementedError:
+            raise ValueError(
+                "Keras cannot save the winner's model, as one of its classes has arguments that "
+                "no configuration can hold; give that class a get_config method."
+            ) from None
         np.savez(files["weights"], allow_pickle=False, **self.weights)
-        self.build_model().save(files["model"])
         content = {
             **self.content,
             "files": {

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from adnn_optuna.architectures import build_architecture
 from adnn_optuna.callbacks import BASELINE, DIVERGED
 from adnn_optuna.data import Dataset
+from adnn_optuna.differences import config_differences, in_words
 from adnn_optuna.models import MLP, Training
 from adnn_optuna.offsets import OffsetSpace, RestartSpace, Start
 from adnn_optuna.samplers import INTERRUPTED
@@ -221,7 +222,7 @@ class InitOffsetObjective:
             if differences:
                 raise ValueError(
                     f"The study {study.study_name!r} belongs to another objective "
-                    f"({'; '.join(differences)}); use another study name or the same settings."
+                    f"({in_words(differences)}); use another study name or the same settings."
                 )
         metrics: Metrics | None = attrs.get(BASELINE_METRICS)
         if metrics is not None:
@@ -418,21 +419,6 @@ def _outcome(metric: Metric, status: str, metrics: Metrics | None) -> Outcome:
 def mark_interrupted(trial: optuna.Trial) -> None:
     """Note that a trial was cut off and says nothing about its parameters: it is done again."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, True)  # noqa: FBT003
-
-
-def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
-    """Return a phrase for each setting that differs, such as ``training.epochs is 5, was 10``."""
-    if isinstance(stored, dict) and isinstance(given, dict):
-        return [
-            difference
-            for key in sorted(stored.keys() | given.keys())
-            for difference in config_differences(
-                stored.get(key), given.get(key), f"{path}.{key}" if path else key
-            )
-        ]
-    if isinstance(given, tuple):
-        given = list(given)
-    return [] if stored == given else [f"{path} is {given!r}, was {stored!r}"]
 
 
 def _checked_seed(seed: object) -> int:

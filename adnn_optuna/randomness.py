@@ -9,7 +9,11 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._keras_config import check_model_config, uninitialized_variables
+from adnn_optuna._keras_config import (
+    check_model_config,
+    uninitialized_variables,
+    without_compilation,
+)
 from adnn_optuna._random_layers import RandomLayer, find_random_layers, walk
 from adnn_optuna.initializers import (
     Distribution,
@@ -382,7 +386,7 @@ def _load_config(path: Path) -> keras.Model:
             f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
         ) from None
     check_model_config(config, "model")
-    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    return keras.saving.deserialize_keras_object(without_compilation(config), safe_mode=True)
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:

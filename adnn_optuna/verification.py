@@ -24,8 +24,9 @@ from adnn_optuna._sources import MNIST_LIKE
 from adnn_optuna.architectures import hash_weights, model_from_config
 from adnn_optuna.contract import ROLES, hash_file, portable_config, train_again
 from adnn_optuna.data import Dataset, dataset_from_config
+from adnn_optuna.differences import config_differences, in_words
 from adnn_optuna.models import MLP, Training
-from adnn_optuna.objective import InitOffsetObjective, config_differences
+from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _rebuild(
     rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
     differences = config_differences(stored, rebuilt, "objective")
     if differences:
-        raise CannotCheckError(f"The contract does not describe itself: {'; '.join(differences)}.")
+        raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
     _check_params(contract["winner"]["params"], objective)
     return objective
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import tracemalloc
@@ -352,6 +353,91 @@ def test_a_model_survives_its_storage_as_json(name: str) -> None:
     # Keras has counted some layers since then.
     assert again.config == stored
     assert build_architecture(MODELS[name], SHAPE, CLASSES).config == stored
+
+
+class LSTM2(keras.layers.LSTM):
+    """Keras's automatic name for it is ``lstm2``."""
+
+
+class ResNet50Block(keras.layers.Dense):
+    """Its automatic name is ``res_net50_block``."""
+
+
+NAMED = itertools.count()
+
+
+def sequential(*layers: keras.layers.Layer) -> keras.Model:
+    flat = keras.layers.Flatten()
+    return keras.Sequential([keras.Input(SHAPE), *layers, flat, keras.layers.Dense(CLASSES)])
+
+
+def cleared_net() -> keras.Model:
+    keras.utils.clear_session()
+    return functional_net()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: sequential(keras.layers.Bidirectional(keras.layers.LSTM(3))),
+        lambda: sequential(keras.layers.Reshape((2, 4, 8)), keras.layers.ConvLSTM1D(2, 2)),
+        lambda: sequential(keras.layers.TimeDistributed(ResNet50Block(3))),
+        lambda: sequential(LSTM2(3)),
+        lambda: sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}")),
+        lambda: sequential(keras.layers.Softmax(), keras.layers.Dense(3, "softmax")),
+        cleared_net,
+    ],
+)
+def test_equal_models_have_equal_configurations(build: Callable[[], keras.Model]) -> None:
+    first = build_architecture(build, SHAPE, CLASSES).config
+    assert build_architecture(build, SHAPE, CLASSES).config == first
+    assert len(first["model"]["config"]["layers"]) >= 4
+
+
+def alike_names_net() -> keras.Model:
+    """Its layers are called like an activation, and like what we call other layers."""
+    return sequential(
+        keras.layers.Dense(4, "softmax", name="dense_0"),
+        keras.layers.Dense(4, "softmax"),
+        keras.layers.Softmax(name="softmax"),
+    )
+
+
+def test_names_that_are_alike_survive_storage() -> None:
+    architecture = build_architecture(alike_names_net, SHAPE, CLASSES)
+    stored = json.loads(json.dumps(architecture.config))
+    again = build_architecture(model_from_config(stored), SHAPE, CLASSES)
+    assert again.weights_hash(5, 2) == architecture.weights_hash(5, 2)
+    layers = stored["model"]["config"]["layers"]
+    assert [layer["config"]["name"] for layer in layers if "units" in layer["config"]] == [
+        "dense_0",
+        "dense_1",
+        "dense_2",
+    ]
+    assert [layer["config"].get("activation") for layer in layers].count("softmax") == 2
+
+
+class Scaled(keras.layers.Layer):
+    """Its argument may be one that no configuration holds."""
+
+    def __init__(self, scale: Any) -> None:
+        super().__init__()
+        self.scale = scale
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    "argument", [np.tanh, keras.layers.Flatten(), np.zeros(2), {"a": np.zeros(2)}, {1, 2}]
+)
+def test_a_model_that_no_configuration_holds_is_used_all_the_same(argument: Any) -> None:
+    architecture = build_architecture(lambda: sequential(Scaled(argument)), SHAPE, CLASSES)
+    stored = json.loads(json.dumps(architecture.config))
+    assert stored["model"] == {"class_name": "Sequential"}
+    with pytest.raises(ValueError, match=r"the arguments of Sequential.*pass the objective again"):
+        model_from_config(stored)()  # type: ignore[operator]
 
 
 def test_a_stored_lambda_is_refused_not_executed() -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import re
 import subprocess
 import sys
@@ -598,3 +599,41 @@ def test_models_that_no_configuration_holds_are_given_again(
     assert verdict.status == "cannot_check"
     assert "objective.model" in verdict.reasons[0]
     assert adnn.verify(path, dataset=dataset, model=sharing) == adnn.Verdict("exact")
+
+
+def compiled() -> keras.Model:
+    model = convolutional()
+    model.compile("adam", "mse")
+    return model
+
+
+def test_compiled_models_are_rebuilt_and_random_states_left_alone(
+    dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    before = random.getstate()
+    assert contract_of(compiled, dataset, path)["rebuilds_from_config"]
+    assert random.getstate() == before
+    assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
+    assert random.getstate() == before
+
+
+class Scaled(keras.Model):
+    """Its argument is a function, so Keras cannot write its configuration."""
+
+    def __init__(self, scale: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.scale = scale
+        self.flatten = keras.layers.Flatten()
+        self.hidden = keras.layers.Dense(4)
+        self.out = keras.layers.Dense(10)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(self.flatten(self.scale(x))))
+
+
+def test_says_which_models_cannot_be_saved(dataset: adnn.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    with pytest.raises(ValueError, match=r"one of its classes has arguments.*give that class"):
+        contract_of(lambda: Scaled(keras.ops.tanh), dataset, path)
+    assert not path.exists()

@@ -273,6 +273,14 @@ def test_reads_a_file_without_its_weights(model: keras.Model, tmp_path: Path) ->
     assert {v.seed for v in audit.variables} == {None}
 
 
+def test_reads_a_file_of_a_compiled_model(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2, name="b")])
+    model.save(tmp_path / "plain.keras")
+    model.compile("adam", "mse", metrics=["accuracy"])
+    model.save(tmp_path / "compiled.keras")
+    assert audit_file(tmp_path / "compiled.keras") == audit_file(tmp_path / "plain.keras")
+
+
 def test_executes_nothing_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "lambda.keras"
     keras.Sequential([keras.Input((4,)), L.Lambda(lambda x: x + 1)]).save(path)

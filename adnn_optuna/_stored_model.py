@@ -1,0 +1,85 @@
+"""A Keras model as a study stores it: its configuration."""
+
+from __future__ import annotations
+
+import collections
+import re
+from typing import TYPE_CHECKING, Any
+
+from adnn_optuna._keras_config import without_compilation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+
+
+def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
+    """Return the configuration of a model, of which two were built alike, as JSON holds it.
+
+    It is the same for all models that are built so. If Keras cannot write one, because an argument
+    of one of the user's classes is none that JSON can hold, it is only the name of the class.
+    """
+    import keras
+
+    try:
+        described: dict[str, Any] = _with_counted_names(
+            *(
+                without_compilation(keras.saving.serialize_keras_object(model))
+                for model in (first, second)
+            )
+        )
+    except Exception:  # noqa: BLE001 - whatever a class of the user's does when it is written.
+        return {"class_name": type(first).__name__}
+    return described
+
+
+def _with_counted_names(first: Any, second: Any) -> Any:
+    """Number automatic names from 0, so that equal models have equal configurations.
+
+    Keras counts layers over the whole process: the second model's ``dense`` is ``dense_1``. So
+    automatic names are what differs between two models that were built alike, wherever it stands.
+    """
+    kept: set[str] = set()
+    found: dict[str, str] = {}
+
+    def collect(one: str, other: str) -> str:
+        if one == other:
+            kept.add(other)
+        else:
+            found.setdefault(other, re.sub(r"_\d+|\d+$", "", other))
+        return other
+
+    _map_strings(collect, first, second)
+    counts: collections.Counter[str] = collections.Counter()
+    for name, base in found.items():
+        while f"{base}_{counts[base]}" in kept:
+            counts[base] += 1
+        found[name] = f"{base}_{counts[base]}"
+        counts[base] += 1
+    return _map_strings(lambda a, b: b if a == b else found[b], first, second)
+
+
+def _map_strings(function: Callable[[str, str], str], one: Any, other: Any) -> Any:
+    """Return a configuration with ``function`` of each string and its counterpart.
+
+    Raises:
+        ValueError: If the configurations differ in more than strings.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        items = [
+            # Sharing, which Keras notes by addresses in memory, is not rebuilt.
+            [(key, value) for key, value in node.items() if key != "shared_object_id"]
+            for node in (one, other)
+        ]
+        return {
+            function(key, key_of_other): _map_strings(function, value, value_of_other)
+            for (key, value), (key_of_other, value_of_other) in zip(*items, strict=True)
+        }
+    if isinstance(one, list) and isinstance(other, list):
+        return [_map_strings(function, *pair) for pair in zip(one, other, strict=True)]
+    if isinstance(one, str) and isinstance(other, str):
+        return function(one, other)
+    if one != other:
+        raise ValueError("The configurations of two models that were built alike differ.")
+    return other
