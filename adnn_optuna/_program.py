@@ -280,7 +280,7 @@ def loss_function(
 
     try:
         loss = keras.losses.get(name)
-    except ValueError:
+    except (TypeError, ValueError):  # A class that needs arguments has a name, too.
         raise ValueError(
             f"Keras knows no loss {name!r}; see keras.losses for the names."
         ) from None
@@ -296,7 +296,7 @@ def loss_function(
 
     try:
         shape = per_row(tf.constant([0, 1, 0]), tf.fill((3, num_classes), 0.5)).shape
-    except (TypeError, ValueError, tf.errors.OpError):
+    except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
         shape = None
     if shape != (3,):
         raise ValueError(

@@ -397,6 +397,8 @@ def test_no_starts_no_runs(digits: StackedTrainer) -> None:
     [
         ({"loss": "crossentropy"}, "Keras knows no loss 'crossentropy'"),
         ({"loss": "ctc"}, "does not give one value per example"),
+        ({"loss": "Loss"}, "Loss"),
+        ({"loss": "LossFunctionWrapper"}, "LossFunctionWrapper"),
         ({"optimizer": {"class_name": "SGD", "config": {"momentums": 1}}}, "momentums"),
     ],
 )
