@@ -46,11 +46,11 @@ from adnn_optuna._cli_output import (
 from adnn_optuna._cli_tensorflow import load_tensorflow
 from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
+from adnn_optuna.plans import load_study
 from adnn_optuna.randomness import as_text, audit_file
 from adnn_optuna.results import record_of
 from adnn_optuna.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
 from adnn_optuna.storages import open_storage
-from adnn_optuna.study import load_study
 
 
 @takes_objective

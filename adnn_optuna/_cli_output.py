@@ -10,15 +10,23 @@ from pathlib import Path
 
 import typer
 
+from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna.plans import load_study
 from adnn_optuna.results import SEARCH, SearchResult
 from adnn_optuna.storages import is_in_memory, masked, open_storage
-from adnn_optuna.study import load_study
 
 BREACHED = 1
 WRONG_INPUT = 2
 UNEXPECTED = 3
 FAILED = 4
 INTERRUPTED = 130
+
+# How much a search has of what each limit is for.
+_REACHED: dict[str, Callable[[SearchResult], float]] = {
+    MaxTimeCallback.reason: lambda result: MaxTimeCallback(1).elapsed(result.study),
+    MaxTrialCallback.reason: lambda result: len(result.done_trials),
+    MaxGainCallback.reason: lambda result: result.gain,
+}
 
 
 def say(text: str) -> None:
@@ -82,7 +90,10 @@ def show_search(
         reason = result.stop_reason or ""
         limit = result.study.user_attrs[SEARCH].get(reason)
         if limit is not None:
-            say(f"\nGo on:      {how_to_resume} {option_name(reason)} {2 * limit:g}")
+            # Of a study that has more already, less would end it at once.
+            more = 2 * max(limit, _REACHED[reason](result))
+            amount = more if isinstance(more, int) else f"{more:g}"
+            say(f"\nGo on:      {how_to_resume} {option_name(reason)} {amount}")
         say_how_to_look(storage)
     if contract is not None:
         result.contract().save(contract)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._keras_config import without_compilation
+from adnn_optuna._memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +67,10 @@ def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
                 for model in (first, second)
             )
         )
-    except Exception:  # noqa: BLE001 - whatever a class of the user's does when it is written.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        # Whatever a class of the user's does when it is written.
         return {"class_name": type(first).__name__}
     return described
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna._keras_config import without_compilation
+from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna._stored_model import describe_model, sketch_weights
 from adnn_optuna.models import MLP
 
@@ -245,15 +246,17 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     """Refuse what Keras does not know, or cannot make in these shapes."""
     import keras
 
+    units = keras.ops.zeros((1, 2))
     try:
-        activation = keras.activations.get(mlp.activation)
-    except ValueError:
+        outputs = keras.activations.get(mlp.activation)(units)
+    # A TypeError from what needs more arguments than a name can give, such as "threshold".
+    except (ValueError, TypeError):
         raise ValueError(
-            f"Keras knows no activation {mlp.activation!r}; see keras.activations for the names."
+            f"Keras knows no activation {mlp.activation!r} that needs nothing but its name; see "
+            "keras.activations for the names."
         ) from None
     # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
-    units = keras.ops.zeros((1, 2))
-    if tuple(activation(units).shape) != (1, 2):
+    if tuple(outputs.shape) != (1, 2):
         raise ValueError(
             f"The activation {mlp.activation!r} changes the number of units, which no hidden "
             "layer of an MLP can; use another one, or a callable that returns a keras.Model."
@@ -262,7 +265,10 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
         spec = getattr(mlp, name)
         try:
             _seeded_initializer(spec, 0)(shape, dtype="float32")
-        except (ValueError, TypeError):
+        # Keras, NumPy and TensorFlow each refuse in their own way.
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
             raise ValueError(
                 f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
                 "keras.initializers for the names, their arguments and what they can make."
@@ -492,6 +498,8 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
             # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
             return keras.saving.deserialize_keras_object(stored, safe_mode=True)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             # Whatever a class of the user's does when it is made without its arguments.
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(

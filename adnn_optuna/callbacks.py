@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers._checks import check_integer, check_number, check_positive
-from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED
+from adnn_optuna.samplers._history import FAILED, INTERRUPTED
 from adnn_optuna.samplers._liveness import LivenessCheck, owner_of
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 
@@ -131,8 +131,11 @@ class _WorkingTime(_Tally):
     def add(self, study: Study, trial: FrozenTrial) -> None:
         # That a worker died was noticed at some later time, when nothing may have run. When it
         # died, nobody knows: at most one trial's time is lost for each death.
-        if trial.state == TrialState.FAIL and not self._has_ended_by_itself(study, trial):
-            return
+        if trial.state != TrialState.FAIL or self._has_ended_by_itself(study, trial):
+            self.add_interval(trial)
+
+    def add_interval(self, trial: FrozenTrial) -> None:
+        """Take in when a trial ran. It makes no difference if that is known already."""
         if trial.datetime_start is None or trial.datetime_complete is None:
             return
         start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
@@ -177,6 +180,9 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
     in an earlier run. Time in which nothing ran does not count, nor does the trial of a worker
     that died. The trial that runs when the limit is reached is completed first.
 
+    On a storage with heartbeats, a failed trial of a sampler that is none of this package looks
+    like that of a worker that died. So it counts in the process that ran it only.
+
     Example:
 
         .. testcode::
@@ -207,6 +213,15 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_time={self._max_time})"
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        """End the study if it has reached the limit, and store why."""
+        if trial.state == TrialState.FAIL:
+            # Optuna calls with trials of this process, which lives: it failed by itself. Another
+            # thread may have seen it before, and left it out. To count it twice changes nothing.
+            with self._lock:
+                self._updated_tally(study).add_interval(trial)
+        super().__call__(study, trial)
 
     def elapsed(self, study: Study, trials: list[FrozenTrial] | None = None) -> float:
         """Return the seconds that the study's trials (read now, if not given) took so far."""
@@ -304,6 +319,9 @@ class _Best(_Tally):
     def add(self, study: Study, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE or trial.system_attrs.get(INTERRUPTED):
             return
+        # As for Optuna's `study.best_value`, an infeasible trial has no value.
+        if not all(violation <= 0 for violation in trial.constraints.values()):
+            return
         assert trial.value is not None
         better = max if study.direction == StudyDirection.MAXIMIZE else min
         self.value = trial.value if self.value is None else better(self.value, trial.value)
@@ -316,7 +334,8 @@ class MaxGainCallback(_Limit[_Best]):
 
     The gain is best value minus baseline if the study maximizes, and baseline minus best value
     if it minimizes. A gain that falls short by rounding alone, as 0.3 - 0.1 does of 0.2, has
-    reached the limit.
+    reached the limit. Trials that violate a constraint are ignored, and there is no gain on a
+    baseline that is not finite.
 
     Example:
 
@@ -340,7 +359,8 @@ class MaxGainCallback(_Limit[_Best]):
             The gain, in units of the objective.
         baseline:
             The value to gain on. If :obj:`None`, it is what the study has stored as the user
-            attribute ``adnn:baseline``, and without that the value of the first completed trial.
+            attribute ``adnn:baseline``, and without that the value of the first completed trial
+            that violates no constraint.
     """
 
     reason = "max_gain"
@@ -362,12 +382,14 @@ class MaxGainCallback(_Limit[_Best]):
             return False
         baseline = self._baseline
         if baseline is None:
-            user_attrs = study._storage.get_study_user_attrs(study._study_id)
-            baseline = user_attrs.get(BASELINE, tally.first.value)
+            baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
+        if baseline is None:
+            baseline = tally.first.value
         assert baseline is not None
+        if not math.isfinite(baseline):
+            return False
         gain = tally.value - baseline
         if study.direction == StudyDirection.MINIMIZE:
             gain = -gain
         rounding = math.ulp(tally.value) + math.ulp(baseline)
-        # Infinite values are no gain over infinite baselines: the difference is not a number.
         return gain >= self._max_gain or self._max_gain - gain <= rounding < self._max_gain

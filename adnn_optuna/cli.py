@@ -21,6 +21,7 @@ import typer
 from adnn_optuna import __version__
 from adnn_optuna._cli_commands import audit, compare, report, resume, search, verify
 from adnn_optuna._cli_output import FAILED, INTERRUPTED, UNEXPECTED, WRONG_INPUT, option_name, say
+from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.storages import StorageError
 
 app = typer.Typer(
@@ -106,6 +107,19 @@ def _is_refusal(error: Exception) -> bool:
     return is_here and (last.line or "").startswith("raise ")
 
 
+def _in_a_sentence(error: Exception) -> tuple[str, int]:
+    """Return what went wrong, and the exit code for it."""
+    if isinstance(error, StorageError):
+        return str(error), FAILED
+    if is_out_of_memory(error):
+        return _in_words_of_the_command_line(TOO_LITTLE_MEMORY), FAILED
+    if _is_refusal(error):
+        return _in_words_of_the_command_line(str(error)), WRONG_INPUT
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    where = "ADNN_DEBUG=1 in the environment shows where"
+    return f"Something unexpected happened, {what} ({where}).", UNEXPECTED
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command.
 
@@ -129,20 +143,11 @@ def run(arguments: Sequence[str]) -> int:
         return WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except (StorageError, MemoryError) as error:
-        say(f"adnn: {error}")
-        return FAILED
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()
-        if _is_refusal(error):
-            say(f"adnn: {_in_words_of_the_command_line(str(error))}")
-            return WRONG_INPUT
-        say(
-            f"adnn: Something unexpected happened, {type(error).__name__}: "
-            f"{' '.join(str(error).split())} (ADNN_DEBUG=1 in the environment shows where)."
-        )
-        return UNEXPECTED
+        sentence, code = _in_a_sentence(error)
+        say(f"adnn: {sentence}")
     return code or 0
 
 

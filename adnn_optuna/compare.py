@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterable, Mapping
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, as_completed
 from typing import TYPE_CHECKING
 
 import optuna
@@ -16,24 +16,23 @@ from tqdm.auto import tqdm
 from adnn_optuna.comparison import Comparison
 from adnn_optuna.dashboard import show_comparison
 from adnn_optuna.engine import Limits, run_lanes
+from adnn_optuna.models import as_positive_int
 from adnn_optuna.paired_differences import EQUIVALENCE
-from adnn_optuna.results import result_of
-from adnn_optuna.samplers._checks import check_integer, check_positive
-from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for, searcher_label
-from adnn_optuna.storages import open_storage
-from adnn_optuna.study import (
+from adnn_optuna.plans import (
     Plan,
     SearchSettings,
-    check_stack_size,
+    check_objective,
     check_study_name,
-    conclude,
     open_lanes,
-    resume_hint,
 )
+from adnn_optuna.results import result_of
+from adnn_optuna.samplers._checks import check_positive
+from adnn_optuna.searchers import RANDOM_RESTART, check_searcher, objective_for
+from adnn_optuna.storages import open_storage
+from adnn_optuna.study import conclude, resume_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Executor
 
     from optuna.storages import BaseStorage
 
@@ -52,7 +51,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 def compare(
     objective: InitOffsetObjective,
-    samplers: Sequence[str] | Mapping[str, Searcher] = ("greedy", "annealing", "random_restart"),
+    samplers: Iterable[str] | Mapping[str, Searcher] = ("greedy", "annealing", "random_restart"),
     *,
     max_trial: int,
     seeds: Iterable[int] = range(10),
@@ -122,14 +121,17 @@ def compare(
         The comparison.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, or a study that exists is of another objective or
             searcher.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
+    check_objective(objective)
+    check_study_name(study_name)
     searchers = _labelled(samplers)
-    seeds = _checked_seeds(seeds)
-    check_integer("max_trial", max_trial, low=1)
-    check_stack_size(stack_size)
+    seeds = _checked_seeds(seeds, objective)
+    max_trial = as_positive_int("max_trial", max_trial)
+    stack_size = as_positive_int("stack_size", stack_size)
     check_positive("equivalence", equivalence)
     limits = Limits(max_time, max_trial, max_gain)
     runs = {
@@ -144,6 +146,10 @@ def compare(
     }
     for _, name in itertools.chain.from_iterable(runs.values()):
         check_study_name(name)
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor or None, but it is {executor!r}."
+        )
     opened = open_storage(storage)
     if executor is not None and isinstance(opened, InMemoryStorage):
         raise ValueError(
@@ -192,7 +198,7 @@ def compare(
             for label in searchers
         },
         seeds,
-        equivalence,
+        float(equivalence),
     )
     show_comparison(comparison)
     return comparison
@@ -209,14 +215,7 @@ def _open_lanes(
             objective,
             name,
             _one_for_each_run(searchers[label]),
-            SearchSettings(
-                searcher_label(searchers[label]),
-                n_trials=limits.max_trial,
-                stack_size=1,
-                max_time=limits.max_time,
-                max_trial=limits.max_trial,
-                max_gain=limits.max_gain,
-            ),
+            SearchSettings.of(searchers[label], limits, stack_size=1),
         )
         for label, of_label in runs.items()
         for objective, name in of_label
@@ -260,14 +259,16 @@ def _one_for_each_run(searcher: Searcher) -> Searcher:
     return copied
 
 
-def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
+def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
     if isinstance(samplers, str):
         raise TypeError(f"samplers must be a sequence of names: write samplers=({samplers!r},).")
-    if not isinstance(samplers, Iterable):
-        raise TypeError(
-            f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
-        )
     if not isinstance(samplers, Mapping):
+        try:
+            samplers = list(samplers)
+        except TypeError:
+            raise TypeError(
+                f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
+            ) from None
         for sampler in samplers:
             if not isinstance(sampler, str):
                 raise TypeError(
@@ -281,7 +282,12 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
         searchers = dict(samplers)
     if not searchers:
         raise ValueError("samplers is empty, but there must be at least one to compare.")
-    for searcher in searchers.values():
+    for label, searcher in searchers.items():
+        if not isinstance(label, str) or not label:
+            raise TypeError(
+                "samplers must have labels that are strings and not empty, but one of them is "
+                f"{label!r}."
+            )
         check_searcher(searcher)
     if RANDOM_RESTART not in searchers.values():
         if RANDOM_RESTART in searchers:
@@ -293,10 +299,15 @@ def _labelled(samplers: Sequence[str] | Mapping[str, Searcher]) -> dict[str, Sea
     return searchers
 
 
-def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    if not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds must be a sequence of whole numbers, but it is {seeds!r}.")
-    checked = tuple(itertools.islice(seeds, _MAX_SEEDS + 1))
+def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:
+    try:
+        first = itertools.islice(seeds, _MAX_SEEDS + 1)
+    except TypeError:
+        raise TypeError(
+            f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
+        ) from None
+    # As the objective has it: NumPy's numbers become Python's, by which studies are named.
+    checked = tuple(objective.replace(seed=seed).seed for seed in first)
     if len(checked) > _MAX_SEEDS:
         raise ValueError(f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer.")
     if not checked:

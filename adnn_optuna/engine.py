@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import GridSampler
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from adnn_optuna._database import StorageError
+from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.callbacks import (
     STOP_REASON,
     MaxGainCallback,
@@ -84,8 +84,11 @@ class Limits:
     max_gain: float | None = None
 
     def __post_init__(self) -> None:
-        # The callbacks check the values.
+        # The callbacks check the values; NumPy's numbers, which JSON cannot hold, become Python's.
         self._callbacks  # noqa: B018
+        for name, kind in (("max_time", float), ("max_trial", int), ("max_gain", float)):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, kind(value))
 
     @functools.cached_property
     def _callbacks(
@@ -205,9 +208,7 @@ class Lane:
         if isinstance(sampler, DeltaStepSampler):
             # Other workers may begin trials before this one does.
             return sampler.n_free_steps(self.study, at_most=2 * self.width + _MANY_OTHERS)
-        if isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study):
-            return 0
-        return math.inf
+        return 0 if self.study._stop_flag else math.inf
 
     def _begin(
         self, n_known: int, n_left: float, n_proposals: float, waiting: list[FrozenTrial]
@@ -223,7 +224,9 @@ class Lane:
             trial_id = take_from_queue(self.study, queue)
             if trial_id is not None:
                 n_left -= 1
-            elif n_proposals <= 0:
+            # What was enqueued is told before anything is proposed: a GridSampler cannot be told
+            # of it when all but one of its own trials are under way.
+            elif waiting or n_proposals <= 0:
                 break
             else:
                 trial_id = create_own_trial(self.study)
@@ -271,7 +274,12 @@ class Lane:
             sampler.after_trial(self.study, trial._cached_frozen_trial, state, [value])
             storage.set_trial_state_values(trial._trial_id, state, [value])
         else:
-            _tell_with_warning(self.study, trial, value, state)
+            # As in `Study.optimize`, where samplers may stop the study.
+            self.study._thread_local.in_optimize_loop = True
+            try:
+                _tell_with_warning(self.study, trial, value, state)
+            finally:
+                self.study._thread_local.in_optimize_loop = False
 
     @property
     def n_done(self) -> int:
@@ -318,6 +326,9 @@ def run_lanes(
         Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
         sigterm_as_interrupt(),
     ):
+        for lane in lanes:
+            # A sampler that has stopped its study, in whichever run, would only repeat trials.
+            lane.study._stop_flag = lane.study.user_attrs.get(STOP_REASON) == EXHAUSTED
         while True:
             running = [lane for lane in lanes if not lane.has_ended]
             asked = [(lane, trials) for lane in running if (trials := lane.ask())]
@@ -377,13 +388,10 @@ def _train(
         try:
             outcomes += train_trials(stack, deadline=deadline)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(stack) == 1:
-                raise MemoryError(
-                    "There is too little memory to train even one network; take a smaller model, "
-                    "batch_size or dataset."
-                ) from error
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
             stack_size = len(stack) // 2
             _logger.warning(
                 "There is too little memory to train %d networks at once; going on with %d.",
@@ -396,11 +404,3 @@ def _train(
         # futures, and these hold it.
         gc.collect()
     return outcomes, stack_size
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    import tensorflow as tf
-
-    return isinstance(error, tf.errors.ResourceExhaustedError)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import keras
 
 
-def _as_positive_int(name: str, value: object) -> int:
+def as_positive_int(name: str, value: object) -> int:
+    """Return a whole number of at least 1 as Python's, and refuse anything else."""
     # NumPy's integers count, too; bools are integers to Python only.
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
@@ -102,7 +103,7 @@ class MLP:
                 f"or (64,), but it is {hidden!r}."
             )
         sizes = tuple(
-            _as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
+            as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
         )
         if not sizes:
             raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
@@ -136,6 +137,9 @@ _REFUSED_OPTIONS = {
     "use_ema": "the average would not be what is evaluated: leave it out",
     "loss_scale_factor": "trainings run in float32, where losses need no scale: leave it out",
 }
+
+# The positive numbers that float32 holds with full precision.
+_SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,12 +179,15 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
-            object.__setattr__(self, name, _as_positive_int(name, getattr(self, name)))
+            object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, Real):
             raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")
-        if not (is_finite(rate) and rate > 0):
-            raise ValueError(f"learning_rate must be a positive number, but it is {rate!r}.")
+        if not (is_finite(rate) and _SMALLEST <= rate <= _LARGEST):
+            raise ValueError(
+                f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
+                f"as trainings run in float32, but it is {rate!r}."
+            )
         object.__setattr__(self, "learning_rate", float(rate))
         if not isinstance(self.shuffle, bool):
             raise TypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from adnn_optuna.samplers._checks import is_finite
@@ -73,10 +75,10 @@ class OffsetSpace:
     def __post_init__(self) -> None:
         for name in ("low", "high"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} must be a number, but it is {value!r}.")
-            if not is_finite(value):
-                raise ValueError(f"{name} must be finite, but it is {value!r}.")
+            if not is_finite(value) or abs(float(value)) > float(np.finfo(np.float32).max):
+                raise ValueError(f"{name} must be finite, also in float32, but it is {value!r}.")
             object.__setattr__(self, name, float(value))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def check_searcher(searcher: object) -> None:
 
     Raises:
         ValueError: If it is a string that is not one of the names.
-        TypeError: If it is neither a name nor a sampler nor a factory.
+        TypeError: If it is neither a name nor a sampler nor a factory with two arguments.
     """
     if isinstance(searcher, str):
         if searcher not in SEARCHERS:
@@ -53,6 +54,17 @@ def check_searcher(searcher: object) -> None:
             "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
             f"but it is {searcher!r}."
         )
+    elif not isinstance(searcher, BaseSampler):
+        try:
+            inspect.signature(searcher).bind(0, None)
+        except TypeError as error:
+            raise TypeError(
+                f"The factory {searcher_label(searcher)} must take (seed, n_trials), but it does "
+                f"not ({error})."
+            ) from None
+        # Not every function of an extension module tells what it takes.
+        except ValueError:
+            pass
 
 
 def searcher_label(searcher: Searcher) -> str:

@@ -51,9 +51,15 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             Whether to refuse an SQLite file that holds no studies yet, instead of creating it.
 
     Raises:
+        TypeError: If it is none of these.
         ValueError: If the URL is not one, or what it names cannot be opened as a database.
         FileNotFoundError: If it must exist and does not.
     """
+    if storage is not None and not isinstance(storage, str | BaseStorage):
+        raise TypeError(
+            "storage must be a database URL such as 'sqlite:///name.db', an Optuna storage or "
+            f"None, but it is {storage!r}."
+        )
     if not isinstance(storage, str):
         return optuna.storages.get_storage(storage)
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.pruners import NopPruner
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
@@ -16,20 +16,27 @@ from adnn_optuna.callbacks import BASELINE
 from adnn_optuna.dashboard import show_search
 from adnn_optuna.data import dataset_from_config
 from adnn_optuna.differences import in_words, model_differences
-from adnn_optuna.engine import Lane, Limits, run_lanes
-from adnn_optuna.models import Training
+from adnn_optuna.engine import Limits, run_lanes
+from adnn_optuna.models import Training, as_positive_int
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
+from adnn_optuna.plans import (
+    Plan,
+    SearchSettings,
+    check_objective,
+    check_pruner,
+    check_study_name,
+    load_study,
+    open_lanes,
+)
 from adnn_optuna.results import SEARCH, TEST, SearchResult, best_trial, result_of
 from adnn_optuna.searchers import (
     SEARCHERS,
     Searcher,
-    build_sampler,
     check_searcher,
     default_stack_size,
     objective_for,
     searcher_label,
-    starts_at_baseline,
 )
 from adnn_optuna.storages import open_storage, storage_url
 
@@ -38,49 +45,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
+    from adnn_optuna.engine import Lane
     from adnn_optuna.objective import Outcome
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
-
-# The width of Optuna's database column.
-_MAX_NAME_LENGTH = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchSettings:
-    """How a study is searched, as the study stores it.
-
-    Args:
-        sampler:
-            The searcher's name, or the class of another Optuna sampler.
-        n_trials:
-            The number of trials that the searcher's schedule was made for. It stays as it was
-            when ``max_trial`` is raised later: another schedule would be another search.
-        stack_size:
-            How many trials are asked for at once.
-        max_time:
-            See :func:`search`.
-        max_trial:
-            See :func:`search`.
-        max_gain:
-            See :func:`search`.
-    """
-
-    sampler: str
-    n_trials: int | None
-    stack_size: int
-    max_time: float | None
-    max_trial: int | None
-    max_gain: float | None
-
-    @property
-    def limits(self) -> Limits:
-        """What the study may take."""
-        return Limits(self.max_time, self.max_trial, self.max_gain)
 
 
 def search(
@@ -144,22 +115,23 @@ def search(
         What the search came to.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, or the study that exists is of another objective or
             searcher.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
+    check_objective(objective)
     check_searcher(sampler)
+    check_pruner(pruner)
     limits = Limits(max_time, max_trial, max_gain)
-    if stack_size == "auto":
+    if isinstance(stack_size, str) and stack_size == "auto":
         stack_size = default_stack_size(sampler, objective)
-    check_stack_size(stack_size)
+    stack_size = as_positive_int("stack_size", stack_size)
     if study_name is not None:
         check_study_name(study_name)
     if limits == Limits() and sampler not in ("greedy", "greedy_improving"):
         raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
-    settings = SearchSettings(
-        searcher_label(sampler), max_trial, stack_size, max_time, max_trial, max_gain
-    )
+    settings = SearchSettings.of(sampler, limits, stack_size)
     objective = objective_for(sampler, objective)
     plan = Plan(objective, study_name, sampler, settings)
     [lane] = open_lanes([plan], open_storage(storage), pruner)
@@ -207,9 +179,16 @@ def resume(
         What the search came to, all runs together.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
-            that is given is not the study's.
+            or searcher that is given is not the study's.
     """
+    if objective is not None:
+        check_objective(objective)
+    if sampler is not None:
+        check_searcher(sampler)
+    check_pruner(pruner)
+    limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     stored = study.user_attrs.get(SEARCH)
@@ -221,26 +200,13 @@ def resume(
             f"give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     if sampler is not None:
-        check_searcher(sampler)
         objective = objective_for(sampler, objective)
     if stored is None:
         assert sampler is not None
-        settings = SearchSettings(
-            searcher_label(sampler),
-            max_trial,
-            default_stack_size(sampler, objective),
-            max_time,
-            max_trial,
-            max_gain,
-        )
+        settings = SearchSettings.of(sampler, limits, default_stack_size(sampler, objective))
     else:
-        settings = SearchSettings(**stored)
-        settings = dataclasses.replace(
-            settings,
-            max_time=settings.max_time if max_time is None else max_time,
-            max_trial=settings.max_trial if max_trial is None else max_trial,
-            max_gain=settings.max_gain if max_gain is None else max_gain,
-        )
+        given = dataclasses.asdict(limits).items()
+        settings = SearchSettings(**{**stored, **{k: v for k, v in given if v is not None}})
         if sampler is None:
             if settings.sampler not in SEARCHERS:
                 raise ValueError(
@@ -248,48 +214,10 @@ def resume(
                     "stored: give it again as sampler."
                 )
             sampler = settings.sampler
-    settings.limits  # noqa: B018 - checks them
+        else:
+            settings = dataclasses.replace(settings, sampler=searcher_label(sampler))
     [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
-
-
-def check_stack_size(stack_size: object) -> None:
-    """Refuse a stack size that is not a positive whole number."""
-    if isinstance(stack_size, bool) or not isinstance(stack_size, int) or stack_size < 1:
-        raise ValueError(
-            f"stack_size must be a whole number of at least 1, but it is {stack_size!r}."
-        )
-
-
-def check_study_name(study_name: object) -> None:
-    """Refuse a name that not every storage can hold."""
-    if not isinstance(study_name, str):
-        raise TypeError(f"study_name must be a string, but it is {study_name!r}.")
-    # Bytes from a command line that are no UTF-8 become surrogates, which no database takes.
-    is_text = not any("\ud800" <= character <= "\udfff" for character in study_name)
-    if not (study_name and is_text and len(study_name) <= _MAX_NAME_LENGTH):
-        raise ValueError(
-            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
-            f"{study_name[:50]!a} ({len(study_name)} characters)."
-        )
-
-
-def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
-    """Return a stored study.
-
-    Raises:
-        ValueError: If there is none of that name; the message lists those that there are.
-    """
-    check_study_name(study_name)
-    try:
-        return optuna.load_study(study_name=study_name, storage=storage)
-    except KeyError:
-        names = [repr(name) for name in optuna.get_all_study_names(storage)]
-        shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-        raise ValueError(
-            f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
-            + (f"it has {shown}." if names else "it has none.")
-        ) from None
 
 
 def objective_from_study(
@@ -327,103 +255,6 @@ def objective_from_study(
             f"configuration ({in_words(differences)}); pass the objective again."
         )
     return objective
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """A study that is to be searched.
-
-    Args:
-        objective:
-            Its objective.
-        name:
-            Its name; a new one if :obj:`None`.
-        searcher:
-            Its searcher.
-        settings:
-            How it is searched, if it does not store that already: of stored settings only the
-            limits are replaced.
-    """
-
-    objective: InitOffsetObjective
-    name: str | None
-    searcher: Searcher
-    settings: SearchSettings
-
-
-def open_lanes(
-    plans: Sequence[Plan], storage: BaseStorage, pruner: BasePruner | None = None
-) -> list[Lane]:
-    """Create or load a study for each plan, ready to run; none if one of them is refused.
-
-    Args:
-        plans:
-            The studies.
-        storage:
-            Where they are.
-        pruner:
-            Their pruner.
-
-    Raises:
-        ValueError: If a study that exists is of another objective or searcher.
-        TypeError: If a factory returns no sampler.
-    """
-    existing = set(optuna.get_all_study_names(storage))
-    # Whatever may be refused comes before the first study is created.
-    checked = [
-        _checked(plan, load_study(storage, plan.name) if plan.name in existing else None)
-        for plan in plans
-    ]
-    lanes = []
-    for plan, (found, settings, sampler) in zip(plans, checked, strict=True):
-        study = found
-        if study is None:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=plan.name,
-                direction=plan.objective.direction,
-                # Another worker may have created it a moment ago.
-                load_if_exists=True,
-            )
-            plan.objective.attach(study)
-        study.pruner = NopPruner() if pruner is None else pruner
-        study.sampler = sampler
-        if study.user_attrs.get(SEARCH) != dataclasses.asdict(settings):
-            study.set_user_attr(SEARCH, dataclasses.asdict(settings))
-        if not study.get_trials(deepcopy=False) and not starts_at_baseline(plan.searcher, sampler):
-            study.enqueue_trial(dict.fromkeys(plan.objective.distributions, 0.0))
-        lanes.append(Lane(study, plan.objective, settings.limits, settings.stack_size))
-    return lanes
-
-
-def _checked(
-    plan: Plan, study: optuna.Study | None
-) -> tuple[optuna.Study | None, SearchSettings, BaseSampler]:
-    """Return the study that exists, the settings to search it with, and its sampler."""
-    settings = plan.settings
-    stored = None if study is None else study.user_attrs.get(SEARCH)
-    if stored is not None:
-        if stored["sampler"] != settings.sampler:
-            raise ValueError(
-                f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
-                f"{settings.sampler}; use another study name."
-            )
-        settings = dataclasses.replace(
-            SearchSettings(**stored),
-            max_time=settings.max_time,
-            max_trial=settings.max_trial,
-            max_gain=settings.max_gain,
-        )
-    sampler = build_sampler(
-        plan.searcher,
-        seed=plan.objective.seed,
-        parameters=plan.objective.distributions,
-        n_trials=settings.n_trials,
-        stack_size=settings.stack_size,
-    )
-    if study is not None:
-        plan.objective.attach(study)
-    return study, settings, sampler
 
 
 def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
@@ -549,7 +380,8 @@ def _check_replay(
     of_baseline: dict[str, float],
 ) -> None:
     stored = best.user_attrs.get(TRIAL_METRICS), study.user_attrs.get(BASELINE_METRICS)
-    if stored != (of_best, of_baseline):
+    # As text, for the NaN of a baseline that diverged does not equal itself.
+    if json.dumps(stored, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
         _logger.warning(
             "Trained again for the test, baseline or best trial of study %r came out differently: "
             "the study's trials were trained on another machine, or with other versions or "

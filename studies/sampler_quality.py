@@ -183,14 +183,12 @@ def methods(registry: Path | None) -> dict[str, Method]:
         "Random": sampler(lambda seed: samplers.RandomSampler(seed=seed)),
         "QMC": sampler(lambda seed: samplers.QMCSampler(seed=seed, scramble=True)),
         "CMA-ES": sampler(
-            lambda seed: samplers.CmaEsSampler(seed=seed),
-            max_seeds={1000: 5},
-            missing=_missing("cmaes"),
+            lambda seed: samplers.CmaEsSampler(seed=seed), missing=_missing("cmaes")
         ),
-        "TPE": sampler(lambda seed: samplers.TPESampler(seed=seed), max_seeds={1000: 2}),
+        "TPE": sampler(lambda seed: samplers.TPESampler(seed=seed), max_seeds={1000: 5}),
         "GP": sampler(
             lambda seed: samplers.GPSampler(seed=seed),
-            max_seeds={50: 3, 200: 1, 1000: 0},
+            max_seeds={50: 3, 200: 0, 1000: 0},
             missing=_missing("torch"),
         ),
         "dual_annealing": Method(scipy_dual_annealing, knows_budget=True),

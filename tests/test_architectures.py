@@ -176,6 +176,17 @@ def test_constant_initializers() -> None:
     [
         ({"activation": "rleu"}, "no activation 'rleu'"),
         ({"activation": "glu"}, "'glu' changes the number of units"),
+        ({"activation": "threshold"}, "no activation 'threshold' that needs nothing but its name"),
+        ({"kernel_initializer": "constant"}, "kernel_initializer 'constant'"),
+        ({"bias_initializer": "Initializer"}, "bias_initializer 'Initializer'"),
+        (
+            {"kernel_initializer": {"class_name": "Constant", "config": {"value": [1, 2]}}},
+            "kernel_initializer",
+        ),
+        (
+            {"bias_initializer": {"class_name": "Constant", "config": {"value": "x"}}},
+            "bias_initializer",
+        ),
         ({"kernel_initializer": "glorot"}, "kernel_initializer 'glorot'"),
         ({"bias_initializer": "orthogonal"}, "bias_initializer 'orthogonal'"),
         (
@@ -187,6 +198,12 @@ def test_constant_initializers() -> None:
 def test_what_keras_cannot_make_is_refused(settings: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         mlp(**settings)
+
+
+def test_a_network_that_no_memory_holds_is_refused() -> None:
+    # More bytes than there are addresses.
+    with pytest.raises(MemoryError, match=r"^There is too little memory .*\.$"):
+        mlp(hidden=(10**14,))
 
 
 # fan_in 60, fan_out 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,30 @@ class TestMaxTime:
         add_trial(study, 10, 86400, TrialState.FAIL)
         assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10)
 
+    @pytest.mark.parametrize("n_jobs", [1, 3])
+    def test_own_failures_count_with_heartbeats(self, tmp_path: Path, n_jobs: int) -> None:
+        storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+        study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler())
+        limit = MaxTimeCallback(0.2)
+
+        def fail(_: optuna.Trial) -> float:
+            time.sleep(0.05)
+            raise ArithmeticError
+
+        study.optimize(fail, n_trials=60, n_jobs=n_jobs, catch=ArithmeticError, callbacks=[limit])
+        assert len(study.trials) < 60
+        assert study.user_attrs["adnn:stop_reason"] == "max_time"
+
+    def test_a_failure_that_another_thread_saw_first_counts_once(self, tmp_path: Path) -> None:
+        storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+        study = optuna.create_study(storage=storage)
+        limit = MaxTimeCallback(100)
+        add_trial(study, 0, 10, TrialState.FAIL)
+        assert limit.elapsed(study) == 0
+        for _ in range(2):
+            limit(study, study.trials[0])
+            assert limit.elapsed(study) == pytest.approx(10)
+
     @pytest.mark.parametrize("max_time", [0, -1.0, math.nan, math.inf])
     def test_refuses_what_is_no_time(self, max_time: float) -> None:
         with pytest.raises(ValueError, match="`max_time` must be"):
@@ -230,13 +255,39 @@ class TestMaxGain:
         add_trial(study, value=0.6)
         assert limit.reached(study)
 
-    def test_infinite_values(self) -> None:
-        study = optuna.create_study()
-        add_trial(study, value=math.inf)
-        add_trial(study, value=math.inf)
-        assert not MaxGainCallback(1).reached(study)
-        add_trial(study, value=3.0)
-        assert MaxGainCallback(1).reached(study)
+    @pytest.mark.parametrize("direction", ["minimize", "maximize"])
+    @pytest.mark.parametrize("baseline", [math.inf, -math.inf])
+    def test_there_is_no_gain_on_an_infinite_baseline(
+        self, direction: str, baseline: float
+    ) -> None:
+        study = optuna.create_study(direction=direction)
+        for value in (baseline, 3.0, baseline, -3.0):
+            add_trial(study, value=value)
+            assert not MaxGainCallback(1).reached(study)
+
+    def test_an_infinite_value_is_a_gain_on_a_finite_baseline(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        for value, is_reached in [(-math.inf, False), (0.5, False), (math.inf, True)]:
+            add_trial(study, value=value)
+            assert MaxGainCallback(1, baseline=0.0).reached(study) == is_reached
+
+    def test_ignores_infeasible_trials(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        limit = MaxGainCallback(0.2)
+        for value, violation in [(0.9, 1.0), (0.5, 0.0), (0.8, 1e-9), (0.8, math.nan)]:
+            add_trial(study, value=value, system_attrs={"constraints:c": violation})
+            assert not limit.reached(study)
+        add_trial(study, value=0.75, system_attrs={"constraints:c": -1.0})
+        assert study.best_value == 0.75
+        assert limit.reached(study)
+
+    def test_a_stored_baseline_of_none_is_none(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        study.set_user_attr("adnn:baseline", None)
+        add_trial(study, value=0.5)
+        assert not MaxGainCallback(0.2).reached(study)
+        add_trial(study, value=0.7)
+        assert MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:

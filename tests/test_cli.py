@@ -197,6 +197,18 @@ class TestSearch:
         assert out.startswith("Study 'own-annealing': 2 trials")
         assert not err
 
+    def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["search", *NETWORK, "--max-trial", "5"]) == 0
+        for limit, hint in (
+            (["--max-trial", "1"], "--max-trial 10"),
+            (["--max-trial", "600000", "--max-gain", "1e-9"], "--max-gain "),
+        ):
+            assert cli.run(["resume", "--study-name", "digits-annealing", *limit]) == 0
+            out, err = capsys.readouterr()
+            assert hint in err
+        gain = float(re.search(r"gain \+([\d.]+) pp", out)[1]) / 100  # type: ignore[index]
+        assert float(err.split("--max-gain ")[1].split()[0]) == pytest.approx(2 * gain, abs=2e-4)
+
     def test_in_memory_leaves_nothing(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -446,6 +458,17 @@ class TestTrouble:
         monkeypatch.setenv("ADNN_DEBUG", "1")
         assert cli.run(["search", *LIMIT]) == 3
         assert "Traceback" in capsys.readouterr().err
+
+    def test_a_network_that_no_memory_holds_ends_with_code_4(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        # More bytes than there are addresses, in its first layer or in the next.
+        for hidden in ("100000000000000", "1000,100000000000000"):
+            assert cli.run(["search", "--hidden", hidden, *LIMIT]) == 4
+            out, err = capsys.readouterr()
+            assert not out
+            assert re.fullmatch(r"adnn: There is too little memory .* --batch-size .*\.\n", err)
+        assert not list(folder.iterdir())
 
     def test_before_anything_is_stored_the_same_command_goes_on(
         self,

@@ -101,6 +101,26 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: P
     assert set(optuna.get_all_study_names(url)) == names
 
 
+def test_numpy_numbers_are_as_good_as_pythons(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'compare.db'}"
+    settings: dict[str, Any] = {"samplers": ("greedy",), "storage": url}
+    numbers: dict[str, Any] = {
+        "max_trial": np.int64(2),
+        "max_time": np.float32(1e6),
+        "max_gain": np.float32(0.5),
+        "stack_size": np.int64(2),
+        "equivalence": np.float32(0.5),
+    }
+    comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
+    assert repr(comparison.seeds) == "(0, 1)"
+    names = set(optuna.get_all_study_names(url))
+    assert names == {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
+    adnn.compare(objective, seeds=range(2), max_trial=3, **settings)
+    assert set(optuna.get_all_study_names(url)) == names
+
+
 def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
     comparison = adnn.compare(
         objective,
@@ -220,6 +240,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"samplers": ()}, "empty"),
         ({"samplers": "greedy"}, "write samplers="),
+        ({"samplers": np.array(1)}, "samplers must be a sequence"),
         ({"samplers": ("greedy", "greedy")}, "twice"),
         ({"samplers": ("genetic",)}, "searchers are called"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "has no name"),
@@ -230,6 +251,14 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"stack_size": 0}, "stack_size"),
         ({"equivalence": 0}, "equivalence"),
         ({"samplers": {"random_restart": "greedy"}}, "that of the control"),
+        ({"samplers": {1: "greedy"}}, "labels that are strings"),
+        ({"samplers": {"": "greedy"}}, "labels that are strings"),
+        ({"samplers": {"own": lambda: None}}, r"must take \(seed, n_trials\)"),
+        ({"seeds": [[1]]}, "seed must be"),
+        ({"seeds": np.array(1)}, "seeds must be a sequence"),
+        ({"study_name": None}, "study_name must be a string"),
+        ({"storage": 5}, "storage must be a database URL"),
+        ({"executor": 5}, "executor must be"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
@@ -237,6 +266,17 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
                 objective, **{"max_trial": 3, "storage": f"sqlite:///{path}", **arguments}
             )
         assert not path.exists()
+    with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
+        adnn.compare(adnn.MLP(), max_trial=3, storage=f"sqlite:///{path}")  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_samplers_may_come_from_a_generator(objective: InitOffsetObjective) -> None:
+    names = (name for name in ("greedy", "random_restart"))
+    assert list(adnn.compare(objective, names, max_trial=1, seeds=(0,)).results) == [
+        "greedy",
+        "random_restart",
+    ]
 
 
 def comparable(comparison: adnn.Comparison) -> list[tuple[str, object, float | None]]:
@@ -270,6 +310,22 @@ def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
         for trial in run.study.trials
     }
     assert os.getpid() not in owners
+
+
+def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path) -> None:
+    grid = optuna.samplers.GridSampler({"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.1]})
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        comparison = adnn.compare(
+            make_objective(),
+            {"grid": grid},
+            max_trial=9,
+            seeds=[0],
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            executor=executor,
+        )
+    [run] = comparison.results["grid"]
+    assert run.stop_reason == "exhausted"
+    assert len(run.study.trials) == 3
 
 
 def test_an_executor_needs_a_storage_that_others_reach() -> None:

@@ -77,6 +77,8 @@ def test_a_class_of_the_users_is_not_taken_for_one_of_keras() -> None:
         ({"learning_rate": math.inf}, "learning_rate must be a positive number"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": 1e39}, "learning_rate must be a positive number .* to 3.4e.38"),
+        ({"learning_rate": 1e-50}, "learning_rate must be a positive number from 1.2e-38"),
         ({"learning_rate": True}, "learning_rate must be a number"),
         ({"learning_rate": "0.1"}, "learning_rate must be a number"),
         ({"shuffle": 1}, "shuffle must be True or False"),

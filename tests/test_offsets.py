@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,7 @@ def test_a_network_without_hidden_layers_needs_its_output_moved() -> None:
         ({"low": 0.2, "high": -0.2}, "enclose 0"),
         ({"low": 0, "high": 0}, "enclose 0"),
         ({"low": math.nan}, "low must be finite"),
+        ({"high": 1e39}, "high must be finite, also in float32"),
         ({"high": math.inf}, "high must be finite"),
         ({"high": True}, "high must be a number"),
         ({"low": "-1"}, "low must be a number"),
@@ -100,7 +102,7 @@ def test_wrong_spaces_are_refused(wrong: dict[str, Any], error: str) -> None:
         OffsetSpace(**wrong)
 
 
-@pytest.mark.parametrize("low", [-1, -0.5, 0])
+@pytest.mark.parametrize("low", [-1, -0.5, 0, np.float32(-0.5)])
 def test_bounds_that_enclose_0_are_taken(low: float) -> None:
     assert OffsetSpace(low=low, high=1).distributions(VARIABLES)["bias_offset_1"] == (
         FloatDistribution(low, 1)

@@ -194,6 +194,13 @@ class TestAnnealing:
                 best = trial.value
                 assert trial.number in accepted.x
 
+    def test_of_a_baseline_that_diverged_shows_the_temperatures(self) -> None:
+        study = store_study("s", metric="val_loss")
+        study.set_user_attr("adnn:baseline", math.nan)
+        figure = plots.plot_annealing(study)
+        assert len(named(figure, "temperature of all parameters").x) == N_TRIALS
+        assert not len(named(figure, "accepted").x)
+
     def test_steps_are_those_of_the_annealing_itself(self, annealed: optuna.Study) -> None:
         sampler = annealed.sampler
         assert isinstance(sampler, AdaptiveSimulatedAnnealingSampler)

@@ -24,6 +24,8 @@ import adnn_optuna as adnn
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna.trial import FrozenTrial
+
     from adnn_optuna import InitOffsetObjective, SearchResult
 
 
@@ -77,6 +79,49 @@ def test_greedy_ends_by_itself_when_all_steps_are_done() -> None:
     assert result.stop_reason == "exhausted"
     offsets = [t.params["weight_offset_0"] for t in result.study.trials]
     assert offsets == pytest.approx([0, 0.0025, 0.005, 0.0075, 0.01, 0.003, 0.006, 0.009])
+
+
+GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
+
+
+@pytest.mark.parametrize("stack_size", [1, 4])
+def test_a_grid_ends_by_itself_when_all_of_it_is_done(
+    stack_size: int, objective: InitOffsetObjective, url: str
+) -> None:
+    for _ in range(2):  # Again, nothing is left to do.
+        result = adnn.search(
+            objective,
+            optuna.samplers.GridSampler(GRID),
+            storage=url,
+            study_name="s",
+            max_trial=20,
+            stack_size=stack_size,
+        )
+        assert result.stop_reason == "exhausted"
+        # Beside the grid, the baseline, and what the sampler repeats to fill a stack.
+        assert len(result.study.trials) == (5 if stack_size == 1 else 8)
+    points = {tuple(t.params.values()) for t in result.study.trials}
+    assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
+
+
+def test_a_grid_is_told_of_the_baseline_before_its_own_trials(
+    objective: InitOffsetObjective,
+) -> None:
+    grid = optuna.samplers.GridSampler(GRID)
+    result = adnn.search(objective, grid, max_trial=4, stack_size=4)
+    assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 4
+    assert result.stop_reason == "max_trial"
+
+
+def test_any_sampler_may_stop_the_study(objective: InitOffsetObjective) -> None:
+    class Satisfied(optuna.samplers.RandomSampler):
+        def after_trial(self, study: optuna.Study, trial: FrozenTrial, *_: Any) -> None:
+            if trial.number == 2:
+                study.stop()
+
+    result = adnn.search(objective, Satisfied(seed=0), max_trial=5)
+    assert result.stop_reason == "exhausted"
+    assert len(result.study.trials) == 3
 
 
 def test_random_restarts_draw_new_weights_and_no_offsets(objective: InitOffsetObjective) -> None:
@@ -359,6 +404,10 @@ def test_resuming_something_else_is_refused(
         adnn.resume(url, "s", objective=make_objective(**changes), max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=9)
+    with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
+        adnn.resume(url, "s", sampler="annealing", max_trial=9)
+    with pytest.raises(ValueError, match="was searched by greedy, not by RandomSampler"):
+        adnn.resume(url, "s", sampler=optuna.samplers.RandomSampler(), max_trial=9)
     study = optuna.load_study(storage=url, study_name="s")
     assert study.user_attrs == before.study.user_attrs
     assert len(study.trials) == 2
@@ -379,11 +428,55 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_gain": math.inf}, "max_gain"),
         ({"max_trial": 3, "stack_size": 0}, "stack_size"),
         ({"max_trial": 3, "stack_size": "large"}, "stack_size"),
+        ({"max_trial": 3, "stack_size": True}, "stack_size"),
+        ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
+        ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
+        ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),
+        ({"max_trial": 3, "stack_size": np.array([1, 2])}, "stack_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
             adnn.search(objective, **{"storage": f"sqlite:///{path}", **arguments})
         assert not path.exists()
+    with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
+        adnn.search(adnn.MLP(), max_trial=3, storage=f"sqlite:///{path}")  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_wrong_arguments_of_resume_are_refused(objective: InitOffsetObjective, url: str) -> None:
+    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=1).study
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"objective": adnn.MLP()}, "objective must be an InitOffsetObjective"),
+        ({"sampler": lambda seed: seed}, r"must take \(seed, n_trials\)"),
+        ({"pruner": "median"}, "pruner must be an Optuna pruner"),
+        ({"storage": 5}, "storage must be a database URL"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            adnn.resume(**{"storage": url, "study_name": "s", "max_trial": 9, **arguments})
+    assert optuna.load_study(storage=url, study_name="s").user_attrs == before.user_attrs
+
+
+def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, url: str) -> None:
+    numbers: dict[str, Any] = {
+        "max_time": np.float32(1e6),
+        "max_trial": np.int64(2),
+        "max_gain": np.float64(0.5),
+    }
+    stack_size: Any = np.int64(2)
+    first = adnn.search(
+        objective, "greedy", storage=url, study_name="s", stack_size=stack_size, **numbers
+    )
+    assert first.study.user_attrs["adnn:search"] == {
+        "sampler": "greedy",
+        "n_trials": 2,
+        "stack_size": 2,
+        "max_time": 1e6,
+        "max_trial": 2,
+        "max_gain": 0.5,
+    }
+    more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
+    assert len(more.study.trials) == 3
 
 
 def test_a_study_that_is_not_there(objective: InitOffsetObjective, url: str) -> None:
@@ -402,6 +495,25 @@ def test_a_training_that_diverges_ends_its_trial_only() -> None:
     failed = [t for t in result.study.trials if t.state == TrialState.FAIL]
     assert failed
     assert len(result.study.trials) == 5
+
+
+def test_a_baseline_that_diverges_is_replayed_and_reported(
+    url: str, tmp_path: Path, logs: pytest.LogCaptureFixture
+) -> None:
+    huge = {"class_name": "Constant", "config": {"value": 1e20}}
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(8, 8), kernel_initializer=huge),
+        adnn.load_dataset("digits"),
+        training=adnn.Training(epochs=1, batch_size=256),
+        metric="val_loss",
+        space=adnn.OffsetSpace(low=-1e23, high=0),
+    )
+    result = adnn.search(objective, "annealing", storage=url, max_trial=3)
+    assert math.isnan(result.baseline)
+    assert result.best is not None
+    # Neither the replay nor the dashboard has anything to warn of.
+    assert not [r.message for r in logs.records if r.levelname == "WARNING"]
+    result.report(tmp_path / "report.html")
 
 
 def test_what_is_printed(objective: InitOffsetObjective) -> None:

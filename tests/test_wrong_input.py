@@ -152,7 +152,17 @@ def test_limits(value: Any, baseline: Any) -> None:
 @often
 @given(
     walk=odd("deltas", "max_steps", "accept", "origin", "batch_size"),
-    annealing=odd("seed", "n_trials", "x0", "batch_size"),
+    annealing=odd(
+        "seed",
+        "n_trials",
+        "x0",
+        "batch_size",
+        "initial_temperature",
+        "quench",
+        "n_candidates",
+        "reannealing",
+        "ingber",
+    ),
 )
 def test_samplers(walk: dict[str, Any], annealing: dict[str, Any]) -> None:
     outcome(lambda: adnn.DeltaStepSampler(**walk))

@@ -206,12 +206,10 @@ def plot_annealing(study: optuna.Study) -> go.Figure:
         )
     gains = {number: scale * gain for number, gain in record.gains.items()}
     floor = floor_of(gains.values()) if gains else 0.0
-    way = {step.number: gains[step.number] for step in steps if step.is_accepted}
-    rejected = {
-        step.number: gains[step.number]
-        for step in steps
-        if not step.is_accepted and step.number in gains
-    }
+    # A trial has no gain where it diverged, nor any where the baseline did.
+    known = [step for step in steps if step.number in gains]
+    way = {step.number: gains[step.number] for step in known if step.is_accepted}
+    rejected = {step.number: gains[step.number] for step in known if not step.is_accepted}
     figure.add_trace(
         trial_points(rejected, floor, name="rejected", symbol="x-thin-open", color=CONTROL_COLOR),
         row=2,

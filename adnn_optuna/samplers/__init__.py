@@ -2,8 +2,8 @@
 
 from adnn_optuna.samplers._annealing import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._delta_step import DeltaStepSampler
+from adnn_optuna.samplers._history import FAILED, INTERRUPTED
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler
-from adnn_optuna.samplers._ledger import FAILED, INTERRUPTED
 from adnn_optuna.samplers._liveness import (
     OWNER,
     PROPOSAL,

@@ -12,11 +12,18 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._checks import check_integer, check_positive
+from adnn_optuna.samplers._checks import (
+    check_bool,
+    check_integer,
+    check_number,
+    check_parameters,
+    check_positive,
+)
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, stored_seed
 from adnn_optuna.samplers._replay import Replay
 from adnn_optuna.samplers._unit_interval import (
+    can_rescale,
     from_unit,
     n_choices,
     nearest_value,
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.samplers._ledger import History
+    from adnn_optuna.samplers._history import History
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +165,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench:
             Ingber's Q: the exponent of the annealing time, in units of one over the number of
-            parameters. Above 1 it cools later but more suddenly, and may miss the optimum.
+            parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
+            than 20 for each parameter is the same as 20.
         n_candidates:
             The number of moves of which the model chooses the most promising one. With 1 there is
             no model.
@@ -191,6 +199,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             check_integer("n_trials", n_trials, low=1)
         if x0 is not None and not isinstance(x0, Mapping):
             raise TypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
+        check_parameters("x0", x0 or {})
         check_integer("batch_size", batch_size, low=1)
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
@@ -201,6 +210,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
+        check_bool("reannealing", reannealing)
+        check_bool("ingber", ingber)
         super().__init__("annealing", int(batch_size))
         self._seed = seed
         self._x0 = dict(x0 or {})
@@ -283,7 +294,8 @@ class _Chain:
                 self.distributions[name] = distribution
                 self.annealing.add_coordinate(name, n_choices(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
-            units[name] = to_unit(trial.params[name], self.distributions[name])
+            if can_rescale(distribution, self.distributions[name]):
+                units[name] = to_unit(trial.params[name], self.distributions[name])
         x = np.array([units.get(name, math.nan) for name in self.distributions])
         return self.annealing.tell(index, x, self._sign * trial.value)
 
@@ -333,11 +345,11 @@ class _Point:
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         if self._key == 0 and name in self._x0:
+            x0 = self._x0_of(name, distribution)
+            if not (n_choices(distribution) or distribution._contains(x0)):
+                return nearest_value(x0, distribution)
             # The internal representation checks the choices of categorical parameters.
-            internal = distribution.to_internal_repr(self._x0[name])
-            if not distribution._contains(internal):
-                return nearest_value(self._x0[name], distribution)
-            return distribution.to_external_repr(internal)
+            return distribution.to_external_repr(distribution.to_internal_repr(x0))
 
         column = self._columns.get(name)
         center = None
@@ -345,12 +357,12 @@ class _Point:
             known = self._distributions[name]
             if known == distribution:
                 return from_unit(float(self._units[column]), distribution)
-            # The range has changed since.
+            # The range has changed since. Any other change is for Optuna to refuse.
             x = float(self._annealing.x[column])
-            if not np.isnan(x):
+            if not np.isnan(x) and can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in self._x0:
-            center = to_unit(self._x0[name], distribution)
+            center = to_unit(self._x0_of(name, distribution), distribution)
         unit = self._annealing.draw(
             name,
             n_choices(distribution),
@@ -360,3 +372,9 @@ class _Point:
             n_dims=self._n_dims,
         )
         return from_unit(unit, distribution)
+
+    def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
+        value = self._x0[name]
+        if not n_choices(distribution):
+            check_number(f"x0[{name!r}]", value)
+        return value

@@ -47,6 +47,10 @@ from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, REFINE, unifo
 # Below this, (1 + 1/T)^|2u - 1| - 1 in (2) is all rounding.
 _MIN_TEMPERATURE = 1e-12
 
+# The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
+# powers of annealing times overflow.
+_MAX_EXPONENT = 20.0
+
 # The budget that the schedule is made for if it is unknown.
 _UNKNOWN_N_TRIALS = 100
 
@@ -139,7 +143,7 @@ class Options:
             n_dims: D.
             n_generated: The number of points generated so far: a budget that is outgrown grows.
         """
-        exponent = self.quench / n_dims
+        exponent = min(self.quench / n_dims, _MAX_EXPONENT)
         if self.is_published:
             m, anneal_scale = -math.log(1e-5), 100.0
         else:
@@ -392,7 +396,8 @@ class AdaptiveSimulatedAnnealing:
         k_offsets = self._k_offsets if self._options.is_published else np.zeros(len(columns))
         T = self.temperatures(index, self.n_dims, k_offsets)[columns] * ratios  # (7)
         cooling = np.log(self._options.initial_temperature / T)
-        k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
+        with np.errstate(over="ignore"):  # With a tiny exponent, it takes forever.
+            k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
         self._k_offsets = self._k_offsets.copy()
         self._k_offsets[columns] = k - index
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -41,3 +46,23 @@ def check_positive(name: str, value: Any) -> None:
     check_number(name, value)
     if value <= 0:
         raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+
+
+def check_bool(name: str, value: Any) -> None:
+    """Raise unless the value is a truth value, of Python or NumPy."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
+        )
+
+
+def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
+    """Raise unless all names are strings and all numbers finite; anything else is a choice."""
+    for parameter, value in values.items():
+        if not isinstance(parameter, str):
+            raise TypeError(
+                f"The names in `{name}` must be strings, but one is {parameter!r} of type "
+                f"{type(parameter).__name__}."
+            )
+        if isinstance(value, Real) and not isinstance(value, bool):
+            check_number(f"{name}[{parameter!r}]", value)

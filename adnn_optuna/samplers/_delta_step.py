@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, TrialState
 
-    from adnn_optuna.samplers._ledger import History, IndexFilter
+    from adnn_optuna.samplers._history import History, IndexFilter
 
 _logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         self._accept = accept
         self._batch_size = int(batch_size)
         # What an index means depends on all of these, so walks that differ are counted apart.
-        identity = repr((self._deltas, self._max_steps, accept, self._origin))
+        identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin.identity})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}", self._batch_size)
 
@@ -262,7 +262,7 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
 
 
 def _check_deltas(deltas: Any) -> None:
-    if isinstance(deltas, str) or not isinstance(deltas, Sequence):
+    if isinstance(deltas, str | bytes | bytearray) or not isinstance(deltas, Sequence):
         raise TypeError(
             f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
         )

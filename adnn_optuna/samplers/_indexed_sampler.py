@@ -14,14 +14,14 @@ from optuna.samplers import BaseSampler
 from optuna.study._optimize import _run_trial
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._ledger import (
+from adnn_optuna.samplers._history import (
     FAILED,
     INTERRUPTED,
     AllIndices,
     History,
     IndexFilter,
-    Ledger,
 )
+from adnn_optuna.samplers._ledger import Ledger
 from adnn_optuna.samplers._liveness import PROPOSAL, is_alive
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from adnn_optuna.samplers._random_numbers import (
     stored_seed,
     uniforms,
 )
-from adnn_optuna.samplers._unit_interval import from_unit
+from adnn_optuna.samplers._unit_interval import from_unit, nearest_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
 
-    from adnn_optuna.samplers._ledger import History
+    from adnn_optuna.samplers._history import History
 
 RESTART = "restart"
 
@@ -56,8 +56,8 @@ class RandomRestartSampler(IndexedSampler[int]):
     Note:
         The count is kept in the study and not in the sampler. A new sampler goes on where the
         study stopped, no two workers that share a study get the same restart, and that of a worker
-        that died is done again. Outside of the range of ``restart``, its nearest bound is
-        repeated.
+        that died is done again. Where ``restart`` cannot have a number, its nearest value is
+        taken. An enqueued trial without it does not count, and gets a random one.
 
     Note:
         A trial's random numbers follow from ``seed`` and from the how manieth trial of this
@@ -87,17 +87,19 @@ class RandomRestartSampler(IndexedSampler[int]):
         index: int | None,
         number: int,
     ) -> ParameterSource:
-        return _Restart(memory, draw_key(index, number))
+        return _Restart(memory, index, draw_key(index, number))
 
 
 class _Restart:
-    def __init__(self, seed: int, key: int) -> None:
+    def __init__(self, seed: int, index: int | None, key: int) -> None:
         self._seed = seed
+        self._index = index
         self._key = key
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
-        if name == RESTART and isinstance(distribution, IntDistribution):
-            return min(max(self._key, distribution.low), distribution.high)
+        is_counted = name == RESTART and isinstance(distribution, IntDistribution)
+        if is_counted and self._index is not None:
+            return nearest_value(self._index, distribution)
         return from_unit(
             float(uniforms(self._seed, self._key, GENERATE, name, 1)[0]), distribution
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.samplers._ledger import History
+    from adnn_optuna.samplers._history import History
 
 
 class ReplayState(Protocol):

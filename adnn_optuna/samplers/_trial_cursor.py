@@ -23,15 +23,15 @@ class TrialCursor:
     def __init__(self) -> None:
         self.unfinished: dict[int, FrozenTrial] = {}
         self.n_seen = 0
-        self._last_trial_id: int | None = None
+        self._last: FrozenTrial | None = None
 
     def is_in(self, trials: TrialsByNumber) -> bool:
         """Return whether what was seen so far is the beginning of these trials.
 
         It is not if the study was deleted and its id is in use again.
         """
-        return self.n_seen == 0 or (
-            len(trials) >= self.n_seen and trials[self.n_seen - 1]._trial_id == self._last_trial_id
+        return self._last is None or (
+            len(trials) >= self.n_seen and _is_same(self._last, trials[self.n_seen - 1])
         )
 
     def advance(self, trials: TrialsByNumber) -> list[FrozenTrial]:
@@ -44,8 +44,24 @@ class TrialCursor:
         news += [trials[number] for number in range(self.n_seen, len(trials))]
         if news:
             self.n_seen = len(trials)
-            self._last_trial_id = trials[self.n_seen - 1]._trial_id
+            self._last = trials[self.n_seen - 1]
             self.unfinished = {
                 trial.number: trial for trial in news if not trial.state.is_finished()
             }
         return news
+
+
+def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
+    """Return whether a trial is one that was seen before."""
+    if old._trial_id != new._trial_id:
+        return False
+    # SQLite gives the ids of deleted trials to new ones, but those start later.
+    start, new_start = old.datetime_start, new.datetime_start
+    if start is None or start == new_start:
+        return True  # One that was waiting may have started since.
+    # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
+    return (
+        new_start is not None
+        and new_start.microsecond == 0
+        and abs(new_start.timestamp() - start.timestamp()) < 1
+    )

@@ -37,6 +37,11 @@ def from_unit(unit: float, distribution: BaseDistribution) -> Any:
     return nearest_value(_value_at(unit, distribution), distribution)
 
 
+def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
+    """Return whether a value of a distribution has a place on the scale of another."""
+    return old == new or not (n_choices(old) or n_choices(new))
+
+
 def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
     """Return where a numerical value on the scale of a distribution is on that of another."""
     return to_unit(_value_at(unit, old), new)

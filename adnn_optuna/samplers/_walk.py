@@ -6,12 +6,18 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._checks import check_number
+from adnn_optuna.samplers._checks import check_number, check_parameters
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 if TYPE_CHECKING:
@@ -33,10 +39,13 @@ class Origin:
         self._by_name: dict[str, Any] = {}
         self._default = 0.0
         if isinstance(values, Mapping):
-            for name, value in values.items():
-                if isinstance(value, float):  # Anything else is a choice, which Optuna checks.
-                    check_number(f"origin[{name!r}]", value)
+            check_parameters("origin", values)
             self._by_name = dict(sorted(values.items()))
+        elif isinstance(values, bool) or not isinstance(values, Real):
+            raise TypeError(
+                "`origin` must be a number or a mapping from names to values, but is "
+                f"{values!r} of type {type(values).__name__}."
+            )
         else:
             check_number("origin", values)
             self._default = float(values)
@@ -44,11 +53,26 @@ class Origin:
     def __repr__(self) -> str:
         return repr(self._by_name or self._default)
 
+    @property
+    def identity(self) -> str:
+        """What is the same for equal origins only."""
+        by_name = {name: _identity(value) for name, value in self._by_name.items()}
+        return repr(by_name or _identity(self._default))
+
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         """Return a parameter's value at the origin, or the nearest one that it can have."""
         if isinstance(distribution, CategoricalDistribution):
             return self._by_name.get(name, distribution.choices[0])
-        return nearest_value(self._by_name.get(name, self._default), distribution)
+        value = self._by_name.get(name, self._default)
+        check_number(f"origin[{name!r}]", value)
+        return nearest_value(value, distribution)
+
+
+def _identity(value: Any) -> Any:
+    """Return the same of equal numbers, and other values as they are."""
+    if isinstance(value, bool) or not isinstance(value, Real) or float(value) != value:
+        return value
+    return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
 
 
 def _moves(distribution: BaseDistribution) -> bool:
@@ -120,8 +144,9 @@ class Step:
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter after the step."""
         value = self.origin.value(name, distribution)
-        if self.start is not None:
-            value = self.start.params.get(name, value)
+        if self.start is not None and name in self.start.params:
+            check_distribution_compatibility(self.start.distributions[name], distribution)
+            value = self.start.params[name]
         if isinstance(distribution, CategoricalDistribution):
             return value
         return nearest_value(value + self.length, distribution)

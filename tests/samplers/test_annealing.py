@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import subprocess
@@ -35,6 +36,16 @@ DISTRIBUTIONS: list[BaseDistribution] = [
     IntDistribution(0, 12, step=3),
     IntDistribution(1, 1000, log=True),
     CategoricalDistribution(["red", "green", "blue"]),
+]
+
+# Parameters of two of these are not the same.
+DIFFERENT: list[BaseDistribution] = [
+    FloatDistribution(0, 1),
+    FloatDistribution(0.1, 1, log=True),
+    IntDistribution(0, 5),
+    CategoricalDistribution(["a", "b"]),
+    CategoricalDistribution(["b", "c"]),
+    CategoricalDistribution(["a", "b", "c"]),
 ]
 
 
@@ -165,6 +176,7 @@ def test_x0() -> None:
 
 def test_x0_outside_of_the_search_space() -> None:
     assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
+    assert run(Annealing(x0={"rate": 0, "width": -3.0}), 1)[0]["rate"] == 1e-7
     with pytest.raises(ValueError, match="purple"):
         run(Annealing(x0={"color": "purple"}), 1)
 
@@ -205,6 +217,28 @@ def test_conditional_parameters_and_ranges_that_change() -> None:
     assert min(trial.params["x"] for trial in study.trials[40:]) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize(("old", "new"), [*itertools.permutations(DIFFERENT, 2)])
+def test_parameters_that_change_their_kind(old: BaseDistribution, new: BaseDistribution) -> None:
+    study = optuna.create_study(sampler=Annealing(seed=0))
+    trial = study.ask()
+    trial._suggest("x", old)
+    study.tell(trial, 0.0)
+    with pytest.raises(ValueError, match=r"Cannot set different|not support dynamic value space"):
+        study.ask()._suggest("x", new)
+
+    # In memory, Optuna lets one add what it does not let one suggest.
+    study = optuna.create_study(sampler=Annealing(seed=0))
+    for distribution in (old, new):
+        params = {"x": from_unit(0.7, distribution)}
+        study.add_trial(
+            optuna.create_trial(params=params, distributions={"x": distribution}, value=0.0)
+        )
+    for _ in range(3):
+        trial = study.ask()
+        trial._suggest("x", new)
+        study.tell(trial, 1.0)
+
+
 def test_failed_and_pruned_trials_are_rejected_moves() -> None:
     def objective(trial: optuna.Trial, end: Callable[[], float]) -> float:
         trial.suggest_float("x", 0, 1)
@@ -237,6 +271,21 @@ def test_infinite_values() -> None:
             n_trials=30,
         )
         assert len(study.trials) == 30
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("quench", [1e-300, 200.0, 1e300])
+@pytest.mark.parametrize("options", [{}, {"reannealing": True}, {"ingber": True}])
+def test_any_quench(quench: float, options: dict[str, Any]) -> None:
+    for n_dims in (1, 3):
+        study = optuna.create_study(sampler=Annealing(seed=0, quench=quench, **options))
+        study.optimize(
+            lambda t, n=n_dims: sum(
+                10**i * t.suggest_float(f"x{i}", -1, 1) ** 2 for i in range(n)
+            ),
+            n_trials=110,
+        )
+        assert len({trial.params["x0"] for trial in study.trials}) > 50
 
 
 def test_partial_fixed_sampler_keeps_the_other_parameters_moving() -> None:
@@ -299,6 +348,8 @@ def test_pruner_that_hides_trials() -> None:
         ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
         ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1, but is 1.5"),
         ({"quench": math.nan}, "`quench` must be a finite number, but is nan"),
+        ({"x0": {"x": math.nan}}, "`x0.'x'.` must be a finite number, but is nan"),
+        ({"x0": {"x": 0.5, "y": -math.inf}}, "`x0.'y'.` must be a finite number, but is -inf"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -312,12 +363,28 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"seed": 1.0}, "`seed` must be an integer"),
         ({"n_trials": True}, "`n_trials` must be an integer"),
         ({"x0": [0.5]}, "`x0` must be a mapping"),
+        ({"x0": {1: 0.5}}, "The names in `x0` must be strings, but one is 1 of type int"),
         ({"quench": "1"}, "`quench` must be a number"),
+        ({"reannealing": "no"}, "`reannealing` must be True or False, but is 'no' of type str"),
+        ({"ingber": 3}, "`ingber` must be True or False, but is 3 of type int"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Annealing(**arguments)
+
+
+@pytest.mark.parametrize("n_before", [0, 1])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS[:-1])
+@pytest.mark.parametrize("value", ["0.5", None, True])
+def test_refuses_a_choice_as_the_start_of_a_number(
+    distribution: BaseDistribution, value: Any, n_before: int
+) -> None:
+    study = optuna.create_study(sampler=Annealing(x0={"x": value}))
+    for _ in range(n_before):
+        study.ask()
+    with pytest.raises(TypeError, match=f"`x0.'x'.` must be a number, but is {value!r} of type"):
+        study.ask()._suggest("x", distribution)
 
 
 class TestRandomRestart:
@@ -327,6 +394,27 @@ class TestRandomRestart:
         study.sampler = RandomRestartSampler(seed=1)
         study.optimize(lambda t: t.suggest_int("restart", 0, 7), n_trials=4)
         assert [t.params["restart"] for t in study.trials] == [0, 1, 2, 3, 4, 5, 6, 7, 7, 7]
+
+    def test_an_enqueued_trial_does_not_count(self) -> None:
+        study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
+        for k in range(4):
+            study.enqueue_trial({"k": k})
+
+        def objective(trial: optuna.Trial) -> float:
+            trial.suggest_int("k", 0, 9)
+            return trial.suggest_int("restart", 0, 1_000_000)
+
+        study.optimize(objective, n_trials=7)
+        restarts = [t.params["restart"] for t in study.trials]
+        assert restarts[4:] == [0, 1, 2]
+        assert len(set(restarts[:4])) == 4
+        assert all(0 < restart < 1_000_000 for restart in restarts[:4])
+
+    def test_restarts_with_a_step(self) -> None:
+        study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
+        study.optimize(lambda t: t.suggest_int("restart", 1, 11, step=5), n_trials=12)
+        restarts = [t.params["restart"] for t in study.trials]
+        assert restarts == [1, 1, 1, 1, 6, 6, 6, 6, 6, 11, 11, 11]
 
     def test_other_parameters_are_random(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler(seed=1))

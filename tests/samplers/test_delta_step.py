@@ -7,6 +7,7 @@ import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -28,6 +29,14 @@ def run(
     study.optimize(lambda trial: value(trial.suggest_float("x", low, high)))
     assert sampler.is_exhausted(study)
     return [trial.params["x"] for trial in study.trials]
+
+
+def key_of(sampler: DeltaStepSampler) -> str:
+    """Return what the sampler's trials are stored with."""
+    study = optuna.create_study(sampler=sampler)
+    study.ask()
+    key: str = study.trials[0].system_attrs[PROPOSAL]["sampler"]
+    return key
 
 
 def test_always() -> None:
@@ -183,6 +192,46 @@ def test_more_steps_are_another_walk() -> None:
     assert [trial.params["x"] for trial in study.trials] == [0.0, 0.1, 0.0, 0.1, 0.2]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (0.0, -0.0),
+        (0.1, np.float64(0.1)),
+        ({"x": 0}, {"x": 0.0}),
+        ({"x": 0.0}, {"x": -0.0}),
+        ({"x": 0.1, "y": 2}, {"y": np.int64(2), "x": np.float64(0.1)}),
+    ],
+)
+def test_equal_origins_are_one_walk(one: Any, other: Any) -> None:
+    study = optuna.create_study()
+    for origin in (one, other):
+        study.sampler = DeltaStepSampler(deltas=(0.5,), max_steps=3, origin=origin)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 2), n_trials=2)
+    first = study.trials[0].params["x"]
+    assert [trial.params["x"] - first for trial in study.trials] == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_different_origins_are_different_walks() -> None:
+    origins: list[Any] = [0.0, 0.5, {"x": 0}, {"y": 0}, {"x": 0.5}, {"x": "0"}, {"x": False}]
+    origins += [{"x": 2**53}, {"x": 2**53 + 1}]
+    samplers = [DeltaStepSampler(origin=origin) for origin in origins]
+    assert len({key_of(sampler) for sampler in samplers}) == len(origins)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ({}, "delta_step:ad466154a4e22caf"),
+        (
+            {"accept": "improving", "origin": {"x": 0.5, "color": "green"}},
+            "delta_step:5d2d38491c4ba950",
+        ),
+    ],
+)
+def test_walks_that_were_stored_before_go_on(arguments: dict[str, Any], key: str) -> None:
+    assert key_of(DeltaStepSampler(**arguments)) == key
+
+
 def test_pickling_and_repr() -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3, origin={"x": 0.5})
     study = optuna.create_study(sampler=sampler)
@@ -211,6 +260,8 @@ def test_pickling_and_repr() -> None:
         ({"accept": "never"}, '`accept` must be "always" or "improving", but is \'never\''),
         ({"origin": math.inf}, "`origin` must be a finite number, but is inf"),
         ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number, but is nan"),
+        ({"origin": {"x": np.float32("inf")}}, "`origin.'x'.` must be a finite number, but is"),
+        ({"origin": {"x": 10**400}}, "`origin.'x'.` must be a finite number, but is 10"),
         ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0"),
     ],
 )
@@ -226,7 +277,11 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"deltas": "0.1"}, "`deltas` must be a sequence of numbers"),
         ({"deltas": ("0.1",)}, "`deltas` must be a number, but is '0.1' of type str"),
         ({"max_steps": 2.0}, "`max_steps` must be an integer"),
-        ({"origin": "0"}, "`origin` must be a number"),
+        ({"deltas": b"ab"}, "`deltas` must be a sequence of numbers"),
+        ({"origin": "0"}, "`origin` must be a number or a mapping from names to values"),
+        ({"origin": None}, "`origin` must be a number or a mapping from names to values"),
+        ({"origin": True}, "`origin` must be a number or a mapping from names to values"),
+        ({"origin": {1: 2, "x": 0}}, "The names in `origin` must be strings, but one is 1 of"),
         ({"batch_size": True}, "`batch_size` must be an integer"),
     ],
 )
@@ -275,3 +330,28 @@ def test_a_trial_too_many_is_no_step() -> None:
     study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
     assert len(study.trials) == 5
     assert sampler.steps(study) == steps
+
+
+@pytest.mark.parametrize("value", ["a", None, True])
+def test_refuses_a_choice_as_the_origin_of_a_number(value: Any) -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(origin={"x": value}))
+    study.ask().suggest_categorical("x", [0, value])
+    study = optuna.create_study(sampler=DeltaStepSampler(origin={"x": value}))
+    with pytest.raises(TypeError, match=f"`origin.'x'.` must be a number, but is {value!r}"):
+        study.ask().suggest_float("x", 0, 1)
+
+
+@pytest.mark.parametrize("accept", ["always", "improving"])
+def test_refuses_parameters_that_change_their_kind(accept: Any) -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(accept=accept))
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number < 2:
+            trial.suggest_categorical("x", ["a", "b"])
+        else:
+            trial.suggest_float("x", 0, 1)
+        return -trial.number
+
+    with pytest.raises(ValueError, match="different distribution kind"):
+        study.optimize(objective)
+    assert len(study.trials) == 3

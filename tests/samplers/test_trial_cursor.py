@@ -1,0 +1,68 @@
+"""Where a look at a study's trials goes on, and where it starts anew."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+from optuna.storages import get_storage
+from optuna.trial import TrialState
+
+from adnn_optuna.callbacks import MaxTrialCallback
+from adnn_optuna.samplers import DeltaStepSampler
+from adnn_optuna.samplers._trial_cursor import TrialCursor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOON = datetime(2026, 5, 4, 12)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("n_added", [3, 5])
+def test_a_study_whose_ids_are_those_of_a_deleted_one(tmp_path: Path, n_added: int) -> None:
+    storage = get_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    limit = MaxTrialCallback(4)
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
+    old = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
+    old.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert limit.remaining(old) == 1
+    optuna.delete_study(storage=storage, study_name="s")
+
+    new = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
+    for _ in range(n_added):
+        new.add_trial(optuna.create_trial(state=TrialState.PRUNED))
+    assert new._study_id == old._study_id
+    assert new.trials[0]._trial_id == 1
+    assert limit.remaining(new) == max(4 - n_added, 0)
+    assert new.ask().suggest_float("x", 0, 1) == 0.0
+
+
+def trial_that_started(start: datetime | None) -> optuna.trial.FrozenTrial:
+    trial = optuna.create_trial(state=TrialState.PRUNED)
+    trial.datetime_start = start
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_same"),
+    [
+        (NOON, NOON, True),
+        (None, NOON, True),
+        (NOON, None, False),
+        (NOON, NOON + timedelta(microseconds=1), False),
+        # MySQL keeps whole seconds.
+        (NOON + timedelta(seconds=0.6), NOON, True),
+        (NOON + timedelta(seconds=0.6), NOON + timedelta(seconds=1), True),
+        (NOON + timedelta(seconds=0.6), NOON + timedelta(seconds=2), False),
+    ],
+)
+def test_when_a_trial_started(
+    old: datetime | None, new: datetime | None, *, is_same: bool
+) -> None:
+    cursor = TrialCursor()
+    assert cursor.is_in([])
+    cursor.advance([trial_that_started(old)])
+    assert cursor.is_in([trial_that_started(new)]) == is_same
+    assert not cursor.is_in([])
