@@ -1,17 +1,55 @@
-"""A Keras model as a study stores it: its configuration."""
+"""A Keras model as a study stores it: its configuration, and how its initial weights are told."""
 
 from __future__ import annotations
 
 import collections
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adnn_optuna._keras_config import without_compilation
+from adnn_optuna._memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import keras
+
+# How far the sketches of equal weights may be apart, relative to the weights. Not exactly equal,
+# as workers on several machines share a study: Keras's uniform draws have the same bits on all
+# processors, but the logarithms of normal ones and the decompositions of orthogonal ones may
+# differ in the last. Another version of Keras may draw other numbers altogether, which is told.
+_TOLERANCE = 1e-4
+# So many values of an array are summed up at once, to take little memory.
+_CHUNK = 2**20
+
+
+def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
+    """Return two numbers for each array, which differ where its values do.
+
+    They are its norm and a sum with alternating factors, and no hash, so that
+    :func:`is_same_sketch` can leave out of account what rounding does.
+    """
+    return [_sketch(values.reshape(-1)) for values in weights]
+
+
+def _sketch(values: np.ndarray) -> list[float]:
+    square = mixed = 0.0
+    for begin in range(0, values.size, _CHUNK):
+        part = values[begin : begin + _CHUNK].astype(np.float64)
+        part = np.nan_to_num(part, nan=-1.0, posinf=1.0, neginf=-1.0)
+        square += float(part @ part)
+        mixed += float(part @ np.cos(np.arange(begin, begin + part.size)))
+    return [float(f"{number:.9g}") for number in (math.sqrt(square), mixed)]
+
+
+def is_same_sketch(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> bool:
+    """Return whether two sketches are of the same weights, but for rounding."""
+    return len(one) == len(other) and all(
+        math.dist(a, b) <= _TOLERANCE * max(a[0], b[0]) for a, b in zip(one, other, strict=True)
+    )
 
 
 def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
@@ -29,7 +67,10 @@ def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
                 for model in (first, second)
             )
         )
-    except Exception:  # noqa: BLE001 - whatever a class of the user's does when it is written.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        # Whatever a class of the user's does when it is written.
         return {"class_name": type(first).__name__}
     return described
 
@@ -83,3 +124,17 @@ def _map_strings(function: Callable[[str, str], str], one: Any, other: Any) -> A
     if one != other:
         raise ValueError("The configurations of two models that were built alike differ.")
     return other
+
+
+def without_numbers(config: Any) -> Any:
+    """Return a configuration without the numbers of names and without compilation.
+
+    Studies that store no sketch of the weights had another numbering.
+    """
+    if isinstance(config, dict):
+        return {
+            key: without_numbers(value) for key, value in config.items() if key != "compile_config"
+        }
+    if isinstance(config, list):
+        return [without_numbers(value) for value in config]
+    return re.sub(r"_\d+$", "", config) if isinstance(config, str) else config

@@ -18,7 +18,7 @@ import numpy as np
 
 from adnn_optuna._keras_config import without_compilation
 from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
-from adnn_optuna._stored_model import describe_model
+from adnn_optuna._stored_model import describe_model, sketch_weights
 from adnn_optuna.models import MLP
 
 if TYPE_CHECKING:
@@ -323,7 +323,8 @@ class KerasArchitecture(Architecture):
                 "Your callable returned the same model twice; it must build a fresh keras.Model "
                 "each time it is called."
             )
-        if hash_weights(_values(other)) != hash_weights(_values(model)):
+        weights = _values(model)
+        if hash_weights(_values(other)) != hash_weights(weights):
             raise ValueError(
                 "Two models that your callable built under one seed start from different weights; "
                 "give its own random sources (custom initializers, tf.random) a seed."
@@ -339,7 +340,13 @@ class KerasArchitecture(Architecture):
             raise ValueError(
                 "The model has no trainable kernel or bias that an offset could move."
             )
-        self._config = {"type": "keras.Model", "model": describe_model(model, other)}
+        self._config = {
+            "type": "keras.Model",
+            "model": describe_model(model, other),
+            # A configuration does not hold them: not those that the callable loads, nor which
+            # layers share an initializer or draw first.
+            "initial_weights": sketch_weights(weights),
+        }
 
     def _outputs(self, model: keras.Model) -> np.ndarray:
         """Return the model's outputs for some examples, float32 of shape (3, num_classes)."""
@@ -470,6 +477,8 @@ def build_architecture(
 def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
     """Return the model that an architecture's ``config`` describes.
 
+    Whether a Keras model then starts from the same weights, its architecture's ``config`` tells.
+
     Raises:
         ValueError: If the configuration names a class that Keras cannot rebuild by itself, when
             the callable that is returned is called.
@@ -489,6 +498,8 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
             # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
             return keras.saving.deserialize_keras_object(stored, safe_mode=True)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             # Whatever a class of the user's does when it is made without its arguments.
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(

@@ -23,6 +23,7 @@ from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import check_model_config
 from adnn_optuna._paths import is_folder
 from adnn_optuna.architectures import build_architecture, hash_weights, model_from_config
+from adnn_optuna.differences import model_differences
 from adnn_optuna.objective import BASELINE_METRICS, TRIAL_METRICS
 from adnn_optuna.results import SEARCH
 
@@ -121,7 +122,7 @@ class Contract:
                 "stop_reason": result.stop_reason,
             },
             "objective": portable_config(objective.config),
-            "rebuilds_from_config": _rebuilds(objective, starts),
+            "rebuilds_from_config": _rebuilds(objective),
             "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
             "baseline": trained[0],
             "winner": {"params": dict(best.params), **trained[1]},
@@ -267,21 +268,27 @@ def _tolerance(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration with the bare name of its data's file."""
+    """Return an objective's configuration with the bare name of its data's file.
+
+    What tells its initial weights is left out: a contract states their SHA-256.
+    """
+    model = {key: value for key, value in config["model"].items() if key != "initial_weights"}
     dataset = dict(config["dataset"])
     if "path" in dataset:
         dataset["path"] = Path(dataset["path"]).name
-    portable: dict[str, Any] = json.loads(json.dumps({**config, "dataset": dataset}))
+    portable: dict[str, Any] = json.loads(
+        json.dumps({**config, "model": model, "dataset": dataset})
+    )
     return portable
 
 
-def _rebuilds(objective: InitOffsetObjective, starts: Sequence[Start]) -> bool:
+def _rebuilds(objective: InitOffsetObjective) -> bool:
     """Return whether the model's configuration gives the same initial weights as the model.
 
-    It may not: an initializer without a seed, or one object for several layers, is not stored.
+    It may not: those that were loaded, or one initializer for several layers, are not stored.
     """
     architecture = objective.trainer.architecture
-    config = portable_config(objective.config)["model"]
+    config = architecture.config
     if config["type"] == "MLP":
         return True
     try:
@@ -291,11 +298,7 @@ def _rebuilds(objective: InitOffsetObjective, starts: Sequence[Start]) -> bool:
         )
     except (TypeError, ValueError):
         return False
-    return rebuilt.config == architecture.config and all(
-        rebuilt.weights_hash(start.seed, start.restart)
-        == architecture.weights_hash(start.seed, start.restart)
-        for start in starts
-    )
+    return not model_differences(config, rebuilt.config)
 
 
 def hash_file(path: Path) -> str:

@@ -4,11 +4,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._stored_model import is_same_sketch, without_numbers
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST = 3
 _LONGEST_VALUE = 100
+
+
+def objective_differences(
+    stored: dict[str, Any], given: dict[str, Any], path: str = ""
+) -> list[str]:
+    """Return a phrase for each setting in which the configurations of two objectives differ."""
+    where = f"{path}.model" if path else "model"
+    models = stored["model"], given["model"]
+    return [
+        *config_differences({**stored, "model": None}, {**given, "model": None}, path),
+        *model_differences(*models, where),
+    ]
+
+
+def model_differences(
+    stored: dict[str, Any], given: dict[str, Any], path: str = "model"
+) -> list[str]:
+    """Return a phrase for each difference between two models, also in their initial weights.
+
+    Args:
+        stored:
+            The :attr:`~adnn_optuna.architectures.Architecture.config` of one, perhaps from
+            before it said what the initial weights are; then they are not compared.
+        given:
+            That of the other.
+        path:
+            Where they stand.
+    """
+    stored, given = dict(stored), dict(given)
+    sketches = [config.pop("initial_weights", None) for config in (stored, given)]
+    if None in sketches:
+        return config_differences(without_numbers(stored), without_numbers(given), path)
+    differences = config_differences(stored, given, path)
+    if not differences and not is_same_sketch(*sketches):
+        return [f"{path} starts from other initial weights"]
+    return differences
 
 
 def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:

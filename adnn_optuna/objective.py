@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from adnn_optuna.architectures import build_architecture
 from adnn_optuna.callbacks import BASELINE, DIVERGED
 from adnn_optuna.data import Dataset
-from adnn_optuna.differences import config_differences, in_words
+from adnn_optuna.differences import in_words, objective_differences
 from adnn_optuna.models import MLP, Training
 from adnn_optuna.offsets import OffsetSpace, RestartSpace, Start
 from adnn_optuna.samplers import INTERRUPTED
@@ -218,7 +218,7 @@ class InitOffsetObjective:
         if CONFIG not in attrs:
             study.set_user_attr(CONFIG, self.config)
         else:
-            differences = config_differences(attrs[CONFIG], self.config)
+            differences = objective_differences(attrs[CONFIG], self.config)
             if differences:
                 raise ValueError(
                     f"The study {study.study_name!r} belongs to another objective "

@@ -15,6 +15,7 @@ from adnn_optuna.architectures import model_from_config
 from adnn_optuna.callbacks import BASELINE
 from adnn_optuna.dashboard import show_search
 from adnn_optuna.data import dataset_from_config
+from adnn_optuna.differences import in_words, model_differences
 from adnn_optuna.engine import Limits, run_lanes
 from adnn_optuna.models import Training, as_positive_int
 from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
@@ -239,7 +240,7 @@ def objective_from_study(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
             "it, use study.optimize."
         )
-    return InitOffsetObjective(
+    objective = InitOffsetObjective(
         model_from_config(config["model"]),
         dataset_from_config(config["dataset"], data_dir),
         training=Training(**config["training"]),
@@ -247,6 +248,13 @@ def objective_from_study(
         metric=config["metric"],
         seed=config["seed"],
     )
+    differences = model_differences(config["model"], objective.config["model"])
+    if differences:
+        raise ValueError(
+            f"The model of the study {study.study_name!r} cannot be rebuilt from its "
+            f"configuration ({in_words(differences)}); pass the objective again."
+        )
+    return objective
 
 
 def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:

@@ -24,7 +24,7 @@ from adnn_optuna._sources import MNIST_LIKE
 from adnn_optuna.architectures import hash_weights, model_from_config
 from adnn_optuna.contract import ROLES, hash_file, portable_config, train_again
 from adnn_optuna.data import Dataset, dataset_from_config
-from adnn_optuna.differences import config_differences, in_words
+from adnn_optuna.differences import config_differences, in_words, objective_differences
 from adnn_optuna.models import MLP, Training
 from adnn_optuna.objective import InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
@@ -203,7 +203,7 @@ def _rebuild(
             f"objective: what the contract describes cannot be rebuilt ({_first_line(error)})."
         ) from None
     rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
-    differences = config_differences(stored, rebuilt, "objective")
+    differences = objective_differences(stored, rebuilt, "objective")
     if differences:
         raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
     _check_params(contract["winner"]["params"], objective)

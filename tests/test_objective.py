@@ -216,6 +216,43 @@ def test_a_study_goes_on_with_an_equal_objective(objective: InitOffsetObjective)
     assert study.trials[1].state == TrialState.COMPLETE
 
 
+def convolutional(scale: float) -> InitOffsetObjective:
+    """Return an objective of a model that starts from given weights."""
+
+    def build() -> keras.Model:
+        layers = [keras.layers.Conv1D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
+        model = keras.Sequential([keras.Input((8, 8)), *layers])
+        draws = np.random.default_rng(0)
+        model.set_weights([scale * draws.random(w.shape) for w in model.get_weights()])
+        model.compile("adam", "mse")
+        return model
+
+    return InitOffsetObjective(build, DATA, training=TRAINING)
+
+
+def test_a_study_belongs_to_the_initial_weights() -> None:
+    study = study_of(0.0)
+    convolutional(0.1).attach(study)
+    convolutional(0.1 * (1 + 1e-7)).attach(study)
+    with pytest.raises(ValueError, match=r"\(model starts from other initial weights\)"):
+        convolutional(0.101).attach(study)
+
+
+def test_a_study_from_before_they_were_stored_goes_on() -> None:
+    study = study_of(0.0)
+    config = convolutional(0.1).config
+    del config["model"]["initial_weights"]
+    config["model"]["model"]["compile_config"] = {"optimizer": "adam"}
+    # What was called so by its callable was counted, too.
+    config["model"]["model"]["config"]["layers"][3]["config"]["name"] = "dense_5"
+    study.set_user_attr(CONFIG, config)
+    convolutional(0.1).attach(study)
+    config["model"]["model"]["config"]["layers"][3]["config"]["units"] = 11
+    study.set_user_attr(CONFIG, config)
+    with pytest.raises(ValueError, match=r"layers\[3\]\.config\.units is 10, was 11\)"):
+        convolutional(0.1).attach(study)
+
+
 def test_what_differs_is_said_in_short() -> None:
     def objective(*units: int) -> InitOffsetObjective:
         dense = keras.layers.Dense

@@ -315,6 +315,76 @@ def test_resume_of_a_keras_model(url: str) -> None:
     assert completed(resumed.study) == completed(whole.study)
 
 
+def other_order() -> Any:
+    """Make layers in another order than they are called in."""
+    import keras
+
+    inputs = keras.Input((8, 8))
+    last, first = keras.layers.Dense(10), keras.layers.Dense(8)
+    return keras.Model(inputs, last(first(keras.layers.Flatten()(inputs))))
+
+
+def sequential(*layers: Any) -> Any:
+    import keras
+
+    return keras.Sequential([keras.Input((8, 8)), *layers, keras.layers.Dense(10)])
+
+
+def one_initializer() -> Any:
+    import keras
+
+    same = keras.initializers.GlorotUniform()
+    dense = [keras.layers.Dense(8, kernel_initializer=same) for _ in range(2)]
+    return sequential(keras.layers.Flatten(), *dense)
+
+
+def pretrained() -> Any:
+    import keras
+
+    model = sequential(keras.layers.Flatten(), keras.layers.Dense(8))
+    draws = np.random.default_rng(0)
+    model.set_weights([draws.random(values.shape) / 10 for values in model.get_weights()])
+    return model
+
+
+def bidirectional() -> Any:
+    import keras
+
+    return sequential(keras.layers.Bidirectional(keras.layers.LSTM(3)))
+
+
+@pytest.mark.parametrize("build", [other_order, one_initializer, pretrained, bidirectional])
+def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) -> None:
+    objective = adnn.InitOffsetObjective(
+        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=400)
+    )
+    adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
+    with pytest.raises(ValueError, match=r"'s' cannot be rebuilt.*pass the objective again\."):
+        adnn.resume(url, "s", max_trial=3)
+    assert len(optuna.load_study(storage=url, study_name="s").trials) == 2
+    resumed = adnn.resume(url, "s", objective=objective, max_trial=3)
+    assert completed(resumed.study) == completed(
+        adnn.search(objective, "greedy", max_trial=3).study
+    )
+
+
+def test_resume_of_a_study_from_before_initial_weights_were_stored(url: str) -> None:
+    def build() -> Any:
+        import keras
+
+        return sequential(keras.layers.Flatten(), keras.layers.Dense(8))
+
+    objective = adnn.InitOffsetObjective(
+        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=400)
+    )
+    study = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2).study
+    config = study.user_attrs["adnn:config"]
+    del config["model"]["initial_weights"]
+    study.set_user_attr("adnn:config", config)
+    assert len(adnn.resume(url, "s", max_trial=3).study.trials) == 3
+    assert study.user_attrs["adnn:config"] == config
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
