@@ -323,6 +323,7 @@ class KerasArchitecture(Architecture):
                 "Your callable returned the same model twice; it must build a fresh keras.Model "
                 "each time it is called."
             )
+        _check_trains_as_keras(model)
         weights = _values(model)
         if hash_weights(_values(other)) != hash_weights(weights):
             raise ValueError(
@@ -390,6 +391,18 @@ class KerasArchitecture(Architecture):
 
     def initial_weights(self, seed: int, restart: int) -> list[np.ndarray]:  # noqa: D102
         return _values(self.build(seed, restart))
+
+
+def _check_trains_as_keras(model: keras.Model) -> None:
+    """Refuse a model whose class says itself how it is trained: that would not be done here."""
+    import keras
+
+    for method in ("train_step", "compute_loss"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise ValueError(
+                f"The model's class {type(model).__name__} has a {method} of its own, which "
+                "stacked training does not use; use a model that Keras trains by its own."
+            )
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:

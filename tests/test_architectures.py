@@ -317,6 +317,13 @@ def unseeded_net() -> keras.Model:
 SAME = lazy_net()
 
 
+class OwnTraining(keras.Sequential):
+    """A model that would train itself otherwise than stacked training does."""
+
+    def train_step(self, data: Any) -> Any:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("model", "error"),
     [
@@ -335,6 +342,10 @@ SAME = lazy_net()
                 [keras.layers.Flatten(), keras.layers.Lambda(lambda x: x[:, :10])]
             ),
             "no trainable kernel or bias",
+        ),
+        (
+            lambda: OwnTraining([keras.layers.Flatten(), keras.layers.Dense(10)]),
+            "OwnTraining has a train_step of its own",
         ),
     ],
 )
