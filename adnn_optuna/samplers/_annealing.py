@@ -102,7 +102,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         in mind. On Sphere, Rosenbrock, Rastrigin, Ackley, Griewank and Schwefel functions in 2, 4
         and 8 dimensions, they bring the regret (geometric mean, in units of that of a typical
         random point) from 0.05 with ``ingber=True`` to 0.003 after 50 trials, and from 0.005 to
-        0.00006 after 200; with noise of 2 % in 4 dimensions it is 0.046 and 0.018. Without the
+        0.00005 after 200; with noise of 2 % in 4 dimensions it is 0.047 and 0.018. Without the
         model it is 0.046 and 0.0035, and with noise 0.118 and 0.046.
 
         - The schedule ends with the budget: after ``n_trials`` the temperature is n_trials^-3.
