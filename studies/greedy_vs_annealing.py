@@ -123,6 +123,9 @@ def figures(results: Results) -> dict[str, go.Figure]:
                 **panel_of(i),
             )
         shown.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i))
+        # The names of the searchers would cover the title of the panel below.
+        has_panel_below = i + 3 < len(models)
+        shown.update_xaxes(showticklabels=not has_panel_below, **panel_of(i))
     setting = results["setting"]
     shown.update_layout(
         title=f"Gain of the best of {setting['trials']} trials on the test images, "
