@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optuna
 import sqlalchemy
+from optuna.distributions import check_distribution_compatibility, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import (
@@ -21,9 +23,20 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from adnn_optuna.samplers._trial_rows import (
+    PARAMETERS,
+    SYSTEM_ATTRIBUTES,
+    USER_ATTRIBUTES,
+    attribute_row,
+    insert_rows,
+)
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from optuna._typing import JSONSerializable
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, TrialState
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -49,6 +62,28 @@ _SQLITE_PASSING = (5, 6, 14)
 
 class StorageError(RuntimeError):
     """A storage could not be read or written; what was stored before is kept."""
+
+
+class _Parameter(NamedTuple):
+    """The arguments of ``RDBStorage._set_trial_param``."""
+
+    trial_id: int
+    name: str
+    internal_value: float
+    distribution: BaseDistribution
+    previous_distribution: BaseDistribution | None
+
+
+class _OfThread(threading.local):
+    """What a thread does not need to read, or does not write yet.
+
+    Attributes:
+        created: The trial that it has just created.
+        parameters: Those of a trial, if they are written all at once.
+    """
+
+    created: FrozenTrial | None = None
+    parameters: list[_Parameter] | None = None
 
 
 class Database(RDBStorage):
@@ -86,7 +121,7 @@ class Database(RDBStorage):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        del state["_created"]
+        del state["_of_thread"]
         return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -94,7 +129,7 @@ class Database(RDBStorage):
         self._configure()
 
     def _configure(self) -> None:
-        self._created = threading.local()
+        self._of_thread = _OfThread()
         if self._is_sqlite:
             sqlalchemy.event.listen(self.engine, "connect", _configure_sqlite)
             # Connections made before the listener was there.
@@ -108,19 +143,29 @@ class Database(RDBStorage):
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)
-        self._created.trial = copy.deepcopy(trial)
+        self._of_thread.created = copy.deepcopy(trial)
         return trial
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; one that this thread has just created is not read back."""
-        created: FrozenTrial | None = getattr(self._created, "trial", None)
+        created = self._of_thread.created
         if created is not None and created._trial_id == trial_id:
             return created
         return super().get_trial(trial_id)
 
     def forget_created(self) -> None:
         """Read from now on what was created: it may change."""
-        self._created.trial = None
+        self._of_thread.created = None
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set a user attribute of a trial."""
+        if not insert_rows(self, USER_ATTRIBUTES, trial_id, [attribute_row(key, value)]):
+            super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: JSONSerializable) -> None:
+        """Set a system attribute of a trial."""
+        if not insert_rows(self, SYSTEM_ATTRIBUTES, trial_id, [attribute_row(key, value)]):
+            super().set_trial_system_attr(trial_id, key, value)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -130,6 +175,51 @@ class Database(RDBStorage):
             # SQLite has no SELECT … FOR UPDATE, with which other databases lock the trial.
             self.scoped_session().execute(sqlalchemy.text("BEGIN IMMEDIATE"))
         return super().set_trial_state_values(trial_id, state, values)
+
+    @contextlib.contextmanager
+    def parameters_at_once(self) -> Iterator[None]:
+        """Write the parameters that this thread gives to a trial in one transaction, at the end.
+
+        Meanwhile they cannot be read.
+        """
+        self._of_thread.parameters = parameters = list[_Parameter]()
+        try:
+            yield
+        finally:
+            self._of_thread.parameters = None
+        if parameters:
+            self._write_parameters(parameters)
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        parameter = _Parameter(
+            trial_id, param_name, param_value_internal, distribution, previous_distribution
+        )
+        # Without a previous distribution, that of the study's first such parameter is to be read.
+        if self._of_thread.parameters is None or previous_distribution is None:
+            super()._set_trial_param(*parameter)
+        else:
+            check_distribution_compatibility(previous_distribution, distribution)
+            self._of_thread.parameters.append(parameter)
+
+    def _write_parameters(self, parameters: Sequence[_Parameter]) -> None:
+        rows = [
+            {
+                "param_name": parameter.name,
+                "param_value": parameter.internal_value,
+                "distribution_json": distribution_to_json(parameter.distribution),
+            }
+            for parameter in parameters
+        ]
+        if not insert_rows(self, PARAMETERS, parameters[0].trial_id, rows):
+            for parameter in parameters:
+                super()._set_trial_param(*parameter)
 
 
 def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,6 +273,7 @@ for _name in (
     "get_all_studies",
     "_create_new_trial",
     "_set_trial_param",
+    "_write_parameters",
     "get_trial_id_from_study_id_trial_number",
     "_get_best_trial_id",
     "set_trial_state_values",
@@ -226,3 +317,11 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
         cursor.execute("PRAGMA synchronous = NORMAL")
     finally:
         cursor.close()
+
+
+def parameters_at_once(storage: BaseStorage) -> contextlib.AbstractContextManager[None]:
+    """Write the parameters of a trial in one transaction, if the storage can do that."""
+    backend = getattr(storage, "_backend", storage)
+    return (
+        backend.parameters_at_once() if isinstance(backend, Database) else contextlib.nullcontext()
+    )

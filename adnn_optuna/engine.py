@@ -16,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
-from adnn_optuna._database import StorageError
+from adnn_optuna._database import StorageError, parameters_at_once
 from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.callbacks import (
     STOP_REASON,
@@ -243,8 +243,15 @@ class Lane:
     def _start(self, trial_id: int) -> optuna.Trial:
         self.study._thread_local.cached_all_trials = None
         trial = optuna.Trial(self.study, trial_id)
-        for name, distribution in self.objective.distributions.items():
-            trial._suggest(name, distribution)
+        # Other samplers may read the parameters that the trial has so far.
+        at_once = (
+            parameters_at_once(self.study._storage)
+            if isinstance(self.study.sampler, IndexedSampler)
+            else contextlib.nullcontext()
+        )
+        with at_once:
+            for name, distribution in self.objective.distributions.items():
+                trial._suggest(name, distribution)
         return trial
 
     def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:

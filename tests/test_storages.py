@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 import optuna
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import TrialState
 from storage_worker import STORAGES
 
+from adnn_optuna._database import parameters_at_once
 from adnn_optuna.storages import open_storage, storage_url
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
     from postgresql import Server
 
 WORKER = Path(__file__).with_name("storage_worker.py")
@@ -144,3 +147,43 @@ def test_a_storage_is_named_without_its_password(postgresql: Server) -> None:
         == f"postgresql+psycopg://postgres:***@127.0.0.1:{postgresql._port}/postgres"
     )
     assert "p@ss" not in repr(storage)
+
+
+def study_with_a_parameter(storage: BaseStorage) -> optuna.Study:
+    """Return a study of whose parameter the distribution is known."""
+    study = optuna.create_study(storage=storage)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    return study
+
+
+def test_parameters_written_at_once_appear_together(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    storage = open_storage(url)
+    study = study_with_a_parameter(storage)
+    trial = study.ask()
+    with parameters_at_once(storage):
+        x = trial.suggest_float("x", 0, 1)
+        assert storage.get_trial(trial._trial_id).params == {}
+        choice = trial.suggest_categorical("choice", ["a", None])  # New: its kind is to be fixed.
+    assert trial.params == {"x": x, "choice": choice}
+    assert open_storage(url).get_trial(trial._trial_id).params == {"x": x, "choice": choice}
+
+
+def test_parameters_written_at_once_are_refused_as_one_by_one(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = study_with_a_parameter(storage)
+
+    def suggest(*, as_integer: bool = False, is_ended: bool = False) -> None:
+        with parameters_at_once(storage):
+            (trial.suggest_int if as_integer else trial.suggest_float)("x", 0, 1)
+            if is_ended:
+                study.tell(trial.number, 1.0)
+
+    trial = study.ask()
+    with pytest.raises(ValueError, match="different distribution kind"):
+        suggest(as_integer=True)
+    x = trial.suggest_float("x", 0, 1)  # Not kept back, though the context was left by an error.
+    assert storage.get_trial(trial._trial_id).params == {"x": x}
+    trial = study.ask()
+    with pytest.raises(UpdateFinishedTrialError):
+        suggest(is_ended=True)

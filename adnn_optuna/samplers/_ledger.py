@@ -28,6 +28,7 @@ from adnn_optuna.samplers._liveness import (
     current_owner,
     is_on_one_host,
 )
+from adnn_optuna.samplers._trial_rows import set_trial_system_attr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,5 +204,5 @@ class Ledger:
         self, study: Study, trial: FrozenTrial, sampler_key: str, index: int | None
     ) -> None:
         value: Proposal = {"sampler": sampler_key, "index": index, "owner": [*current_owner()]}
-        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, value)  # type: ignore[arg-type]
+        set_trial_system_attr(study._storage, trial._trial_id, PROPOSAL, value)
         self.latest_history(study).note_written(trial, value)
