@@ -8,7 +8,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna.initializers import undisturbed
+from adnn_optuna._random_state import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-    from adnn_optuna.architectures import Architecture
+    from adnn_optuna._architecture import Architecture
     from adnn_optuna.models import Training
 
     Data = tuple[tf.Tensor, tf.Tensor]

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
+    from adnn_optuna._trial_stack import Outcome
     from adnn_optuna.engine import Lane
-    from adnn_optuna.objective import InitOffsetObjective, Outcome
+    from adnn_optuna.objective import InitOffsetObjective
     from adnn_optuna.searchers import Searcher
 
     # The objectives of a searcher's runs and the names of their studies, by label.

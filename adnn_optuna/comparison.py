@@ -167,7 +167,7 @@ class Comparison:
         Raises:
             FileNotFoundError: If the file's folder does not exist.
         """
-        from adnn_optuna.report import comparison_page
+        from adnn_optuna.comparison_report import comparison_page
 
         comparison_page(self).save(path)
 

@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from adnn_optuna._architecture import hash_weights
 from adnn_optuna._contract_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -22,9 +23,10 @@ from adnn_optuna._contract_file import (
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import check_model_config
 from adnn_optuna._paths import is_folder
-from adnn_optuna.architectures import build_architecture, hash_weights, model_from_config
+from adnn_optuna._trial_stack import TRIAL_METRICS
+from adnn_optuna.architectures import build_architecture, model_from_config
 from adnn_optuna.differences import model_differences
-from adnn_optuna.objective import BASELINE_METRICS, TRIAL_METRICS
+from adnn_optuna.objective import BASELINE_METRICS
 from adnn_optuna.results import SEARCH
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna._database import StorageError, parameters_at_once
 from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
+from adnn_optuna._trial_stack import mark_interrupted, train_trials
 from adnn_optuna.callbacks import (
     STOP_REASON,
     MaxGainCallback,
@@ -25,7 +26,6 @@ from adnn_optuna.callbacks import (
     MaxTrialCallback,
     is_done,
 )
-from adnn_optuna.objective import mark_interrupted, train_trials
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler, LivenessCheck
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 from adnn_optuna.workers import (
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.objective import InitOffsetObjective, Outcome
+    from adnn_optuna._trial_stack import Outcome
+    from adnn_optuna.objective import InitOffsetObjective
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 

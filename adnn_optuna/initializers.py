@@ -11,13 +11,13 @@ import contextlib
 import dataclasses
 import inspect
 import math
-import random
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
+from adnn_optuna._random_state import undisturbed
+
 if TYPE_CHECKING:
     import types
-    from collections.abc import Iterator
 
     import pandas as pd
 
@@ -255,16 +255,6 @@ def drawn_seed(initializer: Any) -> int | None:
     """Return the seed that an initializer draws with, given or not."""
     seed = getattr(initializer, "seed", None)
     return seed if isinstance(seed, int) else given_seed(initializer)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Put Python's random state back, from which Keras draws the seeds that are not given."""
-    state = random.getstate()
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 def short(value: Any) -> str:

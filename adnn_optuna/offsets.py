@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-    from adnn_optuna.architectures import VariableInfo
+    from adnn_optuna._architecture import VariableInfo
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from adnn_optuna._keras_config import (
     without_compilation,
 )
 from adnn_optuna._random_layers import RandomLayer, find_random_layers, walk
+from adnn_optuna._random_state import undisturbed
 from adnn_optuna.initializers import (
     Distribution,
     Kind,
@@ -24,7 +25,6 @@ from adnn_optuna.initializers import (
     given_seed,
     settings,
     short,
-    undisturbed,
 )
 
 if TYPE_CHECKING:

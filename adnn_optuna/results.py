@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adnn_optuna._trial_stack import TRIAL_METRICS
 from adnn_optuna.callbacks import BASELINE, STOP_REASON
 from adnn_optuna.engine import done_trials
-from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS
+from adnn_optuna.objective import BASELINE_METRICS, CONFIG
 from adnn_optuna.offsets import RestartSpace
 from adnn_optuna.searchers import SEARCHERS, build_sampler
 

@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
+from adnn_optuna._trial_stack import TRIAL_METRICS
 from adnn_optuna.architectures import model_from_config
 from adnn_optuna.callbacks import BASELINE
 from adnn_optuna.dashboard import show_search
@@ -18,7 +19,7 @@ from adnn_optuna.data import dataset_from_config
 from adnn_optuna.differences import in_words, model_differences
 from adnn_optuna.engine import Limits, run_lanes
 from adnn_optuna.models import Training, as_positive_int
-from adnn_optuna.objective import BASELINE_METRICS, CONFIG, TRIAL_METRICS, InitOffsetObjective
+from adnn_optuna.objective import BASELINE_METRICS, CONFIG, InitOffsetObjective
 from adnn_optuna.offsets import space_from_config
 from adnn_optuna.plans import (
     Plan,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
+    from adnn_optuna._trial_stack import Outcome
     from adnn_optuna.engine import Lane
-    from adnn_optuna.objective import Outcome
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 

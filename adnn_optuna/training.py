@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-    from adnn_optuna.architectures import Architecture
+    from adnn_optuna._architecture import Architecture
     from adnn_optuna.data import Dataset
     from adnn_optuna.models import Training
     from adnn_optuna.offsets import Start

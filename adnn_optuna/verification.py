@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from adnn_optuna._architecture import hash_weights
 from adnn_optuna._contract_file import CannotCheckError, changed_fields, read_contract
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import (
@@ -21,7 +22,7 @@ from adnn_optuna._keras_config import (
 )
 from adnn_optuna._paths import is_file
 from adnn_optuna._sources import MNIST_LIKE
-from adnn_optuna.architectures import hash_weights, model_from_config
+from adnn_optuna.architectures import model_from_config
 from adnn_optuna.contract import ROLES, hash_file, portable_config, train_again
 from adnn_optuna.data import Dataset, dataset_from_config
 from adnn_optuna.differences import config_differences, in_words, objective_differences

@@ -12,18 +12,14 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna.architectures import (
-    build_architecture,
-    hash_weights,
-    initializer_stddev,
-    model_from_config,
-)
+from adnn_optuna._architecture import hash_weights, initializer_stddev
+from adnn_optuna.architectures import build_architecture, model_from_config
 from adnn_optuna.models import MLP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adnn_optuna.architectures import Architecture
+    from adnn_optuna._architecture import Architecture
 
 SHAPE = (8, 8)
 CLASSES = 10

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import adnn_optuna as adnn
+from adnn_optuna._architecture import hash_weights
 from adnn_optuna._contract_file import make_digests
-from adnn_optuna.architectures import hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from adnn_optuna._trial_stack import TRIAL_METRICS, train_trials
 from adnn_optuna.callbacks import BASELINE, DIVERGED
 from adnn_optuna.data import Dataset, load_dataset
 from adnn_optuna.models import MLP, Training
@@ -20,9 +21,7 @@ from adnn_optuna.objective import (
     BASELINE_METRICS,
     CONFIG,
     METRICS,
-    TRIAL_METRICS,
     InitOffsetObjective,
-    train_trials,
 )
 from adnn_optuna.offsets import OffsetSpace, RestartSpace
 from adnn_optuna.samplers import INTERRUPTED

@@ -19,8 +19,9 @@ from stored_studies import store_comparison, store_study
 import adnn_optuna as adnn
 from adnn_optuna.claims import against_control, claim_of_comparison
 from adnn_optuna.comparison import Comparison, load_comparison
+from adnn_optuna.comparison_report import comparison_page
 from adnn_optuna.page import _plotly_js
-from adnn_optuna.report import comparison_page, search_page
+from adnn_optuna.report import search_page
 from adnn_optuna.results import record_of
 
 if TYPE_CHECKING:
