@@ -19,6 +19,7 @@ import rq2_trials
 import rq3_time
 import sampler_quality
 import training_speed
+import trial_overhead
 from _common import HERE, interval, markdown_table, mean_and_std
 from _paper import PAPERS, PUBLISHED
 
@@ -37,7 +38,12 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     greedy_vs_annealing.EXPERIMENT,
     regimes.EXPERIMENT,
 )
-STUDIES: tuple[Study, ...] = (*EXPERIMENTS, sampler_quality.STUDY, training_speed.STUDY)
+STUDIES: tuple[Study, ...] = (
+    *EXPERIMENTS,
+    sampler_quality.STUDY,
+    training_speed.STUDY,
+    trial_overhead.STUDY,
+)
 PAGES = (HERE.parent / "README.md", HERE / "README.md")
 
 
@@ -52,6 +58,7 @@ def blocks() -> dict[str, str]:
     )
     written["headline"] = headline()
     written["speed"] = training_speed.times_table(training_speed.STUDY.load())
+    written["overhead"] = trial_overhead.sentence(trial_overhead.STUDY.load())
     return written
 
 
