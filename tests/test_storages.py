@@ -156,6 +156,7 @@ def study_with_a_parameter(storage: BaseStorage) -> optuna.Study:
     return study
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_parameters_written_at_once_appear_together(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     storage = open_storage(url)
@@ -169,6 +170,7 @@ def test_parameters_written_at_once_appear_together(tmp_path: Path) -> None:
     assert open_storage(url).get_trial(trial._trial_id).params == {"x": x, "choice": choice}
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_parameters_written_at_once_are_refused_as_one_by_one(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = study_with_a_parameter(storage)
