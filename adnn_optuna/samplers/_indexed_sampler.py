@@ -59,7 +59,7 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
     """
 
     def __init__(self, key: str, batch_size: int) -> None:
-        self._ledger = Ledger(key, batch_size, self._new_filter)
+        self._ledger = Ledger(key, batch_size, self._new_filter, self._memory)
         # By storage, as each numbers its trials anew.
         self._sources: weakref.WeakKeyDictionary[BaseStorage, dict[int, ParameterSource]] = (
             weakref.WeakKeyDictionary()
@@ -107,11 +107,14 @@ class IndexedSampler(BaseSampler, abc.ABC, Generic[Memory]):
     def _source(
         self, study: Study, trial: FrozenTrial, history: History, index: int | None
     ) -> ParameterSource:
-        if history not in self._memories:
-            self._memories[history] = self._remember(study, history)
-        source = self._propose(self._memories[history], history, index, trial.number)
+        source = self._propose(self._memory(study, history), history, index, trial.number)
         self._sources_in(study)[trial._trial_id] = source
         return source
+
+    def _memory(self, study: Study, history: History) -> Memory:
+        if history not in self._memories:
+            self._memories[history] = self._remember(study, history)
+        return self._memories[history]
 
     def _sources_in(self, study: Study) -> dict[int, ParameterSource]:
         return self._sources.setdefault(study._storage, {})

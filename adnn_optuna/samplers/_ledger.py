@@ -56,14 +56,21 @@ class Ledger:
         sampler_key: Trials with the same key are of the same sampler.
         batch_size: The number of trials that are proposed before any of them is finished.
         new_filter: Returns a filter of indices for a study that it knows nothing of yet.
+        prepare: Called before an index is handed out, while all other workers wait: what it
+            stores in the study is stored by one of them only.
     """
 
     def __init__(
-        self, sampler_key: str, batch_size: int, new_filter: Callable[[], IndexFilter]
+        self,
+        sampler_key: str,
+        batch_size: int,
+        new_filter: Callable[[], IndexFilter],
+        prepare: Callable[[Study, History], object],
     ) -> None:
         self._sampler_key = sampler_key
         self._batch_size = batch_size
         self._new_filter = new_filter
+        self._prepare = prepare
         self._histories: weakref.WeakKeyDictionary[BaseStorage, dict[int, History]] = (
             weakref.WeakKeyDictionary()
         )
@@ -149,6 +156,7 @@ class Ledger:
         is_alive = LivenessCheck(study)
         while history.has_news_of_death(is_alive):
             history = self.history(study)
+        self._prepare(study, history)
         index = history.free_index(history.held_indices(is_alive))
         history.note_beginning(trial, index)
         self._write(study, trial, self._sampler_key, index)

@@ -8,6 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -531,3 +534,34 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
     there = {"sampler": "", "index": 0, "owner": [host, int(pid), start_time]}
     study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, there)
     assert is_alive(study, study.trials[0])
+
+
+def test_workers_without_a_seed_that_begin_at_one_moment_agree_on_one(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    optuna.create_study(storage=url, study_name="s")
+
+    def worker() -> optuna.Study:
+        sampler = AdaptiveSimulatedAnnealingSampler()
+        return optuna.load_study(study_name="s", storage=url, sampler=sampler)
+
+    slow, fast = worker(), worker()
+    write = slow._storage.set_study_system_attr
+    is_writing = threading.Event()
+
+    def write_late(*args: Any) -> None:
+        is_writing.set()
+        time.sleep(0.5)
+        write(*args)
+
+    monkeypatch.setattr(slow._storage, "set_study_system_attr", write_late)
+    with ThreadPoolExecutor() as executor:
+        first = executor.submit(slow.ask)
+        assert is_writing.wait(10)
+        second = executor.submit(fast.ask)
+        asked = [first.result(), second.result()]
+    attrs = slow._storage.get_study_system_attrs(slow._study_id)
+    alone = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(attrs["adnn:seed"]))
+    for trial in sorted(asked, key=lambda trial: trial.number):
+        assert trial.suggest_float("x", 0, 1) == alone.ask().suggest_float("x", 0, 1)
