@@ -26,6 +26,8 @@ def to_unit(value: Any, distribution: BaseDistribution) -> float:
         return 0.5
     if is_log:
         value = math.log(max(value, math.ulp(0.0)))
+    if math.isinf(high - low):
+        return float((value / 2 - low / 2) / (high / 2 - low / 2))
     return float((value - low) / (high - low))
 
 
@@ -49,7 +51,8 @@ def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
 
 def _value_at(unit: float, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
-    value = low + unit * (high - low)
+    width = high - low
+    value = low + unit * width if math.isfinite(width) else (1 - unit) * low + unit * high
     return math.exp(value) if is_log else value
 
 

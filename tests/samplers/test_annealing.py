@@ -86,6 +86,13 @@ def test_each_value_of_a_finite_parameter_is_equally_likely() -> None:
         assert {values.count(value) for value in values} == {200}
 
 
+def test_a_range_wider_than_the_largest_number() -> None:
+    wide = FloatDistribution(-1.5e308, 1e308)
+    assert (from_unit(0.0, wide), from_unit(1.0, wide)) == (-1.5e308, 1e308)
+    for value in (-1.5e308, -1.0, 0.0, 3e307, 1e308):
+        assert from_unit(to_unit(value, wide), wide) == pytest.approx(value, abs=1e293)
+
+
 def test_rescale() -> None:
     assert rescale(0.5, FloatDistribution(0, 1), FloatDistribution(0, 2)) == 0.25
     assert rescale(1.5, FloatDistribution(0, 1), FloatDistribution(1, 2)) == 0.5
