@@ -12,6 +12,7 @@ import math
 import threading
 import weakref
 from datetime import datetime
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from optuna.storages._heartbeat import is_heartbeat_enabled
@@ -264,8 +265,9 @@ class MaxTrialCallback(_Limit[_TrialCount]):
     Completed and pruned trials count, and failed ones whose training diverged. Those that were
     interrupted, or whose worker died, do not: they are done again.
 
-    It is like :class:`optuna.study.MaxTrialsCallback`, but does not count trials that were
-    cut off, and tells before the first trial whether there is anything to do.
+    :class:`optuna.study.MaxTrialsCallback` counts completed trials only, unless it is given other
+    states, and then also those that were cut off. This one also tells before the first trial
+    whether there is anything to do.
 
     Example:
 
@@ -383,6 +385,11 @@ class MaxGainCallback(_Limit[_Best]):
         baseline = self._baseline
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
+            if isinstance(baseline, bool) or not isinstance(baseline, Real | None):
+                raise TypeError(
+                    f"The user attribute {BASELINE!r} of the study must be a number, but is "
+                    f"{baseline!r}."
+                )
         if baseline is None:
             baseline = tally.first.value
         assert baseline is not None

@@ -289,6 +289,14 @@ class TestMaxGain:
         add_trial(study, value=0.7)
         assert MaxGainCallback(0.2).reached(study)
 
+    @pytest.mark.parametrize("stored", ["0.5", [1], True])
+    def test_refuses_a_stored_baseline_that_is_no_number(self, stored: object) -> None:
+        study = optuna.create_study()
+        study.set_user_attr("adnn:baseline", stored)
+        add_trial(study, value=0.5)
+        with pytest.raises(TypeError, match="'adnn:baseline' of the study must be a number"):
+            MaxGainCallback(0.2).reached(study)
+
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:
         with pytest.raises(ValueError, match="`max_gain` must be"):
