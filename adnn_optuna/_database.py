@@ -75,13 +75,15 @@ class _Parameter(NamedTuple):
 
 
 class _OfThread(threading.local):
-    """What a thread does not need to read, or does not write yet.
+    """What a thread that begins a trial does not need to read, or does not write yet.
 
     Attributes:
+        begins_trial: Whether it begins one.
         created: The trial that it has just created.
-        parameters: Those of a trial, if they are written all at once.
+        parameters: Those of the trial, if they are written all at once.
     """
 
+    begins_trial: bool = False
     created: FrozenTrial | None = None
     parameters: list[_Parameter] | None = None
 
@@ -143,11 +145,12 @@ class Database(RDBStorage):
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)
-        self._of_thread.created = copy.deepcopy(trial)
+        if self._of_thread.begins_trial:
+            self._of_thread.created = copy.deepcopy(trial)
         return trial
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial; one that this thread has just created is not read back."""
+        """Return a trial; one that this thread begins and has just created is not read back."""
         created = self._of_thread.created
         if created is not None and created._trial_id == trial_id:
             return created
@@ -173,20 +176,30 @@ class Database(RDBStorage):
         """Change a trial's state, which one of several workers succeeds in."""
         if self._is_sqlite:
             # SQLite has no SELECT … FOR UPDATE, with which other databases lock the trial.
-            self.scoped_session().execute(sqlalchemy.text("BEGIN IMMEDIATE"))
+            session = self.scoped_session()
+            try:
+                session.execute(sqlalchemy.text("BEGIN IMMEDIATE"))
+            except SQLAlchemyError:
+                session.close()
+                raise
         return super().set_trial_state_values(trial_id, state, values)
 
     @contextlib.contextmanager
-    def parameters_at_once(self) -> Iterator[None]:
-        """Write the parameters that this thread gives to a trial in one transaction, at the end.
+    def begins_trial(self, *, writes_at_once: bool) -> Iterator[None]:
+        """Read and write less while this thread begins a trial.
 
-        Meanwhile they cannot be read.
+        Args:
+            writes_at_once: Whether its parameters are all written in one transaction, at the end.
+                Meanwhile they cannot be read.
         """
-        self._of_thread.parameters = parameters = list[_Parameter]()
+        thread = self._of_thread
+        parameters: list[_Parameter] = []
+        thread.begins_trial = True
+        thread.parameters = parameters if writes_at_once else None
         try:
             yield
         finally:
-            self._of_thread.parameters = None
+            thread.begins_trial, thread.created, thread.parameters = False, None, None
         if parameters:
             self._write_parameters(parameters)
 
@@ -319,9 +332,11 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
         cursor.close()
 
 
-def parameters_at_once(storage: BaseStorage) -> contextlib.AbstractContextManager[None]:
-    """Write the parameters of a trial in one transaction, if the storage can do that."""
+def begins_trial(
+    storage: BaseStorage, *, writes_at_once: bool
+) -> contextlib.AbstractContextManager[None]:
+    """Return :meth:`Database.begins_trial` of a storage that has it, else an empty context."""
     backend = getattr(storage, "_backend", storage)
-    return (
-        backend.parameters_at_once() if isinstance(backend, Database) else contextlib.nullcontext()
-    )
+    if isinstance(backend, Database):
+        return backend.begins_trial(writes_at_once=writes_at_once)
+    return contextlib.nullcontext()

@@ -16,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
-from adnn_optuna._database import StorageError, parameters_at_once
+from adnn_optuna._database import StorageError, begins_trial
 from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna._trial_stack import mark_interrupted, train_trials
 from adnn_optuna.callbacks import (
@@ -221,38 +221,37 @@ class Lane:
         """
         begun: list[optuna.Trial] = []
         queue = iter(waiting)
+        # Other samplers may read the parameters that a trial has so far.
+        writes_at_once = isinstance(self.study.sampler, IndexedSampler)
         while len(begun) < min(self._width, n_left + len(begun)):
-            trial_id = take_from_queue(self.study, queue)
-            if trial_id is not None:
-                n_left -= 1
-            # What was enqueued is told before anything is proposed: a GridSampler cannot be told
-            # of it when all but one of its own trials are under way.
-            elif waiting or n_proposals <= 0:
-                break
-            else:
-                trial_id = create_own_trial(self.study)
-                number = self.study._storage.get_trial(trial_id).number
-                n_new, n_known = number + 1 - n_known, number + 1
-                n_left -= n_new
-                n_proposals -= n_new
-                if n_left < 0 or n_proposals < 0:
-                    end_unfinished(self.study, trial_id)
-                    break
-            begun.append(self._start(trial_id))
+            # Another worker, which sees no sign of life of this one, may end the trial.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                with begins_trial(self.study._storage, writes_at_once=writes_at_once):
+                    trial_id = take_from_queue(self.study, queue)
+                    if trial_id is not None:
+                        n_left -= 1
+                    # What was enqueued is told before anything is proposed: a GridSampler cannot
+                    # be told of it when all but one of its own trials are under way.
+                    elif waiting or n_proposals <= 0:
+                        break
+                    else:
+                        trial_id = create_own_trial(self.study)
+                        number = self.study._storage.get_trial(trial_id).number
+                        n_new, n_known = number + 1 - n_known, number + 1
+                        n_left -= n_new
+                        n_proposals -= n_new
+                        if n_left < 0 or n_proposals < 0:
+                            end_unfinished(self.study, trial_id)
+                            break
+                    trial = self._started(trial_id)
+                begun.append(trial)
         return begun
 
-    def _start(self, trial_id: int) -> optuna.Trial:
+    def _started(self, trial_id: int) -> optuna.Trial:
         self.study._thread_local.cached_all_trials = None
         trial = optuna.Trial(self.study, trial_id)
-        # Other samplers may read the parameters that the trial has so far.
-        at_once = (
-            parameters_at_once(self.study._storage)
-            if isinstance(self.study.sampler, IndexedSampler)
-            else contextlib.nullcontext()
-        )
-        with at_once:
-            for name, distribution in self.objective.distributions.items():
-                trial._suggest(name, distribution)
+        for name, distribution in self.objective.distributions.items():
+            trial._suggest(name, distribution)
         return trial
 
     def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:

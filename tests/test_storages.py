@@ -18,7 +18,7 @@ from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import TrialState
 from storage_worker import STORAGES
 
-from adnn_optuna._database import parameters_at_once
+from adnn_optuna._database import begins_trial
 from adnn_optuna.storages import open_storage, storage_url
 
 if TYPE_CHECKING:
@@ -106,6 +106,15 @@ def test_what_was_created_is_not_read_back_stale(tmp_path: Path) -> None:
     assert storage.get_trial(trial_id).user_attrs == {"a": 1}
 
 
+def test_what_another_worker_did_to_a_created_trial_is_seen(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    optuna.create_study(storage=open_storage(url), study_name="s")
+    one, other = (optuna.load_study(study_name="s", storage=open_storage(url)) for _ in "ab")
+    trial_id = one._storage.create_new_trial(one._study_id)
+    other.tell(0, 1.5)
+    assert one._storage.get_trial(trial_id).value == 1.5
+
+
 def test_a_storage_can_be_sent_to_another_process(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(storage=storage, study_name="s")
@@ -162,7 +171,7 @@ def test_parameters_written_at_once_appear_together(tmp_path: Path) -> None:
     storage = open_storage(url)
     study = study_with_a_parameter(storage)
     trial = study.ask()
-    with parameters_at_once(storage):
+    with begins_trial(storage, writes_at_once=True):
         x = trial.suggest_float("x", 0, 1)
         assert storage.get_trial(trial._trial_id).params == {}
         choice = trial.suggest_categorical("choice", ["a", None])  # New: its kind is to be fixed.
@@ -176,7 +185,7 @@ def test_parameters_written_at_once_are_refused_as_one_by_one(tmp_path: Path) ->
     study = study_with_a_parameter(storage)
 
     def suggest(*, as_integer: bool = False, is_ended: bool = False) -> None:
-        with parameters_at_once(storage):
+        with begins_trial(storage, writes_at_once=True):
             (trial.suggest_int if as_integer else trial.suggest_float)("x", 0, 1)
             if is_ended:
                 study.tell(trial.number, 1.0)

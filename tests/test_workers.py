@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
+from adnn_optuna._database import Database
 from adnn_optuna.samplers import OWNER, LivenessCheck, owner_of
 from adnn_optuna.storages import open_storage
 
@@ -131,6 +132,23 @@ def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
     )
     assert result.study.trials[1].state == TrialState.FAIL
     assert len([t for t in result.study.trials if t.state == TrialState.COMPLETE]) == 4
+
+
+def test_a_worker_that_is_taken_for_dead_while_it_begins_a_trial_goes_on(
+    objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    write = Database._write_parameters
+
+    def write_too_late(self: Database, parameters: Any) -> None:
+        monkeypatch.undo()
+        open_storage(url).set_trial_state_values(parameters[0].trial_id, TrialState.FAIL)
+        write(self, parameters)
+
+    monkeypatch.setattr(Database, "_write_parameters", write_too_late)
+    result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
+    states = [t.state for t in result.study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.COMPLETE] * 3]
 
 
 def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:

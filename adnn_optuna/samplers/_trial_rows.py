@@ -59,12 +59,15 @@ def insert_rows(
         or the database failed, Optuna's own methods update it or say what is wrong.
     """
     try:
-        with storage.engine.begin() as connection:
+        with storage.engine.connect() as connection:
             # One by one, because not all drivers count the rows of many.
-            return all(
+            is_inserted = all(
                 connection.execute(_insertion(table), {"trial_id": trial_id, **row}).rowcount == 1
                 for row in rows
             )
+            if is_inserted:
+                connection.commit()
+            return is_inserted
     except SQLAlchemyError:
         return False
 
