@@ -38,7 +38,7 @@ class Proposal(TypedDict):
 class IndexFilter(Protocol):
     """Which indices of a study a sampler uses."""
 
-    def note(self, trial: FrozenTrial) -> None:
+    def note(self, trial: FrozenTrial, index: int) -> None:
         """Take in a trial of the sampler, as far as it has come."""
 
     def skip_ahead(self, index: int) -> int:
@@ -48,7 +48,7 @@ class IndexFilter(Protocol):
 class AllIndices:
     """Uses all of them."""
 
-    def note(self, trial: FrozenTrial) -> None:
+    def note(self, trial: FrozenTrial, index: int) -> None:
         """Take in nothing."""
 
     def skip_ahead(self, index: int) -> int:
@@ -127,7 +127,7 @@ class History:
         for trial in news:
             index = self.index_of(trial)
             if index is not None:
-                self._filter.note(trial)
+                self._filter.note(trial, index)
                 self.note_beginning(trial, index)
         for trial in news:
             if trial.state.is_finished():
@@ -165,7 +165,8 @@ class History:
         """Return whether a trial with a smaller number may be about to take an index.
 
         It may also be one of another sampler, or of a worker that died before it could note
-        that it is the owner. So no trial is waited for longer than it takes to decide.
+        that it is the owner. So no trial is waited for longer than it takes to decide, and all
+        of them at the same time.
 
         Args:
             trial: The trial that is to begin.
@@ -174,15 +175,20 @@ class History:
             clock_skew: By how many seconds the clocks of the workers may differ.
         """
         now = time.monotonic()
-        return any(
-            number < trial.number
+        undecided = [
+            other
+            for number, other in self._cursor.unfinished.items()
+            if number < trial.number
             and other.state == TrialState.RUNNING
             and not self._has_decided(other)
             and _seconds_between(other, trial) < patience + clock_skew
-            and now - self._first_seen.setdefault(number, now) < patience
-            and is_alive(other)
-            for number, other in self._cursor.unfinished.items()
-        )
+        ]
+        awaited = [
+            other
+            for other in undecided
+            if now - self._first_seen.setdefault(other.number, now) < patience
+        ]
+        return any(map(is_alive, awaited))
 
     def _has_decided(self, trial: FrozenTrial) -> bool:
         if self._proposal_of(trial) is not None:
@@ -204,7 +210,10 @@ class History:
 
     def has_rival(self, trial: FrozenTrial, is_alive: LivenessCheck) -> bool:
         """Return whether another trial has the index of this one."""
-        index = self.index_of(self._cursor.unfinished[trial.number])
+        own = self._cursor.unfinished.get(trial.number)
+        if own is None:  # Another worker has ended it: who writes to it next is told so.
+            return False
+        index = self.index_of(own)
         return index in self.results or any(
             number != trial.number and self.index_of(other) == index and is_alive(other)
             for number, other in self._cursor.unfinished.items()
@@ -285,7 +294,8 @@ class History:
             if start.number < trial.number or (
                 trial.datetime_complete is not None
                 and start.datetime_start is not None
-                and start.datetime_start < trial.datetime_complete
+                # With or without a time zone, as whoever added the trial has written it.
+                and start.datetime_start.timestamp() < trial.datetime_complete.timestamp()
             ):
                 break
             batch -= 1
@@ -300,4 +310,4 @@ class History:
 def _seconds_between(trial: FrozenTrial, other: FrozenTrial) -> float:
     assert trial.datetime_start is not None
     assert other.datetime_start is not None
-    return (other.datetime_start - trial.datetime_start).total_seconds()
+    return other.datetime_start.timestamp() - trial.datetime_start.timestamp()

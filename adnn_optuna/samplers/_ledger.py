@@ -14,8 +14,8 @@ as one that never stopped.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import InMemoryStorage
@@ -56,8 +56,8 @@ class Ledger:
         sampler_key: Trials with the same key are of the same sampler.
         batch_size: The number of trials that are proposed before any of them is finished.
         new_filter: Returns a filter of indices for a study that it knows nothing of yet.
-        prepare: Called before an index is handed out, while all other workers wait: what it
-            stores in the study is stored by one of them only.
+        prepare: Called before a trial gets its index, while the workers of later trials wait:
+            what it stores in the study is stored by one of them only.
     """
 
     def __init__(
@@ -112,13 +112,10 @@ class Ledger:
         proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
         if proposal is not None:
             return self._claim_again(study, trial, proposal)
-        if "fixed_params" in trial.system_attrs or trial.params:
-            self._write(study, trial, self._sampler_key, None)
-            return self._history_when_asked(study, trial), None
         if isinstance(study._storage, InMemoryStorage):
             with _in_memory_lock:
                 history = self._history_when_asked(study, trial)
-                return history, self._take_free_index(study, trial, history)
+                return history, self._take_index(study, trial, history)
 
         # No two workers may get the same index. So they take turns in the order of their trials'
         # numbers, which the storage hands out: whoever sees a trial with a smaller number that
@@ -130,12 +127,12 @@ class Ledger:
         clock_skew = 0.0 if is_on_one_host(study._storage) else _CLOCK_SKEW
         if history.has_undecided(trial, LivenessCheck(study), _PATIENCE, clock_skew):
             return None
-        index: int | None = self._take_free_index(study, trial, history)
+        index = self._take_index(study, trial, history)
 
         # Someone may have lost patience with this trial, or this one with another.
         assert trial.datetime_start is not None
-        seconds = (datetime.now() - trial.datetime_start).total_seconds()  # noqa: DTZ005
-        if not 0 <= seconds < _PATIENCE / 2:
+        seconds = time.time() - trial.datetime_start.timestamp()
+        if index is not None and not 0 <= seconds < _PATIENCE / 2:
             index = self._keep_if_unrivalled(study, trial, index)
         return history, index
 
@@ -152,11 +149,14 @@ class Ledger:
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
         return self.latest_history(study), index
 
-    def _take_free_index(self, study: Study, trial: FrozenTrial, history: History) -> int:
+    def _take_index(self, study: Study, trial: FrozenTrial, history: History) -> int | None:
+        self._prepare(study, history)
+        if "fixed_params" in trial.system_attrs or trial.params:
+            self._write(study, trial, self._sampler_key, None)
+            return None
         is_alive = LivenessCheck(study)
         while history.has_news_of_death(is_alive):
             history = self.history(study)
-        self._prepare(study, history)
         index = history.free_index(history.held_indices(is_alive))
         history.note_beginning(trial, index)
         self._write(study, trial, self._sampler_key, index)

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import os
 import socket
-from datetime import datetime
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,8 +169,7 @@ def _is_just_retried(trial: FrozenTrial) -> bool:
     """Return whether the owner may be that of the dead trial which this one repeats."""
     if "failed_trial" not in trial.system_attrs or trial.datetime_start is None:
         return False
-    seconds = (datetime.now() - trial.datetime_start).total_seconds()  # noqa: DTZ005
-    return seconds < _SECONDS_TO_NOTE_OWNER
+    return time.time() - trial.datetime_start.timestamp() < _SECONDS_TO_NOTE_OWNER
 
 
 def is_alive(study: Study, trial: FrozenTrial) -> bool:

@@ -88,7 +88,8 @@ def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bo
 class StepsInside:
     """Leaves out the steps of walks along a ray that lead out of the search space.
 
-    Where the trials differ in their search spaces, they lead out of none.
+    Where the trials differ in their search spaces, they lead out of none. A parameter that another
+    sampler fixes does not move, so its range does not matter.
 
     Args:
         origin: Where the walks start.
@@ -100,20 +101,36 @@ class StepsInside:
         self._origin = origin
         self._deltas = deltas
         self._max_steps = max_steps
+        # For each parameter, how many steps of each walk are inside of all its ranges so far.
+        self._n_inside_of: dict[str, list[float]] = {}
         self._n_inside = [float(max_steps)] * len(deltas)
+        self._fixed: frozenset[str] = frozenset()
         self._last_noted: dict[str, BaseDistribution] = {}
 
-    def note(self, trial: FrozenTrial) -> None:
+    def note(self, trial: FrozenTrial, index: int) -> None:
         """Take in the search space of a trial, as far as it is known."""
-        if not trial.distributions or trial.distributions == self._last_noted:
+        walk, step = divmod(index - 1, self._max_steps)
+        fixed = self._fixed
+        if walk < len(self._deltas):  # What was asked for in vain repeats some other step.
+            length = (step + 1) * self._deltas[walk] if index else 0.0
+            fixed |= fixed_parameters(trial, Step(self._origin, length))
+        if fixed == self._fixed and trial.distributions == self._last_noted:
             return
+        self._fixed = fixed
         self._last_noted = trial.distributions.copy()
         for name, distribution in self._last_noted.items():
             if _moves(distribution):
                 start = self._origin.value(name, distribution)
-                for walk, delta in enumerate(self._deltas):
-                    n_inside = _n_steps_inside(start, delta, distribution)
-                    self._n_inside[walk] = min(self._n_inside[walk], n_inside)
+                known = self._n_inside_of.get(name, [float(self._max_steps)] * len(self._deltas))
+                self._n_inside_of[name] = [
+                    min(n_inside, _n_steps_inside(start, delta, distribution))
+                    for n_inside, delta in zip(known, self._deltas, strict=True)
+                ]
+        moving = [n for name, n in self._n_inside_of.items() if name not in self._fixed]
+        self._n_inside = [
+            min((of_one[walk] for of_one in moving), default=float(self._max_steps))
+            for walk in range(len(self._deltas))
+        ]
 
     def skip_ahead(self, index: int) -> int:
         """Return the first index from this one on whose step is in the search space."""
@@ -152,6 +169,15 @@ class Step:
         return nearest_value(value + self.length, distribution)
 
 
+def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
+    """Return the parameters of a trial that are not those of its step: another sampler's."""
+    return frozenset(
+        name
+        for name, distribution in trial.distributions.items()
+        if _moves(distribution) and trial.params[name] != step.value(name, distribution)
+    )
+
+
 class Walk:
     """A walk that keeps improving steps only, and the walks before it.
 
@@ -178,6 +204,7 @@ class Walk:
         self._sign = sign
         self._baseline: FrozenTrial | None = None
         self._distributions: dict[str, BaseDistribution] = {}
+        self._fixed: frozenset[str] = frozenset()
         self._number = -1  # The first walk starts with its first step, after the baseline.
         self._batch = -1
         self._kept: FrozenTrial | None = None
@@ -198,11 +225,14 @@ class Walk:
         if trial is not None and index is not None:
             # Replaced and never changed, as copies share it.
             self._distributions = {**self._distributions, **trial.distributions}
+        if index is None:  # A trial of others is no step of a walk.
+            return
+        step = self.step(index) if index else Step(self._origin, 0.0)
+        if trial is not None:
+            self._fixed |= fixed_parameters(trial, step)
         if index == 0:
             self._baseline = trial
-        if not index:  # A trial of others is no step of a walk.
             return
-        step = self.step(index)
         if trial is not None and trial.state == TrialState.COMPLETE:
             assert trial.value is not None
             self._told.append((self._sign * trial.value, step.length, trial))
@@ -257,5 +287,5 @@ class Walk:
         return all(
             _is_inside(step.value(name, distribution) + length, length, distribution)
             for name, distribution in self._distributions.items()
-            if _moves(distribution)
+            if _moves(distribution) and name not in self._fixed
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+from optuna.samplers import PartialFixedSampler
 
 from adnn_optuna.samplers import PROPOSAL, DeltaStepSampler
 
@@ -355,3 +356,17 @@ def test_refuses_parameters_that_change_their_kind(accept: Any) -> None:
     with pytest.raises(ValueError, match="different distribution kind"):
         study.optimize(objective)
     assert len(study.trials) == 3
+
+
+@pytest.mark.parametrize("x", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("accept", ["always", "improving"])
+def test_a_parameter_that_is_fixed_does_not_end_the_walk(accept: Any, x: float) -> None:
+    walk = DeltaStepSampler(deltas=(0.1,), max_steps=15, accept=accept)
+    study = optuna.create_study(sampler=PartialFixedSampler({"x": x}, walk))
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0, 0.3)
+        return -trial.suggest_float("y", 0, 2)
+
+    study.optimize(objective)
+    assert [t.params["y"] for t in study.trials] == pytest.approx([0.1 * t for t in range(16)])

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -18,6 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
@@ -536,11 +539,14 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
     assert is_alive(study, study.trials[0])
 
 
+@pytest.mark.parametrize("n_enqueued", [0, 1, 2])
 def test_workers_without_a_seed_that_begin_at_one_moment_agree_on_one(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, n_enqueued: int
 ) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    optuna.create_study(storage=url, study_name="s")
+    study = optuna.create_study(storage=url, study_name="s")
+    for _ in range(n_enqueued):
+        study.enqueue_trial({"y": 0.5})
 
     def worker() -> optuna.Study:
         sampler = AdaptiveSimulatedAnnealingSampler()
@@ -563,5 +569,68 @@ def test_workers_without_a_seed_that_begin_at_one_moment_agree_on_one(
         asked = [first.result(), second.result()]
     attrs = slow._storage.get_study_system_attrs(slow._study_id)
     alone = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(attrs["adnn:seed"]))
+    for _ in range(n_enqueued):
+        alone.enqueue_trial({"y": 0.5})
     for trial in sorted(asked, key=lambda trial: trial.number):
         assert trial.suggest_float("x", 0, 1) == alone.ask().suggest_float("x", 0, 1)
+
+
+def test_undecided_trials_are_waited_for_together(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    other = optuna.create_study(storage=url, study_name="s", sampler=RandomSampler())
+    for _ in range(3):
+        other.ask()  # Of another sampler, which notes nothing; nobody asks for parameters.
+    study = optuna.load_study(storage=url, study_name="s", sampler=random_restart())
+    begin, waits = time.monotonic(), []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("time.monotonic", lambda: begin + len(waits))  # Each wait takes a second.
+    study.ask()
+    assert len(waits) == 10
+
+
+def test_a_trial_that_another_worker_ends_while_it_begins(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=url, study_name="s", sampler=random_restart())
+    study.ask().suggest_int("restart", 0, 9)
+    other = optuna.load_study(storage=url, study_name="s")
+    [first] = study.trials
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.WAITING, system_attrs={**first.system_attrs, "failed_trial": 0}
+        )
+    )
+    write = study._storage.set_trial_system_attr
+    look = study._storage.get_all_trials
+
+    def look_after_others(*args: Any, **kwargs: Any) -> Any:
+        other.tell(1, state=TrialState.FAIL, skip_if_finished=True)
+        return look(*args, **kwargs)
+
+    def write_and_lose(*args: Any, **kwargs: Any) -> None:
+        write(*args, **kwargs)
+        monkeypatch.setattr(study._storage, "get_all_trials", look_after_others)
+
+    monkeypatch.setattr(study._storage, "set_trial_system_attr", write_and_lose)
+    monkeypatch.setattr(
+        "adnn_optuna.samplers._ledger.set_trial_system_attr",
+        lambda storage, *args: storage.set_trial_system_attr(*args),
+    )
+    trial = study.ask()
+    with pytest.raises(UpdateFinishedTrialError):
+        trial.suggest_int("restart", 0, 9)
+
+
+@all_samplers
+def test_trials_with_a_time_zone(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    trial = copy.deepcopy(study.trials[1])
+    trial.datetime_start = trial.datetime_complete = datetime.now(UTC)
+    trial.system_attrs = {}
+    study.add_trial(trial)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 7
