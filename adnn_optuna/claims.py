@@ -51,7 +51,10 @@ def caveat_of_search(record: SearchRecord) -> str:
 
 
 def against_control(comparison: Comparison) -> list[PairedDifference]:
-    """Return how much better than random restarts each other searcher is, the best first."""
+    """Return how much better than random restarts each other searcher is, the best first.
+
+    Those that are shown to be better come before all others, whatever their means.
+    """
     control = comparison.control
     differences = [
         row if row.other == control else row.flipped()
@@ -59,7 +62,7 @@ def against_control(comparison: Comparison) -> list[PairedDifference]:
         if control in (row.arm, row.other)
     ]
     known = [row for row in differences if row.n_pairs]
-    return sorted(known, key=lambda row: -row.mean)
+    return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
 
 
 def claim_of_comparison(comparison: Comparison) -> str:
@@ -69,7 +72,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
     rows = against_control(comparison)
     if not rows:
         return "There are no searchers with results to compare with random restarts."
-    best = rows[0]
+    best, verdicts = rows[0], {row.verdict for row in rows}
     evidence = f"95 % interval {interval(best)}, {best.n_pairs} seeds"
     mean = points(best.mean)
     if best.verdict == "better":
@@ -79,12 +82,12 @@ def claim_of_comparison(comparison: Comparison) -> str:
             f"{best.arm} is better than random restarts: {mean} of test accuracy for the same "
             f"number of trials ({evidence}){also}."
         )
-    if best.verdict == "worse":
+    if verdicts == {"worse"}:
         return (
             f"Every searcher is worse than random restarts; {best.arm} comes closest, with {mean} "
             f"of test accuracy ({evidence})."
         )
-    if best.verdict == "equivalent":
+    if "undecided" not in verdicts:
         return (
             f"No searcher is better than random restarts: {best.arm} is equivalent, with {mean} "
             f"of test accuracy ({evidence})."

@@ -146,6 +146,34 @@ class TestClaim:
         assert claim.startswith("b is better than random restarts")
         assert claim.endswith("; so is a.")
 
+    def test_is_of_one_that_is_better_whatever_the_mean_of_one_that_may_not_be(self) -> None:
+        steady, noisy, restarts = noise(3)
+        gains = {
+            "steady": steady + 0.008,
+            "noisy": 30 * noisy + 0.05,
+            "random_restart": restarts,
+        }
+        comparison = store_comparison(gains)
+        verdicts = {row.arm: row.verdict for row in against_control(comparison)}
+        assert verdicts == {"steady": "better", "noisy": "undecided"}
+        assert claim_of_comparison(comparison).startswith("steady is better than random restarts")
+        cards = comparison_page(comparison).cards
+        assert [card.note for card in cards if "better" in card.note]
+        assert "What steady is worth" in [card.label for card in cards]
+
+    def test_is_not_of_every_searcher_while_one_is_undecided(self) -> None:
+        worse, noisy, restarts = noise(3)
+        gains = {
+            "worse": worse - 0.01,
+            "noisy": 30 * noisy - 0.03,
+            "random_restart": restarts,
+        }
+        comparison = store_comparison(gains)
+        verdicts = {row.arm: row.verdict for row in against_control(comparison)}
+        assert verdicts == {"worse": "worse", "noisy": "undecided"}
+        claim = claim_of_comparison(comparison)
+        assert claim.startswith("No searcher is shown to be better than random restarts: worse")
+
     def test_of_one_search_leaves_luck_open(self) -> None:
         page = search_page(record_of(store_study("one", gain=0.02)))
         assert "+2.00 pp" in page.claim
