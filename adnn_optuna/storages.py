@@ -31,6 +31,12 @@ __all__ = [
 # The others see errors that are gone a moment later.
 _ATTEMPTS_TO_OPEN = 100
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
+# After the scheme and the name of the user, or the first word of what is no URL: up to the last @
+# before the options, or the first one of all.
+_PASSWORD = re.compile(r"((?:(?<=://)|^(?!.*://))[^:/@]*):(?:[^?]*@|[^@]*@)", re.DOTALL)
+_SECRET_OPTION = re.compile(
+    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)[^&]*", re.IGNORECASE
+)
 _RACE = re.compile(
     "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction",
     re.IGNORECASE,
@@ -70,6 +76,11 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             f"The storage {masked(storage)!r} is not a database URL; for a file write "
             "'sqlite:///name.db'."
         ) from None
+    if "@" in (url.host or ""):
+        raise ValueError(
+            f"The storage {masked(storage)!r} has an @ in its password or user name; write it as "
+            "%40."
+        )
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and must_exist:
         _check_holds_studies(storage)
@@ -110,13 +121,16 @@ def _check_holds_studies(storage: str) -> None:
     """Refuse an SQLite file without studies before SQLAlchemy creates it or its tables."""
     if is_in_memory(storage):
         raise ValueError(
-            f"The storage {storage!r} is in memory and holds no studies; name a file, as in "
-            "'sqlite:///name.db'."
+            f"The storage {masked(storage)!r} is in memory and holds no studies; name a file, as "
+            "in 'sqlite:///name.db'."
         )
-    path = Path(make_url(storage).database or "")
+    url = make_url(storage)
+    if "uri" in url.query:  # Its path is one of SQLite's own URIs.
+        return
+    path = Path(url.database or "")
     if not is_file(path):
         raise FileNotFoundError(
-            f"There is no file {str(path)!r} for the storage {storage!r}; check its path."
+            f"There is no file {str(path)!r} for the storage {masked(storage)!r}; check its path."
         )
     # A file that SQLite cannot read is refused, with the reason, when it is opened.
     with contextlib.suppress(sqlite3.Error):
@@ -125,7 +139,7 @@ def _check_holds_studies(storage: str) -> None:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'")
             if found.fetchone() is None:
                 raise ValueError(
-                    f"The file {str(path)!r} of the storage {storage!r} holds no Optuna "
+                    f"The file {str(path)!r} of the storage {masked(storage)!r} holds no Optuna "
                     "studies; check its path."
                 )
 
@@ -137,14 +151,10 @@ def is_in_memory(url: str) -> bool:
 
 
 def masked(url: str) -> str:
-    """Return a storage URL with its password replaced by ``***``."""
-    try:
-        parsed = make_url(url)
-        # Rendering may write other characters differently than the user did.
-        return url if parsed.password is None else parsed.render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        # Not a URL, but perhaps meant to be one.
-        return re.sub(r":[^:/@]*@", ":***@", url)
+    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``."""
+    # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
+    # would be taken for the host.
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def storage_url(storage: BaseStorage) -> str | None:

@@ -14,7 +14,7 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna import cli
-from adnn_optuna.storages import open_storage
+from adnn_optuna.storages import open_storage, storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,34 @@ def test_a_server_that_does_not_answer(run_adnn: Callable[..., tuple[int, str]])
     code, shown = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
     assert code == cli.WRONG_INPUT
     assert "Traceback" in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://u:p@geheim@127.0.0.1:1/db", r"//u:\*\*\*@127.0.0.1:1/db'.*%40"),
+        ("postgresql+psycopg://u:ge/heim@127.0.0.1:x/db", r"//u:\*\*\*@127.0.0.1:x/db'"),
+        ("postgresql+psycopg://u:ge:heim@127.0.0.1:1/db", r"//u:\*\*\*@127.0.0.1:1/db'"),
+        (
+            "postgresql+psycopg://127.0.0.1:1/db?user=u&password=geheim&connect_timeout=1",
+            r"user=u&password=\*\*\*&connect_timeout=1'",
+        ),
+        ("mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim", r"odbc_connect=\*\*\*'"),
+        ("sqlite+pysqlcipher://:geheim@/no.db", r"//:\*\*\*@/no.db'"),
+    ],
+)
+def test_a_password_that_is_not_where_urls_have_it(url: str, shown: str) -> None:
+    for must_exist in (False, True):
+        with pytest.raises((ValueError, FileNotFoundError), match=shown) as caught:
+            open_storage(url, must_exist=must_exist)
+        message = str(caught.value)
+        assert not [part for part in ("geheim", "heim", "ge/", "ge:") if part in message]
+
+
+def test_a_file_has_no_password(tmp_path: Path) -> None:
+    for name in ("a:b@c.db", "study.db"):
+        url = f"sqlite:///{tmp_path / name}"
+        assert storage_url(open_storage(url)) == url
 
 
 def test_a_wrong_password(postgresql: Server) -> None:

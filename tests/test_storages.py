@@ -125,6 +125,16 @@ def test_a_storage_can_be_sent_to_another_process(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
 
 
+def test_an_uri_of_sqlite_can_be_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = "sqlite:///file:study.db?uri=true"
+    optuna.create_study(storage=open_storage(url), study_name="s")
+    assert optuna.get_all_study_names(open_storage(url, must_exist=True)) == ["s"]
+    assert (tmp_path / "study.db").is_file()
+
+
 def test_trials_have_heartbeats(tmp_path: Path) -> None:
     assert is_heartbeat_enabled(open_storage(f"sqlite:///{tmp_path / 'study.db'}"))
 
