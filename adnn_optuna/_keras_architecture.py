@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from adnn_optuna._random_state import derived_seed, undisturbed
 from adnn_optuna._stored_model import describe_model, sketch_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import keras
 
@@ -70,7 +71,7 @@ class KerasArchitecture(Architecture):
         self.ends_in_probabilities = bool(
             (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
         )
-        self.variables = tuple(_describe_variables(model))
+        self.variables = tuple(_describe_variables(model, self._order_of_use(model)))
         if not any(v.kind != "other" for v in self.variables):
             raise ValueError(
                 "The model has no trainable kernel or bias that an offset could move."
@@ -94,6 +95,23 @@ class KerasArchitecture(Architecture):
                 f"{self.num_classes} classes need (3, {self.num_classes})."
             )
         return np.asarray(outputs, np.float32)
+
+    def _order_of_use(self, model: keras.Model) -> list[int]:
+        """Return the ids of the variables that a call uses, in the order of their first use."""
+        import keras
+
+        used: dict[int, None] = {}
+
+        class Watch(keras.StatelessScope):  # type: ignore[misc]
+            """What the values of variables are asked of."""
+
+            def get_current_value(self, variable: keras.Variable) -> Any:
+                used.setdefault(id(variable))
+                return super().get_current_value(variable)
+
+        with Watch():
+            self._call(model, np.zeros((1, *self.input_shape), np.float32))
+        return list(used)
 
     def _call(self, model: keras.Model, x: np.ndarray) -> Any:
         try:
@@ -147,38 +165,52 @@ def _values(model: keras.Model) -> list[np.ndarray]:
 _WEIGHT_NAMES = ("kernel", "embeddings")
 
 
-def _describe_variables(model: keras.Model) -> Iterator[VariableInfo]:
-    """Yield what ``model.variables`` are, in their order."""
+def _describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
+    """Yield what ``model.variables`` are, in their order.
+
+    Layers are numbered as they are first used: the class of a model may make them in any order.
+
+    Args:
+        model:
+            The model.
+        used:
+            The ids of the variables that a call uses, in the order of their first use.
+    """
+    import keras
+
     owners: dict[int, Any] = {}
     for layer in model._flatten_layers():  # noqa: SLF001 - Keras has no public walk over sublayers.
         for variable in layer._trainable_variables:  # noqa: SLF001
-            if layer.trainable:
+            if layer.trainable and _kind(variable) != "other":
                 owners[id(variable)] = layer
-    movable: dict[int, int] = {}
-    kinds: list[Literal["weight", "bias", "other"]] = []
+    layers = [id(owners[i]) for i in used if i in owners]
+    output = layers[-1] if layers else None
+    numbers: dict[int, int] = {}
+    for layer_id in [*layers, *map(id, owners.values())]:
+        numbers.setdefault(layer_id, len(numbers))
+    paths: collections.Counter[str] = collections.Counter()
     for variable in model.variables:
-        kind: Literal["weight", "bias", "other"] = "other"
-        if id(variable) in owners:
-            if variable.name.endswith(_WEIGHT_NAMES):
-                kind = "weight"
-            elif variable.name.endswith("bias"):
-                kind = "bias"
-        kinds.append(kind)
-        if kind != "other":
-            movable.setdefault(id(owners[id(variable)]), len(movable))
-    for variable, kind in zip(model.variables, kinds, strict=True):
-        layer = owners.get(id(variable)) if kind != "other" else None
-        index = movable[id(layer)] if layer is not None else -1
+        layer = owners.get(id(variable))
         values = np.asarray(variable.numpy())
+        # A function or, in a class of the user's, a name have no arguments that tell.
         initializer = getattr(layer, f"{variable.name}_initializer", None)
+        # Models within a model may have layers of the same name.
+        path, count = variable.path, paths[variable.path]
+        paths[path] += 1
         yield VariableInfo(
-            path=variable.path,
-            kind=kind,
-            layer=index,
-            is_output=index == len(movable) - 1,
+            path=f"{path}#{count}" if count else path,
+            kind="other" if layer is None else _kind(variable),
+            layer=-1 if layer is None else numbers[id(layer)],
+            is_output=layer is not None and id(layer) == output,
             stddev=(
                 initializer_stddev(initializer, values)
-                if initializer is not None
+                if isinstance(initializer, keras.Initializer)
                 else float(np.std(values, dtype=np.float64))
             ),
         )
+
+
+def _kind(variable: keras.Variable) -> Literal["weight", "bias", "other"]:
+    if variable.name.endswith(_WEIGHT_NAMES):
+        return "weight"
+    return "bias" if variable.name.endswith("bias") else "other"

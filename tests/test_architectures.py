@@ -267,6 +267,79 @@ def test_which_variables_of_a_model_can_move() -> None:
     ]
 
 
+class OutputFirst(keras.Model):
+    """Makes its layers in another order than it calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.out = keras.layers.Dense(CLASSES, name="out")
+        self.hidden = keras.layers.Dense(5, name="hidden")
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(self.flatten(x)))
+
+
+def test_layers_are_numbered_as_they_are_called() -> None:
+    variables = build_architecture(OutputFirst, SHAPE, CLASSES).variables
+    assert [(v.path.split("/")[-2], v.layer, v.is_output) for v in variables] == [
+        ("out", 1, True),
+        ("out", 1, True),
+        ("hidden", 0, False),
+        ("hidden", 0, False),
+    ]
+
+
+def test_initializers_may_be_functions_or_names() -> None:
+    def draw(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return keras.random.normal(shape, dtype=dtype, stddev=0.5, seed=1)
+
+    class Named(keras.layers.Dense):
+        def build(self, input_shape: Any) -> None:
+            super().build(input_shape)
+            self.kernel_initializer = "glorot_uniform"
+
+    def build() -> keras.Model:
+        return keras.Sequential(
+            [
+                keras.Input(SHAPE),
+                keras.layers.Flatten(),
+                keras.layers.Dense(50, kernel_initializer=draw),
+                Named(CLASSES),
+            ]
+        )
+
+    architecture = build_architecture(build, SHAPE, CLASSES)
+    weights = architecture.initial_weights(0, 0)
+    for i in (0, 2):
+        deviation = weights[i].std(dtype=np.float64)
+        assert architecture.variables[i].stddev == pytest.approx(deviation)
+
+
+def test_paths_of_layers_with_one_name_differ() -> None:
+    def build() -> keras.Model:
+        flat = keras.layers.Flatten()(inputs := keras.Input(SHAPE))
+        branches = [
+            keras.Model(flat_input := keras.Input(flat.shape[1:]), hidden(flat_input), name=name)
+            for name, hidden in (
+                ("a", keras.layers.Dense(3, name="hidden")),
+                ("b", keras.layers.Dense(3, name="hidden")),
+            )
+        ]
+        both = keras.layers.Concatenate()([branch(flat) for branch in branches])
+        return keras.Model(inputs, keras.layers.Dense(CLASSES, name="out")(both))
+
+    paths = [v.path for v in build_architecture(build, SHAPE, CLASSES).variables]
+    assert paths == [
+        "hidden/kernel",
+        "hidden/bias",
+        "hidden/kernel#1",
+        "hidden/bias#1",
+        "out/kernel",
+        "out/bias",
+    ]
+
+
 def test_frozen_layers_do_not_move() -> None:
     def build() -> keras.Model:
         model = functional_net()
