@@ -185,12 +185,15 @@ class Program:
 
         # XLA does not know the number of epochs, lest it unrolls the loop.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
+        # Before the scores: Keras's recurrent layers advance their seeds also where they do not
+        # drop anything out, and how often it is evaluated must not change a training.
+        trained = [tf.convert_to_tensor(v.value) for v in self._variables]
         scores = tf.cond(
             evaluate,
             lambda: [score for split in self._splits for score in self._score(*split)],
             lambda: [tf.constant(0), tf.constant(0.0, tf.float64)] * len(self._splits),
         )
-        return [tf.convert_to_tensor(v.value) for v in self._variables], scores
+        return trained, scores
 
     def _train_batches(self, order: tf.Tensor) -> None:
         import tensorflow as tf

@@ -457,6 +457,22 @@ def test_a_training_that_would_be_another_each_time_is_refused(layer: Any, error
         trainer.train([start(trainer)])
 
 
+def test_how_often_it_is_evaluated_does_not_change_a_training() -> None:
+    def build() -> keras.Model:  # Its seeds advance also where nothing is dropped out.
+        recurrent = keras.layers.LSTM(8, dropout=0.3)
+        return keras.Sequential([keras.Input((8, 8)), recurrent, keras.layers.Dense(10)])
+
+    trainer = trainer_of(build, few_digits(80), epochs=3, batch_size=20)
+    each, last = (
+        trainer.train([start(trainer)], evaluate_each_epoch=evaluate, keep_weights=True)[0]
+        for evaluate in (True, False)
+    )
+    assert each.history[-1] == last.history[-1]
+    assert each.weights is not None
+    assert last.weights is not None
+    assert all(map(np.array_equal, each.weights, last.weights))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_weights_keep_their_dtype(dtype: str) -> None:
     def build() -> keras.Model:
