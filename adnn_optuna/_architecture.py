@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import hashlib
 import math
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,6 +83,11 @@ class Architecture(abc.ABC):
     @abc.abstractmethod
     def build(self, seed: int, restart: int) -> keras.Model:
         """Return the Keras model with those initial weights."""
+
+    @functools.cached_property
+    def depends_on_seed(self) -> bool:
+        """Whether another restart starts from other weights."""
+        return self.weights_hash(0, 0) != self.weights_hash(0, 1)
 
     def weights_hash(self, seed: int, restart: int) -> str:
         """Return the SHA-256 of the initial weights, as hexadecimal digits."""

@@ -12,11 +12,13 @@ from optuna.trial import TrialState
 
 from adnn_optuna.callbacks import DIVERGED
 from adnn_optuna.samplers import INTERRUPTED
+from adnn_optuna.training import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import optuna
+    from optuna.pruners import BasePruner
 
     from adnn_optuna.objective import InitOffsetObjective, Metric
     from adnn_optuna.offsets import Start
@@ -57,7 +59,10 @@ class Outcome:
 
 
 def train_trials(
-    jobs: Sequence[tuple[InitOffsetObjective, optuna.Trial]], *, deadline: float = math.inf
+    jobs: Sequence[tuple[InitOffsetObjective, optuna.Trial]],
+    *,
+    deadline: float = math.inf,
+    with_default_pruner: bool = True,
 ) -> list[Outcome]:
     """Train several trials as one stack, and the baselines of their studies where missing.
 
@@ -69,6 +74,8 @@ def train_trials(
             (:meth:`InitOffsetObjective.replace`).
         deadline:
             The value of :func:`time.monotonic` after which no further epoch begins.
+        with_default_pruner:
+            Whether the pruner that Optuna gives every study may prune.
 
     Returns:
         How each trial ends, in the order of ``jobs``.
@@ -91,7 +98,12 @@ def train_trials(
 
     starts = list(trials_of)
     pruned: set[int] = set()
-    reported = [i for i, (_, trial) in enumerate(jobs) if _has_chosen_pruner(trial.study)]
+    reported = [
+        i
+        for i, (_, trial) in enumerate(jobs)
+        if not isinstance(pruner := trial.study.pruner, NopPruner)
+        and (with_default_pruner or not _is_default(pruner))
+    ]
 
     def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
         is_last = epoch == trainer.training.epochs - 1
@@ -148,16 +160,13 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
         return True
 
 
-def _has_chosen_pruner(study: optuna.Study) -> bool:
-    """Return whether the study's pruner is not just what Optuna takes where none is given."""
-    pruner = study.pruner
-    if isinstance(pruner, NopPruner):
-        return False
-    return type(pruner) is not MedianPruner or vars(pruner) != vars(MedianPruner())
+def _is_default(pruner: BasePruner) -> bool:
+    """Return whether a pruner is what Optuna takes where none is given."""
+    return type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
 
 
 def _outcome(metric: Metric, status: str, metrics: Metrics | None) -> Outcome:
-    if metrics is not None and not all(math.isfinite(value) for value in metrics.values()):
+    if metrics is not None and not is_finite(metrics):
         status = "diverged"
     match status:
         case "complete":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 import optuna
@@ -102,16 +102,19 @@ def compare(
         study_name:
             What the studies' names begin with.
         max_time:
-            The seconds that each run's trials may take.
+            The seconds that each run's trials may take. Runs that are trained together share
+            the clock: with more of them, each comes to fewer trials.
         max_gain:
             The gain over its baseline at which a run ends.
         stack_size:
             How many trials are trained at once, at the most.
         executor:
-            Who runs the comparison, one job for each seed: a process pool, a Dask cluster's
-            ``client.get_executor()``, any other :class:`concurrent.futures.Executor`. Its workers
-            have to reach ``storage``, and each compiles for itself. If :obj:`None`, all is done
-            in this process, which uses all cores, too.
+            Who runs the comparison, one job for each seed: a Dask cluster's
+            ``client.get_executor()``, a process pool of new processes
+            (``ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))``), any other
+            :class:`concurrent.futures.Executor`. Its workers have to reach ``storage``, and each
+            compiles for itself. If :obj:`None`, all is done in this process, which uses all
+            cores, too.
         equivalence:
             The difference of test accuracies up to which two searchers are as good as each other,
             as a fraction: 0.001 is 0.1 percentage points.
@@ -147,10 +150,7 @@ def compare(
     }
     for _, name in itertools.chain.from_iterable(runs.values()):
         check_study_name(name)
-    if executor is not None and not isinstance(executor, Executor):
-        raise TypeError(
-            f"executor must be a concurrent.futures.Executor or None, but it is {executor!r}."
-        )
+    _check_executor(executor)
     opened = open_storage(storage)
     if executor is not None and isinstance(opened, InMemoryStorage):
         raise ValueError(
@@ -203,6 +203,20 @@ def compare(
     )
     show_comparison(comparison)
     return comparison
+
+
+def _check_executor(executor: object) -> None:
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor or None, but it is {executor!r}."
+        )
+    if isinstance(executor, ProcessPoolExecutor):
+        context = getattr(executor, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            raise ValueError(
+                "executor forks this process, and in a copy TensorFlow waits for ever: give "
+                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+            )
 
 
 def _open_lanes(
@@ -284,11 +298,7 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     if not searchers:
         raise ValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():
-        if not isinstance(label, str) or not label:
-            raise TypeError(
-                "samplers must have labels that are strings and not empty, but one of them is "
-                f"{label!r}."
-            )
+        _check_label(label)
         check_searcher(searcher)
     if RANDOM_RESTART not in searchers.values():
         if RANDOM_RESTART in searchers:
@@ -298,6 +308,19 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
             )
         searchers[RANDOM_RESTART] = RANDOM_RESTART
     return searchers
+
+
+def _check_label(label: object) -> None:
+    if not isinstance(label, str) or not label:
+        raise TypeError(
+            "samplers must have labels that are strings and not empty, but one of them is "
+            f"{label!r}."
+        )
+    if "/" in label:
+        raise ValueError(
+            f"The label {label!r} of samplers has a slash, which parts the names of studies: "
+            "use another character."
+        )
 
 
 def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:

@@ -273,7 +273,7 @@ def load_comparison(
         ValueError: If there are no such studies, or their searchers have no seed in common.
     """
     opened = open_storage(storage, must_exist=True)
-    pattern = re.compile(rf"{re.escape(study_name)}/(.*)/seed=(\d+)", re.DOTALL)
+    pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
     arms: dict[str, dict[int, str]] = {}
     for stored in optuna.get_all_study_summaries(opened, include_best_trial=False):
         if match := pattern.fullmatch(stored.study_name):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import GridSampler
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
@@ -158,6 +159,7 @@ class Lane:
     has_ended: bool = dataclasses.field(default=False, init=False)
     _cursor: TrialCursor = dataclasses.field(default_factory=TrialCursor, init=False)
     _n_done: int = dataclasses.field(default=0, init=False)
+    _has_begun: bool = dataclasses.field(default=False, init=False)
 
     def ask(self) -> list[optuna.Trial]:
         """Ask for the next trials.
@@ -245,6 +247,11 @@ class Lane:
                             break
                     trial = self._started(trial_id)
                 begun.append(trial)
+        if begun and not self._has_begun:
+            self._has_begun = True
+            if STOP_REASON in self.study.user_attrs:
+                # Of an earlier run; if this one is killed, nothing has ended it.
+                self.stop(None)
         return begun
 
     def _started(self, trial_id: int) -> optuna.Trial:
@@ -294,8 +301,8 @@ class Lane:
         self._look()
         return self._n_done
 
-    def stop(self, reason: str) -> None:
-        """Store why the study ended."""
+    def stop(self, reason: str | None) -> None:
+        """Store why the study ended, :obj:`None` while it is under way."""
         if self.study.user_attrs.get(STOP_REASON) != reason:
             self.study.set_user_attr(STOP_REASON, reason)
 
@@ -334,8 +341,7 @@ def run_lanes(
         sigterm_as_interrupt(),
     ):
         for lane in lanes:
-            # A sampler that has stopped its study, in whichever run, would only repeat trials.
-            lane.study._stop_flag = lane.study.user_attrs.get(STOP_REASON) == EXHAUSTED
+            lane.study._stop_flag = _is_exhausted(lane.study)
         while True:
             running = [lane for lane in lanes if not lane.has_ended]
             asked = [(lane, trials) for lane in running if (trials := lane.ask())]
@@ -360,6 +366,14 @@ def run_lanes(
                     heartbeats.end(trial)
                 if after_tell is not None:
                     after_tell(lane, trials, of_lane)
+
+
+def _is_exhausted(study: optuna.Study) -> bool:
+    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
+    if study.user_attrs.get(STOP_REASON) != EXHAUSTED:
+        return False
+    # A grid may have more points now.
+    return not isinstance(study.sampler, GridSampler) or study.sampler.is_exhausted(study)
 
 
 @contextlib.contextmanager

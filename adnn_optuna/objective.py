@@ -19,15 +19,15 @@ from adnn_optuna.data import Dataset
 from adnn_optuna.differences import in_words, objective_differences
 from adnn_optuna.models import MLP, Training
 from adnn_optuna.offsets import OffsetSpace, RestartSpace, Start
-from adnn_optuna.training import StackedTrainer
+from adnn_optuna.training import Metrics, StackedTrainer, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import keras
-    from optuna.distributions import BaseDistribution
+    from optuna.trial import FixedTrial, FrozenTrial
 
-    from adnn_optuna.training import Metrics, Run
+    from adnn_optuna.training import Run
 
 Metric = Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"]
 METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
@@ -112,7 +112,6 @@ class InitOffsetObjective:
                 "use metric='train_accuracy' or load the dataset with a validation_size above 0."
             )
         self._model = model
-        self.space: OffsetSpace | RestartSpace = space
         self.metric: Metric = metric
         self.seed = _checked_seed(seed)
         self.dataset = dataset
@@ -121,8 +120,7 @@ class InitOffsetObjective:
             training,
             dataset,
         )
-        self.distributions = self._distributions()
-        self._known_baselines = _KnownBaselines()
+        self._search_in(space)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
@@ -134,8 +132,19 @@ class InitOffsetObjective:
         }
         return functools.partial(type(self), **settings), (self._model, self.dataset)
 
-    def _distributions(self) -> dict[str, BaseDistribution]:
-        return self.space.distributions(self.trainer.architecture.variables)
+    def _search_in(self, space: OffsetSpace | RestartSpace) -> None:
+        architecture = self.trainer.architecture
+        if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
+            raise ValueError(
+                "The model starts from the same weights whatever the seed, so random restarts "
+                "would train one network again and again and show no luck: give its initializers "
+                "no seed of their own, and load no weights."
+            )
+        self.space: OffsetSpace | RestartSpace = space
+        self.distributions = space.distributions(architecture.variables)
+        # The metrics of those seen before, which only saves reading them again. By the objects:
+        # on SQLite, a new study may have the id of one that was deleted.
+        self._known_baselines = weakref.WeakKeyDictionary[optuna.Study, Metrics]()
 
     def replace(
         self, *, seed: int | None = None, space: OffsetSpace | RestartSpace | None = None
@@ -144,9 +153,7 @@ class InitOffsetObjective:
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
         other.seed = self.seed if seed is None else _checked_seed(seed)
-        other.space = self.space if space is None else space
-        other.distributions = other._distributions()
-        other._known_baselines = _KnownBaselines()
+        other._search_in(self.space if space is None else space)
         return other
 
     @property
@@ -192,8 +199,9 @@ class InitOffsetObjective:
             The metrics of the study's baseline, :obj:`None` if it was not trained yet.
 
         Raises:
-            ValueError: If the study optimizes in the wrong direction or belongs to an objective
-                that differs in model, data, training, space, metric or seed.
+            ValueError: If the study optimizes in the wrong direction, has trials of something
+                else, or belongs to an objective that differs in model, data, training, space,
+                metric or seed.
         """
         known = self._known_baselines.get(study)
         if known is not None:
@@ -210,6 +218,7 @@ class InitOffsetObjective:
             )
         attrs = study.user_attrs
         if CONFIG not in attrs:
+            self._check_trials(study)
             study.set_user_attr(CONFIG, self.config)
         else:
             differences = objective_differences(attrs[CONFIG], self.config)
@@ -220,18 +229,40 @@ class InitOffsetObjective:
                 )
         metrics: Metrics | None = attrs.get(BASELINE_METRICS)
         if metrics is not None:
-            self._known_baselines.set(study, metrics)
+            self._known_baselines[study] = metrics
         return metrics
+
+    def _check_trials(self, study: optuna.Study) -> None:
+        """Refuse a study with values of something else, as of another one with the same name."""
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if trial.params.keys() != self.distributions.keys():
+                found, wanted = (
+                    ", ".join(names) or "no parameters"
+                    for names in (trial.params, self.distributions)
+                )
+                raise ValueError(
+                    f"The study {study.study_name!r} has trials of another objective: trial "
+                    f"{trial.number} has {found}, not {wanted}; use another study name."
+                )
 
     def set_baseline(self, study: optuna.Study, run: Run) -> None:
         """Store what the baseline's training came to."""
         metrics = run.history[-1]
-        self._known_baselines.set(study, metrics)
+        self._known_baselines[study] = metrics
         study.set_user_attr(BASELINE_METRICS, metrics)
-        study.set_user_attr(BASELINE, metrics[self.metric])
+        study.set_user_attr(BASELINE, self._value(metrics))
 
-    def __call__(self, trial: optuna.Trial) -> float:
+    def _value(self, metrics: Metrics) -> float:
+        # Even weights that are no numbers have an accuracy.
+        return metrics[self.metric] if is_finite(metrics) else math.nan
+
+    def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial.
+
+        Args:
+            trial:
+                The trial. One that is of no running study, such as ``study.best_trial``, is
+                trained again, and nothing is stored.
 
         Returns:
             The metric after the last epoch, NaN if the training diverged.
@@ -239,8 +270,12 @@ class InitOffsetObjective:
         Raises:
             optuna.TrialPruned: If the study's pruner ended the training.
         """
+        if not isinstance(trial, optuna.Trial):
+            params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
+            [run] = self.trainer.train([self.start(params)], evaluate_each_epoch=False)
+            return self._value(run.history[-1])
         try:
-            [outcome] = train_trials([(self, trial)])
+            [outcome] = train_trials([(self, trial)], with_default_pruner=False)
         except KeyboardInterrupt:
             mark_interrupted(trial)
             raise
@@ -248,21 +283,6 @@ class InitOffsetObjective:
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(trial.study.pruner).__name__}.")
         return outcome.value if outcome.value is not None else math.nan
-
-
-class _KnownBaselines:
-    """The baselines' metrics of studies seen before, which only saves reading them again."""
-
-    def __init__(self) -> None:
-        self._metrics: weakref.WeakKeyDictionary[Any, dict[int, Metrics]] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def get(self, study: optuna.Study) -> Metrics | None:
-        return self._metrics.get(study._storage, {}).get(study._study_id)
-
-    def set(self, study: optuna.Study, metrics: Metrics) -> None:
-        self._metrics.setdefault(study._storage, {})[study._study_id] = metrics
 
 
 def _checked_seed(seed: object) -> int:

@@ -14,6 +14,7 @@ from adnn_optuna.results import SEARCH
 from adnn_optuna.searchers import (
     Searcher,
     build_sampler,
+    ends_by_itself,
     searcher_label,
     starts_at_baseline,
 )
@@ -81,6 +82,12 @@ def check_objective(objective: object) -> None:
             "objective must be an InitOffsetObjective, made of a model and a dataset, but it is a "
             f"{type(objective).__name__}."
         )
+
+
+def check_ends(searcher: Searcher, limits: Limits) -> None:
+    """Refuse a search that would never end."""
+    if limits == Limits() and not ends_by_itself(searcher):
+        raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
 
 
 def check_pruner(pruner: object) -> None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
 from adnn_optuna.offsets import RestartSpace
 from adnn_optuna.samplers import (
@@ -73,7 +73,8 @@ def searcher_label(searcher: Searcher) -> str:
         return searcher
     if isinstance(searcher, BaseSampler):
         return type(searcher).__name__
-    return getattr(searcher, "__name__", type(searcher).__name__)
+    # Not to be taken for a searcher of ours that has the same name.
+    return f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
 
 
 def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOffsetObjective:
@@ -143,6 +144,13 @@ def build_sampler(
             f"returned {sampler!r}."
         )
     return sampler
+
+
+def ends_by_itself(searcher: Searcher) -> bool:
+    """Return whether a searcher has proposed all that it can at some time."""
+    walks = (GREEDY, GREEDY_IMPROVING)
+    samplers = (DeltaStepSampler, GridSampler, BruteForceSampler)
+    return searcher in walks or isinstance(searcher, samplers)
 
 
 def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:

@@ -24,6 +24,7 @@ from adnn_optuna.offsets import space_from_config
 from adnn_optuna.plans import (
     Plan,
     SearchSettings,
+    check_ends,
     check_objective,
     check_pruner,
     check_study_name,
@@ -40,6 +41,7 @@ from adnn_optuna.searchers import (
     searcher_label,
 )
 from adnn_optuna.storages import open_storage, storage_url
+from adnn_optuna.training import is_finite
 
 if TYPE_CHECKING:
     import os
@@ -130,8 +132,7 @@ def search(
     stack_size = as_positive_int("stack_size", stack_size)
     if study_name is not None:
         check_study_name(study_name)
-    if limits == Limits() and sampler not in ("greedy", "greedy_improving"):
-        raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
+    check_ends(sampler, limits)
     settings = SearchSettings.of(sampler, limits, stack_size)
     objective = objective_for(sampler, objective)
     plan = Plan(objective, study_name, sampler, settings)
@@ -193,32 +194,35 @@ def resume(
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     stored = study.user_attrs.get(SEARCH)
+    if sampler is None:
+        sampler = _searcher_from_study(study)
     if objective is None:
         objective = objective_from_study(study, data_dir)
-    if stored is None and sampler is None:
-        raise ValueError(
-            f"The study {study_name!r} was not begun by search, so it does not know its searcher: "
-            f"give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
-        )
-    if sampler is not None:
-        objective = objective_for(sampler, objective)
+    objective = objective_for(sampler, objective)
     if stored is None:
-        assert sampler is not None
         settings = SearchSettings.of(sampler, limits, default_stack_size(sampler, objective))
     else:
-        given = dataclasses.asdict(limits).items()
-        settings = SearchSettings(**{**stored, **{k: v for k, v in given if v is not None}})
-        if sampler is None:
-            if settings.sampler not in SEARCHERS:
-                raise ValueError(
-                    f"The study {study_name!r} was searched by {settings.sampler}, which is not "
-                    "stored: give it again as sampler."
-                )
-            sampler = settings.sampler
-        else:
-            settings = dataclasses.replace(settings, sampler=searcher_label(sampler))
+        given = {k: v for k, v in dataclasses.asdict(limits).items() if v is not None}
+        settings = SearchSettings(**{**stored, **given, "sampler": searcher_label(sampler)})
+    check_ends(sampler, settings.limits)
     [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
     return _run(lane, show_progress_bar=show_progress_bar)
+
+
+def _searcher_from_study(study: optuna.Study) -> str:
+    stored = study.user_attrs.get(SEARCH)
+    if stored is None:
+        raise ValueError(
+            f"The study {study.study_name!r} was not begun by search, so it does not know its "
+            f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
+        )
+    searcher: str = stored["sampler"]
+    if searcher not in SEARCHERS:
+        raise ValueError(
+            f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
+            "give it again as sampler."
+        )
+    return searcher
 
 
 def objective_from_study(
@@ -367,7 +371,9 @@ def conclude(lanes: Sequence[Lane], stack_size: int) -> None:
                 TEST,
                 {
                     "trial": best.number,
-                    "baseline": accuracy[baseline_start],
+                    "baseline": accuracy[baseline_start]
+                    if is_finite(metrics[baseline_start])
+                    else math.nan,
                     "best": accuracy[best_start],
                 },
             )

@@ -48,6 +48,11 @@ Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
 
+def is_finite(metrics: Metrics) -> bool:
+    """Return whether a training has not diverged: even then it has accuracies."""
+    return all(math.isfinite(value) for value in metrics.values())
+
+
 @dataclasses.dataclass
 class Run:
     """What came of one training.
@@ -223,7 +228,7 @@ class StackedTrainer:
         self._epoch_seconds = min(self._epoch_seconds, seconds)
         if scores:
             slot.run.history.append(self._metrics(scores))
-            if not all(math.isfinite(value) for value in slot.run.history[-1].values()):
+            if not is_finite(slot.run.history[-1]):
                 slot.run.status = "diverged"
             elif is_last:
                 slot.run.status = "complete"

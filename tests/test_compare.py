@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import multiprocessing
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from search_worker import make_objective
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
+from adnn_optuna.comparison import load_comparison
 from adnn_optuna.samplers import owner_of
 
 if TYPE_CHECKING:
@@ -154,6 +156,24 @@ class TestControl:
         assert list(comparison.results) == ["walk", "luck"]
         assert comparison.control == "luck"
 
+    def test_are_needed(self) -> None:
+        model = adnn.MLP((8,), kernel_initializer="ones")
+        objective = adnn.InitOffsetObjective(model, adnn.load_dataset("digits"))
+        with pytest.raises(ValueError, match="the same weights whatever the seed"):
+            adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
+
+
+def test_a_comparison_is_not_mixed_with_one_whose_name_begins_with_its_own(
+    objective: InitOffsetObjective,
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    for name in ("digits", "digits/again"):
+        adnn.compare(
+            objective, ("greedy",), max_trial=1, seeds=(0,), storage=storage, study_name=name
+        )
+        assert list(load_comparison(storage, name).results) == ["greedy", "random_restart"]
+    assert list(load_comparison(storage, "digits").results) == ["greedy", "random_restart"]
+
 
 class TestDifferences:
     def test_of_real_runs_are_paired_by_seed(self, comparison: adnn.Comparison) -> None:
@@ -259,6 +279,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"study_name": None}, "study_name must be a string"),
         ({"storage": 5}, "storage must be a database URL"),
         ({"executor": 5}, "executor must be"),
+        ({"samplers": {"a/b": "greedy"}}, "has a slash"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
@@ -326,6 +347,21 @@ def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path
     [run] = comparison.results["grid"]
     assert run.stop_reason == "exhausted"
     assert len(run.study.trials) == 3
+
+
+def test_processes_that_are_forked_are_refused(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, context) as executor,
+        pytest.raises(ValueError, match=r"forks this process.*get_context\('spawn'\)"),
+    ):
+        adnn.compare(
+            make_objective(),
+            max_trial=2,
+            seeds=[0],
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            executor=executor,
+        )
 
 
 def test_an_executor_needs_a_storage_that_others_reach() -> None:

@@ -130,6 +130,53 @@ def test_restarts_are_other_initialisations(objective: InitOffsetObjective) -> N
     assert losses[0] == study.user_attrs[BASELINE_METRICS]["train_loss"]
 
 
+def fixed_net() -> keras.Model:
+    """Return a model that starts from the same weights whatever the seed."""
+    initializers = (keras.initializers.GlorotUniform(seed=seed) for seed in (1, 2))
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, kernel_initializer=next(initializers)),
+            keras.layers.Dense(10, kernel_initializer=next(initializers)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("model", [fixed_net, MLP((8,), kernel_initializer="ones")])
+def test_restarts_need_weights_that_depend_on_the_seed(model: Any) -> None:
+    objective = InitOffsetObjective(model, DATA, training=TRAINING)
+    for restarts in (
+        lambda: InitOffsetObjective(model, DATA, space=RestartSpace()),
+        lambda: objective.replace(space=RestartSpace()),
+    ):
+        with pytest.raises(ValueError, match="the same weights whatever the seed"):
+            restarts()
+
+
+@pytest.mark.parametrize("again", ["best trial", "fixed trial"])
+def test_a_trial_is_evaluated_again(again: str, objective: InitOffsetObjective) -> None:
+    study = study_of(0.07, 0.0)
+    study.optimize(objective, n_trials=2)
+    best = study.best_trial
+    before = study.user_attrs, study.trials
+    trial = best if again == "best trial" else optuna.trial.FixedTrial(best.params)
+    assert objective(trial) == best.value
+    assert (study.user_attrs, study.trials) == before
+
+
+def test_a_baseline_that_diverged_has_no_value() -> None:
+    # Its accuracy is a number all the same: that of the first class.
+    training = Training(optimizer="sgd", learning_rate=1e30, epochs=1)
+    objective = InitOffsetObjective(MODEL, DATA, training=training)
+    study = study_of(0.0)
+    study.optimize(objective, n_trials=1)
+    assert study.trials[0].state == TrialState.FAIL
+    assert math.isnan(study.user_attrs[BASELINE])
+    assert math.isfinite(study.user_attrs[BASELINE_METRICS]["val_accuracy"])
+    assert math.isnan(objective(optuna.trial.FixedTrial(study.trials[0].params)))
+
+
 def test_a_diverged_trial_fails_and_the_study_goes_on() -> None:
     # Half of the largest float32 for each weight: the first sum is infinite.
     space = OffsetSpace(-1e38, 1e38)
@@ -205,6 +252,34 @@ def test_a_study_belongs_to_one_objective(
     with pytest.raises(ValueError, match=f"belongs to another objective.*{difference}"):
         InitOffsetObjective(**arguments).attach(study)
     assert study.user_attrs == before
+
+
+def test_a_study_with_trials_of_something_else_is_refused(objective: InitOffsetObjective) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=1)
+    with pytest.raises(ValueError, match="trial 0 has lr, not weight_offset_0, bias_offset_0"):
+        study.optimize(objective, n_trials=1)
+    assert study.user_attrs == {}
+
+
+def test_a_study_with_copied_trials_goes_on(objective: InitOffsetObjective) -> None:
+    first = study_of(0.0, 0.1)
+    first.optimize(objective, n_trials=2)
+    second = optuna.create_study(direction="maximize")
+    second.add_trials(first.trials)
+    second.optimize(objective, n_trials=1)
+    assert second.user_attrs[BASELINE] == first.user_attrs[BASELINE]
+
+
+def test_a_study_is_not_taken_for_a_deleted_one(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db")
+    for _ in range(2):  # SQLite gives the second one the id of the first.
+        study = study_of(0.0, storage=storage, study_name="a")
+        study.optimize(objective, n_trials=1)
+        assert {CONFIG, BASELINE, BASELINE_METRICS} <= study.user_attrs.keys()
+        optuna.delete_study(study_name="a", storage=storage)
 
 
 def test_a_study_goes_on_with_an_equal_objective(objective: InitOffsetObjective) -> None:

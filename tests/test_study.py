@@ -113,6 +113,20 @@ def test_a_grid_is_told_of_the_baseline_before_its_own_trials(
     assert result.stop_reason == "max_trial"
 
 
+def test_a_grid_with_more_points_goes_on(objective: InitOffsetObjective, url: str) -> None:
+    def grid(*values: float) -> optuna.samplers.GridSampler:
+        points = {"weight_offset_0": values, "bias_offset_0": (0.0,)}
+        return optuna.samplers.GridSampler(points)
+
+    # No limit: a grid ends by itself.
+    for n_trials, sampler in ((3, grid(0.1, 0.2)), (3, grid(0.1, 0.2)), (4, grid(0.1, 0.2, -0.1))):
+        result = adnn.search(objective, sampler, storage=url, study_name="grid")
+        assert result.stop_reason == "exhausted"
+        assert len(completed(result.study)) >= n_trials
+    offsets = {trial.params["weight_offset_0"] for trial in result.study.trials}
+    assert offsets == {0, 0.1, 0.2, -0.1}
+
+
 def test_any_sampler_may_stop_the_study(objective: InitOffsetObjective) -> None:
     class Satisfied(optuna.samplers.RandomSampler):
         def after_trial(self, study: optuna.Study, trial: FrozenTrial, *_: Any) -> None:
@@ -154,6 +168,15 @@ def test_stacks_do_not_change_a_trial(sampler: str, objective: InitOffsetObjecti
     alone = adnn.search(objective, sampler, max_trial=9, stack_size=1)
     stacked = adnn.search(objective, sampler, max_trial=9, stack_size=4)
     assert completed(stacked.study) == completed(alone.study)
+
+
+def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjective) -> None:
+    # Optuna's own default, which a study has also where nobody asked for it.
+    pruner = optuna.pruners.MedianPruner()
+    pruned = adnn.search(objective, "random_restart", max_trial=12, pruner=pruner)
+    assert TrialState.PRUNED in {trial.state for trial in pruned.study.trials}
+    whole = adnn.search(objective, "random_restart", max_trial=12)
+    assert {trial.state for trial in whole.study.trials} == {TrialState.COMPLETE}
 
 
 @pytest.mark.parametrize(("sampler", "expected"), [("greedy", 8), ("annealing", 1)])
@@ -288,6 +311,53 @@ def test_resume_needs_nothing_but_the_name(url: str) -> None:
     )
     assert completed(resumed.study) == completed(whole.study)
     assert resumed.objective.config == objective.config
+
+
+def test_resume_of_random_restarts_with_the_objective(
+    objective: InitOffsetObjective, url: str
+) -> None:
+    search = {"storage": url, "study_name": "mine"}
+    adnn.search(objective, "random_restart", max_trial=2, **search)
+    resumed = adnn.resume(url, "mine", max_trial=4, objective=objective)
+    assert len(completed(resumed.study)) == 4
+    assert resumed.is_restart
+
+
+def test_resume_without_a_limit_would_never_end(objective: InitOffsetObjective, url: str) -> None:
+    study = optuna.create_study(direction="maximize", storage=url, study_name="plain")
+    study.optimize(objective, n_trials=1)
+    with pytest.raises(ValueError, match="would never end"):
+        adnn.resume(url, "plain", sampler="annealing")
+
+
+def test_a_factory_is_not_taken_for_the_searcher_of_its_name(
+    objective: InitOffsetObjective, url: str
+) -> None:
+    def annealing(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    adnn.search(objective, annealing, storage=url, study_name="mine", max_trial=2)
+    with pytest.raises(ValueError, match=r"annealing\(\), which is not stored: give it again"):
+        adnn.resume(url, "mine", max_trial=4)
+    with pytest.raises(ValueError, match="not by annealing; use another study name"):
+        adnn.search(objective, "annealing", storage=url, study_name="mine", max_trial=4)
+    resumed = adnn.resume(url, "mine", max_trial=4, sampler=annealing)
+    assert isinstance(resumed.study.sampler, optuna.samplers.RandomSampler)
+    assert len(completed(resumed.study)) == 4
+
+
+def test_a_study_that_is_going_on_has_not_ended(objective: InitOffsetObjective, url: str) -> None:
+    adnn.search(objective, "annealing", storage=url, study_name="mine", max_trial=2)
+    seen = []
+
+    class Watch(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+            seen.append(study.user_attrs["adnn:stop_reason"])
+            return False
+
+    resumed = adnn.resume(url, "mine", max_trial=4, pruner=Watch())
+    assert set(seen) == {None}
+    assert resumed.stop_reason == "max_trial"
 
 
 def test_resume_of_a_keras_model(url: str) -> None:
@@ -497,19 +567,22 @@ def test_a_training_that_diverges_ends_its_trial_only() -> None:
     assert len(result.study.trials) == 5
 
 
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 def test_a_baseline_that_diverges_is_replayed_and_reported(
-    url: str, tmp_path: Path, logs: pytest.LogCaptureFixture
+    metric: Any, url: str, tmp_path: Path, logs: pytest.LogCaptureFixture
 ) -> None:
     huge = {"class_name": "Constant", "config": {"value": 1e20}}
     objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(8, 8), kernel_initializer=huge),
         adnn.load_dataset("digits"),
         training=adnn.Training(epochs=1, batch_size=256),
-        metric="val_loss",
+        metric=metric,
         space=adnn.OffsetSpace(low=-1e23, high=0),
     )
     result = adnn.search(objective, "annealing", storage=url, max_trial=3)
     assert math.isnan(result.baseline)
+    assert math.isnan(result.test_baseline)
+    assert math.isnan(result.gain)
     assert result.best is not None
     # Neither the replay nor the dashboard has anything to warn of.
     assert not [r.message for r in logs.records if r.levelname == "WARNING"]
