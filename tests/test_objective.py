@@ -25,6 +25,7 @@ from adnn_optuna.objective import (
 )
 from adnn_optuna.offsets import OffsetSpace, RestartSpace
 from adnn_optuna.samplers import INTERRUPTED
+from adnn_optuna.storages import open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,7 +275,7 @@ def test_a_study_with_copied_trials_goes_on(objective: InitOffsetObjective) -> N
 def test_a_study_is_not_taken_for_a_deleted_one(
     objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db")
+    storage = open_storage(f"sqlite:///{tmp_path}/a.db")
     for _ in range(2):  # SQLite gives the second one the id of the first.
         study = study_of(0.0, storage=storage, study_name="a")
         study.optimize(objective, n_trials=1)
