@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from adnn_optuna._trial_stack import TRIAL_METRICS
 from adnn_optuna.architectures import model_from_config
-from adnn_optuna.callbacks import BASELINE
+from adnn_optuna.callbacks import BASELINE, STOP_REASON
 from adnn_optuna.dashboard import show_search
 from adnn_optuna.data import dataset_from_config
 from adnn_optuna.differences import in_words, model_differences
@@ -264,8 +264,15 @@ def objective_from_study(
 
 def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
     progress = _Progress(lane, show=show_progress_bar)
+    n_before = lane.n_done
     try:
         run_lanes([lane], lane.width, progress.update)
+        if n_before and lane.n_done == n_before:
+            _logger.info(
+                "Nothing was left to do in study %r: it had ended by %s already.",
+                lane.study.study_name,
+                lane.study.user_attrs[STOP_REASON],
+            )
     except KeyboardInterrupt:
         _logger.info(resume_hint(lane.study))
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import signal
@@ -196,6 +197,16 @@ def test_max_trial_on_a_finished_study_runs_nothing(
     assert result.stop_reason == "max_trial"
     result = adnn.resume(url, "s", max_trial=4)
     assert len(result.study.trials) == 10
+
+
+def test_a_search_that_has_nothing_to_do_says_so(
+    objective: InitOffsetObjective, url: str, logs: pytest.LogCaptureFixture
+) -> None:
+    adnn.search(objective, "greedy", storage=url, study_name="mine", max_trial=2)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    with logs.at_level(logging.INFO):
+        adnn.resume(url, "mine", max_time=1000)
+    assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
 
 
 @pytest.mark.parametrize("stack_size", [1, 8])
