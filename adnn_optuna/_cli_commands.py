@@ -379,7 +379,8 @@ def verify(
     [bold]Verdicts and exit codes[/bold]
     exact             0  the same bits, in the same environment
     within_tolerance  0  in another environment (versions, processor, threads,
-                         oneDNN), within the contract's tolerance
+                         oneDNN), within the contract's tolerance, or the one
+                         measured here where that is smaller
     breached          1  something differs, or the file was changed
     cannot_check      2  the file, the data or the model is missing, not readable
                          or not the contract's

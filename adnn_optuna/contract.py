@@ -62,7 +62,9 @@ class Contract:
             What the file holds, as JSON does: ``study`` (how it was searched), ``objective``
             (model, data, training, space, metric and seed), ``split`` (the samples in each part
             of the data), ``baseline`` and ``winner`` (the offsets, the SHA-256 of initial and
-            trained weights, all accuracies and losses), ``environment`` and ``tolerance``.
+            trained weights, all accuracies and losses), ``environment`` and ``tolerance`` (how
+            far results may differ in another environment, as measured here; a verification takes
+            no more than it measures itself).
         weights:
             The winner's trained weights by their paths in the model, in the model's order.
     """
@@ -129,7 +131,7 @@ class Contract:
             "baseline": trained[0],
             "winner": {"params": dict(best.params), **trained[1]},
             "environment": describe_environment(),
-            "tolerance": _tolerance(objective, starts, trained),
+            "tolerance": measure_tolerance(objective, starts, trained),
         }
         paths = [variable.path for variable in architecture.variables]
         return cls(
@@ -233,13 +235,21 @@ def train_again(
     return said, weights
 
 
-def _tolerance(
+def measure_tolerance(
     objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
 ) -> dict[str, float]:
     """Return how far results may differ where the last bits of numbers do.
 
     It is a property of the training: some forget a difference in the last bit of a weight, others
     double it with every step. So it is measured, by trainings from such weights.
+
+    Args:
+        objective:
+            What is trained.
+        starts:
+            What it is trained from.
+        trained:
+            What :func:`train_again` says of these trainings.
     """
     data, variables = objective.dataset, objective.trainer.architecture.variables
     sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]

@@ -351,6 +351,32 @@ def test_finds_an_accuracy_out_of_tolerance_elsewhere(content: Any, path: Path) 
     assert verdict.reasons[0].startswith("winner.test_accuracy is")
 
 
+def test_finds_an_accuracy_within_a_tolerance_that_is_not_that_of_the_training(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["python"] = "3.0.0"
+    content["tolerance"] = {"accuracy": 0.25, "relative_loss": 0.9}
+    names = ("train_accuracy", "val_accuracy", "test_accuracy")
+    for name in names:
+        content["winner"][name] = min(content["winner"][name] + 0.24, 1.0)
+        content["baseline"][name] = max(content["baseline"][name] - 0.24, 0.0)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert {reason.split()[0] for reason in verdict.reasons} == {
+        f"{role}.{name}" for role in ("baseline", "winner") for name in names
+    }
+
+
+def test_holds_elsewhere_while_results_differ_as_little_as_last_bits_make_them(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["python"] = "3.0.0"
+    content["winner"]["test_accuracy"] += 1 / content["split"]["test"]
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    assert any(reason.startswith("winner.test_accuracy") for reason in verdict.reasons)
+
+
 def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     contract.save(path)
