@@ -19,6 +19,7 @@ from adnn_optuna._keras_config import (
     check_keras_config,
     check_model_config,
     check_parameter_count,
+    first_line,
 )
 from adnn_optuna._paths import is_file
 from adnn_optuna._sources import MNIST_LIKE
@@ -208,7 +209,7 @@ def _rebuild(
         raise
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         raise CannotCheckError(
-            f"objective: what the contract describes cannot be rebuilt ({_first_line(error)})."
+            f"objective: what the contract describes cannot be rebuilt ({first_line(error)})."
         ) from None
     rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
     differences = objective_differences(stored, rebuilt, "objective")
@@ -216,10 +217,6 @@ def _rebuild(
         raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
     _check_params(contract["winner"]["params"], objective)
     return objective
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _rebuild_dataset(
@@ -258,7 +255,7 @@ def _rebuild_dataset(
     try:
         return dataset_from_config(config, data_dir)
     except (TypeError, ValueError, OSError) as error:
-        raise CannotCheckError(f"objective.dataset: {_first_line(error)}.") from None
+        raise CannotCheckError(f"objective.dataset: {first_line(error)}.") from None
 
 
 def _rebuild_training(config: dict[str, Any]) -> Training:
@@ -329,7 +326,7 @@ def _compare(contract: dict[str, Any], objective: InitOffsetObjective) -> Verdic
             tolerance = {kind: min(tolerance[kind], measured[kind]) for kind in tolerance}
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         raise CannotCheckError(
-            f"objective: what the contract describes cannot be trained ({_first_line(error)})."
+            f"objective: what the contract describes cannot be trained ({first_line(error)})."
         ) from None
     breaches, drifts = [], []
     for role, name, claimed, found in differing:
