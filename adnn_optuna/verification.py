@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import itertools
 import math
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from adnn_optuna._architecture import hash_weights
 from adnn_optuna._contract_file import CannotCheckError, changed_fields, read_contract
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import (
@@ -23,10 +18,10 @@ from adnn_optuna._keras_config import (
 )
 from adnn_optuna._paths import is_file
 from adnn_optuna._sources import MNIST_LIKE
+from adnn_optuna._winner_files import check_bytes, check_model, check_weights
 from adnn_optuna.architectures import model_from_config
 from adnn_optuna.contract import (
     ROLES,
-    hash_file,
     measure_tolerance,
     portable_config,
     train_again,
@@ -42,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import keras
+    import numpy as np
 
 # A change of one of these may give other initial weights; all else in an environment may not.
 _DRAWS_DEPEND_ON = ("environment.versions", "environment.processor", "environment.system")
@@ -100,11 +96,14 @@ def verify(
     2. Its digests: every field is as it was written. This finds accidents and careless edits; who
        edits with care computes new digests, and is found by what follows.
     3. The weights and the model beside it, if they are there, are those that were written.
-    4. The data have the contract's fingerprint, and the weights its SHA-256.
+    4. The data have the contract's fingerprint, and the weights its SHA-256 and the names of the
+       model's variables.
     5. Baseline and winner, trained again: the SHA-256 of initial and trained weights, and all
        accuracies and losses. In the environment of the contract (versions, processor, threads,
        oneDNN) every bit must be the same, in another one accuracies and losses within the
        tolerance: the contract's, or the one that is measured here where that is smaller.
+    6. The model beside it, if it is there, is the winner: its configuration, unless another
+       version of Keras wrote it, and its weights.
 
     What no training can show (how many trials were searched, by which sampler, where) rests on
     the digests alone.
@@ -146,33 +145,22 @@ def verify(
                 "breached",
                 tuple(f"{change} after the contract was written." for change in changes),
             )
-        notes, breaches = _check_files(contract, path.parent)
+        notes, breaches = check_bytes(contract, path.parent)
         if breaches:
             return Verdict("breached", tuple(breaches))
         objective = _rebuild(contract, path.parent, data_dir, dataset, model)
-        breaches = _check_weights(contract, objective, path.parent)
+        breaches = check_weights(contract, objective, path.parent)
         if breaches:
             return Verdict("breached", tuple(breaches))
-        verdict = _compare(contract, objective)
+        verdict, trained = _compare(contract, objective)
+        if verdict.holds:
+            more, breaches = check_model(contract, objective, path.parent, trained)
+            notes += more
+        if breaches:
+            return Verdict("breached", tuple(breaches))
     except CannotCheckError as error:
         return Verdict("cannot_check", (str(error),))
     return dataclasses.replace(verdict, reasons=(*verdict.reasons, *notes))
-
-
-def _check_files(contract: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
-    """Return what is not there of the files beside a contract, and what is not as written."""
-    missing, changed = [], []
-    for kind, file in contract["files"].items():
-        found = folder / file["name"]
-        if not is_file(found):
-            missing.append(f"files.{kind}: {file['name']!r} is not there, so it was not checked.")
-        elif found.resolve().parent != folder.resolve():
-            raise CannotCheckError(
-                f"files.{kind}.name: {file['name']!r} leads out of the contract's folder."
-            )
-        elif hash_file(found) != file["sha256"]:
-            changed.append(f"files.{kind}: {file['name']!r} is not the file that was written.")
-    return missing, changed
 
 
 def _rebuild(
@@ -305,15 +293,17 @@ def _check_params(params: dict[str, Any], objective: InitOffsetObjective) -> Non
             )
 
 
-def _compare(contract: dict[str, Any], objective: InitOffsetObjective) -> Verdict:
-    """Train again and compare with what a contract says."""
+def _compare(
+    contract: dict[str, Any], objective: InitOffsetObjective
+) -> tuple[Verdict, list[np.ndarray]]:
+    """Train again and compare with what a contract says; return the winner's weights, too."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
     elsewhere = config_differences(
         {"environment": contract["environment"]}, {"environment": describe_environment()}
     )
     tolerance = contract["tolerance"]
     try:
-        trained, _ = train_again(objective, starts)
+        trained, weights = train_again(objective, starts)
         differing = [
             (role, name, contract[role].get(name), metrics.get(name))
             for role, metrics in zip(ROLES, trained, strict=True)
@@ -336,10 +326,12 @@ def _compare(contract: dict[str, Any], objective: InitOffsetObjective) -> Verdic
         else:
             breaches.append(f"{difference}{_follows_from(role, name)}.")
     if breaches:
-        return Verdict("breached", tuple(breaches))
-    if elsewhere:
-        return Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts))
-    return Verdict("exact")
+        verdict = Verdict("breached", tuple(breaches))
+    elif elsewhere:
+        verdict = Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts))
+    else:
+        verdict = Verdict("exact")
+    return verdict, weights[1]
 
 
 def _is_allowed(
@@ -366,34 +358,3 @@ def _follows_from(role: str, name: str) -> str:
     if name == "trained_weights_sha256":
         return " (from the initial weights, objective.training and objective.dataset)"
     return ""
-
-
-def _check_weights(
-    contract: dict[str, Any], objective: InitOffsetObjective, folder: Path
-) -> list[str]:
-    """Return whether the arrays beside a contract are other than the weights it states."""
-    file = folder / contract["files"]["weights"]["name"]
-    if not is_file(file):
-        return []
-    expected = sum(w.nbytes for w in objective.trainer.initial_weights(objective.baseline_start))
-    claimed = contract["winner"]["trained_weights_sha256"]
-    try:
-        if hash_weights(_read_arrays(file, expected)) == claimed:
-            return []
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        pass
-    return [
-        f"files.weights: {file.name!r} does not hold the weights of winner.trained_weights_sha256."
-    ]
-
-
-def _read_arrays(file: Path, expected_bytes: int) -> list[np.ndarray]:
-    """Return the arrays of an ``.npz`` file that is no larger than it may be."""
-    content = file.read_bytes()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-        # An array's header takes some hundred bytes.
-        if sum(entry.file_size for entry in entries) > expected_bytes + 1000 * len(entries):
-            raise ValueError(f"{file.name!r} is larger than the model's weights.")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return [arrays[name] for name in arrays.files]

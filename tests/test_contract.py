@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -409,6 +410,84 @@ def test_notices_other_weights_than_it_states(
     assert "winner.trained_weights_sha256" in reason
 
 
+def beside(content: dict[str, Any], kind: str, file: Path, path: Path) -> Path:
+    """Write a contract with another file beside it, as who knows how would."""
+    content["files"][kind]["name"] = file.name
+    content["files"][kind]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return forged(content, path)
+
+
+def test_notices_weights_by_other_names(
+    content: Any, contract: Contract, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.npz"
+    # The hidden layer's and the output's, exchanged.
+    names = [*reversed(contract.weights)]
+    np.savez(file, **dict(zip(names, contract.weights.values(), strict=True)))
+    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    assert verdict.reasons == (
+        "files.weights: 'other.npz' holds its arrays by other names than the model's.",
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["other weights", "other activation", "larger type", "no weights", "no archive"]
+)
+def test_notices_another_model_than_the_winner(
+    kind: str, content: Any, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.keras"
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    match kind:
+        case "other weights":
+            model.set_weights([0 * weights for weights in model.get_weights()])
+            model.save(file)
+        case "other activation" | "larger type":
+            config = model.get_config()
+            layers = [layer["config"] for layer in config["layers"]]
+            if kind == "other activation":
+                layers[2]["activation"] = "sigmoid"
+            else:
+                for layer in layers:
+                    layer["dtype"] = "float64"
+            other = keras.Sequential.from_config(config)
+            other.set_weights(model.get_weights())
+            other.save(file)
+        case "no weights":
+            with zipfile.ZipFile(path.with_suffix(".keras")) as archive:
+                config_json = archive.read("config.json")
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("config.json", config_json)
+        case _:
+            file.write_bytes(b"PK nothing")
+    verdict = adnn.verify(beside(content, "model", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    [reason] = verdict.reasons
+    assert reason.startswith("files.model: 'other.keras' is not the winner's model: ")
+    if kind.startswith("other weights"):
+        assert "winner.trained_weights_sha256" in reason
+
+
+def test_compares_only_the_weights_of_a_model_that_another_keras_wrote(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["keras"] = "3.0.0"
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    assert any(
+        reason.startswith(f"files.model: '{path.stem}.keras' was written by Keras 3.0.0")
+        for reason in verdict.reasons
+    )
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    model.set_weights([0 * weights for weights in model.get_weights()])
+    file = path.with_name("zeros.keras")
+    model.save(file)
+    verdict = adnn.verify(beside(content, "model", file, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert "winner.trained_weights_sha256" in verdict.reasons[0]
+
+
 # That nothing in it is executed
 
 
@@ -642,6 +721,48 @@ def test_compiled_models_are_rebuilt_and_random_states_left_alone(
     assert random.getstate() == before
     assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
     assert random.getstate() == before
+
+
+@keras.saving.register_keras_serializable("tests")
+class Residual(keras.layers.Layer):
+    def __init__(self, units: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.units = units
+        self.inner = keras.layers.Dense(units, name=f"{self.name}_inner")
+
+    def call(self, x: Any) -> Any:
+        return x + self.inner(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+def functional() -> keras.Model:
+    """A nested model, states that train otherwise, and names that are words of Keras's, too."""
+    layers = keras.layers
+    inputs = keras.Input((8, 8))
+    x = layers.Flatten()(layers.TimeDistributed(layers.Dense(3))(inputs))
+    x = layers.BatchNormalization()(x)
+    x = keras.Sequential([keras.Input((24,)), layers.Dense(6, activation="softmax")])(x)
+    x = layers.Softmax()(layers.Dropout(0.1)(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def custom() -> keras.Model:
+    layers = [keras.layers.Flatten(), Residual(64), Residual(64), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input((8, 8)), *layers])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [functional, custom], ids=lambda model: model.__name__)
+def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
+    model: Callable[[], keras.Model], dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    contract_of(model, dataset, path)
+    assert adnn.verify(path, dataset=dataset, model=model) == adnn.Verdict("exact")
+    if model is functional:
+        assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
 
 
 class Scaled(keras.Model):
