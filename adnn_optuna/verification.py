@@ -76,7 +76,15 @@ class Verdict:
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]
-        return "\n".join(lines + [f"  - {reason}" for reason in self.reasons])
+        return "\n".join(lines + [f"  - {_printable(reason)}" for reason in self.reasons])
+
+
+def _printable(text: str) -> str:
+    """Return a text from a file so that no terminal takes a part of it for a command."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def verify(

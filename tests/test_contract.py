@@ -240,6 +240,30 @@ def test_holds_elsewhere_in_another_format_of_json(
     assert [reason.split(":")[0] for reason in verdict.reasons] == ["files.weights", "files.model"]
 
 
+@pytest.mark.parametrize(
+    "name", ["run-2025-05-01T12:30:00.json", ".digits.json", "back\\slash.json"]
+)
+def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: Path) -> None:
+    contract.save(tmp_path / name)
+    content = json.loads((tmp_path / name).read_text())
+    data = "2025-05-01T12:00.npz"
+    (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
+    content["objective"]["dataset"]["path"] = data
+    assert adnn.verify(forged(content, tmp_path / name)) == adnn.Verdict("exact")
+
+
+def test_holds_with_a_seed_of_any_size(tmp_path: Path) -> None:
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP((4,)),
+        adnn.load_dataset("digits"),
+        training=adnn.Training(epochs=1, batch_size=100),
+        seed=2**127,
+    )
+    result = adnn.search(objective, "greedy", max_trial=1)
+    result.contract().save(tmp_path / CONTRACT)
+    assert adnn.verify(tmp_path / CONTRACT) == adnn.Verdict("exact")
+
+
 # That no change goes unnoticed
 
 
@@ -523,8 +547,15 @@ def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_p
 
 
 def test_checks_a_missing_file_or_a_folder(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.json", tmp_path):
-        assert adnn.verify(path).status == "cannot_check"
+    for path, said in (
+        (tmp_path / "missing.json", "missing.json' does not exist."),
+        (tmp_path, "' is a folder; give the contract's file."),
+        ("", "'.' is a folder; give the contract's file."),
+    ):
+        verdict = adnn.verify(path)
+        assert verdict.status == "cannot_check"
+        [reason] = verdict.reasons
+        assert reason.endswith(said)
 
 
 def keras_config(*layers: keras.layers.Layer) -> Any:
@@ -600,6 +631,8 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
         ("objective.model.hidden", [10**12]),
         ("objective.model.hidden", [10**6, 10**6]),
         ("objective.training.epochs", 10**12),
+        ("objective.training.learning_rate", 10**400),
+        ("winner.test_accuracy", 10**400),
         ("objective.dataset.validation_size", 10**12),
         ("objective.model.activation", "os.system"),
         ("winner.params", {"offset": 0.1}),
@@ -616,6 +649,16 @@ def test_cannot_check_what_it_must_not_follow(
     verdict = adnn.verify(forged(content, path.with_name("forged.json")))
     assert verdict.status == "cannot_check"
     assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
+
+
+def test_prints_no_commands_for_terminals(content: Any, path: Path) -> None:
+    name = "\x1b[2J\ud800\u202e"
+    content["environment"]["versions"][name] = "1"
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert any(name in reason for reason in verdict.reasons)
+    lines = str(verdict).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert r"  - environment.versions.\x1b[2J\ud800\u202e is None, was '1'." in lines
 
 
 @pytest.mark.parametrize(
