@@ -22,7 +22,6 @@ from adnn_optuna._cli_options import (
     MaxTrialOption,
     QuietOption,
     StorageOption,
-    check_output_file,
     data_panel,
     limits_panel,
     output_panel,
@@ -44,7 +43,9 @@ from adnn_optuna._cli_output import (
     wants_progress_bar,
 )
 from adnn_optuna._cli_tensorflow import load_tensorflow
-from adnn_optuna.objective import InitOffsetObjective
+from adnn_optuna._contract_file import check_contract_path
+from adnn_optuna._paths import check_output_file
+from adnn_optuna.objective import CONFIG, InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.plans import load_study
 from adnn_optuna.randomness import as_text, audit_file
@@ -102,9 +103,11 @@ def search(
     adnn search --sampler greedy --hidden 256,256 --max-time 600
     adnn search --dataset fashion_mnist --data-dir ~/data --max-gain 0.02 --max-trial 100
     """
-    check_output_file("--contract", contract, ".json")
+    dataset = objective.keywords["dataset"]
+    if contract is not None:
+        check_contract_path("--contract", contract, dataset)
     if study_name is None:
-        study_name = f"{Path(objective.keywords['dataset']).stem}-{sampler}"
+        study_name = f"{Path(dataset).stem}-{sampler}"
     how_to_resume = resume_command(storage, study_name, objective.keywords["data_dir"])
     with interruptible(
         lambda: (
@@ -155,11 +158,13 @@ def resume(
     adnn resume --study-name digits-annealing --max-trial 100
     adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    check_output_file("--contract", contract, ".json")
     how_to_resume = resume_command(storage, study_name, data_dir)
     with interruptible(lambda: how_to_resume):
         opened = open_storage(storage, must_exist=True)
-        load_study(opened, study_name)
+        study = load_study(opened, study_name)
+        if contract is not None:
+            dataset = study.user_attrs.get(CONFIG, {}).get("dataset", {})
+            check_contract_path("--contract", contract, dataset.get("path"))
         load_tensorflow()
         result = adnn.resume(
             opened,
@@ -236,8 +241,9 @@ def compare(
     adnn compare --max-trial 30 --samplers greedy --report comparison.html
     adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256 --storage sqlite:///compare.db
     """
-    check_output_file("--plot", plot, ".html")
-    check_output_file("--report", report, ".html")
+    for option, file in (("--plot", plot), ("--report", report)):
+        if file is not None:
+            check_output_file(option, file, ".html")
     chosen_seeds = parse_seeds(seeds)
     with interruptible(lambda: same_command(context.obj, storage)):
         comparison = adnn.compare(

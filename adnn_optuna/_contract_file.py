@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._paths import is_file, is_folder
+from adnn_optuna._paths import check_output_file, is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,6 +190,39 @@ _SCHEMA: dict[str, Any] = {
 
 class CannotCheckError(ValueError):
     """Why a contract cannot be checked, in one sentence."""
+
+
+def files_beside(path: Path) -> dict[str, Path]:
+    """Return the files of the winner's weights and model beside a contract."""
+    return {"weights": path.with_suffix(".npz"), "model": path.with_suffix(".keras")}
+
+
+def check_contract_path(what: str, path: Path, data: str | None) -> None:
+    """Refuse a file that a contract, and the files beside it, cannot be written to.
+
+    Args:
+        what:
+            What the file is, for the message.
+        path:
+            The contract's file.
+        data:
+            The name or path of the data that the contract is about, if they have one.
+
+    Raises:
+        ValueError: If a name is wrong or that of a folder, or the folder cannot be written to.
+        FileNotFoundError: If the folder does not exist.
+    """
+    check_output_file(what, path, ".json")
+    beside = files_beside(path)
+    for kind, file in beside.items():
+        check_output_file(f"The {kind} beside {what}", file)
+    weights = beside["weights"].name
+    # A verification looks for the data beside the contract, where the weights would be.
+    if data is not None and os.path.basename(data) == weights:  # noqa: PTH119
+        raise ValueError(
+            f"The weights beside {what} would be written to {weights!r}, which is the name of "
+            "the data; name the contract differently."
+        )
 
 
 def read_contract(path: Path) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from adnn_optuna._contract_file import (
     FORMAT,
     FORMAT_VERSION,
     MAX_TOLERANCE,
+    check_contract_path,
+    files_beside,
     make_digests,
 )
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import check_model_config
-from adnn_optuna._paths import is_folder
 from adnn_optuna._trial_stack import TRIAL_METRICS
 from adnn_optuna.architectures import build_architecture, model_from_config
 from adnn_optuna.differences import model_differences
@@ -160,22 +161,13 @@ class Contract:
                 The contract's file; its name must end in ``.json``.
 
         Raises:
-            ValueError: If it does not, or Keras cannot save the model.
+            ValueError: If it does not, if one of the three files cannot be written or would be
+                taken for the data, or if Keras cannot save the model.
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
-        if path.suffix != ".json":
-            raise ValueError(f"A contract's file must end in .json, but it is {str(path)!r}.")
-        if not is_folder(path.parent):
-            raise FileNotFoundError(
-                f"There is no folder {str(path.parent)!r} to write the contract to; make it first."
-            )
-        files = {"weights": path.with_suffix(".npz"), "model": path.with_suffix(".keras")}
-        if self.content["objective"]["dataset"].get("path") == files["weights"].name:
-            raise ValueError(
-                f"The contract's weights would be written to {files['weights'].name!r}, which is "
-                "the name of its data; name the contract differently."
-            )
+        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
+        files = files_beside(path)
         try:
             self.build_model().save(files["model"])
         except NotImplementedError:

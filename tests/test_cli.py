@@ -510,11 +510,33 @@ class TestVerify:
         assert capsys.readouterr().out.startswith("cannot_check:")
 
     def test_refuses_a_wrong_name_before_the_search(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        wrong = str(tmp_path / "contract.txt")
-        assert cli.run(["search", "--max-trial", "1", "--contract", wrong]) == 2
-        assert "--contract must be the name of a .json file" in capsys.readouterr().err
+        x, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 2
+        np.savez(folder / "mine.npz", x=x, y=y)
+        (folder / "folder.keras").mkdir()
+        before = {path.name for path in folder.iterdir()}
+        search = ["search", "--dataset", "mine.npz", *NETWORK, *LIMIT]
+        wrong = {
+            "contract.txt": "--contract must be the name of a .json file",
+            "mine.json": "'mine.npz', which is the name of the data",
+            "folder.json": "'folder.keras' cannot be written: it is a folder",
+            "no/contract.json": "there is no folder",
+        }
+        for name, said in wrong.items():
+            assert cli.run([*search, "--contract", name]) == 2
+            out, err = capsys.readouterr()
+            assert not out
+            assert said in err
+        assert {path.name for path in folder.iterdir()} == before
+        # The study, too, knows what its data are.
+        assert cli.run(search) == 0
+        resume = ["resume", "--study-name", "mine-annealing", "--max-trial", "3"]
+        capsys.readouterr()
+        for name, said in wrong.items():
+            assert cli.run([*resume, "--contract", name]) == 2
+            assert said in capsys.readouterr().err
+        assert len(completed(study_name="mine-annealing")) == 2
 
 
 class TestAudit:

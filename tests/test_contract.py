@@ -171,8 +171,9 @@ def test_needs_a_completed_trial(result: SearchResult) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("contract.npz", ValueError, "must end in .json"),
+        ("contract.npz", ValueError, "must be the name of a .json file"),
         ("missing/contract.json", FileNotFoundError, "no folder"),
+        (f"{'a' * 200}.json", ValueError, "is longer than 200 bytes; shorten it"),
     ],
 )
 def test_refuses_a_wrong_path(
@@ -183,8 +184,18 @@ def test_refuses_a_wrong_path(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", [".json", ".npz", ".keras"])
+def test_is_not_written_where_one_of_its_files_is_a_folder(
+    suffix: str, contract: Contract, tmp_path: Path
+) -> None:
+    (tmp_path / f"mine{suffix}").mkdir()
+    with pytest.raises(ValueError, match=rf"mine\{suffix}' cannot be written: it is a folder"):
+        contract.save(tmp_path / "mine.json")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_does_not_overwrite_its_data(contract: Contract, path: Path) -> None:
-    with pytest.raises(ValueError, match="is the name of its data"):
+    with pytest.raises(ValueError, match="is the name of the data"):
         contract.save(path.with_name(DATA).with_suffix(".json"))
 
 
