@@ -39,6 +39,7 @@ from adnn_optuna._cli_output import (
     same_command,
     say,
     say_how_to_look,
+    show,
     show_search,
     wants_progress_bar,
 )
@@ -259,11 +260,11 @@ def compare(
             equivalence=equivalence,
             show_progress_bar=wants_progress_bar(quiet),
         )
-    print(comparison)
     if plot is not None:
         comparison.plot().write_html(plot, include_plotlyjs=True)
     if report is not None:
         comparison.report(report)
+    show(comparison)
     if not quiet:
         say("")
         if plot is not None:
@@ -316,13 +317,13 @@ def report(
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
         record = record_of(load_study(opened, study_name))
         record.report(output, contract)
-        print(record)
+        show(record)
     elif contract is not None:
         raise ValueError(f"--contract is that of one study, but {study_name!r} is a comparison.")
     else:
         comparison = load_comparison(opened, study_name, equivalence=equivalence)
         comparison.report(output)
-        print(comparison)
+        show(comparison)
     if not quiet:
         say(f"\nThe report is in {output}.")
 
@@ -357,10 +358,10 @@ def audit(
     load_tensorflow()
     if file is None:
         table = adnn.initializers_table()
-        print(table.to_json(orient="records", indent=1) if as_json else as_text(table))
+        show(table.to_json(orient="records", indent=1) if as_json else as_text(table))
         return
     found = audit_file(file)
-    print(found.to_json() if as_json else found)
+    show(found.to_json() if as_json else found)
 
 
 def verify(
@@ -399,6 +400,6 @@ def verify(
     """
     load_tensorflow()
     verdict = adnn.verify(file, data_dir)
-    print(verdict)
+    show(verdict)
     codes = {"breached": BREACHED, "cannot_check": WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

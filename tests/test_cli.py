@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna import cli
@@ -537,6 +538,64 @@ class TestVerify:
             assert cli.run([*resume, "--contract", name]) == 2
             assert said in capsys.readouterr().err
         assert len(completed(study_name="mine-annealing")) == 2
+
+
+class TestStreams:
+    """Whoever reads may stop to, or not know a character, or not be there at all."""
+
+    @staticmethod
+    def run_unread(arguments: Sequence[str], **environment: str) -> tuple[int, str]:
+        """Run the program with a stdout that nobody reads."""
+        unread, end = os.pipe()
+        os.close(unread)
+        done = subprocess.run(
+            program(arguments),
+            env={**os.environ, **environment},
+            stdout=end,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        os.close(end)
+        return done.returncode, done.stderr
+
+    @staticmethod
+    def store_comparison() -> None:
+        storage = optuna.storages.RDBStorage("sqlite:///adnn.db")
+        for label in ("greedy", "random_restart"):
+            for seed in range(2):
+                store_study(f"c/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_that_nobody_reads_change_nothing(self, unbuffered: str, folder: Path) -> None:
+        search = ["search", *NETWORK, *LIMIT, "--contract", "read.json"]
+        code, err = self.run_unread(search, PYTHONUNBUFFERED=unbuffered)
+        assert code == 0
+        assert err.startswith("\nGo on: ")
+        assert err.endswith("adnn verify read.json\n")
+        assert (folder / "read.json").is_file()
+        (folder / "read.json").write_text("{}")
+        assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
+
+    def test_of_another_encoding_show_escapes(self, folder: Path) -> None:
+        self.store_comparison()
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = run_program(["report", "--study-name", "c"], env=environment)
+        assert (done.returncode, done.stderr) == (0, "\nThe report is in report.html.\n")
+        assert r"mean \xb1 standard deviation" in done.stdout
+        assert (folder / "report.html").is_file()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-"])
+    def test_may_be_closed(self, closed: str) -> None:
+        command = shlex.join(program(["audit", "--initializers"]))
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"], stdout=subprocess.PIPE, text=True, check=False
+        )
+        assert done.returncode == 0
+        assert "GlorotUniform" in done.stdout
 
 
 class TestAudit:
