@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # File systems take names of 255 bytes, and what is written meanwhile has a longer one.
 _MAX_NAME_BYTES = 200
@@ -20,6 +17,15 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Return whether a folder exists; ``Path.is_dir`` raises where its name is too long."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
+    try:
+        return Path(os.path.expanduser(path))  # noqa: PTH111
+    except ValueError:
+        # No user's name has a null or half a character.
+        return Path(path)
 
 
 def check_output_file(what: str, path: Path, suffix: str = "") -> None:

@@ -16,7 +16,7 @@ from adnn_optuna._keras_config import (
     check_parameter_count,
     first_line,
 )
-from adnn_optuna._paths import is_file
+from adnn_optuna._paths import expanded, is_file
 from adnn_optuna._sources import MNIST_LIKE
 from adnn_optuna._winner_files import check_bytes, check_model, check_weights
 from adnn_optuna.architectures import model_from_config
@@ -236,7 +236,7 @@ def _rebuild_dataset(
     if config["source"] == "built-in" and config["name"] not in {"digits", *MNIST_LIKE}:
         raise CannotCheckError(f"objective.dataset.name: there is no data set {config['name']!r}.")
     if config["source"] == "npz":
-        where = folder if data_dir is None else Path(data_dir).expanduser()
+        where = folder if data_dir is None else expanded(data_dir)
         found = where / config["path"]
         if not is_file(found):
             raise CannotCheckError(

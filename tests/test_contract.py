@@ -247,6 +247,10 @@ def test_holds_elsewhere_in_another_format_of_json(
     assert "objective.dataset.path: there is no file 'few digits.npz'" in verdict.reasons[0]
     verdict = adnn.verify(other, path.parent)
     assert verdict.status == "exact"
+    verdict = adnn.verify(other, "~no-such-user")
+    assert verdict.status == "cannot_check"
+    assert "in '~no-such-user'; give data_dir" in verdict.reasons[0]
+    verdict = adnn.verify(other, path.parent)
     # They were not copied.
     assert [reason.split(":")[0] for reason in verdict.reasons] == ["files.weights", "files.model"]
 
