@@ -28,7 +28,7 @@ from adnn_optuna._trial_stack import TRIAL_METRICS
 from adnn_optuna.architectures import build_architecture, model_from_config
 from adnn_optuna.differences import model_differences
 from adnn_optuna.objective import BASELINE_METRICS
-from adnn_optuna.results import SEARCH
+from adnn_optuna.results import SEARCH, params_in_words
 
 if TYPE_CHECKING:
     import os
@@ -192,7 +192,6 @@ class Contract:
     def __str__(self) -> str:
         study, winner = self.content["study"], self.content["winner"]
         data = self.content["objective"]["dataset"]["name"]
-        params = ", ".join(f"{name}={value:.4g}" for name, value in winner["params"].items())
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
         for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
@@ -202,7 +201,7 @@ class Contract:
                     f"  {name:<15} baseline {100 * values[0]:6.2f} %  winner "
                     f"{100 * values[1]:6.2f} %  gain {100 * (values[1] - values[0]):+.2f} pp"
                 )
-        lines.append(f"  offsets: {params}")
+        lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         return "\n".join(lines)
 

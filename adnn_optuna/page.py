@@ -166,7 +166,8 @@ class Page:
         """
         file = Path(path)
         check_output_file("The report", file)
-        file.write_text(self.render(), encoding="utf-8")
+        # Names of files may have bytes that are no text.
+        file.write_text(self.render(), encoding="utf-8", errors="backslashreplace")
 
     def render(self) -> str:
         """Return the page as HTML. All texts are escaped."""

@@ -304,6 +304,34 @@ class TestCompare:
         assert "no study 'comp'" in capsys.readouterr().err
 
 
+class TestReport:
+    def test_of_another_objective_shows_any_parameters(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
+        study.optimize(
+            lambda trial: float(
+                trial.suggest_categorical("way", ["up"])
+                + str(trial.suggest_float("x", 0.25, 0.25))
+                == "down"
+            ),
+            n_trials=1,
+        )
+        assert cli.run(["report", "--study-name", "theirs"]) == 0
+        assert "best trial 0: way=up, x=0.25" in capsys.readouterr().out
+        assert (folder / "report.html").is_file()
+
+    def test_of_several_objectives_is_refused(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        optuna.create_study(
+            storage="sqlite:///adnn.db", study_name="two", directions=["minimize", "maximize"]
+        )
+        assert cli.run(["report", "--study-name", "two"]) == 2
+        assert "'two' has 2 objectives" in capsys.readouterr().err
+        assert not (folder / "report.html").exists()
+
+
 class TestSeeds:
     @pytest.mark.parametrize(
         ("text", "seeds"),
