@@ -22,7 +22,6 @@ from adnn_optuna._cli_options import (
     MaxTrialOption,
     QuietOption,
     StorageOption,
-    check_output_file,
     data_panel,
     limits_panel,
     output_panel,
@@ -40,11 +39,14 @@ from adnn_optuna._cli_output import (
     same_command,
     say,
     say_how_to_look,
+    show,
     show_search,
     wants_progress_bar,
 )
 from adnn_optuna._cli_tensorflow import load_tensorflow
-from adnn_optuna.objective import InitOffsetObjective
+from adnn_optuna._contract_file import check_contract_path
+from adnn_optuna._paths import check_output_file
+from adnn_optuna.objective import CONFIG, InitOffsetObjective
 from adnn_optuna.paired_differences import EQUIVALENCE
 from adnn_optuna.plans import load_study
 from adnn_optuna.randomness import as_text, audit_file
@@ -102,9 +104,11 @@ def search(
     adnn search --sampler greedy --hidden 256,256 --max-time 600
     adnn search --dataset fashion_mnist --data-dir ~/data --max-gain 0.02 --max-trial 100
     """
-    check_output_file("--contract", contract, ".json")
+    dataset = objective.keywords["dataset"]
+    if contract is not None:
+        check_contract_path("--contract", contract, dataset)
     if study_name is None:
-        study_name = f"{Path(objective.keywords['dataset']).stem}-{sampler}"
+        study_name = f"{Path(dataset).stem}-{sampler}"
     how_to_resume = resume_command(storage, study_name, objective.keywords["data_dir"])
     with interruptible(
         lambda: (
@@ -155,11 +159,13 @@ def resume(
     adnn resume --study-name digits-annealing --max-trial 100
     adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    check_output_file("--contract", contract, ".json")
     how_to_resume = resume_command(storage, study_name, data_dir)
     with interruptible(lambda: how_to_resume):
         opened = open_storage(storage, must_exist=True)
-        load_study(opened, study_name)
+        study = load_study(opened, study_name)
+        if contract is not None:
+            dataset = study.user_attrs.get(CONFIG, {}).get("dataset", {})
+            check_contract_path("--contract", contract, dataset.get("path"))
         load_tensorflow()
         result = adnn.resume(
             opened,
@@ -236,8 +242,9 @@ def compare(
     adnn compare --max-trial 30 --samplers greedy --report comparison.html
     adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256 --storage sqlite:///compare.db
     """
-    check_output_file("--plot", plot, ".html")
-    check_output_file("--report", report, ".html")
+    for option, file in (("--plot", plot), ("--report", report)):
+        if file is not None:
+            check_output_file(option, file, ".html")
     chosen_seeds = parse_seeds(seeds)
     with interruptible(lambda: same_command(context.obj, storage)):
         comparison = adnn.compare(
@@ -253,11 +260,11 @@ def compare(
             equivalence=equivalence,
             show_progress_bar=wants_progress_bar(quiet),
         )
-    print(comparison)
     if plot is not None:
         comparison.plot().write_html(plot, include_plotlyjs=True)
     if report is not None:
         comparison.report(report)
+    show(comparison)
     if not quiet:
         say("")
         if plot is not None:
@@ -310,13 +317,13 @@ def report(
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
         record = record_of(load_study(opened, study_name))
         record.report(output, contract)
-        print(record)
+        show(record)
     elif contract is not None:
         raise ValueError(f"--contract is that of one study, but {study_name!r} is a comparison.")
     else:
         comparison = load_comparison(opened, study_name, equivalence=equivalence)
         comparison.report(output)
-        print(comparison)
+        show(comparison)
     if not quiet:
         say(f"\nThe report is in {output}.")
 
@@ -351,10 +358,10 @@ def audit(
     load_tensorflow()
     if file is None:
         table = adnn.initializers_table()
-        print(table.to_json(orient="records", indent=1) if as_json else as_text(table))
+        show(table.to_json(orient="records", indent=1) if as_json else as_text(table))
         return
     found = audit_file(file)
-    print(found.to_json() if as_json else found)
+    show(found.to_json() if as_json else found)
 
 
 def verify(
@@ -379,7 +386,8 @@ def verify(
     [bold]Verdicts and exit codes[/bold]
     exact             0  the same bits, in the same environment
     within_tolerance  0  in another environment (versions, processor, threads,
-                         oneDNN), within the contract's tolerance
+                         oneDNN), within the contract's tolerance, or the one
+                         measured here where that is smaller
     breached          1  something differs, or the file was changed
     cannot_check      2  the file, the data or the model is missing, not readable
                          or not the contract's
@@ -392,6 +400,6 @@ def verify(
     """
     load_tensorflow()
     verdict = adnn.verify(file, data_dir)
-    print(verdict)
+    show(verdict)
     codes = {"breached": BREACHED, "cannot_check": WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,14 +16,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from adnn_optuna._cli_tensorflow import load_tensorflow
-from adnn_optuna._paths import is_folder
 from adnn_optuna.data import load_dataset
 from adnn_optuna.models import ELEMENTWISE_OPTIMIZERS, MLP, Training
 from adnn_optuna.objective import InitOffsetObjective, Metric
 from adnn_optuna.offsets import OffsetSpace
-
-# File systems take names of 255 bytes, and the files beside it have longer ones.
-_MAX_FILE_NAME = 200
 
 # Each makes an option that is shown in one panel of the help.
 search_panel = functools.partial(typer.Option, rich_help_panel="Search")
@@ -276,18 +271,3 @@ def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{option} is no valid JSON ({error}): {text!r}.") from None
     return config
-
-
-def check_output_file(option: str, path: Path | None, suffix: str) -> None:
-    """Refuse a file that cannot be written, before there is anything to write."""
-    if path is None:
-        return
-    if path.suffix != suffix:
-        raise ValueError(f"{option} must be the name of a {suffix} file, but it is {str(path)!r}.")
-    is_too_long = len(os.fsencode(path.name)) > _MAX_FILE_NAME
-    is_writable = is_folder(path.parent) and os.access(path.parent, os.W_OK)
-    if is_too_long or is_folder(path) or not is_writable:
-        raise ValueError(
-            f"{option} {str(path)!r} cannot be written: name a file in a folder that exists and "
-            "that you may write to."
-        )

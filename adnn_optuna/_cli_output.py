@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -29,9 +32,37 @@ _REACHED: dict[str, Callable[[SearchResult], float]] = {
 }
 
 
+def prepare_streams() -> None:
+    """Let this process write any text to stdout and stderr, also where there is no stderr."""
+    if sys.stderr is None:
+        # TensorFlow writes to descriptor 2, whatever Python knows of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def show(result: object) -> None:
+    """Write a result to stdout."""
+    _write(result, sys.stdout)
+
+
 def say(text: str) -> None:
     """Write to stderr, so that stdout holds results alone."""
-    print(text, file=sys.stderr)
+    _write(text, sys.stderr)
+
+
+def _write(text: object, stream: TextIO) -> None:
+    """Write for whoever reads; that nobody does any more changes nothing of what a command does.
+
+    Typer would end the command with an exit code that means something else.
+    """
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # Where the rest can go, or Python complains of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def wants_progress_bar(quiet: bool) -> bool:
@@ -84,8 +115,13 @@ def show_search(
     contract: Path | None,
     quiet: bool,
 ) -> None:
-    """Print what a search came to and how to go on from it, and write its contract."""
-    print(result)
+    """Write a search's contract, and print what it came to and how to go on from it."""
+    try:
+        if contract is not None:
+            result.contract().save(contract)
+    finally:
+        # Also of a search that no contract can be made of.
+        show(result)
     if not quiet and not is_in_memory(storage):
         reason = result.stop_reason or ""
         limit = result.study.user_attrs[SEARCH].get(reason)
@@ -95,10 +131,8 @@ def show_search(
             amount = more if isinstance(more, int) else f"{more:g}"
             say(f"\nGo on:      {how_to_resume} {option_name(reason)} {amount}")
         say_how_to_look(storage)
-    if contract is not None:
-        result.contract().save(contract)
-        if not quiet:
-            say(f"Check it:   {shlex.join(['adnn', 'verify', str(contract)])}")
+    if contract is not None and not quiet:
+        say(f"Check it:   {shlex.join(['adnn', 'verify', str(contract)])}")
 
 
 def say_how_to_look(storage: str) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._paths import is_file
+from adnn_optuna._paths import check_output_file, is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,12 +23,20 @@ _MAX_EPOCHS = 100_000
 # A contract must not allow itself to be wrong.
 MAX_TOLERANCE = {"accuracy": 0.25, "relative_loss": 0.9}
 
+# What may lead out of a folder; on Windows also to other drives and hidden streams.
+_NOT_IN_NAMES = "/\0\\:" if os.name == "nt" else "/\0"
+
 # A check of one value: what it must be, in words, and whether it is.
 _Check = tuple[str, "Callable[[Any], bool]"]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_file_name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= 255
+        and value not in {".", ".."}
+        and not any(character in _NOT_IN_NAMES for character in value)
+    )
 
 
 def _whole(low: int, high: int) -> _Check:
@@ -39,7 +47,10 @@ def _whole(low: int, high: int) -> _Check:
 
 
 def _number(low: float, high: float) -> _Check:
-    return f"a number from {low:g} to {high:g}", lambda v: _is_number(v) and low <= v <= high
+    return (
+        f"a number from {low:g} to {high:g}",
+        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and low <= v <= high,
+    )
 
 
 _ANY: _Check = ("a JSON value", lambda _: True)
@@ -49,7 +60,12 @@ _TEXT_OR_OBJECT: _Check = ("a string or an object", lambda v: isinstance(v, str 
 _OPTIONAL_TEXT: _Check = ("a string or null", lambda v: v is None or isinstance(v, str))
 _FLAG: _Check = ("true or false", lambda v: isinstance(v, bool))
 _COUNT = _whole(0, 2**53)
-_SEED = _whole(0, 2**63 - 1)
+# As large as SeedSequence().entropy, or larger: JSON as Python reads it has no longer ones than
+# those of 4300 digits.
+_SEED: _Check = (
+    "a whole number of at least 0",
+    lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
+)
 _FRACTION = _number(0, 1)
 _LOSS = _number(-1e30, 1e30)
 _SHA256: _Check = (
@@ -57,10 +73,7 @@ _SHA256: _Check = (
     lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) is not None,
 )
 # Not a path: what a contract names is in its own folder.
-_FILE_NAME: _Check = (
-    "the name of a file in the contract's own folder",
-    lambda v: isinstance(v, str) and re.fullmatch(r"(?!\.)[^/\\:\0]{1,255}", v) is not None,
-)
+_FILE_NAME: _Check = ("the name of a file in the contract's own folder", _is_file_name)
 _UNITS: _Check = (
     "a list of layer sizes",
     lambda v: (
@@ -179,6 +192,39 @@ class CannotCheckError(ValueError):
     """Why a contract cannot be checked, in one sentence."""
 
 
+def files_beside(path: Path) -> dict[str, Path]:
+    """Return the files of the winner's weights and model beside a contract."""
+    return {"weights": path.with_suffix(".npz"), "model": path.with_suffix(".keras")}
+
+
+def check_contract_path(what: str, path: Path, data: str | None) -> None:
+    """Refuse a file that a contract, and the files beside it, cannot be written to.
+
+    Args:
+        what:
+            What the file is, for the message.
+        path:
+            The contract's file.
+        data:
+            The name or path of the data that the contract is about, if they have one.
+
+    Raises:
+        ValueError: If a name is wrong or that of a folder, or the folder cannot be written to.
+        FileNotFoundError: If the folder does not exist.
+    """
+    check_output_file(what, path, ".json")
+    beside = files_beside(path)
+    for kind, file in beside.items():
+        check_output_file(f"The {kind} beside {what}", file)
+    weights = beside["weights"].name
+    # A verification looks for the data beside the contract, where the weights would be.
+    if data is not None and os.path.basename(data) == weights:  # noqa: PTH119
+        raise ValueError(
+            f"The weights beside {what} would be written to {weights!r}, which is the name of "
+            "the data; name the contract differently."
+        )
+
+
 def read_contract(path: Path) -> dict[str, Any]:
     """Return a contract as its file holds it, each field of the right type and within bounds.
 
@@ -215,6 +261,8 @@ def read_contract(path: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path, where: str) -> Any:
+    if is_folder(path):
+        raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
     if not is_file(path):
         raise CannotCheckError(f"{where} does not exist.")
     if path.stat().st_size > _MAX_BYTES:

@@ -6,16 +6,20 @@ import contextlib
 import json
 import math
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._memory import is_out_of_memory
 from adnn_optuna._random_state import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
 MAX_PARAMETERS = 100_000_000
 _MAX_DEPTH = 60
+_MAX_CONFIG_BYTES = 32 * 2**20
 
 # Values that Keras writes as if they were objects. `__lambda__` holds Python bytecode,
 # `__typespec__` names a class of any module.
@@ -35,6 +39,40 @@ _REFUSED_LAYERS = (
     "TextVectorization",
 )
 _FUNCTION_MODULES = ("builtins", "keras.activations", "keras.ops")
+
+
+def read_model_config(path: Path) -> dict[str, Any]:
+    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it.
+
+    Args:
+        path:
+            The file.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is not a ``.keras`` file, or its configuration is too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            is_too_large = archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES
+            config = None if is_too_large else json.loads(archive.read("config.json"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no file {str(path)!r}; check its path.") from None
+    # A broken archive can raise anything that zipfile, zlib and codecs know.
+    except Exception:  # noqa: BLE001
+        is_too_large, config = False, None
+    if is_too_large:
+        raise ValueError(f"The configuration of the model in {str(path)!r} is too large.")
+    if not isinstance(config, dict):
+        raise ValueError(  # noqa: TRY004 - the file is of the wrong kind, not the argument.
+            f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
+        )
+    return config
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says in its first line, to be quoted in a sentence."""
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
@@ -71,14 +109,14 @@ def _check_object(node: dict[str, Any], path: str) -> None:
         node.get("module"),
         node.get("registered_name"),
     )
-    if name in _VALUES:
+    if isinstance(name, str) and name in _VALUES:
         return
     if name == "function":
         name = node.get("config")
         is_known = module in _FUNCTION_MODULES and _is_function(name)
     else:
         is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
-    if not is_known or registered not in {None, name}:
+    if not is_known or registered not in (None, name):
         raise ValueError(
             f"{path} is {module}.{name}, but only Keras's own layers and functions are rebuilt "
             "from a file, and none that runs code or reads files."
@@ -171,16 +209,22 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
             Where it stands, for the message.
 
     Raises:
-        ValueError: If :func:`check_keras_config` refuses it, if it is not that of a model, or if
-            its variables or the outputs of a layer for one example are too large.
+        ValueError: If :func:`check_keras_config` or Keras refuses it, if it is not that of a
+            model, or if its variables or the outputs of a layer for one example are too large.
     """
     import keras
 
     # A copy, for Keras empties it.
     config = without_compilation(config)
     check_keras_config(config, path)
-    with undisturbed(), uninitialized_variables():
-        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    try:
+        with undisturbed(), uninitialized_variables():
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        # Each class refuses arguments in its own way.
+        raise ValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
     if not isinstance(model, keras.Model):
         raise ValueError(f"{path} is not the configuration of a keras.Model.")  # noqa: TRY004
     check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)

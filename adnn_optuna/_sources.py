@@ -46,7 +46,7 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]
 
     Raises:
         FileNotFoundError: If the data are nowhere to be found, or only a part of them is.
-        ValueError: If a file is corrupt, or images and labels do not belong together.
+        ValueError: If a file is corrupt or empty, or images and labels do not belong together.
     """
     environment = os.environ.get("ADNN_DATA_DIR")
     folders = [
@@ -75,6 +75,8 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]
                     f"{found[x]} holds {len(arrays[x])} images and {found[y]} "
                     f"{len(arrays[y])} labels: fetch or copy them again, together."
                 )
+            if not len(arrays[x]):
+                raise ValueError(f"{found[x]} holds no images: fetch or copy it again.")
         return arrays
     return _read_keras(name, folders)
 

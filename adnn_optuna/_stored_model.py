@@ -126,6 +126,28 @@ def _map_strings(function: Callable[[str, str], str], one: Any, other: Any) -> A
     return other
 
 
+def is_same_but_for_numbers(one: Any, other: Any) -> bool:
+    """Return whether two configurations, or lists of names, are those of models built alike.
+
+    Names may have other numbers, as Keras counts layers over the whole process, but each has the
+    same one wherever it stands.
+    """
+    pairs: set[tuple[str, str]] = set()
+
+    def collect(of_one: str, of_other: str) -> str:
+        pairs.add((of_one, of_other))
+        return of_other
+
+    try:
+        _map_strings(collect, one, other)
+    except ValueError:
+        return False
+    is_one_to_one = all(len(set(names)) == len(pairs) for names in zip(*pairs, strict=True))
+    return is_one_to_one and all(
+        re.sub(r"_\d+", "", of_one) == re.sub(r"_\d+", "", of_other) for of_one, of_other in pairs
+    )
+
+
 def without_numbers(config: Any) -> Any:
     """Return a configuration without the numbers of names and without compilation.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._keras_architecture import KerasArchitecture
-from adnn_optuna._keras_config import without_compilation
+from adnn_optuna._keras_config import first_line, without_compilation
 from adnn_optuna._memory import is_out_of_memory
 from adnn_optuna._mlp_architecture import MLPArchitecture
 from adnn_optuna.models import MLP
@@ -64,10 +64,9 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
             if is_out_of_memory(error):
                 raise
             # Whatever a class of the user's does when it is made without its arguments.
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(
-                f"The stored model cannot be rebuilt from its configuration ({reason}); pass the "
-                "objective again."
+                "The stored model cannot be rebuilt from its configuration "
+                f"({first_line(error)}); pass the objective again."
             ) from error
 
     return rebuild

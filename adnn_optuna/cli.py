@@ -20,7 +20,16 @@ import typer
 
 from adnn_optuna import __version__
 from adnn_optuna._cli_commands import audit, compare, report, resume, search, verify
-from adnn_optuna._cli_output import FAILED, INTERRUPTED, UNEXPECTED, WRONG_INPUT, option_name, say
+from adnn_optuna._cli_output import (
+    FAILED,
+    INTERRUPTED,
+    UNEXPECTED,
+    WRONG_INPUT,
+    option_name,
+    prepare_streams,
+    say,
+    show,
+)
 from adnn_optuna._memory import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.storages import StorageError
 
@@ -35,7 +44,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"adnn_optuna {__version__}")
+        show(f"adnn_optuna {__version__}")
         raise typer.Exit
 
 
@@ -154,4 +163,5 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """Run the command line of this process and end it with its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    prepare_streams()
     sys.exit(run(sys.argv[1:]))

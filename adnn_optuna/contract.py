@@ -18,16 +18,17 @@ from adnn_optuna._contract_file import (
     FORMAT,
     FORMAT_VERSION,
     MAX_TOLERANCE,
+    check_contract_path,
+    files_beside,
     make_digests,
 )
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import check_model_config
-from adnn_optuna._paths import is_folder
 from adnn_optuna._trial_stack import TRIAL_METRICS
 from adnn_optuna.architectures import build_architecture, model_from_config
 from adnn_optuna.differences import model_differences
 from adnn_optuna.objective import BASELINE_METRICS
-from adnn_optuna.results import SEARCH
+from adnn_optuna.results import SEARCH, params_in_words
 
 if TYPE_CHECKING:
     import os
@@ -62,7 +63,9 @@ class Contract:
             What the file holds, as JSON does: ``study`` (how it was searched), ``objective``
             (model, data, training, space, metric and seed), ``split`` (the samples in each part
             of the data), ``baseline`` and ``winner`` (the offsets, the SHA-256 of initial and
-            trained weights, all accuracies and losses), ``environment`` and ``tolerance``.
+            trained weights, all accuracies and losses), ``environment`` and ``tolerance`` (how
+            far results may differ in another environment, as measured here; a verification takes
+            no more than it measures itself).
         weights:
             The winner's trained weights by their paths in the model, in the model's order.
     """
@@ -129,7 +132,7 @@ class Contract:
             "baseline": trained[0],
             "winner": {"params": dict(best.params), **trained[1]},
             "environment": describe_environment(),
-            "tolerance": _tolerance(objective, starts, trained),
+            "tolerance": measure_tolerance(objective, starts, trained),
         }
         paths = [variable.path for variable in architecture.variables]
         return cls(
@@ -158,22 +161,13 @@ class Contract:
                 The contract's file; its name must end in ``.json``.
 
         Raises:
-            ValueError: If it does not, or Keras cannot save the model.
+            ValueError: If it does not, if one of the three files cannot be written or would be
+                taken for the data, or if Keras cannot save the model.
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
-        if path.suffix != ".json":
-            raise ValueError(f"A contract's file must end in .json, but it is {str(path)!r}.")
-        if not is_folder(path.parent):
-            raise FileNotFoundError(
-                f"There is no folder {str(path.parent)!r} to write the contract to; make it first."
-            )
-        files = {"weights": path.with_suffix(".npz"), "model": path.with_suffix(".keras")}
-        if self.content["objective"]["dataset"].get("path") == files["weights"].name:
-            raise ValueError(
-                f"The contract's weights would be written to {files['weights'].name!r}, which is "
-                "the name of its data; name the contract differently."
-            )
+        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
+        files = files_beside(path)
         try:
             self.build_model().save(files["model"])
         except NotImplementedError:
@@ -198,7 +192,6 @@ class Contract:
     def __str__(self) -> str:
         study, winner = self.content["study"], self.content["winner"]
         data = self.content["objective"]["dataset"]["name"]
-        params = ", ".join(f"{name}={value:.4g}" for name, value in winner["params"].items())
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
         for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
@@ -208,7 +201,7 @@ class Contract:
                     f"  {name:<15} baseline {100 * values[0]:6.2f} %  winner "
                     f"{100 * values[1]:6.2f} %  gain {100 * (values[1] - values[0]):+.2f} pp"
                 )
-        lines.append(f"  offsets: {params}")
+        lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         return "\n".join(lines)
 
@@ -233,13 +226,21 @@ def train_again(
     return said, weights
 
 
-def _tolerance(
+def measure_tolerance(
     objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
 ) -> dict[str, float]:
     """Return how far results may differ where the last bits of numbers do.
 
     It is a property of the training: some forget a difference in the last bit of a weight, others
     double it with every step. So it is measured, by trainings from such weights.
+
+    Args:
+        objective:
+            What is trained.
+        starts:
+            What it is trained from.
+        trained:
+            What :func:`train_again` says of these trainings.
     """
     data, variables = objective.dataset, objective.trainer.architecture.variables
     sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]

@@ -11,13 +11,12 @@ import os
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral, Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adnn_optuna._arrays import checked_labels, checked_pair, read_only
-from adnn_optuna._paths import is_folder
+from adnn_optuna._paths import expanded, is_folder
 from adnn_optuna._sources import MNIST_LIKE, find_npz, read_digits, read_mnist_like, read_npz
 
 if TYPE_CHECKING:
@@ -262,13 +261,13 @@ def load_dataset(
         raise TypeError(f"name must be that of a data set or an .npz file, but it is {name!r}.")
     if not isinstance(data_dir, str | os.PathLike | None):
         raise TypeError(f"data_dir must be the path of a folder, but it is {data_dir!r}.")
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else expanded(data_dir)
     if folder is not None and not is_folder(folder):
         raise FileNotFoundError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     origin: dict[str, Any] = {"source": "built-in"}
     if name.endswith(".npz"):
-        path = find_npz(Path(name).expanduser(), folder)
+        path = find_npz(expanded(name), folder)
         arrays = read_npz(path)
         name = path.stem
         origin = {"source": "npz", "path": str(path.absolute())}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from adnn_optuna._paths import is_folder
+from adnn_optuna._paths import check_output_file
 from adnn_optuna.paired_differences import Verdict
 
 if TYPE_CHECKING:
@@ -162,14 +162,12 @@ class Page:
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the file cannot be written there.
         """
         file = Path(path)
-        if not is_folder(file.absolute().parent):
-            raise FileNotFoundError(
-                f"The report {str(file)!r} cannot be written: there is no folder "
-                f"{str(file.absolute().parent)!r}; make it, or name another file."
-            )
-        file.write_text(self.render(), encoding="utf-8")
+        check_output_file("The report", file)
+        # Names of files may have bytes that are no text.
+        file.write_text(self.render(), encoding="utf-8", errors="backslashreplace")
 
     def render(self) -> str:
         """Return the page as HTML. All texts are escaped."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._keras_config import (
     check_model_config,
+    read_model_config,
     uninitialized_variables,
     without_compilation,
 )
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     import keras
     import pandas as pd
-
-_MAX_CONFIG_BYTES = 32 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,17 +372,7 @@ def _load_config(path: Path) -> keras.Model:
     """
     import keras
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
-                raise ValueError(f"The model in {str(path)!r} is too large to be audited.")
-            config = json.loads(archive.read("config.json"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no file {str(path)!r}; check its path.") from None
-    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError, RecursionError):
-        raise ValueError(
-            f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
-        ) from None
+    config = read_model_config(path)
     check_model_config(config, "model")
     return keras.saving.deserialize_keras_object(without_compilation(config), safe_mode=True)
 
@@ -401,8 +389,8 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it is not a ``.keras`` file, or has a layer that is not Keras's own or that
-            runs code.
+        ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
+            has a layer that is not Keras's own or that runs code.
     """
     with undisturbed(), uninitialized_variables():
         return _audit(_load_config(Path(path)))

@@ -126,7 +126,8 @@ class SearchRecord:
         return build_sampler(
             stored["sampler"],
             seed=self.study.user_attrs[CONFIG]["seed"],
-            parameters=trials[0].distributions if trials else (),
+            # A trial that died at once has none.
+            parameters=next((t.distributions for t in trials if t.distributions), ()),
             n_trials=stored["n_trials"],
             stack_size=stored["stack_size"],
         )
@@ -196,8 +197,7 @@ class SearchRecord:
                 f"gain {_gain(gain, percent=is_percent)}"
             )
         if self.best is not None:
-            params = ", ".join(f"{name}={value:.4g}" for name, value in self.best.params.items())
-            lines.append(f"  best trial {self.best.number}: {params}")
+            lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
         return "\n".join(lines)
 
 
@@ -243,7 +243,16 @@ class SearchResult(SearchRecord):
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
-    """Return what a study that was searched, concluded or not, tells of it."""
+    """Return what a study that was searched, concluded or not, tells of it.
+
+    Raises:
+        ValueError: If the study has several objectives.
+    """
+    if len(study.directions) > 1:
+        raise ValueError(
+            f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
+            "and figures are of one; give a study with one objective."
+        )
     attrs: dict[str, Any] = study.user_attrs
     test = attrs.get(TEST, {})
     baseline = attrs.get(BASELINE, math.nan)
@@ -274,6 +283,14 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
         completed,
         key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
         default=None,
+    )
+
+
+def params_in_words(params: Mapping[str, Any]) -> str:
+    """Return a trial's parameters as text; those of other objectives may be no numbers."""
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}"
+        for name, value in params.items()
     )
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import itertools
 import math
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from adnn_optuna._architecture import hash_weights
 from adnn_optuna._contract_file import CannotCheckError, changed_fields, read_contract
 from adnn_optuna._environment import describe_environment
 from adnn_optuna._keras_config import (
     check_keras_config,
     check_model_config,
     check_parameter_count,
+    first_line,
 )
-from adnn_optuna._paths import is_file
+from adnn_optuna._paths import expanded, is_file
 from adnn_optuna._sources import MNIST_LIKE
+from adnn_optuna._winner_files import check_bytes, check_model, check_weights
 from adnn_optuna.architectures import model_from_config
-from adnn_optuna.contract import ROLES, hash_file, portable_config, train_again
+from adnn_optuna.contract import (
+    ROLES,
+    measure_tolerance,
+    portable_config,
+    train_again,
+)
 from adnn_optuna.data import Dataset, dataset_from_config
 from adnn_optuna.differences import config_differences, in_words, objective_differences
 from adnn_optuna.models import MLP, Training
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import keras
+    import numpy as np
 
 # A change of one of these may give other initial weights; all else in an environment may not.
 _DRAWS_DEPEND_ON = ("environment.versions", "environment.processor", "environment.system")
@@ -56,7 +59,7 @@ class Verdict:
     Args:
         status:
             ``"exact"``: the same bits, in the same environment. ``"within_tolerance"``: in
-            another environment, accuracies and losses within the contract's tolerance.
+            another environment, accuracies and losses within the tolerance.
             ``"breached"``: something differs. ``"cannot_check"``: the file, the data or the model
             is missing, not readable or not the contract's.
         reasons:
@@ -73,7 +76,15 @@ class Verdict:
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]
-        return "\n".join(lines + [f"  - {reason}" for reason in self.reasons])
+        return "\n".join(lines + [f"  - {_printable(reason)}" for reason in self.reasons])
+
+
+def _printable(text: str) -> str:
+    """Return a text from a file so that no terminal takes a part of it for a command."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def verify(
@@ -93,10 +104,14 @@ def verify(
     2. Its digests: every field is as it was written. This finds accidents and careless edits; who
        edits with care computes new digests, and is found by what follows.
     3. The weights and the model beside it, if they are there, are those that were written.
-    4. The data have the contract's fingerprint, and the weights its SHA-256.
+    4. The data have the contract's fingerprint, and the weights its SHA-256 and the names of the
+       model's variables.
     5. Baseline and winner, trained again: the SHA-256 of initial and trained weights, and all
        accuracies and losses. In the environment of the contract (versions, processor, threads,
-       oneDNN) every bit must be the same, in another one the accuracies within the tolerance.
+       oneDNN) every bit must be the same, in another one accuracies and losses within the
+       tolerance: the contract's, or the one that is measured here where that is smaller.
+    6. The model beside it, if it is there, is the winner: its configuration, unless another
+       version of Keras wrote it, and its weights.
 
     What no training can show (how many trials were searched, by which sampler, where) rests on
     the digests alone.
@@ -138,33 +153,22 @@ def verify(
                 "breached",
                 tuple(f"{change} after the contract was written." for change in changes),
             )
-        notes, breaches = _check_files(contract, path.parent)
+        notes, breaches = check_bytes(contract, path.parent)
         if breaches:
             return Verdict("breached", tuple(breaches))
         objective = _rebuild(contract, path.parent, data_dir, dataset, model)
-        breaches = _check_weights(contract, objective, path.parent)
+        breaches = check_weights(contract, objective, path.parent)
         if breaches:
             return Verdict("breached", tuple(breaches))
-        verdict = _compare(contract, objective)
+        verdict, trained = _compare(contract, objective)
+        if verdict.holds:
+            more, breaches = check_model(contract, objective, path.parent, trained)
+            notes += more
+        if breaches:
+            return Verdict("breached", tuple(breaches))
     except CannotCheckError as error:
         return Verdict("cannot_check", (str(error),))
     return dataclasses.replace(verdict, reasons=(*verdict.reasons, *notes))
-
-
-def _check_files(contract: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
-    """Return what is not there of the files beside a contract, and what is not as written."""
-    missing, changed = [], []
-    for kind, file in contract["files"].items():
-        found = folder / file["name"]
-        if not is_file(found):
-            missing.append(f"files.{kind}: {file['name']!r} is not there, so it was not checked.")
-        elif found.resolve().parent != folder.resolve():
-            raise CannotCheckError(
-                f"files.{kind}.name: {file['name']!r} leads out of the contract's folder."
-            )
-        elif hash_file(found) != file["sha256"]:
-            changed.append(f"files.{kind}: {file['name']!r} is not the file that was written.")
-    return missing, changed
 
 
 def _rebuild(
@@ -201,7 +205,7 @@ def _rebuild(
         raise
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         raise CannotCheckError(
-            f"objective: what the contract describes cannot be rebuilt ({_first_line(error)})."
+            f"objective: what the contract describes cannot be rebuilt ({first_line(error)})."
         ) from None
     rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
     differences = objective_differences(stored, rebuilt, "objective")
@@ -209,10 +213,6 @@ def _rebuild(
         raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
     _check_params(contract["winner"]["params"], objective)
     return objective
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _rebuild_dataset(
@@ -236,7 +236,7 @@ def _rebuild_dataset(
     if config["source"] == "built-in" and config["name"] not in {"digits", *MNIST_LIKE}:
         raise CannotCheckError(f"objective.dataset.name: there is no data set {config['name']!r}.")
     if config["source"] == "npz":
-        where = folder if data_dir is None else Path(data_dir).expanduser()
+        where = folder if data_dir is None else expanded(data_dir)
         found = where / config["path"]
         if not is_file(found):
             raise CannotCheckError(
@@ -251,7 +251,7 @@ def _rebuild_dataset(
     try:
         return dataset_from_config(config, data_dir)
     except (TypeError, ValueError, OSError) as error:
-        raise CannotCheckError(f"objective.dataset: {_first_line(error)}.") from None
+        raise CannotCheckError(f"objective.dataset: {first_line(error)}.") from None
 
 
 def _rebuild_training(config: dict[str, Any]) -> Training:
@@ -301,34 +301,45 @@ def _check_params(params: dict[str, Any], objective: InitOffsetObjective) -> Non
             )
 
 
-def _compare(contract: dict[str, Any], objective: InitOffsetObjective) -> Verdict:
-    """Train again and compare with what a contract says."""
+def _compare(
+    contract: dict[str, Any], objective: InitOffsetObjective
+) -> tuple[Verdict, list[np.ndarray]]:
+    """Train again and compare with what a contract says; return the winner's weights, too."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
-    try:
-        trained, _ = train_again(objective, starts)
-    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
-        raise CannotCheckError(
-            f"objective: what the contract describes cannot be trained ({_first_line(error)})."
-        ) from None
     elsewhere = config_differences(
         {"environment": contract["environment"]}, {"environment": describe_environment()}
     )
+    tolerance = contract["tolerance"]
+    try:
+        trained, weights = train_again(objective, starts)
+        differing = [
+            (role, name, contract[role].get(name), metrics.get(name))
+            for role, metrics in zip(ROLES, trained, strict=True)
+            for name in [*metrics, *(contract[role].keys() - metrics.keys() - {"params"})]
+            if contract[role].get(name) != metrics.get(name)
+        ]
+        if elsewhere and not all(name.endswith("_sha256") for _, name, *_ in differing):
+            # Who states other results could state a tolerance that allows them.
+            measured = measure_tolerance(objective, starts, trained)
+            tolerance = {kind: min(tolerance[kind], measured[kind]) for kind in tolerance}
+    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
+        raise CannotCheckError(
+            f"objective: what the contract describes cannot be trained ({first_line(error)})."
+        ) from None
     breaches, drifts = [], []
-    for role, metrics in zip(ROLES, trained, strict=True):
-        for name in [*metrics, *(contract[role].keys() - metrics.keys() - {"params"})]:
-            claimed, found = contract[role].get(name), metrics.get(name)
-            if claimed == found:
-                continue
-            difference = f"{role}.{name} is {claimed}, but trained again it is {found}"
-            if elsewhere and _is_allowed(name, claimed, found, contract["tolerance"], elsewhere):
-                drifts.append(f"{difference}.")
-            else:
-                breaches.append(f"{difference}{_follows_from(role, name)}.")
+    for role, name, claimed, found in differing:
+        difference = f"{role}.{name} is {claimed}, but trained again it is {found}"
+        if elsewhere and _is_allowed(name, claimed, found, tolerance, elsewhere):
+            drifts.append(f"{difference}.")
+        else:
+            breaches.append(f"{difference}{_follows_from(role, name)}.")
     if breaches:
-        return Verdict("breached", tuple(breaches))
-    if elsewhere:
-        return Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts))
-    return Verdict("exact")
+        verdict = Verdict("breached", tuple(breaches))
+    elif elsewhere:
+        verdict = Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts))
+    else:
+        verdict = Verdict("exact")
+    return verdict, weights[1]
 
 
 def _is_allowed(
@@ -355,34 +366,3 @@ def _follows_from(role: str, name: str) -> str:
     if name == "trained_weights_sha256":
         return " (from the initial weights, objective.training and objective.dataset)"
     return ""
-
-
-def _check_weights(
-    contract: dict[str, Any], objective: InitOffsetObjective, folder: Path
-) -> list[str]:
-    """Return whether the arrays beside a contract are other than the weights it states."""
-    file = folder / contract["files"]["weights"]["name"]
-    if not is_file(file):
-        return []
-    expected = sum(w.nbytes for w in objective.trainer.initial_weights(objective.baseline_start))
-    claimed = contract["winner"]["trained_weights_sha256"]
-    try:
-        if hash_weights(_read_arrays(file, expected)) == claimed:
-            return []
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        pass
-    return [
-        f"files.weights: {file.name!r} does not hold the weights of winner.trained_weights_sha256."
-    ]
-
-
-def _read_arrays(file: Path, expected_bytes: int) -> list[np.ndarray]:
-    """Return the arrays of an ``.npz`` file that is no larger than it may be."""
-    content = file.read_bytes()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-        # An array's header takes some hundred bytes.
-        if sum(entry.file_size for entry in entries) > expected_bytes + 1000 * len(entries):
-            raise ValueError(f"{file.name!r} is larger than the model's weights.")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return [arrays[name] for name in arrays.files]

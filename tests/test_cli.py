@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna import cli
@@ -303,6 +304,34 @@ class TestCompare:
         assert "no study 'comp'" in capsys.readouterr().err
 
 
+class TestReport:
+    def test_of_another_objective_shows_any_parameters(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
+        study.optimize(
+            lambda trial: float(
+                trial.suggest_categorical("way", ["up"])
+                + str(trial.suggest_float("x", 0.25, 0.25))
+                == "down"
+            ),
+            n_trials=1,
+        )
+        assert cli.run(["report", "--study-name", "theirs"]) == 0
+        assert "best trial 0: way=up, x=0.25" in capsys.readouterr().out
+        assert (folder / "report.html").is_file()
+
+    def test_of_several_objectives_is_refused(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        optuna.create_study(
+            storage="sqlite:///adnn.db", study_name="two", directions=["minimize", "maximize"]
+        )
+        assert cli.run(["report", "--study-name", "two"]) == 2
+        assert "'two' has 2 objectives" in capsys.readouterr().err
+        assert not (folder / "report.html").exists()
+
+
 class TestSeeds:
     @pytest.mark.parametrize(
         ("text", "seeds"),
@@ -510,11 +539,91 @@ class TestVerify:
         assert capsys.readouterr().out.startswith("cannot_check:")
 
     def test_refuses_a_wrong_name_before_the_search(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        wrong = str(tmp_path / "contract.txt")
-        assert cli.run(["search", "--max-trial", "1", "--contract", wrong]) == 2
-        assert "--contract must be the name of a .json file" in capsys.readouterr().err
+        x, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 2
+        np.savez(folder / "mine.npz", x=x, y=y)
+        (folder / "folder.keras").mkdir()
+        before = {path.name for path in folder.iterdir()}
+        search = ["search", "--dataset", "mine.npz", *NETWORK, *LIMIT]
+        wrong = {
+            "contract.txt": "--contract must be the name of a .json file",
+            "mine.json": "'mine.npz', which is the name of the data",
+            "folder.json": "'folder.keras' cannot be written: it is a folder",
+            "no/contract.json": "there is no folder",
+        }
+        for name, said in wrong.items():
+            assert cli.run([*search, "--contract", name]) == 2
+            out, err = capsys.readouterr()
+            assert not out
+            assert said in err
+        assert {path.name for path in folder.iterdir()} == before
+        # The study, too, knows what its data are.
+        assert cli.run(search) == 0
+        resume = ["resume", "--study-name", "mine-annealing", "--max-trial", "3"]
+        capsys.readouterr()
+        for name, said in wrong.items():
+            assert cli.run([*resume, "--contract", name]) == 2
+            assert said in capsys.readouterr().err
+        assert len(completed(study_name="mine-annealing")) == 2
+
+
+class TestStreams:
+    """Whoever reads may stop to, or not know a character, or not be there at all."""
+
+    @staticmethod
+    def run_unread(arguments: Sequence[str], **environment: str) -> tuple[int, str]:
+        """Run the program with a stdout that nobody reads."""
+        unread, end = os.pipe()
+        os.close(unread)
+        done = subprocess.run(
+            program(arguments),
+            env={**os.environ, **environment},
+            stdout=end,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        os.close(end)
+        return done.returncode, done.stderr
+
+    @staticmethod
+    def store_comparison() -> None:
+        storage = optuna.storages.RDBStorage("sqlite:///adnn.db")
+        for label in ("greedy", "random_restart"):
+            for seed in range(2):
+                store_study(f"c/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_that_nobody_reads_change_nothing(self, unbuffered: str, folder: Path) -> None:
+        search = ["search", *NETWORK, *LIMIT, "--contract", "read.json"]
+        code, err = self.run_unread(search, PYTHONUNBUFFERED=unbuffered)
+        assert code == 0
+        assert err.startswith("\nGo on: ")
+        assert err.endswith("adnn verify read.json\n")
+        assert (folder / "read.json").is_file()
+        (folder / "read.json").write_text("{}")
+        assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
+
+    def test_of_another_encoding_show_escapes(self, folder: Path) -> None:
+        self.store_comparison()
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = run_program(["report", "--study-name", "c"], env=environment)
+        assert (done.returncode, done.stderr) == (0, "\nThe report is in report.html.\n")
+        assert r"mean \xb1 standard deviation" in done.stdout
+        assert (folder / "report.html").is_file()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-"])
+    def test_may_be_closed(self, closed: str) -> None:
+        command = shlex.join(program(["audit", "--initializers"]))
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"], stdout=subprocess.PIPE, text=True, check=False
+        )
+        assert done.returncode == 0
+        assert "GlorotUniform" in done.stdout
 
 
 class TestAudit:

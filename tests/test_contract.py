@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -170,8 +171,9 @@ def test_needs_a_completed_trial(result: SearchResult) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("contract.npz", ValueError, "must end in .json"),
+        ("contract.npz", ValueError, "must be the name of a .json file"),
         ("missing/contract.json", FileNotFoundError, "no folder"),
+        (f"{'a' * 200}.json", ValueError, "is longer than 200 bytes; shorten it"),
     ],
 )
 def test_refuses_a_wrong_path(
@@ -182,8 +184,18 @@ def test_refuses_a_wrong_path(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", [".json", ".npz", ".keras"])
+def test_is_not_written_where_one_of_its_files_is_a_folder(
+    suffix: str, contract: Contract, tmp_path: Path
+) -> None:
+    (tmp_path / f"mine{suffix}").mkdir()
+    with pytest.raises(ValueError, match=rf"mine\{suffix}' cannot be written: it is a folder"):
+        contract.save(tmp_path / "mine.json")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_does_not_overwrite_its_data(contract: Contract, path: Path) -> None:
-    with pytest.raises(ValueError, match="is the name of its data"):
+    with pytest.raises(ValueError, match="is the name of the data"):
         contract.save(path.with_name(DATA).with_suffix(".json"))
 
 
@@ -235,8 +247,36 @@ def test_holds_elsewhere_in_another_format_of_json(
     assert "objective.dataset.path: there is no file 'few digits.npz'" in verdict.reasons[0]
     verdict = adnn.verify(other, path.parent)
     assert verdict.status == "exact"
+    verdict = adnn.verify(other, "~no-such-user")
+    assert verdict.status == "cannot_check"
+    assert "in '~no-such-user'; give data_dir" in verdict.reasons[0]
+    verdict = adnn.verify(other, path.parent)
     # They were not copied.
     assert [reason.split(":")[0] for reason in verdict.reasons] == ["files.weights", "files.model"]
+
+
+@pytest.mark.parametrize(
+    "name", ["run-2025-05-01T12:30:00.json", ".digits.json", "back\\slash.json"]
+)
+def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: Path) -> None:
+    contract.save(tmp_path / name)
+    content = json.loads((tmp_path / name).read_text())
+    data = "2025-05-01T12:00.npz"
+    (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
+    content["objective"]["dataset"]["path"] = data
+    assert adnn.verify(forged(content, tmp_path / name)) == adnn.Verdict("exact")
+
+
+def test_holds_with_a_seed_of_any_size(tmp_path: Path) -> None:
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP((4,)),
+        adnn.load_dataset("digits"),
+        training=adnn.Training(epochs=1, batch_size=100),
+        seed=2**127,
+    )
+    result = adnn.search(objective, "greedy", max_trial=1)
+    result.contract().save(tmp_path / CONTRACT)
+    assert adnn.verify(tmp_path / CONTRACT) == adnn.Verdict("exact")
 
 
 # That no change goes unnoticed
@@ -351,6 +391,32 @@ def test_finds_an_accuracy_out_of_tolerance_elsewhere(content: Any, path: Path) 
     assert verdict.reasons[0].startswith("winner.test_accuracy is")
 
 
+def test_finds_an_accuracy_within_a_tolerance_that_is_not_that_of_the_training(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["python"] = "3.0.0"
+    content["tolerance"] = {"accuracy": 0.25, "relative_loss": 0.9}
+    names = ("train_accuracy", "val_accuracy", "test_accuracy")
+    for name in names:
+        content["winner"][name] = min(content["winner"][name] + 0.24, 1.0)
+        content["baseline"][name] = max(content["baseline"][name] - 0.24, 0.0)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert {reason.split()[0] for reason in verdict.reasons} == {
+        f"{role}.{name}" for role in ("baseline", "winner") for name in names
+    }
+
+
+def test_holds_elsewhere_while_results_differ_as_little_as_last_bits_make_them(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["python"] = "3.0.0"
+    content["winner"]["test_accuracy"] += 1 / content["split"]["test"]
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    assert any(reason.startswith("winner.test_accuracy") for reason in verdict.reasons)
+
+
 def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     contract.save(path)
@@ -381,6 +447,84 @@ def test_notices_other_weights_than_it_states(
     [reason] = verdict.reasons
     assert reason.startswith("files.weights:")
     assert "winner.trained_weights_sha256" in reason
+
+
+def beside(content: dict[str, Any], kind: str, file: Path, path: Path) -> Path:
+    """Write a contract with another file beside it, as who knows how would."""
+    content["files"][kind]["name"] = file.name
+    content["files"][kind]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return forged(content, path)
+
+
+def test_notices_weights_by_other_names(
+    content: Any, contract: Contract, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.npz"
+    # The hidden layer's and the output's, exchanged.
+    names = [*reversed(contract.weights)]
+    np.savez(file, **dict(zip(names, contract.weights.values(), strict=True)))
+    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    assert verdict.reasons == (
+        "files.weights: 'other.npz' holds its arrays by other names than the model's.",
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["other weights", "other activation", "larger type", "no weights", "no archive"]
+)
+def test_notices_another_model_than_the_winner(
+    kind: str, content: Any, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.keras"
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    match kind:
+        case "other weights":
+            model.set_weights([0 * weights for weights in model.get_weights()])
+            model.save(file)
+        case "other activation" | "larger type":
+            config = model.get_config()
+            layers = [layer["config"] for layer in config["layers"]]
+            if kind == "other activation":
+                layers[2]["activation"] = "sigmoid"
+            else:
+                for layer in layers:
+                    layer["dtype"] = "float64"
+            other = keras.Sequential.from_config(config)
+            other.set_weights(model.get_weights())
+            other.save(file)
+        case "no weights":
+            with zipfile.ZipFile(path.with_suffix(".keras")) as archive:
+                config_json = archive.read("config.json")
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("config.json", config_json)
+        case _:
+            file.write_bytes(b"PK nothing")
+    verdict = adnn.verify(beside(content, "model", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    [reason] = verdict.reasons
+    assert reason.startswith("files.model: 'other.keras' is not the winner's model: ")
+    if kind.startswith("other weights"):
+        assert "winner.trained_weights_sha256" in reason
+
+
+def test_compares_only_the_weights_of_a_model_that_another_keras_wrote(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["keras"] = "3.0.0"
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    assert any(
+        reason.startswith(f"files.model: '{path.stem}.keras' was written by Keras 3.0.0")
+        for reason in verdict.reasons
+    )
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    model.set_weights([0 * weights for weights in model.get_weights()])
+    file = path.with_name("zeros.keras")
+    model.save(file)
+    verdict = adnn.verify(beside(content, "model", file, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert "winner.trained_weights_sha256" in verdict.reasons[0]
 
 
 # That nothing in it is executed
@@ -418,8 +562,15 @@ def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_p
 
 
 def test_checks_a_missing_file_or_a_folder(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.json", tmp_path):
-        assert adnn.verify(path).status == "cannot_check"
+    for path, said in (
+        (tmp_path / "missing.json", "missing.json' does not exist."),
+        (tmp_path, "' is a folder; give the contract's file."),
+        ("", "'.' is a folder; give the contract's file."),
+    ):
+        verdict = adnn.verify(path)
+        assert verdict.status == "cannot_check"
+        [reason] = verdict.reasons
+        assert reason.endswith(said)
 
 
 def keras_config(*layers: keras.layers.Layer) -> Any:
@@ -495,6 +646,8 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
         ("objective.model.hidden", [10**12]),
         ("objective.model.hidden", [10**6, 10**6]),
         ("objective.training.epochs", 10**12),
+        ("objective.training.learning_rate", 10**400),
+        ("winner.test_accuracy", 10**400),
         ("objective.dataset.validation_size", 10**12),
         ("objective.model.activation", "os.system"),
         ("winner.params", {"offset": 0.1}),
@@ -511,6 +664,16 @@ def test_cannot_check_what_it_must_not_follow(
     verdict = adnn.verify(forged(content, path.with_name("forged.json")))
     assert verdict.status == "cannot_check"
     assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
+
+
+def test_prints_no_commands_for_terminals(content: Any, path: Path) -> None:
+    name = "\x1b[2J\ud800\u202e"
+    content["environment"]["versions"][name] = "1"
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert any(name in reason for reason in verdict.reasons)
+    lines = str(verdict).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert r"  - environment.versions.\x1b[2J\ud800\u202e is None, was '1'." in lines
 
 
 @pytest.mark.parametrize(
@@ -616,6 +779,48 @@ def test_compiled_models_are_rebuilt_and_random_states_left_alone(
     assert random.getstate() == before
     assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
     assert random.getstate() == before
+
+
+@keras.saving.register_keras_serializable("tests")
+class Residual(keras.layers.Layer):
+    def __init__(self, units: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.units = units
+        self.inner = keras.layers.Dense(units, name=f"{self.name}_inner")
+
+    def call(self, x: Any) -> Any:
+        return x + self.inner(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+def functional() -> keras.Model:
+    """A nested model, states that train otherwise, and names that are words of Keras's, too."""
+    layers = keras.layers
+    inputs = keras.Input((8, 8))
+    x = layers.Flatten()(layers.TimeDistributed(layers.Dense(3))(inputs))
+    x = layers.BatchNormalization()(x)
+    x = keras.Sequential([keras.Input((24,)), layers.Dense(6, activation="softmax")])(x)
+    x = layers.Softmax()(layers.Dropout(0.1)(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def custom() -> keras.Model:
+    layers = [keras.layers.Flatten(), Residual(64), Residual(64), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input((8, 8)), *layers])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [functional, custom], ids=lambda model: model.__name__)
+def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
+    model: Callable[[], keras.Model], dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    contract_of(model, dataset, path)
+    assert adnn.verify(path, dataset=dataset, model=model) == adnn.Verdict("exact")
+    if model is functional:
+        assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
 
 
 class Scaled(keras.Model):

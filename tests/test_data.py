@@ -426,6 +426,14 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ({"y_train": np.zeros(59)}, "60 images and .* 59 labels"),
         ({"x_test": np.zeros((19, 4, 3))}, "19 images and .* 20 labels"),
+        (
+            {"x_test": np.zeros((0, 4, 3)), "y_test": np.zeros(0)},
+            r"t10k-images-idx3-ubyte holds no images: fetch or copy it again\.$",
+        ),
+        (
+            {"x_train": np.zeros((0, 4, 3)), "y_train": np.zeros(0)},
+            r"train-images-idx3-ubyte holds no images: fetch or copy it again\.$",
+        ),
         ({"y_test": np.full(20, 10)}, r"'mnist': y_test\[0\] is 10"),
         ({"y_train": np.full(60, 255)}, r"'mnist': y_train\[0\] is 255"),
         ({"x_train": np.zeros((60, 3, 3))}, "a sample of x_test has the shape"),
@@ -601,6 +609,14 @@ def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
 
 
 # Loading again.
+
+
+@pytest.mark.parametrize("home", ["~no-such-user", "~\0", "~\ud800"])
+def test_the_home_of_nobody_is_no_folder(home: str) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        load_dataset(f"{home}/mine.npz")
+    with pytest.raises(FileNotFoundError, match="is not a folder: mend or omit it"):
+        load_dataset("digits", home)
 
 
 def test_configuration_of_digits() -> None:

@@ -105,6 +105,12 @@ class TestAnyStudy:
             for plot in OF_ONE:
                 assert "bdata" not in plot(study).to_json()
 
+    @pytest.mark.parametrize("plot", OF_ONE, ids=lambda plot: plot.__name__)
+    def test_has_one_objective(self, plot: Callable[[optuna.Study], go.Figure]) -> None:
+        several = optuna.create_study(study_name="s", directions=["minimize"] * 2)
+        with pytest.raises(ValueError, match=r"'s' has 2 objectives, but .* of one; give a study"):
+            plot(several)
+
 
 class TestGain:
     def test_shows_each_trial_and_the_best_so_far(self) -> None:
@@ -201,6 +207,16 @@ class TestAnnealing:
         assert len(named(figure, "temperature of all parameters").x) == N_TRIALS
         assert not len(named(figure, "accepted").x)
 
+    def test_begins_as_cool_where_the_first_trial_died_at_once(self) -> None:
+        study = store_study("s")
+        dead = optuna.create_study(study_name="dead", direction="maximize")
+        dead.tell(dead.ask(), state=TrialState.FAIL)
+        for key, value in study.user_attrs.items():
+            dead.set_user_attr(key, value)
+        dead.add_trials(study.trials)
+        curve = named(plots.plot_annealing(dead), "temperature of all parameters")
+        assert curve.y[0] == named(plots.plot_annealing(study), curve.name).y[0] == 0.1
+
     def test_steps_are_those_of_the_annealing_itself(self, annealed: optuna.Study) -> None:
         sampler = annealed.sampler
         assert isinstance(sampler, AdaptiveSimulatedAnnealingSampler)
@@ -221,6 +237,20 @@ class TestOffsets:
             study.best_trial.params[name] for name in NAMES
         ]
         assert len(named(figure, "trial").y) == 2 * N_TRIALS
+
+    def test_names_are_shown_as_they_are(self) -> None:
+        name = "<b>&x</b>"
+        sampler = AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=60, reannealing=True)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(
+            lambda t: t.suggest_float(name, -1, 1) ** 2 + t.suggest_float("y", -2, 2) ** 4,
+            n_trials=60,
+        )
+        shown = "&lt;b>&amp;x&lt;/b>"
+        assert list(plots.plot_offsets(study).layout.xaxis.ticktext) == [shown, "y"]
+        # As soon as each has a temperature of its own.
+        names = {trace.name for trace in plots.plot_annealing(study).data}
+        assert f"temperature of {shown}" in names
 
 
 class TestLuck:
@@ -284,6 +314,8 @@ class TestComparison:
         figure = plots.plot_test_accuracy(comparison.studies)
         boxes = {trace.name: list(trace.y) for trace in figure.data if trace.type == "box"}
         assert list(boxes) == ["unmoved", "greedy", "random_restart"]
+        # A label such as 0.1 is none of a number.
+        assert figure.layout.xaxis.type == "category"
         assert np.subtract(boxes["greedy"], boxes["unmoved"]) == pytest.approx([1, 2])
 
     def test_figures_are_small(self) -> None:

@@ -289,9 +289,62 @@ def test_executes_nothing_in_a_file(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"not a \.keras file"):
         audit_file(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", "{")
-    with pytest.raises(ValueError, match=r"not a \.keras file"):
-        audit_file(path)
     with pytest.raises(FileNotFoundError):
         audit_file(tmp_path / "missing.keras")
+
+
+def write_config(path: Path, config: bytes, compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("config.json", config)
+
+
+def put_in_headers(path: Path, offset: int, value: int) -> None:
+    """Change a field of both headers of a zip file's only member."""
+    content = bytearray(path.read_bytes())
+    # The second header has one field of two bytes more before those that both have.
+    for begin in (offset, content.index(b"PK\x01\x02") + offset + 2):
+        content[begin : begin + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "kind", ["no JSON", "no object", "no UTF-8", "damaged", "encrypted", "unknown compression"]
+)
+def test_says_in_a_sentence_that_a_file_is_damaged(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    contents = {"no JSON": b"{", "no object": b"[]", "no UTF-8": b'{"name": "\xff"}'}
+    write_config(path, contents.get(kind, b"{}"))
+    match kind:
+        case "damaged":
+            write_config(path, b"{}" * 1000, zipfile.ZIP_DEFLATED)
+            content = path.read_bytes()
+            path.write_bytes(content[:41] + b"\xff" * 10 + content[51:])
+        case "encrypted":
+            put_in_headers(path, 6, 1)
+        case "unknown compression":
+            put_in_headers(path, 8, 99)
+    with pytest.raises(ValueError, match=r"'.*model\.keras' is not a \.keras file; save .*\.$"):
+        audit_file(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {"units": 2, "activation": "nope"}}, r"model is refused by Keras \("),
+        ({"config": {}}, r"model is refused by Keras \("),
+        ({"class_name": ["Dense"]}, r"model\.config\.layers\[1\] is keras\.layers\.\['Dense'\]"),
+        ({"registered_name": ["Dense"]}, r"model\.config\.layers\[1\] is keras\.layers\.Dense"),
+    ],
+    ids=["unknown activation", "missing argument", "no class", "no name"],
+)
+def test_says_in_a_sentence_what_keras_cannot_make(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.keras"
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    config["config"]["layers"][1].update(change)
+    write_config(path, json.dumps(config).encode())
+    with pytest.raises(ValueError, match=rf"^{said}.*\.$") as refusal:
+        audit_file(path)
+    assert "\n" not in str(refusal.value)

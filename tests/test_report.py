@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -239,6 +240,15 @@ class TestAnyState:
             html = search_page(record_of(study)).render()
             parsed(html)
             assert "nan" not in text_of(html).lower()
+
+    def test_names_of_files_that_are_no_text_are_shown_with_escapes(self, tmp_path: Path) -> None:
+        study = store_study("odd")
+        config = study.user_attrs["adnn:config"]
+        config["dataset"]["path"] = os.fsdecode(b"/\xff\xfe.npz")
+        study.set_user_attr("adnn:config", config)
+        record_of(study).report(tmp_path / "report.html")
+        html = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert r"/\udcff\udcfe.npz" in text_of(html)
 
     def test_losses_are_no_percentages(self) -> None:
         gains = {"greedy": [0.01] * 3, "random_restart": [0.0] * 3}

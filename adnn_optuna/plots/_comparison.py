@@ -182,6 +182,8 @@ def plot_test_accuracy(runs: Runs) -> go.Figure:
     table = 100 * np.array([values for _, _, values in columns if values])
     if np.isfinite(table).any():
         names = [name for name, _, _ in columns]
+        # Labels such as 0.1 are names, too.
+        figure.update_xaxes(type="category")
         for of_seed in table.T:
             figure.add_trace(
                 go.Scatter(

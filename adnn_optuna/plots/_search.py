@@ -14,6 +14,7 @@ from adnn_optuna.plots._shared import (
     add_band,
     floor_of,
     gain_title,
+    literal,
     metric_of,
     new_figure,
     records_of,
@@ -199,7 +200,7 @@ def plot_annealing(study: optuna.Study) -> go.Figure:
                     "color": COLORS[i % len(COLORS)],
                     "dash": "dash" if name == "cost" else "solid",
                 },
-                name=f"temperature of {name}",
+                name=f"temperature of {literal(name)}",
             ),
             row=1,
             col=1,
@@ -299,5 +300,6 @@ def plot_offsets(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:
                 },
             )
         )
-        figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False)
+        labels = [literal(name) for name in names]
+        figure.update_xaxes(tickvals=list(range(len(names))), ticktext=labels, showgrid=False)
     return say_if_empty(figure, "No offsets were moved.")
