@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from adnn_optuna._keras_config import first_line, read_model_config, without_com
 from adnn_optuna._mlp_architecture import MLPArchitecture
 from adnn_optuna._paths import is_file
 from adnn_optuna._stored_model import is_same_but_for_numbers
-from adnn_optuna.contract import hash_file
+from adnn_optuna.contract import LEAST_TOLERANCE, hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +48,8 @@ def check_weights(
     file = folder / contract["files"]["weights"]["name"]
     if not is_file(file):
         return []
-    expected = sum(w.nbytes for w in objective.trainer.initial_weights(objective.baseline_start))
     try:
-        arrays = _read_arrays(file, expected)
+        arrays = _read_arrays(file, objective)
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception:  # noqa: BLE001
         arrays = {}
@@ -59,6 +59,32 @@ def check_weights(
     elif not _is_named_by([*arrays], objective):
         reasons.append("holds its arrays by other names than the model's")
     return [f"files.weights: {file.name!r} {reason}." for reason in reasons]
+
+
+def check_accuracy(
+    contract: dict[str, Any], objective: InitOffsetObjective, folder: Path
+) -> list[str]:
+    """Return whether the weights beside a contract have another test accuracy than it states.
+
+    In another environment than the contract's a training tells nothing of their bits.
+    """
+    file = folder / contract["files"]["weights"]["name"]
+    if not is_file(file):
+        return []
+    data, trainer = objective.dataset, objective.trainer
+    weights = [*_read_arrays(file, objective).values()]
+    fitting = trainer.initial_weights(objective.baseline_start)
+    found = math.nan
+    if [(w.shape, w.dtype) for w in weights] == [(w.shape, w.dtype) for w in fitting]:
+        [found] = trainer.evaluate([weights], data.x_test, data.y_test)
+    # Another processor may round the outputs of a row or two to another class.
+    allowed = max(LEAST_TOLERANCE["accuracy"], 2 / len(data.y_test))
+    claimed = contract["winner"]["test_accuracy"]
+    if abs(found - claimed) <= allowed:
+        return []
+    return [
+        f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r} is {found}."
+    ]
 
 
 def _is_named_by(names: list[str], objective: InitOffsetObjective) -> bool:
@@ -77,8 +103,10 @@ def _is_named_by(names: list[str], objective: InitOffsetObjective) -> bool:
     )
 
 
-def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file that is no larger than it may be."""
+def _read_arrays(file: Path, objective: InitOffsetObjective) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
+    weights = objective.trainer.initial_weights(objective.baseline_start)
+    expected_bytes = sum(w.nbytes for w in weights)
     content = file.read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()

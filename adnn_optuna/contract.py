@@ -48,7 +48,7 @@ _LAST_BITS = (1e-7, -1e-7)
 # How many times that counts as within tolerance, and what always does: other processors, whose
 # bits differed, gave accuracies up to 0.0005 and losses up to 0.1 % apart in ordinary trainings.
 _SAFETY = 3
-_LEAST_TOLERANCE = {"accuracy": 0.005, "relative_loss": 0.01}
+LEAST_TOLERANCE = {"accuracy": 0.005, "relative_loss": 0.01}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +263,7 @@ def measure_tolerance(
                 elif name.endswith("_loss"):
                     scale = max(abs(before[name]), abs(after[name])) or 1.0
                     drifts["relative_loss"].append(abs(before[name] - after[name]) / scale)
-    least = {**_LEAST_TOLERANCE, "accuracy": max(_LEAST_TOLERANCE["accuracy"], 2 / min(sizes))}
+    least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / min(sizes))}
     return {
         name: round(min(max(least[name], _SAFETY * max(values)), MAX_TOLERANCE[name]), 4)
         for name, values in drifts.items()

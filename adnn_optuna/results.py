@@ -186,7 +186,8 @@ class SearchRecord:
 
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason
-        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, ended by {reason}"]
+        end = "not ended" if reason is None else f"ended by {reason}"
+        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {end}"]
         for name, is_percent, baseline, best, gain in (
             (self.metric, self.has_accuracy, self.baseline, self.best_value, self.gain),
             ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),

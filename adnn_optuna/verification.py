@@ -18,7 +18,7 @@ from adnn_optuna._keras_config import (
 )
 from adnn_optuna._paths import expanded, is_file
 from adnn_optuna._sources import MNIST_LIKE
-from adnn_optuna._winner_files import check_bytes, check_model, check_weights
+from adnn_optuna._winner_files import check_accuracy, check_bytes, check_model, check_weights
 from adnn_optuna.architectures import model_from_config
 from adnn_optuna.contract import (
     ROLES,
@@ -111,7 +111,7 @@ def verify(
        oneDNN) every bit must be the same, in another one accuracies and losses within the
        tolerance: the contract's, or the one that is measured here where that is smaller.
     6. The model beside it, if it is there, is the winner: its configuration, unless another
-       version of Keras wrote it, and its weights.
+       version of Keras wrote it, and its weights. The weights have the winner's test accuracy.
 
     What no training can show (how many trials were searched, by which sampler, where) rests on
     the digests alone.
@@ -164,6 +164,7 @@ def verify(
         if verdict.holds:
             more, breaches = check_model(contract, objective, path.parent, trained)
             notes += more
+            breaches += check_accuracy(contract, objective, path.parent)
         if breaches:
             return Verdict("breached", tuple(breaches))
     except CannotCheckError as error:
