@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from adnn_optuna._error_text import first_line
 from adnn_optuna.samplers._trial_rows import (
     PARAMETERS,
     SYSTEM_ATTRIBUTES,
@@ -316,11 +317,6 @@ def _passes(error: BaseException | None) -> bool:
         # The lower byte is the code, the others say more about it.
         return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_PASSING
     return True
-
-
-def first_line(error: object) -> str:
-    """Return the first line of an error's message, without its full stop."""
-    return (str(error).splitlines() or [""])[0].rstrip(".")
 
 
 def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:

@@ -14,6 +14,7 @@ from adnn_optuna._architecture import (
     hash_weights,
     initializer_stddev,
 )
+from adnn_optuna._error_text import first_line
 from adnn_optuna._random_state import derived_seed, undisturbed
 from adnn_optuna._stored_model import describe_model, sketch_weights
 
@@ -119,7 +120,7 @@ class KerasArchitecture(Architecture):
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"The model does not take examples of shape {self.input_shape} "
-                f"({str(error).splitlines()[0]})."
+                f"({first_line(error)})."
             ) from error
 
     @property

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._error_text import first_line
 from adnn_optuna._memory import is_out_of_memory
 from adnn_optuna._random_state import undisturbed
 
@@ -68,11 +69,6 @@ def read_model_config(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
         )
     return config
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says in its first line, to be quoted in a sentence."""
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:

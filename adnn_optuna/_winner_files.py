@@ -12,7 +12,8 @@ import numpy as np
 from adnn_optuna._architecture import hash_weights
 from adnn_optuna._contract_file import CannotCheckError
 from adnn_optuna._environment import describe_environment
-from adnn_optuna._keras_config import first_line, read_model_config, without_compilation
+from adnn_optuna._error_text import first_line
+from adnn_optuna._keras_config import read_model_config, without_compilation
 from adnn_optuna._mlp_architecture import MLPArchitecture
 from adnn_optuna._paths import is_file
 from adnn_optuna._stored_model import is_same_but_for_numbers

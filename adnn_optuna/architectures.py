@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._error_text import first_line
 from adnn_optuna._keras_architecture import KerasArchitecture
-from adnn_optuna._keras_config import first_line, without_compilation
+from adnn_optuna._keras_config import without_compilation
 from adnn_optuna._memory import is_out_of_memory
 from adnn_optuna._mlp_architecture import MLPArchitecture
 from adnn_optuna.models import MLP

@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._error_text import first_line
 from adnn_optuna.samplers._checks import is_finite
 
 if TYPE_CHECKING:
@@ -234,8 +235,7 @@ class Training:
             return keras.optimizers.get({"class_name": name, "config": config})
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"Keras cannot make the optimizer {name!r} with {config!r} "
-                f"({str(error).splitlines()[0]})."
+                f"Keras cannot make the optimizer {name!r} with {config!r} ({first_line(error)})."
             ) from None
 
 

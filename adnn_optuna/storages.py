@@ -16,7 +16,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from adnn_optuna._database import Database, StorageError, first_line
+from adnn_optuna._database import Database, StorageError
+from adnn_optuna._error_text import first_line
 from adnn_optuna._paths import is_file
 
 __all__ = [

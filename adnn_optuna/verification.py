@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna._contract_file import CannotCheckError, changed_fields, read_contract
 from adnn_optuna._environment import describe_environment
+from adnn_optuna._error_text import first_line
 from adnn_optuna._keras_config import (
     check_keras_config,
     check_model_config,
     check_parameter_count,
-    first_line,
 )
 from adnn_optuna._paths import expanded, is_file
 from adnn_optuna._sources import MNIST_LIKE
