@@ -32,9 +32,8 @@ __all__ = [
 # The others see errors that are gone a moment later.
 _ATTEMPTS_TO_OPEN = 100
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
-# After the scheme and the name of the user, or the first word of what is no URL: up to the last @
-# before the options, or the first one of all.
-_PASSWORD = re.compile(r"((?:(?<=://)|^(?!.*://))[^:/@]*):(?:[^?]*@|[^@]*@)", re.DOTALL)
+# After the name of the user: up to the last @ before the options, or the first one of all.
+_PASSWORD = re.compile(r"([^:/@]*):(?:[^?]*@|[^@]*@)")
 _SECRET_OPTION = re.compile(
     r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)[^&]*", re.IGNORECASE
 )
@@ -155,7 +154,11 @@ def masked(url: str) -> str:
     """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``."""
     # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
     # would be taken for the host.
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+    is_url = "://" in url
+    found = _PASSWORD.match(url, url.index("://") + 3) if is_url else _PASSWORD.search(url)
+    if found:
+        url = f"{url[: found.start()]}{found[1]}:***@{url[found.end() :]}"
+    return _SECRET_OPTION.sub(r"\1***", url)
 
 
 def storage_url(storage: BaseStorage) -> str | None:
