@@ -54,19 +54,21 @@ class Study:
     """What is shown of the results of a script, which are committed beside it.
 
     Args:
-        name: The name of the script and of all files beside it.
+        name: The name of the script and of its figures.
         figures: The figures of some results, by what is added to the name of their files.
         summary: What of the results stands on a page, as Markdown.
+        results_of: The script that the results are named after, if it is another one.
     """
 
     name: str
     figures: Callable[[Results], dict[str, go.Figure]]
     summary: Callable[[Results], str]
+    results_of: str | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def results_file(self) -> Path:
         """The committed results."""
-        return HERE / f"{self.name}.json"
+        return HERE / f"{self.results_of or self.name}.json"
 
     def load(self) -> Results:
         """Return the committed results."""
@@ -120,14 +122,15 @@ def main(experiment: Experiment, description: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     results: Results = {}
+    results_file = folder / experiment.results_file.name
     for results in experiment.run(experiment.settings[setting], f"sqlite:///{folder}/studies.db"):
         results["setting"] = {"name": setting, **dataclasses.asdict(experiment.settings[setting])}
-        write_json(folder / f"{experiment.name}.json", results)
+        write_json(results_file, results)
     print(experiment.summary(results))
     if arguments.html:
         for suffix, figure in experiment.figures(results).items():
             figure.write_html(folder / f"{experiment.name}{suffix}.html", include_plotlyjs=True)
-    print(f"\nResults: {folder / experiment.name}.json; studies: {folder}/studies.db")
+    print(f"\nResults: {results_file}; studies: {folder}/studies.db")
 
 
 def write_json(path: Path, results: Results) -> None:

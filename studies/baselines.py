@@ -36,7 +36,6 @@ class Settings:
 
 SETTINGS = {
     "full": Settings(PAPERS, draws=(10, TRIALS + 1)),
-    "reduced": Settings(PAPERS, draws=(10,)),
     "quick": Settings(SHORT, draws=(5,)),
 }
 
@@ -145,7 +144,7 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("baselines", figures, summary, SETTINGS, run, claims, "reduced")
+EXPERIMENT = Experiment("baselines", figures, summary, SETTINGS, run, claims)
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)

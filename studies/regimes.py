@@ -248,7 +248,7 @@ def paired_figure(shown_cells: list[Results]) -> go.Figure:
         for j, (arm, other) in enumerate(pairs_of(cell)):
             pairs = 100 * (values[arm] - values[other])
             [d] = differences(values, arm, [other])
-            name = f"{arm}<br>− {other}"
+            name = f"{arm}<br>− {other}".replace("_", "<br>")
             figure.add_scatter(
                 x=[name] * len(pairs),
                 y=pairs,
@@ -274,6 +274,7 @@ def paired_figure(shown_cells: list[Results]) -> go.Figure:
                 **panel_of(i, columns=2),
             )
         figure.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i, columns=2))
+    figure.update_xaxes(tickangle=0)
     figure.update_layout(title="Paired by seed: which searcher is better?", height=480)
     return figure
 
@@ -307,7 +308,7 @@ def grid_figure(of_grid: list[Results]) -> go.Figure:
                 **panel_of(i),
             )
     figure.update_xaxes(type="category")
-    figure.update_layout(title="Gain by initializer, depth, epochs", barmode="group")
+    figure.update_layout(title="Gain by regime", barmode="group")
     return figure
 
 

@@ -74,7 +74,7 @@ def figure(size: str, walks: dict[str, dict[float, Results]]) -> go.Figure:
 
 def rows(results: Results) -> list[Results]:
     """Return what each walk came to, in percentage points."""
-    draws = {row["model"]: row["mean"] for row in baselines.rows(baselines.EXPERIMENT.load())}
+    draws = {row["model"]: row for row in baselines.rows(baselines.EXPERIMENT.load())}
     table = []
     for size, found in results["walks"].items():
         for name, walk_at in by_model(found).items():
@@ -91,9 +91,11 @@ def rows(results: Results) -> list[Results]:
                         "best_trial": int(gain.argmax()) + 1,
                         "mean": gain.mean(),
                         # The draws were trained as in the paper.
-                        "over_draws": 100 * max(walk["accuracy"]) - draws[name]
+                        "over_draws": 100 * max(walk["accuracy"]) - draws[name]["mean"]
                         if size == PAPERS.name
                         else np.nan,
+                        "draws": draws[name]["draws"],
+                        "luck": draws[name]["luck"],
                         "test_gain": 100 * (walk["test_best"] - walk["test_baseline"]),
                         "trend": trend.statistic,
                         "trend_p": trend.pvalue,
@@ -111,7 +113,7 @@ def claims(results: Results) -> list[Claim]:
             f"{TITLES[row['size']].split(':')[0]}, δ = {row['delta']}: {row['gain']:+.2f} pp "
             f"(on test images {row['test_gain']:+.2f} pp"
             + (
-                f"; {row['over_draws']:+.2f} pp over the mean of 10 random draws)"
+                f"; {row['over_draws']:+.2f} pp over the mean of {row['draws']} random draws)"
                 if row["size"] == PAPERS.name
                 else ")"
             )
@@ -168,6 +170,7 @@ def verdict(published: Published, best: float, size: str) -> str:
 
 
 def summary(results: Results) -> str:
+    table = rows(results)
     return markdown_table(
         [
             "training",
@@ -176,7 +179,8 @@ def summary(results: Results) -> str:
             "trials",
             "best gain",
             "in trial",
-            "over the mean of 10 random draws",
+            f"over the mean of {table[0]['draws']} random draws",
+            "that of the best draw",
             "mean gain of all trials",
             "test gain of the best",
             "Spearman's ρ of gain and trial",
@@ -190,11 +194,12 @@ def summary(results: Results) -> str:
                 f"{row['gain']:+.2f}",
                 str(row["best_trial"]),
                 f"{row['over_draws']:+.2f}" if row["size"] == PAPERS.name else "",
+                f"{row['luck']:+.2f}" if row["size"] == PAPERS.name else "",
                 f"{row['mean']:+.2f}",
                 f"{row['test_gain']:+.2f}",
                 f"{row['trend']:+.2f} (p = {row['trend_p']:.2g})",
             ]
-            for row in rows(results)
+            for row in table
         ],
     )
 

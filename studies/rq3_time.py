@@ -2,7 +2,8 @@
 
 The paper ran each model for an hour and looked every 10 minutes. Here a search is as long as its
 100 trials, 50 at each of the two values of δ, which takes minutes; it is looked at after each
-sixth of the time. The trials and their seconds are those of ``rq2_trials.py``.
+sixth of the time. The trials and their seconds are those of ``rq2_trials.py``, and so are the
+results that are kept.
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ def summary(results: Results) -> str:
     )
 
 
-EXPERIMENT = Experiment("rq3_time", figures, summary, SETTINGS, run_walks, claims)
+EXPERIMENT = Experiment(
+    "rq3_time", figures, summary, SETTINGS, run_walks, claims, results_of="rq2_trials"
+)
 
 if __name__ == "__main__":
     main(EXPERIMENT, __doc__)
