@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 
 import adnn_optuna as adnn
+from adnn_optuna._cli_tensorflow import load_tensorflow
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # What it starts with would be the first that a new user sees.
+    load_tensorflow()
     # A short training: this is where the initial weights matter most.
     objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(64, 64)),
