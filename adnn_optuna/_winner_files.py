@@ -44,48 +44,56 @@ def check_bytes(contract: dict[str, Any], folder: Path) -> tuple[list[str], list
 
 def check_weights(
     contract: dict[str, Any], objective: InitOffsetObjective, folder: Path
-) -> list[str]:
-    """Return whether the arrays beside a contract are other than the weights it states."""
+) -> tuple[list[np.ndarray] | None, list[str]]:
+    """Return the arrays beside a contract, and whether they are other than it states."""
     file = folder / contract["files"]["weights"]["name"]
     if not is_file(file):
-        return []
+        return None, []
     try:
         arrays = _read_arrays(file, objective)
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception:  # noqa: BLE001
         arrays = {}
+    weights = [*arrays.values()]
     reasons = []
-    if hash_weights([*arrays.values()]) != contract["winner"]["trained_weights_sha256"]:
+    if hash_weights(weights) != contract["winner"]["trained_weights_sha256"]:
         reasons.append("does not hold the weights of winner.trained_weights_sha256")
     elif not _is_named_by([*arrays], objective):
         reasons.append("holds its arrays by other names than the model's")
-    return [f"files.weights: {file.name!r} {reason}." for reason in reasons]
+    return weights, [f"files.weights: {file.name!r} {reason}." for reason in reasons]
 
 
 def check_accuracy(
-    contract: dict[str, Any], objective: InitOffsetObjective, folder: Path
+    contract: dict[str, Any],
+    objective: InitOffsetObjective,
+    weights: list[np.ndarray],
+    trained: Sequence[np.ndarray],
 ) -> list[str]:
     """Return whether the weights beside a contract have another test accuracy than it states.
 
     In another environment than the contract's a training tells nothing of their bits.
+
+    Args:
+        contract:
+            What the contract says.
+        objective:
+            Its objective, rebuilt.
+        weights:
+            The weights beside it.
+        trained:
+            The winner's weights, trained again.
     """
-    file = folder / contract["files"]["weights"]["name"]
-    if not is_file(file):
-        return []
-    data, trainer = objective.dataset, objective.trainer
-    weights = [*_read_arrays(file, objective).values()]
-    fitting = trainer.initial_weights(objective.baseline_start)
+    data = objective.dataset
     found = math.nan
-    if [(w.shape, w.dtype) for w in weights] == [(w.shape, w.dtype) for w in fitting]:
-        [found] = trainer.evaluate([weights], data.x_test, data.y_test)
+    if [(w.shape, w.dtype) for w in weights] == [(w.shape, w.dtype) for w in trained]:
+        [found] = objective.trainer.evaluate([weights], data.x_test, data.y_test)
     # Another processor may round the outputs of a row or two to another class.
     allowed = max(LEAST_TOLERANCE["accuracy"], 2 / len(data.y_test))
     claimed = contract["winner"]["test_accuracy"]
     if abs(found - claimed) <= allowed:
         return []
-    return [
-        f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r} is {found}."
-    ]
+    name = contract["files"]["weights"]["name"]
+    return [f"winner.test_accuracy is {claimed}, but that of the weights in {name!r} is {found}."]
 
 
 def _is_named_by(names: list[str], objective: InitOffsetObjective) -> bool:

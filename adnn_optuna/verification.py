@@ -157,14 +157,15 @@ def verify(
         if breaches:
             return Verdict("breached", tuple(breaches))
         objective = _rebuild(contract, path.parent, data_dir, dataset, model)
-        breaches = check_weights(contract, objective, path.parent)
+        weights, breaches = check_weights(contract, objective, path.parent)
         if breaches:
             return Verdict("breached", tuple(breaches))
         verdict, trained = _compare(contract, objective)
         if verdict.holds:
             more, breaches = check_model(contract, objective, path.parent, trained)
             notes += more
-            breaches += check_accuracy(contract, objective, path.parent)
+            if weights is not None:
+                breaches += check_accuracy(contract, objective, weights, trained)
         if breaches:
             return Verdict("breached", tuple(breaches))
     except CannotCheckError as error:

@@ -441,8 +441,7 @@ def test_notices_other_weights_than_it_states(
             np.savez_compressed(file, a=np.zeros(10**6))
         case _:
             file.write_bytes(b"PK nothing")
-    content["files"]["weights"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    verdict = adnn.verify(forged(content, tmp_path / CONTRACT), path.parent)
+    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     [reason] = verdict.reasons
     assert reason.startswith("files.weights:")
@@ -533,11 +532,9 @@ def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) ->
     with np.load(path.with_suffix(".npz")) as arrays:
         weights = {name: np.zeros_like(arrays[name]) for name in arrays.files}
     np.savez(file, **weights)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    content["files"]["weights"] = {"name": file.name, "sha256": digest}
     content["files"]["model"]["name"] = "missing.keras"
     content["winner"]["trained_weights_sha256"] = hash_weights([*weights.values()])
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = adnn.verify(beside(content, "weights", file, path.with_name("forged.json")))
     assert verdict.status == "breached"
     [reason] = verdict.reasons
     assert "but that of the weights in 'forged.npz' is" in reason
