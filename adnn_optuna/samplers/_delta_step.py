@@ -14,7 +14,7 @@ from adnn_optuna.samplers._checks import check_integer, check_number
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._liveness import LivenessCheck
 from adnn_optuna.samplers._replay import Replay
-from adnn_optuna.samplers._walk import Origin, Step, StepsInside, Walk
+from adnn_optuna.samplers._walk import Origin, StepsInside, Walk, step_on_ray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -253,12 +253,9 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
                 number,
                 f"step {index}" if index else "the baseline",
             )
-        if not index:
-            return Step(self._origin, 0.0)
-        if self._accept == "improving":
+        if index and self._accept == "improving":
             return memory.state_before(index).step(index)
-        walk, step = divmod(index - 1, self._max_steps)
-        return Step(self._origin, (step + 1) * self._deltas[walk])
+        return step_on_ray(self._origin, self._deltas, self._max_steps, index or 0)
 
 
 def _check_deltas(deltas: Any) -> None:

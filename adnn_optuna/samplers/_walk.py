@@ -109,11 +109,11 @@ class StepsInside:
 
     def note(self, trial: FrozenTrial, index: int) -> None:
         """Take in the search space of a trial, as far as it is known."""
-        walk, step = divmod(index - 1, self._max_steps)
         fixed = self._fixed
-        if walk < len(self._deltas):  # What was asked for in vain repeats some other step.
-            length = (step + 1) * self._deltas[walk] if index else 0.0
-            fixed |= fixed_parameters(trial, Step(self._origin, length))
+        # What was asked for in vain repeats some other step.
+        if index <= len(self._deltas) * self._max_steps:
+            step = step_on_ray(self._origin, self._deltas, self._max_steps, index)
+            fixed |= fixed_parameters(trial, step)
         if fixed == self._fixed and trial.distributions == self._last_noted:
             return
         self._fixed = fixed
@@ -167,6 +167,12 @@ class Step:
         if isinstance(distribution, CategoricalDistribution):
             return value
         return nearest_value(value + self.length, distribution)
+
+
+def step_on_ray(origin: Origin, deltas: tuple[float, ...], max_steps: int, index: int) -> Step:
+    """Return the step with an index of walks along a ray; 0 is the origin itself."""
+    walk, step = divmod(index - 1, max_steps)
+    return Step(origin, (step + 1) * deltas[walk] if index else 0.0)
 
 
 def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
