@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,13 +67,14 @@ class KerasArchitecture(Architecture):
                 "Two models that your callable built under one seed start from different weights; "
                 "give its own random sources (custom initializers, tf.random) a seed."
             )
-        outputs = self._outputs(model)
+        with _noting_use() as used:
+            outputs = self._outputs(model)
         # Judged by what they are: a softmax may stand in a layer, an activation or the call of a
         # subclassed model. Logits do not sum up to 1 for one example after the other.
         self.ends_in_probabilities = bool(
             (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
         )
-        self.variables = tuple(_describe_variables(model, self._order_of_use(model)))
+        self.variables = tuple(_describe_variables(model, [*used]))
         if not any(v.kind != "other" for v in self.variables):
             raise ValueError(
                 "The model has no trainable kernel or bias that an offset could move."
@@ -96,23 +98,6 @@ class KerasArchitecture(Architecture):
                 f"{self.num_classes} classes need (3, {self.num_classes})."
             )
         return np.asarray(outputs, np.float32)
-
-    def _order_of_use(self, model: keras.Model) -> list[int]:
-        """Return the ids of the variables that a call uses, in the order of their first use."""
-        import keras
-
-        used: dict[int, None] = {}
-
-        class Watch(keras.StatelessScope):  # type: ignore[misc]
-            """What the values of variables are asked of."""
-
-            def get_current_value(self, variable: keras.Variable) -> Any:
-                used.setdefault(id(variable))
-                return super().get_current_value(variable)
-
-        with Watch():
-            self._call(model, np.zeros((1, *self.input_shape), np.float32))
-        return list(used)
 
     def _call(self, model: keras.Model, x: np.ndarray) -> Any:
         try:
@@ -144,6 +129,24 @@ class KerasArchitecture(Architecture):
 
     def initial_weights(self, seed: int, restart: int) -> list[np.ndarray]:
         return _values(self.build(seed, restart))
+
+
+@contextlib.contextmanager
+def _noting_use() -> Iterator[dict[int, None]]:
+    """Note the ids of the variables that are used meanwhile, in the order of their first use."""
+    import keras
+
+    used: dict[int, None] = {}
+
+    class Watch(keras.StatelessScope):  # type: ignore[misc]
+        """What the values of variables are asked of."""
+
+        def get_current_value(self, variable: keras.Variable) -> Any:
+            used.setdefault(id(variable))
+            return super().get_current_value(variable)
+
+    with Watch():
+        yield used
 
 
 def _check_trains_as_keras(model: keras.Model) -> None:

@@ -249,9 +249,8 @@ class Lane:
                 begun.append(trial)
         if begun and not self._has_begun:
             self._has_begun = True
-            if STOP_REASON in self.study.user_attrs:
-                # Of an earlier run; if this one is killed, nothing has ended it.
-                self.stop(None)
+            # That of an earlier run: if this one is killed, nothing has ended it.
+            self.stop(None)
         return begun
 
     def _started(self, trial_id: int) -> optuna.Trial:

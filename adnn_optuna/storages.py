@@ -32,14 +32,15 @@ __all__ = [
 # The others see errors that are gone a moment later.
 _ATTEMPTS_TO_OPEN = 100
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
+_RACE = re.compile(
+    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction",
+    re.IGNORECASE,
+)
+
 # After the name of the user: up to the last @ before the options, or the first one of all.
 _PASSWORD = re.compile(r"([^:/@]*):(?:[^?]*@|[^@]*@)")
 _SECRET_OPTION = re.compile(
     r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)[^&]*", re.IGNORECASE
-)
-_RACE = re.compile(
-    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction",
-    re.IGNORECASE,
 )
 
 

@@ -195,7 +195,7 @@ def resume(
     study = load_study(opened, study_name)
     stored = study.user_attrs.get(SEARCH)
     if sampler is None:
-        sampler = _searcher_from_study(study)
+        sampler = _stored_searcher(study_name, stored)
     if objective is None:
         objective = objective_from_study(study, data_dir)
     objective = objective_for(sampler, objective)
@@ -209,17 +209,16 @@ def resume(
     return _run(lane, show_progress_bar=show_progress_bar)
 
 
-def _searcher_from_study(study: optuna.Study) -> str:
-    stored = study.user_attrs.get(SEARCH)
+def _stored_searcher(study_name: str, stored: dict[str, Any] | None) -> str:
     if stored is None:
         raise ValueError(
-            f"The study {study.study_name!r} was not begun by search, so it does not know its "
+            f"The study {study_name!r} was not begun by search, so it does not know its "
             f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     searcher: str = stored["sampler"]
     if searcher not in SEARCHERS:
         raise ValueError(
-            f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
+            f"The study {study_name!r} was searched by {searcher}, which is not stored: "
             "give it again as sampler."
         )
     return searcher
