@@ -1,6 +1,6 @@
 """The command line as ``python -m adnn_optuna``."""
 
-from adnn_optuna.cli import main
+from adnn_optuna.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -19,8 +19,8 @@ from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._checks import check_integer, check_number, check_positive
-from adnn_optuna.samplers._history import FAILED, INTERRUPTED
+from adnn_optuna._attributes import BASELINE, DIVERGED, FAILED, INTERRUPTED, STOP_REASON
+from adnn_optuna._checks import check_integer, check_number, check_positive
 from adnn_optuna.samplers._liveness import LivenessCheck, owner_of
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
-
-# User attributes of a study: the value of the unmoved network, and why the study was ended.
-BASELINE = "adnn:baseline"
-STOP_REASON = "adnn:stop_reason"
-
-# User attribute of a trial whose training diverged: it failed, but it is a trial that was made.
-DIVERGED = "adnn:diverged"
 
 
 def is_done(trial: FrozenTrial) -> bool:

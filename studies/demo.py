@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 
 import adnn_optuna as adnn
-from adnn_optuna._cli_tensorflow import load_tensorflow
+from adnn_optuna.cli._tensorflow import load_tensorflow
 
 
 def main() -> None:

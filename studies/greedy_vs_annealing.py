@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from optuna.samplers import BaseSampler
 
-    from adnn_optuna.searchers import Searcher
+    from adnn_optuna.engine.searchers import Searcher
 
 
 def tpe(seed: int, _: int | None) -> BaseSampler:

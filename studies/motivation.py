@@ -19,7 +19,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 import adnn_optuna as adnn
-from adnn_optuna.storages import open_storage
+from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

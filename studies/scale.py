@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 from postgresql import Server
 
 import adnn_optuna as adnn
+from adnn_optuna.engine.storages import masked, open_storage
 from adnn_optuna.samplers import owner_of
-from adnn_optuna.storages import masked, open_storage
 
 # Two cores and more processes: with TensorFlow's default of one thread for each core in each of
 # them they would fight over the cores.

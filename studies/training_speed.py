@@ -38,10 +38,10 @@ from _common import Results, Study, markdown_table
 from tqdm import tqdm
 
 import adnn_optuna as adnn
-from adnn_optuna.architectures import build_architecture
-from adnn_optuna.models import PAPER_MODELS
-from adnn_optuna.offsets import Start
-from adnn_optuna.training import StackedTrainer
+from adnn_optuna.networks.models import PAPER_MODELS
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import StackedTrainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from tqdm import tqdm
 
 import adnn_optuna as adnn
-from adnn_optuna.training import StackedTrainer
+from adnn_optuna.networks.training import StackedTrainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import sys
 
 import optuna
 
-from adnn_optuna.storages import open_storage
+from adnn_optuna.engine.storages import open_storage
 
 if __name__ == "__main__":
     url, port = sys.argv[1:]

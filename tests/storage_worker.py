@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import adnn_optuna as adnn
-from adnn_optuna.storages import open_storage
+from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from adnn_optuna.comparison import Comparison
-from adnn_optuna.results import record_of
-from adnn_optuna.searchers import build_sampler
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.searchers import build_sampler
+from adnn_optuna.evidence.comparison import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

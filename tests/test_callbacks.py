@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
-from adnn_optuna.samplers import FAILED, INTERRUPTED, PROPOSAL, RandomRestartSampler
+from adnn_optuna.samplers import RandomRestartSampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

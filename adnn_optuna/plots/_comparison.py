@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna.luck import seconds_until_done
+from adnn_optuna.evidence.luck import seconds_until_done
 from adnn_optuna.plots._luck import add_best_of_n
-from adnn_optuna.plots._shared import (
+from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_band,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from adnn_optuna.results import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
     Runs = Mapping[str, Sequence[optuna.Study]]
 

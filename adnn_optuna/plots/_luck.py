@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna.luck import gain_of_best_of_n
-from adnn_optuna.plots._shared import (
+from adnn_optuna.evidence.luck import gain_of_best_of_n
+from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_band,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from adnn_optuna.results import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 def plot_accuracy_distribution(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:

@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from adnn_optuna.plots._shared import (
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_band,
@@ -22,7 +23,6 @@ from adnn_optuna.plots._shared import (
     scale_of,
     trial_points,
 )
-from adnn_optuna.results import record_of
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 if TYPE_CHECKING:

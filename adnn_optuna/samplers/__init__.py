@@ -1,12 +1,10 @@
 """Optuna samplers whose state is the study."""
 
+from adnn_optuna._attributes import FAILED, INTERRUPTED, OWNER, PROPOSAL
 from adnn_optuna.samplers._annealing import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._delta_step import DeltaStepSampler
-from adnn_optuna.samplers._history import FAILED, INTERRUPTED
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler
 from adnn_optuna.samplers._liveness import (
-    OWNER,
-    PROPOSAL,
     LivenessCheck,
     current_owner,
     is_alive,

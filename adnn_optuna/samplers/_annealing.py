@@ -11,14 +11,14 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._checks import (
+from adnn_optuna._checks import (
     check_bool,
     check_integer,
     check_number,
     check_parameters,
     check_positive,
 )
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, stored_seed
 from adnn_optuna.samplers._replay import Replay

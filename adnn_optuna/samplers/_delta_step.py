@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.study import StudyDirection
 
-from adnn_optuna.samplers._checks import check_integer, check_number
+from adnn_optuna._checks import check_integer, check_number
 from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
 from adnn_optuna.samplers._liveness import LivenessCheck
 from adnn_optuna.samplers._replay import Replay

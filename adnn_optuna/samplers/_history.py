@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._liveness import PROPOSAL, LivenessCheck
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL
+from adnn_optuna.samplers._liveness import LivenessCheck
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 
 if TYPE_CHECKING:
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from adnn_optuna.samplers._trial_cursor import TrialsByNumber
-
-# System attribute of a trial that does not count, whatever the state it ended in: one that was cut
-# off (by Ctrl-C, by a time limit) and hence says nothing about its parameters, or that repeated
-# another one. Its index is free again.
-INTERRUPTED = "adnn:interrupted"
-
-# System attribute of a trial that failed by itself. Without it, a failed trial's worker died.
-FAILED = "adnn:failed"
 
 
 class Proposal(TypedDict):

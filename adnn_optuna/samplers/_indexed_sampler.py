@@ -14,15 +14,10 @@ from optuna.samplers import BaseSampler
 from optuna.study._optimize import _run_trial
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._history import (
-    FAILED,
-    INTERRUPTED,
-    AllIndices,
-    History,
-    IndexFilter,
-)
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL
+from adnn_optuna.samplers._history import AllIndices, History, IndexFilter
 from adnn_optuna.samplers._ledger import Ledger
-from adnn_optuna.samplers._liveness import PROPOSAL, is_alive
+from adnn_optuna.samplers._liveness import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

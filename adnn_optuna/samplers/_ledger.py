@@ -21,13 +21,9 @@ from typing import TYPE_CHECKING, Any
 from optuna.storages import InMemoryStorage
 from optuna.storages._cached_storage import _CachedStorage
 
-from adnn_optuna.samplers._history import INTERRUPTED, History, IndexFilter, Proposal
-from adnn_optuna.samplers._liveness import (
-    PROPOSAL,
-    LivenessCheck,
-    current_owner,
-    is_on_one_host,
-)
+from adnn_optuna._attributes import INTERRUPTED, PROPOSAL
+from adnn_optuna.samplers._history import History, IndexFilter, Proposal
+from adnn_optuna.samplers._liveness import LivenessCheck, current_owner, is_on_one_host
 from adnn_optuna.samplers._trial_rows import set_trial_system_attr
 
 if TYPE_CHECKING:

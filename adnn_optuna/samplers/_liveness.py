@@ -21,6 +21,8 @@ from optuna.storages import RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import OWNER, PROPOSAL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,13 +30,6 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-# System attribute of a trial: which sampler proposed it, as its how manieth, and who runs it.
-# One attribute and not three, because each is a transaction of its own.
-PROPOSAL = "adnn:proposal"
-
-# System attribute of a trial: who runs it, from its first moment. Those that begin trials
-# themselves (`search`) write it when they create one; a proposal comes a moment later.
-OWNER = "adnn:owner"
 
 # For so long, a retried trial may still carry the owner of the trial that it repeats.
 _SECONDS_TO_NOTE_OWNER = 10.0

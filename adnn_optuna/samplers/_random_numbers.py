@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna.samplers._checks import check_integer
+from adnn_optuna._checks import check_integer
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -17,7 +17,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from adnn_optuna.samplers._checks import check_number, check_parameters
+from adnn_optuna._checks import check_number, check_parameters
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import optuna
 import pytest
 from optuna.samplers import PartialFixedSampler
 
-from adnn_optuna.samplers import PROPOSAL, DeltaStepSampler
+from adnn_optuna._attributes import PROPOSAL
+from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,9 @@ from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import INTERRUPTED, PROPOSAL
 from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import (
-    INTERRUPTED,
-    PROPOSAL,
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
     RandomRestartSampler,

@@ -1,0 +1,132 @@
+"""Checks of arguments, each with one sentence."""
+
+from __future__ import annotations
+
+import math
+import os
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def check_integer(name: str, value: Any, low: int) -> None:
+    """Raise unless the value is an integer that is not below ``low``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"`{name}` must be an integer of at least {low}, but is {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    if value < low:
+        raise ValueError(f"`{name}` must be at least {low}, but is {value!r}.")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise unless the value is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
+        )
+    if not is_finite(value):
+        raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
+
+
+def is_finite(value: float | Real) -> bool:
+    """Return whether a number is finite, also as a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless the value is a finite number above zero."""
+    check_number(name, value)
+    if value <= 0:
+        raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+
+
+def check_bool(name: str, value: Any) -> None:
+    """Raise unless the value is a truth value, of Python or NumPy."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
+        )
+
+
+def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
+    """Raise unless all names are strings and all numbers finite; anything else is a choice."""
+    for parameter, value in values.items():
+        if not isinstance(parameter, str):
+            raise TypeError(
+                f"The names in `{name}` must be strings, but one is {parameter!r} of type "
+                f"{type(parameter).__name__}."
+            )
+        if isinstance(value, Real) and not isinstance(value, bool):
+            check_number(f"{name}[{parameter!r}]", value)
+
+
+def first_line(error: object) -> str:
+    """Return an error's first line without its full stop; its class if it says nothing."""
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+# File systems take names of 255 bytes, and what is written meanwhile has a longer one.
+_MAX_NAME_BYTES = 200
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file exists; ``Path.is_file`` raises where its name is too long."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a folder exists; ``Path.is_dir`` raises where its name is too long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
+    try:
+        return Path(os.path.expanduser(path))  # noqa: PTH111
+    except ValueError:
+        # No user's name has a null or half a character.
+        return Path(path)
+
+
+def check_output_file(what: str, path: Path, suffix: str = "") -> None:
+    """Refuse a file that cannot be written, before there is anything to write.
+
+    Args:
+        what:
+            What it is, for the message.
+        path:
+            The file.
+        suffix:
+            What its name must end in, if anything.
+
+    Raises:
+        ValueError: If its name is wrong, it is a folder, or its folder cannot be written to.
+        FileNotFoundError: If its folder does not exist.
+    """
+    if suffix and path.suffix != suffix:
+        raise ValueError(f"{what} must be the name of a {suffix} file, but it is {str(path)!r}.")
+    refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
+    if not is_folder(folder):
+        raise FileNotFoundError(
+            f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
+        )
+    if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"{refused}: its name is longer than {_MAX_NAME_BYTES} bytes; shorten it."
+        )
+    if is_folder(path):
+        raise ValueError(f"{refused}: it is a folder; name another file.")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(
+            f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
+        )

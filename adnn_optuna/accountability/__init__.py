@@ -1,0 +1,1 @@
+"""How others check a result."""

@@ -1,0 +1,309 @@
+"""Contracts: a search's result written down so that anyone can train it again and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
+from adnn_optuna.accountability.contract_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    MAX_TOLERANCE,
+    check_contract_path,
+    files_beside,
+    make_digests,
+)
+from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna.engine.records import params_in_words
+from adnn_optuna.networks._architecture import hash_weights
+from adnn_optuna.networks.differences import model_differences
+from adnn_optuna.networks.keras_files import check_model_config
+from adnn_optuna.networks.network import build_architecture, model_from_config
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    import keras
+
+    from adnn_optuna.engine.objective import InitOffsetObjective
+    from adnn_optuna.engine.records import SearchResult
+    from adnn_optuna.networks.offsets import Start
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+ROLES = ("baseline", "winner")
+# What the last bits of a number may do, tried out by moving the initial weights by as much.
+_LAST_BITS = (1e-7, -1e-7)
+# How many times that counts as within tolerance, and what always does: other processors, whose
+# bits differed, gave accuracies up to 0.0005 and losses up to 0.1 % apart in ordinary trainings.
+_SAFETY = 3
+LEAST_TOLERANCE = {"accuracy": 0.005, "relative_loss": 0.01}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """What a search promises: all that is needed to train its baseline and its winner again.
+
+    Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
+    :func:`verify`.
+
+    Attributes:
+        content:
+            What the file holds, as JSON does: ``study`` (how it was searched), ``objective``
+            (model, data, training, space, metric and seed), ``split`` (the samples in each part
+            of the data), ``baseline`` and ``winner`` (the offsets, the SHA-256 of initial and
+            trained weights, all accuracies and losses), ``environment`` and ``tolerance`` (how
+            far results may differ in another environment, as measured here; a verification takes
+            no more than it measures itself).
+        weights:
+            The winner's trained weights by their paths in the model, in the model's order.
+    """
+
+    content: dict[str, Any]
+    weights: dict[str, np.ndarray]
+    _build: Callable[[], keras.Model] = dataclasses.field(repr=False)
+
+    @classmethod
+    def from_result(cls, result: SearchResult) -> Contract:
+        """Train a search's baseline and winner once more and write down what comes out.
+
+        Args:
+            result:
+                What the search came to.
+
+        Raises:
+            ValueError: If no trial was completed, or a training diverges.
+        """
+        objective, best = result.objective, result.best
+        if best is None:
+            raise ValueError(
+                f"The study {result.study.study_name!r} has no completed trial, so there is no "
+                "winner to make a contract of; resume it."
+            )
+        architecture = objective.trainer.architecture
+        starts = (objective.baseline_start, objective.start(best.params))
+        trained, weights = train_again(objective, starts)
+        for role, metrics in zip(ROLES, trained, strict=True):
+            if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
+                raise ValueError(
+                    f"The {role}'s training diverged, so there is nothing to make a contract of."
+                )
+        for stored, metrics in zip(
+            (result.study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)),
+            trained,
+            strict=True,
+        ):
+            if stored is not None and not stored.items() <= metrics.items():
+                _logger.warning(
+                    "Trained again for the contract, baseline or winner of study %r came out "
+                    "differently than in the search, which ran on another machine, or with other "
+                    "versions or threads; the contract states what came out now.",
+                    result.study.study_name,
+                )
+                break
+        data = objective.dataset
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "study": {
+                "name": result.study.study_name,
+                "sampler": (result.study.user_attrs.get(SEARCH) or {}).get("sampler"),
+                "trials": len(result.done_trials),
+                "completed_trials": len(
+                    result.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+                ),
+                "best_trial": best.number,
+                "stop_reason": result.stop_reason,
+            },
+            "objective": portable_config(objective.config),
+            "rebuilds_from_config": _rebuilds(objective),
+            "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
+            "baseline": trained[0],
+            "winner": {"params": dict(best.params), **trained[1]},
+            "environment": describe_environment(),
+            "tolerance": measure_tolerance(objective, starts, trained),
+        }
+        paths = [variable.path for variable in architecture.variables]
+        return cls(
+            # As it comes back from the file: tuples are lists there.
+            json.loads(json.dumps(content, allow_nan=False)),
+            dict(zip(paths, weights[1], strict=True)),
+            lambda: architecture.build(starts[1].seed, starts[1].restart),
+        )
+
+    def build_model(self) -> keras.Model:
+        """Return the winner as a Keras model, trained. An :class:`MLP`'s outputs are logits."""
+        model = self._build()
+        for variable, values in zip(model.variables, self.weights.values(), strict=True):
+            variable.assign(values)
+        return model
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the contract, and beside it the winner's trained weights.
+
+        For ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
+        paths in the model, readable without pickle) and the model is ``fashion.contract.keras``,
+        which :func:`keras.saving.load_model` opens. Files of these names are replaced.
+
+        Args:
+            path:
+                The contract's file; its name must end in ``.json``.
+
+        Raises:
+            ValueError: If it does not, if one of the three files cannot be written or would be
+                taken for the data, or if Keras cannot save the model.
+            FileNotFoundError: If the folder does not exist.
+        """
+        path = Path(path)
+        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
+        files = files_beside(path)
+        try:
+            self.build_model().save(files["model"])
+        except NotImplementedError:
+            raise ValueError(
+                "Keras cannot save the winner's model, as one of its classes has arguments that "
+                "no configuration can hold; give that class a get_config method."
+            ) from None
+        np.savez(files["weights"], allow_pickle=False, **self.weights)
+        content = {
+            **self.content,
+            "files": {
+                kind: {"name": file.name, "sha256": hash_file(file)}
+                for kind, file in files.items()
+            },
+        }
+        content["digests"] = make_digests(content)
+        # Last and at once: there is no contract without its files, and no half of one.
+        unfinished = path.with_name(f".{path.name}.tmp")
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+
+    def __str__(self) -> str:
+        study, winner = self.content["study"], self.content["winner"]
+        data = self.content["objective"]["dataset"]["name"]
+        head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
+        lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
+        for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
+            values = [self.content[role].get(name) for role in ROLES]
+            if None not in values:
+                lines.append(
+                    f"  {name:<15} baseline {100 * values[0]:6.2f} %  winner "
+                    f"{100 * values[1]:6.2f} %  gain {100 * (values[1] - values[0]):+.2f} pp"
+                )
+        lines.append(f"  offsets: {params_in_words(winner['params'])}")
+        lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
+        return "\n".join(lines)
+
+
+def train_again(
+    objective: InitOffsetObjective, starts: Sequence[Start]
+) -> tuple[list[dict[str, Any]], list[list[np.ndarray]]]:
+    """Return what a contract says of each training, and the trained weights of each."""
+    trainer, data = objective.trainer, objective.dataset
+    runs = trainer.train(starts, evaluate_each_epoch=False, keep_weights=True)
+    weights = [run.weights or [] for run in runs]
+    accuracies = trainer.evaluate(weights, data.x_test, data.y_test)
+    said = [
+        {
+            "initial_weights_sha256": hash_weights(trainer.initial_weights(start)),
+            "trained_weights_sha256": hash_weights(of_run),
+            **run.history[-1],
+            "test_accuracy": accuracy,
+        }
+        for start, run, of_run, accuracy in zip(starts, runs, weights, accuracies, strict=True)
+    ]
+    return said, weights
+
+
+def measure_tolerance(
+    objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
+) -> dict[str, float]:
+    """Return how far results may differ where the last bits of numbers do.
+
+    It is a property of the training: some forget a difference in the last bit of a weight, others
+    double it with every step. So it is measured, by trainings from such weights.
+
+    Args:
+        objective:
+            What is trained.
+        starts:
+            What it is trained from.
+        trained:
+            What :func:`train_again` says of these trainings.
+    """
+    data, variables = objective.dataset, objective.trainer.architecture.variables
+    sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]
+    drifts: dict[str, list[float]] = {"accuracy": [0.0], "relative_loss": [0.0]}
+    for epsilon in _LAST_BITS:
+        moved = [
+            dataclasses.replace(
+                start,
+                offsets=tuple(
+                    offset if variable.kind == "other" else offset + epsilon
+                    for offset, variable in zip(start.offsets, variables, strict=True)
+                ),
+            )
+            for start in starts
+        ]
+        for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
+            for name in before.keys() & after.keys():
+                if name.endswith("_accuracy"):
+                    drifts["accuracy"].append(abs(before[name] - after[name]))
+                elif name.endswith("_loss"):
+                    scale = max(abs(before[name]), abs(after[name])) or 1.0
+                    drifts["relative_loss"].append(abs(before[name] - after[name]) / scale)
+    least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / min(sizes))}
+    return {
+        name: round(min(max(least[name], _SAFETY * max(values)), MAX_TOLERANCE[name]), 4)
+        for name, values in drifts.items()
+    }
+
+
+def portable_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return an objective's configuration with the bare name of its data's file.
+
+    What tells its initial weights is left out: a contract states their SHA-256.
+    """
+    model = {key: value for key, value in config["model"].items() if key != "initial_weights"}
+    dataset = dict(config["dataset"])
+    if "path" in dataset:
+        dataset["path"] = Path(dataset["path"]).name
+    portable: dict[str, Any] = json.loads(
+        json.dumps({**config, "model": model, "dataset": dataset})
+    )
+    return portable
+
+
+def _rebuilds(objective: InitOffsetObjective) -> bool:
+    """Return whether the model's configuration gives the same initial weights as the model.
+
+    It may not: those that were loaded, or one initializer for several layers, are not stored.
+    """
+    architecture = objective.trainer.architecture
+    config = architecture.config
+    if config["type"] == "MLP":
+        return True
+    try:
+        check_model_config(config["model"], "objective.model.model")
+        rebuilt = build_architecture(
+            model_from_config(config), architecture.input_shape, architecture.num_classes
+        )
+    except (TypeError, ValueError):
+        return False
+    return not model_differences(config, rebuilt.config)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

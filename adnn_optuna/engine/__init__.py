@@ -1,0 +1,1 @@
+"""What runs a study and reads it back."""

@@ -1,0 +1,287 @@
+"""The objective: a trial is trained from its init offsets."""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG
+from adnn_optuna.engine._trial_stack import mark_interrupted, train_trials
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.differences import in_words, objective_differences
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
+from adnn_optuna.networks.training import Metrics, StackedTrainer, is_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+    from optuna.trial import FixedTrial, FrozenTrial
+
+    from adnn_optuna.networks.training import Run
+
+Metric = Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"]
+METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
+
+
+class InitOffsetObjective:
+    """Trains a network from offset initial weights and returns how good it became.
+
+    It is an objective for :meth:`optuna.study.Study.optimize`, on any study with any sampler.
+    The first trial of a study also trains the *baseline*, the unmoved network, and stores its
+    value in the study (user attribute ``adnn:baseline``), together with the objective's whole
+    configuration. If the study was given a pruner, the metric is reported after each epoch, and
+    the pruner may end the training. (Optuna gives every study a
+    :class:`~optuna.pruners.MedianPruner` with default arguments; that one is not used, as nobody
+    asked for it, and half of a walk's steps would have no value.)
+
+    A training is deterministic: the same parameters give the same value, bit for bit, on the
+    same machine. One that diverges (a loss that is not finite) returns NaN, which Optuna notes as
+    a failed trial, and the study goes on.
+
+    Example:
+
+        .. code-block:: python
+
+            import optuna
+            from adnn_optuna import DeltaStepSampler, InitOffsetObjective, MLP, load_dataset
+
+            objective = InitOffsetObjective(MLP(hidden=(64,)), load_dataset("digits"), seed=0)
+            study = optuna.create_study(direction="maximize", sampler=DeltaStepSampler())
+            study.optimize(objective, n_trials=10)
+
+    Args:
+        model:
+            An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
+            ``keras.Model`` with one output for each class.
+        dataset:
+            The data.
+        training:
+            How the network is trained.
+        space:
+            Which initial values move, and how far.
+        metric:
+            What the search sees: ``"val_accuracy"``, ``"train_accuracy"`` (the paper's), which
+            are maximized, ``"val_loss"`` or ``"train_loss"``, which are minimized.
+        seed:
+            The seed of the initial weights and of the order of the batches.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If an argument's value is wrong, or the model does not fit the data.
+    """
+
+    def __init__(
+        self,
+        model: MLP | Callable[[], keras.Model],
+        dataset: Dataset,
+        *,
+        training: Training | None = None,
+        space: OffsetSpace | RestartSpace | None = None,
+        metric: Metric = "val_accuracy",
+        seed: int = 0,
+    ) -> None:
+        training = Training() if training is None else training
+        space = OffsetSpace() if space is None else space
+        for name, value, types in (
+            ("dataset", dataset, (Dataset,)),
+            ("training", training, (Training,)),
+            ("space", space, (OffsetSpace, RestartSpace)),
+        ):
+            if not isinstance(value, types):
+                wanted = " or ".join(t.__name__ for t in types)
+                raise TypeError(f"{name} must be a {wanted}, but it is a {type(value).__name__}.")
+        if not isinstance(metric, str) or metric not in METRICS:
+            raise ValueError(f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}.")
+        if metric.startswith("val_") and not len(dataset.x_val):
+            raise ValueError(
+                f"metric is {metric!r}, but dataset {dataset.name!r} has no validation split; "
+                "use metric='train_accuracy' or load the dataset with a validation_size above 0."
+            )
+        self._model = model
+        self.metric: Metric = metric
+        self.seed = _checked_seed(seed)
+        self.dataset = dataset
+        self.trainer = StackedTrainer(
+            build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes),
+            training,
+            dataset,
+        )
+        self._search_in(space)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Compiled graphs stay in their process; another one builds its own.
+        settings: dict[str, Any] = {
+            "training": self.training,
+            "space": self.space,
+            "metric": self.metric,
+            "seed": self.seed,
+        }
+        return functools.partial(type(self), **settings), (self._model, self.dataset)
+
+    def _search_in(self, space: OffsetSpace | RestartSpace) -> None:
+        architecture = self.trainer.architecture
+        if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
+            raise ValueError(
+                "The model starts from the same weights whatever the seed, so random restarts "
+                "would train one network again and again and show no luck: give its initializers "
+                "no seed of their own, and load no weights."
+            )
+        self.space: OffsetSpace | RestartSpace = space
+        self.distributions = space.distributions(architecture.variables)
+        # The metrics of those seen before, which only saves reading them again. By the objects:
+        # on SQLite, a new study may have the id of one that was deleted.
+        self._known_baselines = weakref.WeakKeyDictionary[optuna.Study, Metrics]()
+
+    def replace(
+        self, *, seed: int | None = None, space: OffsetSpace | RestartSpace | None = None
+    ) -> InitOffsetObjective:
+        """Return the same objective with another seed or space; both share data and graphs."""
+        other = object.__new__(type(self))
+        other.__dict__ = dict(self.__dict__)
+        other.seed = self.seed if seed is None else _checked_seed(seed)
+        other._search_in(self.space if space is None else space)
+        return other
+
+    @property
+    def training(self) -> Training:
+        """How the network is trained."""
+        return self.trainer.training
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The direction of a study with this objective."""
+        is_loss = self.metric.endswith("_loss")
+        return StudyDirection.MINIMIZE if is_loss else StudyDirection.MAXIMIZE
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that determines a trial's value, as JSON holds it."""
+        return {
+            "model": self.trainer.architecture.config,
+            "dataset": self.dataset.config,
+            "training": self.training.config,
+            "space": self.space.config,
+            "metric": self.metric,
+            "seed": self.seed,
+        }
+
+    @property
+    def baseline_start(self) -> Start:
+        """What the baseline is trained from."""
+        return self.start({})
+
+    def start(self, params: dict[str, Any]) -> Start:
+        """Return what a trial with these parameters is trained from."""
+        return self.space.start(params, self.trainer.architecture.variables, self.seed)
+
+    def improvement(self, value: float, baseline: float) -> float:
+        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
+
+    def attach(self, study: optuna.Study) -> Metrics | None:
+        """Store the configuration in a study, or check that it is the one stored there.
+
+        Returns:
+            The metrics of the study's baseline, :obj:`None` if it was not trained yet.
+
+        Raises:
+            ValueError: If the study optimizes in the wrong direction, has trials of something
+                else, or belongs to an objective that differs in model, data, training, space,
+                metric or seed.
+        """
+        known = self._known_baselines.get(study)
+        if known is not None:
+            return known
+        if len(study.directions) > 1:
+            raise ValueError(
+                f"The study {study.study_name!r} has {len(study.directions)} objectives, but "
+                "InitOffsetObjective has one value."
+            )
+        if study.direction != self.direction:
+            raise ValueError(
+                f"The study {study.study_name!r} must be created with "
+                f"direction={self.direction.name.lower()!r} for metric={self.metric!r}."
+            )
+        attrs = study.user_attrs
+        if CONFIG not in attrs:
+            self._check_trials(study)
+            study.set_user_attr(CONFIG, self.config)
+        else:
+            differences = objective_differences(attrs[CONFIG], self.config)
+            if differences:
+                raise ValueError(
+                    f"The study {study.study_name!r} belongs to another objective "
+                    f"({in_words(differences)}); use another study name or the same settings."
+                )
+        metrics: Metrics | None = attrs.get(BASELINE_METRICS)
+        if metrics is not None:
+            self._known_baselines[study] = metrics
+        return metrics
+
+    def _check_trials(self, study: optuna.Study) -> None:
+        """Refuse a study with values of something else, as of another one with the same name."""
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if trial.params.keys() != self.distributions.keys():
+                found, wanted = (
+                    ", ".join(names) or "no parameters"
+                    for names in (trial.params, self.distributions)
+                )
+                raise ValueError(
+                    f"The study {study.study_name!r} has trials of another objective: trial "
+                    f"{trial.number} has {found}, not {wanted}; use another study name."
+                )
+
+    def set_baseline(self, study: optuna.Study, run: Run) -> None:
+        """Store what the baseline's training came to."""
+        metrics = run.history[-1]
+        self._known_baselines[study] = metrics
+        study.set_user_attr(BASELINE_METRICS, metrics)
+        study.set_user_attr(BASELINE, self._value(metrics))
+
+    def _value(self, metrics: Metrics) -> float:
+        # Even weights that are no numbers have an accuracy.
+        return metrics[self.metric] if is_finite(metrics) else math.nan
+
+    def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
+        """Train one trial.
+
+        Args:
+            trial:
+                The trial. One that is of no running study, such as ``study.best_trial``, is
+                trained again, and nothing is stored.
+
+        Returns:
+            The metric after the last epoch, NaN if the training diverged.
+
+        Raises:
+            optuna.TrialPruned: If the study's pruner ended the training.
+        """
+        if not isinstance(trial, optuna.Trial):
+            params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
+            [run] = self.trainer.train([self.start(params)], evaluate_each_epoch=False)
+            return self._value(run.history[-1])
+        try:
+            [outcome] = train_trials([(self, trial)], with_default_pruner=False)
+        except KeyboardInterrupt:
+            mark_interrupted(trial)
+            raise
+        outcome.note(trial)
+        if outcome.state == TrialState.PRUNED:
+            raise optuna.TrialPruned(f"Pruned by {type(trial.study.pruner).__name__}.")
+        return outcome.value if outcome.value is not None else math.nan
+
+
+def _checked_seed(seed: object) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
+    return int(seed)

@@ -1,0 +1,309 @@
+"""What searches came to, read from what their studies store: no model, data or TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import (
+    BASELINE,
+    BASELINE_METRICS,
+    CONFIG,
+    SEARCH,
+    STOP_REASON,
+    TEST,
+    TRIAL_METRICS,
+)
+from adnn_optuna.engine.loop import done_trials
+from adnn_optuna.engine.searchers import SEARCHERS, build_sampler
+from adnn_optuna.networks.offsets import RestartSpace
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import optuna
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+    from adnn_optuna.accountability.contract import Contract
+    from adnn_optuna.engine.objective import InitOffsetObjective
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchRecord:
+    """What a study tells of its search, without the objective that it was searched with.
+
+    Args:
+        study:
+            The study.
+        metric:
+            The name of the selection metric.
+        baseline:
+            The selection metric of the unmoved network; NaN where its training was cut off.
+        best:
+            The best trial, :obj:`None` where none was completed.
+        test_baseline:
+            The baseline's accuracy on the test set, which the search never saw.
+        test_value:
+            The best trial's accuracy on the test set.
+    """
+
+    study: optuna.Study
+    metric: str
+    baseline: float
+    best: FrozenTrial | None
+    test_baseline: float
+    test_value: float
+
+    @property
+    def best_value(self) -> float:
+        """The selection metric of the best trial; NaN where there is none."""
+        return math.nan if self.best is None or self.best.value is None else self.best.value
+
+    @property
+    def gain(self) -> float:
+        """By how much the best trial is better than the baseline, never below 0.
+
+        The baseline itself is a candidate: where no trial is better, nothing is gained.
+        """
+        gain = self.improvement(self.best_value, self.baseline)
+        return gain if math.isnan(gain) else max(gain, 0.0)
+
+    @property
+    def val_baseline(self) -> float:
+        """The baseline's accuracy on the validation set; NaN where there is none."""
+        return _val_accuracy(self.study.user_attrs.get(BASELINE_METRICS))
+
+    @property
+    def val_value(self) -> float:
+        """The best trial's accuracy on the validation set; NaN where there is none."""
+        return _val_accuracy(self.best.user_attrs.get(TRIAL_METRICS) if self.best else None)
+
+    @property
+    def test_gain(self) -> float:
+        """The best trial's test accuracy minus the baseline's; it may be negative."""
+        return self.test_value - self.test_baseline
+
+    @property
+    def done_trials(self) -> list[FrozenTrial]:
+        """The trials that were run to an end, whatever came of them, by number."""
+        return done_trials(self.study)
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        reason: str | None = self.study.user_attrs.get(STOP_REASON)
+        return reason
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the selection metric is an accuracy, which is shown in percent."""
+        return self.metric.endswith("accuracy")
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether the search is the control, which draws new initial weights for each trial."""
+        config = self.study.user_attrs.get(CONFIG, {})
+        return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
+
+    @property
+    def sampler(self) -> BaseSampler:
+        """A sampler that is in the state of the search: the study's own, or built as search did.
+
+        A study that was only loaded does not have its sampler. If that cannot be built, because
+        it is none of ours by name, it is the one that the study has.
+        """
+        stored = self.study.user_attrs.get(SEARCH, {})
+        if stored.get("sampler") not in SEARCHERS:
+            return self.study.sampler
+        trials = self.study.get_trials(deepcopy=False)
+        return build_sampler(
+            stored["sampler"],
+            seed=self.study.user_attrs[CONFIG]["seed"],
+            # A trial that died at once has none.
+            parameters=next((t.distributions for t in trials if t.distributions), ()),
+            n_trials=stored["n_trials"],
+            stack_size=stored["stack_size"],
+        )
+
+    def improvement(self, value: float, baseline: float) -> float:
+        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        is_loss = self.study.direction == StudyDirection.MINIMIZE
+        return baseline - value if is_loss else value - baseline
+
+    @functools.cached_property
+    def values(self) -> list[float]:
+        """The finite values of the completed trials, by number."""
+        return list(self._value_of.values())
+
+    @functools.cached_property
+    def gains(self) -> dict[int, float]:
+        """The gain of each completed trial with a finite value, by number; it may be negative."""
+        gains = {n: self.improvement(value, self.baseline) for n, value in self._value_of.items()}
+        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
+
+    @functools.cached_property
+    def _value_of(self) -> dict[int, float]:
+        return {
+            trial.number: trial.value
+            for trial in self.done_trials
+            if trial.state == TrialState.COMPLETE and trial.value is not None
+            if math.isfinite(trial.value)
+        }
+
+    def gains_so_far(self) -> list[float]:
+        """Return the best gain after each trial that was run to an end, never below 0."""
+        gains = (self.gains.get(trial.number, 0.0) for trial in self.done_trials)
+        return list(itertools.accumulate(gains, max, initial=0.0))[1:]
+
+    def report(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a report: one HTML file with claim, evidence, figures and settings.
+
+        It needs no server and no network, and opens from disk.
+
+        Args:
+            path:
+                The file to write.
+            contract:
+                The file of the search's contract, see :meth:`SearchResult.contract`, to be shown
+                in the report.
+
+        Raises:
+            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the contract cannot be read, or is that of another study.
+        """
+        from adnn_optuna.evidence.reports import search_page
+
+        search_page(self, None if contract is None else Path(contract)).save(path)
+
+    def __str__(self) -> str:
+        n_trials, reason = len(self.done_trials), self.stop_reason
+        end = "not ended" if reason is None else f"ended by {reason}"
+        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {end}"]
+        for name, is_percent, baseline, best, gain in (
+            (self.metric, self.has_accuracy, self.baseline, self.best_value, self.gain),
+            ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),
+        ):
+            lines.append(
+                f"  {name:<15}  baseline {_number(baseline, percent=is_percent)}  "
+                f"best {_number(best, percent=is_percent)}  "
+                f"gain {_gain(gain, percent=is_percent)}"
+            )
+        if self.best is not None:
+            lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult(SearchRecord):
+    """What a search came to.
+
+    Args:
+        study:
+            See :class:`SearchRecord`, as for all arguments but the last.
+        metric:
+            The name of the selection metric.
+        baseline:
+            The selection metric of the unmoved network.
+        best:
+            The best trial.
+        test_baseline:
+            The baseline's accuracy on the test set.
+        test_value:
+            The best trial's accuracy on the test set.
+        objective:
+            The study's objective.
+    """
+
+    objective: InitOffsetObjective
+
+    # A dataclass would not take over the base class's.
+    __str__ = SearchRecord.__str__
+
+    def contract(self) -> Contract:
+        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+
+        Baseline and winner are trained again for it, six trainings in all: from their initial
+        weights, and from weights that differ in the last bits, to measure the tolerance.
+
+        Raises:
+            ValueError: If no trial was completed, or a training diverges.
+        """
+        # Contracts are made of results, so their module is above this one.
+        from adnn_optuna.accountability.contract import Contract
+
+        return Contract.from_result(self)
+
+
+def record_of(study: optuna.Study) -> SearchRecord:
+    """Return what a study that was searched, concluded or not, tells of it.
+
+    Raises:
+        ValueError: If the study has several objectives.
+    """
+    if len(study.directions) > 1:
+        raise ValueError(
+            f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
+            "and figures are of one; give a study with one objective."
+        )
+    attrs: dict[str, Any] = study.user_attrs
+    test = attrs.get(TEST, {})
+    baseline = attrs.get(BASELINE, math.nan)
+    if CONFIG not in attrs:
+        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        baseline = completed[0].value if completed else math.nan
+    return SearchRecord(
+        study=study,
+        metric=attrs.get(CONFIG, {}).get("metric", "value"),
+        baseline=baseline,
+        best=best_trial(study),
+        test_baseline=test.get("baseline", math.nan),
+        test_value=test.get("best", math.nan),
+    )
+
+
+def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
+    """Return what a study of an objective came to."""
+    return SearchResult(**vars(record_of(study)), objective=objective)
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    return min(
+        completed,
+        key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
+        default=None,
+    )
+
+
+def params_in_words(params: Mapping[str, Any]) -> str:
+    """Return a trial's parameters as text; those of other objectives may be no numbers."""
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}"
+        for name, value in params.items()
+    )
+
+
+def _val_accuracy(metrics: Mapping[str, float] | None) -> float:
+    return (metrics or {}).get("val_accuracy", math.nan)
+
+
+def _number(value: float, *, percent: bool) -> str:
+    return f"{100 * value:6.2f} %" if percent else f"{value:8.4f}"
+
+
+def _gain(value: float, *, percent: bool) -> str:
+    return f"{100 * value:+.2f} pp" if percent else f"{value:+.4f}"

@@ -1,0 +1,158 @@
+"""The searchers by name, and how an Optuna sampler or a factory stands for one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
+
+from adnn_optuna.networks.offsets import RestartSpace
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.objective import InitOffsetObjective
+
+Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
+"""A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
+
+GREEDY = "greedy"
+GREEDY_IMPROVING = "greedy_improving"
+ANNEALING = "annealing"
+RANDOM_RESTART = "random_restart"
+SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
+
+# Trials asked for at once, where what is proposed does not depend on what came of the others.
+_STACK_SIZE = 8
+
+# What the state of a stack may take by default.
+_STACK_BYTES = 2**30
+
+
+def check_searcher(searcher: object) -> None:
+    """Refuse what names no searcher.
+
+    Raises:
+        ValueError: If it is a string that is not one of the names.
+        TypeError: If it is neither a name nor a sampler nor a factory with two arguments.
+    """
+    if isinstance(searcher, str):
+        if searcher not in SEARCHERS:
+            raise ValueError(
+                f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
+                "for any other give an Optuna sampler."
+            )
+    elif not isinstance(searcher, BaseSampler) and (
+        not callable(searcher) or isinstance(searcher, type)
+    ):
+        raise TypeError(
+            "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
+            f"but it is {searcher!r}."
+        )
+    elif not isinstance(searcher, BaseSampler):
+        try:
+            inspect.signature(searcher).bind(0, None)
+        except TypeError as error:
+            raise TypeError(
+                f"The factory {searcher_label(searcher)} must take (seed, n_trials), but it does "
+                f"not ({error})."
+            ) from None
+        # Not every function of an extension module tells what it takes.
+        except ValueError:
+            pass
+
+
+def searcher_label(searcher: Searcher) -> str:
+    """Return the name under which a study stores its searcher."""
+    if isinstance(searcher, str):
+        return searcher
+    if isinstance(searcher, BaseSampler):
+        return type(searcher).__name__
+    # Not to be taken for a searcher of ours that has the same name.
+    return f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
+
+
+def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOffsetObjective:
+    """Return the objective that a searcher searches: random restarts move no offsets."""
+    return objective.replace(space=RestartSpace()) if searcher == RANDOM_RESTART else objective
+
+
+def default_stack_size(searcher: Searcher, objective: InitOffsetObjective) -> int:
+    """Return how many trials a searcher is best asked for at once.
+
+    A walk and random restarts lose nothing by stacks, so they get as many as the memory for their
+    weights and the optimizer's moments allows. A searcher that learns from each trial gets them
+    one by one.
+    """
+    if searcher not in (GREEDY, RANDOM_RESTART):
+        return 1
+    weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
+    # Weights and up to two moments of each, before and after an epoch.
+    slot_bytes = 6 * sum(array.nbytes for array in weights)
+    return max(min(_STACK_SIZE, _STACK_BYTES // slot_bytes), 1)
+
+
+def build_sampler(
+    searcher: Searcher,
+    *,
+    seed: int,
+    parameters: Iterable[str],
+    n_trials: int | None,
+    stack_size: int,
+) -> BaseSampler:
+    """Return the Optuna sampler of a searcher.
+
+    Args:
+        searcher:
+            What to build.
+        seed:
+            The objective's seed.
+        parameters:
+            The names of the objective's parameters.
+        n_trials:
+            The trials that the study may have, :obj:`None` if there is no such limit.
+        stack_size:
+            How many trials are asked for before the first of them is told.
+    """
+    if isinstance(searcher, BaseSampler):
+        return searcher
+    match searcher:
+        case "greedy":
+            return DeltaStepSampler()
+        case "greedy_improving":
+            return DeltaStepSampler(accept="improving", batch_size=stack_size)
+        case "annealing":
+            return AdaptiveSimulatedAnnealingSampler(
+                seed=seed,
+                n_trials=n_trials,
+                x0=dict.fromkeys(parameters, 0.0),
+                batch_size=stack_size,
+            )
+        case "random_restart":
+            return RandomRestartSampler(seed=seed)
+        case str():
+            raise AssertionError(searcher)
+    sampler: Any = searcher(seed, n_trials)
+    if not isinstance(sampler, BaseSampler):
+        raise TypeError(
+            f"The factory {searcher_label(searcher)} must return an Optuna sampler, but it "
+            f"returned {sampler!r}."
+        )
+    return sampler
+
+
+def ends_by_itself(searcher: Searcher) -> bool:
+    """Return whether a searcher has proposed all that it can at some time."""
+    walks = (GREEDY, GREEDY_IMPROVING)
+    samplers = (DeltaStepSampler, GridSampler, BruteForceSampler)
+    return searcher in walks or isinstance(searcher, samplers)
+
+
+def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
+    """Return whether a sampler by itself begins with the unmoved network."""
+    return isinstance(searcher, str) or isinstance(sampler, DeltaStepSampler)

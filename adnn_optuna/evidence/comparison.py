@@ -1,0 +1,299 @@
+"""Comparisons of searchers: tables, verdicts and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+import pandas as pd
+
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.storages import open_storage, storage_url
+from adnn_optuna.evidence.claims import claim_of_comparison
+from adnn_optuna.evidence.paired_differences import (
+    EQUIVALENCE,
+    MIN_PAIRS,
+    PairedDifference,
+    paired_differences,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    import plotly.graph_objects as go
+    from optuna.storages import BaseStorage
+
+    from adnn_optuna.engine.records import SearchRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What searchers came to, each on the same seeds.
+
+    Printed, it is the table of means and, below it, the verdict on each pair of searchers.
+
+    Args:
+        results:
+            The results of each searcher, by its label, in the order of ``seeds``.
+        seeds:
+            The seeds.
+        equivalence:
+            The difference of test accuracies up to which two searchers are as good as each other.
+    """
+
+    results: Mapping[str, Sequence[SearchRecord]]
+    seeds: tuple[int, ...]
+    equivalence: float = EQUIVALENCE
+
+    @property
+    def metric(self) -> str:
+        """The name of the selection metric."""
+        return self.any_record.metric
+
+    @property
+    def control(self) -> str | None:
+        """The label of the random restarts, :obj:`None` if a stored comparison has none."""
+        return next((label for label, runs in self.results.items() if runs[0].is_restart), None)
+
+    @property
+    def any_record(self) -> SearchRecord:
+        """One of the results, for what is the same for all of them."""
+        return next(iter(self.results.values()))[0]
+
+    def table(self) -> pd.DataFrame:
+        """Return one row for each searcher, with means and standard deviations over the seeds.
+
+        Selection, validation and test are kept apart: ``best`` is what the search maximized or
+        minimized, and is too good to be true for that; ``val_best`` is the winner's accuracy on
+        the validation set, the same if the search selected by it; ``test_best`` is its accuracy
+        on the test set, which no search saw.
+
+        A gain over the run's own baseline is large where that baseline was unlucky. So each gain
+        also comes over the mean of all seeds' baselines: its mean over the runs is the same, its
+        spread is that of the winners alone.
+
+        Returns:
+            A data frame with the index ``sampler`` and the columns ``seeds`` and ``trials``
+            (counts), and ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline``
+            (selection metric), ``val_baseline``, ``val_best`` and ``val_gain`` (accuracy on the
+            validation set), ``test_baseline``, ``test_best``, ``test_gain`` and
+            ``test_gain_over_mean_baseline`` (accuracy on the test set), each a mean, with the
+            standard deviation (of a sample) in a second column ``…_std``. Runs without a value
+            are left out.
+        """
+        rows = []
+        for label, runs in self.results.items():
+            columns = pd.DataFrame(
+                {
+                    "baseline": [run.baseline for run in runs],
+                    "best": [run.best_value for run in runs],
+                    "gain": [run.gain for run in runs],
+                    "val_baseline": [run.val_baseline for run in runs],
+                    "val_best": [run.val_value for run in runs],
+                    "test_baseline": [run.test_baseline for run in runs],
+                    "test_best": [run.test_value for run in runs],
+                    "test_gain": [run.test_gain for run in runs],
+                }
+            )
+            columns["gain_over_mean_baseline"] = [
+                run.improvement(run.best_value, columns["baseline"].mean()) for run in runs
+            ]
+            columns["val_gain"] = columns["val_best"] - columns["val_baseline"]
+            columns["test_gain_over_mean_baseline"] = (
+                columns["test_best"] - columns["test_baseline"].mean()
+            )
+            row: dict[str, object] = {
+                "sampler": label,
+                "seeds": len(runs),
+                "trials": float(np.mean([len(run.done_trials) for run in runs])),
+            }
+            for name in columns:
+                row[str(name)] = columns[name].mean()
+                row[f"{name}_std"] = columns[name].std(ddof=1)
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("sampler")
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row for each pair of searchers: by how much the first is better on the test.
+
+        The unit is the seed: runs of the same seed have the same data, initial weights and
+        batches, so the difference of their test accuracies is that of their searchers (and, as
+        the baseline is the same, the difference of their test gains). The statistics are those
+        of :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`, which says when a verdict is
+        ``"better"``, ``"worse"``, ``"equivalent"`` or ``"undecided"``.
+
+        Returns:
+            A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
+            runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
+            ``low`` and ``high`` (its 95 % BCa bootstrap interval), ``p_value`` (sign-flip test),
+            ``p_holm`` (the same after Holm's correction for all rows), ``superiority`` (the
+            probability that ``sampler`` has the higher accuracy for a seed) and ``verdict``.
+        """
+        columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
+        rows = self.paired_differences
+        names = [field.name for field in dataclasses.fields(PairedDifference)]
+        table = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=names)
+        return table.rename(columns=columns).set_index(["sampler", "other"])
+
+    @functools.cached_property
+    def paired_differences(self) -> list[PairedDifference]:
+        """The statistics behind :meth:`differences`."""
+        return paired_differences(
+            {label: [run.test_value for run in runs] for label, runs in self.results.items()},
+            equivalence=self.equivalence,
+        )
+
+    def plot(self) -> go.Figure:
+        """Return the best gain so far against trials, the mean over seeds with its spread."""
+        from adnn_optuna.plots import plot_best_against_trials
+
+        return plot_best_against_trials(self.studies)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report: one HTML file with claim, evidence, figures and settings.
+
+        It needs no server and no network, and opens from disk.
+
+        Args:
+            path:
+                The file to write.
+
+        Raises:
+            FileNotFoundError: If the file's folder does not exist.
+        """
+        from adnn_optuna.evidence._comparison_report import comparison_page
+
+        comparison_page(self).save(path)
+
+    @property
+    def studies(self) -> dict[str, list[optuna.Study]]:
+        """The studies of each searcher, as the functions of ``adnn_optuna.plots`` take them."""
+        return {label: [run.study for run in runs] for label, runs in self.results.items()}
+
+    def __str__(self) -> str:
+        unit, scale = ("[pp]", 100) if self.any_record.has_accuracy else ("[loss]", 1)
+        means = [
+            ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
+            ("sampler", self.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
+        ]
+        body = [
+            (
+                _shortened(str(label), 22),
+                _mean_and_std(row, "best", scale, sign=""),
+                _mean_and_std(row, "gain", scale, sign="+"),
+                _mean_and_std(row, "test_best", 100, sign=""),
+                _mean_and_std(row, "test_gain", 100, sign="+"),
+                _mean_and_std(row, "test_gain_over_mean_baseline", 100, sign="+"),
+            )
+            for label, row in self.table().iterrows()
+        ]
+        lines = [
+            *_aligned(means, body),
+            f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points",
+        ]
+        if self.paired_differences:
+            lines += ["", *self._verdict_lines()]
+            lines += ["", *textwrap.wrap(claim_of_comparison(self), 98)]
+        return "\n".join(lines)
+
+    def _verdict_lines(self) -> list[str]:
+        header = [
+            ("", "difference", "95 %", "p after", "", ""),
+            ("test accuracy of", "[pp]", "interval", "Holm", "superior", "verdict"),
+        ]
+        body = [
+            (
+                f"{_shortened(row.arm, 18)} - {_shortened(row.other, 18)}",
+                f"{100 * row.mean:+.2f}",
+                f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
+                f"{row.p_holm:.4f}",
+                f"{100 * row.superiority:.0f} %",
+                row.verdict,
+            )
+            for row in self.paired_differences
+        ]
+        region = f"±{100 * self.equivalence:g} pp"
+        notes = [
+            f"paired by seed; equivalent: within {region}; superior: share of seeds, ties half",
+        ]
+        if len(self.seeds) < MIN_PAIRS:
+            notes.append(
+                f"undecided, as {len(self.seeds)} seeds can prove nothing: give 10 or more"
+            )
+        return [*_aligned(header, body), *notes]
+
+
+def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table's lines, the first column to the left and all others to the right."""
+    rows = [*header, *body]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    rule = "-" * max(map(len, lines))
+    return [*lines[: len(header)], rule, *lines[len(header) :], rule]
+
+
+def _shortened(label: str, width: int) -> str:
+    return label if len(label) <= width else f"{label[: width - 1]}…"
+
+
+def _mean_and_std(row: pd.Series[float], name: str, scale: float, *, sign: str) -> str:
+    # Adding 0 makes a rounded -0.00 a +0.00.
+    return f"{round(scale * row[name], 2) + 0.0:{sign}.2f} ± {scale * row[f'{name}_std']:.2f}"
+
+
+def load_comparison(
+    storage: str | BaseStorage, study_name: str, *, equivalence: float = EQUIVALENCE
+) -> Comparison:
+    """Load what a comparison came to so far, without running anything.
+
+    Args:
+        storage:
+            Where its studies are: a database URL or an Optuna storage.
+        study_name:
+            What their names begin with.
+        equivalence:
+            See :class:`Comparison`.
+
+    Returns:
+        The comparison, over the seeds that all of its searchers have.
+
+    Raises:
+        ValueError: If there are no such studies, or their searchers have no seed in common.
+    """
+    opened = open_storage(storage, must_exist=True)
+    pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
+    arms: dict[str, dict[int, str]] = {}
+    for stored in optuna.get_all_study_summaries(opened, include_best_trial=False):
+        if match := pattern.fullmatch(stored.study_name):
+            arms.setdefault(match[1], {})[int(match[2])] = stored.study_name
+    if not arms:
+        raise ValueError(
+            f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
+            f"no study is called '{study_name}/…/seed=…'."
+        )
+    common = set.intersection(*(set(names) for names in arms.values()))
+    if not common:
+        raise ValueError(
+            f"The searchers of the comparison {study_name!r} have no seed in common; go on with "
+            "it, with the same seeds for all."
+        )
+    seeds = tuple(sorted(common))
+    results = {
+        label: [
+            record_of(optuna.load_study(study_name=names[seed], storage=opened)) for seed in seeds
+        ]
+        for label, names in arms.items()
+    }
+    return Comparison(results, seeds, equivalence)

@@ -1,0 +1,309 @@
+"""One training of a network as a compiled function of its initial values."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import tensorflow as tf
+
+    from adnn_optuna.networks._architecture import Architecture
+    from adnn_optuna.networks.models import Training
+
+    Data = tuple[tf.Tensor, tf.Tensor]
+
+# So begin the operations whose random numbers follow from nothing that the model's variables hold;
+# others are called Stateless….
+_RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
+
+# Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
+_EVALUATION_ROWS = 1000
+
+
+class Program:
+    """Epochs of a network's training, and its evaluation, compiled once.
+
+    The gradients are TensorFlow's, the updates those of the Keras optimizer. Several threads may
+    call :meth:`train` at once.
+
+    Args:
+        architecture:
+            The network.
+        training:
+            The training settings.
+        splits:
+            The training set and, if there is one, the validation set.
+        epochs:
+            The number of epochs that the orders of one call are for.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        training: Training,
+        splits: Sequence[Data],
+        epochs: int,
+    ) -> None:
+        import tensorflow as tf
+
+        self._model = architecture.build(0, 0)
+        self._optimizer = training.build_optimizer()
+        self._optimizer.build(self._model.trainable_variables)
+        self._variables = [*self._model.variables, *self._optimizer.variables]
+        self._batch_size = training.batch_size
+        self._loss = loss_function(
+            training.loss,
+            architecture.num_classes,
+            from_logits=not architecture.ends_in_probabilities,
+        )
+        self._splits = splits
+        self._of_thread = threading.local()
+        self.optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
+
+        state = [tf.convert_to_tensor(v.value) for v in self._variables]
+        orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
+        example = (state, orders, tf.constant(0), tf.constant(0), tf.constant(value=False))
+        try:
+            self._compile(example, jit_compile=True)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            # The model has an operation that XLA lacks. An error of the model's own comes again,
+            # in plainer words.
+            self._compile(example, jit_compile=False)
+
+    def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
+        import tensorflow as tf
+
+        options = {"autograph": False, "jit_compile": jit_compile}
+        train = tf.function(self._trace_training, **options).get_concrete_function(*example)
+        self._check_is_deterministic(train.graph)
+        # A call locks the variables that it captured until it is over. So that threads need not
+        # wait for each other, each has its own.
+        indices = {id(v.value.handle): i for i, v in enumerate(self._variables)}
+        for captured in train.captured_inputs:
+            if id(captured) in indices:
+                handle = functools.partial(self._handle_of_thread, indices[id(captured)])
+                train.replace_capture_with_deferred_capture(
+                    captured, handle, tf.TensorSpec((), tf.resource)
+                )
+        train(*example)
+        self._train = train
+        self._evaluate = tf.function(self._trace_evaluation, **options)
+
+    def _check_is_deterministic(self, graph: tf.Graph) -> None:
+        """Refuse a model that does more than its variables say: each training would be another."""
+        known = {id(v.value) for v in self._variables}
+        for variable in graph.variables:
+            if id(variable) not in known:
+                name = variable.name.rpartition("/")[2]
+                raise ValueError(
+                    f"The model uses the variable {name!r}, which is none of its own: make it by "
+                    "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
+                )
+        definition = graph.as_graph_def()
+        functions = definition.library.function
+        for node in (*definition.node, *(n for f in functions for n in f.node_def)):
+            if node.op.startswith(_RANDOM_OPERATIONS):
+                raise ValueError(
+                    f"The model draws random numbers without a state of its own ({node.op}): use "
+                    "keras.random with the SeedGenerator of a layer."
+                )
+
+    def _handle_of_thread(self, index: int) -> tf.Tensor:
+        import tensorflow as tf
+
+        if not hasattr(self._of_thread, "variables"):
+            self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
+        return self._of_thread.variables[index].handle
+
+    def train(
+        self,
+        state: Sequence[tf.Tensor],
+        orders: tf.Tensor,
+        begin: int,
+        end: int,
+        *,
+        evaluate: bool,
+    ) -> tuple[list[tf.Tensor], list[tuple[int, float]]]:
+        """Train some epochs.
+
+        Args:
+            state:
+                The values of the network's variables and of the optimizer's.
+            orders:
+                The orders of the training rows in a number of epochs, int32 of shape (epochs,
+                rows).
+            begin:
+                The first row of ``orders`` that counts.
+            end:
+                The row after the last one.
+            evaluate:
+                Whether to evaluate after the last epoch.
+
+        Returns:
+            The new state, and for each split, if it was evaluated, the count of correct rows and
+            the sum of losses.
+        """
+        import tensorflow as tf
+
+        new_state, scores = self._train(
+            list(state), orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
+        )
+        values = [score.numpy().item() for score in scores] if evaluate else []
+        return new_state, list(zip(values[::2], values[1::2], strict=True))
+
+    def evaluate(self, weights: Sequence[tf.Tensor], data: Data) -> tuple[int, float]:
+        """Return the count of correct rows and the sum of losses of a network on any data.
+
+        Only one thread may call it at a time.
+        """
+        # A call would warn that it is traced anew for each size of the data.
+        evaluate = self._evaluate.get_concrete_function(list(weights), data)
+        correct, loss = evaluate(list(weights), data)
+        return correct.numpy().item(), loss.numpy().item()
+
+    def _trace_training(
+        self,
+        state: list[tf.Tensor],
+        orders: tf.Tensor,
+        begin: tf.Tensor,
+        end: tf.Tensor,
+        evaluate: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        import tensorflow as tf
+
+        for variable, value in zip(self._variables, state, strict=True):
+            variable.assign(value)
+
+        def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
+            self._train_batches(orders[epoch])
+            return epoch + 1
+
+        # XLA does not know the number of epochs, lest it unrolls the loop.
+        tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
+        # Before the scores: Keras's recurrent layers advance their seeds also where they do not
+        # drop anything out, and how often it is evaluated must not change a training.
+        trained = [tf.convert_to_tensor(v.value) for v in self._variables]
+        scores = tf.cond(
+            evaluate,
+            lambda: [score for split in self._splits for score in self._score(*split)],
+            lambda: [tf.constant(0), tf.constant(0.0, tf.float64)] * len(self._splits),
+        )
+        return trained, scores
+
+    def _train_batches(self, order: tf.Tensor) -> None:
+        import tensorflow as tf
+
+        rows = order.shape[0]
+        size = min(self._batch_size, rows)
+
+        def step(i: tf.Tensor) -> tf.Tensor:
+            self._train_batch(tf.slice(order, [i * size], [size]))
+            return i + 1
+
+        tf.while_loop(lambda i: i < rows // size, step, (tf.constant(0),), parallel_iterations=1)
+        if rows % size:
+            self._train_batch(order[rows - rows % size :])
+
+    def _train_batch(self, rows: tf.Tensor) -> None:
+        import tensorflow as tf
+
+        x, y = self._splits[0]
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            outputs = self._model(tf.gather(x, rows), training=True)
+            loss = tf.reduce_mean(self._loss(tf.gather(y, rows), outputs))
+            # What the model's own layers add, such as a regularizer.
+            for own_loss in self._model.losses:
+                loss += tf.cast(own_loss, loss.dtype)
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        self._optimizer.apply(gradients, variables)
+
+    def _trace_evaluation(self, weights: list[tf.Tensor], data: Data) -> Data:
+        for variable, value in zip(self._model.variables, weights, strict=True):
+            variable.assign(value)
+        return self._score(*data)
+
+    def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the count of correct rows (int32) and the sum of losses (float64)."""
+        import tensorflow as tf
+
+        rows = y.shape[0]
+        size = min(_EVALUATION_ROWS, rows)
+
+        def score(begin: tf.Tensor | int, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+            labels = tf.slice(y, [begin], [size])
+            xs = tf.slice(x, [begin, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
+            outputs = self._model(xs, training=False)
+            hits = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+            loss = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
+            # As in Keras, the loss is that of the training, with what the model's layers add.
+            for own_loss in self._model.losses:
+                loss += size * tf.cast(own_loss, tf.float64)
+            return tf.reduce_sum(tf.cast(hits, tf.int32)), loss
+
+        def step(i: tf.Tensor, correct: tf.Tensor, loss: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            more_correct, more_loss = score(i * size, size)
+            return i + 1, correct + more_correct, loss + more_loss
+
+        _, correct, loss = tf.while_loop(
+            lambda i, *_: i < rows // size,
+            step,
+            (tf.constant(0), tf.constant(0), tf.constant(0.0, tf.float64)),
+            parallel_iterations=1,
+        )
+        if rows % size:
+            more_correct, more_loss = score(rows - rows % size, rows % size)
+            correct, loss = correct + more_correct, loss + more_loss
+        return correct, loss
+
+
+def loss_function(
+    name: str, num_classes: int, *, from_logits: bool
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return a Keras loss as a function of integer labels and outputs, with one value per row.
+
+    Args:
+        name:
+            The Keras name.
+        num_classes:
+            The number of outputs.
+        from_logits:
+            Whether the outputs are logits, not probabilities, for losses that can take both.
+
+    Raises:
+        ValueError: If Keras knows no such loss, or it does not suit a classifier.
+    """
+    import keras
+    import tensorflow as tf
+
+    try:
+        loss = keras.losses.get(name)
+    except (TypeError, ValueError):  # A class that needs arguments has a name, too.
+        raise ValueError(
+            f"Keras knows no loss {name!r}; see keras.losses for the names."
+        ) from None
+    loss = getattr(loss, "fn", loss)
+    options = (
+        {"from_logits": from_logits} if "from_logits" in inspect.signature(loss).parameters else {}
+    )
+    is_sparse = "sparse" in name.lower()
+
+    def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        targets = labels if is_sparse else tf.one_hot(labels, num_classes)
+        return loss(targets, tf.cast(outputs, tf.float32), **options)
+
+    try:
+        shape = per_row(tf.constant([0, 1, 0]), tf.fill((3, num_classes), 0.5)).shape
+    except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
+        shape = None
+    if shape != (3,):
+        raise ValueError(
+            f"The loss {name!r} does not give one value per example of a classifier; use one that "
+            "does, such as 'sparse_categorical_crossentropy'."
+        )
+    return per_row

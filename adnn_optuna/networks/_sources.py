@@ -1,0 +1,141 @@
+"""Where data sets come from: arrays as they are found, unchecked and not yet split."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adnn_optuna._checks import is_file
+from adnn_optuna.networks._idx import read_idx
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The folder of each data set's IDX files, as Debian's packages name them.
+MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
+_SYSTEM_DATA_DIR = Path("/usr/share/datasets")
+_IDX_FILES = {
+    "x": ("train-images-idx3-ubyte", 3),
+    "y": ("train-labels-idx1-ubyte", 1),
+    "x_test": ("t10k-images-idx3-ubyte", 3),
+    "y_test": ("t10k-labels-idx1-ubyte", 1),
+}
+_NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
+
+
+def read_digits() -> dict[str, NDArray[Any]]:
+    """Returns scikit-learn's digits: x, float64 of shape (1797, 8, 8), and y, int64."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return {"x": digits.images / 16, "y": digits.target}
+
+
+def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]:
+    """Reads MNIST or Fashion-MNIST from the first folder that has it, else from Keras.
+
+    Args:
+        name: A key of :data:`MNIST_LIKE`.
+        data_dir: Folder to look in first.
+
+    Returns:
+        x, y, x_test and y_test: uint8, shapes (n, 28, 28) and (n,).
+
+    Raises:
+        FileNotFoundError: If the data are nowhere to be found, or only a part of them is.
+        ValueError: If a file is corrupt or empty, or images and labels do not belong together.
+    """
+    environment = os.environ.get("ADNN_DATA_DIR")
+    folders = [
+        Path(folder) / MNIST_LIKE[name]
+        for folder in (data_dir, environment, _SYSTEM_DATA_DIR)
+        if folder
+    ]
+    for folder in folders:
+        found = {
+            key: path
+            for key, (stem, _) in _IDX_FILES.items()
+            for path in (folder / f"{stem}.gz", folder / stem)
+            if is_file(path)
+        }
+        if not found:
+            continue
+        missing = [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]
+        if missing:
+            raise FileNotFoundError(
+                f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
+            )
+        arrays = {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
+        for x, y in (("x", "y"), ("x_test", "y_test")):
+            if len(arrays[x]) != len(arrays[y]):
+                raise ValueError(
+                    f"{found[x]} holds {len(arrays[x])} images and {found[y]} "
+                    f"{len(arrays[y])} labels: fetch or copy them again, together."
+                )
+            if not len(arrays[x]):
+                raise ValueError(f"{found[x]} holds no images: fetch or copy it again.")
+        return arrays
+    return _read_keras(name, folders)
+
+
+def _read_keras(name: str, folders: list[Path]) -> dict[str, NDArray[Any]]:
+    try:
+        import keras
+
+        (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        raise FileNotFoundError(
+            f"{name} is in none of {', '.join(map(str, folders))}, and keras.datasets cannot get "
+            f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into the folder "
+            f"{MNIST_LIKE[name]} in a folder that you name by data_dir or ADNN_DATA_DIR."
+        ) from error
+    return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
+
+
+def find_npz(path: Path, data_dir: Path | None) -> Path:
+    """Returns the path if it is a file, else where ``data_dir`` has it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
+    for candidate in paths:
+        if is_file(candidate):
+            return candidate
+    raise FileNotFoundError(
+        f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "
+        "its folder by data_dir."
+    )
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads the arrays of an ``.npz`` file; nothing in it is unpickled.
+
+    Returns:
+        x, y and those of x_val, y_val, x_test and y_test that the file holds.
+
+    Raises:
+        ValueError: If the file is corrupt, holds objects, or lacks x or y.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS}
+    # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez, "
+            "without objects."
+        ) from error
+    for kind in "xy":
+        if (kind in arrays) == (f"{kind}_train" in arrays):
+            raise ValueError(
+                f"{path} must hold either {kind} or {kind}_train, but holds "
+                f"{', '.join(arrays) or 'no known array'}: name its arrays x, y, x_val, y_val, "
+                "x_test, y_test."
+            )
+        arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
+    return arrays

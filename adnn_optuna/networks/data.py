@@ -1,0 +1,409 @@
+"""Data sets: checked, split for training, validation and test, and told apart by a fingerprint.
+
+A search trains on the training split and selects on the validation split (or on the training
+split, as the paper does). The test split is for the final report only; every data set has one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adnn_optuna._checks import expanded, is_folder
+from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
+from adnn_optuna.networks._sources import (
+    MNIST_LIKE,
+    find_npz,
+    read_digits,
+    read_mnist_like,
+    read_npz,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+_SPLITS = ("train", "val", "test")
+_DEFAULT_FRACTION = 0.2
+# Of the 60,000 images in the official training sets of MNIST and its likes.
+_MNIST_VALIDATION_SIZE = 10_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images or feature vectors with integer labels, in three splits.
+
+    Use :func:`load_dataset` for known data sets and :meth:`from_arrays` for your own data; the
+    constructor takes data that are split already. All arrays are copied (unless read-only) and
+    cannot be written to.
+
+    Example:
+        >>> dataset = load_dataset("digits")
+        >>> dataset
+        Dataset('digits', train=1079, val=359, test=359, shape=(8, 8), num_classes=10)
+
+    Args:
+        name: What reports and plots call the data.
+        x_train: Training inputs, float32 in [0, 1], shape (n, features), (n, height, width) or
+            (n, height, width, channels). Any float array in [0, 1] is accepted and converted;
+            uint8 pixels are divided by 255.
+        y_train: Training labels, int32 in 0 … num_classes - 1, shape (n,). Any integer array is
+            accepted and converted.
+        x_val: Validation inputs, like ``x_train``. May be empty: then only metrics on the
+            training split can steer a search.
+        y_val: Validation labels, like ``y_train``.
+        x_test: Test inputs, like ``x_train``.
+        y_test: Test labels, like ``y_train``.
+        num_classes: Number of classes, at least 2.
+        origin: How :func:`dataset_from_config` finds the data again, JSON-able; None for arrays.
+
+    Raises:
+        ValueError: If dtypes, shapes, lengths, pixels or labels are wrong.
+    """
+
+    name: str
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int32]
+    x_val: NDArray[np.float32]
+    y_val: NDArray[np.int32]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int32]
+    num_classes: int
+    origin: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        where = f"Dataset {self.name!r}"
+        if not _is_integer(self.num_classes) or self.num_classes < 2:
+            raise ValueError(
+                f"{where}: num_classes is {self.num_classes!r}, but must be an integer from 2."
+            )
+        object.__setattr__(self, "num_classes", int(self.num_classes))
+        if self.origin is not None:
+            object.__setattr__(self, "origin", dict(self.origin))
+        for split in _SPLITS:
+            x_name, y_name = f"x_{split}", f"y_{split}"
+            x, y = checked_pair(
+                where, x_name, getattr(self, x_name), y_name, getattr(self, y_name)
+            )
+            if len(y) == 0 and split != "val":
+                raise ValueError(
+                    f"{where}: {x_name} is empty, but training and the final report each need at "
+                    "least one sample."
+                )
+            if y.size and y.max() >= self.num_classes:
+                i = int(np.argmax(y >= self.num_classes))
+                raise ValueError(
+                    f"{where}: {y_name}[{i}] is {y[i]}, out of the range 0 to "
+                    f"{self.num_classes - 1}: mend the label, or give a larger num_classes."
+                )
+            object.__setattr__(self, x_name, read_only(x, np.float32))
+            object.__setattr__(self, y_name, read_only(y, np.int32))
+            if x.shape[1:] != self.x_train.shape[1:]:
+                raise ValueError(
+                    f"{where}: a sample of {x_name} has the shape {x.shape[1:]}, one of x_train "
+                    f"{self.x_train.shape[1:]}: all splits need the same."
+                )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{split}={len(getattr(self, f'y_{split}'))}" for split in _SPLITS)
+        return (
+            f"Dataset({self.name!r}, {sizes}, shape={self.x_train.shape[1:]}, "
+            f"num_classes={self.num_classes})"
+        )
+
+    def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
+        # By way of the constructor, since unpickled and deep-copied arrays can be written to.
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that training and evaluation see, as 64 hexadecimal digits.
+
+        It covers the values, order, shapes and dtypes of all splits and the number of classes,
+        not the name.
+        """
+        digest = hashlib.sha256(f"num_classes={self.num_classes}".encode())
+        for split in _SPLITS:
+            for field in (f"x_{split}", f"y_{split}"):
+                array = getattr(self, field)
+                digest.update(f";{field},{array.dtype.str},{array.shape}:".encode())
+                digest.update(array.reshape(-1))
+        return digest.hexdigest()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a study stores about its data, JSON-able, for :func:`dataset_from_config`."""
+        origin = {"source": "arrays"} if self.origin is None else self.origin
+        return {"name": self.name, **origin, "fingerprint": self.fingerprint}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        x_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        x_test: ArrayLike | None = None,
+        y_test: ArrayLike | None = None,
+        name: str = "arrays",
+        validation_size: float | None = None,
+        test_size: float | None = None,
+        seed: int = 0,
+        num_classes: int | None = None,
+    ) -> Dataset:
+        """Makes a data set of your own arrays, splitting off what is not given.
+
+        The splits are drawn at random, stratified by label: each holds the classes in nearly the
+        same proportions, and keeps its samples in the order of ``x``. The test split does not
+        depend on ``validation_size``.
+
+        Example:
+            >>> x, y = np.random.default_rng(0).random((100, 4)), np.arange(100) % 2
+            >>> Dataset.from_arrays(x, y, name="mine", validation_size=10, test_size=0.3)
+            Dataset('mine', train=60, val=10, test=30, shape=(4,), num_classes=2)
+
+        Args:
+            x: Inputs, shape (n, features), (n, height, width) or (n, height, width, channels):
+                floats in [0, 1], or uint8 pixels, which are divided by 255.
+            y: Labels, integers in 0 … num_classes - 1, shape (n,).
+            x_val: Validation inputs, instead of a part of ``x``.
+            y_val: Validation labels.
+            x_test: Test inputs, instead of a part of ``x``.
+            y_test: Test labels.
+            name: What reports and plots call the data.
+            validation_size: How much of ``x`` becomes the validation split: a number of samples
+                (an int, 0 for none) or a fraction of ``x`` (a float below 1). Default: 0.2.
+            test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
+            seed: Seed of the draw, 0 or more.
+            num_classes: Number of classes. Default: the largest label plus one.
+
+        Raises:
+            ValueError: If dtypes, shapes, lengths, pixels, labels, sizes or the seed are wrong.
+        """
+        where = f"Dataset {name!r}"
+        x, y = checked_pair(where, "x", x, "y", y)
+        n = len(y)
+        n_test = _split_size(where, "test", x_test, y_test, size=test_size, n=n)
+        n_val = _split_size(where, "val", x_val, y_val, size=validation_size, n=n)
+        if n_test + n_val >= n:
+            raise ValueError(
+                f"{where}: of {n} samples, {n_val} for validation and {n_test} for the test leave "
+                "none for training: give more data or smaller sizes."
+            )
+        order = _stratified_order(y, _checked_seed(where, seed))
+        test, val, train = np.split(order, [n_test, n_test + n_val])
+        if x_test is None or y_test is None:
+            x_test, y_test = _take(x, test), _take(y, test)
+        if x_val is None or y_val is None:
+            x_val, y_val = _take(x, val), _take(y, val)
+        if num_classes is None:
+            labels = (
+                y,
+                checked_labels(where, "y_val", y_val),
+                checked_labels(where, "y_test", y_test),
+            )
+            num_classes = 1 + max(int(part.max(initial=0)) for part in labels)
+        # The constructor checks and converts whatever arrays it is given.
+        splits: dict[str, Any] = {
+            "x_train": _take(x, train),
+            "y_train": _take(y, train),
+            "x_val": x_val,
+            "y_val": y_val,
+            "x_test": x_test,
+            "y_test": y_test,
+        }
+        return cls(name=name, num_classes=num_classes, **splits)
+
+
+def load_dataset(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    validation_size: float | None = None,
+    test_size: float | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Loads a known data set, or your own from an ``.npz`` file.
+
+    - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
+    - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
+      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``.
+      The folder is ``data_dir``, else ``$ADNN_DATA_DIR``, else ``/usr/share/datasets``; where
+      none has them, ``keras.datasets`` is asked, which may download them. The official test set
+      is the test split.
+    - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``)
+      and, if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``. See
+      :meth:`Dataset.from_arrays` for what they may hold. A relative path is looked up in the
+      working folder, then in ``data_dir``.
+
+    Args:
+        name: Name of the data set, or path of the ``.npz`` file.
+        data_dir: Folder to look in first.
+        validation_size: How much of the training data is held out for validation: a number of
+            samples (an int) or a fraction (a float below 1). With 0 nothing is held out, the
+            validation split is empty, and a search must select on the training split. Default:
+            10,000 for ``mnist`` and ``fashion_mnist``, else 0.2.
+        test_size: How much is held out for the test, likewise, of data that come without a test
+            set. Default: 0.2.
+        seed: Seed of the draw of the splits, 0 or more. They are stratified by label.
+
+    Returns:
+        The data set. Its ``config`` lets :func:`dataset_from_config` load the same again.
+
+    Raises:
+        FileNotFoundError: If the data are nowhere to be found.
+        ValueError: If the name is unknown, a file is corrupt, its data are not valid, or a size
+            or the seed is wrong.
+    """
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(f"name must be that of a data set or an .npz file, but it is {name!r}.")
+    if not isinstance(data_dir, str | os.PathLike | None):
+        raise TypeError(f"data_dir must be the path of a folder, but it is {data_dir!r}.")
+    folder = None if data_dir is None else expanded(data_dir)
+    if folder is not None and not is_folder(folder):
+        raise FileNotFoundError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
+    name = os.fspath(name)
+    origin: dict[str, Any] = {"source": "built-in"}
+    if name.endswith(".npz"):
+        path = find_npz(expanded(name), folder)
+        arrays = read_npz(path)
+        name = path.stem
+        origin = {"source": "npz", "path": str(path.absolute())}
+    elif name in MNIST_LIKE:
+        if test_size is not None:
+            raise ValueError(f"{name} comes with its own test set: omit test_size.")
+        arrays = read_mnist_like(name, folder)
+        if validation_size is None:
+            validation_size = _MNIST_VALIDATION_SIZE
+    elif name == "digits":
+        arrays = read_digits()
+        # Written out, for the configuration must not depend on what is the default one day.
+        validation_size = _DEFAULT_FRACTION if validation_size is None else validation_size
+        test_size = _DEFAULT_FRACTION if test_size is None else test_size
+    else:
+        raise ValueError(
+            f"There is no data set {name!r}: use digits, {', '.join(MNIST_LIKE)} or an "
+            ".npz file by its path."
+        )
+    dataset = Dataset.from_arrays(
+        **arrays,
+        name=name,
+        validation_size=validation_size,
+        test_size=test_size,
+        seed=seed,
+        num_classes=None if origin["source"] == "npz" else 10,
+    )
+    arguments = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
+    # NumPy's scalars are no JSON.
+    origin |= {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in arguments.items()
+    }
+    return replace(dataset, origin=origin)
+
+
+def dataset_from_config(
+    config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
+) -> Dataset:
+    """Loads the data set of a stored study again, and makes sure that it is the same.
+
+    Args:
+        config: :attr:`Dataset.config` of the data set, perhaps read from JSON.
+        data_dir: Folder to look in first, as in :func:`load_dataset`.
+
+    Returns:
+        A data set with the same fingerprint.
+
+    Raises:
+        FileNotFoundError: If the data are nowhere to be found.
+        ValueError: If the data were made of arrays, are not the same any more, or ``config`` is
+            not the configuration of a data set.
+    """
+    try:
+        name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
+        if source == "arrays":
+            raise ValueError(
+                f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
+                "objective with its dataset again."
+            )
+        wanted = config[{"built-in": "name", "npz": "path"}[source]]
+        arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"This is not the configuration of a data set: {config!r}; use Dataset.config."
+        ) from error
+    dataset = load_dataset(wanted, data_dir, **arguments)
+    if dataset.fingerprint != fingerprint:
+        raise ValueError(
+            f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, where the "
+            f"study's is {fingerprint}; put the former data back, or start a new study."
+        )
+    return dataset
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _checked_seed(where: str, seed: int) -> int:
+    if not _is_integer(seed) or seed < 0:
+        raise ValueError(f"{where}: seed is {seed!r}, but must be an integer of 0 or more.")
+    return int(seed)
+
+
+def _split_size(
+    where: str,
+    split: str,
+    x: ArrayLike | None,
+    y: ArrayLike | None,
+    *,
+    size: float | None,
+    n: int,
+) -> int:
+    """How many of n samples are drawn for a split: none if its arrays are given."""
+    size_name = {"val": "validation_size", "test": "test_size"}[split]
+    if (x is None) != (y is None):
+        raise ValueError(f"{where}: give both x_{split} and y_{split}, or neither.")
+    if x is not None:
+        if size is not None:
+            raise ValueError(
+                f"{where}: give either {size_name} or x_{split} and y_{split}, not both."
+            )
+        return 0
+    if size is None:
+        size = _DEFAULT_FRACTION
+    if _is_integer(size) and 0 <= size < n:
+        return int(size)
+    if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
+        # A fraction above 0 asks for a split, so it gets one.
+        return max(round(size * n), 1) if size > 0 else 0
+    raise ValueError(
+        f"{where}: {size_name} is {size!r}, but must be a number of samples (an int from 0 to "
+        f"{n - 1}) or a fraction (a float of 0 or more and below 1)."
+    )
+
+
+def _stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
+    """A random order in which every stretch holds the labels in nearly the same proportions."""
+    # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
+    # permutations need not: a study must find its splits again after an upgrade.
+    shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
+    _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
+    # Where each sample comes among those of its label, from 0 (the first) to 1 (the last).
+    rank = np.empty(len(y), dtype=np.intp)
+    first = np.cumsum(counts) - counts
+    rank[np.argsort(label, kind="stable")] = np.arange(len(y)) - np.repeat(first, counts)
+    return shuffled[np.argsort((rank + 0.5) / counts[label], kind="stable")]
+
+
+def _take(array: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
+    """The chosen samples in the order of the array."""
+    return np.take(array, np.sort(indices), axis=0)

@@ -1,0 +1,867 @@
+"""Contracts: what they say, that they hold, and that no change of one goes unnoticed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import random
+import re
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna.accountability.contract_file import make_digests
+from adnn_optuna.networks._architecture import hash_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from adnn_optuna import Contract, SearchResult
+
+CONTRACT = "digits.contract.json"
+DATA = "few digits.npz"
+
+
+def few_digits() -> tuple[np.ndarray, np.ndarray]:
+    digits = adnn.load_dataset("digits")
+    return digits.x_train[:200], digits.y_train[:200]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contract")
+    x, y = few_digits()
+    np.savez(folder / DATA, x=x, y=y)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> SearchResult:
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP((8,)),
+        adnn.load_dataset(folder / DATA),
+        # Batches of one size are compiled soonest.
+        training=adnn.Training(optimizer="sgd", learning_rate=0.05, batch_size=40, epochs=2),
+        seed=3,
+    )
+    return adnn.search(
+        objective,
+        "annealing",
+        storage=f"sqlite:///{folder / 'secret.db'}",
+        study_name="a study",
+        max_trial=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def contract(result: SearchResult) -> Contract:
+    return result.contract()
+
+
+@pytest.fixture(scope="module")
+def path(contract: Contract, folder: Path) -> Path:
+    contract.save(folder / CONTRACT)
+    return folder / CONTRACT
+
+
+@pytest.fixture
+def content(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def write(content: dict[str, Any], path: Path) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def forged(content: dict[str, Any], path: Path) -> Path:
+    """Write a contract with new digests, as who knows how would."""
+    without = {key: value for key, value in content.items() if key != "digests"}
+    return write({**without, "digests": make_digests(without)}, path)
+
+
+def get(node: Any, path: str) -> Any:
+    for key in path.split("."):
+        node = node[int(key) if isinstance(node, list) else key]
+    return node
+
+
+def put(node: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[int(key) if isinstance(node, list) else key]
+    node[int(last) if isinstance(node, list) else last] = value
+
+
+def leaves(node: Any, path: str = "") -> list[str]:
+    children = node.items() if isinstance(node, dict) else enumerate(node)
+    found = []
+    for key, child in children:
+        here = f"{path}.{key}" if path else str(key)
+        found += leaves(child, here) if isinstance(child, dict | list) else [here]
+    return found
+
+
+# What it says
+
+
+def test_says_what_the_search_found(contract: Contract, result: SearchResult) -> None:
+    says = contract.content
+    objective = json.loads(json.dumps(result.objective.config))
+    objective["dataset"]["path"] = DATA
+    assert says["objective"] == objective
+    assert says["baseline"]["val_accuracy"] == result.baseline
+    assert says["winner"]["val_accuracy"] == result.best_value
+    assert says["baseline"]["test_accuracy"] == result.test_baseline
+    assert says["winner"]["test_accuracy"] == result.test_value
+    assert result.best is not None
+    assert says["winner"]["params"] == result.best.params
+    assert says["study"] == {
+        "name": "a study",
+        "sampler": "annealing",
+        "trials": 3,
+        "completed_trials": 3,
+        "best_trial": result.best.number,
+        "stop_reason": "max_trial",
+    }
+    assert says["split"] == {"train": 120, "val": 40, "test": 40}
+    trainer = result.objective.trainer
+    for role, start in (
+        ("baseline", result.objective.baseline_start),
+        ("winner", result.objective.start(result.best.params)),
+    ):
+        initial = hash_weights(trainer.initial_weights(start))
+        assert says[role]["initial_weights_sha256"] == initial
+    assert says["environment"]["versions"]["keras"] == keras.__version__
+    assert "winner" in str(contract)
+
+
+def test_saves_the_winner_trained(contract: Contract, path: Path) -> None:
+    test = adnn.load_dataset(path.with_name(DATA))
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in arrays.files]
+        assert arrays.files == [
+            "hidden_0/kernel",
+            "hidden_0/bias",
+            "output/kernel",
+            "output/bias",
+        ]
+    assert hash_weights(weights) == contract.content["winner"]["trained_weights_sha256"]
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    hits = np.argmax(model.predict(test.x_test, verbose=0), axis=-1) == test.y_test
+    assert np.mean(hits) == contract.content["winner"]["test_accuracy"]
+
+
+def test_needs_a_completed_trial(result: SearchResult) -> None:
+    with pytest.raises(ValueError, match=r"has no completed trial.*resume it"):
+        dataclasses.replace(result, best=None).contract()
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("contract.npz", ValueError, "must be the name of a .json file"),
+        ("missing/contract.json", FileNotFoundError, "no folder"),
+        (f"{'a' * 200}.json", ValueError, "is longer than 200 bytes; shorten it"),
+    ],
+)
+def test_refuses_a_wrong_path(
+    name: str, error: type[Exception], message: str, contract: Contract, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        contract.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz", ".keras"])
+def test_is_not_written_where_one_of_its_files_is_a_folder(
+    suffix: str, contract: Contract, tmp_path: Path
+) -> None:
+    (tmp_path / f"mine{suffix}").mkdir()
+    with pytest.raises(ValueError, match=rf"mine\{suffix}' cannot be written: it is a folder"):
+        contract.save(tmp_path / "mine.json")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_does_not_overwrite_its_data(contract: Contract, path: Path) -> None:
+    with pytest.raises(ValueError, match="is the name of the data"):
+        contract.save(path.with_name(DATA).with_suffix(".json"))
+
+
+def test_says_neither_where_the_study_is_nor_the_data(path: Path) -> None:
+    text = path.read_text()
+    assert "secret" not in text
+    assert str(path.parent) not in text
+
+
+# That it holds
+
+
+def verify_in_new_process(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "adnn_optuna", "verify", str(path)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_is_exact_in_a_new_process(path: Path) -> None:
+    process = verify_in_new_process(path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("exact:")
+
+
+@pytest.mark.slow
+def test_is_within_tolerance_in_another_environment(path: Path, content: Any) -> None:
+    threads = str(content["environment"]["intra_op_threads"] + 1)
+    process = verify_in_new_process(
+        path, TF_NUM_INTRAOP_THREADS=threads, TF_ENABLE_ONEDNN_OPTS="0"
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("within_tolerance:")
+    assert "environment.intra_op_threads" in process.stdout
+    assert "environment.onednn" in process.stdout
+
+
+def test_holds_elsewhere_in_another_format_of_json(
+    content: Any, path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
+    verdict = adnn.verify(other)
+    assert verdict.status == "cannot_check"
+    assert "objective.dataset.path: there is no file 'few digits.npz'" in verdict.reasons[0]
+    verdict = adnn.verify(other, path.parent)
+    assert verdict.status == "exact"
+    verdict = adnn.verify(other, "~no-such-user")
+    assert verdict.status == "cannot_check"
+    assert "in '~no-such-user'; give data_dir" in verdict.reasons[0]
+    verdict = adnn.verify(other, path.parent)
+    # They were not copied.
+    assert [reason.split(":")[0] for reason in verdict.reasons] == ["files.weights", "files.model"]
+
+
+@pytest.mark.parametrize(
+    "name", ["run-2025-05-01T12:30:00.json", ".digits.json", "back\\slash.json"]
+)
+def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: Path) -> None:
+    contract.save(tmp_path / name)
+    content = json.loads((tmp_path / name).read_text())
+    data = "2025-05-01T12:00.npz"
+    (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
+    content["objective"]["dataset"]["path"] = data
+    assert adnn.verify(forged(content, tmp_path / name)) == adnn.Verdict("exact")
+
+
+def test_holds_with_a_seed_of_any_size(tmp_path: Path) -> None:
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP((4,)),
+        adnn.load_dataset("digits"),
+        training=adnn.Training(epochs=1, batch_size=100),
+        seed=2**127,
+    )
+    result = adnn.search(objective, "greedy", max_trial=1)
+    result.contract().save(tmp_path / CONTRACT)
+    assert adnn.verify(tmp_path / CONTRACT) == adnn.Verdict("exact")
+
+
+# That no change goes unnoticed
+
+
+def changed(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case float():
+            return float(np.nextafter(value, 2))
+        case int():
+            return value + 1
+        case str():
+            return value[:-1] + ("0" if value[-1:] != "0" else "1")
+    return 1
+
+
+def test_names_every_field_that_was_changed(content: Any, path: Path) -> None:
+    fields = leaves({key: value for key, value in content.items() if key != "digests"})
+    assert len(fields) > 70
+    for field in fields:
+        edited = copy.deepcopy(content)
+        put(edited, field, changed(get(content, field)))
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        assert verdict.status in {"breached", "cannot_check"}, field
+        # A list of numbers or strings is one field.
+        named = field.rsplit(".", 1)[0] if field.split(".")[-1].isdigit() else field
+        assert any(named in reason for reason in verdict.reasons), (field, verdict)
+
+
+def test_names_every_field_that_was_removed(content: Any, path: Path) -> None:
+    for field in leaves(content):
+        if field.split(".")[-1].isdigit() or field.startswith("digests.fields"):
+            continue
+        edited = copy.deepcopy(content)
+        parent, _, key = field.rpartition(".")
+        del (get(edited, parent) if parent else edited)[key]
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        assert verdict.status in {"breached", "cannot_check"}, field
+        assert any(key in reason for reason in verdict.reasons), (field, verdict)
+
+
+def test_notices_changed_digests(content: Any, path: Path) -> None:
+    content["digests"]["fields"]["study.trials"] = "0" * 16
+    verdict = adnn.verify(write(content, path.with_name("edited.json")))
+    assert verdict.reasons == ("study.trials was changed after the contract was written.",)
+
+
+UNCHECKABLE = [
+    ("format_version", 2, "format_version"),
+    ("objective.dataset.fingerprint", "0" * 64, "fingerprint"),
+    ("objective.dataset.seed", 1, "objective.dataset"),
+    ("objective.training.optimizer", "muon", "optimizer"),
+    ("objective.metric", "accuracy", "metric"),
+    ("split.test", 39, "split"),
+    ("tolerance.accuracy", 1.0, "tolerance.accuracy"),
+    ("winner.params.weight_offset_0", 0.3, "winner.params.weight_offset_0"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "named"), UNCHECKABLE, ids=[f[0] for f in UNCHECKABLE])
+def test_cannot_check_what_is_not_consistent(
+    field: str, value: Any, named: str, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert named in verdict.reasons[0]
+
+
+def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
+    results = {
+        "baseline.val_accuracy": 0.975,
+        "winner.test_accuracy": 1.0,
+        "winner.train_loss": content["winner"]["train_loss"] * (1 - 1e-9),
+        "baseline.initial_weights_sha256": "0" * 64,
+        "baseline.trained_weights_sha256": "0" * 64,
+    }
+    for field, value in results.items():
+        put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert {reason.split()[0] for reason in verdict.reasons} == results.keys()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("winner.params.weight_offset_0", 0.1, "winner.params"),
+        ("objective.seed", 4, "objective.seed"),
+        ("objective.model.hidden", [9], "objective.model"),
+        ("objective.training.epochs", 1, "objective.training"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value else "",
+)
+def test_finds_forged_settings_by_training(  # noqa: PLR0917
+    field: str, value: Any, named: str, content: Any, tmp_path: Path, path: Path
+) -> None:
+    put(content, field, value)
+    # Without the weights beside it, which would give it away.
+    verdict = adnn.verify(forged(content, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    assert any(named in reason for reason in verdict.reasons), verdict
+
+
+def test_finds_an_accuracy_out_of_tolerance_elsewhere(content: Any, path: Path) -> None:
+    content["environment"]["intra_op_threads"] += 1
+    content["winner"]["test_accuracy"] += 1.5 * content["tolerance"]["accuracy"]
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert verdict.reasons[0].startswith("winner.test_accuracy is")
+
+
+def test_finds_an_accuracy_within_a_tolerance_that_is_not_that_of_the_training(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["python"] = "3.0.0"
+    content["tolerance"] = {"accuracy": 0.25, "relative_loss": 0.9}
+    names = ("train_accuracy", "val_accuracy", "test_accuracy")
+    for name in names:
+        content["winner"][name] = min(content["winner"][name] + 0.24, 1.0)
+        content["baseline"][name] = max(content["baseline"][name] - 0.24, 0.0)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert {reason.split()[0] for reason in verdict.reasons} == {
+        f"{role}.{name}" for role in ("baseline", "winner") for name in names
+    }
+
+
+def test_holds_elsewhere_while_results_differ_as_little_as_last_bits_make_them(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["python"] = "3.0.0"
+    content["winner"]["test_accuracy"] += 1 / content["split"]["test"]
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    assert any(reason.startswith("winner.test_accuracy") for reason in verdict.reasons)
+
+
+def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    contract.save(path)
+    with path.with_suffix(".keras").open("ab") as file:
+        file.write(b"\0")
+    verdict = adnn.verify(path)
+    assert verdict.status == "breached"
+    assert verdict.reasons[0].startswith("files.model:")
+
+
+@pytest.mark.parametrize("kind", ["other values", "pickle", "huge", "no archive"])
+def test_notices_other_weights_than_it_states(
+    kind: str, content: Any, contract: Contract, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / content["files"]["weights"]["name"]
+    match kind:
+        case "other values":
+            np.savez(file, **{k: v + 1 for k, v in contract.weights.items()})
+        case "pickle":
+            np.savez(file, a=np.array([Explosive()], dtype=object))
+        case "huge":
+            np.savez_compressed(file, a=np.zeros(10**6))
+        case _:
+            file.write_bytes(b"PK nothing")
+    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    [reason] = verdict.reasons
+    assert reason.startswith("files.weights:")
+    assert "winner.trained_weights_sha256" in reason
+
+
+def beside(content: dict[str, Any], kind: str, file: Path, path: Path) -> Path:
+    """Write a contract with another file beside it, as who knows how would."""
+    content["files"][kind]["name"] = file.name
+    content["files"][kind]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return forged(content, path)
+
+
+def test_notices_weights_by_other_names(
+    content: Any, contract: Contract, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.npz"
+    # The hidden layer's and the output's, exchanged.
+    names = [*reversed(contract.weights)]
+    np.savez(file, **dict(zip(names, contract.weights.values(), strict=True)))
+    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    assert verdict.reasons == (
+        "files.weights: 'other.npz' holds its arrays by other names than the model's.",
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["other weights", "other activation", "larger type", "no weights", "no archive"]
+)
+def test_notices_another_model_than_the_winner(
+    kind: str, content: Any, path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.keras"
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    match kind:
+        case "other weights":
+            model.set_weights([0 * weights for weights in model.get_weights()])
+            model.save(file)
+        case "other activation" | "larger type":
+            config = model.get_config()
+            layers = [layer["config"] for layer in config["layers"]]
+            if kind == "other activation":
+                layers[2]["activation"] = "sigmoid"
+            else:
+                for layer in layers:
+                    layer["dtype"] = "float64"
+            other = keras.Sequential.from_config(config)
+            other.set_weights(model.get_weights())
+            other.save(file)
+        case "no weights":
+            with zipfile.ZipFile(path.with_suffix(".keras")) as archive:
+                config_json = archive.read("config.json")
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("config.json", config_json)
+        case _:
+            file.write_bytes(b"PK nothing")
+    verdict = adnn.verify(beside(content, "model", file, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    [reason] = verdict.reasons
+    assert reason.startswith("files.model: 'other.keras' is not the winner's model: ")
+    if kind.startswith("other weights"):
+        assert "winner.trained_weights_sha256" in reason
+
+
+def test_compares_only_the_weights_of_a_model_that_another_keras_wrote(
+    content: Any, path: Path
+) -> None:
+    content["environment"]["versions"]["keras"] = "3.0.0"
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    assert any(
+        reason.startswith(f"files.model: '{path.stem}.keras' was written by Keras 3.0.0")
+        for reason in verdict.reasons
+    )
+    model = keras.saving.load_model(path.with_suffix(".keras"))
+    model.set_weights([0 * weights for weights in model.get_weights()])
+    file = path.with_name("zeros.keras")
+    model.save(file)
+    verdict = adnn.verify(beside(content, "model", file, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    assert "winner.trained_weights_sha256" in verdict.reasons[0]
+
+
+def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) -> None:
+    content["environment"]["versions"]["python"] = "3.11.0"
+    file = path.with_name("forged.npz")
+    with np.load(path.with_suffix(".npz")) as arrays:
+        weights = {name: np.zeros_like(arrays[name]) for name in arrays.files}
+    np.savez(file, **weights)
+    content["files"]["model"]["name"] = "missing.keras"
+    content["winner"]["trained_weights_sha256"] = hash_weights([*weights.values()])
+    verdict = adnn.verify(beside(content, "weights", file, path.with_name("forged.json")))
+    assert verdict.status == "breached"
+    [reason] = verdict.reasons
+    assert "but that of the weights in 'forged.npz' is" in reason
+
+
+# That nothing in it is executed
+
+
+class Explosive:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return exec, ("raise SystemExit('executed')",)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pickle.dumps(Explosive()), "not the JSON of a contract"),
+        (b"", "not the JSON of a contract"),
+        (b"[]", "not a contract"),
+        (b"{" * 100_000, "not the JSON|nested too deeply"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"format": NaN}', "NaN is no JSON number"),
+        (b'{"format": 1e999}', "is no JSON number"),
+        (b'{"format": 1, "format": 2}', "'format' is there twice"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "not the JSON of a contract"),
+        (b'{"format": "adnn_optuna contract", "format_version": 1}', "field study is missing"),
+        (b'{"format": "adnn_optuna contract", "format_version": true}', "format_version must be"),
+    ],
+    ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
+)
+def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    path.write_bytes(data)
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    [reason] = verdict.reasons
+    assert re.search(message, reason)
+
+
+def test_checks_a_missing_file_or_a_folder(tmp_path: Path) -> None:
+    for path, said in (
+        (tmp_path / "missing.json", "missing.json' does not exist."),
+        (tmp_path, "' is a folder; give the contract's file."),
+        ("", "'.' is a folder; give the contract's file."),
+    ):
+        verdict = adnn.verify(path)
+        assert verdict.status == "cannot_check"
+        [reason] = verdict.reasons
+        assert reason.endswith(said)
+
+
+def keras_config(*layers: keras.layers.Layer) -> Any:
+    model = keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), *layers])
+    return json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+
+
+def malicious() -> dict[str, Any]:
+    dense = keras.layers.Dense
+    plain = keras_config(dense(8), dense(10))
+    configs = {"lambda": keras_config(keras.layers.Lambda(lambda x: x * 2), dense(10))}
+    for name, change in {
+        "function": {"module": "os", "class_name": "function", "config": "system"},
+        "keras function": {
+            "module": "keras.utils",
+            "class_name": "function",
+            "config": "get_file",
+            "registered_name": "get_file",
+        },
+        "module": {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}},
+        "custom": {"module": None, "class_name": "Mine", "registered_name": "pack>Mine"},
+        "registered": {"module": "keras.layers", "registered_name": "pack>Dense"},
+        "saved model": {"module": "keras.layers", "class_name": "TFSMLayer"},
+        "vocabulary": {
+            "module": "keras.layers",
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "/etc/passwd"},
+        },
+        "bytecode": {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
+    }.items():
+        configs[name] = copy.deepcopy(plain)
+        configs[name]["config"]["layers"][2].update(change)
+    for name, units in (("wide", 10**12), ("wide enough", 10**8)):
+        configs[name] = copy.deepcopy(plain)
+        configs[name]["config"]["layers"][2]["config"]["units"] = units
+    configs["long"] = keras_config(keras.layers.RepeatVector(10**9), keras.layers.Flatten())
+    configs["no model"] = plain["config"]["layers"][2]
+    return configs
+
+
+MALICIOUS = (
+    "lambda",
+    "function",
+    "keras function",
+    "module",
+    "custom",
+    "registered",
+    "saved model",
+    "vocabulary",
+    "bytecode",
+    "wide",
+    "wide enough",
+    "long",
+    "no model",
+)
+
+
+@pytest.mark.parametrize("kind", MALICIOUS)
+def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
+    content["objective"]["model"] = {"type": "keras.Model", "model": malicious()[kind]}
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert "objective" in verdict.reasons[0]
+    assert len(verdict.reasons[0]) < 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("files.weights.name", "../digits.contract.npz"),
+        ("files.model.name", "/etc/passwd"),
+        ("objective.dataset.path", "../few digits.npz"),
+        ("objective.model.hidden", [10**12]),
+        ("objective.model.hidden", [10**6, 10**6]),
+        ("objective.training.epochs", 10**12),
+        ("objective.training.learning_rate", 10**400),
+        ("winner.test_accuracy", 10**400),
+        ("objective.dataset.validation_size", 10**12),
+        ("objective.model.activation", "os.system"),
+        ("winner.params", {"offset": 0.1}),
+        ("winner.params.weight_offset_0", "0.1"),
+        ("objective.training.unknown", 1),
+        ("objective.model.kernel_initializer", {"class_name": "Lambda", "config": {}}),
+        ("objective.space.type", "Other"),
+    ],
+)
+def test_cannot_check_what_it_must_not_follow(
+    field: str, value: Any, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
+
+
+def test_prints_no_commands_for_terminals(content: Any, path: Path) -> None:
+    name = "\x1b[2J\ud800\u202e"
+    content["environment"]["versions"][name] = "1"
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert any(name in reason for reason in verdict.reasons)
+    lines = str(verdict).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert r"  - environment.versions.\x1b[2J\ud800\u202e is None, was '1'." in lines
+
+
+@pytest.mark.parametrize(
+    ("link", "field"),
+    [("digits.contract.npz", "files.weights.name"), (DATA, "objective.dataset.path")],
+)
+def test_follows_no_link_out_of_its_folder(
+    link: str, field: str, content: Any, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / link).symlink_to(path.with_name(link))
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    assert verdict.status == "cannot_check"
+    assert verdict.reasons[0].startswith(f"{field}: '{link}' leads out of")
+
+
+# Data and models of one's own
+
+
+def convolutional() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Reshape((8, 8, 1)),
+            keras.layers.Conv2D(2, 3, activation="relu"),
+            keras.layers.Dropout(0.1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def sharing() -> keras.Model:
+    """One initializer for two layers, which no configuration holds."""
+    same = keras.initializers.GlorotUniform()
+    dense = keras.layers.Dense
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Flatten(),
+            dense(64, kernel_initializer=same),
+            dense(64, kernel_initializer=same),
+            dense(10),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset() -> adnn.Dataset:
+    return adnn.Dataset.from_arrays(*few_digits(), name="mine", validation_size=0)
+
+
+def contract_of(model: Callable[[], keras.Model], dataset: adnn.Dataset, path: Path) -> Any:
+    training = adnn.Training(optimizer="sgd", epochs=1, batch_size=40)
+    objective = adnn.InitOffsetObjective(
+        model, dataset, training=training, metric="train_accuracy"
+    )
+    adnn.search(objective, "random_restart", max_trial=1).contract().save(path)
+    return json.loads(path.read_text())
+
+
+def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    assert contract_of(convolutional, dataset, path)["rebuilds_from_config"]
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    assert "'mine' was made of arrays" in verdict.reasons[0]
+    x, y = few_digits()
+    verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
+    assert verdict.status == "cannot_check"
+    assert "objective.dataset.fingerprint" in verdict.reasons[0]
+    with pytest.raises(TypeError, match="dataset must be a Dataset"):
+        adnn.verify(path, dataset=x)  # type: ignore[arg-type]
+    # The model is rebuilt from its configuration.
+    assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
+
+
+def test_models_that_no_configuration_holds_are_given_again(
+    dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    assert not contract_of(sharing, dataset, path)["rebuilds_from_config"]
+    verdict = adnn.verify(path, dataset=dataset)
+    assert verdict.status == "cannot_check"
+    assert "give the callable that builds it" in verdict.reasons[0]
+    verdict = adnn.verify(path, dataset=dataset, model=convolutional)
+    assert verdict.status == "cannot_check"
+    assert "objective.model" in verdict.reasons[0]
+    assert adnn.verify(path, dataset=dataset, model=sharing) == adnn.Verdict("exact")
+
+
+def compiled() -> keras.Model:
+    model = convolutional()
+    model.compile("adam", "mse")
+    return model
+
+
+def test_compiled_models_are_rebuilt_and_random_states_left_alone(
+    dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    before = random.getstate()
+    assert contract_of(compiled, dataset, path)["rebuilds_from_config"]
+    assert random.getstate() == before
+    assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
+    assert random.getstate() == before
+
+
+@keras.saving.register_keras_serializable("tests")
+class Residual(keras.layers.Layer):
+    def __init__(self, units: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.units = units
+        self.inner = keras.layers.Dense(units, name=f"{self.name}_inner")
+
+    def call(self, x: Any) -> Any:
+        return x + self.inner(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+def functional() -> keras.Model:
+    """A nested model, states that train otherwise, and names that are words of Keras's, too."""
+    layers = keras.layers
+    inputs = keras.Input((8, 8))
+    x = layers.Flatten()(layers.TimeDistributed(layers.Dense(3))(inputs))
+    x = layers.BatchNormalization()(x)
+    x = keras.Sequential([keras.Input((24,)), layers.Dense(6, activation="softmax")])(x)
+    x = layers.Softmax()(layers.Dropout(0.1)(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def custom() -> keras.Model:
+    layers = [keras.layers.Flatten(), Residual(64), Residual(64), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input((8, 8)), *layers])
+
+
+def branches() -> keras.Model:
+    """Two layers of one name."""
+    flat = keras.layers.Flatten()(inputs := keras.Input((8, 8)))
+    outputs = []
+    for name in ("a", "b"):
+        hidden = keras.layers.Dense(3, name="hidden")(branch := keras.Input((64,)))
+        outputs.append(keras.Model(branch, hidden, name=name)(flat))
+    return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Concatenate()(outputs)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [functional, custom, branches], ids=lambda model: model.__name__)
+def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
+    model: Callable[[], keras.Model], dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    contract_of(model, dataset, path)
+    assert adnn.verify(path, dataset=dataset, model=model) == adnn.Verdict("exact")
+    if model is not custom:
+        assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
+
+
+class Scaled(keras.Model):
+    """Its argument is a function, so Keras cannot write its configuration."""
+
+    def __init__(self, scale: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.scale = scale
+        self.flatten = keras.layers.Flatten()
+        self.hidden = keras.layers.Dense(4)
+        self.out = keras.layers.Dense(10)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(self.flatten(self.scale(x))))
+
+
+def test_says_which_models_cannot_be_saved(dataset: adnn.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    with pytest.raises(ValueError, match=r"one of its classes has arguments.*give that class"):
+        contract_of(lambda: Scaled(keras.ops.tanh), dataset, path)
+    assert not path.exists()

@@ -1,0 +1,372 @@
+"""Comparisons: paired seeds, lockstep, stored studies, and what table and plot say."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from search_worker import make_objective
+from stored_studies import store_comparison
+
+import adnn_optuna as adnn
+from adnn_optuna.evidence.comparison import load_comparison
+from adnn_optuna.samplers import owner_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna import InitOffsetObjective
+
+SEEDS = (0, 5, 2)
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective()
+
+
+@pytest.fixture(scope="module")
+def comparison(objective: InitOffsetObjective) -> adnn.Comparison:
+    return adnn.compare(objective, max_trial=6, seeds=SEEDS)
+
+
+def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
+    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+def test_each_run_is_the_search_with_its_seed(
+    comparison: adnn.Comparison, objective: InitOffsetObjective
+) -> None:
+    assert list(comparison.results) == ["greedy", "annealing", "random_restart"]
+    for sampler, results in comparison.results.items():
+        for seed, result in zip(SEEDS, results, strict=True):
+            alone = adnn.search(objective.replace(seed=seed), sampler, max_trial=6, stack_size=1)
+            assert completed(result.study) == completed(alone.study)
+            assert result.test_gain == alone.test_gain
+
+
+def test_seeds_are_paired(comparison: adnn.Comparison) -> None:
+    baselines = [[r.baseline for r in results] for results in comparison.results.values()]
+    tests = [[r.test_baseline for r in results] for results in comparison.results.values()]
+    assert baselines[0] == baselines[1] == baselines[2]
+    assert tests[0] == tests[1] == tests[2]
+    assert len(set(baselines[0])) > 1
+
+
+def test_table_has_mean_and_spread_over_seeds(comparison: adnn.Comparison) -> None:
+    table = comparison.table()
+    assert list(table.index) == list(comparison.results)
+    for sampler, results in comparison.results.items():
+        row = table.loc[sampler]
+        assert row["seeds"] == 3
+        assert row["trials"] == 6
+        for column, values in (
+            ("best", [r.best_value for r in results]),
+            ("gain", [r.gain for r in results]),
+            ("test_gain", [r.test_gain for r in results]),
+        ):
+            assert row[column] == pytest.approx(np.mean(values))
+            assert row[f"{column}_std"] == pytest.approx(np.std(values, ddof=1))
+        text = next(line for line in str(comparison).splitlines() if line.startswith(sampler))
+        assert f"{100 * row['gain']:+.2f} ± {100 * row['gain_std']:.2f}" in text
+    assert "over 3 seeds" in str(comparison)
+
+
+def test_plot_shows_the_mean_of_the_best_so_far(comparison: adnn.Comparison) -> None:
+    figure = comparison.plot()
+    lines = {trace.name: trace for trace in figure.data if trace.name}
+    assert set(lines) == set(comparison.results)
+    for sampler, results in comparison.results.items():
+        gains = np.array([result.gains_so_far() for result in results])
+        assert (np.diff(gains, axis=1) >= 0).all()
+        assert (gains[:, 0] == 0).all()  # Each run begins at its baseline.
+        np.testing.assert_allclose(lines[sampler].y, 100 * gains.mean(axis=0), atol=1e-4)
+        assert [r.gain for r in results] == gains[:, -1].tolist()
+
+
+def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'compare.db'}"
+    settings: dict[str, Any] = {"samplers": ("greedy", "random_restart"), "storage": url}
+    adnn.compare(objective, max_trial=2, seeds=(0, 1), **settings)
+    longer = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), **settings)
+    whole = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), samplers=settings["samplers"])
+    for sampler in settings["samplers"]:
+        for one, other in zip(longer.results[sampler], whole.results[sampler], strict=True):
+            assert completed(one.study) == completed(other.study)
+    names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
+    assert set(optuna.get_all_study_names(url)) == names
+
+
+def test_numpy_numbers_are_as_good_as_pythons(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'compare.db'}"
+    settings: dict[str, Any] = {"samplers": ("greedy",), "storage": url}
+    numbers: dict[str, Any] = {
+        "max_trial": np.int64(2),
+        "max_time": np.float32(1e6),
+        "max_gain": np.float32(0.5),
+        "stack_size": np.int64(2),
+        "equivalence": np.float32(0.5),
+    }
+    comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
+    assert repr(comparison.seeds) == "(0, 1)"
+    names = set(optuna.get_all_study_names(url))
+    assert names == {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
+    adnn.compare(objective, seeds=range(2), max_trial=3, **settings)
+    assert set(optuna.get_all_study_names(url)) == names
+
+
+def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
+    comparison = adnn.compare(
+        objective,
+        {
+            "TPE": lambda seed, n_trials: optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=n_trials
+            ),
+            "one sampler": optuna.samplers.RandomSampler(seed=0),
+            "walk": "greedy",
+        },
+        max_trial=3,
+        seeds=(0, 1),
+    )
+    assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
+    # Each run has a copy of its own: the same draws for each seed.
+    first, second = comparison.results["one sampler"]
+    assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
+
+
+class TestControl:
+    def test_random_restarts_are_always_compared(self, objective: InitOffsetObjective) -> None:
+        comparison = adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
+        assert list(comparison.results) == ["greedy", "random_restart"]
+        assert comparison.control == "random_restart"
+
+    def test_they_are_not_doubled_under_another_label(
+        self, objective: InitOffsetObjective
+    ) -> None:
+        samplers = {"walk": "greedy", "luck": "random_restart"}
+        comparison = adnn.compare(objective, samplers, max_trial=2, seeds=(0,))
+        assert list(comparison.results) == ["walk", "luck"]
+        assert comparison.control == "luck"
+
+    def test_are_needed(self) -> None:
+        model = adnn.MLP((8,), kernel_initializer="ones")
+        objective = adnn.InitOffsetObjective(model, adnn.load_dataset("digits"))
+        with pytest.raises(ValueError, match="the same weights whatever the seed"):
+            adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
+
+
+def test_a_comparison_is_not_mixed_with_one_whose_name_begins_with_its_own(
+    objective: InitOffsetObjective,
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    for name in ("digits", "digits/again"):
+        adnn.compare(
+            objective, ("greedy",), max_trial=1, seeds=(0,), storage=storage, study_name=name
+        )
+        assert list(load_comparison(storage, name).results) == ["greedy", "random_restart"]
+    assert list(load_comparison(storage, "digits").results) == ["greedy", "random_restart"]
+
+
+class TestDifferences:
+    def test_of_real_runs_are_paired_by_seed(self, comparison: adnn.Comparison) -> None:
+        differences = comparison.differences()
+        assert list(differences.index) == [
+            ("greedy", "annealing"),
+            ("greedy", "random_restart"),
+            ("annealing", "random_restart"),
+        ]
+        for (sampler, other), row in differences.iterrows():  # type: ignore[misc]
+            paired = [
+                a.test_gain - b.test_gain
+                for a, b in zip(
+                    comparison.results[sampler], comparison.results[other], strict=True
+                )
+            ]
+            assert row["difference"] == pytest.approx(np.mean(paired), abs=1e-9)
+            assert row["pairs"] == 3
+            assert row["verdict"] == "undecided"
+        assert "3 seeds can prove nothing" in str(comparison)
+
+    def test_a_copy_of_an_arm_is_no_better(self, objective: InitOffsetObjective) -> None:
+        comparison = adnn.compare(
+            objective, {"a": "annealing", "a again": "annealing"}, max_trial=3, seeds=range(6)
+        )
+        row = comparison.differences().loc[("a", "a again")]
+        assert row["difference"] == 0
+        assert row["verdict"] == "equivalent"
+
+    def test_an_arm_that_is_better_by_a_percentage_point_is_found(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.004, (3, 12))
+        comparison = store_comparison(
+            {"greedy": noise[0] + 0.01, "annealing": noise[1], "random_restart": noise[2]}
+        )
+        verdicts = comparison.differences()["verdict"]
+        assert verdicts[("greedy", "annealing")] == "better"
+        assert verdicts[("greedy", "random_restart")] == "better"
+        assert verdicts[("annealing", "random_restart")] == "undecided"
+
+    def test_the_region_of_practical_equivalence_is_the_users(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
+        gains = {"greedy": noise[0] + 0.01, "random_restart": noise[1]}
+        for equivalence, verdict in ((0.001, "better"), (0.01, "undecided"), (0.05, "equivalent")):
+            comparison = store_comparison(gains, equivalence=equivalence)
+            assert comparison.differences()["verdict"].tolist() == [verdict]
+            assert f"within ±{100 * equivalence:g} pp" in str(comparison)
+
+    def test_of_losses_are_those_of_the_test_accuracy(self) -> None:
+        gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
+        comparison = store_comparison(gains, metric="val_loss")
+        assert comparison.differences()["difference"].tolist() == pytest.approx([0.01])
+        assert "gain [loss] over" in str(comparison)
+
+
+def test_gains_over_the_mean_baseline_differ_by_seed_only(comparison: adnn.Comparison) -> None:
+    table = comparison.table()
+    np.testing.assert_allclose(table["test_gain_over_mean_baseline"], table["test_gain"])
+    for sampler, results in comparison.results.items():
+        spread = np.std([r.test_value for r in results], ddof=1)
+        assert table.loc[sampler, "test_gain_over_mean_baseline_std"] == pytest.approx(spread)
+
+
+def test_validation_is_selection_where_the_search_selects_by_it(
+    comparison: adnn.Comparison,
+) -> None:
+    table = comparison.table()
+    assert table["val_best"].tolist() == table["best"].tolist()
+    assert table["val_baseline"].tolist() == table["baseline"].tolist()
+
+
+def test_printed_it_fits_into_100_columns() -> None:
+    label = "a sampler with a name that is far too long for a table"
+    gains = {label: [0.0] * 8, label.upper(): [0.01] * 8, "random_restart": [0.02] * 8}
+    text = str(store_comparison(gains))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "a sampler with a …" in text
+    assert "worse" in text
+
+
+def test_wrong_arguments_are_refused_before_anything_is_stored(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    path = tmp_path / "compare.db"
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"samplers": ()}, "empty"),
+        ({"samplers": "greedy"}, "write samplers="),
+        ({"samplers": np.array(1)}, "samplers must be a sequence"),
+        ({"samplers": ("greedy", "greedy")}, "twice"),
+        ({"samplers": ("genetic",)}, "searchers are called"),
+        ({"samplers": (optuna.samplers.RandomSampler(),)}, "has no name"),
+        ({"seeds": ()}, "seeds is empty"),
+        ({"seeds": (1, 1)}, "duplicates"),
+        ({"seeds": (-1,)}, "seed must be"),
+        ({"max_trial": 0}, "max_trial"),
+        ({"stack_size": 0}, "stack_size"),
+        ({"equivalence": 0}, "equivalence"),
+        ({"samplers": {"random_restart": "greedy"}}, "that of the control"),
+        ({"samplers": {1: "greedy"}}, "labels that are strings"),
+        ({"samplers": {"": "greedy"}}, "labels that are strings"),
+        ({"samplers": {"own": lambda: None}}, r"must take \(seed, n_trials\)"),
+        ({"seeds": [[1]]}, "seed must be"),
+        ({"seeds": np.array(1)}, "seeds must be a sequence"),
+        ({"study_name": None}, "study_name must be a string"),
+        ({"storage": 5}, "storage must be a database URL"),
+        ({"executor": 5}, "executor must be"),
+        ({"samplers": {"a/b": "greedy"}}, "has a slash"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises((ValueError, TypeError), match=message):
+            adnn.compare(
+                objective, **{"max_trial": 3, "storage": f"sqlite:///{path}", **arguments}
+            )
+        assert not path.exists()
+    with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
+        adnn.compare(adnn.MLP(), max_trial=3, storage=f"sqlite:///{path}")  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_samplers_may_come_from_a_generator(objective: InitOffsetObjective) -> None:
+    names = (name for name in ("greedy", "random_restart"))
+    assert list(adnn.compare(objective, names, max_trial=1, seeds=(0,)).results) == [
+        "greedy",
+        "random_restart",
+    ]
+
+
+def comparable(comparison: adnn.Comparison) -> list[tuple[str, object, float | None]]:
+    return [
+        (trial.state.name, trial.params, trial.value)
+        for label in comparison.results
+        for run in comparison.results[label]
+        for trial in run.study.trials
+    ]
+
+
+def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    settings = {"samplers": ("greedy", "annealing"), "max_trial": 3, "seeds": range(2)}
+    alone = adnn.compare(make_objective(), **settings)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        url = f"sqlite:///{tmp_path / 'study.db'}"
+        together = adnn.compare(
+            make_objective(), **settings, storage=url, executor=client.get_executor()
+        )
+    assert comparable(together) == comparable(alone)
+    owners = {
+        owner_of(trial)[1]
+        for runs in together.results.values()
+        for run in runs
+        for trial in run.study.trials
+    }
+    assert os.getpid() not in owners
+
+
+def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path) -> None:
+    grid = optuna.samplers.GridSampler({"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.1]})
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        comparison = adnn.compare(
+            make_objective(),
+            {"grid": grid},
+            max_trial=9,
+            seeds=[0],
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            executor=executor,
+        )
+    [run] = comparison.results["grid"]
+    assert run.stop_reason == "exhausted"
+    assert len(run.study.trials) == 3
+
+
+def test_processes_that_are_forked_are_refused(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, context) as executor,
+        pytest.raises(ValueError, match=r"forks this process.*get_context\('spawn'\)"),
+    ):
+        adnn.compare(
+            make_objective(),
+            max_trial=2,
+            seeds=[0],
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            executor=executor,
+        )
+
+
+def test_an_executor_needs_a_storage_that_others_reach() -> None:
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as executor,
+        pytest.raises(ValueError, match="storage is in the memory of this process"),
+    ):
+        adnn.compare(make_objective(), max_trial=2, seeds=[0], executor=executor)

@@ -1,0 +1,650 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+from stored_studies import store_study
+
+import adnn_optuna as adnn
+from adnn_optuna.cli import main as cli
+from adnn_optuna.cli.options import parse_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# Small, yet long enough to be interrupted.
+NETWORK = ["--hidden", "16", "--epochs", "4"]
+LIMIT = ["--max-trial", "2"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def program(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "adnn_optuna", *arguments]
+
+
+def run_program(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        program(arguments), capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+def completed(
+    database: str = "adnn.db", study_name: str = "digits-annealing"
+) -> list[tuple[dict[str, Any], float]]:
+    study = optuna.load_study(study_name=study_name, storage=f"sqlite:///{database}")
+    return [(trial.params, trial.value) for trial in study.trials if trial.value is not None]
+
+
+def count_completed(database: Path) -> int:
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(
+            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+        ) as connection,
+    ):
+        query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+        return int(connection.execute(query).fetchone()[0])
+    return 0
+
+
+class TestHelp:
+    def test_needs_no_tensorflow(self, folder: Path) -> None:
+        for name in ("tensorflow", "keras", "plotly", "pandas"):
+            (folder / f"{name}.py").write_text("raise AssertionError(__name__)")
+        environment = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "100"}
+        for arguments, said in (
+            (["--help"], "130  interrupted"),
+            ([], "Exit codes"),
+            (["--version"], adnn.__version__),
+            (["search", "--help"], "adnn search --sampler greedy"),
+        ):
+            done = run_program(arguments, env=environment)
+            assert done.returncode == 0, done.stderr
+            assert said in done.stdout
+            assert not done.stderr
+
+    @pytest.mark.parametrize("command", ["search", "resume", "compare", "report"])
+    def test_explains_every_option_and_shows_examples(
+        self,
+        command: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        assert cli.run([command, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert len(re.findall(rf"^ adnn {command} ", shown, re.MULTILINE)) >= 2
+        commands: Any = cli.typer.main.get_command(cli.app)
+        for parameter in commands.commands[command].params:
+            assert parameter.help
+            assert parameter.opts[0] in shown
+
+    def test_of_search_names_the_options_that_were_asked_for(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["search", "--help"]) == 0
+        shown = capsys.readouterr().out
+        for option in (
+            *("--dataset", "--hidden", "--sampler", "--max-time", "--max-trial", "--max-gain"),
+            *("--storage", "--study-name"),
+        ):
+            assert option in shown
+
+
+@pytest.mark.slow
+class TestSearch:
+    def test_interrupted_at_any_time_and_resumed_ends_like_an_undisturbed_one(
+        self, folder: Path
+    ) -> None:
+        # A shell's background job ignores SIGINT, and so would all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # So many trials that none of the interrupted runs ends before its signal arrives.
+        search = ["search", *NETWORK, "--max-trial", "80"]
+        whole = run_program([*search, "--storage", "sqlite:///whole.db"])
+        assert whole.returncode == 0, whole.stderr
+        assert re.match(r"Study 'digits-annealing': 80 trials, ended by max_trial\n", whole.stdout)
+        assert "test_accuracy" in whole.stdout
+        # Nothing but the hints: no notices of TensorFlow, no logs of Optuna.
+        assert whole.stderr == (
+            "\nGo on:      adnn resume --storage sqlite:///whole.db --study-name digits-annealing "
+            "--max-trial 160\n"
+            "Look at it: optuna-dashboard sqlite:///whole.db\n"
+        )
+        assert len(completed("whole.db")) == 80
+
+        hint = search
+        for number, counted in ((signal.SIGINT, 3), (signal.SIGTERM, 9)):
+            process = subprocess.Popen(
+                program(hint), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            deadline = time.monotonic() + 60
+            while count_completed(folder / "adnn.db") < counted and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=60)
+            assert process.returncode == 130, stderr
+            assert not stdout
+            said, command = stderr.splitlines()
+            assert said == "Interrupted; all finished trials are kept. Go on with:"
+            assert command.strip() == (
+                "adnn resume --storage sqlite:///adnn.db --study-name digits-annealing"
+            )
+            hint = shlex.split(command)[1:]
+        assert len(completed()) < 80
+
+        # The last time with a terminal for stderr: there is a progress bar.
+        terminal, end = pty.openpty()
+        termios.tcsetwinsize(end, (24, 80))
+        with subprocess.Popen(program(hint), stdout=subprocess.PIPE, stderr=end) as process:
+            os.close(end)
+            shown = b""
+            # Linux ends a pseudo-terminal without writers with an error.
+            with contextlib.suppress(OSError):
+                while part := os.read(terminal, 4096):
+                    shown += part
+            assert process.stdout is not None
+            result = process.stdout.read().decode()
+        os.close(terminal)
+        assert process.returncode == 0, shown
+        assert b"80/80" in shown
+        assert "Go on:      adnn resume" in shown.decode()
+        assert completed() == completed("whole.db")
+        # An interrupted trial has a number, too.
+        number_of_best = re.compile(r"(?<=best trial )\d+")
+        assert number_of_best.sub("", result) == number_of_best.sub("", whole.stdout)
+
+    @pytest.mark.parametrize("name", ['it\'s "quoted",\ntwo lines; größer 📈', "--quiet"])
+    def test_takes_any_name(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["search", *NETWORK, *LIMIT, f"--study-name={name}"]) == 0
+        [command] = re.findall(
+            r"^Go on: +adnn (resume .*)\nLook", capsys.readouterr().err, re.MULTILINE | re.DOTALL
+        )
+        assert cli.run([*shlex.split(command)[:-1], "3"]) == 0
+        assert capsys.readouterr().out.startswith(f"Study {name!r}: 3 trials")
+        assert len(completed(study_name=name)) == 3
+
+    def test_hints_name_the_data_dir_and_quiet_leaves_them_out(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        numbers = np.random.default_rng(0)
+        (folder / "my data").mkdir()
+        np.savez(folder / "my data" / "own.npz", x=numbers.random((60, 3)), y=np.arange(60) % 2)
+        search = ["search", "--dataset", "own.npz", "--data-dir", "my data", *NETWORK, *LIMIT]
+        assert cli.run(search) == 0
+        assert "--study-name own-annealing --data-dir 'my data' " in capsys.readouterr().err
+        assert cli.run([*search, "--quiet"]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("Study 'own-annealing': 2 trials")
+        assert not err
+
+    def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["search", *NETWORK, "--max-trial", "5"]) == 0
+        for limit, hint in (
+            (["--max-trial", "1"], "--max-trial 10"),
+            (["--max-trial", "600000", "--max-gain", "1e-9"], "--max-gain "),
+        ):
+            assert cli.run(["resume", "--study-name", "digits-annealing", *limit]) == 0
+            out, err = capsys.readouterr()
+            assert hint in err
+        gain = float(re.search(r"gain \+([\d.]+) pp", out)[1]) / 100  # type: ignore[index]
+        assert float(err.split("--max-gain ")[1].split()[0]) == pytest.approx(2 * gain, abs=2e-4)
+
+    def test_in_memory_leaves_nothing(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["search", *NETWORK, *LIMIT, "--storage", "sqlite://"]) == 0
+        assert not capsys.readouterr().err
+        assert not list(folder.iterdir())
+
+    def test_takes_all_settings(self) -> None:
+        initializer = '{"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.5}}'
+        options = {
+            "--validation-size": "0.25",
+            "--hidden": "8,4",
+            "--activation": "tanh",
+            "--kernel-initializer": initializer,
+            "--bias-initializer": "ones",
+            "--optimizer": "sgd",
+            "--learning-rate": "0.5",
+            "--batch-size": "100",
+            "--epochs": "2",
+            "--metric": "val_loss",
+            "--seed": "3",
+            "--low": "-0.5",
+            "--high": "1",
+            "--scope": "shared",
+            "--unit": "stddev",
+            "--sampler": "greedy",
+            "--max-trial": "3",
+            "--max-time": "100",
+            "--max-gain": "5",
+            "--stack-size": "2",
+            "--study-name": "all",
+            "--storage": "sqlite:///all.db",
+        }
+        flags = ["--no-shuffle", "--include-output"]
+        assert (
+            cli.run(["search", *flags, *(word for pair in options.items() for word in pair)]) == 0
+        )
+        study = optuna.load_study(study_name="all", storage="sqlite:///all.db")
+        config = study.user_attrs["adnn:config"]
+        assert config["seed"] == 3
+        assert config["metric"] == "val_loss"
+        assert config["model"] == adnn.MLP(
+            (8, 4), "tanh", {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.5}},
+            "ones",
+        ).config  # fmt: skip
+        assert config["training"] == adnn.Training("sgd", 0.5, 100, 2, shuffle=False).config
+        assert config["space"] == adnn.OffsetSpace(
+            -0.5, 1.0, "shared", include_output=True, unit="stddev"
+        ).config  # fmt: skip
+        assert config["dataset"] == adnn.load_dataset("digits", validation_size=0.25).config
+        assert study.user_attrs["adnn:search"] == {
+            "sampler": "greedy",
+            "n_trials": 3,
+            "stack_size": 2,
+            "max_time": 100.0,
+            "max_trial": 3,
+            "max_gain": 5.0,
+        }
+
+
+@pytest.mark.slow
+class TestCompare:
+    def test_prints_the_table_writes_the_pages_and_goes_on(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["compare", *NETWORK, *LIMIT, "--seeds", "3-4", "--plot", "figure.html"]
+        done = run_program([*arguments, "--report", "whole.html"])
+        assert done.returncode == 0, done.stderr
+        for name in ("greedy", "annealing", "random_restart", "2 seeds"):
+            assert name in done.stdout
+        assert done.stderr == (
+            "\nThe figure is in figure.html.\nThe report is in whole.html.\n"
+            "Look at it: optuna-dashboard sqlite:///adnn.db\n"
+        )
+        assert "plotly" in (folder / "figure.html").read_text()
+        names = optuna.get_all_study_names("sqlite:///adnn.db")
+        assert "compare/annealing/seed=4" in names
+        assert len(names) == 6
+        assert len(completed(study_name="compare/annealing/seed=4")) == 2
+
+        # The studies alone say the same.
+        assert cli.run(["report", "--study-name", "compare"]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == done.stdout
+        assert shown.err == "\nThe report is in report.html.\n"
+        assert (folder / "report.html").read_text() == (folder / "whole.html").read_text()
+        name = "compare/greedy/seed=3"
+        assert cli.run(["report", "--study-name", name, "--output", "one.html", "--quiet"]) == 0
+        assert capsys.readouterr().out.startswith(f"Study '{name}': 2 trials")
+        assert name in (folder / "one.html").read_text()
+        assert cli.run(["report", "--study-name", "comp"]) == cli.WRONG_INPUT
+        assert "no study 'comp'" in capsys.readouterr().err
+
+
+class TestReport:
+    def test_of_another_objective_shows_any_parameters(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
+        study.optimize(
+            lambda trial: float(
+                trial.suggest_categorical("way", ["up"])
+                + str(trial.suggest_float("x", 0.25, 0.25))
+                == "down"
+            ),
+            n_trials=1,
+        )
+        assert cli.run(["report", "--study-name", "theirs"]) == 0
+        assert "best trial 0: way=up, x=0.25" in capsys.readouterr().out
+        assert (folder / "report.html").is_file()
+
+    def test_of_several_objectives_is_refused(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        optuna.create_study(
+            storage="sqlite:///adnn.db", study_name="two", directions=["minimize", "maximize"]
+        )
+        assert cli.run(["report", "--study-name", "two"]) == 2
+        assert "'two' has 2 objectives" in capsys.readouterr().err
+        assert not (folder / "report.html").exists()
+
+
+class TestSeeds:
+    @pytest.mark.parametrize(
+        ("text", "seeds"),
+        [("3", [0, 1, 2]), ("1,5,2", [1, 5, 2]), ("7,", [7]), ("3-5", [3, 4, 5]), ("4-4", [4])],
+    )
+    def test_are_a_count_a_list_or_a_range(self, text: str, seeds: list[int]) -> None:
+        assert list(parse_seeds(text)) == seeds
+
+
+WRONG = {
+    "no command": (["nope"], "nope"),
+    "no such option": (["search", "--nope", *LIMIT], "--nope"),
+    "option without value": (["search", "--hidden"], "--hidden"),
+    "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
+    "sampler": (["search", "--sampler", "nope", *LIMIT], "'nope'.*greedy_improving"),
+    "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
+    "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
+    "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
+    "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*'x'"),
+    "too large": (["search", "--validation-size", "9999", *LIMIT], "--validation-size is 9999"),
+    "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
+    "activation": (["search", "--activation", "nope", *LIMIT], "activation 'nope'"),
+    "initializer": (["search", "--kernel-initializer", "no", *LIMIT], "--kernel-initializer 'no'"),
+    "bias": (["search", "--bias-initializer", "orthogonal", *LIMIT], r"shape \(64,\)"),
+    "JSON": (["search", "--bias-initializer", "{", *LIMIT], "--bias-initializer is no valid JSON"),
+    "optimizer": (["search", "--optimizer", "nope", *LIMIT], "'nope'.*adam"),
+    "metric": (["search", "--metric", "nope", *LIMIT], "--metric.*'nope'"),
+    "scope": (["search", "--scope", "nope", *LIMIT], "--scope.*'nope'"),
+    "hidden 0": (["search", "--hidden", "0", *LIMIT], "hidden layer 0"),
+    "hidden abc": (["search", "--hidden", "abc", *LIMIT], "--hidden.*'abc'"),
+    "hidden empty": (["search", "--hidden", "", *LIMIT], "--hidden"),
+    "epochs": (["search", "--epochs", "0", *LIMIT], "epochs.*0"),
+    "learning rate": (["search", "--learning-rate", "nan", *LIMIT], "--learning-rate.*nan"),
+    "seed": (["search", "--seed", "-1", *LIMIT], "seed.*-1"),
+    "bounds": (["search", "--low", "0.1", *LIMIT], "low=0.1"),
+    "stack size": (["search", "--stack-size", "0", *LIMIT], "--stack-size.*0"),
+    **{
+        f"{limit} {value}": (["search", limit, value], rf"{limit}\b")
+        for limit in ("--max-time", "--max-trial", "--max-gain")
+        for value in ("0", "-1", "nan", "inf", "many")
+    },
+    "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
+    "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
+    "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "empty name": (["search", "--study-name", "", *LIMIT], "--study-name"),
+    "long name": (["search", "--study-name", "a" * 513, *LIMIT], "--study-name.*512"),
+    "no text": (["search", "--study-name", "\udcff", *LIMIT], "--study-name"),
+    "resume what": (["resume"], "--study-name"),
+    "resume from nowhere": (["resume", "--study-name", "a"], "no file 'adnn.db'"),
+    "compare how far": (["compare"], "--max-trial"),
+    "compare what": (["compare", *LIMIT, "--samplers", "greedy,nope"], "'nope'"),
+    "compare twice": (["compare", *LIMIT, "--samplers", "greedy,greedy"], "twice"),
+    "compare nothing": (["compare", *LIMIT, "--samplers", ""], "sampler"),
+    "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
+    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds"),
+    "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
+    "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
+    "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
+    "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
+    "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
+    "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),
+}
+
+
+class TestWrongInput:
+    @staticmethod
+    def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+        assert cli.run(arguments) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        assert "secret" not in err
+        assert re.fullmatch(r"adnn: .+\.\n", err), err
+        return err
+
+    @pytest.mark.parametrize(("arguments", "said"), WRONG.values(), ids=WRONG)
+    def test_is_refused_in_one_sentence_and_nothing_is_written(
+        self,
+        arguments: list[str],
+        said: str,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert re.search(said, self.refused(arguments, capsys))
+        assert not list(folder.iterdir())
+
+    def test_ends_the_program_with_code_2(self, folder: Path) -> None:
+        done = run_program(["search", "--hidden", "many", *LIMIT])
+        assert done.returncode == 2
+        assert not done.stdout
+        assert done.stderr == (
+            "adnn: --hidden must be whole numbers separated by commas, but it is 'many'.\n"
+        )
+        assert not list(folder.iterdir())
+
+    @pytest.mark.parametrize(
+        ("content", "said"), [(b"no database", "not a database"), (b"", "no Optuna studies")]
+    )
+    def test_resume_leaves_other_files_alone(
+        self, content: bytes, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "adnn.db").write_bytes(content)
+        assert said in self.refused(["resume", "--study-name", "a"], capsys)
+        assert (folder / "adnn.db").read_bytes() == content
+        assert len(list(folder.iterdir())) == 1
+
+    def test_another_study_of_the_name_is_left_alone(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        search = ["search", *NETWORK, *LIMIT, "--study-name", "mine"]
+        assert cli.run(search) == 0
+        capsys.readouterr()
+        before = completed(study_name="mine")
+        for arguments, said in (
+            ([*search, "--epochs", "5"], "training.epochs is 5, was 4"),
+            ([*search, "--seed", "1"], "seed is 1, was 0"),
+            ([*search, "--sampler", "greedy"], "was searched by annealing"),
+            (["resume", "--study-name", "yours"], "it has 'mine'"),
+            (["resume", "--study-name", "mine", "--max-trial", "0"], "--max-trial"),
+        ):
+            assert said in self.refused(arguments, capsys)
+        assert completed(study_name="mine") == before
+        optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
+        assert "theirs" in self.refused(["resume", "--study-name", "theirs"], capsys)
+
+
+class TestTrouble:
+    """What a library or the user's finger does, in place of a search."""
+
+    @staticmethod
+    def search_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+        def raising(*_: Any, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(adnn, "search", raising)
+
+    @pytest.mark.parametrize("error", [RuntimeError("a\nb"), ValueError("a\nb"), OSError("a\nb")])
+    def test_gets_a_sentence_and_a_traceback_on_request(
+        self,
+        error: Exception,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.delenv("ADNN_DEBUG", raising=False)
+        self.search_raises(error, monkeypatch)
+        assert cli.run(["search", *LIMIT]) == 3
+        out, err = capsys.readouterr()
+        assert not out
+        assert err == (
+            f"adnn: Something unexpected happened, {type(error).__name__}: a b "
+            "(ADNN_DEBUG=1 in the environment shows where).\n"
+        )
+        monkeypatch.setenv("ADNN_DEBUG", "1")
+        assert cli.run(["search", *LIMIT]) == 3
+        assert "Traceback" in capsys.readouterr().err
+
+    def test_a_network_that_no_memory_holds_ends_with_code_4(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        # More bytes than there are addresses, in its first layer or in the next.
+        for hidden in ("100000000000000", "1000,100000000000000"):
+            assert cli.run(["search", "--hidden", hidden, *LIMIT]) == 4
+            out, err = capsys.readouterr()
+            assert not out
+            assert re.fullmatch(r"adnn: There is too little memory .* --batch-size .*\.\n", err)
+        assert not list(folder.iterdir())
+
+    def test_before_anything_is_stored_the_same_command_goes_on(
+        self,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.search_raises(KeyboardInterrupt(), monkeypatch)
+        for url, shown in (
+            ("sqlite:///my own.db", "'sqlite:///my own.db'"),
+            ("nope://me:secret@host/a", "'nope://me:***@host/a'"),
+        ):
+            assert cli.run(["search", *LIMIT, "--storage", url]) == 130
+            assert capsys.readouterr().err == (
+                "Interrupted; all finished trials are kept. Go on with:\n"
+                f"    adnn search --max-trial 2 --storage {shown}\n"
+            )
+        assert not list(folder.iterdir())
+
+
+class TestVerify:
+    def test_has_a_verdict_and_an_exit_code(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        contract = tmp_path / "digits.contract.json"
+        storage = f"sqlite:///{tmp_path / 'adnn.db'}"
+        search = ["search", "--max-trial", "1", "--epochs", "1", "--storage", storage]
+        assert cli.run([*search, "--contract", str(contract)]) == 0
+        assert f"adnn verify {contract}" in capsys.readouterr().err
+        assert contract.with_suffix(".npz").is_file()
+        assert contract.with_suffix(".keras").is_file()
+        assert cli.run(["verify", str(contract)]) == 0
+        assert capsys.readouterr().out.startswith("exact:")
+        contract.write_text(contract.read_text().replace('"epochs": 1', '"epochs": 2'))
+        assert cli.run(["verify", str(contract)]) == 1
+        assert "breached" in (out := capsys.readouterr().out)
+        assert "objective.training.epochs" in out
+        assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
+        assert capsys.readouterr().out.startswith("cannot_check:")
+
+    def test_refuses_a_wrong_name_before_the_search(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        x, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 2
+        np.savez(folder / "mine.npz", x=x, y=y)
+        (folder / "folder.keras").mkdir()
+        before = {path.name for path in folder.iterdir()}
+        search = ["search", "--dataset", "mine.npz", *NETWORK, *LIMIT]
+        wrong = {
+            "contract.txt": "--contract must be the name of a .json file",
+            "mine.json": "'mine.npz', which is the name of the data",
+            "folder.json": "'folder.keras' cannot be written: it is a folder",
+            "no/contract.json": "there is no folder",
+        }
+        for name, said in wrong.items():
+            assert cli.run([*search, "--contract", name]) == 2
+            out, err = capsys.readouterr()
+            assert not out
+            assert said in err
+        assert {path.name for path in folder.iterdir()} == before
+        # The study, too, knows what its data are.
+        assert cli.run(search) == 0
+        resume = ["resume", "--study-name", "mine-annealing", "--max-trial", "3"]
+        capsys.readouterr()
+        for name, said in wrong.items():
+            assert cli.run([*resume, "--contract", name]) == 2
+            assert said in capsys.readouterr().err
+        assert len(completed(study_name="mine-annealing")) == 2
+
+
+class TestStreams:
+    """Whoever reads may stop to, or not know a character, or not be there at all."""
+
+    @staticmethod
+    def run_unread(arguments: Sequence[str], **environment: str) -> tuple[int, str]:
+        """Run the program with a stdout that nobody reads."""
+        unread, end = os.pipe()
+        os.close(unread)
+        done = subprocess.run(
+            program(arguments),
+            env={**os.environ, **environment},
+            stdout=end,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        os.close(end)
+        return done.returncode, done.stderr
+
+    @staticmethod
+    def store_comparison() -> None:
+        storage = optuna.storages.RDBStorage("sqlite:///adnn.db")
+        for label in ("greedy", "random_restart"):
+            for seed in range(2):
+                store_study(f"c/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_that_nobody_reads_change_nothing(self, unbuffered: str, folder: Path) -> None:
+        search = ["search", *NETWORK, *LIMIT, "--contract", "read.json"]
+        code, err = self.run_unread(search, PYTHONUNBUFFERED=unbuffered)
+        assert code == 0
+        assert err.startswith("\nGo on: ")
+        assert err.endswith("adnn verify read.json\n")
+        assert (folder / "read.json").is_file()
+        (folder / "read.json").write_text("{}")
+        assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
+
+    def test_of_another_encoding_show_escapes(self, folder: Path) -> None:
+        self.store_comparison()
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = run_program(["report", "--study-name", "c"], env=environment)
+        assert (done.returncode, done.stderr) == (0, "\nThe report is in report.html.\n")
+        assert r"mean \xb1 standard deviation" in done.stdout
+        assert (folder / "report.html").is_file()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-"])
+    def test_may_be_closed(self, closed: str) -> None:
+        command = shlex.join(program(["audit", "--initializers"]))
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"], stdout=subprocess.PIPE, text=True, check=False
+        )
+        assert done.returncode == 0
+        assert "GlorotUniform" in done.stdout
+
+
+class TestAudit:
+    def test_shows_a_model(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        import keras
+
+        path = tmp_path / "model.keras"
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+        assert cli.run(["audit", str(path)]) == 0
+        assert "uniform(minval=-1, maxval=1)" in capsys.readouterr().out
+        assert cli.run(["audit", str(path), "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["variables"]) == 2
+
+    def test_shows_the_initializers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["audit", "--initializers"]) == 0
+        assert "GlorotUniform" in capsys.readouterr().out
+
+    def test_refuses_what_is_no_model(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "model.keras").write_bytes(b"nothing")
+        assert cli.run(["audit", str(tmp_path / "model.keras")]) == 2
+        assert "is not a .keras file" in capsys.readouterr().err
+        assert cli.run(["audit"]) == 2

@@ -1,0 +1,350 @@
+"""Things that go wrong for real: work goes on, or one sentence says why not; nothing is lost."""
+
+from __future__ import annotations
+
+import functools
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna.engine import _database
+from adnn_optuna.engine._database import StorageError
+from adnn_optuna.engine.storages import open_storage
+
+if TYPE_CHECKING:
+    from postgresql import Server
+
+
+def objective(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", -10, 10) ** 2
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a database file with a study of one trial."""
+    path = tmp_path / "study.db"
+    study = optuna.create_study(study_name="s", storage=open_storage(f"sqlite:///{path}"))
+    study.optimize(objective, n_trials=1)
+    study._storage._backend.engine.dispose()
+    return path
+
+
+def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
+    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+def load(url: str) -> optuna.Study:
+    return optuna.load_study(study_name="s", storage=open_storage(url))
+
+
+def test_a_lock_of_another_program_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
+    study = load(f"sqlite:///{path}")
+    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    unlock = threading.Timer(1.0, other.close)
+    unlock.start()
+    study.set_user_attr("a", 1)
+    unlock.join()
+    assert study.user_attrs == {"a": 1}
+    assert "The storage does not answer (database is locked)" in logs.text
+
+
+def test_a_lock_that_stays_ends_in_one_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
+    monkeypatch.setattr(_database, "_PATIENCE", 0.5)
+    study = load(f"sqlite:///{path}")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match=r"^The storage failed \(.*locked\); .*\.$"):
+        study.set_user_attr("a", 1)
+    other.close()
+    study.set_user_attr("a", 1)
+    assert study.user_attrs == {"a": 1}
+
+
+def test_a_server_that_is_restarted_is_waited_for(postgresql: Server) -> None:
+    study = optuna.create_study(
+        study_name="vanishing", storage=open_storage(postgresql.url), direction="minimize"
+    )
+
+    def slow(trial: optuna.Trial) -> float:
+        time.sleep(0.02)
+        return objective(trial)
+
+    def restart() -> None:
+        postgresql.stop()
+        time.sleep(0.5)
+        postgresql.start()
+
+    crash = threading.Timer(0.3, restart)
+    crash.start()
+    study.optimize(slow, n_trials=40)
+    crash.join()
+    finished = [trial for trial in study.trials if trial.state.is_finished()]
+    assert len(finished) == 40
+
+
+def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(path: Path) -> None:
+    program = f"""
+import optuna, resource
+from adnn_optuna.engine.storages import open_storage
+from test_faults import objective
+study = optuna.load_study(study_name="s", storage=open_storage("sqlite:///{path}"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+study.optimize(objective, n_trials=1000)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    *_, last = run.stderr.splitlines()
+    assert last.startswith("adnn_optuna.engine._database.StorageError: The storage failed (")
+    study = load(f"sqlite:///{path}")
+    n_kept = len(study.trials)
+    assert 1 < n_kept < 1000
+    assert f"Trial {n_kept - 2} finished" in run.stderr
+    study.optimize(objective, n_trials=1)
+    assert len(study.trials) == n_kept + 1
+
+
+def test_a_database_that_cannot_be_written_to_is_refused(path: Path) -> None:
+    with pytest.raises((ValueError, StorageError), match=r"^The storage .*readonly.*\.$"):
+        load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize(objective, n_trials=1)
+    assert len(load(f"sqlite:///{path}").trials) == 1
+
+
+def test_a_database_of_a_newer_optuna_is_refused(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    connection.close()
+    with pytest.raises(ValueError, match=r"^The storage .*optuna.*\.$"):
+        load(f"sqlite:///{path}")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, " * 100)
+    with pytest.raises(ValueError, match=r"^The storage .*not a database.*\.$"):
+        load(f"sqlite:///{path}")
+    assert path.read_text() == "not a database, " * 100
+
+
+def test_a_database_that_breaks_in_the_middle_ends_in_one_sentence(path: Path) -> None:
+    study = load(f"sqlite:///{path}")
+    study._storage._backend.engine.dispose()
+    content = bytearray(path.read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 100] = b"\xff" * 100
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"^The storage failed \(.*malformed\); .*\.$"):
+        study.optimize(objective, n_trials=1)
+
+
+def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
+    study = load(f"sqlite:///{path}")
+    elsewhere = path.parent.with_name("elsewhere")
+    path.parent.rename(elsewhere)
+    bring_back = threading.Timer(0.5, elsewhere.rename, [path.parent])
+    bring_back.start()
+    study.optimize(objective, n_trials=2)
+    bring_back.join()
+    states = [trial.state for trial in load(f"sqlite:///{path}").trials]
+    assert states == [TrialState.COMPLETE] * 3
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused() -> None:
+    # Not in pytest's folder, which only the user who runs it may enter.
+    program = """
+import os, sys, optuna
+from pathlib import Path
+from adnn_optuna.engine.storages import open_storage
+folder = Path(sys.argv[1])
+folder.chmod(0o555)
+if os.geteuid() == 0:  # To whom permissions do not apply.
+    os.setuid(65534)
+for name in ("there.db", "new.db"):
+    try:
+        optuna.load_study(study_name="s", storage=open_storage(f"sqlite:///{folder / name}"))
+    except ValueError as error:
+        print(error)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/there.db"
+        study = optuna.create_study(study_name="s", storage=open_storage(url))
+        study.optimize(objective, n_trials=2)
+        study._storage._backend.engine.dispose()
+        run = subprocess.run(
+            [sys.executable, "-c", program, folder], capture_output=True, text=True, check=True
+        )
+        assert [line.split(" (")[1].split(")")[0] for line in run.stdout.splitlines()] == [
+            "attempt to write a readonly database",
+            "unable to open database file",
+        ]
+        Path(folder).chmod(0o755)
+        assert len(load(url).trials) == 2
+
+
+def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
+    monkeypatch.setattr(_database, "_PATIENCE", 0.3)
+    path = tmp_path / "study.db"
+    other = sqlite3.connect(path, isolation_level=None)
+
+    class Locker(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            if trial.number == 2 and not other.in_transaction:
+                other.execute("BEGIN EXCLUSIVE")
+            return False
+
+    search = functools.partial(
+        adnn.search,
+        make_objective(),
+        "annealing",
+        storage=f"sqlite:///{path}",
+        study_name="s",
+        max_trial=4,
+    )
+    with pytest.raises(StorageError, match="locked"):
+        search(pruner=Locker())
+    # It is waited for once, and not again for the trial that was under way.
+    assert len({id(r) for r in logs.records if "does not answer" in r.message}) == 1
+    other.close()
+    result = search()
+    assert [t.state.name for t in result.study.trials] == ["COMPLETE"] * 2 + ["FAIL"] + [
+        "COMPLETE"
+    ] * 2
+    whole = adnn.search(make_objective(), "annealing", max_trial=4)
+    assert completed(result.study) == completed(whole.study)
+
+
+def test_a_disk_that_is_full_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    options = ["--hidden", "4", "--epochs", "1", "--max-trial", "100", "--sampler", "annealing"]
+    run = subprocess.run(
+        [sys.executable, "-m", "adnn_optuna", "search", *options, "--storage", url],
+        preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (220_000, resource.RLIM_INFINITY)
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 4
+    assert run.stderr.startswith("adnn: The storage failed (")
+    assert run.stderr.count("\n") == 1
+    study = optuna.load_study(study_name="digits-annealing", storage=url)
+    kept = completed(study)
+    assert 1 < len(kept) < 100
+    resumed = adnn.resume(url, "digits-annealing", max_trial=len(kept) + 1)
+    assert completed(resumed.study)[:-1] == kept
+
+
+def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    search = functools.partial(adnn.search, make_objective(), "annealing", study_name="s")
+    storage = f"sqlite:///{path}"
+    search(storage=storage, max_trial=3, max_time=1000)
+    with sqlite3.connect(path) as connection:
+        for column in ("datetime_start", "datetime_complete"):
+            connection.execute(f"UPDATE trials SET {column} = datetime({column}, '+1 day')")
+        # One that ended before it began, as the clock was set back while it ran.
+        connection.execute(
+            "UPDATE trials SET datetime_complete = datetime(datetime_start, '-1 day') "
+            "WHERE number = 2"
+        )
+    connection.close()
+    result = search(storage=storage, max_trial=6, max_time=1000)
+    assert result.stop_reason == "max_trial"
+    assert (
+        completed(result.study)
+        == completed(search(max_trial=3).study) + (completed(result.study)[3:])
+    )
+    assert len(completed(result.study)) == 6
+    assert 0 <= adnn.MaxTimeCallback(1).elapsed(result.study) < 500
+
+
+def test_a_network_that_diverges_from_the_first_step_loses_its_trials_only(
+    tmp_path: Path,
+) -> None:
+    objective = make_objective(
+        training=adnn.Training(optimizer="sgd", learning_rate=1e30, epochs=2)
+    )
+    result = adnn.search(
+        objective, "annealing", storage=f"sqlite:///{tmp_path / 'study.db'}", max_trial=3
+    )
+    assert [trial.state for trial in result.study.trials] == [TrialState.FAIL] * 3
+    assert result.stop_reason == "max_trial"
+    assert result.best is None
+    assert "3 trials, ended by max_trial" in str(result)
+    result.report(tmp_path / "report.html")
+    with pytest.raises(ValueError, match=r"^.*\.$"):
+        result.contract()
+
+
+class Hungry(optuna.pruners.BasePruner):
+    """Takes more memory than there is, so many times, for trial 1."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        if trial.number == 1 and self.times > 0:
+            self.times -= 1
+            np.ones(2**60, dtype=np.int8)
+        return False
+
+
+def test_a_stack_that_is_too_large_for_the_memory_is_halved(
+    logs: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    result = adnn.search(
+        make_objective(), "random_restart", max_trial=12, stack_size=8, pruner=Hungry(2)
+    )
+    assert [m for m in dict.fromkeys(logs.messages) if "too little memory" in m] == [
+        f"There is too little memory to train {n} networks at once; going on with {n // 2}."
+        for n in (8, 4)
+    ]
+    assert not [w for w in recwarn if "reported value" in str(w.message)]
+    whole = adnn.search(make_objective(), "random_restart", max_trial=12)
+    assert completed(result.study) == completed(whole.study)
+
+
+def test_too_little_memory_for_one_network_ends_in_one_sentence(tmp_path: Path) -> None:
+    search = functools.partial(
+        adnn.search,
+        make_objective(),
+        "random_restart",
+        storage=f"sqlite:///{tmp_path / 'study.db'}",
+        study_name="s",
+        max_trial=4,
+        stack_size=4,
+    )
+    with pytest.raises(MemoryError, match=r"^There is too little memory to train even one .*\.$"):
+        search(pruner=Hungry(10))
+    assert [values for _, values in completed(search().study)] == [
+        values for _, values in completed(search(storage=None).study)
+    ]

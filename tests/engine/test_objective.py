@@ -1,0 +1,455 @@
+"""The objective on plain Optuna studies."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import (
+    BASELINE,
+    BASELINE_METRICS,
+    CONFIG,
+    DIVERGED,
+    INTERRUPTED,
+    TRIAL_METRICS,
+)
+from adnn_optuna.engine._trial_stack import train_trials
+from adnn_optuna.engine.objective import METRICS, InitOffsetObjective
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.networks.data import Dataset, load_dataset
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna.distributions import BaseDistribution
+
+MODEL = MLP((8,))
+TRAINING = Training(epochs=2, learning_rate=0.01)
+NAMES = ("weight_offset_0", "bias_offset_0")
+
+
+def few_digits(train: int = 120, val: int = 60) -> Dataset:
+    digits = load_dataset("digits")
+    return Dataset(
+        "few digits",
+        digits.x_train[:train],
+        digits.y_train[:train],
+        digits.x_val[:val],
+        digits.y_val[:val],
+        digits.x_test[:20],
+        digits.y_test[:20],
+        10,
+    )
+
+
+DATA = few_digits()
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return InitOffsetObjective(MODEL, DATA, training=TRAINING)
+
+
+def study_of(
+    *trials: float | dict[str, Any], direction: str = "maximize", **arguments: Any
+) -> optuna.Study:
+    """Return a study that will try these offsets of the weights."""
+    study = optuna.create_study(direction=direction, **arguments)
+    for trial in trials:
+        params = trial if isinstance(trial, dict) else {NAMES[0]: trial, NAMES[1]: 0.0}
+        study.enqueue_trial(params)
+    return study
+
+
+def test_a_plain_study_runs(objective: InitOffsetObjective, tmp_path: Path) -> None:
+    study = study_of(0.0, 0.1, storage=f"sqlite:///{tmp_path}/a.db")
+    study.optimize(objective, n_trials=3)
+    trials = study.trials
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 3
+    assert set(trials[0].params) == set(NAMES)
+    # The first trial is the baseline, which is stored in the study with all that it is.
+    attrs = study.user_attrs
+    assert attrs[BASELINE] == trials[0].value == attrs[BASELINE_METRICS]["val_accuracy"]
+    assert set(attrs[BASELINE_METRICS]) == set(METRICS)
+    assert attrs[CONFIG] == json.loads(json.dumps(objective.config, allow_nan=False))
+    for trial in trials:
+        assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value
+        assert trial.intermediate_values == {}
+    losses = [t.user_attrs[TRIAL_METRICS]["val_loss"] for t in trials]
+    assert len(set(losses)) == 3
+
+
+def test_the_baseline_is_trained_whatever_is_tried_first(objective: InitOffsetObjective) -> None:
+    first = study_of(0.0)
+    first.optimize(objective, n_trials=1)
+    second = study_of(0.15)
+    second.optimize(objective, n_trials=1)
+    assert second.user_attrs[BASELINE_METRICS] == first.user_attrs[BASELINE_METRICS]
+    assert second.trials[0].user_attrs[TRIAL_METRICS] != first.user_attrs[BASELINE_METRICS]
+
+
+def test_equal_parameters_have_equal_values(objective: InitOffsetObjective) -> None:
+    study = study_of(0.07, 0.0, 0.07)
+    study.optimize(objective, n_trials=3)
+    again = study_of(0.07)
+    again.optimize(InitOffsetObjective(MODEL, few_digits(), training=TRAINING), n_trials=1)
+    metrics = [t.user_attrs[TRIAL_METRICS] for t in study.trials + again.trials]
+    assert metrics[0] == metrics[2] == metrics[3] != metrics[1]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
+    objective = InitOffsetObjective(MODEL, DATA, training=TRAINING, metric=metric)
+    direction = "minimize" if metric.endswith("loss") else "maximize"
+    assert objective.direction.name.lower() == direction
+    assert objective.improvement(3.0, 2.0) == (-1.0 if metric.endswith("loss") else 1.0)
+    study = study_of(0.1, direction=direction)
+    study.optimize(objective, n_trials=1)
+    [trial] = study.trials
+    assert trial.value == trial.user_attrs[TRIAL_METRICS][metric]
+    assert study.user_attrs[BASELINE] == study.user_attrs[BASELINE_METRICS][metric]
+    other = "maximize" if direction == "minimize" else "minimize"
+    with pytest.raises(ValueError, match=f"direction='{direction}' for metric='{metric}'"):
+        study_of(direction=other).optimize(objective, n_trials=1)
+
+
+def test_restarts_are_other_initialisations(objective: InitOffsetObjective) -> None:
+    restarts = objective.replace(space=RestartSpace())
+    study = study_of({"restart": 0}, {"restart": 1}, {"restart": 2})
+    study.optimize(restarts, n_trials=3)
+    losses = [t.user_attrs[TRIAL_METRICS]["train_loss"] for t in study.trials]
+    assert len(set(losses)) == 3
+    assert losses[0] == study.user_attrs[BASELINE_METRICS]["train_loss"]
+
+
+def fixed_net() -> keras.Model:
+    """Return a model that starts from the same weights whatever the seed."""
+    initializers = (keras.initializers.GlorotUniform(seed=seed) for seed in (1, 2))
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, kernel_initializer=next(initializers)),
+            keras.layers.Dense(10, kernel_initializer=next(initializers)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("model", [fixed_net, MLP((8,), kernel_initializer="ones")])
+def test_restarts_need_weights_that_depend_on_the_seed(model: Any) -> None:
+    objective = InitOffsetObjective(model, DATA, training=TRAINING)
+    for restarts in (
+        lambda: InitOffsetObjective(model, DATA, space=RestartSpace()),
+        lambda: objective.replace(space=RestartSpace()),
+    ):
+        with pytest.raises(ValueError, match="the same weights whatever the seed"):
+            restarts()
+
+
+@pytest.mark.parametrize("again", ["best trial", "fixed trial"])
+def test_a_trial_is_evaluated_again(again: str, objective: InitOffsetObjective) -> None:
+    study = study_of(0.07, 0.0)
+    study.optimize(objective, n_trials=2)
+    best = study.best_trial
+    before = study.user_attrs, study.trials
+    trial = best if again == "best trial" else optuna.trial.FixedTrial(best.params)
+    assert objective(trial) == best.value
+    assert (study.user_attrs, study.trials) == before
+
+
+def test_a_baseline_that_diverged_has_no_value() -> None:
+    # Its accuracy is a number all the same: that of the first class.
+    training = Training(optimizer="sgd", learning_rate=1e30, epochs=1)
+    objective = InitOffsetObjective(MODEL, DATA, training=training)
+    study = study_of(0.0)
+    study.optimize(objective, n_trials=1)
+    assert study.trials[0].state == TrialState.FAIL
+    assert math.isnan(study.user_attrs[BASELINE])
+    assert math.isfinite(study.user_attrs[BASELINE_METRICS]["val_accuracy"])
+    assert math.isnan(objective(optuna.trial.FixedTrial(study.trials[0].params)))
+
+
+def test_a_diverged_trial_fails_and_the_study_goes_on() -> None:
+    # Half of the largest float32 for each weight: the first sum is infinite.
+    space = OffsetSpace(-1e38, 1e38)
+    objective = InitOffsetObjective(MODEL, DATA, training=TRAINING, space=space)
+    study = study_of(0.0, 1e38, 0.1)
+    study.optimize(objective, n_trials=3)
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert [t.user_attrs.get(DIVERGED) for t in study.trials] == [None, True, None]
+    assert math.isfinite(study.user_attrs[BASELINE])
+
+
+class PruneFrom(optuna.pruners.BasePruner):
+    """It prunes the trials with these numbers after their first epoch."""
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.number in self._numbers
+
+
+def test_a_pruner_that_was_given_ends_trainings(objective: InitOffsetObjective) -> None:
+    study = study_of(0.1, 0.05, pruner=PruneFrom(1))
+    study.optimize(objective, n_trials=2)
+    complete, pruned = study.trials
+    assert (complete.state, pruned.state) == (TrialState.COMPLETE, TrialState.PRUNED)
+    assert list(complete.intermediate_values) == [0, 1]
+    assert complete.intermediate_values[1] == complete.value
+    assert list(pruned.intermediate_values) == [0]
+    assert not pruned.system_attrs.get(INTERRUPTED)
+
+
+def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
+    study = study_of(0.0, pruner=PruneFrom(0))
+    study.optimize(objective, n_trials=1)
+    unpruned = study_of(0.0)
+    unpruned.optimize(objective, n_trials=1)
+    assert study.user_attrs[BASELINE_METRICS] == unpruned.user_attrs[BASELINE_METRICS]
+
+
+def test_a_pruner_that_nobody_asked_for_is_not_used(objective: InitOffsetObjective) -> None:
+    # Worse and worse after five trials, which is what Optuna's default pruner waits for.
+    study = study_of(*[0.0] * 5, 0.19, 0.2)
+    study.optimize(objective, n_trials=7)
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
+    chosen = study_of(0.1, pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
+    chosen.optimize(objective, n_trials=1)
+    assert chosen.trials[0].intermediate_values
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"seed": 1}, "seed is 1, was 0"),
+        ({"model": MLP((9,))}, r"model.hidden is \[9\], was \[8\]"),
+        ({"model": lambda: keras.Sequential(
+            [keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(10)]
+        )}, "model.type is 'keras.Model', was 'MLP'"),
+        ({"training": Training(epochs=3)}, "training.epochs is 3, was 2"),
+        ({"dataset": few_digits(train=119)}, "dataset.fingerprint is"),
+        ({"space": OffsetSpace(-1, 1)}, "space.low is -1.0, was -0.2"),
+        ({"space": RestartSpace()}, "space.type is 'RestartSpace', was 'OffsetSpace'"),
+        ({"metric": "train_accuracy"}, "metric is 'train_accuracy', was 'val_accuracy'"),
+    ],
+)  # fmt: skip
+def test_a_study_belongs_to_one_objective(
+    objective: InitOffsetObjective, other: dict[str, Any], difference: str
+) -> None:
+    study = study_of(0.0)
+    study.optimize(objective, n_trials=1)
+    before = study.user_attrs
+    arguments = {"model": MODEL, "dataset": DATA, "training": TRAINING, **other}
+    with pytest.raises(ValueError, match=f"belongs to another objective.*{difference}"):
+        InitOffsetObjective(**arguments).attach(study)
+    assert study.user_attrs == before
+
+
+def test_a_study_with_trials_of_something_else_is_refused(objective: InitOffsetObjective) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=1)
+    with pytest.raises(ValueError, match="trial 0 has lr, not weight_offset_0, bias_offset_0"):
+        study.optimize(objective, n_trials=1)
+    assert study.user_attrs == {}
+
+
+def test_a_study_with_copied_trials_goes_on(objective: InitOffsetObjective) -> None:
+    first = study_of(0.0, 0.1)
+    first.optimize(objective, n_trials=2)
+    second = optuna.create_study(direction="maximize")
+    second.add_trials(first.trials)
+    second.optimize(objective, n_trials=1)
+    assert second.user_attrs[BASELINE] == first.user_attrs[BASELINE]
+
+
+def test_a_study_is_not_taken_for_a_deleted_one(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/a.db")
+    for _ in range(2):  # SQLite gives the second one the id of the first.
+        study = study_of(0.0, storage=storage, study_name="a")
+        study.optimize(objective, n_trials=1)
+        assert {CONFIG, BASELINE, BASELINE_METRICS} <= study.user_attrs.keys()
+        optuna.delete_study(study_name="a", storage=storage)
+
+
+def test_a_study_goes_on_with_an_equal_objective(objective: InitOffsetObjective) -> None:
+    study = study_of(0.0, 0.1)
+    study.optimize(objective, n_trials=1)
+    study.optimize(InitOffsetObjective(MLP([8]), few_digits(), training=TRAINING), n_trials=1)  # type: ignore[arg-type]
+    assert len(study.trials) == 2
+    assert study.trials[1].state == TrialState.COMPLETE
+
+
+def convolutional(scale: float) -> InitOffsetObjective:
+    """Return an objective of a model that starts from given weights."""
+
+    def build() -> keras.Model:
+        layers = [keras.layers.Conv1D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
+        model = keras.Sequential([keras.Input((8, 8)), *layers])
+        draws = np.random.default_rng(0)
+        model.set_weights([scale * draws.random(w.shape) for w in model.get_weights()])
+        model.compile("adam", "mse")
+        return model
+
+    return InitOffsetObjective(build, DATA, training=TRAINING)
+
+
+def test_a_study_belongs_to_the_initial_weights() -> None:
+    study = study_of(0.0)
+    convolutional(0.1).attach(study)
+    convolutional(0.1 * (1 + 1e-7)).attach(study)
+    with pytest.raises(ValueError, match=r"\(model starts from other initial weights\)"):
+        convolutional(0.101).attach(study)
+
+
+def test_a_study_from_before_they_were_stored_goes_on() -> None:
+    study = study_of(0.0)
+    config = convolutional(0.1).config
+    del config["model"]["initial_weights"]
+    config["model"]["model"]["compile_config"] = {"optimizer": "adam"}
+    # What was called so by its callable was counted, too.
+    config["model"]["model"]["config"]["layers"][3]["config"]["name"] = "dense_5"
+    study.set_user_attr(CONFIG, config)
+    convolutional(0.1).attach(study)
+    config["model"]["model"]["config"]["layers"][3]["config"]["units"] = 11
+    study.set_user_attr(CONFIG, config)
+    with pytest.raises(ValueError, match=r"layers\[3\]\.config\.units is 10, was 11\)"):
+        convolutional(0.1).attach(study)
+
+
+def test_what_differs_is_said_in_short() -> None:
+    def objective(*units: int) -> InitOffsetObjective:
+        dense = keras.layers.Dense
+        return InitOffsetObjective(
+            lambda: keras.Sequential(
+                [keras.Input((8, 8)), keras.layers.Flatten(), *map(dense, units), dense(10)]
+            ),
+            DATA,
+        )
+
+    study = study_of(0.0)
+    objective(8, 8).attach(study)
+    first = r"\(model\.model\.config\.layers\[2\]\.config\.units is 16, was 8; "
+    with pytest.raises(ValueError, match=f"{first}.*; and 1 more\\);") as caught:
+        objective(16, 16).attach(study)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_study_with_two_values_is_refused(objective: InitOffsetObjective) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    with pytest.raises(ValueError, match="has 2 objectives"):
+        study.optimize(objective, n_trials=1)
+    assert study.user_attrs == {}
+
+
+def test_threads_share_an_objective(objective: InitOffsetObjective) -> None:
+    offsets = [0.02 * i for i in range(8)]
+    values = {}
+    for n_jobs in (1, 2):
+        study = study_of(*offsets)
+        study.optimize(objective, n_trials=8, n_jobs=n_jobs)
+        values[n_jobs] = {
+            t.params[NAMES[0]]: (t.value, t.user_attrs[TRIAL_METRICS]) for t in study.trials
+        }
+    assert len(values[1]) == 8
+    assert values[1] == values[2]
+
+
+def test_an_interrupted_trial_is_marked(objective: InitOffsetObjective) -> None:
+    class Interrupting(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            raise KeyboardInterrupt
+
+    study = study_of(0.1, pruner=Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(objective, n_trials=2)
+    [trial] = study.trials
+    assert trial.state != TrialState.COMPLETE
+    assert trial.system_attrs[INTERRUPTED] is True
+
+
+def test_a_stack_of_trials_gives_what_each_alone_gives(objective: InitOffsetObjective) -> None:
+    alone = study_of(0.1, 0.0, 0.1, 0.2)
+    alone.optimize(objective, n_trials=4)
+    other = objective.replace(seed=3)
+    study, second = study_of(0.1, 0.0, 0.1, 0.2), study_of(0.1)
+    jobs = [(objective, study.ask()) for _ in range(4)] + [(other, second.ask())]
+    outcomes = train_trials(jobs)
+    assert [o.value for o in outcomes[:4]] == [t.value for t in alone.trials]
+    for stacked, single in zip(outcomes, alone.trials, strict=False):
+        assert stacked.metrics == single.user_attrs[TRIAL_METRICS]
+    assert study.user_attrs[BASELINE_METRICS] == alone.user_attrs[BASELINE_METRICS]
+    assert second.user_attrs[BASELINE_METRICS] != study.user_attrs[BASELINE_METRICS]
+
+
+def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
+    study = study_of(0.1)
+    trial = study.ask()
+    [outcome] = train_trials([(objective, trial)], deadline=0.0)
+    outcome.note(trial)
+    assert (outcome.state, outcome.timed_out) == (TrialState.PRUNED, True)
+    assert study.trials[0].system_attrs[INTERRUPTED] is True
+    assert BASELINE not in study.user_attrs
+
+
+def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective) -> None:
+    other = objective.replace(seed=5, space=OffsetSpace(scope="shared"))
+    assert other.trainer is objective.trainer
+    assert (other.seed, objective.seed) == (5, 0)
+    assert set(other.distributions) == {"offset"}
+    assert set(objective.distributions) == set(NAMES)
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        objective.replace(seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"metric": "val_acc"}, "metric is 'val_acc'.*val_accuracy"),
+        ({"metric": "test_accuracy"}, "metric is 'test_accuracy'"),
+        ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),
+        ({"dataset": few_digits(val=0), "metric": "val_loss"}, "has no validation split"),
+        ({"dataset": "digits"}, "dataset must be a Dataset, but it is a str"),
+        ({"training": {"epochs": 3}}, "training must be a Training"),
+        ({"space": (-1, 1)}, "space must be a OffsetSpace or RestartSpace"),
+        ({"model": "MLP"}, "model must be an MLP or a callable"),
+        ({"seed": 0.5}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"training": Training(loss="crossentropy")}, "no loss 'crossentropy'"),
+    ],
+)
+def test_wrong_arguments_are_refused(wrong: dict[str, Any], error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        InitOffsetObjective(**{"model": MODEL, "dataset": DATA, **wrong})
+
+
+def test_numpy_seeds_are_whole_numbers() -> None:
+    objective = InitOffsetObjective(MODEL, DATA, seed=np.int64(3))  # type: ignore[arg-type]
+    assert json.dumps(objective.config["seed"]) == "3"
+
+
+def test_constructing_changes_no_random_state() -> None:
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+    InitOffsetObjective(MODEL, DATA)
+    assert random.random() == expected
+
+
+def test_parameters_are_floats_between_the_bounds(objective: InitOffsetObjective) -> None:
+    expected: dict[str, BaseDistribution] = dict.fromkeys(
+        NAMES, optuna.distributions.FloatDistribution(-0.2, 0.2)
+    )
+    assert objective.distributions == expected

@@ -1,0 +1,145 @@
+"""The password of a storage's URL is in nothing that this package writes, prints or raises."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+from postgresql import PASSWORD
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna.cli import main as cli
+from adnn_optuna.engine.storages import open_storage, storage_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from postgresql import Server
+
+# As it is, and as URLs write it.
+SECRETS = (PASSWORD, "p%40ss", "p@ss", "geheim")
+UNREACHABLE = "postgresql+psycopg://user:geheim@127.0.0.1:1/db"
+
+
+def assert_no_secret(text: str) -> None:
+    assert not [secret for secret in SECRETS if secret in text]
+
+
+@pytest.fixture
+def run_adnn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs a command, with tracebacks, and returns code and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADNN_DEBUG", "1")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = cli.run(arguments)
+        shown = "".join(capsys.readouterr())
+        assert_no_secret(shown)
+        return code, shown
+
+    return run
+
+
+def test_commands_on_a_server(
+    postgresql: Server, tmp_path: Path, run_adnn: Callable[..., tuple[int, str]]
+) -> None:
+    storage = ["--storage", postgresql.url]
+    name = ["--study-name", "secret"]
+    search = ["search", "--hidden", "4", "--epochs", "1", "--max-trial", "2", *storage, *name]
+    code, shown = run_adnn(*search, "--contract", "secret.contract.json")
+    assert code == 0
+    assert "postgresql+psycopg://postgres:***@127.0.0.1" in shown
+    # Another objective, and no study of the name.
+    assert run_adnn(*search, "--seed", "1")[0] == cli.WRONG_INPUT
+    assert run_adnn("resume", *storage, "--study-name", "none")[0] == cli.WRONG_INPUT
+    assert run_adnn("report", *storage, *name, "--contract", "secret.contract.json")[0] == 0
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert written.keys() >= {"secret.contract.json", "secret.contract.npz", "report.html"}
+    for content in written.values():
+        assert_no_secret(content.decode("latin-1"))
+
+
+def test_what_a_search_stores_logs_and_raises(
+    postgresql: Server, logs: pytest.LogCaptureFixture
+) -> None:
+    objective = make_objective()
+
+    class Interrupter(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            raise KeyboardInterrupt
+
+    search = {"storage": postgresql.url, "study_name": "logged", "max_trial": 2}
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    with logs.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
+        adnn.search(objective, "annealing", pruner=Interrupter(), **search)
+    result = adnn.search(objective, "annealing", **search)
+    assert "Go on with adnn_optuna.resume('postgresql+psycopg://postgres:***@" in logs.text
+    assert_no_secret(logs.text)
+    assert_no_secret(str(result) + repr(result) + repr(result.study._storage))
+    study = result.study
+    attrs = [study.user_attrs, study._storage.get_study_system_attrs(study._study_id)]
+    for trial in study.trials:
+        attrs += [trial.user_attrs, trial.system_attrs]
+    assert_no_secret(json.dumps(attrs))
+    with pytest.raises(ValueError, match=r"no study 'none' in .*\*\*\*") as caught:
+        adnn.resume(postgresql.url, "none")
+    assert_no_secret("".join(traceback.format_exception(caught.value)))
+
+
+def test_a_server_that_does_not_answer(run_adnn: Callable[..., tuple[int, str]]) -> None:
+    for call in (
+        lambda: open_storage(UNREACHABLE),
+        lambda: adnn.resume(UNREACHABLE, "s"),
+        lambda: adnn.search(make_objective(), "greedy", storage=UNREACHABLE),
+    ):
+        with pytest.raises(ValueError, match=r"'postgresql\+psycopg://user:\*\*\*@") as caught:
+            call()
+        # With all causes.
+        assert_no_secret("".join(traceback.format_exception(caught.value)))
+    code, shown = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
+    assert code == cli.WRONG_INPUT
+    assert "Traceback" in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://u:p@geheim@127.0.0.1:1/db", r"//u:\*\*\*@127.0.0.1:1/db'.*%40"),
+        ("postgresql+psycopg://u:ge/heim@127.0.0.1:x/db", r"//u:\*\*\*@127.0.0.1:x/db'"),
+        ("postgresql+psycopg://u:ge:heim@127.0.0.1:1/db", r"//u:\*\*\*@127.0.0.1:1/db'"),
+        (
+            "postgresql+psycopg://127.0.0.1:1/db?user=u&password=geheim&connect_timeout=1",
+            r"user=u&password=\*\*\*&connect_timeout=1'",
+        ),
+        ("mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim", r"odbc_connect=\*\*\*'"),
+        ("sqlite+pysqlcipher://:geheim@/no.db", r"//:\*\*\*@/no.db'"),
+    ],
+)
+def test_a_password_that_is_not_where_urls_have_it(url: str, shown: str) -> None:
+    for must_exist in (False, True):
+        with pytest.raises((ValueError, FileNotFoundError), match=shown) as caught:
+            open_storage(url, must_exist=must_exist)
+        message = str(caught.value)
+        assert not [part for part in ("geheim", "heim", "ge/", "ge:") if part in message]
+
+
+def test_a_file_has_no_password(tmp_path: Path) -> None:
+    for name in ("a:b@c.db", "study.db"):
+        url = f"sqlite:///{tmp_path / name}"
+        assert storage_url(open_storage(url)) == url
+
+
+def test_a_wrong_password(postgresql: Server) -> None:
+    wrong = postgresql.url.replace(":p%40ss", ":geheim")
+    with pytest.raises(ValueError, match=r"postgres:\*\*\*@") as caught:
+        open_storage(wrong)
+    assert_no_secret("".join(traceback.format_exception(caught.value)))

@@ -1,0 +1,190 @@
+"""Workers that share a study and die: nothing is lost, nothing is done or counted twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+import scale
+from optuna.trial import TrialState
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna._attributes import OWNER
+from adnn_optuna.engine._database import Database
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.samplers import LivenessCheck, owner_of
+
+if TYPE_CHECKING:
+    from postgresql import Server
+
+    from adnn_optuna import InitOffsetObjective
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective()
+
+
+def leave_a_trial_running(url: str, *command: str) -> None:
+    """Begin a trial of the study ``s`` at (0.1, -0.1) in a process that dies of it."""
+    program = f"""
+import os, signal, optuna
+from optuna.distributions import FloatDistribution
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.workers import create_own_trial
+study = optuna.load_study(study_name="s", storage=open_storage({url!r}))
+trial = optuna.trial.Trial(study, create_own_trial(study))
+trial._cached_frozen_trial.system_attrs["fixed_params"] = params = dict(
+    weight_offset_0=0.1, bias_offset_0=-0.1)
+trial._fixed_params = params
+for name in params:
+    trial.suggest_float(name, -0.2, 0.2)
+study._storage.record_heartbeat(trial._trial_id)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run = subprocess.run([*command, sys.executable, "-c", program], check=False)
+    assert run.returncode == -signal.SIGKILL
+
+
+def test_a_dead_workers_trial_is_retried_once_with_its_parameters(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    search = {"storage": url, "study_name": "s"}
+    adnn.search(objective, sampler, max_trial=1, **search)
+    for _ in range(2):
+        leave_a_trial_running(url)
+    result = adnn.search(objective, sampler, max_trial=5, **search)
+    states = [trial.state for trial in result.study.trials]
+    assert states.count(TrialState.COMPLETE) == 5
+    assert states.count(TrialState.FAIL) == 2
+    assert len(states) == 7
+    again = [t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]
+    assert [t.state for t in again] == [TrialState.FAIL] * 2 + [TrialState.COMPLETE] * 2
+    assert all(owner_of(t)[1] == os.getpid() for t in again[2:])
+
+
+def test_a_trial_that_kills_its_workers_is_not_retried_forever(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=1)
+    leave_a_trial_running(url)
+    study = result.study
+    [dead] = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
+    study._storage.set_trial_system_attr(dead._trial_id, "retry_history", [1])
+    result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=3)
+    assert len([t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]) == 1
+
+
+def test_a_worker_of_another_host_shows_no_sign_of_life(
+    objective: InitOffsetObjective, postgresql: Server
+) -> None:
+    command = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$0" "$@"']
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine cannot pretend to be another host (unshare --uts)")
+    storage = open_storage(postgresql.url)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    adnn.search(objective, sampler, storage=storage, study_name="s", max_trial=1)
+    leave_a_trial_running(postgresql.url, *command)
+    study = optuna.load_study(study_name="s", storage=storage)
+    running = study.trials[-1]
+    assert running.system_attrs[OWNER][0].startswith("elsewhere#")
+    assert LivenessCheck(study)(running)
+    storage._backend.grace_period = 1
+    time.sleep(2)
+    assert not LivenessCheck(study)(running)
+    result = adnn.search(objective, sampler, storage=storage, study_name="s", max_trial=2)
+    *_, dead, again = result.study.trials
+    assert (dead.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert dead.params == again.params
+
+
+def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+
+    class Undertaker(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            if trial.number == 1 and trial.state == TrialState.RUNNING:
+                open_storage(url).set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            return False
+
+    result = adnn.search(
+        objective,
+        "annealing",
+        storage=url,
+        study_name="s",
+        max_trial=4,
+        pruner=Undertaker(),
+    )
+    assert result.study.trials[1].state == TrialState.FAIL
+    assert len([t for t in result.study.trials if t.state == TrialState.COMPLETE]) == 4
+
+
+def test_a_worker_that_is_taken_for_dead_while_it_begins_a_trial_goes_on(
+    objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    write = Database._write_parameters
+
+    def write_too_late(self: Database, parameters: Any) -> None:
+        monkeypatch.undo()
+        open_storage(url).set_trial_state_values(parameters[0].trial_id, TrialState.FAIL)
+        write(self, parameters)
+
+    monkeypatch.setattr(Database, "_write_parameters", write_too_late)
+    result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
+    states = [t.state for t in result.study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.COMPLETE] * 3]
+
+
+def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    worker = subprocess.Popen(
+        [sys.executable, TESTS / "search_worker.py", url, "greedy", "1000", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    storage = open_storage(url)
+    while not (
+        optuna.get_all_study_names(storage)
+        and len(optuna.load_study(study_name="killed", storage=storage).trials) > 2
+    ):
+        assert worker.poll() is None
+        time.sleep(0.05)
+    worker.terminate()
+    _, errors = worker.communicate()
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert "Interrupted; all trials are kept." in errors
+    study = optuna.load_study(study_name="killed", storage=storage)
+    assert study.user_attrs["adnn:stop_reason"] == "interrupted"
+    assert TrialState.RUNNING not in [trial.state for trial in study.trials]
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_leave_no_trace(postgresql: Server, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    study, killed = scale.supervise(
+        postgresql.url, "scale", n_workers=3, n_trials=24, kill_every=8, log=log
+    )
+    assert len(killed) == 2
+    summary = "24 trials completed, 0 steps done twice,\n0 trials left running, 2 workers killed."
+    assert summary in scale.table(study, killed)
+    printed = log.read_text()
+    assert "Error" not in printed
+    assert "p@ss" not in printed
+    assert "p%40ss" not in printed

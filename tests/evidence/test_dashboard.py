@@ -1,0 +1,162 @@
+"""What optuna-dashboard shows of searches and comparisons, in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+import socketserver
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna
+import optuna_dashboard
+import pytest
+from search_worker import make_objective
+from stored_studies import store_study
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence import dashboard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EVIL = "<img src=x onerror=document.title='evil'> *one* `two`"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with a search and a comparison."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('dashboard') / 'adnn.db'}"
+    adnn.search(make_objective(), "annealing", max_trial=4, storage=url, study_name=EVIL)
+    adnn.compare(make_objective(), ("greedy",), max_trial=2, seeds=(0, 1), storage=url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def address(url: str) -> Iterator[str]:
+    server = make_server(
+        "127.0.0.1", 0, optuna_dashboard.wsgi(url), server_class=Server, handler_class=Quiet
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/dashboard/studies"
+    server.shutdown()
+    server.server_close()
+
+
+def study_of(url: str, name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=url)
+
+
+def shown(address: str, study: optuna.Study, page: str, tmp_path: Path) -> str:
+    """Return the page's text as a browser has drawn it."""
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1400,2000",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            f"{address}/{study._study_id}{page}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "<title>evil" not in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
+class TestBrowser:
+    def test_shows_a_searchs_figures(self, url: str, address: str, tmp_path: Path) -> None:
+        page = shown(address, study_of(url, EVIL), "", tmp_path)
+        for title in ("Gain against trials", "Annealing", "Offsets by layer"):
+            assert title in page
+        assert "temperature of all parameters" in page
+
+    def test_shows_its_note(self, url: str, address: str, tmp_path: Path) -> None:
+        study = study_of(url, EVIL)
+        page = shown(address, study, "/note", tmp_path)
+        test = study.user_attrs["adnn:test"]
+        assert f"reaches {100 * test['best']:.2f} % on the test set" in page
+        assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
+
+    def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:
+        study = study_of(url, "compare/greedy/seed=0")
+        assert "The price of luck" in shown(address, study, "", tmp_path)
+        note = shown(address, study, "/note", tmp_path)
+        assert "random restarts" in note
+        assert "undecided" in note
+
+
+class TestNote:
+    def test_is_in_every_study_of_a_comparison(self, url: str) -> None:
+        for name in optuna.get_all_study_names(url):
+            note = optuna_dashboard.get_note(study_of(url, name))
+            assert note.startswith("## Search")
+            assert ("## Comparison" in note) == name.startswith("compare/")
+
+    def test_of_a_user_is_left_alone(self, url: str) -> None:
+        study = study_of(url, EVIL)
+        first = optuna_dashboard.get_note(study)
+        adnn.resume(url, EVIL, max_trial=5)
+        second = optuna_dashboard.get_note(study)
+        assert "4 trials" in first
+        assert "5 trials" in second
+        optuna_dashboard.save_note(study, f"{second}\n\nMine.")
+        adnn.resume(url, EVIL, max_trial=6)
+        assert optuna_dashboard.get_note(study) == f"{second}\n\nMine."
+
+
+def test_figures_are_replaced_not_piled_up(tmp_path: Path) -> None:
+    study = store_study("one", storage=optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db"))
+    dashboard.show_search(record_of(study))
+    before = study._storage.get_study_system_attrs(study._study_id)
+    dashboard.show_search(record_of(study))
+    assert study._storage.get_study_system_attrs(study._study_id) == before
+    assert len({key.split(":")[2] for key in before if "plot_data" in key}) == 3
+
+
+def test_studies_in_memory_are_left_alone() -> None:
+    study = store_study("one")
+    before = study._storage.get_study_system_attrs(study._study_id)
+    dashboard.show_search(record_of(study))
+    assert study._storage.get_study_system_attrs(study._study_id) == before
+
+
+def test_a_search_ends_well_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = store_study("one", storage=optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(optuna_dashboard, "save_note", refuse)
+    monkeypatch.setattr(dashboard._logger, "propagate", True)
+    dashboard.show_search(record_of(study))
+    assert "the disk is full" in caplog.text
+
+    monkeypatch.setattr(dashboard.importlib.util, "find_spec", lambda name: None)
+    caplog.clear()
+    dashboard.show_search(record_of(study))
+    assert not caplog.text

@@ -1,0 +1,315 @@
+"""Reports: one page that holds together, says what was found, and trusts nothing it shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import html5lib
+import numpy as np
+import optuna
+import pytest
+from search_worker import make_objective
+from stored_studies import store_comparison, store_study
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence._comparison_report import comparison_page
+from adnn_optuna.evidence.claims import against_control, claim_of_comparison
+from adnn_optuna.evidence.comparison import Comparison, load_comparison
+from adnn_optuna.evidence.page import _plotly_js
+from adnn_optuna.evidence.reports import search_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from xml.etree.ElementTree import Element
+
+EVIL = "<script>alert(1)</script>"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def noise(n_arms: int, n_seeds: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.004, (n_arms, n_seeds))
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    greedy, annealing, restarts = noise(3)
+    return store_comparison(
+        {"greedy": greedy + 0.01, "annealing": annealing, "random_restart": restarts}
+    )
+
+
+@pytest.fixture(scope="module")
+def page(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / "comparison.html"
+    comparison.report(path)
+    return path.read_text(encoding="utf-8")
+
+
+def parsed(html: str, *, with_plotly: bool = False) -> Element:
+    """Return the document, which must be valid HTML."""
+    if not with_plotly:  # Of its five million characters, one test is enough.
+        html = html.replace(_plotly_js(), "")
+    document: Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
+    return document
+
+
+def text_of(html: str) -> str:
+    document = parsed(html)
+    for script in [*document.iter("script"), *document.iter("style")]:
+        script.text = ""
+    return " ".join(" ".join(document.itertext()).split())
+
+
+class TestPage:
+    def test_is_valid_and_whole(self, page: str) -> None:
+        document = parsed(page, with_plotly=True)
+        ids = [element.attrib["id"] for element in document.iter() if "id" in element.attrib]
+        assert len(ids) == len(set(ids)) >= 10
+        for plot in document.iter("div"):
+            if "data-figure" in plot.attrib:
+                assert plot.attrib["data-figure"] in ids
+        assert page.count("Plotly.react(") >= 1
+        assert page.count("plotly.js v") == 1
+
+    def test_loads_nothing(self, page: str) -> None:
+        for element in parsed(page).iter():
+            for name in ("src", "href", "srcset", "action", "data"):
+                value = element.attrib.get(name, "")
+                assert value.startswith(("data:", "#")) or not value
+        assert "default-src 'none'" in page
+        style = "".join(element.text or "" for element in parsed(page).iter("style"))
+        assert "url(" not in style
+        assert "@import" not in style
+        assert "prefers-color-scheme: dark" in style
+
+    def test_says_what_was_found_and_shows_every_run(
+        self, page: str, comparison: Comparison
+    ) -> None:
+        [heading] = list(parsed(page).iter("h1"))
+        assert heading.text == claim_of_comparison(comparison)
+        shown = text_of(page)
+        for row in comparison.differences().itertuples():
+            assert f"{100 * row.difference:+.2f} pp" in shown
+            assert f"{row.p_holm:.4f}" in shown
+        for runs in comparison.results.values():
+            for run in runs:
+                assert run.study.study_name in shown
+                assert f"{100 * run.test_value:.2f} %" in shown
+
+    def test_holds_settings(self, page: str) -> None:
+        shown = text_of(page)
+        for words in ("training.optimizer sgd", "model.hidden [16]", "in memory"):
+            assert words in shown
+
+    def test_needs_a_folder(self, comparison: Comparison, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="no folder"):
+            comparison.report(tmp_path / "missing" / "report.html")
+
+
+class TestClaim:
+    @pytest.mark.parametrize(
+        ("gain", "n_seeds", "claim", "verdict"),
+        [
+            (0.02, 12, "greedy is better than random restarts: +", "better"),
+            (-0.02, 12, "Every searcher is worse than random restarts", "worse"),
+            (0.001, 12, "No searcher is shown to be better than random restarts", "undecided"),
+            (0.02, 3, "No searcher is shown to be better than random restarts", "undecided"),
+        ],
+    )
+    def test_is_no_more_than_the_verdict(
+        self, gain: float, n_seeds: int, claim: str, verdict: str
+    ) -> None:
+        greedy, restarts = noise(2, n_seeds)
+        for gains in (
+            {"greedy": greedy + gain, "random_restart": restarts},
+            {"random_restart": restarts, "greedy": greedy + gain},
+        ):
+            comparison = store_comparison(gains)
+            assert claim_of_comparison(comparison).startswith(claim)
+            assert [row.verdict for row in against_control(comparison)] == [verdict]
+
+    def test_of_a_copy_is_that_it_is_equivalent(self) -> None:
+        comparison = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.01] * 8})
+        assert claim_of_comparison(comparison).startswith("No searcher is better")
+        assert "equivalent" in claim_of_comparison(comparison)
+
+    def test_names_all_that_are_better(self) -> None:
+        a, b, restarts = noise(3)
+        gains = {"a": a + 0.02, "b": b + 0.03, "random_restart": restarts}
+        claim = claim_of_comparison(store_comparison(gains))
+        assert claim.startswith("b is better than random restarts")
+        assert claim.endswith("; so is a.")
+
+    def test_is_of_one_that_is_better_whatever_the_mean_of_one_that_may_not_be(self) -> None:
+        steady, noisy, restarts = noise(3)
+        gains = {
+            "steady": steady + 0.008,
+            "noisy": 30 * noisy + 0.05,
+            "random_restart": restarts,
+        }
+        comparison = store_comparison(gains)
+        verdicts = {row.arm: row.verdict for row in against_control(comparison)}
+        assert verdicts == {"steady": "better", "noisy": "undecided"}
+        assert claim_of_comparison(comparison).startswith("steady is better than random restarts")
+        cards = comparison_page(comparison).cards
+        assert [card.note for card in cards if "better" in card.note]
+        assert "What steady is worth" in [card.label for card in cards]
+
+    def test_is_not_of_every_searcher_while_one_is_undecided(self) -> None:
+        worse, noisy, restarts = noise(3)
+        gains = {
+            "worse": worse - 0.01,
+            "noisy": 30 * noisy - 0.03,
+            "random_restart": restarts,
+        }
+        comparison = store_comparison(gains)
+        verdicts = {row.arm: row.verdict for row in against_control(comparison)}
+        assert verdicts == {"worse": "worse", "noisy": "undecided"}
+        claim = claim_of_comparison(comparison)
+        assert claim.startswith("No searcher is shown to be better than random restarts: worse")
+
+    def test_of_one_search_leaves_luck_open(self) -> None:
+        page = search_page(record_of(store_study("one", gain=0.02)))
+        assert "+2.00 pp" in page.claim
+        assert "cannot tell" in page.lead
+
+
+class TestNames:
+    def test_of_studies_and_samplers_are_text(self) -> None:
+        evil = store_comparison({EVIL: [0.0, 0.0], "random_restart": [0.0, 0.0]})
+        shown = text_of(comparison_page(evil).render())
+        assert EVIL in shown
+        html = comparison_page(evil).render()
+        assert EVIL not in html
+        one = search_page(record_of(store_study(f"'\"{EVIL}"))).render()
+        assert EVIL not in one
+        assert f"Search '\"{EVIL}" in text_of(one)
+
+    def test_figures_cannot_end_their_script(self, comparison: Comparison) -> None:
+        runs = list(comparison.results.values())
+        evil = Comparison({f"{EVIL}&": runs[0], "luck": runs[2]}, comparison.seeds)
+        html = comparison_page(evil).render()
+        for script in parsed(html).iter("script"):
+            if script.attrib.get("type") == "application/json":
+                figure = json.loads(script.text or "")
+                assert {"data", "layout"} <= set(figure)
+        assert EVIL not in html
+
+
+def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
+    result = adnn.search(make_objective(), "greedy", max_trial=2, study_name=EVIL)
+    file = tmp_path / "evil contract.json"
+    result.contract().save(file)
+    result.report(tmp_path / "report.html", contract=file)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert EVIL not in html
+    assert EVIL in text_of(html)
+    [link] = list(parsed(html).iter("a"))
+    saved = base64.b64decode(link.attrib["href"].partition("base64,")[2])
+    assert saved == file.read_bytes()
+    content = json.loads(saved)
+    assert content["winner"]["trained_weights_sha256"] in text_of(html)
+    assert "adnn verify 'evil contract.json'" in text_of(html)
+    with pytest.raises(ValueError, match="is that of study"):
+        record_of(store_study("another")).report(tmp_path / "other.html", contract=file)
+    assert not (tmp_path / "other.html").exists()
+
+
+class TestAnyState:
+    def test_password_is_masked(self) -> None:
+        database = optuna.storages.RDBStorage("sqlite://")
+        study = store_study("secret", storage=database)
+        database.url = "mysql://me:hunter2@host/db"
+        html = search_page(record_of(study)).render()
+        assert "hunter2" not in html
+        assert "me:***@host" in html
+
+    def test_unfinished_and_failed_searches_have_a_report(self) -> None:
+        empty = optuna.create_study(study_name="empty", direction="maximize")
+        failed = store_study("failed", values=[float("nan")] * 3)
+        running = store_study("running")
+        running._storage.set_study_user_attr(running._study_id, "adnn:test", {})
+        for study in (empty, failed, running):
+            html = search_page(record_of(study)).render()
+            parsed(html)
+            assert "nan" not in text_of(html).lower()
+
+    def test_names_of_files_that_are_no_text_are_shown_with_escapes(self, tmp_path: Path) -> None:
+        study = store_study("odd")
+        config = study.user_attrs["adnn:config"]
+        config["dataset"]["path"] = os.fsdecode(b"/\xff\xfe.npz")
+        study.set_user_attr("adnn:config", config)
+        record_of(study).report(tmp_path / "report.html")
+        html = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert r"/\udcff\udcfe.npz" in text_of(html)
+
+    def test_losses_are_no_percentages(self) -> None:
+        gains = {"greedy": [0.01] * 3, "random_restart": [0.0] * 3}
+        page = comparison_page(store_comparison(gains, metric="val_loss"))
+        assert "pp" not in page.cards[0].value
+        assert "pp" in page.cards[1].value
+
+
+class TestLoaded:
+    def test_comparison_is_the_same(self) -> None:
+        storage = optuna.storages.InMemoryStorage()
+        for label in ("greedy", "random_restart"):
+            for seed in (0, 1, 10) if label == "greedy" else (0, 1):
+                store_study(f"mine/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
+        store_study("mine", storage=storage)
+        loaded = load_comparison(storage, "mine")
+        assert list(loaded.results) == ["greedy", "random_restart"]
+        assert loaded.seeds == (0, 1)
+        assert loaded.control == "random_restart"
+        with pytest.raises(ValueError, match="no comparison 'other'"):
+            load_comparison(storage, "other")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
+@pytest.mark.parametrize("width", [400, 1280])
+def test_browser_draws_all_figures_and_asks_nobody(page: str, width: int, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    # A frame, as no window is as narrow as a phone.
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        f'<!DOCTYPE html><iframe src="page.html" style="width:{width}px;height:900px"></iframe>'
+        "<script>onload = () => setTimeout(() => {"
+        "const inner = document.querySelector('iframe').contentDocument;"
+        "const plots = [...inner.querySelectorAll('.plot')];"
+        "document.title = JSON.stringify({plots: plots.length,"
+        "drawn: plots.filter(p => p.querySelector('.main-svg')).length,"
+        "resources: inner.defaultView.performance.getEntriesByType('resource').map(r => r.name),"
+        "wide: inner.documentElement.scrollWidth});}, 3000)</script>"
+    )
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            outer.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert found, done.stderr
+    state = json.loads(found[1])
+    assert state["drawn"] == state["plots"] > 8
+    assert state["wide"] <= width
+    assert state["resources"] == []

@@ -1,0 +1,716 @@
+"""Tests of adnn_optuna.data and of the readers and checks beneath it."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import gzip
+import json
+import os
+import pickle
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import adnn_optuna.networks.data
+from adnn_optuna.networks import _sources
+from adnn_optuna.networks._idx import read_idx
+from adnn_optuna.networks.data import Dataset, dataset_from_config, load_dataset
+
+_FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
+_FILES = {
+    "train-images-idx3-ubyte": "x_train",
+    "train-labels-idx1-ubyte": "y_train",
+    "t10k-images-idx3-ubyte": "x_test",
+    "t10k-labels-idx1-ubyte": "y_test",
+}
+_SPLITS = ("train", "val", "test")
+
+
+def _idx(array: np.ndarray) -> bytes:
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
+    return header + array.astype(np.uint8).tobytes()
+
+
+def _arrays(n: int = 60, n_test: int = 20) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 256, (n, 4, 3), dtype=np.uint8),
+        "y_train": np.arange(n, dtype=np.uint8) % 10,
+        "x_test": rng.integers(0, 256, (n_test, 4, 3), dtype=np.uint8),
+        "y_test": np.arange(n_test, dtype=np.uint8) % 10,
+    }
+
+
+def _write_idx_files(folder: Path, arrays: dict[str, np.ndarray], *, gz: bool = False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, key in _FILES.items():
+        content = _idx(arrays[key])
+        if gz:
+            (folder / f"{stem}.gz").write_bytes(gzip.compress(content, mtime=0))
+        else:
+            (folder / stem).write_bytes(content)
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds data, nor downloads any, but where it says so."""
+    if "real_data" in request.fixturenames:
+        return
+    monkeypatch.delenv("ADNN_DATA_DIR", raising=False)
+    monkeypatch.setattr(_sources, "_SYSTEM_DATA_DIR", Path("no-such-folder"))
+    monkeypatch.setitem(sys.modules, "keras", None)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    folder = os.environ.get("ADNN_DATA_DIR")
+    if not folder:
+        pytest.skip("ADNN_DATA_DIR is unset, so there is no MNIST and Fashion-MNIST to read")
+    for name in _FOLDERS.values():
+        if not (Path(folder) / name).is_dir():
+            pytest.skip(f"ADNN_DATA_DIR has no folder {name}")
+    return Path(folder)
+
+
+def _valid(**changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "name": "mine",
+        "x_train": np.full((4, 2), 0.5),
+        "y_train": [0, 1, 2, 0],
+        "x_val": np.full((2, 2), 0.5),
+        "y_val": [0, 1],
+        "x_test": np.full((3, 2), 0.5),
+        "y_test": [0, 1, 2],
+        "num_classes": 3,
+    }
+    return arguments | changes
+
+
+# The Dataset itself.
+
+
+def test_arrays_are_converted_and_read_only() -> None:
+    dataset = Dataset(**_valid(x_train=np.array([[0, 51], [255, 102]] * 2, dtype=np.uint8)))
+    np.testing.assert_array_equal(dataset.x_train[:2], np.float32([[0, 0.2], [1, 0.4]]))
+    for split in _SPLITS:
+        x, y = getattr(dataset, f"x_{split}"), getattr(dataset, f"y_{split}")
+        assert x.dtype == np.float32
+        assert y.dtype == np.int32
+        for array in (x, y):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+
+
+def test_the_callers_arrays_stay_as_they_are() -> None:
+    x, y = np.full((4, 2), 0.5, dtype=np.float32), np.array([0, 1, 2, 0], dtype=np.int32)
+    dataset = Dataset(**_valid(x_train=x, y_train=y))
+    before = dataset.fingerprint
+    x[:], y[:] = 1, 1
+    assert dataset.x_train.max() == 0.5
+    assert dataset.y_train[0] == 0
+    assert Dataset(**_valid()).fingerprint == before
+
+
+def test_read_only_arrays_are_not_copied() -> None:
+    dataset = Dataset(**_valid())
+    again = Dataset(**_valid(x_train=dataset.x_train))
+    assert again.x_train is dataset.x_train
+
+
+def test_num_classes_is_jsonable() -> None:
+    assert json.dumps(Dataset(**_valid(num_classes=np.int64(3))).num_classes) == "3"
+
+
+def test_values_that_round_to_one_are_accepted() -> None:
+    dataset = Dataset(**_valid(x_val=np.full((2, 2), 1 + 2e-16)))
+    assert dataset.x_val.max() == 1
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (4, 3, 2)])
+def test_ranks(shape: tuple[int, ...]) -> None:
+    dataset = Dataset.from_arrays(np.zeros((20, *shape)), np.arange(20) % 2)
+    assert dataset.x_train.shape == (12, *shape)
+    assert dataset.x_val.shape == dataset.x_test.shape == (4, *shape)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": np.full((4, 2), np.nan)}, r"x_train\[0, 0\] is nan"),
+        ({"x_val": np.array([[0, 1], [0, np.inf]])}, r"x_val\[1, 1\] is inf"),
+        ({"x_val": np.full((2, 2), 1e300)}, r"x_val\[0, 0\] is 1e\+300"),
+        ({"x_test": np.full((3, 2), -0.01)}, r"x_test\[0, 0\] is -0\.01"),
+        ({"x_train": np.full((4, 2), 255.0)}, "or give uint8 pixels"),
+        ({"x_train": np.zeros((4, 2), dtype=int)}, "x_train has the dtype int64"),
+        ({"x_train": np.full((4, 2), "a", dtype=object)}, "x_train has the dtype object"),
+        ({"x_train": np.zeros(4)}, r"x_train has the shape \(4,\)"),
+        ({"x_train": np.zeros((4, 1, 1, 1, 1))}, r"x_train has the shape \(4, 1, 1, 1, 1\)"),
+        ({"x_train": np.zeros((4, 0))}, r"x_train has the shape \(4, 0\)"),
+        ({"x_train": np.zeros((0, 2)), "y_train": np.zeros(0, int)}, "x_train is empty"),
+        ({"x_test": np.zeros((0, 2)), "y_test": np.zeros(0, int)}, "x_test is empty"),
+        ({"x_train": np.zeros((3, 2))}, "x_train has 3 samples and y_train 4"),
+        ({"x_val": np.zeros((2, 3))}, r"x_val has the shape \(3,\), one of x_train \(2,\)"),
+        ({"y_val": [0, 3]}, r"y_val\[1\] is 3, out of the range 0 to 2"),
+        ({"y_val": [0, -1]}, r"y_val\[1\] is -1"),
+        ({"y_val": np.array([0, 2**40])}, r"y_val\[1\] is 1099511627776"),
+        ({"y_val": [0.0, 1.0]}, "y_val has the dtype float64"),
+        ({"y_val": [False, True]}, "y_val has the dtype bool"),
+        ({"y_val": np.eye(2, dtype=int)}, "argmax"),
+        ({"num_classes": 1}, "num_classes is 1"),
+        ({"num_classes": 3.0}, r"num_classes is 3\.0"),
+        ({"num_classes": True}, "num_classes is True"),
+    ],
+)
+def test_wrong_data_are_refused(changes: dict[str, Any], message: str) -> None:
+    Dataset(**_valid())
+    with pytest.raises(ValueError, match=message) as error:
+        Dataset(**_valid(**changes))
+    assert str(error.value).startswith("Dataset 'mine': ")
+
+
+def test_fingerprint_is_pinned() -> None:
+    # Stored studies hold it: if it changes, they cannot be resumed.
+    assert Dataset(**_valid()).fingerprint == (
+        "6909bd5ae8d5bcada89d60274e5f605a9c687660fcbc7e4d4d0974a7e49bccbf"
+    )
+
+
+def test_fingerprint_tells_contents_apart() -> None:
+    x = np.array([[0, 0.5], [0.5, 0], [0, 0], [1, 1]])
+    base = _valid(x_train=x)
+    variants = [
+        base,
+        base | {"x_train": x[::-1]},
+        base | {"x_train": x + np.array([[0, 0], [0, 0], [0, 0], [0, -1e-6]])},
+        base | {"y_train": [0, 1, 0, 2]},
+        base | {"num_classes": 4},
+        base | {"x_val": base["x_test"], "y_val": base["y_test"]},
+        base | {f"x_{split}": np.reshape(base[f"x_{split}"], (-1, 2, 1)) for split in _SPLITS},
+        base | {"x_val": np.zeros((0, 2)), "y_val": np.zeros(0, int)},
+    ]
+    fingerprints = [Dataset(**variant).fingerprint for variant in variants]
+    assert len(set(fingerprints)) == len(variants)
+    assert Dataset(**(base | {"name": "yours"})).fingerprint == fingerprints[0]
+    assert Dataset(**(base | {"x_train": x.astype(np.float32)})).fingerprint == fingerprints[0]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))]
+)
+def test_copies_are_read_only_too(duplicate: Any) -> None:
+    dataset = load_dataset("digits")
+    again = duplicate(dataset)
+    assert again.config == dataset.config
+    assert not again.x_train.flags.writeable
+
+
+# Splits.
+
+
+@settings(deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=5, max_size=60)
+    # Few of most labels: the hardest to share out.
+    | st.integers(5, 50).map(lambda n: [0] * n + [1, 2, 3, 4]),
+    fractions=st.tuples(st.floats(0, 0.5), st.floats(0.01, 0.45)),
+    seed=st.integers(0, 2**70),
+)
+def test_splits_are_disjoint_ordered_balanced_and_complete(
+    labels: list[int], fractions: tuple[float, float], seed: int
+) -> None:
+    n = len(labels)
+    x = np.linspace(0, 1, n, dtype=np.float32)[:, None]
+    n_val, n_test = (int(fraction * n) for fraction in fractions)
+    n_test = max(n_test, 1)
+    dataset = Dataset.from_arrays(
+        x, labels, validation_size=n_val, test_size=n_test, seed=seed, num_classes=5
+    )
+    parts = [getattr(dataset, f"x_{split}")[:, 0] for split in _SPLITS]
+    assert [len(part) for part in parts] == [n - n_val - n_test, n_val, n_test]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), x[:, 0])
+    counts = np.bincount(labels, minlength=5)
+    for split, part in zip(_SPLITS, parts, strict=True):
+        index = np.searchsorted(x[:, 0], part)
+        assert (np.diff(index) > 0).all()
+        y = getattr(dataset, f"y_{split}")
+        np.testing.assert_array_equal(y, np.array(labels, dtype=int)[index])
+        # A cut through the order is off by half a sample of each label at most, and a split has
+        # two cuts; the other labels' halves add up in a label's share.
+        bound = 1 + counts * np.count_nonzero(counts) / n
+        assert (np.abs(np.bincount(y, minlength=5) - counts * len(part) / n) <= bound + 1e-9).all()
+
+
+def test_splits_are_stratified() -> None:
+    y = np.repeat([0, 1, 2], [100, 200, 700])
+    dataset = Dataset.from_arrays(np.zeros((1000, 1)), y, validation_size=0.1, test_size=0.2)
+    for split, n in (("train", 700), ("val", 100), ("test", 200)):
+        counts = np.bincount(getattr(dataset, f"y_{split}"))
+        np.testing.assert_allclose(counts, np.array([0.1, 0.2, 0.7]) * n, atol=1)
+
+
+def test_splits_are_pinned() -> None:
+    # Stored studies hold only the seed: if the draw changes, they cannot be resumed.
+    x = np.linspace(0, 1, 21)[:, None]
+    dataset = Dataset.from_arrays(x, np.arange(21) % 3, seed=7)
+    assert np.rint(dataset.x_val[:, 0] * 20).tolist() == [2, 3, 4, 14]
+    assert np.rint(dataset.x_test[:, 0] * 20).tolist() == [8, 12, 13, 15]
+
+
+def test_the_seed_decides_and_the_test_split_ignores_the_validation_size() -> None:
+    x, y = np.linspace(0, 1, 100)[:, None], np.arange(100) % 4
+    first = Dataset.from_arrays(x, y, seed=1)
+    assert Dataset.from_arrays(x, y, seed=1).fingerprint == first.fingerprint
+    assert Dataset.from_arrays(x, y, seed=2).fingerprint != first.fingerprint
+    wider = Dataset.from_arrays(x, y, seed=1, validation_size=50)
+    np.testing.assert_array_equal(wider.x_test, first.x_test)
+
+
+def test_no_validation_split_on_request() -> None:
+    dataset = Dataset.from_arrays(np.zeros((10, 3)), [0, 1] * 5, validation_size=0)
+    assert dataset.x_val.shape == (0, 3)
+    assert len(dataset.x_train) == 8
+
+
+def test_a_fraction_gives_at_least_one_sample() -> None:
+    dataset = Dataset.from_arrays(
+        np.zeros((4, 3)), [0, 1, 0, 1], validation_size=0.01, test_size=0.01
+    )
+    assert (len(dataset.x_val), len(dataset.x_test)) == (1, 1)
+
+
+def test_given_splits_are_kept() -> None:
+    given_arrays = {key: value for key, value in _valid().items() if key.startswith(("x", "y"))}
+    x, y = given_arrays.pop("x_train"), given_arrays.pop("y_train")
+    dataset = Dataset.from_arrays(x, y, **given_arrays)
+    assert dataset.fingerprint == Dataset(**_valid()).fingerprint
+
+
+def test_num_classes_counts_all_splits() -> None:
+    dataset = Dataset.from_arrays(
+        np.zeros((4, 1)), [0, 1, 0, 1], x_test=np.zeros((1, 1)), y_test=[6], validation_size=1
+    )
+    assert dataset.num_classes == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_size": 10}, "validation_size is 10"),
+        ({"validation_size": -1}, "validation_size is -1"),
+        ({"validation_size": 1.0}, r"validation_size is 1\.0"),
+        ({"validation_size": -0.1}, r"validation_size is -0\.1"),
+        ({"validation_size": float("nan")}, "validation_size is nan"),
+        ({"test_size": True}, "test_size is True"),
+        ({"test_size": "0.2"}, r"test_size is '0\.2'"),
+        ({"test_size": 0}, "x_test is empty"),
+        ({"validation_size": 5, "test_size": 5}, "none for training"),
+        ({"validation_size": 0.5, "test_size": 0.5}, "none for training"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 1.5}, r"seed is 1\.5"),
+        ({"seed": None}, "seed is None"),
+        ({"x_val": np.zeros((1, 2))}, "both x_val and y_val"),
+        ({"y_test": [0]}, "both x_test and y_test"),
+        ({"x_test": np.zeros((1, 2)), "y_test": [0], "test_size": 1}, "either test_size or"),
+        ({"x": np.zeros((0, 2)), "y": np.zeros(0, int)}, "of 0 samples"),
+        ({"y": [0] * 9}, "x has 10 samples and y 9"),
+        ({"y": [0] * 10}, "num_classes is 1"),
+        ({"x_val": np.zeros((1, 2)), "y_val": [0.5]}, "y_val has the dtype float64"),
+        ({"x": np.full((10, 2), np.nan)}, r"x\[0, 0\] is nan"),
+    ],
+)
+def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"x": np.zeros((10, 2)), "y": [0, 1] * 5}
+    Dataset.from_arrays(**arguments)
+    with pytest.raises(ValueError, match=message):
+        Dataset.from_arrays(**(arguments | changes))
+
+
+# Known data sets.
+
+
+def test_importing_is_light() -> None:
+    heavy = "{'tensorflow', 'keras', 'sklearn', 'scipy', 'plotly'}"
+    code = f"import sys, adnn_optuna.data; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_digits() -> None:
+    dataset = load_dataset("digits")
+    assert repr(dataset) == (
+        "Dataset('digits', train=1079, val=359, test=359, shape=(8, 8), num_classes=10)"
+    )
+    assert dataset.x_train.max() == 1
+    assert load_dataset("digits", validation_size=0.1, seed=3).x_val.shape == (180, 8, 8)
+
+
+@pytest.mark.parametrize("gz", [False, True])
+@pytest.mark.parametrize("name", _FOLDERS)
+def test_idx_files(tmp_path: Path, name: str, gz: bool) -> None:
+    arrays = _arrays()
+    _write_idx_files(tmp_path / _FOLDERS[name], arrays, gz=gz)
+    dataset = load_dataset(name, tmp_path, validation_size=0)
+    assert (dataset.name, dataset.num_classes) == (name, 10)
+    for key, array in arrays.items():
+        scaled = array / np.float32(255) if key.startswith("x") else array
+        np.testing.assert_array_equal(getattr(dataset, key), scaled)
+    held_out = load_dataset(name, str(tmp_path), validation_size=10, seed=1)
+    assert (len(held_out.x_train), len(held_out.x_val)) == (50, 10)
+    np.testing.assert_array_equal(held_out.x_test, dataset.x_test)
+
+
+def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"given": 11, "environment": 12, "system": 13}
+    for folder, n in sizes.items():
+        _write_idx_files(tmp_path / folder / "mnist", _arrays(n))
+    monkeypatch.setenv("ADNN_DATA_DIR", str(tmp_path / "environment"))
+    monkeypatch.setattr(_sources, "_SYSTEM_DATA_DIR", tmp_path / "system")
+
+    def n_found(data_dir: Path | None = None) -> int:
+        return len(load_dataset("mnist", data_dir, validation_size=0).x_train)
+
+    assert n_found(tmp_path / "given") == 11
+    # Like a folder that is there for other data.
+    assert n_found(tmp_path) == 12
+    assert n_found() == 12
+    monkeypatch.setenv("ADNN_DATA_DIR", str(tmp_path / "missing"))
+    assert n_found() == 13
+    # Empty means unset, not the working folder.
+    monkeypatch.setenv("ADNN_DATA_DIR", "")
+    monkeypatch.chdir(tmp_path / "given")
+    assert n_found() == 13
+
+
+def test_keras_is_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = _arrays()
+    pairs = ((arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"]))
+    datasets = types.SimpleNamespace(fashion_mnist=types.SimpleNamespace(load_data=lambda: pairs))
+    monkeypatch.setitem(sys.modules, "keras", types.SimpleNamespace(datasets=datasets))
+    dataset = load_dataset("fashion_mnist", validation_size=0)
+    np.testing.assert_array_equal(dataset.y_train, arrays["y_train"])
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"mnist is in none of .*ADNN_DATA_DIR") as error:
+        load_dataset("mnist", tmp_path)
+    assert str(tmp_path / "mnist") in str(error.value)
+    assert str(Path("no-such-folder", "mnist")) in str(error.value)
+    with pytest.raises(FileNotFoundError, match=r"data_dir '.*nope' is not a folder"):
+        load_dataset("mnist", tmp_path / "nope")
+    _write_idx_files(tmp_path / "mnist", _arrays())
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(FileNotFoundError, match="a part of mnist only: add t10k-labels-idx1"):
+        load_dataset("mnist", tmp_path)
+
+
+def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_data() -> None:
+        raise Exception("no network")  # noqa: TRY002 (as Keras does)
+
+    datasets = types.SimpleNamespace(mnist=types.SimpleNamespace(load_data=load_data))
+    monkeypatch.setitem(sys.modules, "keras", types.SimpleNamespace(datasets=datasets))
+    with pytest.raises(FileNotFoundError, match=r"cannot get it \(no network\)"):
+        load_dataset("mnist")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_train": np.zeros(59)}, "60 images and .* 59 labels"),
+        ({"x_test": np.zeros((19, 4, 3))}, "19 images and .* 20 labels"),
+        (
+            {"x_test": np.zeros((0, 4, 3)), "y_test": np.zeros(0)},
+            r"t10k-images-idx3-ubyte holds no images: fetch or copy it again\.$",
+        ),
+        (
+            {"x_train": np.zeros((0, 4, 3)), "y_train": np.zeros(0)},
+            r"train-images-idx3-ubyte holds no images: fetch or copy it again\.$",
+        ),
+        ({"y_test": np.full(20, 10)}, r"'mnist': y_test\[0\] is 10"),
+        ({"y_train": np.full(60, 255)}, r"'mnist': y_train\[0\] is 255"),
+        ({"x_train": np.zeros((60, 3, 3))}, "a sample of x_test has the shape"),
+        ({"x_train": np.zeros(60)}, r"starts with the bytes '00000801'"),
+        ({"y_train": np.zeros((60, 1, 1))}, r"starts with the bytes '00000803'"),
+    ],
+)
+def test_idx_files_that_do_not_fit_are_refused(
+    tmp_path: Path, changes: dict[str, np.ndarray], message: str
+) -> None:
+    _write_idx_files(tmp_path / "mnist", _arrays() | changes)
+    with pytest.raises(ValueError, match=message):
+        load_dataset("mnist", tmp_path, validation_size=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "starts with the bytes ''"),
+        (b"\x00\x00\x08\x01", "truncated within its header"),
+        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "starts with the bytes '00000d01'"),
+        (b"\x00\x00\x08\x01\x00\x00\x00\x03ab", "holds 2 bytes of data .* announces 3"),
+        (b"\x00\x00\x08\x01\x00\x00\x00\x03abcd", "holds 4 bytes of data .* announces 3"),
+    ],
+)
+@pytest.mark.parametrize("gz", [False, True])
+def test_broken_idx_files_are_refused(
+    tmp_path: Path, content: bytes, message: str, gz: bool
+) -> None:
+    path = tmp_path / ("labels.gz" if gz else "labels")
+    path.write_bytes(gzip.compress(content) if gz else content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_idx(path, ndim=1)
+    assert str(path) in str(error.value)
+
+
+def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(b"\x00\x00\x08\x03" + b"\xff" * 12)
+    with pytest.raises(ValueError, match="announces 79228162458924105385300197375"):
+        read_idx(path, ndim=3)
+
+
+@settings(deadline=None)
+@given(position=st.integers(0, 16 + 24 - 1), byte=st.integers(0, 255), gz=st.booleans())
+def test_any_wrong_header_byte_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, position: int, byte: int, gz: bool
+) -> None:
+    original = np.arange(24).reshape(2, 3, 4)
+    content = bytearray(_idx(original))
+    changed = content[position] != byte
+    content[position] = byte
+    path = tmp_path_factory.getbasetemp() / ("images.gz" if gz else "images")
+    path.write_bytes(gzip.compress(content) if gz else content)
+    if changed and position < 16:
+        with pytest.raises(ValueError, match="images"):
+            read_idx(path, ndim=3)
+    else:
+        assert read_idx(path, ndim=3).shape == original.shape
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_damage_to_a_gzip_file_is_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    original = np.arange(24).reshape(2, 3, 4)
+    content = bytearray(gzip.compress(_idx(original), mtime=0))
+    path = tmp_path_factory.getbasetemp() / "damaged.gz"
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        start = data.draw(st.integers(0, len(content) - 1))
+        damage = data.draw(st.binary(min_size=1, max_size=len(content) - start))
+        content[start : start + len(damage)] = damage
+    path.write_bytes(content)
+    try:
+        array = read_idx(path, ndim=3)
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+    else:
+        np.testing.assert_array_equal(array, original)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "", "Digits", "digits.csv"])
+def test_unknown_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="use digits, mnist, fashion_mnist or"):
+        load_dataset(name)
+
+
+def test_official_test_sets_cannot_be_resized(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mnist comes with its own test set"):
+        load_dataset("mnist", tmp_path, test_size=0.2)
+
+
+# Files of arrays.
+
+
+def test_npz_with_all_splits(tmp_path: Path) -> None:
+    arrays = {key: value for key, value in _valid().items() if key.startswith(("x", "y"))}
+    np.savez_compressed(tmp_path / "mine.npz", **arrays, extra=np.zeros(3))
+    dataset = load_dataset(tmp_path / "mine.npz")
+    assert dataset.name == "mine"
+    assert dataset.fingerprint == Dataset(**_valid()).fingerprint
+
+
+@pytest.mark.parametrize("suffix", ["", "_train"])
+def test_npz_that_is_split_here(tmp_path: Path, suffix: str) -> None:
+    x, y = np.random.default_rng(0).random((50, 3)), np.arange(50) % 5
+    np.savez(tmp_path / "mine.npz", **{f"x{suffix}": x, f"y{suffix}": y})
+    dataset = load_dataset("mine.npz", tmp_path, validation_size=10, test_size=0.4, seed=2)
+    same = Dataset.from_arrays(x, y, validation_size=10, test_size=0.4, seed=2)
+    assert dataset.fingerprint == same.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((9, 2))}, "either y or y_train, but holds x:"),
+        ({"a": np.zeros(3)}, "holds no known array"),
+        ({"x": np.zeros((9, 2)), "x_train": np.zeros((9, 2))}, "either x or x_train"),
+        ({"x": np.array([{}]), "y": np.zeros(1, int)}, "no sound .npz file of plain arrays"),
+        ({"x": np.zeros((9, 2)), "y": np.arange(9), "x_val": np.zeros((1, 2))}, "both x_val"),
+        ({"x": np.full((9, 2), 9.0), "y": np.arange(9)}, r"'mine': x\[0, 0\] is 9"),
+    ],
+)
+def test_wrong_npz_files_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        load_dataset(tmp_path / "mine.npz")
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "exploded",))
+
+    (tmp_path / "mine.npz").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=r"no sound \.npz file"):
+        load_dataset(tmp_path / "mine.npz")
+    assert not (tmp_path / "exploded").exists()
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_damage_to_an_npz_file_is_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    np.savez_compressed(path, x=np.linspace(0, 1, 40).reshape(20, 2), y=np.arange(20) % 2)
+    original = load_dataset(path).fingerprint
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        start = data.draw(st.integers(0, len(content) - 1))
+        damage = data.draw(st.binary(min_size=1, max_size=len(content) - start))
+        content[start : start + len(damage)] = damage
+    path.write_bytes(content)
+    try:
+        dataset = load_dataset(path)
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+    else:
+        assert dataset.fingerprint == original
+
+
+def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file nope\.npz or .*nope\.npz: mend"):
+        load_dataset("nope.npz", tmp_path)
+
+
+# Loading again.
+
+
+@pytest.mark.parametrize("home", ["~no-such-user", "~\0", "~\ud800"])
+def test_the_home_of_nobody_is_no_folder(home: str) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        load_dataset(f"{home}/mine.npz")
+    with pytest.raises(FileNotFoundError, match="is not a folder: mend or omit it"):
+        load_dataset("digits", home)
+
+
+def test_configuration_of_digits() -> None:
+    dataset = load_dataset("digits", validation_size=np.int64(100), seed=np.int64(4))
+    config = json.loads(json.dumps(dataset.config))
+    assert config == {
+        "name": "digits",
+        "source": "built-in",
+        "validation_size": 100,
+        "test_size": 0.2,
+        "seed": 4,
+        "fingerprint": dataset.fingerprint,
+    }
+    again = dataset_from_config(config)
+    assert again.config == dataset.config
+    assert again.fingerprint == dataset.fingerprint
+
+
+def test_configuration_spells_out_the_defaults(tmp_path: Path) -> None:
+    config = load_dataset("digits").config
+    assert (config["validation_size"], config["test_size"], config["seed"]) == (0.2, 0.2, 0)
+    _write_idx_files(tmp_path / "mnist", _arrays(20_000))
+    assert load_dataset("mnist", tmp_path).config["validation_size"] == 10_000
+
+
+def test_changed_data_are_noticed(tmp_path: Path) -> None:
+    arrays = _arrays()
+    _write_idx_files(tmp_path / "mnist", arrays)
+    config = load_dataset("mnist", tmp_path, validation_size=6).config
+    assert dataset_from_config(config, tmp_path).config == config
+    arrays["x_test"][3, 2, 1] ^= 1
+    _write_idx_files(tmp_path / "mnist", arrays)
+    with pytest.raises(ValueError, match="Dataset 'mnist' has changed"):
+        dataset_from_config(config, tmp_path)
+
+
+def test_npz_files_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    np.savez("mine.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
+    config = json.loads(json.dumps(load_dataset("mine.npz", seed=5).config))
+    monkeypatch.chdir(tmp_path)
+    assert dataset_from_config(config).config == config
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here" / "mine.npz").rename(tmp_path / "there" / "mine.npz")
+    with pytest.raises(FileNotFoundError, match=r"mine\.npz"):
+        dataset_from_config(config)
+    moved = dataset_from_config(config, tmp_path / "there")
+    assert moved.fingerprint == config["fingerprint"]
+
+
+def test_arrays_cannot_be_found_again() -> None:
+    dataset = Dataset(**_valid())
+    assert dataset.config == {
+        "name": "mine",
+        "source": "arrays",
+        "fingerprint": dataset.fingerprint,
+    }
+    with pytest.raises(ValueError, match="'mine' was made of arrays"):
+        dataset_from_config(dataset.config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        None,
+        {"name": "digits", "source": "built-in", "fingerprint": ""},
+        {"name": "d", "source": "moon", "fingerprint": ""},
+        {"name": "d", "source": [], "fingerprint": ""},
+        {"name": "d", "source": "npz", "fingerprint": ""},
+    ],
+)
+def test_wrong_configurations_are_refused(config: Any) -> None:
+    with pytest.raises(ValueError, match="not the configuration of a data set"):
+        dataset_from_config(config)
+
+
+# The real thing.
+
+
+@pytest.mark.parametrize("name", _FOLDERS)
+def test_real_data(real_data: Path, name: str) -> None:
+    dataset = load_dataset(name)
+    assert repr(dataset) == (
+        f"Dataset({name!r}, train=50000, val=10000, test=10000, shape=(28, 28), num_classes=10)"
+    )
+    everything = load_dataset(name, real_data, validation_size=0)
+    assert everything.x_train.shape == (60000, 28, 28)
+    assert everything.x_val.shape == (0, 28, 28)
+    first = {"mnist": [5, 0, 4, 1, 9], "fashion_mnist": [9, 0, 0, 3, 0]}[name]
+    assert everything.y_train[:5].tolist() == first
+    assert dataset_from_config(dataset.config).fingerprint == dataset.fingerprint
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(adnn_optuna.data).failed == 0

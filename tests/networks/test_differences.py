@@ -1,0 +1,39 @@
+"""What differs between two configurations."""
+
+from __future__ import annotations
+
+from adnn_optuna.networks.differences import config_differences, in_words
+
+
+def test_differences_between_configurations_are_readable() -> None:
+    stored = {"a": {"b": 1, "c": [1, 2]}, "d": None}
+    assert config_differences(stored, {"a": {"b": 1, "c": (1, 2)}, "d": None}) == []
+    assert config_differences(stored, {"a": {"b": 2, "c": [1]}, "d": None, "e": "x"}) == [
+        "a.b is 2, was 1",
+        "a.c is [1], was [1, 2]",
+        "e is 'x', was None",
+    ]
+
+
+def test_differences_in_lists_of_settings_have_a_path() -> None:
+    stored = {"layers": [{"units": 8}, {"units": 10}]}
+    assert config_differences(stored, {"layers": [{"units": 16}, {"units": 10}]}) == [
+        "layers[0].units is 16, was 8"
+    ]
+    assert config_differences(stored, {"layers": [{"units": 8}]}) == [
+        "layers has 1 entries, had 2"
+    ]
+
+
+def test_things_of_two_kinds_are_not_compared_further() -> None:
+    stored = {"class_name": "Dense", "config": {"units": 8}}
+    assert config_differences(stored, {"class_name": "LSTM", "config": {"units": 9}}) == [
+        "class_name is 'LSTM', was 'Dense'"
+    ]
+
+
+def test_long_differences_are_cut() -> None:
+    [difference] = config_differences({"a": "x" * 1000}, {"a": None})
+    assert len(difference) < 130
+    assert in_words(["a", "b", "c"]) == "a; b; c"
+    assert in_words(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"

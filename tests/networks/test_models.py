@@ -1,0 +1,192 @@
+"""What is trained and how."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
+
+NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "error"),
+    [
+        ((), "hidden is empty"),
+        ((0,), "hidden layer 0 must be a whole number of at least 1, but it is 0"),
+        ((8, -1), "hidden layer 1"),
+        ((True,), "hidden layer 0"),
+        ((8.0,), "hidden layer 0"),
+        (("8",), "hidden layer 0"),
+        (64, "must be a sequence"),
+        (True, "must be a sequence"),
+        ("64", "must be a sequence"),
+        (None, "must be a sequence"),
+    ],
+)
+def test_wrong_sizes_are_refused(hidden: Any, error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        MLP(hidden=hidden)
+
+
+@pytest.mark.parametrize("hidden", [[8, 4], np.array([8, 4]), (np.int64(8), np.int32(4))])
+def test_sizes_may_be_any_integers(hidden: Any) -> None:
+    mlp = MLP(hidden=hidden)
+    assert mlp == MLP(hidden=(8, 4))
+    assert all(type(n) is int for n in mlp.hidden)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"activation": 3}, "activation must be a Keras name"),
+        ({"kernel_initializer": 3}, "kernel_initializer must be"),
+        ({"kernel_initializer": keras.initializers.HeNormal}, "kernel_initializer must be"),
+        ({"bias_initializer": {"stddev": 1.0}}, "bias_initializer .* as Keras serializes it"),
+        ({"bias_initializer": keras.initializers.Constant(math.nan)}, "finite"),
+    ],
+)
+def test_wrong_settings_of_an_mlp_are_refused(wrong: dict[str, Any], error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        MLP(**wrong)
+
+
+def test_a_class_of_the_users_is_not_taken_for_one_of_keras() -> None:
+    class Adam(keras.optimizers.Adam):
+        pass
+
+    with pytest.raises(TypeError, match="Keras's own classes"):
+        Training(optimizer=Adam())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"epochs": True}, "epochs"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"batch_size": math.nan}, "batch_size"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": math.inf}, "learning_rate must be a positive number"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": 1e39}, "learning_rate must be a positive number .* to 3.4e.38"),
+        ({"learning_rate": 1e-50}, "learning_rate must be a positive number from 1.2e-38"),
+        ({"learning_rate": True}, "learning_rate must be a number"),
+        ({"learning_rate": "0.1"}, "learning_rate must be a number"),
+        ({"shuffle": 1}, "shuffle must be True or False"),
+        ({"loss": None}, "loss must be the Keras name"),
+        ({"optimizer": "sdg"}, "optimizer is 'sdg'.*adam"),
+        ({"optimizer": "muon"}, "updates each weight by itself"),
+        ({"optimizer": keras.optimizers.Lamb()}, "updates each weight by itself"),
+        ({"optimizer": keras.optimizers.SGD(clipnorm=1.0)}, "clipnorm=1.0.*clipvalue"),
+        ({"optimizer": keras.optimizers.SGD(global_clipnorm=1.0)}, "clipvalue"),
+        ({"optimizer": keras.optimizers.SGD(use_ema=True)}, "use_ema=True"),
+        ({"optimizer": keras.optimizers.SGD(loss_scale_factor=8.0)}, "loss_scale_factor"),
+        ({"optimizer": {"class_name": "SGD", "config": {"learning_rate": math.inf}}}, "finite"),
+    ],
+)
+def test_wrong_settings_of_a_training_are_refused(wrong: dict[str, Any], error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        Training(**wrong)
+
+
+def test_numpy_numbers_are_as_good_as_pythons() -> None:
+    training = Training(
+        epochs=np.int64(2),  # type: ignore[arg-type]
+        batch_size=np.int32(8),  # type: ignore[arg-type]
+        learning_rate=np.float32(0.5),  # type: ignore[arg-type]
+    )
+    assert training == Training(epochs=2, batch_size=8, learning_rate=0.5)
+    json.dumps(training.config)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        Training(),
+        Training(optimizer="SGD"),
+        Training(optimizer=keras.optimizers.Adam(0.25, beta_1=0.5)),
+        Training(optimizer=keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 5))),
+    ],
+    ids=["default", "name", "object", "schedule"],
+)
+def test_a_training_survives_its_storage_as_json(training: Training) -> None:
+    stored = json.loads(json.dumps(training.config, allow_nan=False))
+    again = Training(**stored)
+    assert again == training
+    configs = [t.build_optimizer().get_config() for t in (again, training)]
+    assert configs[0] | {"name": ""} == configs[1] | {"name": ""}
+
+
+def test_equal_optimizers_are_equal_settings() -> None:
+    first, second = keras.optimizers.Adam(0.25), keras.optimizers.Adam(0.25)
+    assert first.name != second.name
+    assert Training(optimizer=first) == Training(optimizer=second)
+
+
+def test_an_optimizer_object_keeps_its_settings() -> None:
+    training = Training(optimizer=keras.optimizers.Adam(0.25, beta_1=0.5, clipvalue=3.0))
+    config = training.build_optimizer().get_config()
+    assert (config["learning_rate"], config["beta_1"], config["clipvalue"]) == (0.25, 0.5, 3.0)
+
+
+def test_the_learning_rate_goes_with_an_optimizers_name() -> None:
+    optimizer = Training(optimizer="rmsprop", learning_rate=0.25).build_optimizer()
+    assert isinstance(optimizer, keras.optimizers.RMSprop)
+    assert optimizer.get_config()["learning_rate"] == 0.25
+
+
+def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
+    training = Training(optimizer={"class_name": "SGD", "config": {"momentums": 0.9}})
+    with pytest.raises(ValueError, match=r"Keras cannot make the optimizer 'SGD'.*momentums"):
+        training.build_optimizer()
+
+
+@pytest.mark.parametrize(
+    "mlp",
+    [
+        MLP(),
+        MLP((3, 2), "tanh", NORMAL, keras.initializers.Constant(0.5)),
+        MLP(kernel_initializer=keras.initializers.HeNormal(seed=3)),
+    ],
+    ids=["default", "configurations", "object"],
+)
+def test_an_mlp_survives_its_storage_as_json(mlp: MLP) -> None:
+    stored = json.loads(json.dumps(mlp.config, allow_nan=False))
+    assert stored == mlp.config
+    assert stored.pop("type") == "MLP"
+    assert MLP(**stored) == mlp
+
+
+def test_changing_a_configuration_does_not_change_its_mlp() -> None:
+    mlp = MLP(kernel_initializer=NORMAL)
+    mlp.config["kernel_initializer"]["config"]["stddev"] = 9.0
+    assert mlp == MLP(kernel_initializer=NORMAL)
+
+
+@pytest.mark.parametrize("name", PAPER_MODELS)
+def test_the_papers_models_have_the_papers_setting(name: str) -> None:
+    model = PAPER_MODELS[name]
+    dataset, layers = name.split("-")
+    assert model.hidden == (256,) * int(layers)
+    assert model.activation == "linear"
+    assert model.kernel_initializer == model.bias_initializer == NORMAL
+    assert model.training == Training("adam", 1e-3, 100, 10, shuffle=False)
+    assert model.dataset == {"MNIST": "mnist", "FMNIST": "fashion_mnist"}[dataset]
+    assert model.metric == "train_accuracy"
+
+
+def test_the_paper_has_six_models_which_nobody_can_change() -> None:
+    assert len(PAPER_MODELS) == 6
+    with pytest.raises(TypeError):
+        PAPER_MODELS["MNIST-1"] = PAPER_MODELS["MNIST-2"]  # type: ignore[index]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PAPER_MODELS["MNIST-1"].hidden = (1,)  # type: ignore[misc]

@@ -1,0 +1,550 @@
+"""From a model to its initial weights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+
+from adnn_optuna.networks._architecture import hash_weights, initializer_stddev
+from adnn_optuna.networks.models import MLP
+from adnn_optuna.networks.network import build_architecture, model_from_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adnn_optuna.networks._architecture import Architecture
+
+SHAPE = (8, 8)
+CLASSES = 10
+
+
+def conv_net(activation: str | None = None) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Reshape((*SHAPE, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Dropout(0.25),
+            keras.layers.Flatten(),
+            keras.layers.Dense(6, activation="relu"),
+            keras.layers.Dense(CLASSES, activation=activation),
+        ]
+    )
+
+
+def functional_net() -> keras.Model:
+    inputs = keras.Input(SHAPE)
+    h = keras.layers.Flatten()(inputs)
+    h = keras.layers.Concatenate()(
+        [keras.layers.Dense(3)(h), keras.layers.Dense(4, use_bias=False)(h)]
+    )
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(h))
+
+
+class SubclassedNet(keras.Model):
+    """It gets its variables with the first call, and ends in a softmax that no layer shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.hidden = keras.layers.Dense(5)
+        self.out = keras.layers.Dense(CLASSES)
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.softmax(self.out(self.hidden(self.flatten(x))))
+
+
+def lazy_net() -> keras.Model:
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+
+
+MODELS: dict[str, MLP | Callable[[], keras.Model]] = {
+    "MLP": MLP((3, 5)),
+    "convolutional": conv_net,
+    "functional": functional_net,
+    "subclassed": SubclassedNet,
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def architecture(request: pytest.FixtureRequest) -> Architecture:
+    return build_architecture(MODELS[request.param], SHAPE, CLASSES)
+
+
+def mlp(**settings: Any) -> Architecture:
+    return build_architecture(MLP(**settings), SHAPE, CLASSES)
+
+
+def random_values(weights: list[np.ndarray]) -> list[bytes]:
+    return [w.tobytes() for w in weights if w.dtype == np.float32 and np.ptp(w)]
+
+
+def test_initial_weights_follow_from_seed_and_restart(architecture: Architecture) -> None:
+    keys = [(0, 0), (1, 0), (0, 1), (2**40, 0)]
+    hashes = {key: architecture.weights_hash(*key) for key in keys}
+    assert len(set(hashes.values())) == len(keys)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    keras.layers.Dense(3)
+    assert {key: architecture.weights_hash(*key) for key in reversed(keys)} == hashes
+
+
+def test_no_two_variables_share_their_draws() -> None:
+    weights = mlp(hidden=(64, 64, 64), bias_initializer="random_normal").initial_weights(0, 0)
+    other = mlp(hidden=(64, 64, 64), bias_initializer="random_normal").initial_weights(0, 1)
+    values = random_values(weights + other)
+    assert len(values) == len(set(values)) == 16
+
+
+def test_the_built_model_starts_from_the_initial_weights(architecture: Architecture) -> None:
+    model = architecture.build(2**40, 1)
+    built = [np.array(v.numpy()) for v in model.variables]
+    assert hash_weights(built) == architecture.weights_hash(2**40, 1)
+    assert len(built) == len(architecture.variables)
+    assert model(np.zeros((2, *SHAPE), np.float32)).shape == (2, CLASSES)
+
+
+def test_global_random_states_are_as_before(architecture: Architecture) -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr] # noqa: NPY002
+    policy = keras.config.dtype_policy().name
+    architecture.build(0, 0)
+    architecture.initial_weights(1, 1)
+    after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr] # noqa: NPY002
+    assert after == before
+    assert keras.config.dtype_policy().name == policy
+
+
+def test_an_mlp_does_not_depend_on_keras_global_policy() -> None:
+    architecture = mlp()
+    expected = architecture.weights_hash(0, 0)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = architecture.build(0, 0)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert hash_weights([v.numpy() for v in model.variables]) == expected
+    assert model(np.zeros((2, *SHAPE), np.float32)).dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        "glorot_uniform",
+        "he_normal",
+        "random_normal",
+        "orthogonal",
+        "truncated_normal",
+        {"class_name": "RandomUniform", "config": {"minval": 0.0, "maxval": 2.0}},
+        keras.initializers.LecunNormal(seed=4),
+    ],
+    # An object's text holds its address, which differs between the processes of a test run.
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_any_keras_initializer_makes_the_kernels(initializer: Any) -> None:
+    kernel = mlp(hidden=(300,), kernel_initializer=initializer).initial_weights(0, 0)[0]
+    reference = keras.initializers.get(initializer)((64, 300))
+    assert kernel.shape == (64, 300)
+    assert kernel.std() == pytest.approx(np.std(reference), rel=0.05)
+    assert kernel.mean() == pytest.approx(np.mean(reference), abs=0.05)
+
+
+def test_constant_initializers() -> None:
+    constant = keras.initializers.Constant(0.5)
+    kernel, bias, *_ = mlp(kernel_initializer="ones", bias_initializer=constant).initial_weights(
+        0, 0
+    )
+    assert (kernel == 1).all()
+    assert (bias == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"activation": "rleu"}, "no activation 'rleu'"),
+        ({"activation": "glu"}, "'glu' changes the number of units"),
+        ({"activation": "threshold"}, "no activation 'threshold' that needs nothing but its name"),
+        ({"kernel_initializer": "constant"}, "kernel_initializer 'constant'"),
+        ({"bias_initializer": "Initializer"}, "bias_initializer 'Initializer'"),
+        (
+            {"kernel_initializer": {"class_name": "Constant", "config": {"value": [1, 2]}}},
+            "kernel_initializer",
+        ),
+        (
+            {"bias_initializer": {"class_name": "Constant", "config": {"value": "x"}}},
+            "bias_initializer",
+        ),
+        ({"kernel_initializer": "glorot"}, "kernel_initializer 'glorot'"),
+        ({"bias_initializer": "orthogonal"}, "bias_initializer 'orthogonal'"),
+        (
+            {"kernel_initializer": {"class_name": "HeNormal", "config": {"gain": 2}}},
+            "kernel_initializer",
+        ),
+    ],
+)
+def test_what_keras_cannot_make_is_refused(settings: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        mlp(**settings)
+
+
+def test_a_network_that_no_memory_holds_is_refused() -> None:
+    # More bytes than there are addresses.
+    with pytest.raises(MemoryError, match=r"^There is too little memory .*\.$"):
+        mlp(hidden=(10**14,))
+
+
+# fan_in 60, fan_out 40
+@pytest.mark.parametrize(
+    ("name", "config", "expected"),
+    [
+        ("GlorotUniform", {}, (1 / 50) ** 0.5),
+        ("GlorotNormal", {}, (1 / 50) ** 0.5),
+        ("HeUniform", {}, (2 / 60) ** 0.5),
+        ("HeNormal", {}, (2 / 60) ** 0.5),
+        ("LecunUniform", {}, (1 / 60) ** 0.5),
+        ("LecunNormal", {}, (1 / 60) ** 0.5),
+        ("VarianceScaling", {"scale": 3.0, "mode": "fan_out"}, (3 / 40) ** 0.5),
+        (
+            "VarianceScaling",
+            {"scale": 3.0, "mode": "fan_avg", "distribution": "untruncated_normal"},
+            (3 / 50) ** 0.5,
+        ),
+        ("RandomNormal", {"mean": 3.0, "stddev": 0.5}, 0.5),
+        ("TruncatedNormal", {"stddev": 0.5}, 0.5 * 0.87962566),
+        ("RandomUniform", {"minval": -1.0, "maxval": 2.0}, 3 / 12**0.5),
+        ("Zeros", {}, 0),
+        ("Constant", {"value": 0.1}, 0),
+    ],
+)
+@pytest.mark.parametrize("shape", [(60, 40), (2, 5, 6, 4)], ids=str)
+def test_deviation_of_an_initializer(
+    name: str, config: dict[str, Any], expected: float, shape: tuple[int, ...]
+) -> None:
+    seed = {} if name in ("Zeros", "Constant") else {"seed": 0}
+    initializer = keras.initializers.get({"class_name": name, "config": {**config, **seed}})
+    values = np.array(initializer(shape))
+    # What Keras draws agrees, for either shape ...
+    drawn = initializer_stddev(initializer, values)
+    assert float(values.std()) == pytest.approx(drawn, rel=0.1, abs=1e-7)
+    # ... and the unit is the formula's, not the draw's.
+    if shape == (60, 40):
+        assert drawn == pytest.approx(expected, rel=1e-6)
+
+
+def test_deviation_without_a_formula_is_that_of_the_draw() -> None:
+    values = np.array(keras.initializers.Orthogonal(seed=0)((60, 40)))
+    stddev = initializer_stddev(keras.initializers.Orthogonal(), values)
+    assert stddev == pytest.approx(values.std(dtype=np.float64))
+
+
+def test_which_variables_of_a_model_can_move() -> None:
+    def movable(name: str) -> list[tuple[str, int, bool]]:
+        variables = build_architecture(MODELS[name], SHAPE, CLASSES).variables
+        return [(v.kind, v.layer, v.is_output) for v in variables if v.kind != "other"]
+
+    assert movable("MLP") == [
+        (kind, layer, layer == 2) for layer in range(3) for kind in ("weight", "bias")
+    ]
+    assert movable("convolutional") == movable("MLP")
+    assert movable("functional") == [
+        ("weight", 0, False),
+        ("bias", 0, False),
+        ("weight", 1, False),
+        ("weight", 2, True),
+        ("bias", 2, True),
+    ]
+    assert movable("subclassed") == [
+        (kind, layer, layer == 1) for layer in range(2) for kind in ("weight", "bias")
+    ]
+
+
+class OutputFirst(keras.Model):
+    """Makes its layers in another order than it calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.out = keras.layers.Dense(CLASSES, name="out")
+        self.hidden = keras.layers.Dense(5, name="hidden")
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(self.flatten(x)))
+
+
+def test_layers_are_numbered_as_they_are_called() -> None:
+    variables = build_architecture(OutputFirst, SHAPE, CLASSES).variables
+    assert [(v.path.split("/")[-2], v.layer, v.is_output) for v in variables] == [
+        ("out", 1, True),
+        ("out", 1, True),
+        ("hidden", 0, False),
+        ("hidden", 0, False),
+    ]
+
+
+def test_initializers_may_be_functions_or_names() -> None:
+    def draw(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return keras.random.normal(shape, dtype=dtype, stddev=0.5, seed=1)
+
+    class Named(keras.layers.Dense):
+        def build(self, input_shape: Any) -> None:
+            super().build(input_shape)
+            self.kernel_initializer = "glorot_uniform"
+
+    def build() -> keras.Model:
+        return keras.Sequential(
+            [
+                keras.Input(SHAPE),
+                keras.layers.Flatten(),
+                keras.layers.Dense(50, kernel_initializer=draw),
+                Named(CLASSES),
+            ]
+        )
+
+    architecture = build_architecture(build, SHAPE, CLASSES)
+    weights = architecture.initial_weights(0, 0)
+    for i in (0, 2):
+        deviation = weights[i].std(dtype=np.float64)
+        assert architecture.variables[i].stddev == pytest.approx(deviation)
+
+
+def test_paths_of_layers_with_one_name_differ() -> None:
+    def build() -> keras.Model:
+        flat = keras.layers.Flatten()(inputs := keras.Input(SHAPE))
+        branches = [
+            keras.Model(flat_input := keras.Input(flat.shape[1:]), hidden(flat_input), name=name)
+            for name, hidden in (
+                ("a", keras.layers.Dense(3, name="hidden")),
+                ("b", keras.layers.Dense(3, name="hidden")),
+            )
+        ]
+        both = keras.layers.Concatenate()([branch(flat) for branch in branches])
+        return keras.Model(inputs, keras.layers.Dense(CLASSES, name="out")(both))
+
+    paths = [v.path for v in build_architecture(build, SHAPE, CLASSES).variables]
+    assert paths == [
+        "hidden/kernel",
+        "hidden/bias",
+        "hidden/kernel#1",
+        "hidden/bias#1",
+        "out/kernel",
+        "out/bias",
+    ]
+
+
+def test_frozen_layers_do_not_move() -> None:
+    def build() -> keras.Model:
+        model = functional_net()
+        model.layers[2].trainable = False
+        return model
+
+    variables = build_architecture(build, SHAPE, CLASSES).variables
+    assert [v.kind for v in variables].count("other") == 2
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (conv_net, False),
+        (lambda: conv_net("softmax"), True),
+        (SubclassedNet, True),
+        (lambda: keras.Sequential([conv_net(), keras.layers.Softmax()]), True),
+        (MLP(), False),
+    ],
+    ids=["logits", "activation", "call", "layer", "MLP"],
+)
+def test_probabilities_are_told_from_logits(build: Any, expected: bool) -> None:
+    assert build_architecture(build, SHAPE, CLASSES).ends_in_probabilities is expected
+
+
+def test_a_model_without_input_shape_is_built_for_the_data() -> None:
+    architecture = build_architecture(lazy_net, SHAPE, CLASSES)
+    assert [w.shape for w in architecture.initial_weights(0, 0)] == [(64, 10), (10,)]
+
+
+def unseeded_net() -> keras.Model:
+    def draw(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return np.random.default_rng().random(shape)
+
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, kernel_initializer=draw),
+        ]
+    )
+
+
+SAME = lazy_net()
+
+
+class OwnTraining(keras.Sequential):
+    """A model that would train itself otherwise than stacked training does."""
+
+    def train_step(self, data: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        (SAME, "pass the function, not what it returns"),
+        (3, "model must be an MLP or a callable.*but it is int"),
+        (lambda: 3, "must return a keras.Model, but it returned int"),
+        (lambda: SAME, "the same model twice"),
+        (unseeded_net, "start from different weights"),
+        (
+            lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),
+            r"shape \(3, 7\).*10 classes need \(3, 10\)",
+        ),
+        (lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(10)]), r"\(8, 8\)"),
+        (
+            lambda: keras.Sequential(
+                [keras.layers.Flatten(), keras.layers.Lambda(lambda x: x[:, :10])]
+            ),
+            "no trainable kernel or bias",
+        ),
+        (
+            lambda: OwnTraining([keras.layers.Flatten(), keras.layers.Dense(10)]),
+            "OwnTraining has a train_step of its own",
+        ),
+    ],
+)
+def test_wrong_models_are_refused(model: Any, error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        build_architecture(model, SHAPE, CLASSES)
+
+
+@pytest.mark.parametrize("name", ["MLP", "convolutional", "functional"])
+def test_a_model_survives_its_storage_as_json(name: str) -> None:
+    architecture = build_architecture(MODELS[name], SHAPE, CLASSES)
+    stored = json.loads(json.dumps(architecture.config, allow_nan=False))
+    again = build_architecture(model_from_config(stored), SHAPE, CLASSES)
+    assert again.weights_hash(5, 2) == architecture.weights_hash(5, 2)
+    assert again.variables[:2] == architecture.variables[:2] or name != "MLP"
+    # Keras has counted some layers since then.
+    assert again.config == stored
+    assert build_architecture(MODELS[name], SHAPE, CLASSES).config == stored
+
+
+class LSTM2(keras.layers.LSTM):
+    """Keras's automatic name for it is ``lstm2``."""
+
+
+class ResNet50Block(keras.layers.Dense):
+    """Its automatic name is ``res_net50_block``."""
+
+
+NAMED = itertools.count()
+
+
+def sequential(*layers: keras.layers.Layer) -> keras.Model:
+    flat = keras.layers.Flatten()
+    return keras.Sequential([keras.Input(SHAPE), *layers, flat, keras.layers.Dense(CLASSES)])
+
+
+def cleared_net() -> keras.Model:
+    keras.utils.clear_session()
+    return functional_net()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: sequential(keras.layers.Bidirectional(keras.layers.LSTM(3))),
+        lambda: sequential(keras.layers.Reshape((2, 4, 8)), keras.layers.ConvLSTM1D(2, 2)),
+        lambda: sequential(keras.layers.TimeDistributed(ResNet50Block(3))),
+        lambda: sequential(LSTM2(3)),
+        lambda: sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}")),
+        lambda: sequential(keras.layers.Softmax(), keras.layers.Dense(3, "softmax")),
+        cleared_net,
+    ],
+)
+def test_equal_models_have_equal_configurations(build: Callable[[], keras.Model]) -> None:
+    first = build_architecture(build, SHAPE, CLASSES).config
+    assert build_architecture(build, SHAPE, CLASSES).config == first
+    assert len(first["model"]["config"]["layers"]) >= 4
+
+
+def alike_names_net() -> keras.Model:
+    """Its layers are called like an activation, and like what we call other layers."""
+    return sequential(
+        keras.layers.Dense(4, "softmax", name="dense_0"),
+        keras.layers.Dense(4, "softmax"),
+        keras.layers.Softmax(name="softmax"),
+    )
+
+
+def test_names_that_are_alike_survive_storage() -> None:
+    architecture = build_architecture(alike_names_net, SHAPE, CLASSES)
+    stored = json.loads(json.dumps(architecture.config))
+    again = build_architecture(model_from_config(stored), SHAPE, CLASSES)
+    assert again.weights_hash(5, 2) == architecture.weights_hash(5, 2)
+    layers = stored["model"]["config"]["layers"]
+    assert [layer["config"]["name"] for layer in layers if "units" in layer["config"]] == [
+        "dense_0",
+        "dense_1",
+        "dense_2",
+    ]
+    assert [layer["config"].get("activation") for layer in layers].count("softmax") == 2
+
+
+class Scaled(keras.layers.Layer):
+    """Its argument may be one that no configuration holds."""
+
+    def __init__(self, scale: Any) -> None:
+        super().__init__()
+        self.scale = scale
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    "argument", [np.tanh, keras.layers.Flatten(), np.zeros(2), {"a": np.zeros(2)}, {1, 2}]
+)
+def test_a_model_that_no_configuration_holds_is_used_all_the_same(argument: Any) -> None:
+    architecture = build_architecture(lambda: sequential(Scaled(argument)), SHAPE, CLASSES)
+    stored = json.loads(json.dumps(architecture.config))
+    assert stored["model"] == {"class_name": "Sequential"}
+    with pytest.raises(ValueError, match=r"the arguments of Sequential.*pass the objective again"):
+        model_from_config(stored)()  # type: ignore[operator]
+
+
+def test_a_stored_lambda_is_refused_not_executed() -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), keras.layers.Lambda(lambda x: x * 2)]
+        return keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.Dense(CLASSES)])
+
+    stored = json.loads(json.dumps(build_architecture(build, SHAPE, CLASSES).config))
+    with pytest.raises(ValueError, match="cannot be rebuilt from its configuration"):
+        model_from_config(stored)()  # type: ignore[operator]
+
+
+def test_a_stored_model_of_an_unknown_class_is_refused() -> None:
+    stored = build_architecture(conv_net, SHAPE, CLASSES).config
+    stored["model"]["class_name"] = "Mystery"
+    stored["model"]["module"] = "os"
+    stored["model"]["registered_name"] = "Mystery"
+    with pytest.raises(ValueError, match=r"cannot be rebuilt.*pass the objective again"):
+        model_from_config(stored)()  # type: ignore[operator]
+
+
+def test_initial_weights_of_large_networks_are_not_hoarded() -> None:
+    large = mlp(hidden=(1000, 4000))
+    tracemalloc.start()
+    for restart in range(12):
+        large.initial_weights(0, restart)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2**27  # Twelve are 192 MB.
+    assert large.initial_weights(0, 11)[2] is large.initial_weights(0, 11)[2]

@@ -1,0 +1,124 @@
+"""Which initial values move, and how far."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from adnn_optuna.networks._architecture import VariableInfo
+from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, space_from_config
+
+# Two hidden layers and the output layer, a normalization between them.
+VARIABLES = (
+    VariableInfo("a/kernel", "weight", 0, is_output=False, stddev=0.5),
+    VariableInfo("a/bias", "bias", 0, is_output=False, stddev=0.0),
+    VariableInfo("norm/gamma", "other", -1, is_output=False, stddev=0.0),
+    VariableInfo("b/kernel", "weight", 1, is_output=False, stddev=0.25),
+    VariableInfo("b/bias", "bias", 1, is_output=False, stddev=2.0),
+    VariableInfo("out/kernel", "weight", 2, is_output=True, stddev=1.0),
+    VariableInfo("out/bias", "bias", 2, is_output=True, stddev=0.0),
+)
+HIDDEN = ("weight_offset_0", "bias_offset_0", "weight_offset_1", "bias_offset_1")
+OUTPUT = ("weight_offset_output", "bias_offset_output")
+
+
+@pytest.mark.parametrize(
+    ("space", "names"),
+    [
+        (OffsetSpace(), HIDDEN),
+        (OffsetSpace(include_output=True), HIDDEN + OUTPUT),
+        (OffsetSpace(scope="shared"), ("offset",)),
+        (OffsetSpace(scope="shared", include_output=True), ("offset",)),
+    ],
+)
+def test_names_of_parameters(space: OffsetSpace, names: tuple[str, ...]) -> None:
+    assert space.distributions(VARIABLES) == dict.fromkeys(names, FloatDistribution(-0.2, 0.2))
+
+
+offsets = st.floats(-0.2, 0.2)
+
+
+@given(st.lists(offsets, min_size=4, max_size=4))
+def test_each_parameter_moves_its_own_variable(values: list[float]) -> None:
+    start = OffsetSpace().start(dict(zip(HIDDEN, values, strict=True)), VARIABLES, seed=3)
+    assert (start.seed, start.restart) == (3, 0)
+    assert start.offsets == (values[0], values[1], 0.0, values[2], values[3], 0.0, 0.0)
+
+
+@given(offsets)
+def test_a_shared_offset_moves_all_hidden_layers(value: float) -> None:
+    start = OffsetSpace(scope="shared").start({"offset": value}, VARIABLES, seed=0)
+    assert start.offsets == (value, value, 0.0, value, value, 0.0, 0.0)
+    space = OffsetSpace(scope="shared", include_output=True)
+    start = space.start({"offset": value}, VARIABLES, seed=0)
+    assert start.offsets == (value, value, 0.0, value, value, value, value)
+
+
+def test_offsets_in_units_of_the_standard_deviation() -> None:
+    space = OffsetSpace(-1, 1, scope="shared", unit="stddev", include_output=True)
+    start = space.start({"offset": 0.5}, VARIABLES, seed=0)
+    # A bias that starts constant has its kernel's unit.
+    assert start.offsets == (0.25, 0.25, 0.0, 0.125, 1.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("space", [OffsetSpace(), OffsetSpace(unit="stddev"), RestartSpace()])
+def test_without_parameters_a_start_is_the_baseline(space: OffsetSpace | RestartSpace) -> None:
+    start = space.start({}, VARIABLES, seed=7)
+    assert (start.seed, start.restart, start.offsets) == (7, 0, (0.0,) * 7)
+
+
+def test_a_network_without_hidden_layers_needs_its_output_moved() -> None:
+    with pytest.raises(ValueError, match="include_output=True"):
+        OffsetSpace().distributions(VARIABLES[-2:])
+    assert tuple(OffsetSpace(include_output=True).distributions(VARIABLES[-2:])) == OUTPUT
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"low": 0.1, "high": 0.2}, "enclose 0"),
+        ({"low": -0.2, "high": -0.1}, "enclose 0"),
+        ({"low": 0.2, "high": -0.2}, "enclose 0"),
+        ({"low": 0, "high": 0}, "enclose 0"),
+        ({"low": math.nan}, "low must be finite"),
+        ({"high": 1e39}, "high must be finite, also in float32"),
+        ({"high": math.inf}, "high must be finite"),
+        ({"high": True}, "high must be a number"),
+        ({"low": "-1"}, "low must be a number"),
+        ({"scope": "layers"}, "scope is 'layers'"),
+        ({"unit": "std"}, "unit is 'std'"),
+        ({"include_output": 1}, "include_output must be True or False"),
+    ],
+)
+def test_wrong_spaces_are_refused(wrong: dict[str, Any], error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        OffsetSpace(**wrong)
+
+
+@pytest.mark.parametrize("low", [-1, -0.5, 0, np.float32(-0.5)])
+def test_bounds_that_enclose_0_are_taken(low: float) -> None:
+    assert OffsetSpace(low=low, high=1).distributions(VARIABLES)["bias_offset_1"] == (
+        FloatDistribution(low, 1)
+    )
+
+
+def test_each_restart_is_another_initialisation_without_offsets() -> None:
+    space = RestartSpace()
+    assert space.distributions(VARIABLES) == {"restart": IntDistribution(0, 2**31 - 1)}
+    start = space.start({"restart": 5}, VARIABLES, seed=7)
+    assert (start.seed, start.restart, start.offsets) == (7, 5, (0.0,) * 7)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [OffsetSpace(-1, 2, "shared", include_output=True, unit="stddev"), RestartSpace()],
+)
+def test_a_space_survives_its_storage_as_json(space: OffsetSpace | RestartSpace) -> None:
+    assert space_from_config(json.loads(json.dumps(space.config))) == space

@@ -1,0 +1,576 @@
+"""Stacks of trainings: bit for bit alike in any company, and what plain Keras would do."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from adnn_optuna.networks.data import Dataset, load_dataset
+from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import StackedTrainer, _permutation, _shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adnn_optuna.networks.training import Metrics, Run
+
+SHAPE = (8, 8)
+
+
+def few_digits(train: int, val: int = 20, classes: int = 10) -> Dataset:
+    digits = load_dataset("digits")
+    keep = np.flatnonzero(digits.y_train < classes)
+    x, y = digits.x_train[keep], digits.y_train[keep]
+    return Dataset(
+        "few digits",
+        x[:train],
+        y[:train],
+        x[-val:] if val else x[:0],
+        y[-val:] if val else y[:0],
+        x[-50:],
+        y[-50:],
+        classes,
+    )
+
+
+def trainer_of(model: Any, dataset: Dataset, **training: Any) -> StackedTrainer:
+    architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
+    return StackedTrainer(architecture, Training(**training), dataset)
+
+
+def start(trainer: StackedTrainer, offset: float = 0.0, seed: int = 0, restart: int = 0) -> Start:
+    offsets = [
+        offset if v.kind != "other" and not v.is_output else 0.0
+        for v in trainer.architecture.variables
+    ]
+    return Start(seed, restart, tuple(offsets))
+
+
+def bits(run: Run) -> tuple[Any, ...]:
+    """Return all that a training gives, such that equal is equal in each bit."""
+    assert run.weights is not None
+    metrics = [tuple(sorted(m.items())) for m in run.history]
+    return run.status, repr(metrics), [w.tobytes() for w in run.weights]
+
+
+def conv_net() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Reshape((*SHAPE, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+class BeyondXLA(keras.layers.Layer):
+    """The identity, with an operation that XLA does not compile."""
+
+    def call(self, x: Any) -> Any:
+        zeros = tf.strings.to_number(tf.strings.as_string(tf.stop_gradient(x) * 0))
+        return x + zeros
+
+
+def net_beyond_xla() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Flatten(),
+            keras.layers.Dense(6, activation="relu"),
+            BeyondXLA(),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def digits() -> StackedTrainer:
+    return trainer_of(MLP((16,)), few_digits(300), epochs=3)
+
+
+# Odd sizes and every optimizer, once each: in most of these, a stack that is computed as one
+# array differs from a lone slot in the last bit.
+SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
+    # model, training, data
+    ({"hidden": (7,)}, {"optimizer": "adam", "batch_size": 16}, {"train": 50}),
+    (
+        {"hidden": (3, 65, 31), "activation": "celu"},
+        {"optimizer": "adagrad", "batch_size": 500, "loss": "mse"},
+        {"train": 57, "classes": 2},
+    ),
+    (
+        {"hidden": (8, 16, 13), "activation": "silu"},
+        {"optimizer": "nadam", "batch_size": 1, "learning_rate": 0.01},
+        {"train": 7, "val": 1},
+    ),
+    (
+        {"hidden": (1,), "activation": "exponential"},
+        {"optimizer": "adamw", "batch_size": 2},
+        {"train": 33},
+    ),
+    (
+        {"hidden": (31, 2), "activation": "gelu"},
+        {"optimizer": "sgd", "batch_size": 32},
+        {"train": 300, "val": 0},
+    ),
+    (
+        {"hidden": (16, 7), "activation": "log_softmax"},
+        {"optimizer": "rmsprop", "batch_size": 50},
+        {"train": 101},
+    ),
+    (
+        {"hidden": (13,), "activation": "tanh"},
+        {"optimizer": "lion", "loss": "categorical_focal_crossentropy", "shuffle": False},
+        {"train": 45},
+    ),
+    ({"hidden": (9,), "activation": "linear"}, {"optimizer": "adamax"}, {"train": 64}),
+    ({"hidden": (5,)}, {"optimizer": "ftrl", "batch_size": 7}, {"train": 20}),
+    ({"hidden": (32,)}, {"optimizer": "adadelta", "learning_rate": 1.0}, {"train": 200}),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "data"), SETTINGS, ids=[t["optimizer"] for _, t, _ in SETTINGS]
+)
+def test_a_training_is_the_same_in_any_stack(
+    model: dict[str, Any], training: dict[str, Any], data: dict[str, int]
+) -> None:
+    dataset = few_digits(**data)
+
+    def train(starts: list[Start], trainer: StackedTrainer) -> list[Run]:
+        return trainer.train(starts, keep_weights=True)
+
+    trainer = trainer_of(MLP(**model), dataset, epochs=2, **training)
+    starts = [
+        start(trainer, 0.0),
+        start(trainer, 0.1),
+        start(trainer, math.inf),
+        start(trainer, -0.1, seed=3),
+        start(trainer, 0.2, seed=7),
+    ]
+    [alone] = train([starts[1]], trainer)
+    assert alone.status == "complete"
+    assert len({repr(h) for h in alone.history}) == 2
+    # With other seeds, with one that diverges, in every place of a larger stack, and repeated.
+    large = train(starts, trainer)
+    assert [run.status for run in large] == ["complete"] * 2 + ["diverged"] + ["complete"] * 2
+    assert bits(large[1]) == bits(alone)
+    for run, other in zip(train(starts[::-1], trainer), reversed(large), strict=True):
+        assert bits(run) == bits(other)
+    # In a stack that does not fill its graph.
+    small = train(starts[3:], trainer)
+    assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
+
+
+@pytest.mark.parametrize("build", [conv_net, net_beyond_xla])
+def test_a_keras_model_is_the_same_in_any_stack(build: Callable[[], keras.Model]) -> None:
+    trainer = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
+    starts = [start(trainer, 0.0), start(trainer, 0.1), start(trainer, 0.0, seed=5)]
+    # Dropout's seeds and the statistics of the batches start anew in each training.
+    [alone] = trainer.train([starts[2]], keep_weights=True)
+    forward = trainer.train(starts, keep_weights=True)
+    backward = trainer.train(starts[::-1], keep_weights=True)
+    assert [bits(run) for run in forward] == [bits(run) for run in reversed(backward)]
+    assert bits(forward[2]) == bits(alone)
+    assert len({repr(run.history) for run in forward}) == 3
+    again = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
+    assert bits(again.train([starts[2]], keep_weights=True)[0]) == bits(alone)
+
+
+@pytest.mark.parametrize(
+    ("build", "training"),
+    [
+        (MLP((16, 5), "tanh"), {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 32}),
+        (MLP((16,)), {"optimizer": "adam", "batch_size": 60, "shuffle": False}),
+        (
+            lambda: keras.Sequential(
+                [
+                    keras.Input(SHAPE),
+                    keras.layers.Flatten(),
+                    keras.layers.Dense(9, "relu", kernel_regularizer="l2"),
+                    keras.layers.BatchNormalization(),
+                    keras.layers.Dense(10, "softmax"),
+                ]
+            ),
+            {"optimizer": "rmsprop", "batch_size": 40},
+        ),
+    ],
+    ids=["SGD", "Adam", "callable"],
+)
+def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any]) -> None:
+    dataset = few_digits(200, val=1100 - 200)
+    trainer = trainer_of(build, dataset, epochs=3, **training)
+    [run] = trainer.train([start(trainer, 0.05, seed=4)], keep_weights=True)
+    assert run.weights is not None
+
+    model = trainer.architecture.build(4, 0)
+    for variable, value in zip(
+        model.variables, trainer.initial_weights(start(trainer, 0.05, seed=4)), strict=True
+    ):
+        variable.assign(value)
+    model.compile(
+        trainer.training.build_optimizer(),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=isinstance(build, MLP)),
+        metrics=["accuracy"],
+    )
+    for epoch in range(3):
+        order = _permutation(200, 4, epoch) if trainer.training.shuffle else np.arange(200)
+        for begin in range(0, 200, trainer.training.batch_size):
+            rows = order[begin : begin + trainer.training.batch_size]
+            model.train_on_batch(dataset.x_train[rows], dataset.y_train[rows])
+        metrics = run.history[epoch]
+        for split, x, y in (
+            ("train", dataset.x_train, dataset.y_train),
+            ("val", dataset.x_val, dataset.y_val),
+        ):
+            loss, accuracy = model.evaluate(x, y, verbose=0)
+            # One example at the border between two classes may fall on either side.
+            assert metrics[f"{split}_accuracy"] == pytest.approx(accuracy, abs=1.1 / len(y))
+            assert metrics[f"{split}_loss"] == pytest.approx(loss, rel=1e-4)
+    for trained, variable in zip(run.weights, model.variables, strict=True):
+        np.testing.assert_allclose(trained, variable.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
+    seeds, epochs = range(20), 3
+    dataset = few_digits(400, val=600)
+    trainer = trainer_of(MLP((32,)), dataset, epochs=epochs, learning_rate=0.005)
+    ours = [
+        run.history[-1]["val_accuracy"]
+        for run in trainer.train([start(trainer, seed=s) for s in seeds])
+    ]
+    model = trainer.architecture.build(0, 0)
+    model.compile(
+        trainer.training.build_optimizer(),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    fresh = [v.numpy() for v in model.optimizer.variables]
+    theirs = []
+    for seed in seeds:
+        model.set_weights(trainer.architecture.initial_weights(seed, 0))
+        for variable, value in zip(model.optimizer.variables, fresh, strict=True):
+            variable.assign(value)
+        # Batches in orders of its own.
+        generator = np.random.default_rng(seed)
+        for _ in range(epochs):
+            order = generator.permutation(len(dataset.y_train))
+            model.fit(dataset.x_train[order], dataset.y_train[order], shuffle=False, verbose=0)
+        theirs.append(model.evaluate(dataset.x_val, dataset.y_val, verbose=0)[1])
+    # 95 % of the mean difference over the seeds' equal initial weights.
+    interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval()
+    assert interval.low <= 0 <= interval.high
+    assert interval.high - interval.low < 0.04
+    assert np.mean(ours) > 0.7
+
+
+def test_offsets_are_added_to_the_initial_weights(digits: StackedTrainer) -> None:
+    weights = digits.architecture.initial_weights(3, 1)
+    moved = digits.initial_weights(Start(3, 1, (0.1, -0.2, 0.0, 0.3)))
+    for value, weight, offset in zip(moved, weights, (0.1, -0.2, 0.0, 0.3), strict=True):
+        assert value.dtype == np.float32
+        np.testing.assert_array_equal(value, weight + np.float32(offset))
+    assert not np.array_equal(weights[0], moved[0])
+
+
+def test_each_epoch_and_seed_has_its_own_order() -> None:
+    orders = [tuple(_permutation(50, seed, epoch)) for seed in (0, 1) for epoch in (0, 1)]
+    assert len(set(orders)) == 4
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    dataset = few_digits(60)
+    results = []
+    for shuffle in (True, False):
+        # From equal weights, as constants need no seed.
+        mlp = MLP((4,), kernel_initializer=keras.initializers.Constant(0.1))
+        trainer = trainer_of(mlp, dataset, epochs=1, shuffle=shuffle, batch_size=5)
+        runs = trainer.train([start(trainer, seed=0), start(trainer, seed=1)])
+        results.append(runs[0].history != runs[1].history)
+    assert results == [True, False]
+
+
+def test_trained_weights_are_evaluated_on_any_data(digits: StackedTrainer) -> None:
+    dataset = few_digits(300)
+    runs = digits.train([start(digits), start(digits, 0.2)], keep_weights=True)
+    weights = [run.weights for run in runs if run.weights is not None]
+    on_train = digits.evaluate(weights, dataset.x_train, dataset.y_train)
+    assert on_train == [run.history[-1]["train_accuracy"] for run in runs]
+    x, y = dataset.x_test[:7], dataset.y_test[:7]
+    model = digits.architecture.build(0, 0)
+    for variable, value in zip(model.variables, weights[0], strict=True):
+        variable.assign(value)
+    hits = np.asarray(model(x)).argmax(axis=-1) == y
+    assert digits.evaluate(weights, x, y)[0] == pytest.approx(hits.mean())
+
+
+def test_data_without_validation_split_have_no_validation_metrics() -> None:
+    trainer = trainer_of(MLP((4,)), few_digits(30, val=0), epochs=1)
+    [run] = trainer.train([start(trainer)])
+    assert set(run.history[0]) == {"train_accuracy", "train_loss"}
+
+
+def test_after_the_deadline_no_epoch_begins(digits: StackedTrainer) -> None:
+    runs = digits.train([start(digits)] * 2, deadline=time.monotonic() - 1, keep_weights=True)
+    assert [(run.status, run.history) for run in runs] == [("timeout", [])] * 2
+    # What came of the epochs before it is kept.
+    deadline = time.monotonic() + 1
+
+    def wait(_: int, epoch: int, __: Metrics) -> bool:
+        time.sleep(max(deadline - time.monotonic(), 0))
+        return epoch > 0
+
+    [cut] = digits.train([start(digits)], deadline=deadline, after_epoch=wait)
+    [whole] = digits.train([start(digits)])
+    assert cut.status == "timeout"
+    assert cut.history == whole.history[:1]
+
+
+def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: StackedTrainer) -> None:
+    starts = [start(digits), start(digits, 0.1), start(digits, 0.2)]
+    seen: list[tuple[int, int]] = []
+
+    def after_epoch(i: int, epoch: int, metrics: Metrics) -> bool:
+        assert set(metrics) == {"train_accuracy", "train_loss", "val_accuracy", "val_loss"}
+        seen.append((i, epoch))
+        return (i, epoch) == (1, 0)
+
+    expected = digits.train(starts, keep_weights=True)
+    runs = digits.train(starts, after_epoch=after_epoch, keep_weights=True)
+    assert seen == [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1), (0, 2), (2, 2)]
+    assert [run.status for run in runs] == ["complete", "pruned", "complete"]
+    assert runs[1].history == expected[1].history[:1]
+    assert [bits(runs[i]) for i in (0, 2)] == [bits(expected[i]) for i in (0, 2)]
+
+
+def test_a_diverged_training_ends_alone(digits: StackedTrainer) -> None:
+    seen = []
+    starts = [start(digits, math.inf), start(digits)]
+    runs = digits.train(starts, after_epoch=lambda i, *_: bool(seen.append(i)))
+    assert [run.status for run in runs] == ["diverged", "complete"]
+    assert len(runs[0].history) == 1
+    assert seen == [1, 1, 1]
+    trainer = trainer_of(MLP((4,)), few_digits(60), epochs=4, optimizer="sgd", learning_rate=1e20)
+    assert trainer.train([start(trainer)])[0].status == "diverged"
+
+
+def test_threads_do_not_disturb_each_other(digits: StackedTrainer) -> None:
+    starts = [start(digits, 0.05 * i, seed=i) for i in range(8)]
+    expected = [bits(run) for run in digits.train(starts, keep_weights=True)]
+    results: dict[int, Any] = {}
+
+    def work(mine: list[int]) -> None:
+        for i in mine:
+            results[i] = bits(digits.train([starts[i]], keep_weights=True)[0])
+
+    threads = [threading.Thread(target=work, args=([*range(k, 8, 4)],)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [results[i] for i in range(8)] == expected
+
+
+def test_no_starts_no_runs(digits: StackedTrainer) -> None:
+    assert digits.train([]) == []
+
+
+@pytest.mark.parametrize(
+    ("training", "error"),
+    [
+        ({"loss": "crossentropy"}, "Keras knows no loss 'crossentropy'"),
+        ({"loss": "ctc"}, "does not give one value per example"),
+        ({"loss": "Loss"}, "Loss"),
+        ({"loss": "LossFunctionWrapper"}, "LossFunctionWrapper"),
+        ({"optimizer": {"class_name": "SGD", "config": {"momentums": 1}}}, "momentums"),
+    ],
+)
+def test_wrong_names_are_refused_before_any_training(training: Any, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        trainer_of(MLP((4,)), few_digits(20), **training)
+
+
+class Broken(keras.layers.Layer):
+    """It works until it is trained."""
+
+    def call(self, x: Any, *, training: bool = False) -> Any:
+        return tf.ensure_shape(x, (None, 3)) if training else x
+
+
+class UnseededNoise(keras.layers.Layer):
+    """Draws from Keras's global generator, or from TensorFlow's."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self._source = source
+
+    def call(self, x: Any, *, training: bool = False) -> Any:
+        return x + self._source(tf.shape(x)) if training else x
+
+
+class HiddenCounter(keras.layers.Layer):
+    """Counts its calls in a variable that Keras does not know of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hidden = [tf.Variable(0.0)]
+
+    def call(self, x: Any) -> Any:
+        return x + self._hidden[0].assign_add(1.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "error"),
+    [
+        (
+            lambda: UnseededNoise(keras.random.normal),
+            "The model uses the variable 'seed_generator_state",
+        ),
+        (lambda: UnseededNoise(tf.random.normal), "random numbers without a state .*RandomStand"),
+        (HiddenCounter, "The model uses the variable 'Variable"),
+    ],
+)
+def test_a_training_that_would_be_another_each_time_is_refused(layer: Any, error: str) -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), layer(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), *layers])
+
+    trainer = trainer_of(build, few_digits(40))
+    with pytest.raises(ValueError, match=error):
+        trainer.train([start(trainer)])
+
+
+def test_how_often_it_is_evaluated_does_not_change_a_training() -> None:
+    def build() -> keras.Model:  # Its seeds advance also where nothing is dropped out.
+        recurrent = keras.layers.LSTM(8, dropout=0.3)
+        return keras.Sequential([keras.Input((8, 8)), recurrent, keras.layers.Dense(10)])
+
+    trainer = trainer_of(build, few_digits(80), epochs=3, batch_size=20)
+    each, last = (
+        trainer.train([start(trainer)], evaluate_each_epoch=evaluate, keep_weights=True)[0]
+        for evaluate in (True, False)
+    )
+    assert each.history[-1] == last.history[-1]
+    assert each.weights is not None
+    assert last.weights is not None
+    assert all(map(np.array_equal, each.weights, last.weights))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_weights_keep_their_dtype(dtype: str) -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Dense(9, "relu", dtype=dtype), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *layers])
+
+    trainer = trainer_of(build, few_digits(100), epochs=2, optimizer="sgd")
+    [moved, unmoved] = trainer.train([start(trainer, 0.05), start(trainer)], keep_weights=True)
+    assert moved.weights is not None
+    assert moved.weights[0].dtype.name == dtype
+    assert bits(moved) != bits(unmoved)
+
+
+def test_the_global_policy_of_keras_holds_in_all_threads() -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), *layers])
+
+    keras.config.set_dtype_policy("float64")
+    try:
+        trainer = trainer_of(build, few_digits(100))
+        [run] = trainer.train([start(trainer)], keep_weights=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert run.weights is not None
+    assert run.weights[0].dtype == np.float64
+
+
+def test_an_error_of_the_models_own_is_not_hidden() -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), Broken(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), *layers])
+
+    trainer = trainer_of(build, few_digits(20))
+    with pytest.raises(ValueError, match="Dimension 1 in both shapes must be equal"):
+        trainer.train([start(trainer)])
+
+
+@pytest.mark.parametrize("name", ["x_train", "y_train", "x_val", "x_test"])
+def test_the_dataset_is_held_once(name: str) -> None:
+    array = getattr(few_digits(100), name)
+    capsule = tf.experimental.dlpack.to_dlpack(_shared(array))
+
+    class Exported:
+        def __dlpack__(self, **_: Any) -> Any:
+            return capsule
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return (1, 0)
+
+    seen = np.from_dlpack(Exported())
+    assert np.shares_memory(seen, array)
+    np.testing.assert_array_equal(seen, array)
+
+
+def test_slices_of_a_dataset_are_evaluated_too(digits: StackedTrainer) -> None:
+    data = few_digits(100)
+    weights = [digits.initial_weights(start(digits))]
+    [whole] = digits.evaluate(weights, data.x_test, data.y_test)
+    # The second begins where TensorFlow cannot use it in place.
+    halves = [
+        digits.evaluate(weights, data.x_test[rows], data.y_test[rows])[0] * len(data.y_test[rows])
+        for rows in (slice(None, 7), slice(7, None))
+    ]
+    assert sum(halves) == pytest.approx(whole * len(data.y_test))
+
+
+def test_nothing_global_changes() -> None:
+    def everything() -> list[Any]:
+        numpy_state: Any = np.random.get_state()  # noqa: NPY002
+        return [
+            random.getstate(),
+            [a.tolist() if isinstance(a, np.ndarray) else a for a in numpy_state],
+            keras.config.dtype_policy().name,
+            keras.config.floatx(),
+            tf.config.optimizer.get_jit(),
+            tf.config.functions_run_eagerly(),
+            tf.get_logger().level,
+            list(warnings.filters),
+            dict(os.environ),
+            Path.cwd(),
+        ]
+
+    before = everything()
+    trainer = trainer_of(conv_net, few_digits(20), epochs=1)
+    trainer.train([start(trainer)])
+    trainer = trainer_of(MLP((3,)), few_digits(20), epochs=1)
+    trainer.train([start(trainer)])
+    assert everything() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("ADNN_DATA_DIR" not in os.environ, reason="ADNN_DATA_DIR is not set")
+def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
+    model = PAPER_MODELS["MNIST-1"]
+    dataset = load_dataset("mnist", validation_size=0)
+    architecture = build_architecture(model, dataset.x_train.shape[1:], 10)
+    trainer = StackedTrainer(architecture, model.training, dataset)
+    runs = trainer.train([start(trainer, seed=seed) for seed in range(2)])
+    accuracies = [run.history[-1]["train_accuracy"] for run in runs]
+    assert np.mean(accuracies) == pytest.approx(model.published_accuracy, abs=0.025)
