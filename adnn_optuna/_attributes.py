@@ -30,7 +30,7 @@ SEED = "adnn:seed"
 PROPOSAL = "adnn:proposal"
 """Which proposal of which sampler it is, and who runs it: :class:`Proposal`."""
 OWNER = "adnn:owner"
-"""Who runs it: host, process id, start time of the process."""
+"""Who runs it, where its sampler does not say so: :class:`Owner`."""
 FAILED = "adnn:failed"
 """True where it failed by itself. Without it, a failed trial's worker died."""
 INTERRUPTED = "adnn:interrupted"
@@ -50,20 +50,35 @@ Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
 
+class Owner(TypedDict):
+    """Who runs a trial: a process, by its id and the time when it started.
+
+    ``trial`` is the number of the trial that this was written for.
+    """
+
+    trial: int
+    host: str
+    process: int
+    start: str
+
+
 class Proposal(TypedDict):
-    """Which proposal a trial is.
+    """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
-    trials that its worker saw: the first ``n_trials`` but for those under way, of which
-    ``pending`` had an index and ``undecided`` had none.
+    trials that its worker saw: the first ``n_trials`` but for those that were unfinished, of which
+    ``pending`` had an index and ``undecided``, with the trial itself, had none. ``step`` is what
+    a walk keeps of it: the number of the trial that it starts from (:obj:`None` for the origin)
+    and its length.
     """
 
     sampler: str
     index: int | None
-    owner: list[Any]
+    owner: Owner
     n_trials: int
     pending: list[int]
     undecided: list[int]
+    step: tuple[int | None, float] | None
 
 
 class SearchSettings(TypedDict):
