@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import STOP_REASON
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback, is_done
-from adnn_optuna.engine._database import StorageError, begins_trial
+from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.engine._trial_stack import mark_interrupted, train_trials
 from adnn_optuna.engine.workers import (
     Heartbeats,
@@ -223,7 +223,7 @@ class Lane:
         while len(begun) < min(self._width, n_left + len(begun)):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
-                with begins_trial(self.study._storage, writes_at_once=writes_at_once):
+                with contextlib.nullcontext():
                     trial_id = take_from_queue(self.study, queue)
                     if trial_id is not None:
                         n_left -= 1
