@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import IntDistribution
 
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import (
     GENERATE,
     check_seed,
