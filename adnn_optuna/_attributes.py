@@ -23,9 +23,6 @@ TEST = "adnn:test"
 STOP_REASON = "adnn:stop_reason"
 """Why the study ended: the name of a limit, ``"exhausted"`` or ``"interrupted"``."""
 
-# System attribute of a study: the seed of samplers that were given none.
-SEED = "adnn:seed"
-
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"
 """Which proposal of which sampler it is, and who runs it: :class:`Proposal`."""
@@ -66,18 +63,17 @@ class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
-    trials that its worker saw: the first ``n_trials`` but for those that were unfinished, of which
-    ``pending`` had an index and ``undecided``, with the trial itself, had none. ``step`` is what
-    a walk keeps of it: the number of the trial that it starts from (:obj:`None` for the origin)
-    and its length.
+    trials that its worker saw finished: the first ``n_trials`` but for the ``unfinished`` ones.
+    ``n_pending`` others of the sampler were under way. ``step`` is what a walk keeps of it: the
+    number of the trial that it starts from (:obj:`None` for the origin) and its length.
     """
 
     sampler: str
     index: int | None
     owner: Owner
     n_trials: int
-    pending: list[int]
-    undecided: list[int]
+    unfinished: list[int]
+    n_pending: int
     step: tuple[int | None, float] | None
 
 

@@ -19,9 +19,9 @@ from adnn_optuna._checks import (
     check_positive,
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
-from adnn_optuna.samplers._random_numbers import check_seed, draw_key, stored_seed
-from adnn_optuna.samplers._replay import Replay
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.samplers._history import History
+    from adnn_optuna._attributes import Proposal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class AnnealingStep:
     is_accepted: bool
 
 
-class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
+class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     """Sampler using Ingber's adaptive simulated annealing (ASA).
 
     A point walks through the search space. Each trial moves all of its parameters at once, mostly
@@ -147,8 +147,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
 
     Args:
         seed:
-            Seed of the random numbers. If :obj:`None`, it is drawn once and stored in the study,
-            so that a new sampler goes on in the same way.
+            Seed of the random numbers. If :obj:`None`, it follows from the study's name and the
+            time when it began, so that a new sampler goes on in the same way.
         n_trials:
             The number of trials that the cooling is made for. If :obj:`None`, it is 100, and grows
             with the study beyond that. To go on after ``n_trials`` is no mistake: the annealing
@@ -156,10 +156,6 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         x0:
             The parameters of the first trial, a mapping from names to values. The parameters that
             it lacks start at random, and so do all of them if it is :obj:`None`.
-        batch_size:
-            The number of trials that are asked for before any of them is told. Those of the same
-            batch are different moves of the same point and know nothing of each other, even if
-            the batch is cut in two by the death of its worker.
         initial_temperature:
             The temperature at the start, at most 1, where a move leads everywhere. By default it
             is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
@@ -186,7 +182,6 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         seed: int | None = None,
         n_trials: int | None = None,
         x0: Mapping[str, Any] | None = None,
-        batch_size: int = 1,
         *,
         initial_temperature: float | None = None,
         quench: float = 1.0,
@@ -200,7 +195,6 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         if x0 is not None and not isinstance(x0, Mapping):
             raise TypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
         check_parameters("x0", x0 or {})
-        check_integer("batch_size", batch_size, low=1)
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
         check_positive("initial_temperature", initial_temperature)
@@ -212,10 +206,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         check_integer("n_candidates", n_candidates, low=1)
         check_bool("reannealing", reannealing)
         check_bool("ingber", ingber)
-        super().__init__("annealing", int(batch_size))
+        super().__init__("annealing")
         self._seed = seed
         self._x0 = dict(x0 or {})
-        self._batch_size = int(batch_size)
         self._options = Options(
             n_trials=n_trials,
             initial_temperature=float(initial_temperature),
@@ -229,7 +222,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         options = self._options
         return (
             f"{type(self).__name__}(seed={self._seed}, n_trials={options.n_trials}, "
-            f"x0={self._x0 or None}, batch_size={self._batch_size}, "
+            f"x0={self._x0 or None}, "
             f"initial_temperature={options.initial_temperature}, quench={options.quench}, "
             f"n_candidates={options.n_candidates}, reannealing={options.has_reannealing}, "
             f"ingber={options.is_published})"
@@ -241,28 +234,30 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler["Replay[_Chain]"]):
         Args:
             study: A study that was searched by a sampler with the same arguments.
         """
-        # Not the history that this sampler goes on with: a replay takes note of its changes.
-        history = self._ledger.new_history()
-        history.update(study._storage.get_all_trials(study._study_id, deepcopy=False))
-        if not history.results:
-            return []
-        after_all = history.batch_start(max(history.results) + self._batch_size)
-        return Replay(history, _RecordedChain(*self._start(study))).state_before(after_all).steps
+        with self._lock:
+            indices = self._look(study)
+            if not indices.results:
+                return []
+            chain = _RecordedChain(*self._start(study, indices))
+            for trial in indices.reader.trials:
+                if trial.state.is_finished():
+                    indices.tell(chain, trial)
+            return chain.steps
 
-    def _start(self, study: Study) -> tuple[AdaptiveSimulatedAnnealing, int]:
+    def _start(self, study: Study, indices: Indices) -> tuple[AdaptiveSimulatedAnnealing, int]:
+        seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return AdaptiveSimulatedAnnealing(stored_seed(study, self._seed), self._options), sign
-
-    def _remember(self, study: Study, history: History) -> Replay[_Chain]:
-        return Replay(history, _Chain(*self._start(study)))
+        return AdaptiveSimulatedAnnealing(seed, self._options), sign
 
     def _propose(
-        self, memory: Replay[_Chain], history: History, index: int | None, number: int
+        self, study: Study, indices: Indices, proposal: Proposal, number: int
     ) -> ParameterSource:
-        key = draw_key(index, number)
+        chain = indices.state(proposal, lambda: _Chain(*self._start(study, indices)))
+        index = proposal["index"]
         if index is None:
-            index = history.unfinished_index()
-        return _Point(memory.state_before(index), index, key, self._x0)
+            index = next(indices.unfinished_indices())
+        key = draw_key(proposal["index"], number)
+        return _Point(chain, index, key, proposal["n_pending"], self._x0)
 
 
 class _Chain:
@@ -278,10 +273,7 @@ class _Chain:
         other.distributions = self.distributions.copy()
         return other
 
-    def tell(self, index: int | None, trial: FrozenTrial | None) -> bool:
-        if trial is None:
-            self.annealing.tell_pending()
-            return False
+    def tell(self, index: int | None, trial: FrozenTrial) -> bool:
         if trial.state != TrialState.COMPLETE:
             # The value of a pruned trial is one of an unfinished training.
             return False
@@ -307,13 +299,8 @@ class _RecordedChain(_Chain):
         super().__init__(annealing, sign)
         self.steps: list[AnnealingStep] = []
 
-    def copy(self) -> Self:
-        other = super().copy()
-        other.steps = self.steps.copy()
-        return other
-
-    def tell(self, index: int | None, trial: FrozenTrial | None) -> bool:
-        if index is None or trial is None:
+    def tell(self, index: int | None, trial: FrozenTrial) -> bool:
+        if index is None:
             return super().tell(index, trial)
         temperatures = self.annealing.temperatures(index)
         cost_temperature = self.annealing.cost_temperature(index)
@@ -333,7 +320,9 @@ class _RecordedChain(_Chain):
 class _Point:
     """A point of the annealing as parameters."""
 
-    def __init__(self, chain: _Chain, index: int, key: int, x0: Mapping[str, Any]) -> None:
+    def __init__(
+        self, chain: _Chain, index: int, key: int, n_pending: int, x0: Mapping[str, Any]
+    ) -> None:
         self._annealing = chain.annealing
         self._distributions = chain.distributions
         self._columns = {name: column for column, name in enumerate(chain.distributions)}
@@ -341,7 +330,7 @@ class _Point:
         self._key = key
         self._x0 = x0
         self._n_dims = self._annealing.n_dims if chain.distributions else max(len(x0), 1)
-        self._units = self._annealing.ask(index, key)
+        self._units = self._annealing.ask(index, key, n_pending)
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         if self._key == 0 and name in self._x0:

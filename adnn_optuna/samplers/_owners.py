@@ -13,7 +13,7 @@ import hashlib
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
@@ -110,7 +110,7 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 def note_owner(study: Study, trial: FrozenTrial) -> None:
     """Store that this process runs a trial of a sampler that does not note it."""
-    study._storage.set_trial_system_attr(trial._trial_id, OWNER, dict(ownership(trial)))
+    study._storage.set_trial_system_attr(trial._trial_id, OWNER, cast("Any", ownership(trial)))
 
 
 def is_own(trial: FrozenTrial) -> bool:

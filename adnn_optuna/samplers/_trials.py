@@ -89,6 +89,10 @@ class PerStudy(Generic[Kept]):
         self._place = storage, study._study_id, kept
         return kept
 
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._place = None
+
     def _forget(self, storage: weakref.ref[BaseStorage]) -> None:
         if self._place is not None and self._place[0] is storage:
             self._place = None
@@ -97,7 +101,14 @@ class PerStudy(Generic[Kept]):
         return {**self.__dict__, "_place": None}
 
 
-def constraints_of(trial: FrozenTrial) -> dict[str, float]:
-    """Return the constraints of a trial; Optuna 4 does not know such an attribute."""
-    constraints: dict[str, float] = getattr(trial, "constraints", {})
-    return constraints
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Return whether a trial violates no constraint."""
+    return all(violation <= 0 for violation in constraints_of(trial))
+
+
+def constraints_of(trial: FrozenTrial) -> list[float]:
+    """Return the values of a trial's constraints, which Optuna 4 keeps elsewhere than 5."""
+    constraints = getattr(trial, "constraints", None)
+    if constraints is not None:
+        return list(constraints.values())
+    return list(trial.system_attrs.get("constraints") or ())

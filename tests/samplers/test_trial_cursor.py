@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import optuna
 import pytest
+from adnn_optuna.samplers._trial_cursor import TrialCursor
 from optuna.storages import get_storage
 from optuna.trial import TrialState
 
 from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import DeltaStepSampler
-from adnn_optuna.samplers._trial_cursor import TrialCursor
 
 if TYPE_CHECKING:
     from pathlib import Path
