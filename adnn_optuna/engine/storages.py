@@ -40,7 +40,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 # For how long a database that is locked or away is waited for, in seconds: a server is restarted
 # in a minute. What is over in a moment is not worth a warning.
 _PATIENCE = 300.0
-_SECONDS_BEFORE_WARNING = 2.0
+_SECONDS_BEFORE_WARNING = 5.0
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
 
 # How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
@@ -227,7 +227,8 @@ def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) 
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not passes(error):
                 raise
-            if waited >= _SECONDS_BEFORE_WARNING and not has_warned:
+            # That others create tables at the same moment is no fault.
+            if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
                 _logger.warning(
                     "The storage does not answer (%s); trying again for %g s.",
