@@ -23,7 +23,7 @@ from postgresql import Server
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.storages import masked, open_storage
-from adnn_optuna.samplers import owner_of
+from adnn_optuna.samplers._owners import owner_of
 
 # Two cores and more processes: with TensorFlow's default of one thread for each core in each of
 # them they would fight over the cores.
