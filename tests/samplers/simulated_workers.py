@@ -49,7 +49,7 @@ class Worker(threading.Thread):
             self._work()
         except KilledError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._error = error
         self.has_ended = True
         self._has_paused.release()
