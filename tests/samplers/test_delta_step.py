@@ -231,9 +231,7 @@ def test_pickling_and_repr() -> None:
     assert (
         repr(sampler)
         == str(sampler)
-        == (
-            "DeltaStepSampler(deltas=(0.1,), max_steps=3, accept='always', origin={'x': 0.5})"
-        )
+        == ("DeltaStepSampler(deltas=(0.1,), max_steps=3, accept='always', origin={'x': 0.5})")
     )
 
 

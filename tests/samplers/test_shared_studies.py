@@ -195,8 +195,7 @@ class Interleavings(RuleBasedStateMachine):
         indices = [
             index_of(trial)
             for trial in self.study.get_trials(deepcopy=False)
-            if PROPOSAL in trial.system_attrs
-            and not self.is_lost(trial)
+            if PROPOSAL in trial.system_attrs and not self.is_lost(trial)
         ]
         return [index for index in indices if index is not None]
 
