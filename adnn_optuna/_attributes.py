@@ -23,14 +23,11 @@ TEST = "adnn:test"
 STOP_REASON = "adnn:stop_reason"
 """Why the study ended: the name of a limit, ``"exhausted"`` or ``"interrupted"``."""
 
-# System attribute of a study: the seed of samplers that were given none.
-SEED = "adnn:seed"
-
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"
 """Which proposal of which sampler it is, and who runs it: :class:`Proposal`."""
 OWNER = "adnn:owner"
-"""Who runs it: host, process id, start time of the process."""
+"""Who runs it, where its sampler does not say so: :class:`Owner`."""
 FAILED = "adnn:failed"
 """True where it failed by itself. Without it, a failed trial's worker died."""
 INTERRUPTED = "adnn:interrupted"
@@ -50,20 +47,34 @@ Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
 
+class Owner(TypedDict):
+    """Who runs a trial: a process, by its id and the time when it started.
+
+    ``trial`` is the number of the trial that this was written for.
+    """
+
+    trial: int
+    host: str
+    process: int
+    start: str
+
+
 class Proposal(TypedDict):
-    """Which proposal a trial is.
+    """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
-    trials that its worker saw: the first ``n_trials`` but for those under way, of which
-    ``pending`` had an index and ``undecided`` had none.
+    trials that its worker saw finished: the first ``n_trials`` but for the ``unfinished`` ones.
+    ``n_pending`` others of the sampler were under way. ``step`` is what a walk keeps of it: the
+    number of the trial that it starts from (:obj:`None` for the origin) and its length.
     """
 
     sampler: str
     index: int | None
-    owner: list[Any]
+    owner: Owner
     n_trials: int
-    pending: list[int]
-    undecided: list[int]
+    unfinished: list[int]
+    n_pending: int
+    step: tuple[int | None, float] | None
 
 
 class SearchSettings(TypedDict):

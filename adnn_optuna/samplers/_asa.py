@@ -137,12 +137,7 @@ class Options:
     is_published: bool = False
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4).
-
-        Args:
-            n_dims: D.
-            n_generated: The number of points generated so far: a budget that is outgrown grows.
-        """
+        """Return c and Q/D (4); a budget that the generated points outgrow grows."""
         exponent = min(self.quench / n_dims, _MAX_EXPONENT)
         if self.is_published:
             m, anneal_scale = -math.log(1e-5), 100.0
@@ -179,7 +174,6 @@ class AdaptiveSimulatedAnnealing:
         self.x = np.empty(0)
         self.f: float | None = None
         self.k_c = 0
-        self._n_pending = 0
 
     def copy(self) -> AdaptiveSimulatedAnnealing:
         """Return a copy that can be told more without changing this one."""
@@ -207,13 +201,9 @@ class AdaptiveSimulatedAnnealing:
     def temperatures(
         self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the temperatures at which a point is generated (3).
+        """Return the temperatures at which a point with an index is generated (3).
 
-        Args:
-            index: The index of the point.
-            n_dims: D, by default that of the current point.
-            k_offsets: What re-annealing added to each coordinate's annealing time, by default
-                what it did.
+        By default, D is that of the current point, and the annealing times are as re-annealed.
         """
         n_dims = self.n_dims if n_dims is None else n_dims
         k_offsets = self._k_offsets if k_offsets is None else k_offsets
@@ -252,21 +242,24 @@ class AdaptiveSimulatedAnnealing:
             return float(generate_choice(center, u, temperature, np.array([n_choices]))[0])
         return float(generate(center, u, temperature)[0])
 
-    def ask(self, index: int, key: int) -> np.ndarray:
+    def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
         """Generate a point around the current point.
 
         Args:
             index: The index of the point, which is how far the annealing has come.
             key: What its random numbers are keyed on.
+            n_pending: How many points' values are awaited.
         """
         if not self._names:
             return np.empty(0)
         x = np.clip(self.x, 0.0, 1.0)
-        if self._is_modelled(index):
+        # Values are awaited that would have told much.
+        looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
+        if self._is_modelled(index, looks_ahead=looks_ahead):
             points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
             model = LocalModel(points, self._n_choices)
             size = self._options.n_candidates
-            if self._looks_ahead and index % 4:
+            if looks_ahead and index % 4:
                 # Two moves, the second from where the first one led, as if one had been told
                 # meanwhile; and by the values as they are, so that not all points that are
                 # awaited follow from the same smoothing.
@@ -278,12 +271,7 @@ class AdaptiveSimulatedAnnealing:
                 return _most_promising(model, self._generate(x, index, key, size))
         return np.asarray(self._generate(x, index, key, 1)[0])
 
-    @property
-    def _looks_ahead(self) -> bool:
-        """Whether values are awaited that would have told much: there are few points so far."""
-        return self._n_pending > 0 and len(self._pool) < _N_FEW_POINTS
-
-    def _is_modelled(self, index: int) -> bool:
+    def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
         options = self._options
         # The model must see more points than its linear part has coefficients.
@@ -297,7 +285,7 @@ class AdaptiveSimulatedAnnealing:
         return (
             index % 2 == 0
             or _LAST_PART * n_trials <= index < n_trials
-            or (self._looks_ahead and index % 4 == 1)
+            or (looks_ahead and index % 4 == 1)
         )
 
     def _generate(
@@ -316,10 +304,6 @@ class AdaptiveSimulatedAnnealing:
             )
             moved[:, columns] = np.where(np.isnan(x[columns]), u[:, columns], choices)
         return moved
-
-    def tell_pending(self) -> None:
-        """Take in that a point was asked for whose value is not known yet."""
-        self._n_pending += 1
 
     def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
         """Take in a point's value.

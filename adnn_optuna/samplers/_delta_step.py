@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,25 +13,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import check_integer, check_number
-from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
-from adnn_optuna.samplers._liveness import LivenessCheck
-from adnn_optuna.samplers._replay import Replay
-from adnn_optuna.samplers._walk import Origin, StepsInside, Walk, step_on_ray
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._walk import Origin, Step, StepsInside, Walk, step_on_ray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from optuna.study import Study
     from optuna.trial import FrozenTrial, TrialState
 
-    from adnn_optuna.samplers._history import History, IndexFilter
+    from adnn_optuna._attributes import Proposal
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class WalkStep:
-    """Which step of which walk a trial is.
+    """Which step of which walk the trial with a number is.
 
     Args:
         number:
@@ -45,7 +46,7 @@ class WalkStep:
     step: int
 
 
-class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
+class DeltaStepSampler(IndexedSampler):
     """Sampler that walks away from an origin with small steps of all parameters together.
 
     The first trial is the baseline, with every parameter at the origin. Then, for each δ of
@@ -118,10 +119,6 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             Where the walks start: one value for all numerical parameters, or a mapping from the
             names of parameters to their values (0 for those that it lacks). The default, 0, is the
             unmoved network of a search over offsets.
-        batch_size:
-            The number of trials that are asked for before any of them is told, 1 by default. Steps
-            of the same batch know nothing of each other's values; with ``"improving"``, the best
-            improving one is kept. With ``"always"`` it makes no difference.
     """
 
     def __init__(
@@ -130,27 +127,24 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
         max_steps: int = 50,
         accept: Literal["always", "improving"] = "always",
         origin: float | Mapping[str, Any] = 0.0,
-        batch_size: int = 1,
     ) -> None:
         _check_deltas(deltas)
         check_integer("max_steps", max_steps, low=1)
         if not isinstance(accept, str) or accept not in ("always", "improving"):
             raise ValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
-        check_integer("batch_size", batch_size, low=1)
         self._origin = Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
         self._accept = accept
-        self._batch_size = int(batch_size)
         # What an index means depends on all of these, so walks that differ are counted apart.
         identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin.identity})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
-        super().__init__(f"delta_step:{digest[:16]}", self._batch_size)
+        super().__init__(f"delta_step:{digest[:16]}")
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(deltas={self._deltas}, max_steps={self._max_steps}, "
-            f"accept={self._accept!r}, origin={self._origin}, batch_size={self._batch_size})"
+            f"accept={self._accept!r}, origin={self._origin})"
         )
 
     def steps(self, study: Study) -> list[WalkStep]:
@@ -160,15 +154,15 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             study: A study that was searched by a sampler with the same arguments.
         """
         with self._lock:
-            results = self._ledger.history(study).results
-            steps = []
-            for index in sorted(results):
-                if index > self._last_index:  # It was asked for in vain.
-                    break
-                walk, step = divmod(index - 1, self._max_steps) if index else (None, -1)
-                delta = None if walk is None else self._deltas[walk]
-                steps.append(WalkStep(results[index].number, delta, step + 1))
-            return steps
+            results = self._look(study).results
+        steps = []
+        for index in sorted(results):
+            if index > self._last_index:  # It was asked for in vain.
+                break
+            walk, step = divmod(index - 1, self._max_steps) if index else (None, -1)
+            delta = None if walk is None else self._deltas[walk]
+            steps.append(WalkStep(results[index].number, delta, step + 1))
+        return steps
 
     def is_exhausted(self, study: Study) -> bool:
         """Return whether all steps are done.
@@ -177,7 +171,7 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             study: The study, which is to be asked for no further trial if so.
         """
         with self._lock:
-            return self._ledger.history(study).unfinished_index() > self._last_index
+            return next(self._look(study).unfinished_indices()) > self._last_index
 
     def n_free_steps(self, study: Study, at_most: int = 1) -> int:
         """Return how many steps there are that are neither done nor held by a live trial.
@@ -187,14 +181,8 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
             at_most: The number that is enough to know of.
         """
         with self._lock:
-            history = self._ledger.history(study)
-            held = history.held_indices(LivenessCheck(study))
-            index = history.free_index(held)
-            for n_free in range(at_most):
-                if index > self._last_index:
-                    return n_free
-                index = history.free_index(held, index + 1)
-            return at_most
+            free = self._free_indices(self._look(study), None)
+            return sum(index <= self._last_index for index in itertools.islice(free, at_most))
 
     def after_trial(
         self,
@@ -205,57 +193,100 @@ class DeltaStepSampler(IndexedSampler[Replay[Walk]]):
     ) -> None:
         """Stop the study if there is no further step to do."""
         super().after_trial(study, trial, state, values)
-        # Those who ask and tell stop by themselves, and `study.stop` raises for them.
-        if study._thread_local.in_optimize_loop and not study._is_multi_objective():
-            with self._lock:
-                if self._is_next_step_missing(study, trial):
-                    study.stop()
+        if not study._is_multi_objective() and self._is_next_step_missing(study):
+            # Those who ask and tell stop by themselves, and `study.stop` raises for them.
+            with contextlib.suppress(RuntimeError):
+                study.stop()
+
+    def _is_next_step_missing(self, study: Study) -> bool:
+        with self._lock:
+            indices = self._memory[study]
+            # Other workers may have done the rest, or left something to do, since the last look.
+            if len(indices.reader.unfinished) > 1 or not self._has_free_step(indices):
+                indices = self._look(study)
+            return not self._has_free_step(indices)
+
+    def _has_free_step(self, indices: Indices) -> bool:
+        # The trial that is being told is not finished yet, so its own step is not free.
+        return next(self._free_indices(indices, None)) <= self._last_index
 
     @property
     def _last_index(self) -> int:
         return len(self._deltas) * self._max_steps
 
-    def _is_next_step_missing(self, study: Study, trial: FrozenTrial) -> bool:
-        history = self._ledger.latest_history(study)
-        own = {history.index_of(trial) or 0}
-        held = own | history.held_indices(LivenessCheck(study))
-        if history.n_unfinished > 1 or history.free_index(held) > self._last_index:
-            # Other workers may have done the rest, or left something to do, meanwhile.
-            history = self._ledger.history(study)
-            held = own | history.held_indices(LivenessCheck(study))
-        return history.free_index(held) > self._last_index
-
-    def _new_filter(self) -> IndexFilter:
+    def _remember(self, study: Study) -> Indices:
         if self._accept == "improving":
-            return super()._new_filter()
-        return StepsInside(self._origin, self._deltas, self._max_steps)
+            return super()._remember(study)
+        return _IndicesInside(self._key, StepsInside(self._origin, self._deltas, self._max_steps))
 
-    def _remember(self, study: Study, history: History) -> Replay[Walk]:
+    def _step(
+        self,
+        study: Study,  # noqa: ARG002
+        indices: Indices,
+        proposal: Proposal,
+        number: int,
+    ) -> tuple[int | None, float] | None:
+        index = proposal["index"]
+        if self._accept == "always" or not index or index > self._last_index:
+            return None
+        walk = indices.state(proposal, lambda: self._start(study))
+        of_walk = (index - 1) // self._max_steps
+        pending = [
+            found["step"]
+            for other, trial in sorted(indices.pending(number).items())
+            if (other - 1) // self._max_steps == of_walk
+            and (found := indices.proposal_of(trial)) is not None
+            and found["step"] is not None
+        ]
+        return walk.next_step(index, pending)
+
+    def _start(self, study: Study) -> Walk:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return Replay(
-            history, Walk(self._origin, self._deltas, self._max_steps, self._batch_size, sign)
-        )
+        return Walk(self._origin, self._deltas, self._max_steps, sign)
 
     def _propose(
         self,
-        memory: Replay[Walk],
-        history: History,
-        index: int | None,
+        study: Study,  # noqa: ARG002
+        indices: Indices,
+        proposal: Proposal,
         number: int,
     ) -> ParameterSource:
-        if index is not None and index > self._last_index:
-            index = history.unfinished_index()
-            if index > self._last_index:
+        index, step = proposal["index"] or 0, proposal["step"]
+        if index > self._last_index:
+            index = next(indices.unfinished_indices())
+            held = indices.pending(number).get(index)
+            held_proposal = None if held is None else indices.proposal_of(held)
+            if held_proposal is None or index > self._last_index:
                 index = 0
+            else:
+                step = held_proposal["step"]
             _logger.warning(
                 "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
                 "repeats %s.",
                 number,
                 f"step {index}" if index else "the baseline",
             )
-        if index and self._accept == "improving":
-            return memory.state_before(index).step(index)
-        return step_on_ray(self._origin, self._deltas, self._max_steps, index or 0)
+        if self._accept == "always" or not index or step is None:
+            return step_on_ray(self._origin, self._deltas, self._max_steps, index)
+        start, length = step
+        return Step(self._origin, length, None if start is None else indices.reader.trials[start])
+
+
+class _IndicesInside(Indices):
+    """Indices of which those whose steps lead out of the search space are left out."""
+
+    def __init__(self, key: str, inside: StepsInside) -> None:
+        super().__init__(key)
+        self._inside = inside
+
+    def note(self, trial: FrozenTrial) -> None:
+        super().note(trial)
+        index = self.index_of(trial)
+        if index is not None:
+            self._inside.note(trial, index)
+
+    def unfinished_indices(self) -> Iterator[int]:
+        return filter(self._inside.has, super().unfinished_indices())
 
 
 def _check_deltas(deltas: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +11,7 @@ from adnn_optuna._checks import check_integer
 
 if TYPE_CHECKING:
     from optuna.study import Study
-
-# System attribute of a study: the seed of samplers that were given none.
-_SEED = "adnn:seed"
+    from optuna.trial import FrozenTrial
 
 # What a random number is for. Numbers for different purposes are independent.
 GENERATE = 0
@@ -62,15 +59,18 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"`seed` must be below 2**64, but is {seed!r}.")
 
 
-def stored_seed(study: Study, seed: int | None) -> int:
-    """Return the seed, drawn and stored in the study if it is :obj:`None`.
+def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
+    """Return the seed, which follows from the study if it is :obj:`None`.
 
-    So a new sampler without a seed continues in a study where the one before stopped.
+    So a new sampler without a seed goes on where the one before stopped, and all workers have the
+    same: from the study's name, and from when its first trial began, which never change.
+
+    Args:
+        study: The study.
+        first_trial: Its first trial.
+        seed: The seed that was given.
     """
     if seed is not None:
         return int(seed)
-    storage, study_id = study._storage, study._study_id
-    if _SEED not in storage.get_study_system_attrs(study_id):
-        storage.set_study_system_attr(study_id, _SEED, secrets.randbits(63))
-    # Read again, as another worker may have drawn one at the same time.
-    return int(storage.get_study_system_attrs(study_id)[_SEED])
+    data = f"{study.study_name} {first_trial.datetime_start}"
+    return int.from_bytes(hashlib.sha256(data.encode()).digest()[:7], "little")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import IntDistribution
 
-from adnn_optuna.samplers._indexed_sampler import IndexedSampler, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._random_numbers import (
     GENERATE,
     check_seed,
     draw_key,
-    stored_seed,
+    seed_of,
     uniforms,
 )
 from adnn_optuna.samplers._unit_interval import from_unit, nearest_value
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
 
-    from adnn_optuna.samplers._history import History
+    from adnn_optuna._attributes import Proposal
+    from adnn_optuna.samplers._indices import Indices, ParameterSource
 
 RESTART = "restart"
 
 
-class RandomRestartSampler(IndexedSampler[int]):
+class RandomRestartSampler(IndexedSampler):
     """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
 
     It is for objectives with a random start of which ``restart`` is the seed. What the best of n
@@ -59,47 +60,30 @@ class RandomRestartSampler(IndexedSampler[int]):
         that died is done again. Where ``restart`` cannot have a number, its nearest value is
         taken. An enqueued trial without it does not count, and gets a random one.
 
-    Note:
-        A trial's random numbers follow from ``seed`` and from the how manieth trial of this
-        sampler it is, and not from what was drawn before.
-
     Args:
         seed:
-            Seed for the other parameters; ``restart`` does not depend on it. If :obj:`None`, it is
-            drawn once and stored in the study, so that a new sampler goes on in the same way.
+            Seed for the other parameters; ``restart`` does not depend on it. If :obj:`None`, it
+            follows from the study: its name, and when it began.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         check_seed(seed)
-        super().__init__("random_restart", batch_size=1)
+        super().__init__("random_restart")
         self._seed = seed
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(seed={self._seed})"
 
-    def _remember(self, study: Study, history: History) -> int:  # noqa: ARG002
-        return stored_seed(study, self._seed)
-
     def _propose(
-        self,
-        memory: int,
-        history: History,  # noqa: ARG002
-        index: int | None,
-        number: int,
+        self, study: Study, indices: Indices, proposal: Proposal, number: int
     ) -> ParameterSource:
-        return _Restart(memory, index, draw_key(index, number))
+        index = proposal["index"]
+        seed = seed_of(study, indices.reader.trials[0], self._seed)
+        key = draw_key(index, number)
 
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            if index is not None and name == RESTART and isinstance(distribution, IntDistribution):
+                return nearest_value(index, distribution)
+            return from_unit(float(uniforms(seed, key, GENERATE, name, 1)[0]), distribution)
 
-class _Restart:
-    def __init__(self, seed: int, index: int | None, key: int) -> None:
-        self._seed = seed
-        self._index = index
-        self._key = key
-
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
-        is_counted = name == RESTART and isinstance(distribution, IntDistribution)
-        if is_counted and self._index is not None:
-            return nearest_value(self._index, distribution)
-        return from_unit(
-            float(uniforms(self._seed, self._key, GENERATE, name, 1)[0]), distribution
-        )
+        return value

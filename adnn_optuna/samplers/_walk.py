@@ -17,10 +17,13 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import PROPOSAL
 from adnn_optuna._checks import check_number, check_parameters
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
@@ -29,11 +32,7 @@ _TOLERANCE = 1e-9
 
 
 class Origin:
-    """Where the walks start.
-
-    Args:
-        values: One value for all numerical parameters, or a mapping from names to values.
-    """
+    """Where the walks start: one value for all numerical parameters, or a mapping from names."""
 
     def __init__(self, values: float | Mapping[str, Any]) -> None:
         self._by_name: dict[str, Any] = {}
@@ -86,15 +85,9 @@ def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bo
 
 
 class StepsInside:
-    """Leaves out the steps of walks along a ray that lead out of the search space.
+    """Which steps of walks along a ray are in the search space of all trials so far.
 
-    Where the trials differ in their search spaces, they lead out of none. A parameter that another
-    sampler fixes does not move, so its range does not matter.
-
-    Args:
-        origin: Where the walks start.
-        deltas: The length of the steps of each walk.
-        max_steps: The number of steps of each walk.
+    A parameter that another sampler fixes does not move, so its range does not matter.
     """
 
     def __init__(self, origin: Origin, deltas: tuple[float, ...], max_steps: int) -> None:
@@ -132,15 +125,10 @@ class StepsInside:
             for walk in range(len(self._deltas))
         ]
 
-    def skip_ahead(self, index: int) -> int:
-        """Return the first index from this one on whose step is in the search space."""
+    def has(self, index: int) -> bool:
+        """Return whether the step with an index is in the search space, or beyond all walks."""
         walk, step = divmod(index - 1, self._max_steps)
-        if index == 0 or walk >= len(self._deltas) or step < self._n_inside[walk]:
-            return index
-        for later in range(walk + 1, len(self._deltas)):
-            if self._n_inside[later] > 0:
-                return 1 + later * self._max_steps
-        return 1 + len(self._deltas) * self._max_steps
+        return index == 0 or walk >= len(self._deltas) or step < self._n_inside[walk]
 
 
 def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) -> float:
@@ -158,7 +146,7 @@ class Step:
     length: float
     start: FrozenTrial | None = None
 
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
+    def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter after the step."""
         value = self.origin.value(name, distribution)
         if self.start is not None and name in self.start.params:
@@ -180,118 +168,108 @@ def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
     return frozenset(
         name
         for name, distribution in trial.distributions.items()
-        if _moves(distribution) and trial.params[name] != step.value(name, distribution)
+        if _moves(distribution) and trial.params[name] != step(name, distribution)
     )
 
 
-class Walk:
-    """A walk that keeps improving steps only, and the walks before it.
+@dataclasses.dataclass(frozen=True)
+class _Leg:
+    """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
 
-    Args:
-        origin: Where the walks start.
-        deltas: The length of the first step of each walk.
-        max_steps: The number of steps of each walk.
-        batch_size: Steps of the same batch know nothing of each other's values.
-        sign: 1 to minimise, -1 to maximise.
-    """
+    length: float  # Of the next step forward.
+    kept: FrozenTrial | None = None
+    best_value: float | None = None
+    is_reversed: bool = False  # The step forward failed, so that the next one leads back.
+
+    @property
+    def next_length(self) -> float:
+        return -self.length if self.is_reversed else self.length
+
+    def after(self, start: int | None, length: float) -> _Leg:
+        """Return the leg after a step of this length that failed, or whose value is awaited.
+
+        A step from where the walk stood before says nothing of the next one.
+        """
+        if start != (None if self.kept is None else self.kept.number):
+            return self
+        is_reversed = (length < 0) != (self.length < 0)
+        size = math.copysign(length, self.length) / (2 if is_reversed else 1)
+        turned = dataclasses.replace(self, length=size, is_reversed=not is_reversed)
+        # Steps are told in any order: the walk turns on from the last one.
+        return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
+
+
+class Walk:
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
 
     def __init__(
-        self,
-        origin: Origin,
-        deltas: tuple[float, ...],
-        max_steps: int,
-        batch_size: int,
-        sign: int,
+        self, origin: Origin, deltas: tuple[float, ...], max_steps: int, sign: int
     ) -> None:
         self._origin = origin
-        self._deltas = deltas
         self._max_steps = max_steps
-        self._batch_size = batch_size
         self._sign = sign
-        self._baseline: FrozenTrial | None = None
+        self._baseline = math.inf
+        self._legs = [_Leg(delta) for delta in deltas]
+        self._starts: dict[int | None, FrozenTrial | None] = {None: None}
         self._distributions: dict[str, BaseDistribution] = {}
         self._fixed: frozenset[str] = frozenset()
-        self._number = -1  # The first walk starts with its first step, after the baseline.
-        self._batch = -1
-        self._kept: FrozenTrial | None = None
-        self._best_value = math.inf
-        self._length = 0.0
-        self._is_reversed = False
-        # What was told of the current batch: value, length of the step, trial.
-        self._told: list[tuple[float, float, FrozenTrial]] = []
 
     def copy(self) -> Self:
         """Return a copy that can walk on without changing this one."""
         other = copy.copy(self)
-        other._told = self._told.copy()
+        other._legs = self._legs.copy()
+        other._starts = self._starts.copy()
         return other
 
-    def tell(self, index: int | None, trial: FrozenTrial | None) -> None:
-        """Take in a step's trial, :obj:`None` if it has no value yet."""
-        if trial is not None and index is not None:
-            # Replaced and never changed, as copies share it.
-            self._distributions = {**self._distributions, **trial.distributions}
-        if index is None:  # A trial of others is no step of a walk.
+    def tell(self, index: int | None, trial: FrozenTrial) -> None:
+        """Take in the trial of a step; one of others is no step."""
+        if index is None:
             return
-        step = self.step(index) if index else Step(self._origin, 0.0)
-        if trial is not None:
-            self._fixed |= fixed_parameters(trial, step)
+        # Replaced and never changed, as copies share it.
+        self._distributions = {**self._distributions, **trial.distributions}
+        is_complete = trial.state == TrialState.COMPLETE and trial.value is not None
+        value = self._sign * trial.value if is_complete and trial.value is not None else math.inf
         if index == 0:
-            self._baseline = trial
+            self._baseline = value
+            self._fixed |= fixed_parameters(trial, Step(self._origin, 0.0))
             return
-        if trial is not None and trial.state == TrialState.COMPLETE:
-            assert trial.value is not None
-            self._told.append((self._sign * trial.value, step.length, trial))
-        self._turn()
-
-    def step(self, index: int) -> Step:
-        """Return the step with an index, which must be the next one."""
-        number, batch = (index - 1) // self._max_steps, index // self._batch_size
-        if number != self._number:
-            self._start(number)
-        elif batch != self._batch:
-            self._keep_best()
-        self._batch = batch
-        return Step(self._origin, self._next_length(), self._kept)
-
-    def _start(self, number: int) -> None:
-        self._number = number
-        self._kept = None
-        self._best_value = math.inf
-        if self._baseline is not None and self._baseline.state == TrialState.COMPLETE:
-            assert self._baseline.value is not None
-            self._best_value = self._sign * self._baseline.value
-        self._length = self._deltas[number]
-        self._is_reversed = False
-        self._told = []
-
-    def _keep_best(self) -> None:
-        best = min(self._told, key=lambda told: told[0], default=None)
-        self._told = []
-        if best is not None and best[0] < self._best_value:
+        number = (index - 1) // self._max_steps
+        if number >= len(self._legs):  # It was asked for in vain.
+            return
+        start, length = trial.system_attrs[PROPOSAL]["step"]
+        self._fixed |= fixed_parameters(trial, Step(self._origin, length, self._starts.get(start)))
+        leg = self._legs[number]
+        best_value = self._baseline if leg.best_value is None else leg.best_value
+        if value < best_value:
             # On in the direction that improved.
-            self._best_value, self._length, self._kept = best
-            self._is_reversed = False
+            self._legs[number] = _Leg(length, trial, value)
+            self._starts[trial.number] = trial
+        else:
+            self._legs[number] = leg.after(start, length)
 
-    def _turn(self) -> None:
-        if self._is_reversed:
-            self._length /= 2
-        self._is_reversed = not self._is_reversed
+    def next_step(
+        self, index: int, pending: Iterable[tuple[int | None, float]]
+    ) -> tuple[int | None, float]:
+        """Return from which trial the step with an index starts, and its length.
 
-    def _next_length(self) -> float:
+        ``pending`` is the same of the steps whose values are awaited.
+        """
+        leg = self._legs[(index - 1) // self._max_steps]
+        for step in pending:
+            leg = leg.after(*step)
+        number = None if leg.kept is None else leg.kept.number
         # Each turn but the first halves the step: after 100, it is no step any more.
         for _ in range(100):
-            length = -self._length if self._is_reversed else self._length
-            if self._is_inside(length):
+            if self._is_inside(leg):
                 break
-            self._turn()
-        return -self._length if self._is_reversed else self._length
+            leg = leg.after(number, leg.next_length)
+        return number, leg.next_length
 
-    def _is_inside(self, length: float) -> bool:
+    def _is_inside(self, leg: _Leg) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        step = Step(self._origin, 0.0, self._kept)
+        step, length = Step(self._origin, 0.0, leg.kept), leg.next_length
         return all(
-            _is_inside(step.value(name, distribution) + length, length, distribution)
+            _is_inside(step(name, distribution) + length, length, distribution)
             for name, distribution in self._distributions.items()
             if _moves(distribution) and name not in self._fixed
         )

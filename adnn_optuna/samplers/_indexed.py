@@ -1,0 +1,247 @@
+"""Samplers whose state is the study: each of their trials is proposed by its index.
+
+A sampler whose state is the study needs to know, for each trial, the how manieth of its own
+proposals it is. The trial number does not tell: trials are enqueued by the user, killed, retried,
+or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and everything else
+(the step of a walk, the random numbers of a draw) follows from the index and from what the
+proposal saw of the study.
+
+Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
+result and no live trial has, writes it, and reads all trials once more. If another one has that
+index too, it takes it back and chooses again, now at random among as many free indices as there
+are trials that may be choosing as well. Whoever wrote later sees the other one. So no two live
+workers keep one index, on any storage, without lock, wait or clock. (Both give way where both see
+each other: the one with the higher number may have looked before the other one wrote.)
+
+An index whose worker died is free again, and its next trial sees what the first one saw: a study
+that was killed and resumed ends up with the same proposals as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import random
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, cast
+
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal
+from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._owners import end_trial, is_alive
+from adnn_optuna.samplers._trials import PerStudy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+
+class IndexedSampler(BaseSampler, abc.ABC):
+    """Base class of samplers whose proposals follow from their index and the study's trials.
+
+    A parameter's value does not depend on which other parameters are asked for, nor in which
+    order. So there is no difference between relative and independent sampling, and search
+    spaces that change from trial to trial need no special care.
+
+    Args:
+        key: Trials with the same key are counted together.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._memory = PerStudy(self._remember)
+        self._has_warned_of_constraints = False
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _remember(self, study: Study) -> Indices:  # noqa: ARG002
+        return Indices(self._key)
+
+    def _look(self, study: Study) -> Indices:
+        """Read what is new in a study."""
+        indices = self._memory[study]
+        indices.read(study)
+        if indices.reader.was_reset:
+            self._memory.forget()
+            return self._look(study)
+        return indices
+
+    def _free_indices(self, indices: Indices, own_number: int | None) -> Iterator[int]:
+        """Yield the indices that no result and no live trial has, from the smallest one on."""
+        held = indices.pending(own_number)
+        return (index for index in indices.unfinished_indices() if index not in held)
+
+    def _step(
+        self,
+        study: Study,  # noqa: ARG002
+        indices: Indices,  # noqa: ARG002
+        proposal: Proposal,  # noqa: ARG002
+        number: int,  # noqa: ARG002
+    ) -> tuple[int | None, float] | None:
+        """Return what is to be stored with a new proposal, beside what it saw."""
+        return None
+
+    @abc.abstractmethod
+    def _propose(
+        self, study: Study, indices: Indices, proposal: Proposal, number: int
+    ) -> ParameterSource:
+        """Decide on the parameters of a trial.
+
+        Its number must not matter, unless it has no index: a trial that was enqueued, but with
+        some of its parameters only.
+        """
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Return an empty search space, as parameters need not be sampled together."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample all parameters of a search space, to the same values as one by one."""
+        self._raise_error_if_multi_objective(study)
+        return {
+            name: self.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Sample one parameter."""
+        self._raise_error_if_multi_objective(study)
+        with self._lock:
+            indices = self._memory[study]
+            if trial._trial_id not in indices.sources:
+                # The trial began in another process, or with another sampler.
+                indices = self._look(study)
+                proposal = indices.proposal_of(indices.reader.trials[trial.number])
+                if proposal is None:
+                    proposal = indices.proposal(trial, None)
+                source = self._propose(study, indices, proposal, trial.number)
+                indices.sources[trial._trial_id] = source
+            return indices.sources[trial._trial_id](param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Give the trial its index and decide on its parameters."""
+        if study._is_multi_objective():
+            return  # Sampling raises: then the trial fails, instead of being left RUNNING.
+        with self._lock:
+            self._end_left_behind(study, trial)
+            proposal = self._claim(study, trial)
+            indices = self._memory[study]
+            if indices.is_constrained and not self._has_warned_of_constraints:
+                self._has_warned_of_constraints = True
+                warnings.warn(
+                    f"{self.__class__.__name__} ignores constraints: it may propose parameters "
+                    "that violate them, and learns from trials that did.",
+                    stacklevel=2,
+                )
+            source = self._propose(study, indices, proposal, trial.number)
+            indices.sources[trial._trial_id] = source
+
+    def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
+        """End the trial that an objective left by an exception that Optuna lets pass.
+
+        In :meth:`~optuna.study.Study.optimize`, a thread has one trial at a time: the one before
+        is over. Those who ask and tell may have several.
+        """
+        if not study._thread_local.in_optimize_loop:
+            return
+        begun = self._memory[study].begun
+        if (left := begun.get(threading.get_ident())) is not None:
+            end_trial(study, left)
+        begun[threading.get_ident()] = trial
+
+    def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
+        """Write, look, choose again."""
+        attrs = trial.system_attrs
+        if attrs.get(INTERRUPTED):  # A retry inherits it.
+            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
+        is_fixed = "fixed_params" in attrs or bool(trial.params)
+        copied: Proposal | None = attrs.get(PROPOSAL)
+        is_retry = copied is not None and copied["sampler"] == self._key
+        wanted = copied["index"] if is_retry and copied is not None else None
+        gave_way = False
+        while True:
+            indices = self._look(study)
+            index: int | None
+            if is_fixed or is_retry:
+                # A retry keeps its index if that is free.
+                is_free = wanted is not None and not indices.is_taken(wanted, trial.number)
+                index = wanted if is_free and not gave_way else None
+            else:
+                n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
+                free = self._free_indices(indices, trial.number)
+                index = random.choice([*itertools.islice(free, n_choices)])  # noqa: S311
+            proposal = indices.proposal(trial, index)
+            if proposal["step"] is None and index is not None:
+                proposal["step"] = self._step(study, indices, proposal, trial.number)
+            self._write(study, trial, proposal)
+            if index is None:
+                break
+            indices = self._look(study)
+            if not indices.is_taken(index, trial.number):
+                break
+            self._write(study, trial, {**proposal, "index": None})
+            gave_way = True
+        if wanted is not None and index is None:
+            # It was done again meanwhile: this one counts for nothing.
+            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+        return proposal
+
+    @staticmethod
+    def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
+        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, cast("Any", proposal))
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,  # noqa: ARG002
+    ) -> None:
+        """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
+        with self._lock:
+            indices = self._memory[study]
+            indices.sources.pop(trial._trial_id, None)
+            indices.begun.pop(threading.get_ident(), None)
+        if (
+            state == TrialState.FAIL
+            and PROPOSAL in trial.system_attrs
+            and not trial.system_attrs.get(INTERRUPTED)
+            # Who finds the trial of a dead worker may end it by `Study.tell`.
+            and is_alive(trial)
+        ):
+            study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
+
+    def reseed_rng(self) -> None:
+        """Do nothing, as each draw has its own random numbers.
+
+        Optuna calls this in each thread of ``n_jobs``, so that they do not draw the same.
+        """

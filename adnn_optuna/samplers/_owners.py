@@ -1,0 +1,152 @@
+"""Who owns a trial, and whether that process still lives.
+
+A RUNNING trial is either under way or was left behind by a process that died. Optuna tells the
+two apart by heartbeats, which few storages have and which take minutes. A process on this host
+can be looked up instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import psutil
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+# Processes found dead, by process id and start time. They stay dead.
+_dead_processes: set[tuple[int, str]] = set()
+
+
+def _start_time(process_id: int) -> str | None:
+    """Return when a process started, or :obj:`None` if there is no such process.
+
+    A process id alone is not enough, as the system uses it again.
+    """
+    if Path("/proc/self/stat").exists():
+        # Clock ticks since boot, and which boot. Not `psutil`, whose start times on Linux are in
+        # seconds of the system clock: set that clock, and all live workers would look dead.
+        try:
+            text = Path(f"/proc/{process_id}/stat").read_text(errors="replace")
+        except OSError:
+            return None
+        # The second field, the command's name, may itself hold blanks and parentheses.
+        fields = text.rpartition(")")[2].split()
+        if fields[0] in "ZX":  # A zombie: dead, but its parent has not asked for its exit code.
+            return None
+        return f"{fields[19]}@{_boot_id()}"
+
+    try:
+        process = psutil.Process(process_id)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except psutil.Error:
+        return None
+
+
+@functools.cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@functools.cache
+def _host() -> str:
+    """Return what tells hosts of the same name apart, and containers on one host.
+
+    Processes can be looked up only by those who see the same process ids.
+    """
+    known = []
+    with contextlib.suppress(OSError):
+        known.append(Path("/etc/machine-id").read_text().strip())
+    with contextlib.suppress(OSError):
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    # The id of a machine is to be shown to nobody.
+    digest = hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
+    return f"{socket.gethostname()}#{digest}"
+
+
+@functools.cache
+def _own_start_time(process_id: int) -> str:
+    return _start_time(process_id) or ""
+
+
+def ownership(trial: FrozenTrial) -> Owner:
+    """Return what is to be stored of a trial that this process runs."""
+    process_id = os.getpid()  # A forked child is another process.
+    return {
+        "trial": trial.number,
+        "host": _host(),
+        "process": process_id,
+        "start": _own_start_time(process_id),
+    }
+
+
+def owner_of(trial: FrozenTrial) -> Owner | None:
+    """Return who runs a trial, or ran it last, if that is known.
+
+    A retry begins with a copy of what was stored in the trial that it repeats: the owner of that
+    one is not its own.
+    """
+    attrs = trial.system_attrs
+    proposal = attrs.get(PROPOSAL)
+    owner: Owner | None = proposal["owner"] if proposal else attrs.get(OWNER)
+    return owner if owner is not None and owner["trial"] == trial.number else None
+
+
+def note_owner(study: Study, trial: FrozenTrial) -> None:
+    """Store that this process runs a trial of a sampler that does not note it."""
+    study._storage.set_trial_system_attr(trial._trial_id, OWNER, cast("Any", ownership(trial)))
+
+
+def is_own(trial: FrozenTrial) -> bool:
+    """Return whether this process runs a trial."""
+    return owner_of(trial) == ownership(trial)
+
+
+def is_alive(trial: FrozenTrial) -> bool | None:
+    """Return whether the process that runs a trial lives; :obj:`None` if nobody here can tell."""
+    owner = owner_of(trial)
+    if owner is None or owner["host"] != _host():
+        return None
+    if is_own(trial):
+        return True
+    process = (owner["process"], owner["start"])
+    if process not in _dead_processes and _start_time(owner["process"]) != owner["start"]:
+        _dead_processes.add(process)
+    return process not in _dead_processes
+
+
+def fail_dead(study: Study, trials: Iterable[FrozenTrial]) -> bool:
+    """Tell the RUNNING trials of dead processes FAIL.
+
+    The storage does so in one transaction, which fails for a trial that has ended: a worker may
+    have told it and exited since it was read.
+
+    Returns:
+        Whether there was any; then what was read before is not true any more.
+    """
+    dead = [t for t in trials if t.state == TrialState.RUNNING and is_alive(t) is False]
+    for trial in dead:
+        end_trial(study, trial)
+    return bool(dead)
+
+
+def end_trial(study: Study, trial: FrozenTrial) -> None:
+    """Tell an unfinished trial FAIL, without the note that it failed by itself."""
+    with contextlib.suppress(UpdateFinishedTrialError):
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

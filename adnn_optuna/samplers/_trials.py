@@ -1,0 +1,115 @@
+"""Reading the trials of a growing study without looking at a finished one twice."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+Kept = TypeVar("Kept")
+
+
+class TrialReader:
+    """A place in the list of a study's trials, with those before it that may still change.
+
+    Attributes:
+        trials: All trials as of the last read, by number.
+        unfinished: Those of them that had not finished, by number.
+        was_reset: Whether the last read found another study than the one before: the study was
+            deleted, and its id is in use again.
+    """
+
+    def __init__(self) -> None:
+        self.trials: list[FrozenTrial] = []
+        self.unfinished: dict[int, FrozenTrial] = {}
+        self.was_reset = False
+
+    @property
+    def n_trials(self) -> int:
+        """The number of trials as of the last read."""
+        return len(self.trials)
+
+    def read(self, study: Study) -> list[FrozenTrial]:
+        """Read all trials and return those that are new or were unfinished, by number."""
+        # The storage is asked directly, because some pruners hide trials from samplers. See
+        # https://github.com/optuna/optuna/issues/2327.
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        self.was_reset = not self._is_beginning_of(trials)
+        if self.was_reset:
+            self.trials, self.unfinished = [], {}
+        news = [trials[number] for number in self.unfinished] + trials[self.n_trials :]
+        self.trials = trials
+        self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
+        return news
+
+    def _is_beginning_of(self, trials: list[FrozenTrial]) -> bool:
+        if not self.trials:
+            return True
+        if len(trials) < self.n_trials:
+            return False
+        old, new = self.trials[-1], trials[self.n_trials - 1]
+        if old._trial_id != new._trial_id:
+            return False
+        # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
+        # waiting may have started since.
+        before, now = old.datetime_start, new.datetime_start
+        if before is None or before == now:
+            return True
+        # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
+        return (
+            now is not None
+            and now.microsecond == 0
+            and abs(now.timestamp() - before.timestamp()) < 1
+        )
+
+
+class PerStudy(Generic[Kept]):
+    """What is kept in memory of the study that was asked for last, only to save time.
+
+    One place, and not one for each study: an object that is used for many studies keeps nothing
+    of those before. A copy, also one in another process, begins with nothing.
+
+    Args:
+        create: Returns what is kept of a study of which nothing is.
+    """
+
+    def __init__(self, create: Callable[[Study], Kept]) -> None:
+        self._create = create
+        self._place: tuple[weakref.ref[BaseStorage], int, Kept] | None = None
+
+    def __getitem__(self, study: Study) -> Kept:
+        if self._place is not None:
+            storage, study_id, kept = self._place
+            if storage() is study._storage and study_id == study._study_id:
+                return kept
+        kept = self._create(study)
+        # What was read goes with the storage, however long its reader lives.
+        storage = weakref.ref(study._storage, self._forget)
+        self._place = storage, study._study_id, kept
+        return kept
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._place = None
+
+    def _forget(self, storage: weakref.ref[BaseStorage]) -> None:
+        if self._place is not None and self._place[0] is storage:
+            self._place = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_place": None}
+
+
+def constraints_of(trial: FrozenTrial) -> dict[str, float]:
+    """Return the constraints of a trial, which Optuna 4 keeps elsewhere than 5."""
+    constraints: dict[str, float] | None = getattr(trial, "constraints", None)
+    if constraints is None:
+        values = trial.system_attrs.get("constraints") or ()
+        constraints = {str(i): value for i, value in enumerate(values)}
+    return constraints

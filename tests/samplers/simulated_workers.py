@@ -1,0 +1,176 @@
+"""Workers that share a study in memory and switch, or die, at each call of its storage.
+
+Each worker is a thread with a process of its own, as far as the samplers can see, and only one of
+them runs at a time. Whoever schedules them decides, before each call of the storage, who goes on
+and who is killed: a worker that is killed stops where it is, and nothing of it is done any more.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+
+from adnn_optuna.samplers import _owners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+    from optuna.samplers import BaseSampler
+
+MAIN = 1000
+
+
+class KilledError(BaseException):
+    """Unwinds a worker that was killed, when the test is over."""
+
+
+class Worker(threading.Thread):
+    """A worker that runs only while it is let go on."""
+
+    def __init__(self, work: Callable[[], None], clock_skew: timedelta) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self.clock_skew = clock_skew
+        self._may_go_on = threading.Semaphore(0)
+        self._has_paused = threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self.is_killed = False
+        self.has_ended = False
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._may_go_on.acquire()
+            self._work()
+        except KilledError:
+            pass
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+        self.has_ended = True
+        self._has_paused.release()
+
+    def pause(self) -> None:
+        if not self.is_killed:
+            self._has_paused.release()
+            self._may_go_on.acquire()
+        if self.is_killed:
+            raise KilledError
+
+    def go_on(self) -> None:
+        self._may_go_on.release()
+        self._has_paused.acquire()
+        if self._error is not None:
+            raise self._error
+
+
+class SwitchingStorage(InMemoryStorage):
+    """A storage in memory that lets the scheduler run before each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_calls: dict[str, int] = {}
+
+
+def _switching(name: str) -> Callable[..., Any]:
+    original = getattr(InMemoryStorage, name)
+
+    @functools.wraps(original)
+    def call(self: SwitchingStorage, *args: Any, **kwargs: Any) -> Any:
+        thread = threading.current_thread()
+        if isinstance(thread, Worker):
+            self.n_calls[name] = self.n_calls.get(name, 0) + 1
+            thread.pause()
+        result = original(self, *args, **kwargs)
+        if isinstance(thread, Worker) and name == "create_new_trial":
+            trial = self.get_trial(result)
+            if trial.datetime_start is not None:
+                trial.datetime_start += thread.clock_skew
+                self._set_trial(result, trial)
+        return result
+
+    return call
+
+
+for _name in (
+    "create_new_trial",
+    "get_all_trials",
+    "set_trial_param",
+    "set_trial_state_values",
+    "set_trial_system_attr",
+):
+    setattr(SwitchingStorage, _name, _switching(_name))
+
+
+class Workers:
+    """Workers on one study, each with a sampler object of its own.
+
+    Args:
+        monkeypatch: What makes the coroutines look like processes.
+        make_sampler: Returns a worker's sampler.
+        work: What a worker does with its study.
+    """
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        make_sampler: Callable[[], BaseSampler],
+        work: Callable[[optuna.Study], None],
+        **options: Any,
+    ) -> None:
+        self.storage = SwitchingStorage()
+        self.study = optuna.create_study(
+            storage=self.storage, study_name="study", sampler=make_sampler(), **options
+        )
+        self._make_sampler = make_sampler
+        self._work = work
+        self.alive: dict[int, Worker] = {}
+        self._killed: list[Worker] = []
+        self._current = MAIN
+        self._n_started = 0
+        _owners._dead_processes.clear()
+        monkeypatch.setattr(os, "getpid", lambda: self._current)
+        monkeypatch.setattr(_owners, "_own_start_time", lambda pid: f"start of {pid}")
+        monkeypatch.setattr(
+            _owners,
+            "_start_time",
+            lambda pid: f"start of {pid}" if pid in self.alive or pid == MAIN else None,
+        )
+
+    def start(self) -> None:
+        """Start one more worker."""
+        self._n_started += 1
+        study = optuna.load_study(
+            study_name="study", storage=self.storage, sampler=self._make_sampler()
+        )
+        self.alive[MAIN + self._n_started] = Worker(
+            lambda: self._work(study), timedelta(minutes=30 * (self._n_started % 5 - 2))
+        )
+
+    def go_on(self, process_id: int) -> None:
+        """Let a worker run up to its next call of the storage."""
+        self._current = process_id
+        worker = self.alive[process_id]
+        try:
+            worker.go_on()
+        finally:
+            self._current = MAIN
+        if worker.has_ended:
+            del self.alive[process_id]
+
+    def kill(self, process_id: int) -> None:
+        """Stop a worker for good where it is."""
+        self._killed.append(self.alive.pop(process_id))
+
+    def close(self) -> None:
+        """End the threads of all workers that were killed."""
+        for worker in [*self._killed, *self.alive.values()]:
+            worker.is_killed = True
+            worker.go_on()
+            worker.join()
