@@ -242,7 +242,7 @@ class SearchResult(SearchRecord):
         # Contracts are made of results, so their module is above this one.
         from adnn_optuna.accountability.contract import Contract
 
-        return Contract.from_result(self)
+        return Contract.from_search(self, self.objective)
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
