@@ -16,6 +16,7 @@ from adnn_optuna._attributes import (
     BASELINE,
     BASELINE_METRICS,
     CONFIG,
+    RUNS,
     SEARCH,
     STOP_REASON,
     TEST,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
+    from adnn_optuna._attributes import RunRecord
     from adnn_optuna.accountability.contract import Contract
     from adnn_optuna.engine.objective import InitOffsetObjective
 
@@ -287,6 +289,12 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
         key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
         default=None,
     )
+
+
+def runs_of(study: optuna.Study) -> list[RunRecord]:
+    """Return the study's runs, by when they began."""
+    runs = [run for name, run in study.user_attrs.items() if name.startswith(f"{RUNS}/")]
+    return sorted(runs, key=lambda run: run["began"])
 
 
 def params_in_words(params: Mapping[str, Any]) -> str:

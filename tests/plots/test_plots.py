@@ -16,7 +16,8 @@ from optuna.trial import TrialState, create_trial
 from stored_studies import N_TRIALS, store_comparison, store_study
 
 from adnn_optuna import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler, plots
-from adnn_optuna.evidence.luck import expected_best_of_n, seconds_until_done
+from adnn_optuna.plots._comparison import seconds_until_done
+from adnn_optuna.plots._luck import expected_best_of_n
 
 if TYPE_CHECKING:
     from collections.abc import Callable
