@@ -89,10 +89,10 @@ def add_mean(
     # More digits than anyone sees make pages of many figures heavy.
     mean = table.mean(axis=0).round(6)
     if len(table) > 1:
-        std = table.std(axis=0, ddof=1).round(6)
+        std = table.std(axis=0, ddof=1)
         band = go.Scatter(
             x=[*x, *reversed(x)],
-            y=[*(mean + std).tolist(), *(mean - std)[::-1].tolist()],
+            y=np.concatenate([mean + std, (mean - std)[::-1]]).round(6).tolist(),
             fill="toself",
             fillcolor=color,
             line={"width": 0},
