@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import BASELINE, DIVERGED, ELAPSED, FAILED, INTERRUPTED, STOP_REASON
 from adnn_optuna._checks import check_integer, check_number, check_positive
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -76,10 +76,8 @@ class _Tally:
                 self.add_time(trial)
 
     def _add_value(self, trial: FrozenTrial) -> None:
-        if trial.state != TrialState.COMPLETE or trial.system_attrs.get(INTERRUPTED):
-            return
         # As for Optuna's `study.best_value`, an infeasible trial has no value.
-        if not all(violation <= 0 for violation in constraints_of(trial).values()):
+        if not (trial.state == TrialState.COMPLETE and is_done(trial) and is_feasible(trial)):
             return
         assert trial.value is not None
         better = max if self._is_maximized else min
