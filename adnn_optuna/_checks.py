@@ -9,31 +9,45 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class WrongInputError(Exception):
+    """What was asked for is wrong: the message says in a sentence what, where, how to mend it."""
+
+
+class WrongValueError(WrongInputError, ValueError):
+    """A value is wrong."""
+
+
+class WrongTypeError(WrongInputError, TypeError):
+    """A value is of the wrong type."""
+
+
+class NoSuchFileError(WrongInputError, FileNotFoundError):
+    """A file or folder does not exist."""
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer that is not below ``low``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(
+        raise WrongTypeError(
             f"`{name}` must be an integer of at least {low}, but is {value!r} of type "
             f"{type(value).__name__}."
         )
     if value < low:
-        raise ValueError(f"`{name}` must be at least {low}, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(
+        raise WrongTypeError(
             f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
         )
     if not is_finite(value):
-        raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
 
 def is_finite(value: float | Real) -> bool:
@@ -48,7 +62,7 @@ def check_positive(name: str, value: Any) -> None:
     """Raise unless the value is a finite number above zero."""
     check_number(name, value)
     if value <= 0:
-        raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
 
 
 def as_positive_int(name: str, value: object) -> int:
@@ -61,8 +75,10 @@ def as_positive_int(name: str, value: object) -> int:
 
 def check_bool(name: str, value: Any) -> None:
     """Raise unless the value is a truth value, of Python or NumPy."""
+    import numpy as np
+
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(
+        raise WrongTypeError(
             f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
         )
 
@@ -71,7 +87,7 @@ def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
     """Raise unless all names are strings and all numbers finite; anything else is a choice."""
     for parameter, value in values.items():
         if not isinstance(parameter, str):
-            raise TypeError(
+            raise WrongTypeError(
                 f"The names in `{name}` must be strings, but one is {parameter!r} of type "
                 f"{type(parameter).__name__}."
             )
@@ -138,19 +154,21 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         FileNotFoundError: If its folder does not exist.
     """
     if suffix and path.suffix != suffix:
-        raise ValueError(f"{what} must be the name of a {suffix} file, but it is {str(path)!r}.")
+        raise WrongValueError(
+            f"{what} must be the name of a {suffix} file, but it is {str(path)!r}."
+        )
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
     if not is_folder(folder):
-        raise FileNotFoundError(
+        raise NoSuchFileError(
             f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
         )
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
-        raise ValueError(
+        raise WrongValueError(
             f"{refused}: its name is longer than {_MAX_NAME_BYTES} bytes; shorten it."
         )
     if is_folder(path):
-        raise ValueError(f"{refused}: it is a folder; name another file.")
+        raise WrongValueError(f"{refused}: it is a folder; name another file.")
     if not os.access(folder, os.W_OK):
-        raise ValueError(
+        raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
         )
