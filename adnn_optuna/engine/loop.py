@@ -246,7 +246,8 @@ class Loop:
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
                 if not isinstance(self._study.sampler, IndexedSampler):
-                    patiently(note_owner, self._study, trial._cached_frozen_trial)
+                    frozen = patiently(self._study._storage.get_trial, trial._trial_id)
+                    patiently(note_owner, self._study, frozen)
         patiently(self._look)
         # Trials are numbered by the storage: those of a lower number come first.
         live = [trial.number for trial in self._live()]
@@ -271,7 +272,7 @@ class Loop:
         sampler = self._study.sampler
         index = _index_of(self._reader.trials[trial.number])
         is_walk = isinstance(sampler, DeltaStepSampler)
-        return is_walk and index is not None and index > sampler.last_index
+        return is_walk and index is not None and index > sampler._last_index
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
@@ -324,7 +325,7 @@ class Loop:
                 if not ended.state.is_finished():
                     raise
                 # A server that was restarted may have told it, and not said so.
-                if (ended.state, ended.value) != (outcome.state, outcome.value):
+                if ended.state != outcome.state:
                     _logger.warning(
                         "Trial %d was ended by another worker, which saw no sign of life of this "
                         "one; its result is dropped and the trial is done again.",
