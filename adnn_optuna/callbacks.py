@@ -10,22 +10,18 @@ import abc
 import bisect
 import math
 import threading
-import weakref
-from datetime import datetime
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import BASELINE, DIVERGED, FAILED, INTERRUPTED, STOP_REASON
+from adnn_optuna._attributes import BASELINE, DIVERGED, ELAPSED, FAILED, INTERRUPTED, STOP_REASON
 from adnn_optuna._checks import check_integer, check_number, check_positive
-from adnn_optuna.samplers._liveness import LivenessCheck, owner_of
-from adnn_optuna.samplers._trial_cursor import TrialCursor
+from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -37,141 +33,135 @@ def is_done(trial: FrozenTrial) -> bool:
     return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
 
 
-class _Tally(abc.ABC):
-    """What the finished trials of a study add up to."""
+class _Tally:
+    """What the finished trials of a study add up to.
 
-    def __init__(self) -> None:
-        self.cursor = TrialCursor()
+    Attributes:
+        n_done: The number of trials that were run to their end.
+        best: The best value, if any.
+        first: The first trial with a value, if any.
+    """
 
-    @abc.abstractmethod
-    def add(self, study: Study, trial: FrozenTrial) -> None:
-        """Take in a finished trial."""
+    def __init__(self, study: Study) -> None:
+        self._is_maximized = study.direction == StudyDirection.MAXIMIZE
+        interval = getattr(study._storage, "get_heartbeat_interval", None)
+        self._has_heartbeats = interval is not None and interval() is not None
+        self._reader = TrialReader()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.n_done = 0
+        self.best: float | None = None
+        self.first: FrozenTrial | None = None
+        # When trials ended, and the working time then. Both rise.
+        self._ends: list[float] = []
+        self._seconds: list[float] = []
+
+    @property
+    def elapsed(self) -> float:
+        """The working time of the study until now, in seconds."""
+        return self._seconds[-1] if self._seconds else 0.0
+
+    def update(self, study: Study) -> None:
+        """Take in the trials that have finished since the last update."""
+        news = self._reader.read(study)
+        if self._reader.was_reset:
+            self._clear()
+        finished = [trial for trial in news if trial.state.is_finished()]
+        # A trial's working time follows from those that ended before it began.
+        for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
+            self.n_done += is_done(trial)
+            self._add_value(trial)
+            if not self._may_have_died(trial):
+                self.add_time(trial)
+
+    def _add_value(self, trial: FrozenTrial) -> None:
+        # As for Optuna's `study.best_value`, an infeasible trial has no value.
+        if not (trial.state == TrialState.COMPLETE and is_done(trial) and is_feasible(trial)):
+            return
+        assert trial.value is not None
+        better = max if self._is_maximized else min
+        self.best = trial.value if self.best is None else better(self.best, trial.value)
+        if self.first is None or trial.number < self.first.number:
+            self.first = trial
+
+    def _may_have_died(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial ended when its worker was missed, when nothing may have run."""
+        is_watched = self._has_heartbeats or owner_of(trial) is not None
+        notes = trial.system_attrs.keys() | trial.user_attrs.keys()
+        ended_by_itself = notes & {FAILED, INTERRUPTED, DIVERGED, ELAPSED}
+        return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
+
+    def add_time(self, trial: FrozenTrial) -> None:
+        """Take in when a trial ran; to do so again makes no difference."""
+        if trial.datetime_start is None or trial.datetime_complete is None:
+            return
+        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        elapsed = trial.user_attrs.get(ELAPSED)
+        if elapsed is None:
+            ended_before = bisect.bisect_right(self._ends, start)
+            before = self._seconds[ended_before - 1] if ended_before else 0.0
+            elapsed = before + max(end - start, 0.0)  # The clock may have been set back.
+        first = bisect.bisect_left(self._ends, end)
+        if not first or self._seconds[first - 1] < elapsed:
+            last = max(first, bisect.bisect_right(self._seconds, elapsed))
+            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
-_TallyT = TypeVar("_TallyT", bound=_Tally)
-
-
-class _Limit(abc.ABC, Generic[_TallyT]):
-    """A limit of a study. It remembers what it added up so far, only to save time."""
+class _Limit(abc.ABC):
+    """A limit of a study. It remembers what one study's trials add up to, only to save time."""
 
     reason: ClassVar[str]
-    _tally_type: type[_TallyT]
 
     def __init__(self) -> None:
-        self._tallies: weakref.WeakKeyDictionary[BaseStorage, dict[int, _TallyT]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._tallies = PerStudy(_Tally)
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_tallies"], state["_lock"]
-        return state
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._tallies = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self.__dict__.update(state, _lock=threading.Lock())
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """End the study if it has reached the limit, and store why."""
-        if self.reached(study):
+        # Optuna calls with a trial of this process, which lives: it has ended by itself.
+        if self._is_reached(study, self._tally(study, own=trial)):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
-    def reached(self, study: Study, trials: list[FrozenTrial] | None = None) -> bool:
-        """Return whether the study has reached the limit.
+    def reached(self, study: Study) -> bool:
+        """Return whether the study, which has one objective, has reached the limit.
 
         Optuna calls callbacks after each trial only. To run no trial at all in a study that
         is at its limit already, ask before calling :meth:`~optuna.study.Study.optimize`.
-
-        Args:
-            study: A study with one objective.
-            trials: All of its trials by number, if they have just been read.
         """
+        return self._is_reached(study, self._tally(study))
+
+    @abc.abstractmethod
+    def _is_reached(self, study: Study, tally: _Tally) -> bool: ...
+
+    def _tally(self, study: Study, own: FrozenTrial | None = None) -> _Tally:
+        """Return what the trials add up to now, with one that has certainly ended by itself."""
         if study._is_multi_objective():
             raise ValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
                 f"{len(study.directions)}."
             )
         with self._lock:
-            return self._is_reached(study, self._updated_tally(study, trials))
-
-    @abc.abstractmethod
-    def _is_reached(self, study: Study, tally: _TallyT) -> bool: ...
-
-    def _updated_tally(self, study: Study, trials: list[FrozenTrial] | None = None) -> _TallyT:
-        if trials is None:
-            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        tallies = self._tallies.setdefault(study._storage, {})
-        tally = tallies.get(study._study_id)
-        if tally is None or not tally.cursor.is_in(trials):
-            tally = tallies[study._study_id] = self._tally_type()
-        for trial in tally.cursor.advance(trials):
-            if trial.state.is_finished():
-                tally.add(study, trial)
-        return tally
+            tally = self._tallies[study]
+            tally.update(study)
+            if own is not None:
+                tally.add_time(own)
+            return tally
 
 
-class _WorkingTime(_Tally):
-    """The time in which at least one trial ran, as intervals that do not overlap."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = 0.0
-        self._starts: list[float] = []
-        self._ends: list[float] = []
-
-    def add(self, study: Study, trial: FrozenTrial) -> None:
-        # That a worker died was noticed at some later time, when nothing may have run. When it
-        # died, nobody knows: at most one trial's time is lost for each death.
-        if trial.state != TrialState.FAIL or self._has_ended_by_itself(study, trial):
-            self.add_interval(trial)
-
-    def add_interval(self, trial: FrozenTrial) -> None:
-        """Take in when a trial ran. It makes no difference if that is known already."""
-        if trial.datetime_start is None or trial.datetime_complete is None:
-            return
-        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
-        if end <= start:  # The clock was set back.
-            return
-        first = bisect.bisect_left(self._ends, start)
-        last = bisect.bisect_right(self._starts, end)
-        if first < last:
-            start = min(start, self._starts[first])
-            end = max(end, self._ends[last - 1])
-            self.seconds -= math.fsum(self._ends[first:last]) - math.fsum(self._starts[first:last])
-        self._starts[first:last] = [start]
-        self._ends[first:last] = [end]
-        self.seconds += end - start
-
-    @staticmethod
-    def _has_ended_by_itself(study: Study, trial: FrozenTrial) -> bool:
-        attrs = trial.system_attrs
-        if owner_of(trial) is not None:
-            return (
-                FAILED in attrs
-                or bool(attrs.get(INTERRUPTED))
-                or bool(trial.user_attrs.get(DIVERGED))
-            )
-        return not is_heartbeat_enabled(study._storage)
-
-    def seconds_with_running(self, start: float, now: float) -> float:
-        """Return the time together with the interval from ``start`` to now."""
-        seconds = self.seconds + max(now - start, 0.0)
-        for i in range(len(self._ends) - 1, -1, -1):
-            if self._ends[i] <= start:
-                break
-            overlap = min(self._ends[i], now) - max(self._starts[i], start)
-            seconds -= max(overlap, 0.0)
-        return seconds
-
-
-class MaxTimeCallback(_Limit[_WorkingTime]):
+class MaxTimeCallback(_Limit):
     """End a study once its trials took a given time.
 
-    What counts is the time in which at least one trial ran, in this or any other process, now or
-    in an earlier run. Time in which nothing ran does not count, nor does the trial of a worker
+    What counts is the time in which trials ran that have ended, in this or any other process, now
+    or in an earlier run. Where several ran at once, it is that of the longest row of trials that
+    followed each other. Time in which nothing ran does not count, nor does the trial of a worker
     that died. The trial that runs when the limit is reached is completed first.
 
     On a storage with heartbeats, a failed trial of a sampler that is none of this package looks
@@ -184,13 +174,11 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
             import optuna
             from adnn_optuna.callbacks import MaxTimeCallback
 
-
-            def objective(trial):
-                return trial.suggest_float("x", -1, 1) ** 2
-
-
             study = optuna.create_study()
-            study.optimize(objective, callbacks=[MaxTimeCallback(0.1)])
+            study.optimize(
+                lambda trial: trial.suggest_float("x", -1, 1) ** 2,
+                callbacks=[MaxTimeCallback(0.1)],
+            )
             assert study.user_attrs["adnn:stop_reason"] == "max_time"
 
     Args:
@@ -198,7 +186,6 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
     """
 
     reason = "max_time"
-    _tally_type = _WorkingTime
 
     def __init__(self, max_time: float) -> None:
         check_positive("max_time", max_time)
@@ -208,51 +195,19 @@ class MaxTimeCallback(_Limit[_WorkingTime]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_time={self._max_time})"
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """End the study if it has reached the limit, and store why."""
-        if trial.state == TrialState.FAIL:
-            # Optuna calls with trials of this process, which lives: it failed by itself. Another
-            # thread may have seen it before, and left it out. To count it twice changes nothing.
-            with self._lock:
-                self._updated_tally(study).add_interval(trial)
-        super().__call__(study, trial)
+    def elapsed(self, study: Study) -> float:
+        """Return the seconds that the study's trials took until the last of them ended."""
+        return self._tally(study).elapsed
 
-    def elapsed(self, study: Study, trials: list[FrozenTrial] | None = None) -> float:
-        """Return the seconds that the study's trials (read now, if not given) took so far."""
-        with self._lock:
-            return self._elapsed(study, self._updated_tally(study, trials))
-
-    def remaining(self, study: Study, trials: list[FrozenTrial] | None = None) -> float:
+    def remaining(self, study: Study) -> float:
         """Return the seconds that are left, 0 if none are."""
-        return max(self._max_time - self.elapsed(study, trials), 0.0)
+        return max(self._max_time - self.elapsed(study), 0.0)
 
-    def _is_reached(self, study: Study, tally: _WorkingTime) -> bool:
-        return self._elapsed(study, tally) >= self._max_time
-
-    def _elapsed(self, study: Study, tally: _WorkingTime) -> float:
-        # A trial of which nobody knows whether it runs counts when it has ended.
-        is_alive = LivenessCheck(study, if_unknown=False)
-        starts = [
-            trial.datetime_start.timestamp()
-            for trial in tally.cursor.unfinished.values()
-            if trial.datetime_start is not None and is_alive(trial)
-        ]
-        if not starts:
-            return tally.seconds
-        # All that run now end now: together they are one interval.
-        return tally.seconds_with_running(min(starts), datetime.now().timestamp())  # noqa: DTZ005
+    def _is_reached(self, study: Study, tally: _Tally) -> bool:  # noqa: ARG002
+        return tally.elapsed >= self._max_time
 
 
-class _TrialCount(_Tally):
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def add(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
-        self.count += is_done(trial)
-
-
-class MaxTrialCallback(_Limit[_TrialCount]):
+class MaxTrialCallback(_Limit):
     """End a study once a given number of trials is done.
 
     Completed and pruned trials count, and failed ones whose training diverged. Those that were
@@ -269,15 +224,12 @@ class MaxTrialCallback(_Limit[_TrialCount]):
             import optuna
             from adnn_optuna.callbacks import MaxTrialCallback
 
-
-            def objective(trial):
-                return trial.suggest_float("x", -1, 1) ** 2
-
-
             study = optuna.create_study()
             limit = MaxTrialCallback(10)
-            study.optimize(objective, n_trials=6, callbacks=[limit])
-            study.optimize(objective, n_trials=6, callbacks=[limit])
+            for _ in range(2):
+                study.optimize(
+                    lambda trial: trial.suggest_float("x", -1, 1), n_trials=6, callbacks=[limit]
+                )
             assert len(study.trials) == 10
             assert limit.reached(study)
 
@@ -286,7 +238,6 @@ class MaxTrialCallback(_Limit[_TrialCount]):
     """
 
     reason = "max_trial"
-    _tally_type = _TrialCount
 
     def __init__(self, max_trial: int) -> None:
         check_integer("max_trial", max_trial, low=1)
@@ -296,35 +247,15 @@ class MaxTrialCallback(_Limit[_TrialCount]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_trial={self._max_trial})"
 
-    def remaining(self, study: Study, trials: list[FrozenTrial] | None = None) -> int:
+    def remaining(self, study: Study) -> int:
         """Return the number of trials that are left, 0 if none are."""
-        with self._lock:
-            return max(self._max_trial - self._updated_tally(study, trials).count, 0)
+        return max(self._max_trial - self._tally(study).n_done, 0)
 
-    def _is_reached(self, study: Study, tally: _TrialCount) -> bool:  # noqa: ARG002
-        return tally.count >= self._max_trial
-
-
-class _Best(_Tally):
-    def __init__(self) -> None:
-        super().__init__()
-        self.value: float | None = None
-        self.first: FrozenTrial | None = None
-
-    def add(self, study: Study, trial: FrozenTrial) -> None:
-        if trial.state != TrialState.COMPLETE or trial.system_attrs.get(INTERRUPTED):
-            return
-        # As for Optuna's `study.best_value`, an infeasible trial has no value.
-        if not all(violation <= 0 for violation in trial.constraints.values()):
-            return
-        assert trial.value is not None
-        better = max if study.direction == StudyDirection.MAXIMIZE else min
-        self.value = trial.value if self.value is None else better(self.value, trial.value)
-        if self.first is None or trial.number < self.first.number:
-            self.first = trial
+    def _is_reached(self, study: Study, tally: _Tally) -> bool:  # noqa: ARG002
+        return tally.n_done >= self._max_trial
 
 
-class MaxGainCallback(_Limit[_Best]):
+class MaxGainCallback(_Limit):
     """End a study once its best value is a given gain better than the baseline.
 
     The gain is best value minus baseline if the study maximizes, and baseline minus best value
@@ -339,13 +270,11 @@ class MaxGainCallback(_Limit[_Best]):
             import optuna
             from adnn_optuna.callbacks import MaxGainCallback
 
-
-            def objective(trial):
-                return trial.suggest_float("x", 0, 1)
-
-
             study = optuna.create_study(direction="maximize")
-            study.optimize(objective, callbacks=[MaxGainCallback(0.25, baseline=0.5)])
+            study.optimize(
+                lambda trial: trial.suggest_float("x", 0, 1),
+                callbacks=[MaxGainCallback(0.25, baseline=0.5)],
+            )
             assert study.best_value >= 0.75
             assert all(trial.value < 0.75 for trial in study.trials[:-1])
 
@@ -359,7 +288,6 @@ class MaxGainCallback(_Limit[_Best]):
     """
 
     reason = "max_gain"
-    _tally_type = _Best
 
     def __init__(self, max_gain: float, baseline: float | None = None) -> None:
         check_positive("max_gain", max_gain)
@@ -372,8 +300,8 @@ class MaxGainCallback(_Limit[_Best]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_gain={self._max_gain}, baseline={self._baseline})"
 
-    def _is_reached(self, study: Study, tally: _Best) -> bool:
-        if tally.value is None or tally.first is None:
+    def _is_reached(self, study: Study, tally: _Tally) -> bool:
+        if tally.best is None or tally.first is None:
             return False
         baseline = self._baseline
         if baseline is None:
@@ -388,8 +316,8 @@ class MaxGainCallback(_Limit[_Best]):
         assert baseline is not None
         if not math.isfinite(baseline):
             return False
-        gain = tally.value - baseline
+        gain = tally.best - baseline
         if study.direction == StudyDirection.MINIMIZE:
             gain = -gain
-        rounding = math.ulp(tally.value) + math.ulp(baseline)
+        rounding = math.ulp(tally.best) + math.ulp(baseline)
         return gain >= self._max_gain or self._max_gain - gain <= rounding < self._max_gain

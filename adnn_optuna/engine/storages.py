@@ -1,4 +1,4 @@
-"""Optuna storages by URL, with SQLite set up for many short transactions."""
+"""Optuna storages by URL, for many workers, and patience with databases that are away."""
 
 from __future__ import annotations
 
@@ -8,31 +8,62 @@ import re
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import optuna
+import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import Select, exc
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.sql.selectable import ForUpdateArg
 
+from adnn_optuna._attributes import PROPOSAL
 from adnn_optuna._checks import first_line, is_file
-from adnn_optuna.engine._database import Database, StorageError
 
-__all__ = [
-    "StorageError",
-    "is_in_memory",
-    "masked",
-    "open_storage",
-    "storage_url",
-]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-# Where several workers open a new database at the same moment, only one can create its tables.
-# The others see errors that are gone a moment later.
-_ATTEMPTS_TO_OPEN = 100
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.orm import ORMExecuteState
+
+__all__ = ["StorageError", "is_in_memory", "masked", "open_storage", "patiently", "storage_url"]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+# For how long a database that is locked or away is waited for, in seconds: a server is restarted
+# in a minute. What is over in a moment is not worth a warning.
+_PATIENCE = 300.0
+_SECONDS_BEFORE_WARNING = 2.0
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
-_RACE = re.compile(
-    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction",
+
+# How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
+# nothing interrupts it meanwhile.
+_SQLITE_TIMEOUT = 5.0
+# Its result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN of a
+# folder that is away.
+_SQLITE_PASSING = (5, 6, 14)
+
+# What passes when a database is opened: only one of several workers that open a new one at the
+# same moment can create its tables, and a server may be away or busy.
+_PASSES_AT_OPENING = re.compile(
+    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction"
+    "|connection refused|is the server running|starting up|shutting down|recovery mode"
+    "|not yet accepting|closed the connection|terminating connection|connection (is|was) lost"
+    "|lost connection|gone away|connection reset|broken pipe|unexpected eof|eof detected"
+    "|timed out|timeout|no route to host|too many (clients|connections)|connection slots",
+    re.IGNORECASE,
+)
+# What a server says that is there, though nothing answered at another address of its host.
+_REFUSED_AT_OPENING = re.compile(
+    "authentication failed|no password supplied|no pg_hba.conf entry|access denied"
+    "|does not exist|unknown database",
     re.IGNORECASE,
 )
 
@@ -43,11 +74,12 @@ _SECRET_OPTION = re.compile(
 )
 
 
-def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
-    """Return the Optuna storage behind a URL.
+class StorageError(RuntimeError):
+    """A storage could not be read or written; what was stored before is kept."""
 
-    SQLite files get write-ahead logging with ``synchronous = NORMAL``: a transaction then costs a
-    third of the time, and what is committed survives the death of the process.
+
+def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
+    """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
     Args:
         storage:
@@ -60,18 +92,21 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         TypeError: If it is none of these.
         ValueError: If the URL is not one, or what it names cannot be opened as a database.
         FileNotFoundError: If it must exist and does not.
+        StorageError: If it was locked, or its server away, for five minutes.
     """
-    if storage is not None and not isinstance(storage, str | BaseStorage):
+    if storage is None:
+        return InMemoryStorage()
+    if isinstance(storage, BaseStorage):
+        return storage
+    if not isinstance(storage, str):
         raise TypeError(
             "storage must be a database URL such as 'sqlite:///name.db', an Optuna storage or "
             f"None, but it is {storage!r}."
         )
-    if not isinstance(storage, str):
-        return optuna.storages.get_storage(storage)
     try:
         url = make_url(storage)
     # A port that is no number raises a bare ValueError.
-    except (ArgumentError, ValueError):
+    except (exc.ArgumentError, ValueError):
         raise ValueError(
             f"The storage {masked(storage)!r} is not a database URL; for a file write "
             "'sqlite:///name.db'."
@@ -85,36 +120,159 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if is_sqlite and must_exist:
         _check_holds_studies(storage)
     try:
-        # A database in memory ends with its only connection, so that one is left alone.
-        if is_in_memory(storage):
-            return optuna.storages.get_storage(storage)
-        return optuna.storages.get_storage(_opened(storage))
-    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        reason = first_line(getattr(error, "orig", None) or error)
+        return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
+    except Exception as error:
+        refusal = StorageError if _passes_at_opening(error) else ValueError
         mend = (
             "that the folder exists and can be written to, and that the file is an Optuna database"
             if is_sqlite
             else "the URL, that its server answers, and that its driver is installed"
         )
-        raise ValueError(
-            f"The storage {masked(storage)!r} cannot be opened ({reason}); check {mend}."
+        raise refusal(
+            f"The storage {masked(storage)!r} cannot be opened ({_reason(error)}); check {mend}."
         ) from error
 
 
-def _opened(url: str) -> Database:
-    """Open a database, also while other workers create its tables."""
-    for _ in range(_ATTEMPTS_TO_OPEN):
+def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
+    # A database in memory ends with its only connection, so that one is left alone.
+    if is_in_memory(url):
+        return RDBStorage(url)
+    storage = RDBStorage(
+        url,
+        # They hold for a copy in another process, too.
+        engine_kwargs={
+            "connect_args": {"timeout": _SQLITE_TIMEOUT},
+            "pool_events": [(_configure_sqlite, "connect")],
+        }
+        if is_sqlite
+        else {"pool_pre_ping": True},
+        heartbeat_stale_trial_callback=enqueue_again,
+    )
+    # In seconds. As attributes, because the arguments warn that they are experimental.
+    storage.heartbeat_interval, storage.grace_period = 30, 120
+    if is_sqlite:
+        sqlalchemy.event.listen(storage.scoped_session, "do_orm_execute", _lock_for_update)
+    return storage
+
+
+def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        # A transaction costs a third of the time, and survives the death of the process.
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+
+
+def _lock_for_update(state: ORMExecuteState) -> None:
+    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial."""
+    parts = state.statement.get_children() if isinstance(state.statement, Select) else ()
+    if any(isinstance(part, ForUpdateArg) for part in parts):
+        state.session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def enqueue_again(study: Study, trial: FrozenTrial) -> None:
+    """Enqueue the trial of a dead worker once more, unless a sampler of ours proposes it again."""
+    attrs = trial.system_attrs
+    is_proposed_again = (attrs.get(PROPOSAL) or {}).get("index") is not None
+    # A training that kills its worker, by taking all memory, is not to kill all others, too.
+    is_retry = "failed_trial" in attrs
+    if is_proposed_again or is_retry or not (trial.params or "fixed_params" in attrs):
+        return
+    user_attrs, system_attrs = (
+        {name: value for name, value in given.items() if not name.startswith("adnn:")}
+        for given in (trial.user_attrs, attrs)
+    )
+    # As Optuna's own callback notes it.
+    system_attrs |= {"failed_trial": trial.number, "retry_history": [trial.number]}
+    again = optuna.create_trial(
+        state=TrialState.WAITING,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=user_attrs,
+        system_attrs=system_attrs,
+    )
+    study.add_trial(again)
+
+
+def patiently(
+    function: Callable[_Arguments, _Result],
+    *args: _Arguments.args,
+    **kwargs: _Arguments.kwargs,
+) -> _Result:
+    """Call a function, and again for up to five minutes where the database is locked or away.
+
+    The function may have done a part of its work: an :meth:`~optuna.study.Study.ask` that failed
+    leaves a running trial, and a :meth:`~optuna.study.Study.tell` may find that it had told.
+
+    Raises:
+        StorageError: If the fault stays. Errors of other kinds are left as they are.
+    """
+    try:
+        return _repeated(lambda: function(*args, **kwargs), _passes)
+    except (exc.SQLAlchemyError, StorageInternalError) as error:
+        if not _is_fault(error):
+            raise
+        raise StorageError(
+            f"The storage failed ({_reason(error)}); all that it stored before is kept: mend it, "
+            "then resume the study."
+        ) from error
+
+
+def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) -> _Result:
+    """Call again while it raises what passes, as long as the patience lasts."""
+    began, has_warned = time.monotonic(), False
+    while True:
         try:
-            return Database(url)
-        # Optuna asserts that the version was written, which may be the other worker's next step.
-        except (SQLAlchemyError, StorageInternalError, AssertionError) as error:
-            is_race = isinstance(error, AssertionError) or _RACE.search(
-                f"{error} {error.__cause__}"
-            )
-            if not is_race:
+            return call()
+        except (exc.SQLAlchemyError, StorageInternalError, AssertionError) as error:
+            waited = time.monotonic() - began
+            if waited >= _PATIENCE or not passes(error):
                 raise
+            if waited >= _SECONDS_BEFORE_WARNING and not has_warned:
+                has_warned = True
+                _logger.warning(
+                    "The storage does not answer (%s); trying again for %g s.",
+                    _reason(error),
+                    _PATIENCE,
+                )
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
-    return Database(url)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return SQLAlchemy's error, which Optuna's hides."""
+    return error.__cause__ if isinstance(error, StorageInternalError) else error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the driver says."""
+    cause = _cause(error)
+    return first_line(getattr(cause, "orig", None) or cause)
+
+
+def _is_fault(error: BaseException) -> bool:
+    """Return whether the database failed, not the request."""
+    cause = _cause(error)
+    # SQLite reports a corrupt file as a DatabaseError, which is the class of all others, too.
+    if type(getattr(cause, "orig", None)) is sqlite3.DatabaseError:
+        return True
+    # Optuna tries a query that failed in another form, which a broken connection answers so.
+    return isinstance(cause, exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError)
+
+
+def _passes(error: BaseException) -> bool:
+    """Return whether waiting may help."""
+    driver_error = getattr(_cause(error), "orig", None)
+    if isinstance(driver_error, sqlite3.Error):
+        # The lower byte is the code, the others say more about it.
+        return (getattr(driver_error, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_PASSING
+    return _is_fault(error)
+
+
+def _passes_at_opening(error: BaseException) -> bool:
+    # Optuna asserts that the version was written, which may be another worker's next step.
+    if isinstance(error, AssertionError):
+        return True
+    said = str(getattr(_cause(error), "orig", None))
+    return bool(_PASSES_AT_OPENING.search(said)) and not _REFUSED_AT_OPENING.search(said)
 
 
 def _check_holds_studies(storage: str) -> None:
