@@ -189,7 +189,8 @@ def report(
     names = [study.study_name for study in opened.get_all_studies()]
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
         record = records.record_of(studies.load_study(opened, study_name))
-        reports.search_page(record, contract and read_contract(contract)).save(output)
+        content = None if contract is None else read_contract(contract)
+        reports.search_page(record, content).save(output)
         out.show(record)
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
