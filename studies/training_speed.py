@@ -1,4 +1,4 @@
-"""How fast a stack of trainings is, against Keras, PyTorch, JAX and the machine's own limit.
+"""How fast several trainings at once are, against Keras, PyTorch, JAX and the machine's limit.
 
 Seconds a trial: training, and evaluation of what the search looks at. The contenders are
 
@@ -481,7 +481,7 @@ def summary(results: Results) -> str:
         for stack, mb in of_stacks.items()
     ]
     memory_table = markdown_table(
-        ["peak memory [MB]", "stack", "data", "before the first training", "peak"], memory
+        ["peak memory [MB]", "at once", "data", "before the first training", "peak"], memory
     )
     return f"{times_table(results)}\n\n{memory_table}"
 
