@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# The oldest Optuna that is supported, beside the locked packages.
+OLDEST := optuna==4.9.*
+OLDEST_VENV := .venv-oldest
+OLDEST_INSTALLED := $(OLDEST_VENV)/.installed
 LOCK_VENV := build/lock
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
@@ -13,19 +17,30 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help:
-	@echo "make demo   compare the searchers on a small data set, in under two minutes"
-	@echo "make scale  four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
-	@echo "make test   run the tests and the notebooks"
-	@echo "make lint   check style, formatting and types"
-	@echo "make lock   bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
-	@echo "make clean  remove caches and builds (.venv stays)"
+	@echo "make demo         compare the searchers on a small data set, in under two minutes"
+	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
+	@echo "make test         run the tests and the notebooks"
+	@echo "make test-slow    run the tests that are long by nature"
+	@echo "make test-oldest  test samplers, callbacks and resuming on the oldest supported Optuna"
+	@echo "make lint         check style, formatting, types and which folder imports which"
+	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
+	@echo "make clean        remove caches and builds (.venv and .venv-oldest stay)"
 
 # setuptools is in the lock, so that building the editable package downloads nothing unlocked.
+define INSTALL
+echo "Installing the locked packages into $(1) ..."
+$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+$(1)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endef
+
 $(INSTALLED): requirements.lock pyproject.toml
-	@echo "Installing the locked packages into $(VENV) ..."
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(call INSTALL,$(VENV))
+	@touch $@
+
+$(OLDEST_INSTALLED): requirements.lock pyproject.toml Makefile
+	@$(call INSTALL,$(OLDEST_VENV))
+	@$(OLDEST_VENV)/bin/python -m pip install --quiet '$(OLDEST)'
 	@touch $@
 
 .PHONY: demo
@@ -39,18 +54,30 @@ scale: $(INSTALLED)
 
 # Two workers share two cores: with TensorFlow's default of one thread for each core in every worker
 # they would fight over them.
+test test-slow test-oldest: export TF_NUM_INTRAOP_THREADS := 1
+test test-slow test-oldest: export TF_NUM_INTEROP_THREADS := 1
+test test-slow test-oldest: export OMP_NUM_THREADS := 1
+PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
+
 .PHONY: test
-test: export TF_NUM_INTRAOP_THREADS := 1
-test: export TF_NUM_INTEROP_THREADS := 1
-test: export OMP_NUM_THREADS := 1
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal --nbmake tests $(NOTEBOOKS)
+	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' tests $(NOTEBOOKS)
+
+.PHONY: test-slow
+test-slow: $(INSTALLED)
+	@$(BIN)/python $(PYTEST) -m slow tests
+
+.PHONY: test-oldest
+test-oldest: $(OLDEST_INSTALLED)
+	@$(OLDEST_VENV)/bin/python $(PYTEST) -m 'not slow' \
+		tests/samplers tests/test_callbacks.py tests/api/test_search.py
 
 .PHONY: lint
 lint: $(INSTALLED)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 .PHONY: lock
 lock:
@@ -63,4 +90,4 @@ lock:
 .PHONY: clean
 clean:
 	@rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	@find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.contract import Contract
     from adnn_optuna.accountability.verification import Verdict, verify
     from adnn_optuna.api.compare import compare
-    from adnn_optuna.api.search import resume, search
+    from adnn_optuna.api.search import SearchResult, resume, search
     from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.records import SearchResult
     from adnn_optuna.evidence.comparison import Comparison
     from adnn_optuna.networks.data import Dataset, load_dataset
     from adnn_optuna.networks.initializers import initializers_table
@@ -30,32 +29,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "MLP": "networks.models",
-    "PAPER_MODELS": "networks.models",
-    "AdaptiveSimulatedAnnealingSampler": "samplers",
-    "Audit": "accountability.audit",
-    "Comparison": "evidence.comparison",
-    "Contract": "accountability.contract",
-    "Dataset": "networks.data",
-    "DeltaStepSampler": "samplers",
-    "InitOffsetObjective": "engine.objective",
-    "MaxGainCallback": "callbacks",
-    "MaxTimeCallback": "callbacks",
-    "MaxTrialCallback": "callbacks",
-    "OffsetSpace": "networks.offsets",
-    "RandomRestartSampler": "samplers",
-    "SearchResult": "engine.records",
-    "Training": "networks.models",
-    "Verdict": "accountability.verification",
-    "audit_randomness": "accountability.audit",
-    "compare": "api.compare",
-    "initializers_table": "networks.initializers",
-    "load_dataset": "networks.data",
-    "resume": "api.search",
-    "search": "api.search",
-    "verify": "accountability.verification",
+_NAMES = {
+    "accountability.audit": ("Audit", "audit_randomness"),
+    "accountability.contract": ("Contract",),
+    "accountability.verification": ("Verdict", "verify"),
+    "api.compare": ("compare",),
+    "api.search": ("SearchResult", "resume", "search"),
+    "callbacks": ("MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"),
+    "engine.objective": ("InitOffsetObjective",),
+    "evidence.comparison": ("Comparison",),
+    "networks.data": ("Dataset", "load_dataset"),
+    "networks.initializers": ("initializers_table",),
+    "networks.models": ("MLP", "PAPER_MODELS", "Training"),
+    "networks.offsets": ("OffsetSpace",),
+    "samplers": (
+        "AdaptiveSimulatedAnnealingSampler",
+        "DeltaStepSampler",
+        "RandomRestartSampler",
+    ),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "MLP",

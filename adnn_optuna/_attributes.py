@@ -22,6 +22,8 @@ TEST = "adnn:test"
 """What the test set said: :class:`TestRecord`."""
 STOP_REASON = "adnn:stop_reason"
 """Why the study ended: the name of a limit, ``"exhausted"`` or ``"interrupted"``."""
+NOTE = "adnn:note"
+"""The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it."""
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"

@@ -4,35 +4,50 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class WrongInputError(Exception):
+    """What was asked for is wrong: the message says in a sentence what, where, how to mend it."""
+
+
+class WrongValueError(WrongInputError, ValueError):
+    """A value is wrong."""
+
+
+class WrongTypeError(WrongInputError, TypeError):
+    """A value is of the wrong type."""
+
+
+class NoSuchFileError(WrongInputError, FileNotFoundError):
+    """A file or folder does not exist."""
+
+
 def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer that is not below ``low``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(
+        raise WrongTypeError(
             f"`{name}` must be an integer of at least {low}, but is {value!r} of type "
             f"{type(value).__name__}."
         )
     if value < low:
-        raise ValueError(f"`{name}` must be at least {low}, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(
+        raise WrongTypeError(
             f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
         )
     if not is_finite(value):
-        raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
 
 def is_finite(value: float | Real) -> bool:
@@ -47,13 +62,23 @@ def check_positive(name: str, value: Any) -> None:
     """Raise unless the value is a finite number above zero."""
     check_number(name, value)
     if value <= 0:
-        raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+
+
+def as_positive_int(name: str, value: object) -> int:
+    """Return a whole number of at least 1 as Python's, and refuse anything else."""
+    # NumPy's integers count, too; bools are integers to Python only.
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+    return int(value)
 
 
 def check_bool(name: str, value: Any) -> None:
     """Raise unless the value is a truth value, of Python or NumPy."""
+    import numpy as np
+
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(
+        raise WrongTypeError(
             f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
         )
 
@@ -62,7 +87,7 @@ def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
     """Raise unless all names are strings and all numbers finite; anything else is a choice."""
     for parameter, value in values.items():
         if not isinstance(parameter, str):
-            raise TypeError(
+            raise WrongTypeError(
                 f"The names in `{name}` must be strings, but one is {parameter!r} of type "
                 f"{type(parameter).__name__}."
             )
@@ -73,6 +98,21 @@ def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
 def first_line(error: object) -> str:
     """Return an error's first line without its full stop; its class if it says nothing."""
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+TOO_LITTLE_MEMORY = (
+    "There is too little memory to train even one network; take a smaller model, batch_size or "
+    "dataset."
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
+    # Where TensorFlow was not imported, it did not raise anything.
+    tensorflow = sys.modules.get("tensorflow")
+    return isinstance(error, MemoryError) or (
+        tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
+    )
 
 
 # File systems take names of 255 bytes, and what is written meanwhile has a longer one.
@@ -114,19 +154,21 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         FileNotFoundError: If its folder does not exist.
     """
     if suffix and path.suffix != suffix:
-        raise ValueError(f"{what} must be the name of a {suffix} file, but it is {str(path)!r}.")
+        raise WrongValueError(
+            f"{what} must be the name of a {suffix} file, but it is {str(path)!r}."
+        )
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
     if not is_folder(folder):
-        raise FileNotFoundError(
+        raise NoSuchFileError(
             f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
         )
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
-        raise ValueError(
+        raise WrongValueError(
             f"{refused}: its name is longer than {_MAX_NAME_BYTES} bytes; shorten it."
         )
     if is_folder(path):
-        raise ValueError(f"{refused}: it is a folder; name another file.")
+        raise WrongValueError(f"{refused}: it is a folder; name another file.")
     if not os.access(folder, os.W_OK):
-        raise ValueError(
+        raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -19,8 +18,9 @@ from adnn_optuna.accountability.contract_file import (
     FORMAT_VERSION,
     MAX_TOLERANCE,
     check_contract_path,
+    contract_sha256,
     files_beside,
-    make_digests,
+    hash_file,
 )
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.records import params_in_words
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import keras
 
     from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.records import SearchResult
+    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.networks.offsets import Start
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -74,20 +74,22 @@ class Contract:
     _build: Callable[[], keras.Model] = dataclasses.field(repr=False)
 
     @classmethod
-    def from_result(cls, result: SearchResult) -> Contract:
+    def from_search(cls, record: SearchRecord, objective: InitOffsetObjective) -> Contract:
         """Train a search's baseline and winner once more and write down what comes out.
 
         Args:
-            result:
+            record:
                 What the search came to.
+            objective:
+                The search's objective.
 
         Raises:
             ValueError: If no trial was completed, or a training diverges.
         """
-        objective, best = result.objective, result.best
+        study, best = record.study, record.best
         if best is None:
             raise ValueError(
-                f"The study {result.study.study_name!r} has no completed trial, so there is no "
+                f"The study {study.study_name!r} has no completed trial, so there is no "
                 "winner to make a contract of; resume it."
             )
         architecture = objective.trainer.architecture
@@ -98,32 +100,29 @@ class Contract:
                 raise ValueError(
                     f"The {role}'s training diverged, so there is nothing to make a contract of."
                 )
-        for stored, metrics in zip(
-            (result.study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)),
-            trained,
-            strict=True,
+        stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
+        if any(
+            before is not None and not before.items() <= metrics.items()
+            for before, metrics in zip(stored, trained, strict=True)
         ):
-            if stored is not None and not stored.items() <= metrics.items():
-                _logger.warning(
-                    "Trained again for the contract, baseline or winner of study %r came out "
-                    "differently than in the search, which ran on another machine, or with other "
-                    "versions or threads; the contract states what came out now.",
-                    result.study.study_name,
-                )
-                break
+            _logger.warning(
+                "Trained again for the contract, baseline or winner of study %r came out "
+                "differently than in the search, which ran on another machine, or with other "
+                "versions or threads; the contract states what came out now.",
+                study.study_name,
+            )
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         data = objective.dataset
         content = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "study": {
-                "name": result.study.study_name,
-                "sampler": (result.study.user_attrs.get(SEARCH) or {}).get("sampler"),
-                "trials": len(result.done_trials),
-                "completed_trials": len(
-                    result.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-                ),
+                "name": study.study_name,
+                "sampler": study.user_attrs.get(SEARCH, {}).get("sampler"),
+                "trials": len(record.done_trials),
+                "completed_trials": len(completed),
                 "best_trial": best.number,
-                "stop_reason": result.stop_reason,
+                "stop_reason": record.stop_reason,
             },
             "objective": portable_config(objective.config),
             "rebuilds_from_config": _rebuilds(objective),
@@ -182,7 +181,7 @@ class Contract:
                 for kind, file in files.items()
             },
         }
-        content["digests"] = make_digests(content)
+        content["sha256"] = contract_sha256(content)
         # Last and at once: there is no contract without its files, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -231,28 +230,15 @@ def measure_tolerance(
     """Return how far results may differ where the last bits of numbers do.
 
     It is a property of the training: some forget a difference in the last bit of a weight, others
-    double it with every step. So it is measured, by trainings from such weights.
-
-    Args:
-        objective:
-            What is trained.
-        starts:
-            What it is trained from.
-        trained:
-            What :func:`train_again` says of these trainings.
+    double it with every step. So it is measured, by trainings from such weights; ``trained`` is
+    what :func:`train_again` says of those from ``starts``.
     """
     data, variables = objective.dataset, objective.trainer.architecture.variables
-    sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]
     drifts: dict[str, list[float]] = {"accuracy": [0.0], "relative_loss": [0.0]}
     for epsilon in _LAST_BITS:
+        moving = [0.0 if variable.kind == "other" else epsilon for variable in variables]
         moved = [
-            dataclasses.replace(
-                start,
-                offsets=tuple(
-                    offset if variable.kind == "other" else offset + epsilon
-                    for offset, variable in zip(start.offsets, variables, strict=True)
-                ),
-            )
+            dataclasses.replace(start, offsets=tuple(np.add(start.offsets, moving).tolist()))
             for start in starts
         ]
         for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
@@ -262,6 +248,7 @@ def measure_tolerance(
                 elif name.endswith("_loss"):
                     scale = max(abs(before[name]), abs(after[name])) or 1.0
                     drifts["relative_loss"].append(abs(before[name] - after[name]) / scale)
+    sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]
     least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / min(sizes))}
     return {
         name: round(min(max(least[name], _SAFETY * max(values)), MAX_TOLERANCE[name]), 4)
@@ -301,9 +288,3 @@ def _rebuilds(objective: InitOffsetObjective) -> bool:
     except (TypeError, ValueError):
         return False
     return not model_differences(config, rebuilt.config)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The file of a contract: read as untrusted data, checked field by field, with digests."""
+"""The file of a contract: untrusted data, read by a schema, with one SHA-256 over all of it."""
 
 from __future__ import annotations
 
@@ -12,184 +12,62 @@ from typing import TYPE_CHECKING, Any
 from adnn_optuna._checks import check_output_file, is_file, is_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1
 
 _MAX_BYTES = 32 * 2**20
-_MAX_EPOCHS = 100_000
 # A contract must not allow itself to be wrong.
 MAX_TOLERANCE = {"accuracy": 0.25, "relative_loss": 0.9}
 
-# What may lead out of a folder; on Windows also to other drives and hidden streams.
-_NOT_IN_NAMES = "/\0\\:" if os.name == "nt" else "/\0"
-
-# A check of one value: what it must be, in words, and whether it is.
-_Check = tuple[str, "Callable[[Any], bool]"]
-
-
-def _is_file_name(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= 255
-        and value not in {".", ".."}
-        and not any(character in _NOT_IN_NAMES for character in value)
-    )
-
-
-def _whole(low: int, high: int) -> _Check:
-    return (
-        f"a whole number from {low} to {high}",
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
-    )
-
-
-def _number(low: float, high: float) -> _Check:
-    return (
-        f"a number from {low:g} to {high:g}",
-        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and low <= v <= high,
-    )
-
-
-_ANY: _Check = ("a JSON value", lambda _: True)
-_OBJECT: _Check = ("an object", lambda v: isinstance(v, dict))
-_TEXT: _Check = ("a string", lambda v: isinstance(v, str) and len(v) <= 10_000)
-_TEXT_OR_OBJECT: _Check = ("a string or an object", lambda v: isinstance(v, str | dict))
-_OPTIONAL_TEXT: _Check = ("a string or null", lambda v: v is None or isinstance(v, str))
-_FLAG: _Check = ("true or false", lambda v: isinstance(v, bool))
-_COUNT = _whole(0, 2**53)
-# As large as SeedSequence().entropy, or larger: JSON as Python reads it has no longer ones than
-# those of 4300 digits.
-_SEED: _Check = (
-    "a whole number of at least 0",
-    lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
+_SHA256 = ("a SHA-256 of 64 hexadecimal digits", re.compile(r"[0-9a-f]{64}"))
+# Not a path: what a contract names is in its own folder. On Windows a colon or a backslash leads
+# to other drives and hidden streams.
+_NOT_IN_NAMES = r"/\0\\:" if os.name == "nt" else r"/\0"
+_FILE_NAME = (
+    "the name of a file in the contract's own folder",
+    re.compile(rf"(?!\.\.?\Z)[^{_NOT_IN_NAMES}]{{1,255}}"),
 )
-_FRACTION = _number(0, 1)
-_LOSS = _number(-1e30, 1e30)
-_SHA256: _Check = (
-    "a SHA-256 of 64 hexadecimal digits",
-    lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) is not None,
+# What the fields must be: a type, a range of whole numbers, the bounds of a number, or a pattern
+# and its name. Those with "?" may be missing, and there are no others. What is in an object is
+# checked by what is made of it.
+_SCHEMA: tuple[tuple[Any, str], ...] = (
+    (str, "format study.name objective.metric objective.training.loss environment.system"),
+    (str, "objective.dataset.name objective.dataset.source"),
+    (str | None, "study.sampler study.stop_reason"),
+    (str | dict, "objective.training.optimizer"),
+    (dict, "objective.model objective.space winner.params"),
+    (dict, "environment.versions environment.processor environment.flags"),
+    (list, "environment.devices"),
+    (bool, "rebuilds_from_config objective.training.shuffle environment.onednn"),
+    (int, "objective.seed objective.dataset.seed?"),
+    (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
+    (range(1, 2**31), "format_version objective.training.batch_size"),
+    (range(1, 100_001), "objective.training.epochs"),
+    (range(2**53), "study.trials study.completed_trials study.best_trial"),
+    (range(2**53), "split.train split.val split.test"),
+    (range(2**53), "environment.intra_op_threads environment.inter_op_threads"),
+    ((0, 1e30), "objective.training.learning_rate"),
+    ((0, 1), "baseline.train_accuracy baseline.val_accuracy? baseline.test_accuracy"),
+    ((0, 1), "winner.train_accuracy winner.val_accuracy? winner.test_accuracy"),
+    ((-1e30, 1e30), "baseline.train_loss baseline.val_loss? winner.train_loss winner.val_loss?"),
+    ((0, MAX_TOLERANCE["accuracy"]), "tolerance.accuracy"),
+    ((0, MAX_TOLERANCE["relative_loss"]), "tolerance.relative_loss"),
+    (_FILE_NAME, "objective.dataset.path? files.weights.name files.model.name"),
+    (_SHA256, "sha256 objective.dataset.fingerprint files.weights.sha256 files.model.sha256"),
+    (_SHA256, "baseline.initial_weights_sha256 baseline.trained_weights_sha256"),
+    (_SHA256, "winner.initial_weights_sha256 winner.trained_weights_sha256"),
 )
-# Not a path: what a contract names is in its own folder.
-_FILE_NAME: _Check = ("the name of a file in the contract's own folder", _is_file_name)
-_UNITS: _Check = (
-    "a list of layer sizes",
-    lambda v: (
-        isinstance(v, list)
-        and 0 < len(v) <= 1000
-        and all(_whole(1, 2**31)[1](units) for units in v)
-    ),
-)
-_TEXTS: _Check = (
-    "a list of strings",
-    lambda v: isinstance(v, list) and all(isinstance(item, str) for item in v),
-)
-
-_TRAINED = {
-    "initial_weights_sha256": _SHA256,
-    "trained_weights_sha256": _SHA256,
-    "train_accuracy": _FRACTION,
-    "train_loss": _LOSS,
-    "val_accuracy?": _FRACTION,
-    "val_loss?": _LOSS,
-    "test_accuracy": _FRACTION,
-}
-_FILE = {"name": _FILE_NAME, "sha256": _SHA256}
-_VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "model": {
-        "MLP": {
-            "type": _TEXT,
-            "hidden": _UNITS,
-            "activation": _TEXT,
-            "kernel_initializer": _TEXT_OR_OBJECT,
-            "bias_initializer": _TEXT_OR_OBJECT,
-        },
-        "keras.Model": {"type": _TEXT, "model": _OBJECT},
-    },
-    "dataset": {
-        "built-in": {
-            "name": _FILE_NAME,
-            "source": _TEXT,
-            "validation_size": _ANY,
-            "test_size": _ANY,
-            "seed": _SEED,
-            "fingerprint": _SHA256,
-        },
-        "npz": {
-            "name": _TEXT,
-            "source": _TEXT,
-            "path": _FILE_NAME,
-            "validation_size": _ANY,
-            "test_size": _ANY,
-            "seed": _SEED,
-            "fingerprint": _SHA256,
-        },
-        "arrays": {"name": _TEXT, "source": _TEXT, "fingerprint": _SHA256},
-    },
-    "space": {
-        "OffsetSpace": {
-            "type": _TEXT,
-            "low": _number(-1e30, 0),
-            "high": _number(0, 1e30),
-            "scope": _TEXT,
-            "include_output": _FLAG,
-            "unit": _TEXT,
-        },
-        "RestartSpace": {"type": _TEXT},
-    },
-}
-# The field that says which variant it is.
-_LABELS = {"model": "type", "dataset": "source", "space": "type"}
-_SCHEMA: dict[str, Any] = {
-    "format": _TEXT,
-    "format_version": _whole(1, 2**31),
-    "study": {
-        "name": _TEXT,
-        "sampler": _OPTIONAL_TEXT,
-        "trials": _COUNT,
-        "completed_trials": _COUNT,
-        "best_trial": _COUNT,
-        "stop_reason": _OPTIONAL_TEXT,
-    },
-    "objective": {
-        "model": _OBJECT,
-        "dataset": _OBJECT,
-        "training": {
-            "optimizer": _TEXT_OR_OBJECT,
-            "learning_rate": _number(0, 1e30),
-            "batch_size": _whole(1, 2**31),
-            "epochs": _whole(1, _MAX_EPOCHS),
-            "shuffle": _FLAG,
-            "loss": _TEXT,
-        },
-        "space": _OBJECT,
-        "metric": _TEXT,
-        "seed": _SEED,
-    },
-    "rebuilds_from_config": _FLAG,
-    "split": {"train": _COUNT, "val": _COUNT, "test": _COUNT},
-    "baseline": _TRAINED,
-    "winner": {"params": _OBJECT, **_TRAINED},
-    "environment": {
-        "versions": _OBJECT,
-        "system": _TEXT,
-        "processor": {"machine": _TEXT, "model": _TEXT, "features": _TEXTS},
-        "devices": _TEXTS,
-        "intra_op_threads": _COUNT,
-        "inter_op_threads": _COUNT,
-        "onednn": _FLAG,
-        "flags": _OBJECT,
-    },
-    "tolerance": {name: _number(0, high) for name, high in MAX_TOLERANCE.items()},
-    "files": {"weights": _FILE, "model": _FILE},
-    "digests": {"fields": _OBJECT, "contract": _SHA256},
-}
+_FIELDS = {name: wanted for wanted, names in _SCHEMA for name in names.split()}
 
 
 class CannotCheckError(ValueError):
     """Why a contract cannot be checked, in one sentence."""
+
+
+class BreachedError(ValueError):
+    """In what a contract does not hold: a sentence for each thing."""
 
 
 def files_beside(path: Path) -> dict[str, Path]:
@@ -200,13 +78,7 @@ def files_beside(path: Path) -> dict[str, Path]:
 def check_contract_path(what: str, path: Path, data: str | None) -> None:
     """Refuse a file that a contract, and the files beside it, cannot be written to.
 
-    Args:
-        what:
-            What the file is, for the message.
-        path:
-            The contract's file.
-        data:
-            The name or path of the data that the contract is about, if they have one.
+    In the message it is called ``what``; ``data`` is the name or path of its data, if any.
 
     Raises:
         ValueError: If a name is wrong or that of a folder, or the folder cannot be written to.
@@ -228,15 +100,28 @@ def check_contract_path(what: str, path: Path, data: str | None) -> None:
 def read_contract(path: Path) -> dict[str, Any]:
     """Return a contract as its file holds it, each field of the right type and within bounds.
 
-    Args:
-        path:
-            The file.
-
     Raises:
         CannotCheckError: If it is not the file of a contract that this version can read.
     """
     where = f"The file {os.fspath(path)!a}"
-    content = _read_json(path, where)
+    if is_folder(path):
+        raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
+    if not is_file(path):
+        raise CannotCheckError(f"{where} does not exist.")
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise CannotCheckError(f"{where} is too large for a contract.")  # noqa: TRY301
+        content = json.loads(
+            path.read_bytes(), object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite
+        )
+    except OSError as error:
+        raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
+    except RecursionError:
+        raise CannotCheckError(f"{where} is nested too deeply for a contract.") from None
+    except CannotCheckError:
+        raise
+    except ValueError as error:
+        raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CannotCheckError(f"{where} is not a contract: its field format is not {FORMAT!r}.")
     if content.get("format_version") != FORMAT_VERSION:
@@ -244,60 +129,24 @@ def read_contract(path: Path) -> dict[str, Any]:
             f"format_version is {_shown(content.get('format_version'))}, but this version of "
             f"adnn_optuna reads {FORMAT_VERSION}."
         )
-    try:
-        _check(content, _SCHEMA, "")
-        for section, label in _LABELS.items():
-            given, variants = content["objective"][section], _VARIANTS[section]
-            kind, field = given.get(label), f"objective.{section}"
-            if not isinstance(kind, str) or kind not in variants:
-                raise CannotCheckError(
-                    f"{field}.{label} must be one of {', '.join(variants)}, but it is "
-                    f"{_shown(kind)}."
-                )
-            _check(given, variants[kind], field)
-    except RecursionError:
-        raise CannotCheckError(f"{where} is nested too deeply for a contract.") from None
+    for field, wanted in _FIELDS.items():
+        _check_field(content, field, wanted)
+    _check_names(content, "")
     return content
 
 
-def _read_json(path: Path, where: str) -> Any:
-    if is_folder(path):
-        raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
-    if not is_file(path):
-        raise CannotCheckError(f"{where} does not exist.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise CannotCheckError(f"{where} is too large for a contract.")
-    try:
-        return json.loads(
-            path.read_bytes().decode(),
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    except OSError as error:
-        raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
-    except RecursionError:
-        raise CannotCheckError(f"{where} is nested too deeply for a contract.") from None
-    except ValueError as error:
-        raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {_shown(twice)} is there twice")
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the field {_shown(name)} is there twice")
+        found[name] = value
     return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _finite(digits: str) -> float:
     if not math.isfinite(float(digits)):
-        _no_constant(_shown(digits))
+        raise ValueError(f"{_shown(digits)} is no JSON number")
     return float(digits)
 
 
@@ -306,65 +155,49 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _check(value: Any, schema: Any, path: str) -> None:
-    if isinstance(schema, tuple):
-        wanted, is_right = schema
-        if not is_right(value):
-            raise CannotCheckError(f"{path} must be {wanted}, but it is {_shown(value)}.")
-        return
-    if not isinstance(value, dict):
-        raise CannotCheckError(f"{path} must be an object, but it is {_shown(value)}.")
-    prefix = f"{path}." if path else ""
-    fields = {name.rstrip("?"): child for name, child in schema.items()}
-    for name in value:
-        if name not in fields:
-            raise CannotCheckError(f"A contract has no field {prefix}{_shown(name)[1:-1]}.")
-    for name, child in fields.items():
-        if name in value:
-            _check(value[name], child, prefix + name)
-        elif f"{name}?" not in schema:
-            raise CannotCheckError(f"The field {prefix}{name} is missing.")
+def _check_field(content: dict[str, Any], path: str, wanted: Any) -> None:
+    value: Any = content
+    for key in path.rstrip("?").split("."):
+        if not isinstance(value, dict) or key not in value:
+            if path.endswith("?"):
+                return
+            raise CannotCheckError(f"The field {path} is missing.")
+        value = value[key]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match wanted:
+        case range():
+            words = f"a whole number from {wanted.start} to {wanted.stop - 1}"
+            is_right = is_number and isinstance(value, int) and value in wanted
+        case (str(words), pattern):
+            is_right = isinstance(value, str) and pattern.fullmatch(value) is not None
+        case (low, high):
+            is_right, words = is_number and low <= value <= high, f"a number from {low} to {high}"
+        case _:
+            words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
+            is_right = isinstance(value, wanted) and (wanted is not int or is_number)
+    if not is_right:
+        raise CannotCheckError(f"{path.rstrip('?')} must be {words}, but it is {_shown(value)}.")
 
 
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+def _check_names(node: dict[str, Any], parent: str) -> None:
+    """Refuse fields that no contract has."""
+    for key, value in node.items():
+        path = f"{parent}{key}"
+        if "." not in key and (path in _FIELDS or f"{path}?" in _FIELDS):
+            continue
+        if not any(name.startswith(f"{path}.") for name in _FIELDS):
+            raise CannotCheckError(f"A contract has no field {_shown(path)[1:-1]}.")
+        _check_names(value, f"{path}.")
 
 
-def _fields(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield each value with where it stands; an empty object and a list of values are values."""
-    if isinstance(node, dict) and node:
-        for key, child in node.items():
-            yield from _fields(child, f"{path}.{key}" if path else key)
-    elif isinstance(node, list) and any(isinstance(child, dict | list) for child in node):
-        for i, child in enumerate(node):
-            yield from _fields(child, f"{path}[{i}]")
-    else:
-        yield path, node
+def contract_sha256(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a contract's content, which its own field ``sha256`` is no part of."""
+    signed = {key: value for key, value in content.items() if key != "sha256"}
+    text = json.dumps(signed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_digests(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the digests of a contract's content: of each field, and of all together."""
-    fields = {
-        path: hashlib.sha256(_canonical([path, value])).hexdigest()[:16]
-        for path, value in _fields(content, "")
-    }
-    whole = hashlib.sha256(_canonical([content, fields])).hexdigest()
-    return {"fields": fields, "contract": whole}
-
-
-def changed_fields(contract: dict[str, Any]) -> list[str]:
-    """Return where a contract is not as it was written: a phrase for each such field."""
-    content = {key: value for key, value in contract.items() if key != "digests"}
-    stored, found = contract["digests"], make_digests(content)
-    fields = stored["fields"]
-    changes = []
-    for path in [*found["fields"], *(fields.keys() - found["fields"].keys())]:
-        if path not in fields:
-            changes.append(f"{_shown(path)[1:-1]} was added")
-        elif path not in found["fields"]:
-            changes.append(f"{_shown(path)[1:-1]} was removed")
-        elif fields[path] != found["fields"][path]:
-            changes.append(f"{_shown(path)[1:-1]} was changed")
-    if not changes and stored["contract"] != found["contract"]:
-        changes.append("digests.contract was changed")
-    return changes
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

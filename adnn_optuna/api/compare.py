@@ -4,45 +4,47 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
+import threading
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from typing import TYPE_CHECKING
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, Literal
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
-from adnn_optuna._checks import check_positive
-from adnn_optuna.api.search import conclude, resume_hint
-from adnn_optuna.engine.loop import Limits, run_lanes
-from adnn_optuna.engine.records import result_of
-from adnn_optuna.engine.searchers import RANDOM_RESTART, check_searcher, objective_for
+from adnn_optuna._checks import as_positive_int, check_positive
+from adnn_optuna.api.search import conclude, result_of, resume_hint
+from adnn_optuna.engine.loop import Loop, interruptible
+from adnn_optuna.engine.searchers import (
+    RANDOM_RESTART,
+    check_searcher,
+    default_batch_size,
+    objective_for,
+)
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import (
+    Limits,
     Plan,
-    SearchSettings,
     check_objective,
     check_study_name,
-    open_lanes,
+    open_studies,
 )
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
-from adnn_optuna.networks.models import as_positive_int
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from optuna.storages import BaseStorage
 
-    from adnn_optuna.engine._trial_stack import Outcome
-    from adnn_optuna.engine.loop import Lane
     from adnn_optuna.engine.objective import InitOffsetObjective
     from adnn_optuna.engine.searchers import Searcher
-
-    # The objectives of a searcher's runs and the names of their studies, by label.
-    _Runs = Mapping[str, Sequence[tuple[InitOffsetObjective, str]]]
+    from adnn_optuna.engine.studies import Job
 
 # A mistyped range would fill the storage.
 _MAX_SEEDS = 10_000
@@ -60,16 +62,15 @@ def compare(
     study_name: str = "compare",
     max_time: float | None = None,
     max_gain: float | None = None,
-    stack_size: int = 16,
+    batch_size: int | Literal["auto"] = "auto",
     executor: Executor | None = None,
     equivalence: float = EQUIVALENCE,
     show_progress_bar: bool = False,
 ) -> Comparison:
     """Compare searchers on the same networks: paired seeds, the same budget for each.
 
-    All runs of one seed start from the same initial weights and see the same batches. The runs
-    advance in lockstep, so that one stack trains a trial of each, and no searcher has to propose
-    several trials before it learns from the first. Each run is a study of its own, called
+    All runs of one seed start from the same initial weights and see the same batches. As many
+    runs as there are cores advance side by side. Each is a study of its own, called
     ``<study_name>/<sampler>/seed=<seed>``; those that are stored already are continued.
 
     Random restarts are always compared, also where they are not named: what they gain is what
@@ -102,14 +103,14 @@ def compare(
         study_name:
             What the studies' names begin with.
         max_time:
-            The seconds that each run's trials may take. Runs that are trained together share
-            the clock: with more of them, each comes to fewer trials.
+            The seconds that each run's trials may take, beside those of other runs.
         max_gain:
             The gain over its baseline at which a run ends.
-        stack_size:
-            How many trials are trained at once, at the most.
+        batch_size:
+            How many trials of a run are proposed before any of them is told, see
+            :func:`~adnn_optuna.search`.
         executor:
-            Who runs the comparison, one job for each seed: a Dask cluster's
+            Who runs the comparison, one job for each run: a Dask cluster's
             ``client.get_executor()``, a process pool of new processes
             (``ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))``), any other
             :class:`concurrent.futures.Executor`. Its workers have to reach ``storage``, and each
@@ -135,21 +136,24 @@ def compare(
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds, objective)
     max_trial = as_positive_int("max_trial", max_trial)
-    stack_size = as_positive_int("stack_size", stack_size)
+    if not (isinstance(batch_size, str) and batch_size == "auto"):
+        batch_size = as_positive_int("batch_size", batch_size)
     check_positive("equivalence", equivalence)
     limits = Limits(max_time, max_trial, max_gain)
-    runs = {
-        label: [
-            (
-                objective_for(searcher, objective).replace(seed=seed),
-                f"{study_name}/{label}/{seed=}",
-            )
-            for seed in seeds
-        ]
+    plans = [
+        Plan(
+            of_searcher.replace(seed=seed),
+            f"{study_name}/{label}/{seed=}",
+            _one_for_each_run(searcher),
+            limits,
+            default_batch_size(searcher, of_searcher) if batch_size == "auto" else batch_size,
+        )
         for label, searcher in searchers.items()
-    }
-    for _, name in itertools.chain.from_iterable(runs.values()):
-        check_study_name(name)
+        for of_searcher in (objective_for(searcher, objective),)
+        for seed in seeds
+    ]
+    for plan in plans:
+        check_study_name(plan.name)
     _check_executor(executor)
     opened = open_storage(storage)
     if executor is not None and isinstance(opened, InMemoryStorage):
@@ -157,52 +161,83 @@ def compare(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
         )
-    lanes_of = _open_lanes(runs, searchers, limits, opened)
-    # Neighbours have the same seed, hence the same baseline, which a stack trains once.
-    lanes = list(itertools.chain.from_iterable(zip(*lanes_of.values(), strict=True)))
-    done = sum(lane.n_done for lane in lanes)
-    with tqdm(
-        total=max_trial * len(lanes), initial=done, unit="trial", disable=not show_progress_bar
-    ) as bar:
-
-        def after_tell(_: Lane, trials: Sequence[optuna.Trial], __: Sequence[Outcome]) -> None:
-            bar.update(len(trials))
-
+    jobs = open_studies(plans, opened)
+    with tqdm(total=max_trial * len(jobs), unit="trial", disable=not show_progress_bar) as bar:
         try:
-            if executor is not None:
-                jobs = [
-                    executor.submit(
-                        _run_seed,
-                        {label: [of_label[i]] for label, of_label in runs.items()},
-                        searchers,
-                        limits,
-                        storage,
-                        stack_size,
-                    )
-                    for i in range(len(seeds))
-                ]
-                try:
-                    for job in as_completed(jobs):
-                        bar.update(job.result())
-                finally:
-                    for job in jobs:
-                        job.cancel()
-            # What the workers have left undone; with none, everything.
-            run_lanes(lanes, stack_size, after_tell)
+            with interruptible() as stop:
+                if executor is None:
+                    _run_here(jobs, stop, bar.update)
+                else:
+                    _run_elsewhere(plans, storage, executor, bar.update)
         except KeyboardInterrupt:
-            _logger.info(resume_hint(lanes[0].study))
+            _logger.info(resume_hint(jobs[0].study))
             raise
-    conclude(lanes, stack_size)
+    results = iter([result_of(job.study, job.plan.objective) for job in jobs])
     comparison = Comparison(
-        {
-            label: [result_of(lane.study, lane.objective) for lane in lanes_of[label]]
-            for label in searchers
-        },
+        {label: list(itertools.islice(results, len(seeds))) for label in searchers},
         seeds,
         float(equivalence),
     )
     show_comparison(comparison)
     return comparison
+
+
+def _run_here(
+    jobs: Sequence[Job], stop: threading.Event, update: Callable[[int], object]
+) -> None:
+    """Run all studies, as many at once as there are cores."""
+    lock = threading.Lock()
+
+    def count(n_trials: int) -> None:
+        with lock:
+            update(n_trials)
+
+    # Neighbours have the same seed.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as executor:
+        futures = [executor.submit(_run_one, job, stop, count) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        finally:
+            # Where one failed or was interrupted, so are the others.
+            if not all(future.done() for future in futures):
+                stop.set()
+            _cancel(futures)
+
+
+def _run_elsewhere(
+    plans: Sequence[Plan],
+    storage: str | BaseStorage | None,
+    executor: Executor,
+    update: Callable[[int], object],
+) -> None:
+    futures = [executor.submit(_run_plan, plan, storage) for plan in plans]
+    try:
+        for future in as_completed(futures):
+            update(future.result())
+    finally:
+        _cancel(futures)
+
+
+def _cancel(futures: Iterable[Future[int]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _run_plan(plan: Plan, storage: str | BaseStorage | None) -> int:
+    """Run a study in a worker of an executor."""
+    [job] = open_studies([plan], open_storage(storage))
+    with interruptible() as stop:
+        return _run_one(job, stop, lambda _: None)
+
+
+def _run_one(job: Job, stop: threading.Event, update: Callable[[int], object]) -> int:
+    """Run a study and return how many trials it has."""
+    loop = Loop(job, stop, lambda _, __: update(1))
+    update(loop.n_done)
+    loop.run()
+    conclude(job, stop)
+    return loop.n_done
 
 
 def _check_executor(executor: object) -> None:
@@ -217,50 +252,6 @@ def _check_executor(executor: object) -> None:
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
-
-
-def _open_lanes(
-    runs: _Runs,
-    searchers: Mapping[str, Searcher],
-    limits: Limits,
-    storage: BaseStorage,
-) -> dict[str, list[Lane]]:
-    plans = [
-        Plan(
-            objective,
-            name,
-            _one_for_each_run(searchers[label]),
-            SearchSettings.of(searchers[label], limits, stack_size=1),
-        )
-        for label, of_label in runs.items()
-        for objective, name in of_label
-    ]
-    lanes = iter(open_lanes(plans, storage))
-    return {
-        label: list(itertools.islice(lanes, len(of_label))) for label, of_label in runs.items()
-    }
-
-
-def _run_seed(
-    runs: _Runs,
-    searchers: Mapping[str, Searcher],
-    limits: Limits,
-    storage: str | BaseStorage | None,
-    stack_size: int,
-) -> int:
-    """Run all searchers on one seed, and return how many trials that took."""
-    # Each objective was sent by itself; together, they share one trainer.
-    first = next(iter(runs.values()))[0][0]
-    shared = {
-        label: [(first.replace(seed=other.seed, space=other.space), name) for other, name in run]
-        for label, run in runs.items()
-    }
-    of_label = _open_lanes(shared, searchers, limits, open_storage(storage))
-    lanes = list(itertools.chain.from_iterable(of_label.values()))
-    n_before = sum(lane.n_done for lane in lanes)
-    run_lanes(lanes, stack_size)
-    conclude(lanes, stack_size)
-    return sum(lane.n_done for lane in lanes) - n_before
 
 
 def _one_for_each_run(searcher: Searcher) -> Searcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
@@ -19,49 +20,118 @@ from adnn_optuna._attributes import (
     STOP_REASON,
     TEST,
     TRIAL_METRICS,
+    SearchSettings,
 )
-from adnn_optuna.engine.loop import Limits, run_lanes
+from adnn_optuna._checks import as_positive_int
+from adnn_optuna.accountability.contract import Contract
+from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.engine.loop import Loop, interruptible
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchResult, best_trial, result_of
+from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
 from adnn_optuna.engine.searchers import (
     SEARCHERS,
     Searcher,
     check_searcher,
-    default_stack_size,
+    default_batch_size,
     objective_for,
-    searcher_label,
 )
-from adnn_optuna.engine.storages import open_storage, storage_url
+from adnn_optuna.engine.storages import open_storage, patiently, storage_url
 from adnn_optuna.engine.studies import (
+    Limits,
     Plan,
-    SearchSettings,
     check_ends,
     check_objective,
     check_pruner,
     check_study_name,
+    last_limits,
     load_study,
-    open_lanes,
+    open_studies,
 )
 from adnn_optuna.evidence.dashboard import show_search
+from adnn_optuna.evidence.reports import search_page
 from adnn_optuna.networks.data import dataset_from_config
 from adnn_optuna.networks.differences import in_words, model_differences
-from adnn_optuna.networks.models import Training, as_positive_int
+from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    import threading
 
+    import keras
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
-    from adnn_optuna.engine._trial_stack import Outcome
-    from adnn_optuna.engine.loop import Lane
+    from adnn_optuna.engine.outcomes import Outcome
+    from adnn_optuna.engine.studies import Job
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult(SearchRecord):
+    """What a search came to: a :class:`SearchRecord` with the study's objective."""
+
+    objective: InitOffsetObjective
+
+    # A dataclass would not take over the base class's.
+    __str__ = SearchRecord.__str__
+
+    def model(self) -> keras.Model:
+        """Return the best trial's network, trained again. An :class:`MLP`'s outputs are logits.
+
+        Raises:
+            ValueError: If no trial was completed.
+        """
+        if self.best is None:
+            raise ValueError(
+                f"The study {self.study.study_name!r} has no completed trial, so there is no "
+                "model; resume it."
+            )
+        trainer, start = self.objective.trainer, self.objective.start(self.best.params)
+        [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
+        model = trainer.architecture.build(start.seed, start.restart)
+        for variable, values in zip(model.variables, run.weights or (), strict=True):
+            variable.assign(values)
+        return model
+
+    def contract(self) -> Contract:
+        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+
+        Baseline and winner are trained again for it, six trainings in all: from their initial
+        weights, and from weights that differ in the last bits, to measure the tolerance.
+
+        Raises:
+            ValueError: If no trial was completed, or a training diverges.
+        """
+        return Contract.from_search(self, self.objective)
+
+    def report(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a report: one HTML file with claim, evidence, figures and settings.
+
+        It needs no server and no network, and opens from disk.
+
+        Args:
+            path:
+                The file to write.
+            contract:
+                The file of the search's contract, to be shown in the report.
+
+        Raises:
+            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the contract cannot be read, or is that of another study.
+        """
+        content = None if contract is None else read_contract(Path(contract))
+        search_page(self, content).save(path)
+
+
+def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
+    """Return what a study of an objective came to."""
+    return SearchResult(**vars(record_of(study)), objective=objective)
 
 
 def search(
@@ -73,7 +143,7 @@ def search(
     max_time: float | None = None,
     max_trial: int | None = None,
     max_gain: float | None = None,
-    stack_size: int | Literal["auto"] = "auto",
+    batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     show_progress_bar: bool = False,
 ) -> SearchResult:
@@ -112,10 +182,10 @@ def search(
             The number of trials.
         max_gain:
             The gain over the baseline, in units of the metric, that is enough.
-        stack_size:
-            How many trials are asked for and trained at once. ``"auto"``: 8 for ``"greedy"`` and
-            ``"random_restart"`` (fewer for networks of more than 5 million weights), and 1 for
-            all that learn from each trial.
+        batch_size:
+            How many trials are proposed before any of them is told; they are trained side by
+            side. ``"auto"``: 8 for ``"greedy"`` and ``"random_restart"`` (fewer for networks of
+            more than 5 million weights), and 1 for all that learn from each trial.
         pruner:
             An Optuna pruner; no trial is pruned if :obj:`None`.
         show_progress_bar:
@@ -134,17 +204,15 @@ def search(
     check_searcher(sampler)
     check_pruner(pruner)
     limits = Limits(max_time, max_trial, max_gain)
-    if isinstance(stack_size, str) and stack_size == "auto":
-        stack_size = default_stack_size(sampler, objective)
-    stack_size = as_positive_int("stack_size", stack_size)
+    if isinstance(batch_size, str) and batch_size == "auto":
+        batch_size = default_batch_size(sampler, objective)
+    batch_size = as_positive_int("batch_size", batch_size)
     if study_name is not None:
         check_study_name(study_name)
     check_ends(sampler, limits)
-    settings = SearchSettings.of(sampler, limits, stack_size)
-    objective = objective_for(sampler, objective)
-    plan = Plan(objective, study_name, sampler, settings)
-    [lane] = open_lanes([plan], open_storage(storage), pruner)
-    return _run(lane, show_progress_bar=show_progress_bar)
+    plan = Plan(objective_for(sampler, objective), study_name, sampler, limits, batch_size)
+    [job] = open_studies([plan], open_storage(storage), pruner)
+    return _run(job, show_progress_bar=show_progress_bar)
 
 
 def resume(
@@ -200,32 +268,32 @@ def resume(
     limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
-    stored = study.user_attrs.get(SEARCH)
     if sampler is None:
-        sampler = _stored_searcher(study_name, stored)
+        sampler = _stored_searcher(study)
     if objective is None:
         objective = objective_from_study(study, data_dir)
     objective = objective_for(sampler, objective)
-    if stored is None:
-        settings = SearchSettings.of(sampler, limits, default_stack_size(sampler, objective))
-    else:
-        given = {k: v for k, v in dataclasses.asdict(limits).items() if v is not None}
-        settings = SearchSettings(**{**stored, **given, "sampler": searcher_label(sampler)})
-    check_ends(sampler, settings.limits)
-    [lane] = open_lanes([Plan(objective, study_name, sampler, settings)], opened, pruner)
-    return _run(lane, show_progress_bar=show_progress_bar)
+    given = {name: value for name, value in vars(limits).items() if value is not None}
+    limits = dataclasses.replace(last_limits(study), **given)
+    check_ends(sampler, limits)
+    # What the study stores comes first.
+    batch_size = default_batch_size(sampler, objective)
+    plan = Plan(objective, study_name, sampler, limits, batch_size)
+    [job] = open_studies([plan], opened, pruner)
+    return _run(job, show_progress_bar=show_progress_bar)
 
 
-def _stored_searcher(study_name: str, stored: dict[str, Any] | None) -> str:
+def _stored_searcher(study: optuna.Study) -> str:
+    stored: SearchSettings | None = study.user_attrs.get(SEARCH)
     if stored is None:
         raise ValueError(
-            f"The study {study_name!r} was not begun by search, so it does not know its "
+            f"The study {study.study_name!r} was not begun by search, so it does not know its "
             f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
-    searcher: str = stored["sampler"]
+    searcher = stored["sampler"]
     if searcher not in SEARCHERS:
         raise ValueError(
-            f"The study {study_name!r} was searched by {searcher}, which is not stored: "
+            f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
             "give it again as sampler."
         )
     return searcher
@@ -268,24 +336,24 @@ def objective_from_study(
     return objective
 
 
-def _run(lane: Lane, *, show_progress_bar: bool) -> SearchResult:
-    progress = _Progress(lane, show=show_progress_bar)
-    n_before = lane.n_done
+def _run(job: Job, *, show_progress_bar: bool) -> SearchResult:
+    study = job.study
     try:
-        run_lanes([lane], lane.width, progress.update)
-        if n_before and lane.n_done == n_before:
-            _logger.info(
-                "Nothing was left to do in study %r: it had ended by %s already.",
-                lane.study.study_name,
-                lane.study.user_attrs[STOP_REASON],
-            )
+        with interruptible() as stop, _Progress(job, show=show_progress_bar) as progress:
+            loop = Loop(job, stop, progress.update)
+            progress.begin(n_before := loop.n_done)
+            loop.run()
+            if n_before and loop.n_done == n_before:
+                _logger.info(
+                    "Nothing was left to do in study %r: it had ended by %s already.",
+                    study.study_name,
+                    study.user_attrs.get(STOP_REASON),
+                )
+            conclude(job, stop)
     except KeyboardInterrupt:
-        _logger.info(resume_hint(lane.study))
+        _logger.info(resume_hint(study))
         raise
-    finally:
-        progress.close()
-    conclude([lane], lane.width)
-    result = result_of(lane.study, lane.objective)
+    result = result_of(study, job.plan.objective)
     show_search(result)
     return result
 
@@ -309,26 +377,37 @@ def resume_hint(study: optuna.Study) -> str:
 
 
 class _Progress:
-    """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them."""
+    """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them; a context."""
 
-    def __init__(self, lane: Lane, *, show: bool) -> None:
-        self._objective = lane.objective
-        done = lane.n_done
-        total = None if lane.limits.max_trial is None else max(lane.limits.max_trial, done)
-        self._bar = tqdm(
-            total=total, initial=done, unit="trial", disable=not show, desc=lane.study.study_name
-        )
+    def __init__(self, job: Job, *, show: bool) -> None:
+        self._job = job
         self._show = show
-        self._best = math.nan
-        self._baseline = math.nan
+        self._best = self._baseline = math.nan
+        self._bar = tqdm(
+            total=job.plan.limits.max_trial,
+            unit="trial",
+            disable=not show,
+            desc=job.study.study_name,
+        )
 
-    def update(
-        self, lane: Lane, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        for trial, outcome in zip(trials, outcomes, strict=True):
-            if outcome.value is None:
-                continue
-            if not self._objective.improvement(outcome.value, self._best) <= 0:
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def begin(self, n_done: int) -> None:
+        """Show what was done by earlier runs."""
+        if self._bar.total is not None:
+            self._bar.total = max(self._bar.total, n_done)
+        self._bar.initial = self._bar.n = n_done
+        self._bar.refresh()
+
+    def update(self, trial: optuna.Trial, outcome: Outcome) -> None:
+        """Show a trial that was told."""
+        improvement = self._job.plan.objective.improvement
+        if outcome.value is not None:
+            if not improvement(outcome.value, self._best) <= 0:
                 self._best = outcome.value
             if not self._show:
                 _logger.info(
@@ -338,68 +417,41 @@ class _Progress:
                     trial.params,
                     self._best,
                 )
-        self._bar.update(len(trials))
-        if math.isnan(self._baseline):
-            self._baseline = lane.study.user_attrs.get(BASELINE, math.nan)
-        gain = self._objective.improvement(self._best, self._baseline)
-        self._bar.set_postfix_str(f"best {self._best:.4f}, gain {gain:+.4f}")
-
-    def close(self) -> None:
-        self._bar.close()
+        if self._show:
+            if math.isnan(self._baseline):
+                self._baseline = self._job.study.user_attrs.get(BASELINE, math.nan)
+            gain = improvement(self._best, self._baseline)
+            self._bar.set_postfix_str(f"best {self._best:.4f}, gain {gain:+.4f}", refresh=False)
+            self._bar.update()
 
 
-def conclude(lanes: Sequence[Lane], stack_size: int) -> None:
-    """Evaluate baseline and winner of each study on the test set, once, and store the accuracy.
+def conclude(job: Job, stop: threading.Event) -> None:
+    """Evaluate baseline and winner of a study on the test set, once, and store the accuracy.
 
     Both are trained again for it; that the selection metric comes out the same is checked.
     """
-    todo = []
-    for lane in lanes:
-        best = best_trial(lane.study)
-        stored = lane.study.user_attrs.get(TEST)
-        if best is not None and (stored is None or stored["trial"] != best.number):
-            todo.append((lane, best))
-    # Two networks for each study, trained in stacks of the size that is compiled already.
-    per_stack = max(stack_size // 2, 1)
-    for begin in range(0, len(todo), per_stack):
-        part = todo[begin : begin + per_stack]
-        starts = [
-            start
-            for lane, best in part
-            for start in (lane.objective.baseline_start, lane.objective.start(best.params))
-        ]
-        trainer = part[0][0].objective.trainer
-        dataset = part[0][0].objective.dataset
-        unique = list(dict.fromkeys(starts))
-        runs = trainer.train(unique, evaluate_each_epoch=False, keep_weights=True)
-        weights = [run.weights for run in runs]
-        accuracies = trainer.evaluate(
-            [w for w in weights if w is not None], dataset.x_test, dataset.y_test
-        )
-        accuracy = dict(zip(unique, accuracies, strict=True))
-        metrics = dict(zip(unique, [run.history[-1] for run in runs], strict=True))
-        for j, (lane, best) in enumerate(part):
-            baseline_start, best_start = starts[2 * j : 2 * j + 2]
-            lane.study.set_user_attr(
-                TEST,
-                {
-                    "trial": best.number,
-                    "baseline": accuracy[baseline_start]
-                    if is_finite(metrics[baseline_start])
-                    else math.nan,
-                    "best": accuracy[best_start],
-                },
-            )
-            _check_replay(lane.study, best, metrics[best_start], metrics[baseline_start])
-
-
-def _check_replay(
-    study: optuna.Study,
-    best: FrozenTrial,
-    of_best: dict[str, float],
-    of_baseline: dict[str, float],
-) -> None:
-    stored = best.user_attrs.get(TRIAL_METRICS), study.user_attrs.get(BASELINE_METRICS)
+    study, objective = job.study, job.plan.objective
+    attrs, best = patiently(lambda: study.user_attrs), patiently(best_trial, study)
+    if best is None or attrs.get(TEST, {}).get("trial") == best.number:
+        return
+    starts = [objective.baseline_start, objective.start(best.params)]
+    runs = objective.trainer.train(
+        starts, stop=stop, evaluate_each_epoch=False, keep_weights=True
+    )
+    if stop.is_set():
+        raise KeyboardInterrupt
+    data = objective.dataset
+    accuracies = objective.trainer.evaluate(
+        [run.weights for run in runs if run.weights is not None], data.x_test, data.y_test
+    )
+    of_baseline, of_best = (run.history[-1] for run in runs)
+    record = {
+        "trial": best.number,
+        "baseline": accuracies[0] if is_finite(of_baseline) else math.nan,
+        "best": accuracies[1],
+    }
+    patiently(study.set_user_attr, TEST, record)
+    stored = best.user_attrs.get(TRIAL_METRICS), attrs.get(BASELINE_METRICS)
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(stored, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
         _logger.warning(

@@ -1,97 +1,34 @@
 """The commands of ``adnn``, each a thin layer on what the package offers in Python.
 
-Importing this module, and with it every ``--help``, leaves TensorFlow alone.
+Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-from __future__ import annotations
-
-import functools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import optuna
 import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import check_output_file
-from adnn_optuna.accountability.audit import as_text, audit_file
-from adnn_optuna.accountability.contract_file import check_contract_path
-from adnn_optuna.cli._tensorflow import load_tensorflow
-from adnn_optuna.cli.options import (
-    DEFAULT_STORAGE,
-    ContractOption,
-    EquivalenceOption,
-    MaxGainOption,
-    MaxTimeOption,
-    MaxTrialOption,
-    QuietOption,
-    StorageOption,
-    data_panel,
-    limits_panel,
-    output_panel,
-    parse_seeds,
-    search_panel,
-    storage_panel,
-    takes_objective,
-)
-from adnn_optuna.cli.output import (
-    BREACHED,
-    WRONG_INPUT,
-    interruptible,
-    is_resumable,
-    resume_command,
-    same_command,
-    say,
-    say_how_to_look,
-    show,
-    show_search,
-    wants_progress_bar,
-)
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.searchers import ANNEALING, GREEDY, RANDOM_RESTART, SEARCHERS
-from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import load_study
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE
+from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna.cli import output as out
+from adnn_optuna.cli.options import DEFAULT_STORAGE, AtOnce, Quiet, make_objective, parse_seeds
 
 
-@takes_objective
 def search(
-    objective: functools.partial[InitOffsetObjective],
     *,
-    context: typer.Context,
-    sampler: Annotated[
-        str,
-        search_panel(
-            metavar="NAME",
-            help="greedy: the paper's walk of equal steps; greedy_improving: keeps only steps "
-            "that improve; annealing: adaptive simulated annealing; random_restart: new random "
-            "weights instead of offsets, the control.",
-        ),
-    ] = ANNEALING,
-    stack_size: Annotated[
-        int | None,
-        search_panel(
-            metavar="COUNT",
-            help="Trials that are asked for and trained at once.",
-            show_default="8 for greedy and random_restart, else 1",
-        ),
-    ] = None,
-    max_time: MaxTimeOption = None,
-    max_trial: MaxTrialOption = None,
-    max_gain: MaxGainOption = None,
-    storage: StorageOption = DEFAULT_STORAGE,
+    sampler: str = "annealing",
+    max_time: float | None = None,
+    max_trial: int | None = None,
+    max_gain: float | None = None,
+    trials_at_once: AtOnce = None,
+    storage: str = DEFAULT_STORAGE,
     study_name: Annotated[
-        str | None,
-        storage_panel(
-            metavar="NAME",
-            help="Name of the study; one that exists is continued.",
-            show_default="DATASET-SAMPLER",
-        ),
+        str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
     ] = None,
-    contract: ContractOption = None,
-    quiet: QuietOption = False,
+    contract: Path | None = None,
+    quiet: Quiet = False,
+    **network: Any,
 ) -> None:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -100,233 +37,169 @@ def search(
     unmoved network and the winner.
 
     \b
-    [bold]Examples[/bold]
-    adnn search --max-trial 20 --contract digits.contract.json
-    adnn search --sampler greedy --hidden 256,256 --max-time 600
-    adnn search --dataset fashion_mnist --data-dir ~/data --max-gain 0.02 --max-trial 100
+    Examples:
+      adnn search --max-trial 20 --contract digits.contract.json
+      adnn search --sampler greedy --hidden 256,256 --max-time 600
     """
-    dataset = objective.keywords["dataset"]
+    from adnn_optuna.accountability.contract_file import check_contract_path
+
     if contract is not None:
-        check_contract_path("--contract", contract, dataset)
+        check_contract_path("--contract", contract, network["dataset"])
     if study_name is None:
-        study_name = f"{Path(dataset).stem}-{sampler}"
-    how_to_resume = resume_command(storage, study_name, objective.keywords["data_dir"])
-    with interruptible(
-        lambda: (
-            how_to_resume
-            if is_resumable(storage, study_name)
-            else same_command(context.obj, storage)
-        )
-    ):
-        result = adnn.search(
-            objective(),
-            sampler,
-            storage=storage,
-            study_name=study_name,
-            max_time=max_time,
-            max_trial=max_trial,
-            max_gain=max_gain,
-            stack_size="auto" if stack_size is None else stack_size,
-            show_progress_bar=wants_progress_bar(quiet),
-        )
-    show_search(result, how_to_resume, storage=storage, contract=contract, quiet=quiet)
+        study_name = f"{Path(network['dataset']).stem}-{sampler}"
+    result = adnn.search(
+        make_objective(**network),
+        sampler,
+        storage=storage,
+        study_name=study_name,
+        max_time=max_time,
+        max_trial=max_trial,
+        max_gain=max_gain,
+        batch_size=trials_at_once or "auto",
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
+    out.show_search(result, storage, network["data_dir"], contract, quiet)
 
 
 def resume(
     *,
-    study_name: Annotated[
-        str, storage_panel(metavar="NAME", help="Name of the study, as search showed it.")
-    ],
-    storage: StorageOption = DEFAULT_STORAGE,
-    max_time: MaxTimeOption = None,
-    max_trial: MaxTrialOption = None,
-    max_gain: MaxGainOption = None,
-    data_dir: Annotated[
-        Path | None, data_panel(help="Folder to look in for the data first, as in adnn search.")
-    ] = None,
-    contract: ContractOption = None,
-    quiet: QuietOption = False,
+    study_name: str,
+    max_time: float | None = None,
+    max_trial: int | None = None,
+    max_gain: float | None = None,
+    storage: str = DEFAULT_STORAGE,
+    data_dir: Path | None = None,
+    contract: Path | None = None,
+    quiet: Quiet = False,
 ) -> None:
     """Continue a stored search: one that was interrupted, or with higher limits.
 
     The study knows its model, data, training, searcher and limits. Limits given
-    here replace the stored ones and hold for all runs together: a study of 20
-    trials with --max-trial 50 runs 30 more. An interrupted search ends with the
-    same trials as one that ran undisturbed.
+    here replace the stored ones and hold for all runs together.
 
     \b
-    [bold]Examples[/bold]
-    adnn resume --study-name digits-annealing
-    adnn resume --study-name digits-annealing --max-trial 100
-    adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
+    Examples:
+      adnn resume --study-name digits-annealing
+      adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    how_to_resume = resume_command(storage, study_name, data_dir)
-    with interruptible(lambda: how_to_resume):
-        opened = open_storage(storage, must_exist=True)
-        study = load_study(opened, study_name)
-        if contract is not None:
-            dataset = study.user_attrs.get(CONFIG, {}).get("dataset", {})
-            check_contract_path("--contract", contract, dataset.get("path"))
-        load_tensorflow()
-        result = adnn.resume(
-            opened,
-            study_name,
-            max_time=max_time,
-            max_trial=max_trial,
-            max_gain=max_gain,
-            data_dir=data_dir,
-            show_progress_bar=wants_progress_bar(quiet),
-        )
-    show_search(result, how_to_resume, storage=storage, contract=contract, quiet=quiet)
+    from adnn_optuna.accountability.contract_file import check_contract_path
+    from adnn_optuna.engine import storages, studies
+
+    out.load_libraries()
+    opened = storages.open_storage(storage, must_exist=True)
+    if contract is not None:
+        config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
+        check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
+    result = adnn.resume(
+        opened,
+        study_name,
+        max_time=max_time,
+        max_trial=max_trial,
+        max_gain=max_gain,
+        data_dir=data_dir,
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
+    out.show_search(result, storage, data_dir, contract, quiet)
 
 
-@takes_objective
 def compare(
-    objective: functools.partial[InitOffsetObjective],
     *,
-    context: typer.Context,
-    max_trial: Annotated[int, limits_panel(metavar="COUNT", help="Trials of each run.")],
-    samplers: Annotated[
-        str,
-        search_panel(
-            metavar="NAME,NAME...", help=f"Searchers to compare, of {', '.join(SEARCHERS)}."
-        ),
-    ] = f"{GREEDY},{ANNEALING},{RANDOM_RESTART}",
-    seeds: Annotated[
-        str,
-        search_panel(
-            metavar="COUNT|LIST|RANGE",
-            help="Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
-        ),
-    ] = "10",
-    stack_size: Annotated[
-        int, search_panel(metavar="COUNT", help="Trials that are trained at once, over all runs.")
-    ] = 16,
-    max_time: MaxTimeOption = None,
-    max_gain: MaxGainOption = None,
-    storage: StorageOption = DEFAULT_STORAGE,
+    samplers: str = "greedy,annealing,random_restart",
+    seeds: str = "10",
+    max_trial: Annotated[int, "Trials of each run."],
+    max_time: float | None = None,
+    max_gain: float | None = None,
+    trials_at_once: AtOnce = None,
+    storage: str = DEFAULT_STORAGE,
     study_name: Annotated[
-        str,
-        storage_panel(
-            metavar="NAME",
-            help="What the studies' names begin with; those that exist are continued.",
-        ),
+        str, "What the studies' names begin with; those that exist are continued."
     ] = "compare",
-    plot: Annotated[
-        Path | None,
-        output_panel(
-            metavar="FILE.html", help="Write the figure of the best gain so far to this file."
-        ),
-    ] = None,
+    plot: Annotated[Path | None, "The .html file for the figure of the best gain so far."] = None,
     report: Annotated[
-        Path | None,
-        output_panel(
-            metavar="FILE.html",
-            help="Write a report with claim, evidence, figures and settings to this file.",
-        ),
+        Path | None, "The .html file for a report: claim, evidence, figures and settings."
     ] = None,
-    equivalence: EquivalenceOption = EQUIVALENCE,
-    quiet: QuietOption = False,
+    equivalence: float = 0.001,
+    quiet: Quiet = False,
+    **network: Any,
 ) -> None:
     """Compare searchers on the same networks, with paired seeds and the same budget.
 
     Every searcher runs once for each seed, from the same initial weights and on
-    the same batches. The first table gives the mean and the standard deviation
-    over the seeds; random_restart, which is always compared, shows what luck
-    alone gains. The second says for each two searchers by how much their test
-    accuracies differ, and whether one is better, worse, equivalent or whether
-    that is undecided.
+    the same batches; random_restart, which is always compared, shows what luck
+    alone gains. One table gives the means over the seeds, the other says for each
+    two searchers whether one is better, worse, equivalent, or undecided.
 
     \b
-    [bold]Examples[/bold]
-    adnn compare --max-trial 20 --seeds 5
-    adnn compare --max-trial 30 --samplers greedy --report comparison.html
-    adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256 --storage sqlite:///compare.db
+    Examples:
+      adnn compare --max-trial 30 --samplers greedy --report comparison.html
+      adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
     """
-    for option, file in (("--plot", plot), ("--report", report)):
-        if file is not None:
-            check_output_file(option, file, ".html")
-    chosen_seeds = parse_seeds(seeds)
-    with interruptible(lambda: same_command(context.obj, storage)):
-        comparison = adnn.compare(
-            objective(),
-            samplers.split(","),
-            max_trial=max_trial,
-            seeds=chosen_seeds,
-            storage=storage,
-            study_name=study_name,
-            max_time=max_time,
-            max_gain=max_gain,
-            stack_size=stack_size,
-            equivalence=equivalence,
-            show_progress_bar=wants_progress_bar(quiet),
-        )
+    files = [(kind, file) for kind, file in (("plot", plot), ("report", report)) if file]
+    for kind, file in files:
+        check_output_file(f"--{kind}", file, ".html")
+    comparison = adnn.compare(
+        make_objective(**network),
+        samplers.split(","),
+        max_trial=max_trial,
+        seeds=parse_seeds(seeds),
+        storage=storage,
+        study_name=study_name,
+        max_time=max_time,
+        max_gain=max_gain,
+        batch_size=trials_at_once or "auto",
+        equivalence=equivalence,
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
     if plot is not None:
         comparison.plot().write_html(plot, include_plotlyjs=True)
     if report is not None:
         comparison.report(report)
-    show(comparison)
+    out.show(comparison)
     if not quiet:
-        say("")
-        if plot is not None:
-            say(f"The figure is in {plot}.")
-        if report is not None:
-            say(f"The report is in {report}.")
-        say_how_to_look(storage)
+        out.say("".join(f"\nThe {kind} is in {file}." for kind, file in files))
+        out.say_how_to_look(storage)
 
 
 def report(
     *,
     study_name: Annotated[
-        str,
-        storage_panel(
-            metavar="NAME",
-            help="Name of a study, or what the names of a comparison's studies begin with.",
-        ),
+        str, "Name of a study, or what the names of a comparison's studies begin with."
     ],
-    output: Annotated[Path, output_panel(metavar="FILE.html", help="The file to write.")] = Path(
-        "report.html"
-    ),
-    contract: Annotated[
-        Path | None,
-        output_panel(
-            metavar="FILE.json",
-            help="The contract of the study, as search wrote it, to be shown in the report.",
-        ),
-    ] = None,
-    storage: StorageOption = DEFAULT_STORAGE,
-    equivalence: EquivalenceOption = EQUIVALENCE,
-    quiet: QuietOption = False,
+    output: Annotated[Path, "The .html file to write."] = Path("report.html"),
+    contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
+    storage: str = DEFAULT_STORAGE,
+    equivalence: float = 0.001,
+    quiet: Quiet = False,
 ) -> None:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 
-    It holds the claim in one sentence, the evidence, the figures and the
-    settings, needs no network, and trains nothing: all is read from the studies.
+    It needs no network and trains nothing: all is read from the studies.
 
     \b
-    [bold]Examples[/bold]
-    adnn report --study-name compare
-    adnn report --study-name digits-annealing --output digits.html
-    adnn report --study-name mine --contract mine.contract.json
-    adnn report --storage sqlite:///demo.db --study-name demo --output demo-report.html
+    Examples:
+      adnn report --study-name compare
+      adnn report --study-name mine --contract mine.contract.json
     """
-    from adnn_optuna.evidence.comparison import load_comparison
+    from adnn_optuna.accountability.contract_file import read_contract
+    from adnn_optuna.engine import records, storages, studies
+    from adnn_optuna.evidence import comparison, reports
 
     check_output_file("--output", output, ".html")
-    opened = open_storage(storage, must_exist=True)
-    names = optuna.get_all_study_names(opened)
+    opened = storages.open_storage(storage, must_exist=True)
+    names = [study.study_name for study in opened.get_all_studies()]
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
-        record = record_of(load_study(opened, study_name))
-        record.report(output, contract)
-        show(record)
+        record = records.record_of(studies.load_study(opened, study_name))
+        content = None if contract is None else read_contract(contract)
+        reports.search_page(record, content).save(output)
+        out.show(record)
     elif contract is not None:
-        raise ValueError(f"--contract is that of one study, but {study_name!r} is a comparison.")
+        raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
     else:
-        comparison = load_comparison(opened, study_name, equivalence=equivalence)
-        comparison.report(output)
-        show(comparison)
+        found = comparison.load_comparison(opened, study_name, equivalence=equivalence)
+        found.report(output)
+        out.show(found)
     if not quiet:
-        say(f"\nThe report is in {output}.")
+        out.say(f"\nThe report is in {output}.")
 
 
 def audit(
@@ -335,34 +208,29 @@ def audit(
         Path | None,
         typer.Argument(metavar="[MODEL.keras]", help="A model as model.save of Keras wrote it."),
     ] = None,
-    initializers: Annotated[
-        bool,
-        typer.Option(
-            "--initializers", help="Show the initializers of the installed Keras instead."
-        ),
-    ] = False,
+    initializers: Annotated[bool, "Show the initializers of the installed Keras instead."] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
 ) -> None:
     """Show what is random in a Keras model: initial values, layers, and their seeds.
 
-    Nothing in the file is executed: models with lambda layers or with classes that
-    are not Keras's own are refused.
+    Nothing in the file is executed: lambda layers and classes of others are refused.
 
     \b
-    [bold]Examples[/bold]
-    adnn audit model.keras
-    adnn audit model.keras --json
-    adnn audit --initializers
+    Examples:
+      adnn audit model.keras --json
+      adnn audit --initializers
     """
+    from adnn_optuna.accountability.audit import as_text, audit_file
+
     if (file is None) != initializers:
-        raise ValueError("Give either the file of a model or --initializers.")
-    load_tensorflow()
+        raise WrongValueError("Give either the file of a model or --initializers.")
+    out.load_libraries()
     if file is None:
         table = adnn.initializers_table()
-        show(table.to_json(orient="records", indent=1) if as_json else as_text(table))
-        return
-    found = audit_file(file)
-    show(found.to_json() if as_json else found)
+        out.show(table.to_json(orient="records", indent=1) if as_json else as_text(table))
+    else:
+        found = audit_file(file)
+        out.show(found.to_json() if as_json else found)
 
 
 def verify(
@@ -371,36 +239,28 @@ def verify(
         Path, typer.Argument(metavar="FILE", help="The contract, as adnn search wrote it.")
     ],
     data_dir: Annotated[
-        Path | None,
-        data_panel(
-            help="Folder to look in for the data first, as in adnn search.",
-            show_default="as in adnn search; for data from an .npz file, the contract's folder",
-        ),
+        Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
     ] = None,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 
-    Nothing in the file is executed, and nothing outside its folder is read
-    because it says so.
+    Nothing in the file is executed, and nothing outside its folder is read.
 
     \b
-    [bold]Verdicts and exit codes[/bold]
-    exact             0  the same bits, in the same environment
-    within_tolerance  0  in another environment (versions, processor, threads,
-                         oneDNN), within the contract's tolerance, or the one
-                         measured here where that is smaller
-    breached          1  something differs, or the file was changed
-    cannot_check      2  the file, the data or the model is missing, not readable
-                         or not the contract's
+    Verdicts and exit codes:
+      exact             0  the same bits, in the same environment
+      within_tolerance  0  in another environment (versions, processor, threads),
+                           within the contract's tolerance or a smaller one found here
+      breached          1  something differs, or the file was changed
+      cannot_check      2  file, data or model is missing, unreadable or another one
 
     \b
-    [bold]Examples[/bold]
-    adnn search --max-trial 20 --contract digits.contract.json
-    adnn verify digits.contract.json
-    adnn verify fashion.contract.json --data-dir ~/data
+    Examples:
+      adnn verify digits.contract.json
+      adnn verify fashion.contract.json --data-dir ~/data
     """
-    load_tensorflow()
+    out.load_libraries()
     verdict = adnn.verify(file, data_dir)
-    show(verdict)
-    codes = {"breached": BREACHED, "cannot_check": WRONG_INPUT}
+    out.show(verdict)
+    codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

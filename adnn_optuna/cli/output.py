@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import typer
+if TYPE_CHECKING:
+    from pathlib import Path
 
-from adnn_optuna._attributes import SEARCH
-from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
-from adnn_optuna.engine.records import SearchResult
-from adnn_optuna.engine.storages import is_in_memory, masked, open_storage
-from adnn_optuna.engine.studies import load_study
+    from adnn_optuna.api.search import SearchResult
 
 BREACHED = 1
 WRONG_INPUT = 2
 UNEXPECTED = 3
 FAILED = 4
 INTERRUPTED = 130
-
-# How much a search has of what each limit is for.
-_REACHED: dict[str, Callable[[SearchResult], float]] = {
-    MaxTimeCallback.reason: lambda result: MaxTimeCallback(1).elapsed(result.study),
-    MaxTrialCallback.reason: lambda result: len(result.done_trials),
-    MaxGainCallback.reason: lambda result: result.gain,
-}
 
 
 def prepare_streams() -> None:
@@ -44,26 +32,47 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def show(result: object) -> None:
-    """Write a result to stdout."""
-    _write(result, sys.stdout)
+def load_libraries() -> None:
+    """Import Optuna, which then logs warnings only, and TensorFlow without its start-up notices.
+
+    It writes some of them before it looks at any log level, straight to file descriptor 2.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # A user's Keras configuration may name another one.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        import optuna
+        import tensorflow as tf
+
+        # Looking for a GPU is what the last notices are about.
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # An interrupt that meets a connection on its way back to the pool would be shown as an error.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+
+
+def show(result: object, stream: TextIO | None = None) -> None:
+    """Write a result to stdout; that nobody reads any more changes nothing of what is done.
+
+    Typer would end the command with an exit code that means something else.
+    """
+    stream = stream or sys.stdout
+    try:
+        print(result, file=stream, flush=True)
+    except BrokenPipeError:
+        # Where the rest can go, or Python complains of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:
     """Write to stderr, so that stdout holds results alone."""
-    _write(text, sys.stderr)
-
-
-def _write(text: object, stream: TextIO) -> None:
-    """Write for whoever reads; that nobody does any more changes nothing of what a command does.
-
-    Typer would end the command with an exit code that means something else.
-    """
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        # Where the rest can go, or Python complains of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    show(text, sys.stderr)
 
 
 def wants_progress_bar(quiet: bool) -> bool:
@@ -71,72 +80,40 @@ def wants_progress_bar(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
 
 
-def option_name(parameter: str) -> str:
-    """Return how a parameter is called on the command line."""
-    return f"--{parameter.replace('_', '-')}"
-
-
-@contextlib.contextmanager
-def interruptible(how_to_go_on: Callable[[], str]) -> Iterator[None]:
-    """Say how to go on where the user interrupts, and end with the exit code for it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"Interrupted; all finished trials are kept. Go on with:\n    {how_to_go_on()}")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def resume_command(storage: str, study_name: str, data_dir: Path | None) -> str:
-    """Return the command that continues a stored search."""
-    words = ["adnn", "resume", "--storage", masked(storage), "--study-name", study_name]
-    if data_dir is not None:
-        words += ["--data-dir", str(data_dir)]
-    return shlex.join(words)
-
-
-def same_command(words: Sequence[str], storage: str) -> str:
-    """Return a command as it was given, without the password of its storage."""
-    return shlex.join(["adnn", *(word.replace(storage, masked(storage)) for word in words)])
-
-
-def is_resumable(storage: str, study_name: str) -> bool:
-    """Return whether a search is stored, which can be resumed."""
-    try:
-        study = load_study(open_storage(storage, must_exist=True), study_name)
-    except (ValueError, FileNotFoundError):
-        return False
-    return SEARCH in study.user_attrs
-
-
 def show_search(
-    result: SearchResult,
-    how_to_resume: str,
-    *,
-    storage: str,
-    contract: Path | None,
-    quiet: bool,
+    result: SearchResult, storage: str, data_dir: Path | None, contract: Path | None, quiet: bool
 ) -> None:
     """Write a search's contract, and print what it came to and how to go on from it."""
+    from adnn_optuna.callbacks import MaxTimeCallback
+    from adnn_optuna.engine.storages import is_in_memory, masked
+
     try:
         if contract is not None:
             result.contract().save(contract)
     finally:
         # Also of a search that no contract can be made of.
         show(result)
-    if not quiet and not is_in_memory(storage):
-        reason = result.stop_reason or ""
-        limit = result.study.user_attrs[SEARCH].get(reason)
-        if limit is not None:
-            # Of a study that has more already, less would end it at once.
-            more = 2 * max(limit, _REACHED[reason](result))
-            amount = more if isinstance(more, int) else f"{more:g}"
-            say(f"\nGo on:      {how_to_resume} {option_name(reason)} {amount}")
-        say_how_to_look(storage)
-    if contract is not None and not quiet:
+    reached = {
+        "max_time": MaxTimeCallback(1).elapsed(result.study),
+        "max_trial": len(result.done_trials),
+        "max_gain": result.gain,
+    }
+    if quiet:
+        return
+    if (reason := result.stop_reason or "") in reached and not is_in_memory(storage):
+        name = result.study.study_name
+        words = ["adnn", "resume", "--storage", masked(storage), "--study-name", name]
+        words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+        words += [f"--{reason.replace('_', '-')}", f"{2 * reached[reason]:g}"]
+        say(f"\nGo on:      {shlex.join(words)}")
+    say_how_to_look(storage)
+    if contract is not None:
         say(f"Check it:   {shlex.join(['adnn', 'verify', str(contract)])}")
 
 
 def say_how_to_look(storage: str) -> None:
     """Name the command that shows the studies, where these outlast this process."""
+    from adnn_optuna.engine.storages import is_in_memory, masked
+
     if not is_in_memory(storage):
         say(f"Look at it: {shlex.join(['optuna-dashboard', masked(storage)])}")

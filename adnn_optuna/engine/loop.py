@@ -1,368 +1,407 @@
-"""The loop behind `search` and `compare`: ask several studies, train one stack, tell."""
+"""The one loop behind `search` and `compare`: ask for a round of trials, train them, tell them.
+
+Trials are asked for in one thread and told in the order in which they were asked for, so that no
+proposal depends on how fast a training is. A round reaches to the end of a batch at the most.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import gc
-import itertools
 import math
+import os
+import signal
+import threading
 import time
-from typing import TYPE_CHECKING
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.samplers import GridSampler
-from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import STOP_REASON
-from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback, is_done
-from adnn_optuna.engine.storages import StorageError
-from adnn_optuna.engine._trial_stack import mark_interrupted, train_trials
-from adnn_optuna.engine.workers import (
-    Heartbeats,
-    bury,
-    create_own_trial,
-    end_own_trials,
-    end_unfinished,
-    sigterm_as_interrupt,
-    take_from_queue,
+from adnn_optuna._attributes import PROPOSAL, RUNS, STOP_REASON, RunRecord
+from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, is_done
+from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
+from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
+from adnn_optuna.engine.studies import last_limits
+from adnn_optuna.networks.training import TOO_LITTLE_MEMORY, is_out_of_memory
+from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
+from adnn_optuna.samplers._owners import (
+    end_trial,
+    fail_dead,
+    is_alive,
+    is_own,
+    note_owner,
+    owner_of,
 )
-from adnn_optuna.networks._memory import TOO_LITTLE_MEMORY, is_out_of_memory
-from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler, LivenessCheck
-from adnn_optuna.samplers._trial_cursor import TrialCursor
+from adnn_optuna.samplers._trials import TrialReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.engine._trial_stack import Outcome
-    from adnn_optuna.engine.objective import InitOffsetObjective
+    from adnn_optuna.engine.studies import Job
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 # How long to wait before looking again whether others have done the rest, in seconds.
 _SECONDS_BETWEEN_LOOKS = 0.1
 
-# More trials than other workers may begin at one moment.
-_MANY_OTHERS = 64
-
-# The studies of which this process could not end its trials. As it lives on, nobody takes these
-# trials for dead.
-_left_running: set[str] = set()
+# For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
+_SECONDS_OF_BELIEF = 10.0
 
 # Reasons for a study to end, beside those of the callbacks.
 EXHAUSTED = "exhausted"
 INTERRUPTED_BY_USER = "interrupted"
 
+# The loops under way in this process, and the studies in which it may have left trials running:
+# as it lives on, nobody takes those for dead.
+_loops: set[Loop] = set()
+_left_running: set[str] = set()
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a study may take, over all of its runs and workers; :obj:`None` is no limit.
+_warnings_lock = threading.Lock()
+
+
+class Loop:
+    """Runs one study until it has reached a limit, beside any other workers of it.
 
     Args:
-        max_time:
-            Seconds.
-        max_trial:
-            Trials.
-        max_gain:
-            Gain over the baseline, in units of the metric.
-
-    Raises:
-        TypeError: If a limit is not a number.
-        ValueError: If a limit is not positive and finite.
+        job:
+            The study.
+        stop:
+            What ends the run when it is set.
+        after_tell:
+            Called after each trial that was told.
     """
 
-    max_time: float | None = None
-    max_trial: int | None = None
-    max_gain: float | None = None
-
-    def __post_init__(self) -> None:
-        # The callbacks check the values; NumPy's numbers, which JSON cannot hold, become Python's.
-        self._callbacks  # noqa: B018
-        for name, kind in (("max_time", float), ("max_trial", int), ("max_gain", float)):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, kind(value))
-
-    @functools.cached_property
-    def _callbacks(
+    def __init__(
         self,
-    ) -> tuple[MaxGainCallback | None, MaxTrialCallback | None, MaxTimeCallback | None]:
-        # Where several limits are reached at once, the first of these is the reason.
-        return (
-            None if self.max_gain is None else MaxGainCallback(self.max_gain),
-            None if self.max_trial is None else MaxTrialCallback(self.max_trial),
-            None if self.max_time is None else MaxTimeCallback(self.max_time),
-        )
-
-    def check(
-        self, study: optuna.Study, trials: list[FrozenTrial] | None = None
-    ) -> tuple[str | None, float]:
-        """Return the name of the limit that a study has reached, if any, and the trials left.
-
-        Args:
-            study:
-                The study.
-            trials:
-                All of its trials by number, if they have just been read.
-        """
-        gain, count, seconds = self._callbacks
-        left = math.inf if count is None else count.remaining(study, trials)
-        if gain is not None and gain.reached(study, trials):
-            return gain.reason, left
-        if count is not None and left == 0:
-            return count.reason, left
-        if seconds is not None and seconds.reached(study, trials):
-            return seconds.reason, left
-        return None, left
-
-    def is_gain_reached(self, study: optuna.Study) -> bool:
-        """Return whether a study has gained enough."""
-        gain, _, _ = self._callbacks
-        return gain is not None and gain.reached(study)
-
-    def seconds_left(self, study: optuna.Study) -> float:
-        """Return how many seconds a study may still take."""
-        _, _, seconds = self._callbacks
-        return math.inf if seconds is None else seconds.remaining(study)
-
-
-@dataclasses.dataclass
-class Lane:
-    """A study that is under way.
-
-    Args:
-        study:
-            The study, with its sampler.
-        objective:
-            Its objective.
-        limits:
-            What it may take.
-        width:
-            How many trials it is asked for at once.
-        has_ended:
-            Whether it has reached a limit.
-    """
-
-    study: optuna.Study
-    objective: InitOffsetObjective
-    limits: Limits
-    width: int
-    has_ended: bool = dataclasses.field(default=False, init=False)
-    _cursor: TrialCursor = dataclasses.field(default_factory=TrialCursor, init=False)
-    _n_done: int = dataclasses.field(default=0, init=False)
-    _has_begun: bool = dataclasses.field(default=False, init=False)
-
-    def ask(self) -> list[optuna.Trial]:
-        """Ask for the next trials.
-
-        There are none if the study has ended, the reason for which is stored then, and none for
-        now if other workers run all that are left: if one of them dies, its trial is to be done.
-        """
-        trials = self._look()
-        running, waiting = self._unfinished()
-        if bury(self.study, running):
-            trials = self._look()
-            running, waiting = self._unfinished()
-        reason, left = self.limits.check(self.study, trials)
-        # Of a trial of which nobody can know whether it runs, nothing is expected.
-        is_alive = LivenessCheck(self.study, if_unknown=False)
-        n_running = sum(map(is_alive, running))
-        n_left = left - n_running
-        n_proposals = self._n_proposals()
-        if reason is None and n_proposals + len(waiting) == n_running == 0:
-            reason = EXHAUSTED
-        if reason is not None:
-            self.stop(reason)
-            self.has_ended = True
-            return []
-        return self._begin(len(trials), n_left, n_proposals, waiting)
-
-    def _look(self) -> list[FrozenTrial]:
-        """Read what is new in the study, once for all that is to be decided now."""
-        trials = self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
-        self._n_done += sum(map(is_done, self._cursor.advance(trials)))
-        return trials
-
-    def _unfinished(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-        unfinished = self._cursor.unfinished.values()
-        return (
-            [trial for trial in unfinished if trial.state == TrialState.RUNNING],
-            [trial for trial in unfinished if trial.state == TrialState.WAITING],
-        )
-
-    @property
-    def _width(self) -> int:
-        # Up to the end of a batch: the proposals of the next one learn from this one, also where
-        # it was begun before the study was killed.
-        return 1 if self.width == 1 else self.width - self._n_done % self.width
-
-    def _n_proposals(self) -> float:
-        """Return how many trials the sampler has to propose, as far as that matters now."""
-        sampler = self.study.sampler
-        if isinstance(sampler, DeltaStepSampler):
-            # Other workers may begin trials before this one does.
-            return sampler.n_free_steps(self.study, at_most=2 * self.width + _MANY_OTHERS)
-        return 0 if self.study._stop_flag else math.inf
-
-    def _begin(
-        self, n_known: int, n_left: float, n_proposals: float, waiting: list[FrozenTrial]
-    ) -> list[optuna.Trial]:
-        """Begin trials, the given number at the most, though other workers do the same.
-
-        Trials are numbered by the storage, in one transaction each: where the next number is not
-        the next one that was known, others have begun trials since, and theirs come first.
-        """
-        begun: list[optuna.Trial] = []
-        queue = iter(waiting)
-        # Other samplers may read the parameters that a trial has so far.
-        writes_at_once = isinstance(self.study.sampler, IndexedSampler)
-        while len(begun) < min(self._width, n_left + len(begun)):
-            # Another worker, which sees no sign of life of this one, may end the trial.
-            with contextlib.suppress(UpdateFinishedTrialError):
-                with contextlib.nullcontext():
-                    trial_id = take_from_queue(self.study, queue)
-                    if trial_id is not None:
-                        n_left -= 1
-                    # What was enqueued is told before anything is proposed: a GridSampler cannot
-                    # be told of it when all but one of its own trials are under way.
-                    elif waiting or n_proposals <= 0:
-                        break
-                    else:
-                        trial_id = create_own_trial(self.study)
-                        number = self.study._storage.get_trial(trial_id).number
-                        n_new, n_known = number + 1 - n_known, number + 1
-                        n_left -= n_new
-                        n_proposals -= n_new
-                        if n_left < 0 or n_proposals < 0:
-                            end_unfinished(self.study, trial_id)
-                            break
-                    trial = self._started(trial_id)
-                begun.append(trial)
-        if begun and not self._has_begun:
-            self._has_begun = True
-            # That of an earlier run: if this one is killed, nothing has ended it.
-            self.stop(None)
-        return begun
-
-    def _started(self, trial_id: int) -> optuna.Trial:
-        self.study._thread_local.cached_all_trials = None
-        trial = optuna.Trial(self.study, trial_id)
-        for name, distribution in self.objective.distributions.items():
-            trial._suggest(name, distribution)
-        return trial
-
-    def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:
-        """Tell what came of trials; those after the one that gained enough count for nothing."""
-        for trial, outcome in zip(trials, outcomes, strict=True):
-            state, value = outcome.state, outcome.value
-            try:
-                if self.limits.is_gain_reached(self.study):
-                    mark_interrupted(trial)
-                    state, value = TrialState.PRUNED, None
-                else:
-                    outcome.note(trial)
-                self._tell_one(trial, state, value)
-            except UpdateFinishedTrialError:
-                _logger.warning(
-                    "Trial %d was ended by another worker, which saw no sign of life of this one; "
-                    "its result is dropped and the trial is done again.",
-                    trial.number,
-                )
-
-    def _tell_one(self, trial: optuna.Trial, state: TrialState, value: float | None) -> None:
-        sampler, storage = self.study.sampler, self.study._storage
-        if isinstance(sampler, IndexedSampler) and state == TrialState.COMPLETE:
-            assert value is not None
-            # `Study.tell` would read the whole trial twice; our samplers need to know only that
-            # it has ended.
-            sampler.after_trial(self.study, trial._cached_frozen_trial, state, [value])
-            storage.set_trial_state_values(trial._trial_id, state, [value])
-        else:
-            # As in `Study.optimize`, where samplers may stop the study.
-            self.study._thread_local.in_optimize_loop = True
-            try:
-                _tell_with_warning(self.study, trial, value, state)
-            finally:
-                self.study._thread_local.in_optimize_loop = False
+        job: Job,
+        stop: threading.Event,
+        after_tell: Callable[[optuna.Trial, Outcome], None] = lambda _, __: None,
+    ) -> None:
+        self._study, self._settings = job.study, job.settings
+        self._objective, self._limits = job.plan.objective, job.plan.limits
+        self._stop = stop
+        self._after_tell = after_tell
+        self._reader = TrialReader()
+        self._n_done = 0
+        self._first_seen: dict[int, float] = {}
+        self._open: dict[int, optuna.Trial] = {}
+        self._trains_alone = False
+        self._run_name = ""
+        self._record: RunRecord | None = None
+        max_time, max_gain = self._limits.max_time, self._limits.max_gain
+        # Without a limit it only tells the working time.
+        self._time = MaxTimeCallback(1.0 if max_time is None else max_time)
+        self._gain = None if max_gain is None else MaxGainCallback(max_gain)
 
     @property
     def n_done(self) -> int:
         """The number of trials that were run to an end."""
-        self._look()
+        patiently(self._look)
         return self._n_done
 
-    def stop(self, reason: str | None) -> None:
-        """Store why the study ended, :obj:`None` while it is under way."""
-        if self.study.user_attrs.get(STOP_REASON) != reason:
-            self.study.set_user_attr(STOP_REASON, reason)
+    def run(self) -> None:
+        """Run the study.
 
+        Raises:
+            KeyboardInterrupt: If ``stop`` is set; the trials under way end as failed and will be
+                done again when the study is resumed.
+            MemoryError: If there is too little memory for even one training.
+            StorageError: If the storage fails, or does not answer for minutes.
+        """
+        storage = self._study._storage
+        self._study._stop_flag = _was_stopped(self._study)
+        _loops.add(self)
+        try:
+            with _heartbeats(storage, self._open):
+                while (reason := self._round()) is None:
+                    if self._stop.is_set():
+                        raise KeyboardInterrupt
+            patiently(self._end, reason)
+        except BaseException as error:
+            _left_running.add(self._study.study_name)
+            # One that does not answer was waited for long enough.
+            if not isinstance(error, StorageError):
+                with contextlib.suppress(Exception):
+                    self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
+            raise
+        finally:
+            _loops.discard(self)
+            with contextlib.suppress(Exception):
+                storage.remove_session()
 
-def done_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that were run to an end, whatever came of them, by number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if is_done(trial)]
+    def _round(self) -> str | None:
+        """Run some trials, if there are any to be run; return why the study has ended, if so."""
+        _fail_stale(self._study)
+        patiently(self._look)
+        n_live = len(self._live())
+        n_waiting = sum(t.state == TrialState.WAITING for t in self._reader.unfinished.values())
+        n_free = patiently(self._n_proposals)
+        reason = self._limit()
+        if reason is None and not (n_live or n_waiting or n_free):
+            reason = EXHAUSTED
+        if reason is not None:
+            return reason
+        # Up to the end of a batch: the proposals of the next one learn from this one, also where
+        # it was begun before the study was killed.
+        batch_size = self._settings["batch_size"]
+        n_begun = batch_size - self._n_done % batch_size
+        # What was enqueued is told before anything is proposed: a GridSampler cannot be told of
+        # it when all but one of its own trials are under way.
+        n_begun = min(n_begun, n_waiting or n_free, self._max_trial - self._n_done - n_live)
+        if n_begun <= 0:
+            # Others run all that is left. If one of them dies, its trial is to be done.
+            self._stop.wait(_SECONDS_BETWEEN_LOOKS)
+            return None
+        patiently(self._begin)
+        elapsed = patiently(self._time.elapsed, self._study)
+        # Before the trials, so that their own time reaches the limit when the training does.
+        began = time.monotonic() - elapsed
+        if trials := self._ask(int(n_begun)):
+            max_time = self._limits.max_time
+            deadline = math.inf if max_time is None else began + max_time
+            self._tell(trials, self._train(trials, deadline), began)
+        return None
 
+    def _look(self) -> None:
+        """Read what is new in the study, and end the trials of the dead."""
+        study, is_current = self._study, False
+        while not is_current:
+            news = self._reader.read(study)
+            if self._reader.was_reset:
+                self._n_done = 0
+            self._n_done += sum(map(is_done, news))
+            running = [t for t in self._reader.unfinished.values() if _is_running(t)]
+            is_current = not (self._end_left_running(running) or self._bury(running))
 
-def run_lanes(
-    lanes: Sequence[Lane],
-    stack_size: int,
-    after_tell: Callable[[Lane, Sequence[optuna.Trial], Sequence[Outcome]], None] | None = None,
-) -> None:
-    """Run studies in lockstep until each has reached a limit.
+    def _end_left_running(self, running: Sequence[FrozenTrial]) -> bool:
+        """End the trials that this process began and could not end when it should have."""
+        name = self._study.study_name
+        if name not in _left_running:
+            return False
+        held = {i for loop in _loops if loop._study.study_name == name for i in loop._open}
+        left = [t for t in running if is_own(t) and t._trial_id not in held]
+        for trial in left:
+            end_trial(self._study, trial)
+        _left_running.discard(name)
+        return bool(left)
 
-    In each round every study is asked, all trials are trained, ``stack_size`` at once, and told.
-    So a stack holds one trial of each of many studies, or many trials of one.
+    def _bury(self, running: Sequence[FrozenTrial]) -> bool:
+        """End the trials of dead workers, and see to it that each is done again."""
+        for trial in running:
+            # The others are proposed again.
+            if is_alive(trial) is False and _index_of(trial) is None:
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    # Only one of all workers succeeds in this.
+                    self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                    enqueue_again(self._study, trial)
+        return fail_dead(self._study, running)
 
-    Args:
-        lanes:
-            The studies; their objectives share a trainer.
-        stack_size:
-            How many trials are trained at once, at the most.
-        after_tell:
-            Called after trials of a study were told.
+    def _live(self) -> list[FrozenTrial]:
+        """Return the trials of which a result is expected."""
+        return [t for t in self._reader.unfinished.values() if _is_running(t) and self._lives(t)]
 
-    Raises:
-        KeyboardInterrupt: If the user interrupts or the process is terminated; the trials under
-            way end as failed and will be done again when the studies are resumed.
-        MemoryError: If there is too little memory for even one training.
-    """
-    with (
-        _tidied(lanes),
-        Heartbeats(lane.study._storage for lane in lanes) as heartbeats,
-        sigterm_as_interrupt(),
-    ):
-        for lane in lanes:
-            lane.study._stop_flag = _is_exhausted(lane.study)
-        while True:
-            running = [lane for lane in lanes if not lane.has_ended]
-            asked = [(lane, trials) for lane in running if (trials := lane.ask())]
-            if not asked:
-                if all(lane.has_ended for lane in running):
-                    return
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-                continue
-            jobs = [(lane.objective, trial) for lane, trials in asked for trial in trials]
-            for _, trial in jobs:
-                heartbeats.begin(trial)
-            # Counted from now, as the trials' own time runs since they were asked for.
-            deadline = time.monotonic() + min(
-                lane.limits.seconds_left(lane.study) for lane, _ in asked
+    def _lives(self, trial: FrozenTrial) -> bool:
+        alive = is_alive(trial)
+        if alive is not None:
+            return alive
+        if owner_of(trial) is not None and _heartbeat_interval(self._study._storage) is not None:
+            return True  # Whose heart does not beat is told FAIL.
+        first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
+        return time.monotonic() - first_seen < _SECONDS_OF_BELIEF
+
+    def _limit(self) -> str | None:
+        """Return which limit is reached; of several, the first of these."""
+        if self._gain is not None and patiently(self._gain.reached, self._study):
+            return self._gain.reason
+        if self._n_done >= self._max_trial:
+            return "max_trial"
+        if self._limits.max_time is not None and patiently(self._time.reached, self._study):
+            return self._time.reason
+        return None
+
+    @property
+    def _max_trial(self) -> float:
+        return math.inf if self._limits.max_trial is None else self._limits.max_trial
+
+    def _n_proposals(self) -> float:
+        """Return how many trials the sampler has to propose, as far as that matters now."""
+        sampler = self._study.sampler
+        if isinstance(sampler, DeltaStepSampler):
+            return sampler.n_free_steps(self._study, at_most=self._settings["batch_size"])
+        return 0 if self._study._stop_flag else math.inf
+
+    def _ask(self, count: int) -> list[optuna.Trial]:
+        """Begin trials, but for those that are too many, as other workers do the same."""
+        for _ in range(count):
+            # Another worker, which sees no sign of life of this one, may end the trial.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                trial = patiently(self._ask_one)
+                self._open[trial._trial_id] = trial
+                if not isinstance(self._study.sampler, IndexedSampler):
+                    frozen = patiently(self._study._storage.get_trial, trial._trial_id)
+                    patiently(note_owner, self._study, frozen)
+        patiently(self._look)
+        # Trials are numbered by the storage: those of a lower number come first.
+        live = [trial.number for trial in self._live()]
+        for trial_id, trial in list(self._open.items()):
+            n_before = sum(number < trial.number for number in live)
+            if self._n_done + n_before >= self._max_trial or self._is_repetition(trial):
+                patiently(self._give_back, trial)
+                del self._open[trial_id]
+        return list(self._open.values())
+
+    def _ask_one(self) -> optuna.Trial:
+        try:
+            with _without_warnings(self._study._storage):
+                return self._study.ask(self._objective.distributions)
+        except BaseException:
+            # It may have begun.
+            _left_running.add(self._study.study_name)
+            raise
+
+    def _is_repetition(self, trial: optuna.Trial) -> bool:
+        """Return whether other workers took the last steps of a walk while this one asked."""
+        sampler = self._study.sampler
+        index = _index_of(self._reader.trials[trial.number])
+        is_walk = isinstance(sampler, DeltaStepSampler)
+        return is_walk and index is not None and index > sampler._last_index
+
+    def _give_back(self, trial: optuna.Trial) -> None:
+        """End a trial that is one too many; it counts nowhere."""
+        storage = self._study._storage
+        with contextlib.suppress(UpdateFinishedTrialError):
+            mark_interrupted(trial)
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            enqueue_again(self._study, self._reader.trials[trial.number])
+
+    def _train(self, trials: Sequence[optuna.Trial], deadline: float) -> list[Outcome]:
+        """Train trials side by side, or one by one where memory ran out."""
+
+        def train(some: Sequence[optuna.Trial]) -> list[Outcome]:
+            return train_trials(self._objective, some, stop=self._stop, deadline=deadline)
+
+        if len(trials) > 1 and not self._trains_alone:
+            try:
+                return train(trials)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._trains_alone = True
+            _logger.warning(
+                "There is too little memory to train %d networks at once; going on with 1.",
+                len(trials),
             )
-            outcomes, stack_size = _train(jobs, stack_size, deadline)
-            remaining = iter(outcomes)
-            for lane, trials in asked:
-                of_lane = list(itertools.islice(remaining, len(trials)))
-                lane.tell(trials, of_lane)
-                for trial in trials:
-                    heartbeats.end(trial)
-                if after_tell is not None:
-                    after_tell(lane, trials, of_lane)
+            # The error and with it the memory is held by a cycle: its traceback's frames hold the
+            # futures, and these hold it.
+            gc.collect()
+        try:
+            return [outcome for trial in trials for outcome in train([trial])]
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
+            raise
+
+    def _tell(
+        self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome], began: float
+    ) -> None:
+        """Tell what came of trials; those after the one that gained enough count for nothing."""
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            if outcome.is_stopped:
+                continue
+            if self._gain is not None and patiently(self._gain.reached, self._study):
+                outcome = Outcome(TrialState.PRUNED, is_cut_off=True)  # noqa: PLW2901
+            try:
+                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+            except (UpdateFinishedTrialError, ValueError) as error:
+                ended = patiently(self._study._storage.get_trial, trial._trial_id)
+                if not ended.state.is_finished():
+                    raise
+                # A server that was restarted may have told it, and not said so.
+                if ended.state != outcome.state:
+                    _logger.warning(
+                        "Trial %d was ended by another worker, which saw no sign of life of this "
+                        "one; its result is dropped and the trial is done again.",
+                        trial.number,
+                    )
+            del self._open[trial._trial_id]
+            self._after_tell(trial, outcome)
+
+    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
+        study = self._study
+        outcome.store(trial, elapsed)
+        # As in `Study.optimize`, where other samplers may stop the study.
+        study._thread_local.in_optimize_loop = not isinstance(study.sampler, IndexedSampler)
+        try:
+            study.tell(trial, outcome.value, outcome.state)
+        finally:
+            study._thread_local.in_optimize_loop = False
+
+    def _begin(self) -> None:
+        """Note that there is something to do in this run, once."""
+        if self._record is None:
+            began = datetime.now(UTC).isoformat()
+            self._run_name = f"{RUNS}/{began}-{os.getpid()}"
+            self._record = {
+                "began": began,
+                "sampler": self._settings["sampler"],
+                "max_time": self._limits.max_time,
+                "max_trial": self._limits.max_trial,
+                "max_gain": self._limits.max_gain,
+                "n_trials_before": self._n_done,
+                "stop_reason": None,
+                "n_trials": None,
+            }
+            self._study.set_user_attr(self._run_name, self._record)
+            # That of an earlier run: if this one is killed, nothing has ended it.
+            self._store_reason(None)
+
+    def _end(self, reason: str) -> None:
+        """Store why the run ended; one that had nothing to do changes nothing."""
+        if self._record is not None:
+            self._record |= {"stop_reason": reason, "n_trials": self._n_done}
+            self._study.set_user_attr(self._run_name, self._record)
+        # The run that did the last trial may have been killed before it said so.
+        elif (
+            self._study.user_attrs.get(STOP_REASON) is not None
+            or last_limits(self._study) != self._limits
+        ):
+            return
+        self._store_reason(reason)
+
+    def _store_reason(self, reason: str | None) -> None:
+        if self._study.user_attrs.get(STOP_REASON) != reason:
+            self._study.set_user_attr(STOP_REASON, reason)
+
+    def _tidy(self, *, is_interrupt: bool) -> None:
+        """End the trials that are under way, and say that the user interrupted the run."""
+        for trial in self._open.values():
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        self._open.clear()
+        self._look()
+        if is_interrupt and self._record is not None:
+            self._end(self._limit() or INTERRUPTED_BY_USER)
 
 
-def _is_exhausted(study: optuna.Study) -> bool:
+def _is_running(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.RUNNING
+
+
+def _index_of(trial: FrozenTrial) -> int | None:
+    """Return which proposal of a sampler of ours a trial is, if it is one."""
+    index: int | None = (trial.system_attrs.get(PROPOSAL) or {}).get("index")
+    return index
+
+
+def _was_stopped(study: optuna.Study) -> bool:
     """Return whether the sampler stopped its study in some run: it would only repeat trials."""
     if study.user_attrs.get(STOP_REASON) != EXHAUSTED:
         return False
@@ -370,52 +409,91 @@ def _is_exhausted(study: optuna.Study) -> bool:
     return not isinstance(study.sampler, GridSampler) or study.sampler.is_exhausted(study)
 
 
+def _heartbeat_interval(storage: BaseStorage) -> int | None:
+    """Return after how many seconds a storage wants a sign of life; :obj:`None` if it wants none."""
+    of_storage: Any = storage
+    return getattr(of_storage, "get_heartbeat_interval", lambda: None)()
+
+
 @contextlib.contextmanager
-def _tidied(lanes: Sequence[Lane]) -> Iterator[None]:
-    """End the trials that an error leaves unfinished; where the storage failed, the next time."""
-    names = {lane.study.study_name for lane in lanes}
-    for lane in lanes:
-        if lane.study.study_name in _left_running:
-            end_own_trials(lane.study)
-    _left_running.difference_update(names)
+def _heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
+    """Show that this process runs trials, by their ids, where the storage notes that."""
+    interval = _heartbeat_interval(storage)
+    if interval is None:
+        yield
+        return
+    of_storage: Any = storage
+    is_over = threading.Event()
+
+    def beat() -> None:
+        shown: set[int] = set()
+        next_beat = time.monotonic()
+        while not is_over.wait(min(interval, 1.0)):
+            is_due = time.monotonic() >= next_beat
+            for trial_id in list(trials):
+                if is_due or trial_id not in shown:
+                    # A storage that is away is the loop's matter.
+                    with contextlib.suppress(Exception):
+                        of_storage.record_heartbeat(trial_id)
+                        shown.add(trial_id)
+            if is_due:
+                next_beat = time.monotonic() + interval
+                shown.intersection_update(list(trials))
+        with contextlib.suppress(Exception):
+            storage.remove_session()
+
+    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
+    thread.start()
     try:
         yield
-    except BaseException as error:
-        _left_running.update(names)
-        # It was waited for long enough.
-        if isinstance(error, StorageError):
-            raise
-        for lane in lanes:
-            end_own_trials(lane.study)
-            if isinstance(error, KeyboardInterrupt) and lane.limits.check(lane.study)[0] is None:
-                lane.stop(INTERRUPTED_BY_USER)
-        _left_running.difference_update(names)
-        raise
+    finally:
+        is_over.set()
+        thread.join(timeout=1.0)
 
 
-def _train(
-    jobs: Sequence[tuple[InitOffsetObjective, optuna.Trial]], stack_size: int, deadline: float
-) -> tuple[list[Outcome], int]:
-    """Train trials, fewer at once where memory runs out, and return how many at once."""
-    outcomes: list[Outcome] = []
-    while len(outcomes) < len(jobs):
-        stack = jobs[len(outcomes) : len(outcomes) + stack_size]
-        try:
-            outcomes += train_trials(stack, deadline=deadline)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(stack) == 1:
-                raise MemoryError(TOO_LITTLE_MEMORY) from error
-            stack_size = len(stack) // 2
-            _logger.warning(
-                "There is too little memory to train %d networks at once; going on with %d.",
-                len(stack),
-                stack_size,
-            )
-        else:
-            continue
-        # The error and with it the memory is held by a cycle: its traceback's frames hold the
-        # futures, and these hold it.
-        gc.collect()
-    return outcomes, stack_size
+def _fail_stale(study: optuna.Study) -> None:
+    """Let Optuna end the trials of workers that show no sign of life."""
+    if _heartbeat_interval(study._storage) is not None:
+        with _without_warnings(study._storage):
+            patiently(optuna.storages.fail_stale_trials, study)
+
+
+@contextlib.contextmanager
+def _without_warnings(storage: BaseStorage) -> Iterator[None]:
+    """Keep Optuna from warning of heartbeats, which this loop uses as `Study.optimize` does."""
+    if _heartbeat_interval(storage) is None:
+        yield
+        return
+    # Filters are the process's; two threads would restore each other's.
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)
+        yield
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Yield what Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
+
+    A signal that the user handles is left alone, and where Ctrl-C comes again, nothing is waited
+    for any longer.
+    """
+    stop = threading.Event()
+
+    def interrupt(_: int, __: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    is_main = threading.current_thread() is threading.main_thread()
+    handled = [s for s, default in defaults.items() if is_main and signal.getsignal(s) == default]
+    for number in handled:
+        signal.signal(number, interrupt)
+    try:
+        yield stop
+        if stop.is_set():
+            raise KeyboardInterrupt
+    finally:
+        for number in handled:
+            signal.signal(number, defaults[number])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,22 +14,27 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG
-from adnn_optuna.engine._trial_stack import mark_interrupted, train_trials
+from adnn_optuna._attributes import (
+    BASELINE,
+    BASELINE_METRICS,
+    CONFIG,
+    INTERRUPTED,
+    Metrics,
+)
+from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.differences import in_words, objective_differences
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
-from adnn_optuna.networks.training import Metrics, StackedTrainer, is_finite
+from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import keras
     from optuna.trial import FixedTrial, FrozenTrial
-
-    from adnn_optuna.networks.training import Run
 
 Metric = Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"]
 METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
@@ -111,7 +118,7 @@ class InitOffsetObjective:
         self.metric: Metric = metric
         self.seed = _checked_seed(seed)
         self.dataset = dataset
-        self.trainer = StackedTrainer(
+        self.trainer = Trainer(
             build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes),
             training,
             dataset,
@@ -141,6 +148,8 @@ class InitOffsetObjective:
         # The metrics of those seen before, which only saves reading them again. By the objects:
         # on SQLite, a new study may have the id of one that was deleted.
         self._known_baselines = weakref.WeakKeyDictionary[optuna.Study, Metrics]()
+        # Only asked for the working time; its limit does not matter.
+        self._clock = MaxTimeCallback(1.0)
 
     def replace(
         self, *, seed: int | None = None, space: OffsetSpace | RestartSpace | None = None
@@ -241,9 +250,8 @@ class InitOffsetObjective:
                     f"{trial.number} has {found}, not {wanted}; use another study name."
                 )
 
-    def set_baseline(self, study: optuna.Study, run: Run) -> None:
+    def set_baseline(self, study: optuna.Study, metrics: Metrics) -> None:
         """Store what the baseline's training came to."""
-        metrics = run.history[-1]
         self._known_baselines[study] = metrics
         study.set_user_attr(BASELINE_METRICS, metrics)
         study.set_user_attr(BASELINE, self._value(metrics))
@@ -264,20 +272,32 @@ class InitOffsetObjective:
             The metric after the last epoch, NaN if the training diverged.
 
         Raises:
-            optuna.TrialPruned: If the study's pruner ended the training.
+            optuna.TrialPruned: If the study's pruner ended the training, or the trial is to
+                repeat one that another worker has done meanwhile.
         """
         if not isinstance(trial, optuna.Trial):
             params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
             [run] = self.trainer.train([self.start(params)], evaluate_each_epoch=False)
             return self._value(run.history[-1])
+        study, trial_id = trial.study, trial._trial_id
+        if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
+            raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         try:
-            [outcome] = train_trials([(self, trial)], with_default_pruner=False)
-        except KeyboardInterrupt:
-            mark_interrupted(trial)
+            began, elapsed = time.monotonic(), self._clock.elapsed(study)
+            for name, distribution in self.distributions.items():
+                trial._suggest(name, distribution)
+            [outcome] = train_trials(self, [trial], with_default_pruner=False)
+            outcome.store(trial, elapsed + time.monotonic() - began)
+        except BaseException as error:
+            # Whatever the storage says, the error is what matters.
+            with contextlib.suppress(Exception):
+                mark_interrupted(trial)
+                if not isinstance(error, Exception | KeyboardInterrupt):
+                    # Optuna would leave it running.
+                    study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise
-        outcome.note(trial)
         if outcome.state == TrialState.PRUNED:
-            raise optuna.TrialPruned(f"Pruned by {type(trial.study.pruner).__name__}.")
+            raise optuna.TrialPruned(f"Pruned by {type(study.pruner).__name__}.")
         return outcome.value if outcome.value is not None else math.nan
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import itertools
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
@@ -16,25 +15,23 @@ from adnn_optuna._attributes import (
     BASELINE,
     BASELINE_METRICS,
     CONFIG,
+    RUNS,
     SEARCH,
     STOP_REASON,
     TEST,
     TRIAL_METRICS,
+    RunRecord,
 )
-from adnn_optuna.engine.loop import done_trials
+from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.searchers import SEARCHERS, build_sampler
 from adnn_optuna.networks.offsets import RestartSpace
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     import optuna
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
-
-    from adnn_optuna.accountability.contract import Contract
-    from adnn_optuna.engine.objective import InitOffsetObjective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +101,11 @@ class SearchRecord:
         return reason
 
     @property
+    def runs(self) -> list[RunRecord]:
+        """The runs that had something to do, in the order in which they began."""
+        return runs_of(self.study)
+
+    @property
     def has_accuracy(self) -> bool:
         """Whether the selection metric is an accuracy, which is shown in percent."""
         return self.metric.endswith("accuracy")
@@ -131,7 +133,6 @@ class SearchRecord:
             # A trial that died at once has none.
             parameters=next((t.distributions for t in trials if t.distributions), ()),
             n_trials=stored["n_trials"],
-            stack_size=stored["stack_size"],
         )
 
     def improvement(self, value: float, baseline: float) -> float:
@@ -164,28 +165,6 @@ class SearchRecord:
         gains = (self.gains.get(trial.number, 0.0) for trial in self.done_trials)
         return list(itertools.accumulate(gains, max, initial=0.0))[1:]
 
-    def report(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a report: one HTML file with claim, evidence, figures and settings.
-
-        It needs no server and no network, and opens from disk.
-
-        Args:
-            path:
-                The file to write.
-            contract:
-                The file of the search's contract, see :meth:`SearchResult.contract`, to be shown
-                in the report.
-
-        Raises:
-            FileNotFoundError: If the file's folder does not exist.
-            ValueError: If the contract cannot be read, or is that of another study.
-        """
-        from adnn_optuna.evidence.reports import search_page
-
-        search_page(self, None if contract is None else Path(contract)).save(path)
-
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason
         end = "not ended" if reason is None else f"ended by {reason}"
@@ -202,47 +181,6 @@ class SearchRecord:
         if self.best is not None:
             lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
         return "\n".join(lines)
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchResult(SearchRecord):
-    """What a search came to.
-
-    Args:
-        study:
-            See :class:`SearchRecord`, as for all arguments but the last.
-        metric:
-            The name of the selection metric.
-        baseline:
-            The selection metric of the unmoved network.
-        best:
-            The best trial.
-        test_baseline:
-            The baseline's accuracy on the test set.
-        test_value:
-            The best trial's accuracy on the test set.
-        objective:
-            The study's objective.
-    """
-
-    objective: InitOffsetObjective
-
-    # A dataclass would not take over the base class's.
-    __str__ = SearchRecord.__str__
-
-    def contract(self) -> Contract:
-        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
-
-        Baseline and winner are trained again for it, six trainings in all: from their initial
-        weights, and from weights that differ in the last bits, to measure the tolerance.
-
-        Raises:
-            ValueError: If no trial was completed, or a training diverges.
-        """
-        # Contracts are made of results, so their module is above this one.
-        from adnn_optuna.accountability.contract import Contract
-
-        return Contract.from_result(self)
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
@@ -273,9 +211,16 @@ def record_of(study: optuna.Study) -> SearchRecord:
     )
 
 
-def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
-    """Return what a study of an objective came to."""
-    return SearchResult(**vars(record_of(study)), objective=objective)
+def done_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that were run to an end, whatever came of them, by number."""
+    return [trial for trial in study.get_trials(deepcopy=False) if is_done(trial)]
+
+
+def runs_of(study: optuna.Study) -> list[RunRecord]:
+    """Return the runs of a study that had something to do, in the order in which they began."""
+    attrs = study.user_attrs.items()
+    runs: list[RunRecord] = [value for name, value in attrs if name.startswith(f"{RUNS}/")]
+    return sorted(runs, key=lambda run: run["began"])
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -28,10 +28,10 @@ RANDOM_RESTART = "random_restart"
 SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
-_STACK_SIZE = 8
+_BATCH_SIZE = 8
 
-# What the state of a stack may take by default.
-_STACK_BYTES = 2**30
+# What the state of a batch may take by default.
+_BATCH_BYTES = 2**30
 
 
 def check_searcher(searcher: object) -> None:
@@ -82,10 +82,10 @@ def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOff
     return objective.replace(space=RestartSpace()) if searcher == RANDOM_RESTART else objective
 
 
-def default_stack_size(searcher: Searcher, objective: InitOffsetObjective) -> int:
+def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> int:
     """Return how many trials a searcher is best asked for at once.
 
-    A walk and random restarts lose nothing by stacks, so they get as many as the memory for their
+    A walk and random restarts lose nothing by batches, so they get as many as the memory for their
     weights and the optimizer's moments allows. A searcher that learns from each trial gets them
     one by one.
     """
@@ -93,8 +93,8 @@ def default_stack_size(searcher: Searcher, objective: InitOffsetObjective) -> in
         return 1
     weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
     # Weights and up to two moments of each, before and after an epoch.
-    slot_bytes = 6 * sum(array.nbytes for array in weights)
-    return max(min(_STACK_SIZE, _STACK_BYTES // slot_bytes), 1)
+    bytes_of_trial = 6 * sum(array.nbytes for array in weights)
+    return max(min(_BATCH_SIZE, _BATCH_BYTES // bytes_of_trial), 1)
 
 
 def build_sampler(
@@ -103,7 +103,6 @@ def build_sampler(
     seed: int,
     parameters: Iterable[str],
     n_trials: int | None,
-    stack_size: int,
 ) -> BaseSampler:
     """Return the Optuna sampler of a searcher.
 
@@ -116,8 +115,6 @@ def build_sampler(
             The names of the objective's parameters.
         n_trials:
             The trials that the study may have, :obj:`None` if there is no such limit.
-        stack_size:
-            How many trials are asked for before the first of them is told.
     """
     if isinstance(searcher, BaseSampler):
         return searcher
@@ -125,13 +122,12 @@ def build_sampler(
         case "greedy":
             return DeltaStepSampler()
         case "greedy_improving":
-            return DeltaStepSampler(accept="improving", batch_size=stack_size)
+            return DeltaStepSampler(accept="improving")
         case "annealing":
             return AdaptiveSimulatedAnnealingSampler(
                 seed=seed,
                 n_trials=n_trials,
                 x0=dict.fromkeys(parameters, 0.0),
-                batch_size=stack_size,
             )
         case "random_restart":
             return RandomRestartSampler(seed=seed)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 
-from adnn_optuna._attributes import SEARCH
-from adnn_optuna.engine.loop import Lane, Limits
+from adnn_optuna._attributes import SEARCH, SearchSettings
+from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.searchers import (
     Searcher,
     build_sampler,
@@ -18,7 +19,7 @@ from adnn_optuna.engine.searchers import (
     searcher_label,
     starts_at_baseline,
 )
-from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.engine.storages import patiently, storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,48 +32,44 @@ _MAX_NAME_LENGTH = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchSettings:
-    """How a study is searched, as the study stores it.
+class Limits:
+    """What a study may take, over all of its runs and workers; :obj:`None` is no limit.
 
     Args:
-        sampler:
-            The searcher's name, or the class of another Optuna sampler.
-        n_trials:
-            The number of trials that the searcher's schedule was made for. It stays as it was
-            when ``max_trial`` is raised later: another schedule would be another search.
-        stack_size:
-            How many trials are asked for at once.
         max_time:
-            See :func:`search`.
+            Seconds.
         max_trial:
-            See :func:`search`.
+            Trials.
         max_gain:
-            See :func:`search`.
+            Gain over the baseline, in units of the metric.
+
+    Raises:
+        TypeError: If a limit is not a number.
+        ValueError: If a limit is not positive and finite.
     """
 
-    sampler: str
-    n_trials: int | None
-    stack_size: int
-    max_time: float | None
-    max_trial: int | None
-    max_gain: float | None
+    max_time: float | None = None
+    max_trial: int | None = None
+    max_gain: float | None = None
 
-    @classmethod
-    def of(cls, searcher: Searcher, limits: Limits, stack_size: int) -> SearchSettings:
-        """Return the settings of a new search."""
-        return cls(
-            searcher_label(searcher),
-            limits.max_trial,
-            stack_size,
-            limits.max_time,
-            limits.max_trial,
-            limits.max_gain,
-        )
+    def __post_init__(self) -> None:
+        # The callbacks check the values; NumPy's numbers, which JSON cannot hold, become Python's.
+        for name, callback, kind in (
+            ("max_time", MaxTimeCallback, float),
+            ("max_trial", MaxTrialCallback, int),
+            ("max_gain", MaxGainCallback, float),
+        ):
+            if (value := getattr(self, name)) is not None:
+                callback(value)
+                object.__setattr__(self, name, kind(value))
 
-    @property
-    def limits(self) -> Limits:
-        """What the study may take."""
-        return Limits(self.max_time, self.max_trial, self.max_gain)
+
+def last_limits(study: optuna.Study) -> Limits:
+    """Return the limits of the last run of a study that had something to do."""
+    runs = runs_of(study)
+    if not runs:
+        return Limits()
+    return Limits(runs[-1]["max_time"], runs[-1]["max_trial"], runs[-1]["max_gain"])
 
 
 def check_objective(objective: object) -> None:
@@ -120,9 +117,9 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """
     check_study_name(study_name)
     try:
-        return optuna.load_study(study_name=study_name, storage=storage)
+        return patiently(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
-        names = [repr(name) for name in optuna.get_all_study_names(storage)]
+        names = [repr(name) for name in patiently(optuna.get_all_study_names, storage)]
         shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
         raise ValueError(
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
@@ -141,21 +138,33 @@ class Plan:
             Its name; a new one if :obj:`None`.
         searcher:
             Its searcher.
-        settings:
-            How it is searched, if it does not store that already: of stored settings only the
-            limits are replaced.
+        limits:
+            What it may take.
+        batch_size:
+            How many trials are proposed before any of them is told, where the study does not
+            store that already.
     """
 
     objective: InitOffsetObjective
     name: str | None
     searcher: Searcher
+    limits: Limits
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A study that is ready to be searched, with its sampler, by a plan."""
+
+    plan: Plan
+    study: optuna.Study
     settings: SearchSettings
 
 
-def open_lanes(
+def open_studies(
     plans: Sequence[Plan], storage: BaseStorage, pruner: BasePruner | None = None
-) -> list[Lane]:
-    """Create or load a study for each plan, ready to run; none if one of them is refused.
+) -> list[Job]:
+    """Create or load a study for each plan; none is created if one of them is refused.
 
     Args:
         plans:
@@ -169,59 +178,60 @@ def open_lanes(
         ValueError: If a study that exists is of another objective or searcher.
         TypeError: If a factory returns no sampler.
     """
-    existing = set(optuna.get_all_study_names(storage))
+    existing = set(patiently(optuna.get_all_study_names, storage))
+    found = [load_study(storage, p.name) if p.name in existing else None for p in plans]
     # Whatever may be refused comes before the first study is created.
-    checked = [
-        _checked(plan, load_study(storage, plan.name) if plan.name in existing else None)
-        for plan in plans
-    ]
-    lanes = []
-    for plan, (found, settings, sampler) in zip(plans, checked, strict=True):
-        study = found
-        if study is None:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=plan.name,
-                direction=plan.objective.direction,
-                # Another worker may have created it a moment ago.
-                load_if_exists=True,
-            )
-            plan.objective.attach(study)
-        study.pruner = NopPruner() if pruner is None else pruner
-        study.sampler = sampler
-        if study.user_attrs.get(SEARCH) != dataclasses.asdict(settings):
-            study.set_user_attr(SEARCH, dataclasses.asdict(settings))
-        if not study.get_trials(deepcopy=False) and not starts_at_baseline(plan.searcher, sampler):
-            study.enqueue_trial(dict.fromkeys(plan.objective.distributions, 0.0))
-        lanes.append(Lane(study, plan.objective, settings.limits, settings.stack_size))
-    return lanes
+    checked = [patiently(_checked, p, study) for p, study in zip(plans, found, strict=True)]
+    jobs = []
+    for plan, study, (settings, sampler) in zip(plans, found, checked, strict=True):
+        opened = study if study is not None else patiently(_created, plan, storage)
+        opened.pruner = NopPruner() if pruner is None else pruner
+        opened.sampler = sampler
+        patiently(_prepare, plan, opened, settings)
+        jobs.append(Job(plan, opened, settings))
+    return jobs
 
 
-def _checked(
-    plan: Plan, study: optuna.Study | None
-) -> tuple[optuna.Study | None, SearchSettings, BaseSampler]:
-    """Return the study that exists, the settings to search it with, and its sampler."""
-    settings = plan.settings
-    stored = None if study is None else study.user_attrs.get(SEARCH)
-    if stored is not None:
-        if stored["sampler"] != settings.sampler:
-            raise ValueError(
-                f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
-                f"{settings.sampler}; use another study name."
-            )
-        settings = dataclasses.replace(
-            SearchSettings(**stored),
-            max_time=settings.max_time,
-            max_trial=settings.max_trial,
-            max_gain=settings.max_gain,
+def _checked(plan: Plan, study: optuna.Study | None) -> tuple[SearchSettings, BaseSampler]:
+    """Return the settings to search a study with, if it exists, and its sampler."""
+    settings: SearchSettings = {
+        "sampler": searcher_label(plan.searcher),
+        "n_trials": plan.limits.max_trial,
+        "batch_size": plan.batch_size,
+    }
+    stored: SearchSettings | None = None if study is None else study.user_attrs.get(SEARCH)
+    if stored is not None and stored["sampler"] != settings["sampler"]:
+        raise ValueError(
+            f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
+            f"{settings['sampler']}; use another study name."
         )
+    settings = stored or settings
     sampler = build_sampler(
         plan.searcher,
         seed=plan.objective.seed,
         parameters=plan.objective.distributions,
-        n_trials=settings.n_trials,
-        stack_size=settings.stack_size,
+        n_trials=settings["n_trials"],
     )
     if study is not None:
         plan.objective.attach(study)
-    return study, settings, sampler
+    return settings, sampler
+
+
+def _created(plan: Plan, storage: BaseStorage) -> optuna.Study:
+    return optuna.create_study(
+        storage=storage,
+        study_name=plan.name,
+        direction=plan.objective.direction,
+        # Another worker may have created it a moment ago.
+        load_if_exists=True,
+    )
+
+
+def _prepare(plan: Plan, study: optuna.Study, settings: SearchSettings) -> None:
+    """Store what a new study is, and enqueue the baseline for those who would not begin there."""
+    plan.objective.attach(study)
+    if SEARCH not in study.user_attrs:
+        study.set_user_attr(SEARCH, settings)
+    is_new = not study.get_trials(deepcopy=False)
+    if is_new and not starts_at_baseline(plan.searcher, study.sampler):
+        study.enqueue_trial(dict.fromkeys(plan.objective.distributions, 0.0))

@@ -59,10 +59,9 @@ def against_control(comparison: Comparison) -> list[PairedDifference]:
     differences = [
         row if row.other == control else row.flipped()
         for row in comparison.paired_differences
-        if control in (row.arm, row.other)
+        if control in (row.arm, row.other) and row.n_pairs
     ]
-    known = [row for row in differences if row.n_pairs]
-    return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
+    return sorted(differences, key=lambda row: (row.verdict != "better", -row.mean))
 
 
 def claim_of_comparison(comparison: Comparison) -> str:
@@ -73,29 +72,23 @@ def claim_of_comparison(comparison: Comparison) -> str:
     if not rows:
         return "There are no searchers with results to compare with random restarts."
     best, verdicts = rows[0], {row.verdict for row in rows}
-    evidence = f"95 % interval {interval(best)}, {best.n_pairs} seeds"
-    mean = points(best.mean)
+    evidence = f"(95 % interval {interval(best)}, {best.n_pairs} seeds)"
+    mean = f"{points(best.mean)} of test accuracy"
     if best.verdict == "better":
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
-        also = f"; so {'is' if len(others) == 1 else 'are'} {_listed(others)}" if others else ""
+        names = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
+        also = f"; so {'is' if len(others) == 1 else 'are'} {names}" if others else ""
         return (
-            f"{best.arm} is better than random restarts: {mean} of test accuracy for the same "
-            f"number of trials ({evidence}){also}."
+            f"{best.arm} is better than random restarts: {mean} for the same number of trials "
+            f"{evidence}{also}."
         )
     if verdicts == {"worse"}:
-        return (
-            f"Every searcher is worse than random restarts; {best.arm} comes closest, with {mean} "
-            f"of test accuracy ({evidence})."
-        )
-    if "undecided" not in verdicts:
-        return (
-            f"No searcher is better than random restarts: {best.arm} is equivalent, with {mean} "
-            f"of test accuracy ({evidence})."
-        )
-    return (
-        f"No searcher is shown to be better than random restarts: {best.arm} comes closest, with "
-        f"{mean} of test accuracy ({evidence})."
-    )
+        claim = f"Every searcher is worse than random restarts; {best.arm} comes closest"
+    elif "undecided" not in verdicts:
+        claim = f"No searcher is better than random restarts: {best.arm} is equivalent"
+    else:
+        claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
+    return f"{claim}, with {mean} {evidence}."
 
 
 def caveat_of_comparison(comparison: Comparison) -> str:
@@ -106,8 +99,7 @@ def caveat_of_comparison(comparison: Comparison) -> str:
             f"{n_seeds} seeds are too few to show any difference: compare with 10 or more before "
             "you decide anything by this."
         )
-    rows = against_control(comparison)
-    if any(row.verdict == "undecided" for row in rows):
+    if any(row.verdict == "undecided" for row in against_control(comparison)):
         return (
             "Undecided means that these seeds show neither a difference nor that there is none. "
             "What random restarts gain is luck, and comes for free with any searcher."
@@ -116,7 +108,3 @@ def caveat_of_comparison(comparison: Comparison) -> str:
         "Random restarts move nothing, they only draw other initial weights: what they gain is "
         "luck, and only what a searcher gains beyond them is its own."
     )
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

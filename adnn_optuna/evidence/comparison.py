@@ -8,7 +8,6 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 import pandas as pd
 
@@ -39,12 +38,10 @@ class Comparison:
     Printed, it is the table of means and, below it, the verdict on each pair of searchers.
 
     Args:
-        results:
-            The results of each searcher, by its label, in the order of ``seeds``.
-        seeds:
-            The seeds.
-        equivalence:
-            The difference of test accuracies up to which two searchers are as good as each other.
+        results: The results of each searcher, by its label, in the order of ``seeds``.
+        seeds: The seeds.
+        equivalence: The difference of test accuracies up to which two searchers are as good as
+            each other.
     """
 
     results: Mapping[str, Sequence[SearchRecord]]
@@ -84,40 +81,53 @@ class Comparison:
             (selection metric), ``val_baseline``, ``val_best`` and ``val_gain`` (accuracy on the
             validation set), ``test_baseline``, ``test_best``, ``test_gain`` and
             ``test_gain_over_mean_baseline`` (accuracy on the test set), each a mean, with the
-            standard deviation (of a sample) in a second column ``…_std``. Runs without a value
-            are left out.
+            sample's standard deviation in a second column ``…_std``, over the runs with a value.
         """
-        rows = []
-        for label, runs in self.results.items():
-            columns = pd.DataFrame(
+        rows = pd.DataFrame(
+            [
                 {
-                    "baseline": [run.baseline for run in runs],
-                    "best": [run.best_value for run in runs],
-                    "gain": [run.gain for run in runs],
-                    "val_baseline": [run.val_baseline for run in runs],
-                    "val_best": [run.val_value for run in runs],
-                    "test_baseline": [run.test_baseline for run in runs],
-                    "test_best": [run.test_value for run in runs],
-                    "test_gain": [run.test_gain for run in runs],
+                    "sampler": label,
+                    "trials": len(run.done_trials),
+                    "baseline": run.baseline,
+                    "best": run.best_value,
+                    "gain": run.gain,
+                    "val_baseline": run.val_baseline,
+                    "val_best": run.val_value,
+                    "test_baseline": run.test_baseline,
+                    "test_best": run.test_value,
+                    "test_gain": run.test_gain,
                 }
-            )
-            columns["gain_over_mean_baseline"] = [
-                run.improvement(run.best_value, columns["baseline"].mean()) for run in runs
+                for label, runs in self.results.items()
+                for run in runs
             ]
-            columns["val_gain"] = columns["val_best"] - columns["val_baseline"]
-            columns["test_gain_over_mean_baseline"] = (
-                columns["test_best"] - columns["test_baseline"].mean()
-            )
-            row: dict[str, object] = {
-                "sampler": label,
-                "seeds": len(runs),
-                "trials": float(np.mean([len(run.done_trials) for run in runs])),
-            }
-            for name in columns:
-                row[str(name)] = columns[name].mean()
-                row[f"{name}_std"] = columns[name].std(ddof=1)
-            rows.append(row)
-        return pd.DataFrame(rows).set_index("sampler")
+        ).set_index("sampler")
+        means = rows.groupby("sampler", sort=False).transform("mean")
+        sign = self.any_record.improvement(1.0, 0.0)
+        rows["gain_over_mean_baseline"] = sign * (rows["best"] - means["baseline"])
+        rows["val_gain"] = rows["val_best"] - rows["val_baseline"]
+        rows["test_gain_over_mean_baseline"] = rows["test_best"] - means["test_baseline"]
+        arms = rows.groupby("sampler", sort=False)
+        table = pd.DataFrame({"seeds": arms.size(), "trials": arms["trials"].mean()})
+        for name in rows.columns[1:]:
+            table[name] = arms[name].mean()
+            table[f"{name}_std"] = arms[name].std()
+        return table
+
+    def means_in_words(self) -> list[tuple[str, ...]]:
+        """Return each searcher's label and the shown columns of :meth:`table`, as text."""
+        of_metric = 100 if self.any_record.has_accuracy else 1
+        scales = {
+            "best": of_metric,
+            "gain": of_metric,
+            "val_best": 100,
+            "test_best": 100,
+            "test_gain": 100,
+            "test_gain_over_mean_baseline": 100,
+        }
+        return [
+            (str(label), *(_mean_and_std(row, name, scale) for name, scale in scales.items()))
+            for label, row in self.table().iterrows()
+        ]
 
     def differences(self) -> pd.DataFrame:
         """Return one row for each pair of searchers: by how much the first is better on the test.
@@ -125,8 +135,8 @@ class Comparison:
         The unit is the seed: runs of the same seed have the same data, initial weights and
         batches, so the difference of their test accuracies is that of their searchers (and, as
         the baseline is the same, the difference of their test gains). The statistics are those
-        of :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`, which says when a verdict is
-        ``"better"``, ``"worse"``, ``"equivalent"`` or ``"undecided"``.
+        of :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`, which says when a
+        verdict is ``"better"``, ``"worse"``, ``"equivalent"`` or ``"undecided"``.
 
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
@@ -153,7 +163,7 @@ class Comparison:
         """Return the best gain so far against trials, the mean over seeds with its spread."""
         from adnn_optuna.plots import plot_best_against_trials
 
-        return plot_best_against_trials(self.studies)
+        return plot_best_against_trials(self.results)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report: one HTML file with claim, evidence, figures and settings.
@@ -161,13 +171,12 @@ class Comparison:
         It needs no server and no network, and opens from disk.
 
         Args:
-            path:
-                The file to write.
+            path: The file to write.
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
         """
-        from adnn_optuna.evidence._comparison_report import comparison_page
+        from adnn_optuna.evidence.reports import comparison_page
 
         comparison_page(self).save(path)
 
@@ -177,24 +186,17 @@ class Comparison:
         return {label: [run.study for run in runs] for label, runs in self.results.items()}
 
     def __str__(self) -> str:
-        unit, scale = ("[pp]", 100) if self.any_record.has_accuracy else ("[loss]", 1)
-        means = [
+        unit = "[pp]" if self.any_record.has_accuracy else "[loss]"
+        header = [
             ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
             ("sampler", self.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
         ]
         body = [
-            (
-                _shortened(str(label), 22),
-                _mean_and_std(row, "best", scale, sign=""),
-                _mean_and_std(row, "gain", scale, sign="+"),
-                _mean_and_std(row, "test_best", 100, sign=""),
-                _mean_and_std(row, "test_gain", 100, sign="+"),
-                _mean_and_std(row, "test_gain_over_mean_baseline", 100, sign="+"),
-            )
-            for label, row in self.table().iterrows()
+            (_shortened(label, 22), best, gain, *of_test)
+            for label, best, gain, _, *of_test in self.means_in_words()
         ]
         lines = [
-            *_aligned(means, body),
+            *_aligned(header, body),
             f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points",
         ]
         if self.paired_differences:
@@ -220,12 +222,10 @@ class Comparison:
         ]
         region = f"±{100 * self.equivalence:g} pp"
         notes = [
-            f"paired by seed; equivalent: within {region}; superior: share of seeds, ties half",
+            f"paired by seed; equivalent: within {region}; superior: share of seeds, ties half"
         ]
         if len(self.seeds) < MIN_PAIRS:
-            notes.append(
-                f"undecided, as {len(self.seeds)} seeds can prove nothing: give 10 or more"
-            )
+            notes += [f"undecided, as {len(self.seeds)} seeds can prove nothing: give 10 or more"]
         return [*_aligned(header, body), *notes]
 
 
@@ -248,7 +248,8 @@ def _shortened(label: str, width: int) -> str:
     return label if len(label) <= width else f"{label[: width - 1]}…"
 
 
-def _mean_and_std(row: pd.Series[float], name: str, scale: float, *, sign: str) -> str:
+def _mean_and_std(row: pd.Series[float], name: str, scale: float) -> str:
+    sign = "+" if "gain" in name else ""
     # Adding 0 makes a rounded -0.00 a +0.00.
     return f"{round(scale * row[name], 2) + 0.0:{sign}.2f} ± {scale * row[f'{name}_std']:.2f}"
 
@@ -259,12 +260,9 @@ def load_comparison(
     """Load what a comparison came to so far, without running anything.
 
     Args:
-        storage:
-            Where its studies are: a database URL or an Optuna storage.
-        study_name:
-            What their names begin with.
-        equivalence:
-            See :class:`Comparison`.
+        storage: Where its studies are: a database URL or an Optuna storage.
+        study_name: What their names begin with.
+        equivalence: See :class:`Comparison`.
 
     Returns:
         The comparison, over the seeds that all of its searchers have.

@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.storages import InMemoryStorage
 
-from adnn_optuna.evidence.claims import (
-    caveat_of_comparison,
-    caveat_of_search,
-    claim_of_comparison,
-    claim_of_search,
-)
+from adnn_optuna._attributes import NOTE
+from adnn_optuna.evidence import claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,78 +23,55 @@ if TYPE_CHECKING:
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
-# User attribute of a study: the SHA-256 of the note that was saved, to tell a user's own from it.
-NOTE = "adnn:note"
-
 
 def show_search(record: SearchRecord) -> None:
     """Save a search's figures and a note to its study, where optuna-dashboard is installed.
 
     It never fails: what goes wrong is logged. Studies in memory are left alone, as no dashboard
     of another process can see them, and so is a note that a user wrote.
-
-    Args:
-        record:
-            What the search came to.
     """
-    if _is_shown(record.study):
-        _softly(lambda: _save_search(record))
+
+    def save() -> None:
+        from adnn_optuna.evidence.reports import figures_of_search
+
+        _save_figures(record.study, {f.id: f.figure for f in figures_of_search(record)})
+        _save_note(record.study, _note_of_search(record))
+
+    _save_softly(record.study, save)
 
 
 def show_comparison(comparison: Comparison) -> None:
     """Save a comparison's note to its studies, and its figures to those of the first seed.
 
     As :func:`show_search`, where optuna-dashboard is installed.
-
-    Args:
-        comparison:
-            The comparison.
     """
-    if _is_shown(comparison.any_record.study):
-        _softly(lambda: _save_comparison(comparison))
+
+    def save() -> None:
+        from adnn_optuna import plots
+
+        figures = {
+            "test-accuracy": plots.plot_test_accuracy(comparison.results),
+            "price-of-luck": plots.plot_price_of_luck(comparison.results),
+            "trials": plots.plot_best_against_trials(comparison.results),
+        }
+        claim = claims.claim_of_comparison(comparison)
+        note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
+        for runs in comparison.results.values():
+            _save_figures(runs[0].study, figures)
+            for run in runs:
+                _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
+
+    _save_softly(comparison.any_record.study, save)
 
 
-def _is_shown(study: optuna.Study) -> bool:
+def _save_softly(study: optuna.Study, save: Callable[[], None]) -> None:
     is_in_memory = isinstance(study._storage, InMemoryStorage)
-    return not is_in_memory and importlib.util.find_spec("optuna_dashboard") is not None
-
-
-def _softly(save: Callable[[], None]) -> None:
+    if is_in_memory or importlib.util.find_spec("optuna_dashboard") is None:
+        return
     try:
         save()
     except Exception as error:  # noqa: BLE001 - whatever it is, the search itself is stored
         _logger.warning("Nothing was saved for optuna-dashboard: %s", error)
-
-
-def _save_search(record: SearchRecord) -> None:
-    from adnn_optuna.evidence.reports import figures_of_search
-
-    _save_figures(record.study, {f.id: f.figure for f in figures_of_search(record)})
-    _save_note(record.study, _note_of_search(record))
-
-
-def _save_comparison(comparison: Comparison) -> None:
-    from adnn_optuna import plots
-
-    studies = comparison.studies
-    figures = {
-        "test-accuracy": plots.plot_test_accuracy(studies),
-        "price-of-luck": plots.plot_price_of_luck(studies),
-        "trials": plots.plot_best_against_trials(studies),
-    }
-    note = "\n\n".join(
-        [
-            "## Comparison",
-            f"**{_literal(claim_of_comparison(comparison))}**",
-            _literal(caveat_of_comparison(comparison)),
-            # Indented, Markdown shows it as it is.
-            "\n".join(f"    {line}" for line in str(comparison).splitlines()),
-        ]
-    )
-    for runs in comparison.results.values():
-        _save_figures(runs[0].study, figures)
-        for run in runs:
-            _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
 
 
 def _save_figures(study: optuna.Study, figures: Mapping[str, go.Figure]) -> None:
@@ -109,14 +82,14 @@ def _save_figures(study: optuna.Study, figures: Mapping[str, go.Figure]) -> None
 
 
 def _note_of_search(record: SearchRecord) -> str:
-    return "\n\n".join(
-        [
-            "## Search",
-            f"**{_literal(claim_of_search(record))}**",
-            _literal(caveat_of_search(record)),
-            "\n".join(f"    {line}" for line in str(record).splitlines()),
-        ]
-    )
+    claim, caveat = claims.claim_of_search(record), claims.caveat_of_search(record)
+    return _note("Search", claim, caveat, record)
+
+
+def _note(title: str, claim: str, caveat: str, numbers: object) -> str:
+    # Indented, Markdown shows the numbers as they are.
+    shown = "\n".join(f"    {line}" for line in str(numbers).splitlines())
+    return f"## {title}\n\n**{_literal(claim)}**\n\n{_literal(caveat)}\n\n{shown}"
 
 
 def _save_note(study: optuna.Study, note: str) -> None:

@@ -4,63 +4,25 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 import re
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import check_output_file
-from adnn_optuna.evidence.paired_differences import Verdict
+from adnn_optuna.evidence.claims import interval, points
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     import plotly.graph_objects as go
 
-
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """A number that is seen first.
-
-    Args:
-        label:
-            What it is.
-        value:
-            The number with its unit.
-        note:
-            What to think of it.
-    """
-
-    label: str
-    value: str
-    note: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table.
-
-    Args:
-        caption:
-            What it shows.
-        header:
-            The titles of the columns; none if empty.
-        rows:
-            The cells of each row, the first of which is its title.
-        is_text:
-            Whether the cells are text, which is aligned to the left and wrapped.
-        is_folded:
-            Whether the table is shown only on demand.
-    """
-
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    is_text: bool = False
-    is_folded: bool = False
+_PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +30,10 @@ class Figure:
     """A figure.
 
     Args:
-        id:
-            A name that no other figure of the page has, of letters and hyphens.
-        caption:
-            How to read it.
-        figure:
-            The plotly figure; its title becomes the heading.
-        label:
-            What the heading adds to it.
+        id: A name that no other figure of the page has, of letters and hyphens.
+        caption: How to read it.
+        figure: The plotly figure; its title becomes the heading.
+        label: What the heading adds to it.
     """
 
     id: str
@@ -97,65 +55,20 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Attachment:
-    """A text file that the page holds.
-
-    Args:
-        name:
-            The name to save it under.
-        text:
-            What it holds.
-    """
-
-    name: str
-    text: str
-
-    @property
-    def base64(self) -> str:
-        """The file's bytes, as a link holds them."""
-        return base64.b64encode(self.text.encode()).decode()
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A section, with what is in it in this order."""
-
-    title: str
-    text: str = ""
-    figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
-    codes: Sequence[str] = ()
-    attachment: Attachment | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Page:
     """A page.
 
     Args:
-        title:
-            The title of the window.
-        kind:
-            What sort of page this is, of what.
-        claim:
-            What it says, in one sentence.
-        lead:
-            What to think of it.
-        cards:
-            The numbers behind it.
-        sections:
-            The rest.
-        footer:
-            Where it comes from.
+        template: The name of its template.
+        claim: What it says, in one sentence.
+        lead: What to think of it.
+        content: All that the template shows besides, by name.
     """
 
-    title: str
-    kind: str
+    template: str
     claim: str
     lead: str
-    cards: Sequence[Card]
-    sections: Sequence[Section]
-    footer: str
+    content: Mapping[str, Any]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file.
@@ -178,11 +91,29 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        return environment.get_template("report.html.jinja").render(
+        environment.filters.update(value=_value, gain=_gain, interval=interval, base64=_base64)
+        return environment.get_template(self.template).render(
+            **self.content,
             page=self,
-            verdicts=get_args(Verdict),
+            footer="Report by " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
             plotly_js=_plotly_js(),
         )
+
+
+def _value(value: float, *, percent: bool = True) -> str:
+    """Return an accuracy in percent, or another value as it is."""
+    if math.isnan(value):
+        return "unknown"
+    return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
+
+
+def _gain(gain: float, *, percent: bool = True) -> str:
+    """Return a gain in accuracy in percentage points, or another gain as it is."""
+    return points(gain) if percent or math.isnan(gain) else f"{gain:+.4f}"
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _plotly_js() -> str:

@@ -56,30 +56,21 @@ class PairedDifference:
     """By how much an arm is better than another one, over the seeds that both have.
 
     Args:
-        arm:
-            The arm.
-        other:
-            The arm that it is compared with.
-        n_pairs:
-            The number of seeds with a value of both.
-        mean:
-            The mean of the arm's value minus the other's; NaN without any pair.
-        low:
-            The lower end of the mean's 95 % interval; NaN with less than two pairs.
-        high:
-            Its upper end.
-        p_value:
-            Two-sided, of the sign-flip test that the mean is 0; NaN without any pair.
-        p_holm:
-            The same, corrected for the number of pairs of arms.
-        superiority:
-            The probability that the arm has the higher value for a seed, ties counted half.
-        verdict:
-            ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region of
-            practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the interval
-            lies within the region, and so says a sign-flip test against each of its ends (two
-            one-sided tests). ``"undecided"``: all else, and always with less than 6 seeds, as so
-            few prove nothing.
+        arm: The arm.
+        other: The arm that it is compared with.
+        n_pairs: The number of seeds with a value of both.
+        mean: The mean of the arm's value minus the other's; NaN without any pair.
+        low: The lower end of the mean's 95 % interval; NaN with less than two pairs.
+        high: Its upper end.
+        p_value: Two-sided, of the sign-flip test that the mean is 0; NaN without any pair.
+        p_holm: The same, corrected for the number of pairs of arms.
+        superiority: The probability that the arm has the higher value for a seed, ties counted
+            half.
+        verdict: ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region
+            of practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the
+            interval lies within the region, and so says a sign-flip test against each of its ends
+            (two one-sided tests). ``"undecided"``: all else, and always with less than 6 seeds,
+            as so few prove nothing.
     """
 
     arm: str
@@ -114,11 +105,10 @@ def paired_differences(
     """Compare each two arms.
 
     Args:
-        values:
-            The values of each arm, higher ones better, in the order of the seeds; NaN where an
-            arm has none. A pair with a NaN is left out.
-        equivalence:
-            Half the width of the region of practical equivalence around 0, in the values' unit.
+        values: The values of each arm, higher ones better, in the order of the seeds; NaN where
+            an arm has none. A pair with a NaN is left out.
+        equivalence: Half the width of the region of practical equivalence around 0, in the
+            values' unit.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
@@ -129,21 +119,16 @@ def paired_differences(
     p_values = np.array([_sign_flip(d, "two-sided") for d in differences])
     rows = []
     for (arm, other), d, p_value, p_holm in zip(
-        pairs, differences, p_values, holm(p_values), strict=True
+        pairs, differences, p_values.tolist(), holm(p_values).tolist(), strict=True
     ):
         low, high = bca_interval(d)
+        mean, superiority = math.nan, math.nan
+        if len(d):
+            mean, superiority = float(d.mean()), float(np.mean((d > 0) + 0.5 * (d == 0)))
+        verdict = _verdict(d, low, high, p_holm, equivalence)
         rows.append(
             PairedDifference(
-                arm,
-                other,
-                len(d),
-                float(d.mean()) if len(d) else math.nan,
-                low,
-                high,
-                float(p_value),
-                float(p_holm),
-                float(np.mean((d > 0) + 0.5 * (d == 0))) if len(d) else math.nan,
-                _verdict(d, low, high, float(p_holm), equivalence),
+                arm, other, len(d), mean, low, high, p_value, p_holm, superiority, verdict
             )
         )
     return rows

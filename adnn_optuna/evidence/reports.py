@@ -1,164 +1,234 @@
-"""The report of a search: one HTML file that opens from disk."""
+"""The reports of a search and of a comparison: one HTML file that opens from disk."""
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from adnn_optuna import plots
-from adnn_optuna.accountability.contract_file import read_contract
-from adnn_optuna.evidence._report_parts import (
-    ANNEALING,
-    dates,
-    flattened,
-    footer,
-    metric_gain,
-    metric_value,
-    percentage,
-    settings_section,
-)
-from adnn_optuna.evidence.claims import caveat_of_search, claim_of_search, points
-from adnn_optuna.evidence.page import Attachment, Card, Figure, Page, Section, Table
+from adnn_optuna._attributes import CONFIG, SEARCH
+from adnn_optuna.engine.records import runs_of
+from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.evidence import claims
+from adnn_optuna.evidence.page import Figure, Page
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from adnn_optuna._attributes import RunRecord
     from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.evidence.comparison import Comparison
 
 
-def search_page(record: SearchRecord, contract: Path | None = None) -> Page:
+def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
     """Return the report of a search.
 
     Args:
-        record:
-            What the search came to.
-        contract:
-            The file of its contract.
+        record: What the search came to.
+        contract: What the file of its contract holds.
 
     Raises:
-        ValueError: If the contract cannot be read, or is that of another study.
+        ValueError: If the contract is that of another study.
     """
-    study = record.study
-    sections = [
-        Section(
-            "Evidence",
-            "The search selected its winner by the selection metric, so that value is too good to "
-            "be true; the test set was used once, after the search.",
-            tables=[_accuracy_table(record)],
-            figures=figures_of_search(record),
-        ),
-        settings_section([record]),
-    ]
-    if contract is not None:
-        sections.append(_contract_section(study.study_name, contract))
+    name = record.study.study_name
     return Page(
-        title=f"{study.study_name} - adnn_optuna",
-        kind=f"Search {study.study_name} · {dates([record])}",
-        claim=claim_of_search(record),
-        lead=caveat_of_search(record),
-        cards=[
-            Card(
-                "Test accuracy of the winner",
-                percentage(record.test_value),
-                f"unmoved network {percentage(record.test_baseline)}",
-            ),
-            Card(
-                "Gain on the test set",
-                points(record.test_gain),
-                "accuracy that the search never saw",
-            ),
-            Card(
-                f"Gain in {record.metric}",
-                metric_gain(record, record.gain),
-                "what the search selected by; part of it is luck",
-            ),
-            Card(
-                "Trials",
-                str(len(record.done_trials)),
-                f"ended by {record.stop_reason or 'nothing yet'}",
-            ),
-        ],
-        sections=sections,
-        footer=footer(),
+        "search.html.jinja",
+        claims.claim_of_search(record),
+        claims.caveat_of_search(record),
+        {
+            "name": name,
+            "record": record,
+            "of_search": figures_of_search(record),
+            "contract": None if contract is None else _shown_contract(name, contract),
+            **_origin([record], [record]),
+        },
+    )
+
+
+def comparison_page(comparison: Comparison) -> Page:
+    """Return the report of a comparison."""
+    results = comparison.results
+    everything = [(label, run) for label, runs in results.items() for run in runs]
+    label, first = everything[0]
+    name = first.study.study_name.removesuffix(f"/seed={comparison.seeds[0]}")
+    against_control = claims.against_control(comparison)
+    lucky_label, lucky = max(
+        everything, key=lambda pair: -math.inf if math.isnan(pair[1].gain) else pair[1].gain
+    )
+    return Page(
+        "comparison.html.jinja",
+        claims.claim_of_comparison(comparison),
+        claims.caveat_of_comparison(comparison),
+        {
+            "name": name.removesuffix(f"/{label}"),
+            "comparison": comparison,
+            "lucky_label": lucky_label,
+            "lucky": lucky,
+            "best": against_control[0] if against_control else None,
+            "test_gain": comparison.table()["test_gain"].to_dict(),
+            "n_runs": len(everything),
+            "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
+            **_figures_of_comparison(comparison),
+            **_origin([runs[0] for runs in results.values()], [run for _, run in everything]),
+        },
     )
 
 
 def figures_of_search(record: SearchRecord) -> list[Figure]:
     """Return the figures of a search, each with how to read it."""
-    study = record.study
-    figures = [Figure("gain", "On the data that is selected by.", plots.plot_gain(study))]
-    if record.is_restart:
-        figures += [
-            Figure(
-                "distribution",
-                "How far random numbers alone move this model.",
-                plots.plot_accuracy_distribution(study),
-            ),
-            Figure(
-                "best-of-n",
-                "The mean over all ways to draw n of these initialisations.",
-                plots.plot_best_of_n(study),
-            ),
-        ]
-        return figures
-    if isinstance(record.sampler, DeltaStepSampler):
-        figures.append(Figure("walk", "Every offset is the same.", plots.plot_walk(study)))
-    if isinstance(record.sampler, AdaptiveSimulatedAnnealingSampler):
-        figures.append(Figure("annealing", ANNEALING, plots.plot_annealing(study)))
-    caption = "Where the trials went, and which one won."
-    figures.append(Figure("offsets", caption, plots.plot_offsets(study)))
-    return figures
-
-
-def _accuracy_table(record: SearchRecord) -> Table:
-    selected = (record.baseline, record.best_value)
-    rows = [
-        (
-            f"{record.metric}, selected by",
-            *(metric_value(value, percent=record.has_accuracy) for value in selected),
-            metric_gain(record, record.gain),
-        )
+    figures = [Figure("gain", "On the data that is selected by.", plots.plot_gain(record))]
+    if not record.is_restart:
+        return [*figures, *_figures_of_searcher([record])]
+    return [
+        *figures,
+        Figure(
+            "distribution",
+            "How far random numbers alone move this model.",
+            plots.plot_accuracy_distribution(record),
+        ),
+        Figure(
+            "best-of-n",
+            "The mean over all ways to draw n of these initialisations.",
+            plots.plot_best_of_n(record),
+        ),
     ]
-    if record.metric != "val_accuracy":
-        rows.append(
-            (
-                "val_accuracy",
-                percentage(record.val_baseline),
-                percentage(record.val_value),
-                points(record.val_value - record.val_baseline),
-            )
-        )
-    rows.append(
-        (
-            "test accuracy, never seen",
-            percentage(record.test_baseline),
-            percentage(record.test_value),
-            points(record.test_gain),
-        )
-    )
-    return Table("", ("", "unmoved", "winner", "gain"), rows)
 
 
-def _contract_section(study_name: str, path: Path) -> Section:
-    content = read_contract(path)
-    if content["study"]["name"] != study_name:
+def _figures_of_searcher(
+    runs: Sequence[SearchRecord], label: str = "", number: str = "", run: str = ""
+) -> Iterator[Figure]:
+    """Yield the figures of what one searcher did, in one or several runs."""
+    is_one = len(runs) == 1
+    if isinstance(runs[0].sampler, DeltaStepSampler):
+        caption = "Every" if is_one else "Each faint line is a seed; every"
+        walk = plots.plot_walk(runs)
+        yield Figure(f"walk{number}", f"{caption} offset is the same.", walk, label)
+    if isinstance(runs[0].sampler, AdaptiveSimulatedAnnealingSampler):
+        caption = "Temperature 1 moves a parameter everywhere; green is the way that it went."
+        annealing = plots.plot_annealing(runs[0])
+        yield Figure(f"annealing{number}", f"{run}{caption}", annealing, label)
+    where = "went, and which one won" if is_one else "of all seeds went"
+    offsets = plots.plot_offsets(runs)
+    yield Figure(f"offsets{number}", f"Where the trials {where}.", offsets, label)
+
+
+def _figures_of_comparison(comparison: Comparison) -> dict[str, list[Figure]]:
+    """Return the figures of each section."""
+    results = comparison.results
+    everything = [run for runs in results.values() for run in runs]
+    evidence = [
+        Figure(
+            "test-accuracy",
+            "Each point is a network, each line a seed; dashed, the mean.",
+            plots.plot_test_accuracy(results),
+        ),
+        Figure(
+            "price-of-luck",
+            "Dashed, what the searchers' winners reached, on the data they selected by. Where a "
+            "dashed line meets the curve, as many random draws do as well.",
+            plots.plot_price_of_luck(results),
+        ),
+    ]
+    others = [
+        Figure(
+            "trials",
+            "On the data that is selected by. The band is one standard deviation.",
+            plots.plot_best_against_trials(results),
+        ),
+        Figure(
+            "seconds",
+            "The same against time. Runs that were trained at the same time share its seconds.",
+            plots.plot_best_against_seconds(results),
+        ),
+        Figure(
+            "target",
+            "The target is what random restarts come to in the mean.",
+            plots.plot_target_share(results),
+        ),
+        Figure(
+            "distribution",
+            "How far random numbers alone move this model, before any search.",
+            plots.plot_accuracy_distribution(everything),
+        ),
+    ]
+    run = f"The run of seed {comparison.seeds[0]}. "
+    for i, (label, runs) in enumerate(results.items()):
+        if not runs[0].is_restart:
+            others += _figures_of_searcher(runs, label, f"-{i}", run)
+    return {"of_evidence": evidence, "of_searchers": others}
+
+
+def _origin(records: Sequence[SearchRecord], everything: Sequence[SearchRecord]) -> dict[str, Any]:
+    """Return what determined the trials' values, where they are stored, and when they were run."""
+    shown = next((record for record in records if not record.is_restart), records[0])
+    config = dict(shown.study.user_attrs.get(CONFIG, {}))
+    if len(records) > 1:
+        config.pop("seed", None)
+    settings = [*_flattened(config)]
+    for record in records:
+        search = record.study.user_attrs.get(SEARCH, {})
+        of_arm = f", {search.get('sampler', '')}" if len(records) > 1 else ""
+        settings.append((f"search{of_arm}", _listed(search)))
+        settings += [(f"run{of_arm}", _run_in_words(run)) for run in runs_of(record.study)]
+    url = storage_url(shown.study._storage)
+    days = {
+        f"{moment:%Y-%m-%d}"
+        for record in everything
+        for trial in record.done_trials
+        for moment in (trial.datetime_start, trial.datetime_complete)
+        if moment is not None
+    }
+    return {
+        "settings": [*settings, ("storage", url or "in memory")],
+        "url": url,
+        "dates": f"trained {' to '.join(sorted({min(days), max(days)}))}" if days else "no trials",
+    }
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _run_in_words(run: RunRecord) -> str:
+    """Return when a run of a study began, under which limits, and why it ended."""
+    limits = {name: run[name] for name in ("max_time", "max_trial", "max_gain")}
+    before, after = run["n_trials_before"], run["n_trials"]
+    words = [
+        run["began"][:16].replace("T", " "),
+        _listed(limits) or "no limits",
+        f"from trial {before} on" if after is None else f"trials {before} to {after}",
+        "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}",
+    ]
+    return ", ".join(words)
+
+
+def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of nested dictionaries, each with its path, as text."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flattened(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, Any]:
+    if contract["study"]["name"] != study_name:
         raise ValueError(
-            f"The contract {str(path)!r} is that of study {content['study']['name']!r}, not of "
+            f"The contract is that of study {contract['study']['name']!r}, not of "
             f"{study_name!r}; give that study's own."
         )
-    promised = {
-        "winner": content["winner"],
-        "baseline": content["baseline"],
-        "tolerance": content["tolerance"],
-        "environment": content["environment"],
+    # The files of a contract bear its name.
+    name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
+    promised = {key: contract[key] for key in ("winner", "baseline", "tolerance", "environment")}
+    return {
+        "name": name,
+        "quoted_name": shlex.quote(name),
+        "promised": [*_flattened(promised)],
+        "text": json.dumps(contract, indent=1) + "\n",
     }
-    return Section(
-        "Contract",
-        "What this report promises, to be checked by anyone who has the data and the contract's "
-        "files: the command trains the unmoved network and the winner again, compares them to the "
-        "last bit, and names what differs.",
-        tables=[Table("", (), [*flattened(promised)], is_text=True)],
-        codes=[f"adnn verify {shlex.quote(path.name)}"],
-        attachment=Attachment(path.name, path.read_text(encoding="utf-8")),
-    )

@@ -1,27 +1,37 @@
-"""What initial values are drawn from, found out of Keras's initializers themselves.
-
-Nothing here is a list of Keras's initializers. Each one is run, symbolically, and what it draws
-with from ``keras.random`` is observed. So those of any version of Keras are covered, and those of
-the user's own.
-"""
+"""What initial values are drawn from: by the class of an initializer, or by what it returns."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import math
-import sys
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
-    import types
+    from collections.abc import Sequence
 
     import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
+
+# What a variable starts from, by the class of keras.initializers.
+_NAMES = {
+    **dict.fromkeys(("Zeros", "Ones", "Constant"), "constant"),
+    **{name: name for name in ("Identity", "STFT", "Orthogonal")},
+    "RandomNormal": "normal",
+    "RandomUniform": "uniform",
+    "TruncatedNormal": "truncated_normal",
+}
+_VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
+# Of these it follows from their scale, mode and distribution, and from the shape.
+_SCALED = {f"{who}{kind}" for who in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")}
+_SCALED.add("VarianceScaling")
+# The standard deviation of a standard normal that is cut off at -2 and 2.
+TRUNCATED_STDDEV = 0.87962566103423978
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,69 +40,90 @@ class Distribution:
 
     Args:
         kind:
-            ``"random"``, ``"fixed"`` or ``"unknown"``.
+            ``"random"``, ``"fixed"`` (the same values at each call and with any seed) or
+            ``"unknown"``.
         name:
             ``"uniform"``, ``"normal"``, ``"truncated_normal"`` (cut off at two standard deviations
             ``stddev``, which is that before the cut), as the functions of ``keras.random``;
             ``"constant"``; else the class of the initializer.
         parameters:
             Its parameters for the variable's shape.
-        parts:
-            Of a variable that is put together of several draws, each part with its size.
     """
 
     kind: Kind
     name: str
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
-    parts: tuple[tuple[int, Distribution], ...] = ()
 
     def __str__(self) -> str:
-        if self.parts:
-            return " + ".join(f"{size} of {part}" for size, part in self.parts)
         values = ", ".join(f"{key}={short(value)}" for key, value in self.parameters.items())
         return f"{self.name}({values})"
 
 
-def describe(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    """Return what an initializer draws values of a shape from.
+def describe(initializer: Any, shape: tuple[int, ...], other: Any = None) -> Distribution:
+    """Return what an initializer, or a function like one, draws values of a shape from.
 
-    It is run symbolically, and the functions of ``keras.random`` that it calls are observed.
-
-    Args:
-        initializer:
-            A Keras initializer, or a function like one.
-        shape:
-            The shape.
+    One that is none of Keras's is found out by what it returns under two seeds. Where it has no
+    seed itself, ``other`` is one made alike with another; by default it is called twice.
     """
-    from keras.src.backend import compute_output_spec
+    import keras
 
-    unknown = Distribution("unknown", class_name(initializer), settings(initializer))
-    if initializer is None:
-        return unknown
-    observer = _Observer(initializer)
-
-    def run() -> Any:
-        with observer:
-            observer.result = initializer(shape, dtype="float32")
-        return observer.result
-
+    name = class_name(initializer)
+    # A class of the user's may have the name of one of Keras's, or be derived from it.
+    is_of_keras = type(initializer) is getattr(keras.initializers, name, None)
     try:
-        compute_output_spec(run)
+        if is_of_keras and name in _SCALED:
+            return _scaled(initializer, shape)
+        if is_of_keras and name in _NAMES:
+            kind: Kind = "random" if "seed" in initializer.get_config() else "fixed"
+            return Distribution(kind, _NAMES[name], _VALUES.get(name, settings(initializer)))
+        return _by_values(initializer, shape, other)
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
-        return unknown
-    if observer.parts:
-        parts = [(math.prod(part), describe(inner, part)) for inner, part in observer.parts]
-        kinds = {part.kind for _, part in parts}
-        kind: Kind = next(k for k in ("unknown", "random", "fixed") if k in kinds)
-        return Distribution(kind, "concatenation", parts=tuple(parts))
-    if observer.draws:
-        name, parameters, drawn = observer.draws[0]
-        if len(observer.draws) == 1 and drawn is observer.result:
-            return Distribution("random", name, parameters)
-        # What it draws is worked on, as the matrix of an orthogonal initializer is.
-        return dataclasses.replace(unknown, kind="random")
-    # One of the user's may draw from another source than Keras.
-    return _fixed(initializer) if type(initializer).__module__.startswith("keras.") else unknown
+        return Distribution("unknown", name, settings(initializer))
+
+
+def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
+    axes = [getattr(initializer, name, None) for name in ("input_axes", "output_axes")]
+    stddev = math.sqrt(initializer.scale / fan(shape, initializer.mode, *axes))
+    if initializer.distribution == "uniform":
+        limit = math.sqrt(3) * stddev
+        return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
+    is_cut = initializer.distribution == "truncated_normal"
+    # Keras widens a normal that is cut off, so that its variance holds after the cut.
+    parameters = {"mean": 0.0, "stddev": stddev / TRUNCATED_STDDEV if is_cut else stddev}
+    return Distribution("random", "truncated_normal" if is_cut else "normal", parameters)
+
+
+def fan(
+    shape: Sequence[int],
+    mode: str,
+    input_axes: Sequence[int] | None = None,
+    output_axes: Sequence[int] | None = None,
+) -> float:
+    """Return the n of Keras's documentation of VarianceScaling, for a kernel or a bias."""
+    fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
+    fan_out = math.prod((*shape[:-2], *shape[-1:]))
+    if input_axes is not None and output_axes is not None:
+        fan_in, fan_out = (math.prod(shape[i] for i in axes) for axes in (input_axes, output_axes))
+    return max(1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2))
+
+
+def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribution:
+    name, config = class_name(initializer), settings(initializer)
+    pair = [initializer, initializer if other is None else other]
+    # Called twice, one with a whole number as its seed would return the same.
+    is_seedable = hasattr(initializer, "get_config") and "seed" in initializer.get_config()
+    if is_seedable:
+        pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
+    one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
+    if one.tobytes() != two.tobytes():
+        return Distribution("random", name, config)
+    # With a seed that its configuration leaves out, it was never called with another one.
+    if one.shape != tuple(shape) or (not is_seedable and drawn_seed(initializer) is not None):
+        return Distribution("unknown", name, config)
+    low, high = float(one.min()), float(one.max())
+    if low == high:
+        return Distribution("fixed", "constant", {"value": low})
+    return Distribution("fixed", name, {"min": low, "max": high})
 
 
 def settings(initializer: Any) -> dict[str, Any]:
@@ -101,81 +132,12 @@ def settings(initializer: Any) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != "seed"}
 
 
-def _fixed(initializer: Any) -> Distribution:
-    """Return what an initializer that draws nothing starts a variable from."""
-    # Those that need a matrix are not of one value.
-    with contextlib.suppress(Exception):
-        return Distribution("fixed", "constant", {"value": float(initializer((), "float32"))})
-    return Distribution("fixed", class_name(initializer), settings(initializer))
-
-
-class _Observer:
-    """Observes, in this thread only, what an initializer calls while it makes values."""
-
-    def __init__(self, initializer: Any) -> None:
-        self._initializer = initializer
-        self._inside: list[types.FrameType] = []
-        self._parameters: dict[str, Any] = {}
-        self.draws: list[tuple[str, dict[str, Any], Any]] = []
-        self.parts: list[tuple[Any, tuple[int, ...]]] = []
-        self.result: Any = None
-
-    def __enter__(self) -> None:
-        self._before = sys.getprofile()
-        sys.setprofile(self._profile)
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(self._before)
-
-    def _profile(self, frame: types.FrameType, event: str, arg: Any) -> None:
-        if event == "return" and self._inside and self._inside[-1] is frame:
-            self._inside.pop()
-            if _is_draw(frame):
-                self.draws.append((frame.f_code.co_name, self._parameters, arg))
-        elif event == "call" and not self._inside:
-            if _is_draw(frame):
-                # Before the function assigns to its arguments.
-                self._parameters = {
-                    name: _plain(frame.f_locals[name])
-                    for name in inspect.getargs(frame.f_code).args
-                    if name not in {"shape", "dtype", "seed"}
-                }
-                self._inside.append(frame)
-            elif self._is_other_initializer(frame):
-                self.parts.append((frame.f_locals["self"], tuple(frame.f_locals["shape"])))
-                self._inside.append(frame)
-
-    def _is_other_initializer(self, frame: types.FrameType) -> bool:
-        import keras
-
-        other = frame.f_locals.get("self")
-        return (
-            frame.f_code.co_name == "__call__"
-            and isinstance(other, keras.Initializer)
-            and other is not self._initializer
-            and "shape" in frame.f_locals
-        )
-
-
-def _is_draw(frame: types.FrameType) -> bool:
-    module = str(frame.f_globals.get("__name__", ""))
-    is_random = module.startswith("keras.src.backend.") and module.endswith(".random")
-    return is_random and not frame.f_code.co_name.startswith(("_", "<"))
-
-
-def _plain(value: Any) -> Any:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return str(value)
-
-
 def initializers_table() -> pd.DataFrame:
     """Return all of Keras's public initializers with what they draw from.
 
-    The table is made from the installed Keras: its columns are ``initializer``, ``kind``
-    (``"random"`` or ``"fixed"``), ``distribution``, ``parameters`` (those of the constructor, with
-    their defaults) and ``formula``, where the distribution follows from a variable's shape.
+    The table is made from the installed Keras: its columns are ``initializer``, ``kind``,
+    ``distribution``, ``parameters`` (those of the constructor, with their defaults) and
+    ``formula``, where the distribution follows from a variable's shape.
 
     Example:
 
@@ -188,49 +150,33 @@ def initializers_table() -> pd.DataFrame:
     import keras
     import pandas as pd
 
-    classes = {
-        value
-        for value in vars(keras.initializers).values()
-        if isinstance(value, type) and issubclass(value, keras.Initializer)
-    } - {keras.Initializer}
+    classes = {cls for cls in vars(keras.initializers).values() if isinstance(cls, type)}
     rows = []
     with undisturbed():
-        for cls in sorted(classes, key=lambda cls: cls.__name__):
+        for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
             initializer = cls()
-            # Square, so that a matrix such as the identity can be made; not of one value.
             distribution = describe(initializer, (8, 8))
-            if distribution.kind == "unknown":
-                distribution = describe(initializer, (8, 1, 8))
-            config = initializer.get_config()
+            arguments = inspect.signature(cls).parameters.items()
             rows.append(
                 {
                     "initializer": cls.__name__,
                     "kind": distribution.kind,
                     "distribution": distribution.name,
-                    "parameters": ", ".join(
-                        f"{name}={getattr(parameter, 'default', None)}"
-                        for name, parameter in inspect.signature(cls).parameters.items()
-                    ),
-                    "formula": _formula(initializer) if "seed" in config else "",
+                    "parameters": ", ".join(f"{name}={a.default}" for name, a in arguments),
+                    "formula": _formula(initializer) if cls.__name__ in _SCALED else "",
                 }
             )
     return pd.DataFrame(rows)
 
 
 def _formula(initializer: Any) -> str:
-    """Return how the distribution of a variance scaling initializer follows from the shape."""
-    import keras
-
-    if not isinstance(initializer, keras.initializers.VarianceScaling):
-        return ""
     is_average = initializer.mode == "fan_avg"
-    fan = "(fan_in + fan_out)" if is_average else initializer.mode
+    n = "(fan_in + fan_out)" if is_average else initializer.mode
     factor = initializer.scale * (2 if is_average else 1)
     if initializer.distribution == "uniform":
-        return f"maxval = -minval = sqrt({3 * factor:g} / {fan})"
-    # Keras widens the normal so that this holds after the cut.
+        return f"maxval = -minval = sqrt({3 * factor:g} / {n})"
     cut = " after the cut" if initializer.distribution == "truncated_normal" else ""
-    return f"mean = 0, stddev = sqrt({factor:g} / {fan}){cut}"
+    return f"mean = 0, stddev = sqrt({factor:g} / {n}){cut}"
 
 
 def class_name(initializer: Any) -> str:

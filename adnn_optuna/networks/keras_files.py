@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import first_line
@@ -14,7 +15,7 @@ from adnn_optuna.networks._memory import is_out_of_memory
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
@@ -191,6 +192,18 @@ def uninitialized_variables() -> Iterator[None]:
             yield
     finally:
         global_state.set_global_attribute(waiting, before)
+
+
+def without_values(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what a function returns in a thread whose new variables have no values."""
+    import keras
+
+    def run() -> Any:
+        with keras.StatelessScope(initialize_variables=False):
+            return function(*args)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def check_model_config(config: dict[str, Any], path: str) -> None:

@@ -1,6 +1,6 @@
 """Figures of studies, in the style of ``optuna.visualization``.
 
-Each function takes a study (or the studies of one searcher with several seeds, or those of
+Each function takes a study or its record (or those of one searcher with several seeds, or those of
 several searchers by label) and returns a plotly figure. They read only what the studies store, so
 they work wherever the storage can be opened, without the model, the data and TensorFlow.
 """

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
 
-from adnn_optuna.evidence.luck import seconds_until_done
-from adnn_optuna.plots._luck import add_best_of_n
+from adnn_optuna.plots._luck import best_of_n_figure
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
-    add_band,
+    add_mean,
     gain_title,
+    line,
     literal,
-    metric_of,
     new_figure,
-    records_of,
+    read,
     say_if_empty,
-    scale_of,
-    value_title,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    import optuna
+    import plotly.graph_objects as go
+    from optuna.trial import FrozenTrial
 
     from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.plots._style import Source
 
-    Runs = Mapping[str, Sequence[optuna.Study]]
+    Runs = Mapping[str, Sequence[Source]]
+    _Arms = dict[str, list[SearchRecord]]
 
 # Where curves against seconds are drawn.
 _N_TIMES = 100
@@ -42,83 +42,106 @@ def plot_best_against_trials(runs: Runs) -> go.Figure:
     The band is one standard deviation to each side. A run that ended early keeps its last gain.
 
     Args:
-        runs:
-            For each searcher, by its label, its studies.
-
-    Returns:
-        A plotly figure.
+        runs: For each searcher, by its label, its studies or their records.
     """
-    arms = _arms(runs)
-    metric = _metric(arms)
-    figure = new_figure(
-        f"Best gain against trials, mean ± sd of {_n_runs(arms)} seeds",
-        "Trial",
-        gain_title(metric),
+    return _plot_best_against(
+        ("trials", "Trial"),
+        runs,
+        lambda runs_trials: [range(1, len(trials) + 1) for trials in runs_trials],
+        lambda n_trials: np.arange(1, n_trials + 1),
     )
-    for label, color, records in _colored(arms):
-        gains = [gain for record in records if (gain := record.gains_so_far())]
-        length = max(map(len, gains), default=0)
-        padded = [[*gain, *[gain[-1]] * (length - len(gain))] for gain in gains]
-        x = list(range(1, length + 1))
-        _add_mean(figure, label, color, x, scale_of(metric) * np.array(padded))
-    return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
 def plot_best_against_seconds(runs: Runs) -> go.Figure:
     """Plot the best gain so far against seconds, for each searcher the mean over its runs.
 
-    Runs that were trained in one stack share its seconds equally. The band is one standard
+    Runs that were trained at the same time share its seconds equally. The band is one standard
     deviation to each side.
 
     Args:
-        runs:
-            For each searcher, by its label, its studies.
+        runs: For each searcher, by its label, its studies or their records.
+    """
+    return _plot_best_against(
+        ("seconds", "Seconds of each run"),
+        runs,
+        seconds_until_done,
+        lambda seconds: np.linspace(0, seconds, _N_TIMES),
+    )
+
+
+def _plot_best_against(
+    titles: tuple[str, str],
+    runs: Runs,
+    ends_of: Callable[[Sequence[Sequence[FrozenTrial]]], Sequence[Sequence[float]]],
+    axis_to: Callable[[float], np.ndarray],
+) -> go.Figure:
+    arms, metric, scale = _read(runs)
+    n_seeds = max(map(len, arms.values()), default=0)
+    title = f"Best gain against {titles[0]}, mean ± sd of {n_seeds} seeds"
+    figure = new_figure(title, titles[1], gain_title(f"Gain in {metric}", scale))
+    ends = iter(ends_of([run.done_trials for records in arms.values() for run in records]))
+    for label, color, records in _colored(arms):
+        # Trials of one batch are done at once, in whatever order their times were noted.
+        steps = [(np.sort(end), run.gains_so_far()) for run in records if len(end := next(ends))]
+        x = axis_to(max((end[-1] for end, _ in steps), default=0))
+        gains = [np.array([0.0, *gain])[np.searchsorted(end, x, "right")] for end, gain in steps]
+        add_mean(figure, x.round(3).tolist(), scale * np.array(gains), color, label, width=2.5)
+    return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
+
+
+def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float]]:
+    """Return the seconds that each run took until each of its trials was done.
+
+    Trials that were under way at the same time share that time equally, whichever run they belong
+    to. Time in which nothing ran counts for nobody.
+
+    Args:
+        runs: The finished trials of each run.
 
     Returns:
-        A plotly figure.
+        For each run the seconds from its begin until each trial's end, in the order given.
     """
-    arms = _arms(runs)
-    metric = _metric(arms)
-    figure = new_figure(
-        f"Best gain against seconds, mean ± sd of {_n_runs(arms)} seeds",
-        "Seconds of each run",
-        gain_title(metric),
-    )
-    everything = [record for records in arms.values() for record in records]
-    seconds = iter(seconds_until_done([record.done_trials for record in everything]))
-    for label, color, records in _colored(arms):
-        steps = [(next(seconds), record.gains_so_far()) for record in records]
-        steps = [(times, gains) for times, gains in steps if times]
-        x = np.linspace(0, max((max(times) for times, _ in steps), default=0), _N_TIMES)
-        # Trials of one stack are done at once, in whatever order their times were noted.
-        gains = [
-            np.concatenate([[0.0], gains])[np.searchsorted(np.sort(times), x, "right")]
-            for times, gains in steps
-        ]
-        _add_mean(
-            figure, label, color, np.round(x, 3).tolist(), scale_of(metric) * np.array(gains)
-        )
-    return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
+    spans = [np.array([_span(trial) for trial in run]).reshape(-1, 2) for run in runs]
+    begins, ends = np.sort(np.concatenate([np.empty((0, 2)), *spans]), axis=0).T
+    times = np.unique([begins, ends])
+    # How many trials were under way between each time and the next.
+    under_way = np.searchsorted(begins, times, "right") - np.searchsorted(ends, times, "right")
+    shares = np.diff(times) / np.maximum(under_way[:-1], 1) * (under_way[:-1] > 0)
+    clock = np.concatenate([[0.0], np.cumsum(shares)])
+    seconds = []
+    for span in spans:
+        begun, done = np.interp(span, times, clock).T if len(span) else (np.empty(0), np.empty(0))
+        seconds.append((_sum_since(begun, done) - _sum_since(done, done)).tolist())
+    return seconds
+
+
+def _span(trial: FrozenTrial) -> list[float]:
+    moments = (trial.datetime_start, trial.datetime_complete)
+    return [moment.timestamp() if moment else 0.0 for moment in moments]
+
+
+def _sum_since(events: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return, for each time, the sum of the times since all events before it."""
+    ascending = np.sort(events)
+    sums = np.concatenate([[0.0], np.cumsum(ascending)])
+    before = np.searchsorted(ascending, times)
+    return np.asarray(before * times - sums[before])
 
 
 def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
     """Plot the share of a searcher's runs that reached a target, against trials.
 
     Args:
-        runs:
-            For each searcher, by its label, its studies.
-        target:
-            A value of the metric. By default it is what random restarts come to in the end, in
-            the mean over their runs, and without any the mean of all baselines.
-
-    Returns:
-        A plotly figure.
+        runs: For each searcher, by its label, its studies or their records.
+        target: A value of the metric. By default it is what random restarts come to in the end,
+            in the mean over their runs, and without any the mean of all baselines.
     """
-    arms = _arms(runs)
-    metric = _metric(arms)
-    scale = scale_of(metric)
+    arms, metric, scale = _read(runs)
     if target is None:
-        target = _usual_target(arms)
+        everything = [record for records in arms.values() for record in records]
+        reached = [record.best_value for record in everything if record.is_restart]
+        known = [v for v in reached or [r.baseline for r in everything] if np.isfinite(v)]
+        target = float(np.mean(known)) if known else float("nan")
     unit = " %" if scale > 1 else ""
     figure = new_figure(
         f"Share of the runs that reached {metric} {scale * target:.4g}{unit}",
@@ -126,92 +149,55 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
         "Share of the runs [%]",
     )
     for label, color, records in _colored(arms):
-        length = max((len(record.done_trials) for record in records), default=0)
-        if length == 0:
-            continue
-        reached = np.zeros(length)
+        share = np.zeros(max((len(record.done_trials) for record in records), default=0))
         for record in records:
-            missing = record.improvement(target, record.baseline)
-            first = next(
-                (i for i, gain in enumerate(record.gains_so_far()) if gain >= max(missing, 0.0)),
-                length,
-            )
-            reached[first:] += 100 / len(records)
-        figure.add_trace(
-            go.Scatter(
-                x=list(range(1, length + 1)),
-                y=reached.tolist(),
-                name=label,
-                mode="lines",
-                line={"color": color, "width": 2.5, "shape": "hv"},
-            )
-        )
+            missing = max(record.improvement(target, record.baseline), 0.0)
+            gains = record.gains_so_far()
+            first = next((i for i, gain in enumerate(gains) if gain >= missing), len(share))
+            share[first:] += 100 / len(records)
+        if len(share):
+            x = range(1, len(share) + 1)
+            figure.add_trace(line(x, share.tolist(), color, label, width=2.5, shape="hv"))
     figure.update_yaxes(range=[-3, 103])
     return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
-
-
-def _usual_target(arms: Mapping[str, Sequence[SearchRecord]]) -> float:
-    everything = [record for records in arms.values() for record in records]
-    of_control = [record.best_value for record in everything if record.is_restart]
-    values = [v for v in of_control or [r.baseline for r in everything] if np.isfinite(v)]
-    return float(np.mean(values)) if values else float("nan")
 
 
 def plot_test_accuracy(runs: Runs) -> go.Figure:
     """Plot the test accuracy of the unmoved networks and of each searcher's winners.
 
     Args:
-        runs:
-            For each searcher, by its label, its studies, in the same order of seeds. Winners of
-            the same seed are joined by a line.
-
-    Returns:
-        A plotly figure.
+        runs: For each searcher, by its label, its studies or their records, in the same order of
+            seeds. Winners of the same seed are joined by a line.
     """
-    arms = _arms(runs)
-    figure = new_figure(
-        "Test accuracy by seed, which no search saw", "", value_title("test accuracy")
-    )
-    columns: list[tuple[str, str, list[float]]] = []
+    arms = _read(runs)[0]
+    figure = new_figure("Test accuracy by seed, which no search saw", "", "test accuracy [%]")
     first = next(iter(arms.values()), [])
-    columns.append(("unmoved", COLORS[-1], [record.test_baseline for record in first]))
-    columns += [
-        (label, color, [record.test_value for record in records])
-        for label, color, records in _colored(arms)
-    ]
+    columns = [("unmoved", COLORS[-1], [record.test_baseline for record in first])]
+    for label, color, records in _colored(arms):
+        columns.append((label, color, [record.test_value for record in records]))
     table = 100 * np.array([values for _, _, values in columns if values])
     if np.isfinite(table).any():
         names = [name for name, _, _ in columns]
         # Labels such as 0.1 are names, too.
         figure.update_xaxes(type="category")
-        for of_seed in table.T:
-            figure.add_trace(
-                go.Scatter(
-                    x=names,
-                    y=[value if np.isfinite(value) else None for value in of_seed.tolist()],
-                    mode="lines",
-                    line={"color": CONTROL_COLOR, "width": 1},
-                    opacity=0.35,
-                    hoverinfo="skip",
-                    showlegend=False,
-                )
-            )
+        for of_seed in table.T.tolist():
+            y = [value if np.isfinite(value) else None for value in of_seed]
+            trace = line(names, y, CONTROL_COLOR, None, width=1)
+            figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         for (name, color, _), values in zip(columns, table, strict=True):
             known = values[np.isfinite(values)].tolist()
-            figure.add_trace(
-                go.Box(
-                    x=[name] * len(known),
-                    y=known,
-                    name=name,
-                    boxpoints="all",
-                    jitter=0.3,
-                    pointpos=0,
-                    boxmean=True,
-                    marker={"color": color, "size": 6},
-                    line={"width": 1.5},
-                    width=0.45,
-                    showlegend=False,
-                )
+            figure.add_box(
+                x=[name] * len(known),
+                y=known,
+                name=name,
+                boxpoints="all",
+                jitter=0.3,
+                pointpos=0,
+                boxmean=True,
+                marker={"color": color, "size": 6},
+                line={"width": 1.5},
+                width=0.45,
+                showlegend=False,
             )
     return say_if_empty(figure, "No winner was tested.")
 
@@ -223,87 +209,40 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
     many lucky draws would bring, too.
 
     Args:
-        runs:
-            For each searcher, by its label, its studies, in the same order of seeds.
-
-    Returns:
-        A plotly figure.
+        runs: For each searcher, by its label, its studies or their records, in the same order of
+            seeds.
     """
-    arms = _arms(runs)
-    metric = _metric(arms)
-    figure = new_figure(
-        "The price of luck: the best of n random initialisations",
-        "Number of initialisations n",
-        "Gain over the mean draw" + (" [pp]" if scale_of(metric) > 1 else ""),
-    )
+    arms, _, scale = _read(runs)
     control = next((records for records in arms.values() if _is_control(records)), [])
-    add_best_of_n(figure, control)
-    means = [np.mean(record.values) if record.values else np.nan for record in control]
+    figure = best_of_n_figure(control, scale)
+    means = [float(np.mean(record.values or np.nan)) for record in control]
     length = max((len(record.values) for record in control), default=0)
     for label, color, records in _colored(arms):
         gains = [
-            record.improvement(record.best_value, float(mean))
+            record.improvement(record.best_value, mean)
             for record, mean in zip(records, means, strict=False)
         ]
-        if _is_control(records) or not np.isfinite(gains).any():
-            continue
-        gain = scale_of(metric) * float(np.nanmean(gains))
-        figure.add_trace(
-            go.Scatter(
-                x=[1, length],
-                y=[gain, gain],
-                mode="lines",
-                line={"color": color, "width": 2, "dash": "dash"},
-                name=f"{label}, mean of the winners",
-            )
-        )
+        if not _is_control(records) and np.isfinite(gains).any():
+            y = [scale * float(np.nanmean(gains))] * 2
+            name = f"{label}, mean of the winners"
+            figure.add_trace(line([1, length], y, color, name, width=2, dash="dash"))
     return say_if_empty(figure, "No random restarts.")
 
 
-def _arms(runs: Runs) -> dict[str, list[SearchRecord]]:
-    return {literal(label): records_of(studies) for label, studies in runs.items()}
-
-
-def _metric(arms: Mapping[str, Sequence[SearchRecord]]) -> str:
-    return metric_of(next(iter(arms.values()), []))
-
-
-def _n_runs(arms: Mapping[str, Sequence[SearchRecord]]) -> int:
-    return max(map(len, arms.values()), default=0)
+def _read(runs: Runs) -> tuple[_Arms, str, float]:
+    """Return the records of each arm, their metric, and what it is shown times."""
+    arms = {literal(label): read(studies)[0] for label, studies in runs.items()}
+    return arms, *read(next(iter(arms.values()), []))[1:]
 
 
 def _is_control(records: Sequence[SearchRecord]) -> bool:
     return bool(records) and records[0].is_restart
 
 
-def _colored(
-    arms: Mapping[str, Sequence[SearchRecord]],
-) -> list[tuple[str, str, Sequence[SearchRecord]]]:
+def _colored(arms: _Arms) -> list[tuple[str, str, list[SearchRecord]]]:
     """Return label, color and records of each arm; random restarts are grey."""
-    colors = iter(COLORS * (len(arms) // len(COLORS) + 1))
+    colors = itertools.cycle(COLORS)
     return [
         (label, CONTROL_COLOR if _is_control(records) else next(colors), records)
         for label, records in arms.items()
     ]
-
-
-def _add_mean(
-    figure: go.Figure, label: str, color: str, x: Sequence[float], table: np.ndarray
-) -> None:
-    if table.size == 0:
-        return
-    # More digits than anyone sees make pages of many figures heavy.
-    mean = table.mean(axis=0).round(5)
-    if len(table) > 1:
-        std = table.std(axis=0, ddof=1).round(5)
-        add_band(figure, x, (mean - std).tolist(), (mean + std).tolist(), color=color, group=label)
-    figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=mean.tolist(),
-            name=label,
-            mode="lines",
-            line={"color": color, "width": 2.5},
-            legendgroup=label,
-        )
-    )

@@ -5,30 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
+from scipy.special import gammaln
 
-from adnn_optuna.evidence.luck import gain_of_best_of_n
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
-    add_band,
-    metric_of,
+    add_mean,
+    gain_title,
     new_figure,
-    records_of,
+    read,
     say_if_empty,
-    scale_of,
-    value_title,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import optuna
+    import plotly.graph_objects as go
 
     from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.plots._style import Sources
 
 
-def plot_accuracy_distribution(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:
+def plot_accuracy_distribution(study: Sources) -> go.Figure:
     """Plot the distribution of the metric over random initialisations of the unmoved network.
 
     It shows how far luck alone moves a model's accuracy, as Figure 1 of the paper does for
@@ -36,103 +34,92 @@ def plot_accuracy_distribution(study: optuna.Study | Sequence[optuna.Study]) -> 
     studies.
 
     Args:
-        study:
-            A study of random restarts, or studies of several seeds.
-
-    Returns:
-        A plotly figure.
+        study: A study of random restarts or its record, or those of several seeds.
     """
-    records = records_of(study)
-    metric = metric_of(records)
-    scale = scale_of(metric)
-    figure = new_figure(
-        "The same network, other random numbers", value_title(metric), "Initialisations"
-    )
+    records, metric, scale = read(study)
+    title = f"{metric} [%]" if scale > 1 else metric
+    figure = new_figure("The same network, other random numbers", title, "Initialisations")
     baselines = sorted({record.baseline for record in records if np.isfinite(record.baseline)})
     draws = [value for record in records if record.is_restart for value in record.values]
     values = scale * np.array(draws or baselines)
     if len(values):
         n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
         counts, edges = np.histogram(values, bins=n_bins)
-        figure.add_trace(
-            go.Bar(
-                x=((edges[1:] + edges[:-1]) / 2).tolist(),
-                y=counts.tolist(),
-                width=np.diff(edges).tolist(),
-                marker={"color": CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
-                name=f"{len(values)} initialisations: {values.mean():.2f} ± "
-                f"{values.std(ddof=1) if len(values) > 1 else 0:.2f}, "
-                f"{values.min():.2f} to {values.max():.2f}",
-            )
+        std = values.std(ddof=1) if len(values) > 1 else 0
+        figure.add_bar(
+            x=((edges[1:] + edges[:-1]) / 2).tolist(),
+            y=counts.tolist(),
+            width=np.diff(edges).tolist(),
+            marker={"color": CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
+            name=f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
+            f"{values.min():.2f} to {values.max():.2f}",
         )
-        figure.add_trace(
-            go.Scatter(
-                x=[scale * baseline for baseline in baselines],
-                y=[-0.03 * float(counts.max())] * len(baselines),
-                mode="markers",
-                marker={
-                    "symbol": "line-ns-open",
-                    "size": 12,
-                    "color": COLORS[0],
-                    "line": {"width": 2},
-                },
-                name=f"the baseline{'s' if len(baselines) > 1 else ''} of the searches",
-            )
+        tick = {"symbol": "line-ns-open", "size": 12, "color": COLORS[0], "line": {"width": 2}}
+        figure.add_scatter(
+            x=[scale * baseline for baseline in baselines],
+            y=[-0.03 * float(counts.max())] * len(baselines),
+            mode="markers",
+            marker=tick,
+            name=f"the baseline{'s' if len(baselines) > 1 else ''} of the searches",
         )
         figure.update_layout(bargap=0)
     return say_if_empty(figure, "No network was trained.")
 
 
-def plot_best_of_n(study: optuna.Study | Sequence[optuna.Study]) -> go.Figure:
+def plot_best_of_n(study: Sources) -> go.Figure:
     """Plot what the best of n random restarts is expected to gain over one: the price of luck.
 
     Args:
-        study:
-            A study of random restarts, or those of several seeds, of which the mean and the
-            standard deviation are shown.
-
-    Returns:
-        A plotly figure.
+        study: A study of random restarts or its record, or those of several seeds, of which the
+            mean and the standard deviation are shown.
     """
-    records = [record for record in records_of(study) if record.is_restart]
-    metric = metric_of(records)
+    records, _, scale = read(study)
+    return say_if_empty(best_of_n_figure(records, scale), "No random restarts.")
+
+
+def best_of_n_figure(records: Sequence[SearchRecord], scale: float) -> go.Figure:
+    """Return the figure of :func:`plot_best_of_n`, which others draw on."""
     figure = new_figure(
         "The price of luck: the best of n random initialisations",
         "Number of initialisations n",
-        "Gain over the mean draw" + (" [pp]" if scale_of(metric) > 1 else ""),
+        gain_title("Gain over the mean draw", scale),
     )
-    add_best_of_n(figure, records)
-    return say_if_empty(figure, "No random restarts.")
+    bests = [
+        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
+        for record in records
+        if record.is_restart and record.values
+    ]
+    length = min(map(len, bests), default=0)
+    add_mean(
+        figure,
+        range(1, length + 1),
+        scale * np.array([best[:length] - best[0] for best in bests]),
+        CONTROL_COLOR,
+        "best of n random restarts",
+        width=3,
+    )
+    return figure
 
 
-def add_best_of_n(figure: go.Figure, records: Sequence[SearchRecord]) -> None:
-    """Add the curve of :func:`plot_best_of_n` to a figure."""
-    curves = [gain_of_best_of_n(record) for record in records]
-    curves = [curve for curve in curves if len(curve)]
-    if not curves:
-        return
-    scale = scale_of(records[0].metric)
-    length = min(map(len, curves))
-    table = scale * np.array([curve[:length] for curve in curves])
-    n = list(range(1, length + 1))
-    mean = table.mean(axis=0)
-    if len(curves) > 1:
-        std = table.std(axis=0, ddof=1)
-        add_band(
-            figure,
-            n,
-            (mean - std).tolist(),
-            (mean + std).tolist(),
-            color=CONTROL_COLOR,
-            group="best of n",
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=n,
-            y=mean.tolist(),
-            mode="lines",
-            line={"color": CONTROL_COLOR, "width": 3},
-            name="best of n random restarts",
-            legendgroup="best of n",
-        )
-    )
+def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
+    """Return the mean of the best of n of the values, for each n up to all of them.
+
+    It is the exact mean over all subsets: the i-th smallest of N values is the largest of n in
+    C(i - 1, n - 1) of C(N, n) subsets.
+
+    Args:
+        values: The N values, higher ones better.
+
+    Returns:
+        An array of shape (N,), from the mean of the values to their maximum.
+    """
+    ascending = np.sort(np.asarray(values, dtype=np.float64))
+    size = len(ascending)
+    i, n = np.arange(1, size + 1), np.arange(1, size + 1)[:, None]
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(_log_choose(i - 1, n - 1) - _log_choose(size, n))
+    return np.asarray(np.where(i >= n, weights, 0.0) @ ascending)
+
+
+def _log_choose(n: np.ndarray | int, k: np.ndarray) -> np.ndarray:
+    return np.asarray(gammaln(np.add(n, 1)) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import SearchRecord, record_of
 
 if TYPE_CHECKING:
     import optuna
 
-    from adnn_optuna.engine.records import SearchRecord
+    Source = optuna.Study | SearchRecord
+    Sources = Source | Sequence[Source]
 
 # They can be told apart by the colour-blind and from both backgrounds.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
@@ -21,18 +22,18 @@ COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
 # Luck is grey.
 CONTROL_COLOR = "#8b929c"
 
-_GRID = "rgba(128, 128, 128, 0.25)"
 _AXIS = {
-    "gridcolor": _GRID,
+    "gridcolor": "rgba(128, 128, 128, 0.25)",
     "zerolinecolor": "rgba(128, 128, 128, 0.6)",
     "automargin": True,
     "ticks": "",
+    "title": {"standoff": 8, "font": {"size": 13}},
 }
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
-        "xaxis": {**_AXIS, "title": {"standoff": 8, "font": {"size": 13}}},
-        "yaxis": {**_AXIS, "title": {"standoff": 8, "font": {"size": 13}}},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
@@ -42,41 +43,29 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def records_of(study: optuna.Study | Sequence[optuna.Study]) -> list[SearchRecord]:
-    """Return what one or several studies tell of their searches."""
-    return [record_of(one) for one in (study if isinstance(study, Sequence) else [study])]
-
-
-def metric_of(records: Sequence[SearchRecord]) -> str:
-    """Return the name of the metric of all of them."""
-    return records[0].metric if records else "value"
+def read(sources: Sources) -> tuple[list[SearchRecord], str, float]:
+    """Return what studies tell of their searches, their metric, and what it is shown times."""
+    several = sources if isinstance(sources, Sequence) else [sources]
+    records = [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
+    metric = records[0].metric if records else "value"
+    return records, metric, 100.0 if metric.endswith("accuracy") else 1.0
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
-    figure = go.Figure()
-    figure.update_layout(
-        template=_TEMPLATE,
-        title={"text": title, "y": 0.97, "yanchor": "top"},
-        xaxis_title=x,
-        yaxis_title=y,
+    return go.Figure(
+        layout={
+            "template": _TEMPLATE,
+            "title": {"text": title, "y": 0.97, "yanchor": "top"},
+            "xaxis": {"title": {"text": x}},
+            "yaxis": {"title": {"text": y}},
+        }
     )
-    return figure
 
 
-def scale_of(metric: str) -> float:
-    """Return what values of a metric are shown times: accuracies are shown in percent."""
-    return 100.0 if metric.endswith("accuracy") else 1.0
-
-
-def value_title(metric: str) -> str:
-    """Return the title of an axis of a metric."""
-    return f"{metric} [%]" if scale_of(metric) > 1 else metric
-
-
-def gain_title(metric: str) -> str:
-    """Return the title of an axis of gains."""
-    return f"Gain in {metric}" + (" [pp]" if scale_of(metric) > 1 else "")
+def gain_title(what: str, scale: float) -> str:
+    """Return the title of an axis of gains, which are percentage points of accuracies."""
+    return f"{what} [pp]" if scale > 1 else what
 
 
 def literal(label: str) -> str:
@@ -84,29 +73,36 @@ def literal(label: str) -> str:
     return label.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def add_band(
-    figure: go.Figure,
-    x: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    *,
-    color: str,
-    group: str,
+def line(
+    x: Iterable[Any], y: Iterable[Any], color: str, name: str | None, **style: Any
+) -> go.Scatter:
+    """Return a line with the color and further settings of plotly's ``line``."""
+    return go.Scatter(x=[*x], y=[*y], mode="lines", line={"color": color, **style}, name=name)
+
+
+def add_mean(
+    figure: go.Figure, x: Sequence[float], table: np.ndarray, color: str, name: str, **style: Any
 ) -> None:
-    """Draw a band that belongs to a line of the same legend group."""
-    figure.add_trace(
-        go.Scatter(
+    """Draw the mean over a table's rows and, with several, a band of one standard deviation."""
+    if table.size == 0:
+        return
+    # More digits than anyone sees make pages of many figures heavy.
+    mean = table.mean(axis=0).round(6)
+    if len(table) > 1:
+        std = table.std(axis=0, ddof=1)
+        band = go.Scatter(
             x=[*x, *reversed(x)],
-            y=[*high, *reversed(low)],
+            y=np.concatenate([mean + std, (mean - std)[::-1]]).round(6).tolist(),
             fill="toself",
             fillcolor=color,
             line={"width": 0},
             opacity=0.15,
             hoverinfo="skip",
             showlegend=False,
-            legendgroup=group,
+            legendgroup=name,
         )
-    )
+        figure.add_trace(band)
+    figure.add_trace(line(x, mean.tolist(), color, name, **style).update(legendgroup=name))
 
 
 def floor_of(gains: Collection[float]) -> float:
@@ -115,6 +111,8 @@ def floor_of(gains: Collection[float]) -> float:
     A few bad trials may lose 80 percentage points, where all others differ by 2. Far below is
     below the lower quartile by more than three times the distance of the quartiles.
     """
+    if not gains:
+        return 0.0
     low, high = np.quantile([*gains], [0.25, 0.75])
     limit = low - 3 * (high - low)
     floor = min(gain for gain in gains if gain >= limit)

@@ -104,12 +104,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> ParameterSource:
         """Decide on the parameters of a trial.
 
-        Args:
-            study: The study.
-            indices: The sampler's trials in it.
-            proposal: The index of the trial, and what it saw. Without an index it is none of
-                this sampler's: a trial that was enqueued, but with some of its parameters only.
-            number: The number of the trial, which must not matter if it has an index.
+        Its number must not matter, unless it has no index: a trial that was enqueued, but with
+        some of its parameters only.
         """
 
     def infer_relative_search_space(
@@ -149,7 +145,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     proposal = indices.proposal(trial, None)
                 source = self._propose(study, indices, proposal, trial.number)
                 indices.sources[trial._trial_id] = source
-            return indices.sources[trial._trial_id].value(param_name, param_distribution)
+            return indices.sources[trial._trial_id](param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Give the trial its index and decide on its parameters."""
@@ -219,7 +215,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
         return proposal
 
-    def _write(self, study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
+    @staticmethod
+    def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
         study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, cast("Any", proposal))
 
     def after_trial(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
@@ -13,7 +14,7 @@ from adnn_optuna.samplers._replay import Replay, State
 from adnn_optuna.samplers._trials import TrialReader, constraints_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
     from adnn_optuna.samplers._replay import ReplayState
 
 
-class ParameterSource(Protocol):
-    """The parameters that a sampler proposes for one trial."""
-
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
-        """Return the value of one parameter."""
+ParameterSource = Callable[[str, "BaseDistribution"], Any]
+"""What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
 
 
 class Indices:
@@ -171,13 +169,18 @@ class Indices:
         return state
 
     def tell(self, state: ReplayState, trial: FrozenTrial) -> None:
-        """Tell a state a finished trial, if that counts."""
-        index = self.index_of(trial)
-        if index is None:
-            if trial.state == TrialState.COMPLETE and not trial.system_attrs.get(INTERRUPTED):
-                state.tell(None, trial)
-        elif _is_result(trial) and self.results[index].number == trial.number:
+        """Tell a state a trial, if that counts."""
+        index = self.counted_index(trial)
+        is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
+        if index is not None or (is_of_others and not trial.system_attrs.get(INTERRUPTED)):
             state.tell(index, trial)
+
+    def counted_index(self, trial: FrozenTrial) -> int | None:
+        """Return the index of which a trial is the result, :obj:`None` if it is none."""
+        index = self.index_of(trial)
+        if index is None or not _is_result(trial):
+            return None
+        return index if self.results[index].number == trial.number else None
 
 
 def _is_result(trial: FrozenTrial) -> bool:

@@ -18,12 +18,13 @@ from search_worker import make_objective
 from stored_studies import store_comparison, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna._attributes import RUNS
+from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence._comparison_report import comparison_page
 from adnn_optuna.evidence.claims import against_control, claim_of_comparison
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
 from adnn_optuna.evidence.page import _plotly_js
-from adnn_optuna.evidence.reports import search_page
+from adnn_optuna.evidence.reports import comparison_page, search_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,13 @@ def text_of(html: str) -> str:
     return " ".join(" ".join(document.itertext()).split())
 
 
+def cards_of(html: str) -> dict[str, tuple[str, str]]:
+    """Return the value and the note of each card by its label."""
+    [cards] = list(parsed(html).iter("dl"))
+    texts = [["".join(part.itertext()) for part in card] for card in cards]
+    return {label: (value, note) for label, value, note in texts}
+
+
 class TestPage:
     def test_is_valid_and_whole(self, page: str) -> None:
         document = parsed(page, with_plotly=True)
@@ -107,6 +115,25 @@ class TestPage:
         shown = text_of(page)
         for words in ("training.optimizer sgd", "model.hidden [16]", "in memory"):
             assert words in shown
+
+    def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended(self) -> None:
+        study = store_study("runs")
+        for began, limits in (("2026-11-26T09:00:00", (30.5, None)), ("2026-11-25", (None, 12))):
+            run = {
+                "began": began,
+                "sampler": "annealing",
+                "max_time": limits[0],
+                "max_trial": limits[1],
+                "max_gain": None,
+                "n_trials_before": 0 if limits[1] else 12,
+                "stop_reason": "max_trial" if limits[1] else None,
+                "n_trials": limits[1],
+            }
+            study.set_user_attr(f"{RUNS}/{began}-1", run)
+        shown = text_of(search_page(record_of(study)).render())
+        first = "run 2026-11-25, max_trial 12, trials 0 to 12, ended by max_trial"
+        second = "run 2026-11-26 09:00, max_time 30.5, from trial 12 on, not ended"
+        assert f"{first} {second}" in shown
 
     def test_needs_a_folder(self, comparison: Comparison, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="no folder"):
@@ -158,9 +185,8 @@ class TestClaim:
         verdicts = {row.arm: row.verdict for row in against_control(comparison)}
         assert verdicts == {"steady": "better", "noisy": "undecided"}
         assert claim_of_comparison(comparison).startswith("steady is better than random restarts")
-        cards = comparison_page(comparison).cards
-        assert [card.note for card in cards if "better" in card.note]
-        assert "What steady is worth" in [card.label for card in cards]
+        cards = cards_of(comparison_page(comparison).render())
+        assert "better" in cards["What steady is worth"][1]
 
     def test_is_not_of_every_searcher_while_one_is_undecided(self) -> None:
         worse, noisy, restarts = noise(3)
@@ -207,7 +233,8 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     result = adnn.search(make_objective(), "greedy", max_trial=2, study_name=EVIL)
     file = tmp_path / "evil contract.json"
     result.contract().save(file)
-    result.report(tmp_path / "report.html", contract=file)
+    content = read_contract(file)
+    search_page(result, content).save(tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert EVIL not in html
     assert EVIL in text_of(html)
@@ -218,8 +245,7 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     assert content["winner"]["trained_weights_sha256"] in text_of(html)
     assert "adnn verify 'evil contract.json'" in text_of(html)
     with pytest.raises(ValueError, match="is that of study"):
-        record_of(store_study("another")).report(tmp_path / "other.html", contract=file)
-    assert not (tmp_path / "other.html").exists()
+        search_page(record_of(store_study("another")), content)
 
 
 class TestAnyState:
@@ -246,15 +272,16 @@ class TestAnyState:
         config = study.user_attrs["adnn:config"]
         config["dataset"]["path"] = os.fsdecode(b"/\xff\xfe.npz")
         study.set_user_attr("adnn:config", config)
-        record_of(study).report(tmp_path / "report.html")
+        search_page(record_of(study)).save(tmp_path / "report.html")
         html = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert r"/\udcff\udcfe.npz" in text_of(html)
 
     def test_losses_are_no_percentages(self) -> None:
         gains = {"greedy": [0.01] * 3, "random_restart": [0.0] * 3}
         page = comparison_page(store_comparison(gains, metric="val_loss"))
-        assert "pp" not in page.cards[0].value
-        assert "pp" in page.cards[1].value
+        values = [value for value, _ in cards_of(page.render()).values()]
+        assert "pp" not in values[0]
+        assert "pp" in values[1]
 
 
 class TestLoaded:

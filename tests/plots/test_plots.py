@@ -16,7 +16,8 @@ from optuna.trial import TrialState, create_trial
 from stored_studies import N_TRIALS, store_comparison, store_study
 
 from adnn_optuna import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler, plots
-from adnn_optuna.evidence.luck import expected_best_of_n, seconds_until_done
+from adnn_optuna.plots._comparison import seconds_until_done
+from adnn_optuna.plots._luck import expected_best_of_n
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,14 @@ class TestAnyStudy:
         for study in (comparison.studies["greedy"][0], comparison.studies["random_restart"][0]):
             for plot in OF_ONE:
                 assert "bdata" not in plot(study).to_json()
+
+    def test_has_the_same_figure_as_its_record(self) -> None:
+        comparison = store_comparison({"greedy": [0.01] * 2, "random_restart": [0.0] * 2})
+        for plot in OF_SEVERAL:
+            assert plot(comparison.results) == plot(comparison.studies)
+        for runs in comparison.results.values():
+            for plot in OF_ONE:
+                assert plot(runs[0]) == plot(runs[0].study)
 
     @pytest.mark.parametrize("plot", OF_ONE, ids=lambda plot: plot.__name__)
     def test_has_one_objective(self, plot: Callable[[optuna.Study], go.Figure]) -> None:
@@ -217,15 +226,14 @@ class TestAnnealing:
         curve = named(plots.plot_annealing(dead), "temperature of all parameters")
         assert curve.y[0] == named(plots.plot_annealing(study), curve.name).y[0] == 0.1
 
-    def test_steps_are_those_of_the_annealing_itself(self, annealed: optuna.Study) -> None:
-        sampler = annealed.sampler
-        assert isinstance(sampler, AdaptiveSimulatedAnnealingSampler)
-        steps = sampler.steps(annealed)
-        assert any(not step.is_accepted for step in steps)
-        replay = sampler._remember(annealed, sampler._ledger.history(annealed))
-        for index in range(1, 31):
-            last = max(step.number for step in steps[:index] if step.is_accepted)
-            assert replay.state_before(index).annealing.f == annealed.trials[last].value
+    def test_of_a_loaded_study_is_the_same(self, annealed: optuna.Study) -> None:
+        another = AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=30, x0={"x": 0, "y": 0})
+        loaded = optuna.load_study(
+            study_name=annealed.study_name, storage=annealed._storage, sampler=another
+        )
+        figure = plots.plot_annealing(loaded)
+        assert figure == plots.plot_annealing(annealed)
+        assert len(named(figure, "rejected").x) > 0
 
 
 class TestOffsets:

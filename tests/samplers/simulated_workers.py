@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -33,9 +34,10 @@ class KilledError(BaseException):
 class Worker(threading.Thread):
     """A worker that runs only while it is let go on."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], None], clock_skew: timedelta) -> None:
         super().__init__(daemon=True)
         self._work = work
+        self.clock_skew = clock_skew
         self._may_go_on = threading.Semaphore(0)
         self._has_paused = threading.Semaphore(0)
         self._error: BaseException | None = None
@@ -49,7 +51,7 @@ class Worker(threading.Thread):
             self._work()
         except KilledError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._error = error
         self.has_ended = True
         self._has_paused.release()
@@ -85,7 +87,13 @@ def _switching(name: str) -> Callable[..., Any]:
         if isinstance(thread, Worker):
             self.n_calls[name] = self.n_calls.get(name, 0) + 1
             thread.pause()
-        return original(self, *args, **kwargs)
+        result = original(self, *args, **kwargs)
+        if isinstance(thread, Worker) and name == "create_new_trial":
+            trial = self.get_trial(result)
+            if trial.datetime_start is not None:
+                trial.datetime_start += thread.clock_skew
+                self._set_trial(result, trial)
+        return result
 
     return call
 
@@ -141,7 +149,9 @@ class Workers:
         study = optuna.load_study(
             study_name="study", storage=self.storage, sampler=self._make_sampler()
         )
-        self.alive[MAIN + self._n_started] = Worker(lambda: self._work(study))
+        self.alive[MAIN + self._n_started] = Worker(
+            lambda: self._work(study), timedelta(minutes=30 * (self._n_started % 5 - 2))
+        )
 
     def go_on(self, process_id: int) -> None:
         """Let a worker run up to its next call of the storage."""

@@ -1,0 +1,156 @@
+"""Training trials of a study, and how each of them ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import MedianPruner, NopPruner
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import DIVERGED, ELAPSED, INTERRUPTED, TRIAL_METRICS, Metrics
+from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.training import is_finite
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    import optuna
+    from optuna.pruners import BasePruner
+
+    from adnn_optuna.engine.objective import InitOffsetObjective
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a trial ends.
+
+    Args:
+        state:
+            COMPLETE; PRUNED, by a pruner or a limit; FAIL, where the training diverged.
+        value:
+            The metric of a COMPLETE trial.
+        metrics:
+            Accuracy and loss at its end, where that was reached.
+        is_cut_off:
+            Whether a limit cut it off.
+        is_stopped:
+            Whether the user did: then it is not told, but done again.
+    """
+
+    state: TrialState
+    value: float | None = None
+    metrics: Metrics | None = None
+    is_cut_off: bool = False
+    is_stopped: bool = False
+
+    def store(self, trial: optuna.Trial, elapsed: float) -> None:
+        """Store in a trial, before it is told, what is to be known beside state and value."""
+        trial.set_user_attr(ELAPSED, elapsed)
+        if self.metrics is not None:
+            trial.set_user_attr(TRIAL_METRICS, self.metrics)
+        if self.is_cut_off:
+            mark_interrupted(trial)
+        if self.state == TrialState.FAIL:
+            trial.set_user_attr(DIVERGED, value=True)
+
+
+def train_trials(
+    objective: InitOffsetObjective,
+    trials: Sequence[optuna.Trial],
+    *,
+    stop: threading.Event | None = None,
+    deadline: float = math.inf,
+    with_default_pruner: bool = True,
+) -> list[Outcome]:
+    """Train trials of one study side by side, and its baseline where that is missing.
+
+    Nothing is told to the study; only baseline and intermediate values are stored.
+
+    Args:
+        objective:
+            The study's objective.
+        trials:
+            The trials, with all of their parameters.
+        stop:
+            What ends the trainings when it is set.
+        deadline:
+            The value of :func:`time.monotonic` after which no further epoch begins.
+        with_default_pruner:
+            Whether the pruner that Optuna gives every study may prune.
+
+    Returns:
+        How each trial ends, in the order of ``trials``.
+    """
+    study = trials[0].study
+    starts = [objective.start(trial.params) for trial in trials]
+    unmoved = objective.baseline_start
+    is_first = patiently(objective.attach, study) is None
+    if is_first and unmoved not in starts:
+        starts.append(unmoved)
+    pruned: set[int] = set()
+
+    def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
+        if run >= len(trials):
+            return False
+        is_last = epoch == objective.training.epochs - 1
+        if run not in pruned and _is_to_end(trials[run], metrics[objective.metric], epoch):
+            pruned.update(() if is_last else (run,))
+        # The baseline is needed to its end.
+        return run in pruned and not (is_first and starts[run] == unmoved)
+
+    is_pruning = not isinstance(study.pruner, NopPruner) and (
+        with_default_pruner or not _is_default(study.pruner)
+    )
+    runs = objective.trainer.train(
+        starts,
+        stop=stop,
+        deadline=deadline,
+        after_epoch=after_epoch if is_pruning else None,
+        evaluate_each_epoch=False,
+    )
+    if is_first:
+        baseline = runs[starts.index(unmoved)]
+        if baseline.status in ("complete", "diverged"):
+            patiently(objective.set_baseline, study, baseline.history[-1])
+    return [
+        _outcome(
+            objective.metric,
+            "pruned" if i in pruned else run.status,
+            run.history[-1] if run.history else None,
+        )
+        for i, run in enumerate(runs[: len(trials)])
+    ]
+
+
+def _outcome(metric: str, status: str, metrics: Metrics | None) -> Outcome:
+    if metrics is not None and not is_finite(metrics):
+        return Outcome(TrialState.FAIL, metrics=metrics)
+    if status == "complete":
+        assert metrics is not None
+        return Outcome(TrialState.COMPLETE, metrics[metric], metrics)
+    is_cut_off, is_stopped = status == "timeout", status == "stopped"
+    return Outcome(TrialState.PRUNED, None, metrics, is_cut_off, is_stopped)
+
+
+def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
+    """Report a value and return whether the training is to end after this epoch."""
+    try:
+        patiently(trial.report, value, epoch)
+        return patiently(trial.should_prune)
+    except UpdateFinishedTrialError:
+        # Another worker took this one for dead; whoever tells the trial will see that, too.
+        return True
+
+
+def _is_default(pruner: BasePruner) -> bool:
+    """Return whether a pruner is what Optuna takes where none is given."""
+    return type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
+
+
+def mark_interrupted(trial: optuna.Trial) -> None:
+    """Note that a trial counts for nothing, whatever state it ends in: it is done again."""
+    trial.study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, True)  # noqa: FBT003

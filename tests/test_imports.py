@@ -1,0 +1,39 @@
+"""What importing the package, and asking for help, costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
+HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sqlalchemy")
+
+
+def loaded(code: str, names: tuple[str, ...]) -> str:
+    """Run code in a fresh process; return which of the modules it loaded."""
+    asked = f"import sys; print(*[name for name in {names} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{asked}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import adnn_optuna",
+        "from adnn_optuna.samplers import DeltaStepSampler, AdaptiveSimulatedAnnealingSampler",
+        "from adnn_optuna import MaxGainCallback, MaxTimeCallback, MaxTrialCallback",
+    ],
+)
+def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
+    assert not loaded(code, HEAVY)
+    assert loaded("import pandas", HEAVY) == "pandas"
+
+
+@pytest.mark.parametrize("verb", ["", "search", "resume", "compare", "report", "audit", "verify"])
+def test_help_loads_nothing_but_typer(verb: str) -> None:
+    arguments = [*verb.split(), "--help"]
+    assert not loaded(f"from adnn_optuna.cli.main import run; run({arguments})", HELPED)
