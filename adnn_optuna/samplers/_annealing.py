@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from adnn_optuna._attributes import Proposal
-    from adnn_optuna.samplers._indices import Indices, ParameterSource
+    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import check_integer, check_number
-from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._walk import Origin, Step, StepsInside, Walk, step_on_ray
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ class DeltaStepSampler(IndexedSampler):
 
     def _step(
         self,
-        study: Study,  # noqa: ARG002
+        study: Study,
         indices: Indices,
         proposal: Proposal,
         number: int,

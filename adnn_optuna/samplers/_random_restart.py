@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from adnn_optuna._attributes import Proposal
-    from adnn_optuna.samplers._indices import Indices, ParameterSource
+    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 RESTART = "restart"
 

@@ -113,3 +113,8 @@ def constraints_of(trial: FrozenTrial) -> dict[str, float]:
         values = trial.system_attrs.get("constraints") or ()
         constraints = {str(i): value for i, value in enumerate(values)}
     return constraints
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Return whether a trial violates no constraint."""
+    return all(violation <= 0 for violation in constraints_of(trial).values())

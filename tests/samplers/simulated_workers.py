@@ -1,7 +1,8 @@
 """Workers that share a study in memory and switch, or die, at each call of its storage.
 
-Each worker is a thread with a process of its own, as far as the samplers can see, and only one of
-them runs at a time. Whoever schedules them decides, before each call of the storage, who goes on
+Each worker is a thread with a process of its own, as far as the samplers can see. Only one of
+them runs at a time, and their clocks differ by hours. Whoever schedules them decides, before each
+call of the storage, who goes on
 and who is killed: a worker that is killed stops where it is, and nothing of it is done any more.
 """
 
