@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StorageError", "is_in_memory", "masked", "open_storage", "patiently", "storage_url"]
 
+_ERRORS = (exc.SQLAlchemyError, StorageInternalError)
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -127,7 +129,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         _check_holds_studies(storage)
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
-    except Exception as error:
+    # Optuna refuses databases of other versions, and takes braces in a URL for its own.
+    except (*_ERRORS, AssertionError, ImportError, RuntimeError, ValueError, LookupError) as error:
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
         mend = (
             "that the folder exists and can be written to, and that the file is an Optuna database"
@@ -214,7 +217,7 @@ def patiently(
     """
     try:
         return _repeated(lambda: function(*args, **kwargs), _passes)
-    except (exc.SQLAlchemyError, StorageInternalError) as error:
+    except _ERRORS as error:
         if not _is_fault(error):
             raise
         raise StorageError(
@@ -229,7 +232,7 @@ def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) 
     while True:
         try:
             return call()
-        except (exc.SQLAlchemyError, StorageInternalError, AssertionError) as error:
+        except (*_ERRORS, AssertionError) as error:
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not passes(error):
                 raise
