@@ -278,11 +278,10 @@ def _passes(error: BaseException) -> bool:
 
 
 def _passes_at_opening(error: BaseException) -> bool:
-    # Optuna asserts that the version was written, which may be another worker's next step.
-    if isinstance(error, AssertionError):
-        return True
     said = str(getattr(_cause(error), "orig", None))
-    return bool(_PASSES_AT_OPENING.search(said)) and not _REFUSED_AT_OPENING.search(said)
+    passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
+    # Optuna asserts that the version was written, which may be another worker's next step.
+    return bool(passes) or isinstance(error, AssertionError)
 
 
 def _check_holds_studies(storage: str) -> None:
