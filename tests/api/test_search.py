@@ -85,9 +85,9 @@ def test_greedy_ends_by_itself_when_all_steps_are_done() -> None:
 GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
 
 
-@pytest.mark.parametrize("stack_size", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_grid_ends_by_itself_when_all_of_it_is_done(
-    stack_size: int, objective: InitOffsetObjective, url: str
+    batch_size: int, objective: InitOffsetObjective, url: str
 ) -> None:
     for _ in range(2):  # Again, nothing is left to do.
         result = adnn.search(
@@ -96,11 +96,11 @@ def test_a_grid_ends_by_itself_when_all_of_it_is_done(
             storage=url,
             study_name="s",
             max_trial=20,
-            stack_size=stack_size,
+            batch_size=batch_size,
         )
         assert result.stop_reason == "exhausted"
-        # Beside the grid, the baseline, and what the sampler repeats to fill a stack.
-        assert len(result.study.trials) == (5 if stack_size == 1 else 8)
+        # Beside the grid, the baseline, and what the sampler repeats to fill a batch.
+        assert len(result.study.trials) == (5 if batch_size == 1 else 8)
     points = {tuple(t.params.values()) for t in result.study.trials}
     assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
 
@@ -109,7 +109,7 @@ def test_a_grid_is_told_of_the_baseline_before_its_own_trials(
     objective: InitOffsetObjective,
 ) -> None:
     grid = optuna.samplers.GridSampler(GRID)
-    result = adnn.search(objective, grid, max_trial=4, stack_size=4)
+    result = adnn.search(objective, grid, max_trial=4, batch_size=4)
     assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 4
     assert result.stop_reason == "max_trial"
 
@@ -165,10 +165,10 @@ def test_same_as_plain_optuna(objective: InitOffsetObjective) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["greedy", "random_restart"])
-def test_stacks_do_not_change_a_trial(sampler: str, objective: InitOffsetObjective) -> None:
-    alone = adnn.search(objective, sampler, max_trial=9, stack_size=1)
-    stacked = adnn.search(objective, sampler, max_trial=9, stack_size=4)
-    assert completed(stacked.study) == completed(alone.study)
+def test_batches_do_not_change_a_trial(sampler: str, objective: InitOffsetObjective) -> None:
+    alone = adnn.search(objective, sampler, max_trial=9, batch_size=1)
+    batched = adnn.search(objective, sampler, max_trial=9, batch_size=4)
+    assert completed(batched.study) == completed(alone.study)
 
 
 def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjective) -> None:
@@ -181,11 +181,11 @@ def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjec
 
 
 @pytest.mark.parametrize(("sampler", "expected"), [("greedy", 8), ("annealing", 1)])
-def test_only_what_learns_nothing_is_stacked_by_itself(
+def test_only_what_learns_nothing_is_batched_by_itself(
     sampler: str, expected: int, objective: InitOffsetObjective
 ) -> None:
-    result = adnn.search(objective, sampler, max_trial=2, stack_size="auto")
-    assert result.study.user_attrs["adnn:search"]["stack_size"] == expected
+    result = adnn.search(objective, sampler, max_trial=2, batch_size="auto")
+    assert result.study.user_attrs["adnn:search"]["batch_size"] == expected
 
 
 def test_max_trial_on_a_finished_study_runs_nothing(
@@ -209,9 +209,9 @@ def test_a_search_that_has_nothing_to_do_says_so(
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
 
 
-@pytest.mark.parametrize("stack_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [1, 8])
 def test_max_gain_ends_at_the_first_trial_that_reaches_it(
-    stack_size: int, objective: InitOffsetObjective, url: str
+    batch_size: int, objective: InitOffsetObjective, url: str
 ) -> None:
     everything = adnn.search(objective, "random_restart", max_trial=16)
     values = [t.value for t in everything.study.trials]
@@ -226,11 +226,11 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
         study_name="s",
         max_gain=max_gain,
         max_trial=16,
-        stack_size=stack_size,
+        batch_size=batch_size,
     )
     assert result.stop_reason == "max_gain"
     assert [value for _, value in completed(result.study)] == values[: first + 1]
-    # What was trained beyond in the same stack counts for nothing, and is done again.
+    # What was trained beyond in the same batch counts for nothing, and is done again.
     result = adnn.resume(url, "s", max_gain=1.0)
     assert [value for _, value in completed(result.study)] == values
 
@@ -449,23 +449,6 @@ def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) 
     )
 
 
-def test_resume_of_a_study_from_before_initial_weights_were_stored(url: str) -> None:
-    def build() -> Any:
-        import keras
-
-        return sequential(keras.layers.Flatten(), keras.layers.Dense(8))
-
-    objective = adnn.InitOffsetObjective(
-        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=400)
-    )
-    study = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2).study
-    config = study.user_attrs["adnn:config"]
-    del config["model"]["initial_weights"]
-    study.set_user_attr("adnn:config", config)
-    assert len(adnn.resume(url, "s", max_trial=3).study.trials) == 3
-    assert study.user_attrs["adnn:config"] == config
-
-
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
@@ -507,13 +490,13 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_time": math.nan}, "max_time"),
         ({"max_time": -1}, "max_time"),
         ({"max_gain": math.inf}, "max_gain"),
-        ({"max_trial": 3, "stack_size": 0}, "stack_size"),
-        ({"max_trial": 3, "stack_size": "large"}, "stack_size"),
-        ({"max_trial": 3, "stack_size": True}, "stack_size"),
+        ({"max_trial": 3, "batch_size": 0}, "batch_size"),
+        ({"max_trial": 3, "batch_size": "large"}, "batch_size"),
+        ({"max_trial": 3, "batch_size": True}, "batch_size"),
         ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
         ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
         ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),
-        ({"max_trial": 3, "stack_size": np.array([1, 2])}, "stack_size"),
+        ({"max_trial": 3, "batch_size": np.array([1, 2])}, "batch_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
@@ -544,18 +527,17 @@ def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, ur
         "max_trial": np.int64(2),
         "max_gain": np.float64(0.5),
     }
-    stack_size: Any = np.int64(2)
+    batch_size: Any = np.int64(2)
     first = adnn.search(
-        objective, "greedy", storage=url, study_name="s", stack_size=stack_size, **numbers
+        objective, "greedy", storage=url, study_name="s", batch_size=batch_size, **numbers
     )
     assert first.study.user_attrs["adnn:search"] == {
         "sampler": "greedy",
         "n_trials": 2,
-        "stack_size": 2,
-        "max_time": 1e6,
-        "max_trial": 2,
-        "max_gain": 0.5,
+        "batch_size": 2,
     }
+    [run] = first.runs
+    assert (run["max_time"], run["max_trial"], run["max_gain"]) == (1e6, 2, 0.5)
     more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
     assert len(more.study.trials) == 3
 
@@ -662,14 +644,14 @@ def n_complete(path: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sampler", "stack_size"), [("greedy", 8), ("annealing", 1), ("annealing", 4)]
+    ("sampler", "batch_size"), [("greedy", 8), ("annealing", 1), ("annealing", 4)]
 )
 def test_killed_at_random_moments(
-    sampler: str, stack_size: int, objective: InitOffsetObjective, tmp_path: Path
+    sampler: str, batch_size: int, objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
     path = tmp_path / "study.db"
-    arguments = [f"sqlite:///{path}", sampler, "40", str(stack_size)]
-    moments = random.Random(f"{sampler} {stack_size}")
+    arguments = [f"sqlite:///{path}", sampler, "40", str(batch_size)]
+    moments = random.Random(f"{sampler} {batch_size}")
     for n_before in (4, 20):
         process = subprocess.Popen([sys.executable, search_worker.__file__, *arguments])
         while n_complete(path) < n_before and process.poll() is None:
@@ -678,7 +660,7 @@ def test_killed_at_random_moments(
         process.send_signal(signal.SIGKILL)
         process.wait()
     resumed = adnn.resume(f"sqlite:///{path}", "killed")
-    whole = adnn.search(objective, sampler, max_trial=40, stack_size=stack_size)
+    whole = adnn.search(objective, sampler, max_trial=40, batch_size=batch_size)
     assert completed(resumed.study) == completed(whole.study)
     assert len(completed(whole.study)) == 40
     # One that was killed before it even had parameters may be left over; it holds no step.
