@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -20,7 +21,6 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from adnn_optuna._attributes import Proposal
+    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,39 +100,26 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     Note:
         It is the algorithm of [1] and [2] with four changes, for fewer evaluations than Ingber had
-        in mind. On Sphere, Rosenbrock, Rastrigin, Ackley, Griewank and Schwefel functions in 2, 4
-        and 8 dimensions, they bring the regret (geometric mean, in units of that of a typical
-        random point) from 0.05 with ``ingber=True`` to 0.003 after 50 trials, and from 0.005 to
-        0.00005 after 200; with noise of 2 % in 4 dimensions it is 0.047 and 0.018. Without the
-        model it is 0.046 and 0.0035, and with noise 0.118 and 0.046.
+        in mind. On six test functions in 2, 4 and 8 dimensions they bring the regret (geometric
+        mean, in units of that of a typical random point) from 0.05 with ``ingber=True`` to 0.003
+        after 50 trials, and from 0.005 to 0.00005 after 200; with noise of 2 % it is 0.047 and
+        0.018 (``studies/sampler_quality.py``).
 
         - The schedule ends with the budget: after ``n_trials`` the temperature is n_trials^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
           ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials near the
-          current point. If all were, the model would only see what it expects: on Rastrigin's
-          function, the regret after 200 trials was then 0.08 and not 0.001. What did not help:
-          fewer or more trials in the model (25, 60 instead of 40), a model for two of three
-          trials, more choices of how much it smooths, and moves from the trial that is best by
-          the model instead of from the current point. With 64 moves and not 256, and without the
-          last fifth, the regret is twice as large after 50 trials, and with noise 1.2 times.
+          current point. If all were, the model would only see what it expects.
         - Re-annealing takes the sensitivities of the parameters from the trials so far, and not
           from additional ones, and is optional.
 
     Note:
         A trial's random numbers follow from ``seed`` and from the how manieth trial of this
         sampler it is. So any number of threads and processes can share a study, with the same
-        arguments for each.
-
-        With four workers, the regret after 50 trials in all is 1.16 times that of one worker (60
-        seeds), in batches of four 1.1 times (40 seeds); after 200 trials it is 1.15 times (15
-        seeds, known within a factor of 1.7). For while other values are awaited, the model chooses
-        three of four of the first 60 trials, two of them by two moves and by values that it does
-        not smooth. By the rule for one worker it is 1.7 times after 50 trials, and by the rule for
-        several in all trials 1.5 times after 200. What did not help: to keep moves away from the
-        trials under way (2.9 times), to tell the model bad values for them (6 times or more), to
-        start from the one of them that is best by the model (1.9 times), and to let the model
-        choose all (2.6 times).
+        arguments for each. With four workers, the regret after 50 trials in all is 1.16 times that
+        of one worker (60 seeds), after 200 trials 1.15 times (15 seeds, known within a factor of
+        1.7): while other values are awaited, the model chooses three of four of the first 60
+        trials, two of them by two moves and by values that it does not smooth.
 
     Note:
         A trial that failed or was pruned counts as a rejected move. Trials that were enqueued,
@@ -147,8 +135,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     Args:
         seed:
-            Seed of the random numbers. If :obj:`None`, it follows from the study's name and the
-            time when it began, so that a new sampler goes on in the same way.
+            Seed of the random numbers. If :obj:`None`, it follows from the study: its name, and
+            when it began.
         n_trials:
             The number of trials that the cooling is made for. If :obj:`None`, it is 100, and grows
             with the study beyond that. To go on after ``n_trials`` is no mistake: the annealing
@@ -234,42 +222,55 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         Args:
             study: A study that was searched by a sampler with the same arguments.
         """
+        steps: list[AnnealingStep] = []
         with self._lock:
             indices = self._look(study)
-            if not indices.results:
-                return []
-            chain = _RecordedChain(*self._start(study, indices))
-            for trial in indices.reader.trials:
-                if trial.state.is_finished():
-                    indices.tell(chain, trial)
-            return chain.steps
+        if not indices.results:
+            return steps
+        chain = self._start(study, indices)
+        for trial in indices.reader.trials:
+            index = indices.counted_index(trial)
+            if index is None:
+                indices.tell(chain, trial)
+                continue
+            temperatures = chain.annealing.temperatures(index)
+            cost_temperature = chain.annealing.cost_temperature(index)
+            is_accepted = chain.tell(index, trial)
+            if not len(temperatures):  # The first trial's parameters are known only now.
+                temperatures = chain.annealing.temperatures(index)
+            by_name = dict(zip(chain.distributions, map(float, temperatures), strict=False))
+            steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
+        return steps
 
-    def _start(self, study: Study, indices: Indices) -> tuple[AdaptiveSimulatedAnnealing, int]:
+    def _start(self, study: Study, indices: Indices) -> _Chain:
         seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return AdaptiveSimulatedAnnealing(seed, self._options), sign
+        return _Chain(AdaptiveSimulatedAnnealing(seed, self._options), sign, self._x0)
 
     def _propose(
         self, study: Study, indices: Indices, proposal: Proposal, number: int
     ) -> ParameterSource:
-        chain = indices.state(proposal, lambda: _Chain(*self._start(study, indices)))
+        chain = indices.state(proposal, lambda: self._start(study, indices))
         index = proposal["index"]
         if index is None:
             index = next(indices.unfinished_indices())
-        key = draw_key(proposal["index"], number)
-        return _Point(chain, index, key, proposal["n_pending"], self._x0)
+        return _Point(chain, proposal, index, draw_key(proposal["index"], number))
 
 
 class _Chain:
     """An annealing that is told trials, and each coordinate's parameter."""
 
-    def __init__(self, annealing: AdaptiveSimulatedAnnealing, sign: int) -> None:
+    def __init__(
+        self, annealing: AdaptiveSimulatedAnnealing, sign: int, x0: Mapping[str, Any]
+    ) -> None:
         self.annealing = annealing
         self.distributions: dict[str, BaseDistribution] = {}
+        self.x0 = x0
         self._sign = sign
 
     def copy(self) -> Self:
-        other = type(self)(self.annealing.copy(), self._sign)
+        other = copy.copy(self)
+        other.annealing = self.annealing.copy()
         other.distributions = self.distributions.copy()
         return other
 
@@ -292,78 +293,50 @@ class _Chain:
         return self.annealing.tell(index, x, self._sign * trial.value)
 
 
-class _RecordedChain(_Chain):
-    """A chain that keeps a record of its own trials."""
-
-    def __init__(self, annealing: AdaptiveSimulatedAnnealing, sign: int) -> None:
-        super().__init__(annealing, sign)
-        self.steps: list[AnnealingStep] = []
-
-    def tell(self, index: int | None, trial: FrozenTrial) -> bool:
-        if index is None:
-            return super().tell(index, trial)
-        temperatures = self.annealing.temperatures(index)
-        cost_temperature = self.annealing.cost_temperature(index)
-        is_accepted = super().tell(index, trial)
-        # The first trial's parameters are known only now.
-        temperatures = temperatures if len(temperatures) else self.annealing.temperatures(index)
-        step = AnnealingStep(
-            trial.number,
-            dict(zip(self.distributions, map(float, temperatures), strict=False)),
-            cost_temperature,
-            is_accepted,
-        )
-        self.steps.append(step)
-        return is_accepted
-
-
 class _Point:
     """A point of the annealing as parameters."""
 
-    def __init__(
-        self, chain: _Chain, index: int, key: int, n_pending: int, x0: Mapping[str, Any]
-    ) -> None:
-        self._annealing = chain.annealing
-        self._distributions = chain.distributions
+    def __init__(self, chain: _Chain, proposal: Proposal, index: int, key: int) -> None:
+        self._chain = chain
         self._columns = {name: column for column, name in enumerate(chain.distributions)}
         self._index = index
         self._key = key
-        self._x0 = x0
-        self._n_dims = self._annealing.n_dims if chain.distributions else max(len(x0), 1)
-        self._units = self._annealing.ask(index, key, n_pending)
+        self._units = chain.annealing.ask(index, key, proposal["n_pending"])
 
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
-        if self._key == 0 and name in self._x0:
-            x0 = self._x0_of(name, distribution)
-            if not (n_choices(distribution) or distribution._contains(x0)):
-                return nearest_value(x0, distribution)
+    def __call__(self, name: str, distribution: BaseDistribution) -> Any:
+        annealing, x0 = self._chain.annealing, self._chain.x0
+        if self._key == 0 and name in x0:
+            value = self._x0_of(name, distribution)
+            if not (n_choices(distribution) or distribution._contains(value)):
+                return nearest_value(value, distribution)
             # The internal representation checks the choices of categorical parameters.
-            return distribution.to_external_repr(distribution.to_internal_repr(x0))
+            return distribution.to_external_repr(distribution.to_internal_repr(value))
 
         column = self._columns.get(name)
         center = None
         if column is not None:
-            known = self._distributions[name]
+            known = self._chain.distributions[name]
             if known == distribution:
                 return from_unit(float(self._units[column]), distribution)
             # The range has changed since. Any other change is for Optuna to refuse.
-            x = float(self._annealing.x[column])
+            x = float(annealing.x[column])
             if not np.isnan(x) and can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
-        elif name in self._x0:
+        elif name in x0:
             center = to_unit(self._x0_of(name, distribution), distribution)
-        unit = self._annealing.draw(
+        n_dims = annealing.n_dims if self._columns else max(len(x0), 1)
+        unit = annealing.draw(
             name,
             n_choices(distribution),
             center,
             index=self._index,
             key=self._key,
-            n_dims=self._n_dims,
+            n_dims=n_dims,
         )
         return from_unit(unit, distribution)
 
     def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
-        value = self._x0[name]
+        value = self._chain.x0[name]
         if not n_choices(distribution):
             check_number(f"x0[{name!r}]", value)
         return value

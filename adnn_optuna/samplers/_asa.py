@@ -137,12 +137,7 @@ class Options:
     is_published: bool = False
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4).
-
-        Args:
-            n_dims: D.
-            n_generated: The number of points generated so far: a budget that is outgrown grows.
-        """
+        """Return c and Q/D (4); a budget that the generated points outgrow grows."""
         exponent = min(self.quench / n_dims, _MAX_EXPONENT)
         if self.is_published:
             m, anneal_scale = -math.log(1e-5), 100.0
@@ -206,13 +201,9 @@ class AdaptiveSimulatedAnnealing:
     def temperatures(
         self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the temperatures at which a point is generated (3).
+        """Return the temperatures at which a point with an index is generated (3).
 
-        Args:
-            index: The index of the point.
-            n_dims: D, by default that of the current point.
-            k_offsets: What re-annealing added to each coordinate's annealing time, by default
-                what it did.
+        By default, D is that of the current point, and the annealing times are as re-annealed.
         """
         n_dims = self.n_dims if n_dims is None else n_dims
         k_offsets = self._k_offsets if k_offsets is None else k_offsets
@@ -257,7 +248,7 @@ class AdaptiveSimulatedAnnealing:
         Args:
             index: The index of the point, which is how far the annealing has come.
             key: What its random numbers are keyed on.
-            n_pending: The number of points that were asked for and whose values are not known yet.
+            n_pending: How many points' values are awaited.
         """
         if not self._names:
             return np.empty(0)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import check_integer, check_number
-from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._walk import Origin, Step, StepsInside, Walk, step_on_ray
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class WalkStep:
-    """Which step of which walk a trial is.
+    """Which step of which walk the trial with a number is.
 
     Args:
         number:
@@ -220,7 +219,11 @@ class DeltaStepSampler(IndexedSampler):
         return _IndicesInside(self._key, StepsInside(self._origin, self._deltas, self._max_steps))
 
     def _step(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
+        self,
+        study: Study,
+        indices: Indices,
+        proposal: Proposal,
+        number: int,
     ) -> tuple[int | None, float] | None:
         index = proposal["index"]
         if self._accept == "always" or not index or index > self._last_index:
@@ -241,7 +244,11 @@ class DeltaStepSampler(IndexedSampler):
         return Walk(self._origin, self._deltas, self._max_steps, sign)
 
     def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
+        self,
+        study: Study,  # noqa: ARG002
+        indices: Indices,
+        proposal: Proposal,
+        number: int,
     ) -> ParameterSource:
         index, step = proposal["index"] or 0, proposal["step"]
         if index > self._last_index:

@@ -24,22 +24,159 @@ import itertools
 import random
 import threading
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal
-from adnn_optuna.samplers._indices import Indices, ParameterSource
-from adnn_optuna.samplers._owners import end_trial, is_alive
-from adnn_optuna.samplers._trials import PerStudy
+from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
+from adnn_optuna.samplers._replay import Replay, ReplayState, State
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+
+ParameterSource = Callable[[str, "BaseDistribution"], Any]
+"""What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
+
+
+class Indices:
+    """The indices of one sampler's trials in one study, as of the last look."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._replay: Replay[Any] | None = None
+        self.reader = TrialReader()
+        self.is_constrained = False
+        # The finished trial of each index.
+        self.results: dict[int, FrozenTrial] = {}
+        # The parameters of the trials that this process runs, by their ids.
+        self.sources: dict[int, ParameterSource] = {}
+        # The trial that each thread began last in `Study.optimize`.
+        self.begun: dict[int, FrozenTrial] = {}
+        # The first index above all results, and those below it that have none.
+        self._end = 0
+        self._holes: set[int] = set()
+        # The numbers of the trials that an index was ever given to, as far as it has no result.
+        self._holders: dict[int, set[int]] = {}
+
+    def read(self, study: Study) -> None:
+        """Look at the study, and end the trials of the dead."""
+        news = self.reader.read(study)
+        while fail_dead(study, self.reader.unfinished.values()):
+            news += self.reader.read(study)
+        for trial in news:
+            self.note(trial)
+
+    def index_of(self, trial: FrozenTrial) -> int | None:
+        """Return the index of a trial of this sampler, :obj:`None` for others."""
+        proposal = self.proposal_of(trial)
+        return None if proposal is None else proposal["index"]
+
+    def proposal_of(self, trial: FrozenTrial) -> Proposal | None:
+        """Return what a trial of this sampler says of itself, not what it was copied from."""
+        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+        if proposal is None or proposal["sampler"] != self._key:
+            return None
+        return proposal if proposal["owner"]["trial"] == trial.number else None
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in a trial that is new or may have changed."""
+        index = self.index_of(trial)
+        if constraints_of(trial):
+            self.is_constrained = True
+        if index is None:
+            return
+        if not _is_result(trial):
+            self._holders.setdefault(index, set()).add(trial.number)
+            return
+        known = self.results.setdefault(index, trial)
+        # A worker that was suspended, taken for dead and woke up did the same: the lower number
+        # counts.
+        if trial.number < known.number:
+            self.results[index] = trial
+            if self._replay is not None:
+                self._replay.restart()
+        self._holders.pop(index, None)
+        self._holes.discard(index)
+        if index >= self._end:
+            self._holes.update(range(self._end, index))
+            self._end = index + 1
+
+    def pending(self, own_number: int | None = None) -> dict[int, FrozenTrial]:
+        """Return the trials under way that have an index, by that, but for one of them."""
+        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
+        indices = [(self.index_of(t), t) for t in running if t.number != own_number]
+        return {index: trial for index, trial in indices if index is not None}
+
+    def unfinished_indices(self) -> Iterator[int]:
+        """Yield the indices without a result, from the smallest one on."""
+        return itertools.chain(sorted(self._holes), itertools.count(self._end))
+
+    def is_taken(self, index: int, own_number: int) -> bool:
+        """Return whether another trial has an index."""
+        return index in self.results or index in self.pending(own_number)
+
+    def n_choosing(self, own_number: int) -> int:
+        """Return how many other trials may be about to take an index."""
+        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
+        return sum(t.number != own_number and self.index_of(t) is None for t in running)
+
+    def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
+        """Return what is to be written to a trial; what an index saw first, it sees again."""
+        for number in sorted(self._holders.get(index, ())) if index is not None else ():
+            first = self.proposal_of(self.reader.trials[number])
+            if first is not None and first["index"] == index and number != trial.number:
+                return {**first, "owner": ownership(trial)}
+        unfinished = sorted(self.reader.unfinished)
+        n_trials = self.reader.n_trials
+        # Those at the end, as in a long queue, need no list.
+        while unfinished and unfinished[-1] == n_trials - 1:
+            n_trials = unfinished.pop()
+        return {
+            "sampler": self._key,
+            "index": index,
+            "owner": ownership(trial),
+            "n_trials": n_trials,
+            "unfinished": unfinished,
+            "n_pending": len(self.pending(trial.number)),
+            "step": None,
+        }
+
+    def state(self, proposal: Proposal, initial_state: Callable[[], State]) -> State:
+        """Return a state that was told the trials that a proposal saw."""
+        if self._replay is None:
+            self._replay = Replay(initial_state(), self.tell)
+        state: State = self._replay.state_after(
+            self.reader.trials, proposal["n_trials"], proposal["unfinished"]
+        )
+        return state
+
+    def tell(self, state: ReplayState, trial: FrozenTrial) -> None:
+        """Tell a state a trial, if that counts."""
+        index = self.counted_index(trial)
+        is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
+        if index is not None or (is_of_others and not trial.system_attrs.get(INTERRUPTED)):
+            state.tell(index, trial)
+
+    def counted_index(self, trial: FrozenTrial) -> int | None:
+        """Return the index of which a trial is the result, :obj:`None` if it is none."""
+        index = self.index_of(trial)
+        if index is None or not _is_result(trial):
+            return None
+        return index if self.results[index].number == trial.number else None
+
+
+def _is_result(trial: FrozenTrial) -> bool:
+    """Return whether a trial with an index was run to its end, whatever came of it."""
+    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
+        return False
+    return trial.state != TrialState.FAIL or FAILED in trial.system_attrs
 
 
 class IndexedSampler(BaseSampler, abc.ABC):
@@ -104,12 +241,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> ParameterSource:
         """Decide on the parameters of a trial.
 
-        Args:
-            study: The study.
-            indices: The sampler's trials in it.
-            proposal: The index of the trial, and what it saw. Without an index it is none of
-                this sampler's: a trial that was enqueued, but with some of its parameters only.
-            number: The number of the trial, which must not matter if it has an index.
+        Its number must not matter, unless it has no index: a trial that was enqueued, but with
+        some of its parameters only.
         """
 
     def infer_relative_search_space(
@@ -149,7 +282,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     proposal = indices.proposal(trial, None)
                 source = self._propose(study, indices, proposal, trial.number)
                 indices.sources[trial._trial_id] = source
-            return indices.sources[trial._trial_id].value(param_name, param_distribution)
+            return indices.sources[trial._trial_id](param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Give the trial its index and decide on its parameters."""
@@ -219,7 +352,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
         return proposal
 
-    def _write(self, study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
+    @staticmethod
+    def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
         study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, cast("Any", proposal))
 
     def after_trial(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import IntDistribution
 
 from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import (
     GENERATE,
     check_seed,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from adnn_optuna._attributes import Proposal
+    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 RESTART = "restart"
 
@@ -60,15 +60,10 @@ class RandomRestartSampler(IndexedSampler):
         that died is done again. Where ``restart`` cannot have a number, its nearest value is
         taken. An enqueued trial without it does not count, and gets a random one.
 
-    Note:
-        A trial's random numbers follow from ``seed`` and from the how manieth trial of this
-        sampler it is, and not from what was drawn before.
-
     Args:
         seed:
             Seed for the other parameters; ``restart`` does not depend on it. If :obj:`None`, it
-            follows from the study's name and the time when it began, so that a new sampler goes
-            on in the same way.
+            follows from the study: its name, and when it began.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -82,20 +77,13 @@ class RandomRestartSampler(IndexedSampler):
     def _propose(
         self, study: Study, indices: Indices, proposal: Proposal, number: int
     ) -> ParameterSource:
+        index = proposal["index"]
         seed = seed_of(study, indices.reader.trials[0], self._seed)
-        return _Restart(seed, proposal["index"], draw_key(proposal["index"], number))
+        key = draw_key(index, number)
 
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            if index is not None and name == RESTART and isinstance(distribution, IntDistribution):
+                return nearest_value(index, distribution)
+            return from_unit(float(uniforms(seed, key, GENERATE, name, 1)[0]), distribution)
 
-class _Restart:
-    def __init__(self, seed: int, index: int | None, key: int) -> None:
-        self._seed = seed
-        self._index = index
-        self._key = key
-
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
-        is_counted = name == RESTART and isinstance(distribution, IntDistribution)
-        if is_counted and self._index is not None:
-            return nearest_value(self._index, distribution)
-        return from_unit(
-            float(uniforms(self._seed, self._key, GENERATE, name, 1)[0]), distribution
-        )
+        return value

@@ -56,6 +56,8 @@ class Replay(Generic[State]):
         if n_told == n_trials:
             return state
         state, missing = state.copy(), set(unfinished)
+        if n_told and n_told not in missing:
+            kept.pop()  # Nothing is left to come in there.
         for number in range(n_told, n_trials):
             if number not in missing:
                 self._tell(state, trials[number])

@@ -57,10 +57,15 @@ class TrialReader:
         if old._trial_id != new._trial_id:
             return False
         # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
-        # waiting may have started since; MySQL keeps whole seconds of what is first known exactly.
+        # waiting may have started since.
         before, now = old.datetime_start, new.datetime_start
-        return before is None or (
-            now is not None and abs(now.timestamp() - before.timestamp()) < 1
+        if before is None or before == now:
+            return True
+        # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
+        return (
+            now is not None
+            and now.microsecond == 0
+            and abs(now.timestamp() - before.timestamp()) < 1
         )
 
 
@@ -101,14 +106,15 @@ class PerStudy(Generic[Kept]):
         return {**self.__dict__, "_place": None}
 
 
+def constraints_of(trial: FrozenTrial) -> dict[str, float]:
+    """Return the constraints of a trial, which Optuna 4 keeps elsewhere than 5."""
+    constraints: dict[str, float] | None = getattr(trial, "constraints", None)
+    if constraints is None:
+        values = trial.system_attrs.get("constraints") or ()
+        constraints = {str(i): value for i, value in enumerate(values)}
+    return constraints
+
+
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return whether a trial violates no constraint."""
-    return all(violation <= 0 for violation in constraints_of(trial))
-
-
-def constraints_of(trial: FrozenTrial) -> list[float]:
-    """Return the values of a trial's constraints, which Optuna 4 keeps elsewhere than 5."""
-    constraints = getattr(trial, "constraints", None)
-    if constraints is not None:
-        return list(constraints.values())
-    return list(trial.system_attrs.get("constraints") or ())
+    return all(violation <= 0 for violation in constraints_of(trial).values())

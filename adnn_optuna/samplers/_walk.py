@@ -32,11 +32,7 @@ _TOLERANCE = 1e-9
 
 
 class Origin:
-    """Where the walks start.
-
-    Args:
-        values: One value for all numerical parameters, or a mapping from names to values.
-    """
+    """Where the walks start: one value for all numerical parameters, or a mapping from names."""
 
     def __init__(self, values: float | Mapping[str, Any]) -> None:
         self._by_name: dict[str, Any] = {}
@@ -89,15 +85,9 @@ def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bo
 
 
 class StepsInside:
-    """Leaves out the steps of walks along a ray that lead out of the search space.
+    """Which steps of walks along a ray are in the search space of all trials so far.
 
-    Where the trials differ in their search spaces, they lead out of none. A parameter that another
-    sampler fixes does not move, so its range does not matter.
-
-    Args:
-        origin: Where the walks start.
-        deltas: The length of the steps of each walk.
-        max_steps: The number of steps of each walk.
+    A parameter that another sampler fixes does not move, so its range does not matter.
     """
 
     def __init__(self, origin: Origin, deltas: tuple[float, ...], max_steps: int) -> None:
@@ -156,7 +146,7 @@ class Step:
     length: float
     start: FrozenTrial | None = None
 
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
+    def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter after the step."""
         value = self.origin.value(name, distribution)
         if self.start is not None and name in self.start.params:
@@ -178,25 +168,18 @@ def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
     return frozenset(
         name
         for name, distribution in trial.distributions.items()
-        if _moves(distribution) and trial.params[name] != step.value(name, distribution)
+        if _moves(distribution) and trial.params[name] != step(name, distribution)
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Leg:
-    """How far a walk has come.
+    """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
 
-    Args:
-        length: The length of the next step forward.
-        kept: The trial that the walk stands at, :obj:`None` for the origin.
-        best_value: Its value.
-        is_reversed: Whether the step forward failed, so that the next one leads back.
-    """
-
-    length: float
+    length: float  # Of the next step forward.
     kept: FrozenTrial | None = None
     best_value: float | None = None
-    is_reversed: bool = False
+    is_reversed: bool = False  # The step forward failed, so that the next one leads back.
 
     @property
     def next_length(self) -> float:
@@ -217,14 +200,7 @@ class _Leg:
 
 
 class Walk:
-    """Walks that keep improving steps only, as told so far.
-
-    Args:
-        origin: Where the walks start.
-        deltas: The length of the first step of each walk.
-        max_steps: The number of steps of each walk.
-        sign: 1 to minimise, -1 to maximise.
-    """
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
 
     def __init__(
         self, origin: Origin, deltas: tuple[float, ...], max_steps: int, sign: int
@@ -276,9 +252,7 @@ class Walk:
     ) -> tuple[int | None, float]:
         """Return from which trial the step with an index starts, and its length.
 
-        Args:
-            index: The index.
-            pending: The same of the steps whose values are awaited.
+        ``pending`` is the same of the steps whose values are awaited.
         """
         leg = self._legs[(index - 1) // self._max_steps]
         for step in pending:
@@ -295,7 +269,7 @@ class Walk:
         # As far as it is known: a trial that failed early has asked for no parameters.
         step, length = Step(self._origin, 0.0, leg.kept), leg.next_length
         return all(
-            _is_inside(step.value(name, distribution) + length, length, distribution)
+            _is_inside(step(name, distribution) + length, length, distribution)
             for name, distribution in self._distributions.items()
             if _moves(distribution) and name not in self._fixed
         )

@@ -1,7 +1,8 @@
 """Workers that share a study in memory and switch, or die, at each call of its storage.
 
-Each worker is a thread with a process of its own, as far as the samplers can see, and only one of
-them runs at a time. Whoever schedules them decides, before each call of the storage, who goes on
+Each worker is a thread with a process of its own, as far as the samplers can see. Only one of
+them runs at a time, and their clocks differ by hours. Whoever schedules them decides, before each
+call of the storage, who goes on
 and who is killed: a worker that is killed stops where it is, and nothing of it is done any more.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -33,9 +35,10 @@ class KilledError(BaseException):
 class Worker(threading.Thread):
     """A worker that runs only while it is let go on."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], None], clock_skew: timedelta) -> None:
         super().__init__(daemon=True)
         self._work = work
+        self.clock_skew = clock_skew
         self._may_go_on = threading.Semaphore(0)
         self._has_paused = threading.Semaphore(0)
         self._error: BaseException | None = None
@@ -49,7 +52,7 @@ class Worker(threading.Thread):
             self._work()
         except KilledError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._error = error
         self.has_ended = True
         self._has_paused.release()
@@ -85,7 +88,13 @@ def _switching(name: str) -> Callable[..., Any]:
         if isinstance(thread, Worker):
             self.n_calls[name] = self.n_calls.get(name, 0) + 1
             thread.pause()
-        return original(self, *args, **kwargs)
+        result = original(self, *args, **kwargs)
+        if isinstance(thread, Worker) and name == "create_new_trial":
+            trial = self.get_trial(result)
+            if trial.datetime_start is not None:
+                trial.datetime_start += thread.clock_skew
+                self._set_trial(result, trial)
+        return result
 
     return call
 
@@ -141,7 +150,9 @@ class Workers:
         study = optuna.load_study(
             study_name="study", storage=self.storage, sampler=self._make_sampler()
         )
-        self.alive[MAIN + self._n_started] = Worker(lambda: self._work(study))
+        self.alive[MAIN + self._n_started] = Worker(
+            lambda: self._work(study), timedelta(minutes=30 * (self._n_started % 5 - 2))
+        )
 
     def go_on(self, process_id: int) -> None:
         """Let a worker run up to its next call of the storage."""

@@ -21,7 +21,6 @@ from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
     RandomRestartSampler,
-    _ledger,
 )
 
 if TYPE_CHECKING:
@@ -34,17 +33,15 @@ X0 = {"x": 0.25, "y": 0.5}
 optuna.storages.RDBStorage("sqlite://")
 
 
-def make_sampler(name: str, batch_size: int) -> BaseSampler:
+def make_sampler(name: str) -> BaseSampler:
     if name == "annealing":
-        return AdaptiveSimulatedAnnealingSampler(seed=1, n_trials=40, batch_size=batch_size)
+        return AdaptiveSimulatedAnnealingSampler(seed=1, n_trials=40)
     if name == "annealing_x0":
-        return AdaptiveSimulatedAnnealingSampler(seed=1, x0=X0, batch_size=batch_size)
+        return AdaptiveSimulatedAnnealingSampler(seed=1, x0=X0)
     if name == "greedy":
-        return DeltaStepSampler(deltas=(0.001, 0.00137), max_steps=200, batch_size=batch_size)
+        return DeltaStepSampler(deltas=(0.001, 0.00137), max_steps=200)
     if name == "greedy_improving":
-        return DeltaStepSampler(
-            deltas=(0.05, 0.08), max_steps=200, accept="improving", batch_size=batch_size
-        )
+        return DeltaStepSampler(deltas=(0.05, 0.08), max_steps=200, accept="improving")
     return RandomRestartSampler(seed=1)
 
 
@@ -87,8 +84,6 @@ def run(study: optuna.Study, n_trials: int, batch_size: int, seconds: float = 0.
 
 def work_to_be_killed(place: str, sampler_name: str, n_trials: int, batch_size: int) -> None:
     """Go on with the study after a worker that was killed."""
-    # There are no others, so nobody need wait to see whether one of them is slow.
-    _ledger._PATIENCE = 0.5
     work(place, sampler_name, n_trials, batch_size, seconds=0.002)
 
 
@@ -101,7 +96,7 @@ def work(
         storage=make_storage(place),
         study_name="study",
         load_if_exists=True,
-        sampler=make_sampler(sampler_name, max(batch_size, 1)),
+        sampler=make_sampler(sampler_name),
     )
     sys.stdout.write("started\n")
     sys.stdout.flush()

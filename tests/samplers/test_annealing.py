@@ -107,7 +107,6 @@ def test_rescale() -> None:
     [
         {},
         {"n_trials": 20},
-        {"batch_size": 5},
         {"ingber": True},
         {"n_candidates": 1},
         {"reannealing": True, "quench": 2.0},
@@ -172,7 +171,7 @@ def test_x0() -> None:
     assert {name: trials[0][name] for name in x0} == x0
     assert isinstance(trials[0]["k"], int)
     # The first moves are near it already in the first batch, when no value is known.
-    for options in ({}, {"batch_size": 10}, {"ingber": True}):
+    for options in ({}, {"ingber": True}):
         starts = [run(Annealing(seed=s, x0=x0, **options), 4) for s in range(20)]
         moves = sorted(abs(trial["x"] - 0.5) / 5 for start in starts for trial in start[1:])
         assert moves[0] > 0
@@ -350,7 +349,6 @@ def test_pruner_that_hides_trials() -> None:
         ({"seed": -1}, "`seed` must be at least 0, but is -1"),
         ({"seed": 2**64}, "`seed` must be below 2..64"),
         ({"n_trials": 0}, "`n_trials` must be at least 1, but is 0"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0"),
         ({"n_candidates": 0}, "`n_candidates` must be at least 1, but is 0"),
         ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
         ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1, but is 1.5"),

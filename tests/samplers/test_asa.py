@@ -310,10 +310,7 @@ def test_four_points_at_once_are_nearly_as_good() -> None:
         for start in range(0, 48, batch_size):
             state = annealing.copy()
             batch = range(start, start + batch_size)
-            points = []
-            for index in batch:
-                points.append(state.ask(index, index))
-                state.tell_pending()
+            points = [state.ask(index, index, index - start) for index in batch]
             for index, x in zip(batch, points, strict=True):
                 value = float(np.sum((x - optimum) ** 2))
                 annealing.tell(index, x, value)

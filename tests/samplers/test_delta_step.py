@@ -115,7 +115,7 @@ def test_improving_stays_in_the_search_space() -> None:
 
 
 def test_improving_in_batches_keeps_the_best_of_a_batch() -> None:
-    sampler = DeltaStepSampler(deltas=(0.4,), max_steps=8, accept="improving", batch_size=4)
+    sampler = DeltaStepSampler(deltas=(0.4,), max_steps=8, accept="improving")
     study = optuna.create_study(sampler=sampler)
     visited: list[list[float]] = []
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_threads_do_each_step_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_more_steps_are_another_walk() -> None:
     study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=1))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1))
-    study.sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2, batch_size=2)
+    study.sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1))
     assert [trial.params["x"] for trial in study.trials] == [0.0, 0.1, 0.0, 0.1, 0.2]
 
@@ -220,20 +220,6 @@ def test_different_origins_are_different_walks() -> None:
     assert len({key_of(sampler) for sampler in samplers}) == len(origins)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "key"),
-    [
-        ({}, "delta_step:ad466154a4e22caf"),
-        (
-            {"accept": "improving", "origin": {"x": 0.5, "color": "green"}},
-            "delta_step:5d2d38491c4ba950",
-        ),
-    ],
-)
-def test_walks_that_were_stored_before_go_on(arguments: dict[str, Any], key: str) -> None:
-    assert key_of(DeltaStepSampler(**arguments)) == key
-
-
 def test_pickling_and_repr() -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3, origin={"x": 0.5})
     study = optuna.create_study(sampler=sampler)
@@ -245,10 +231,7 @@ def test_pickling_and_repr() -> None:
     assert (
         repr(sampler)
         == str(sampler)
-        == (
-            "DeltaStepSampler(deltas=(0.1,), max_steps=3, accept='always', origin={'x': 0.5}, "
-            "batch_size=1)"
-        )
+        == ("DeltaStepSampler(deltas=(0.1,), max_steps=3, accept='always', origin={'x': 0.5})")
     )
 
 
@@ -264,7 +247,6 @@ def test_pickling_and_repr() -> None:
         ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number, but is nan"),
         ({"origin": {"x": np.float32("inf")}}, "`origin.'x'.` must be a finite number, but is"),
         ({"origin": {"x": 10**400}}, "`origin.'x'.` must be a finite number, but is 10"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -284,7 +266,6 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"origin": None}, "`origin` must be a number or a mapping from names to values"),
         ({"origin": True}, "`origin` must be a number or a mapping from names to values"),
         ({"origin": {1: 2, "x": 0}}, "The names in `origin` must be strings, but one is 1 of"),
-        ({"batch_size": True}, "`batch_size` must be an integer"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:

@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from adnn_optuna.samplers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import optuna
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 

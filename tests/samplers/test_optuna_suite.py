@@ -33,12 +33,6 @@ class TestAdaptiveSimulatedAnnealingSampler(_SamplerTestCase):
         return AdaptiveSimulatedAnnealingSampler
 
 
-class TestAdaptiveSimulatedAnnealingSamplerInBatches(_SamplerTestCase):
-    @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return lambda: AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=50, batch_size=4)
-
-
 class TestDeltaStepSampler(_SamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:

@@ -43,7 +43,7 @@ def completed(trials: list[FrozenTrial]) -> list[tuple[dict[str, Any], float | N
 def undisturbed(
     sampler: str, batch_size: int, n_trials: int
 ) -> list[tuple[dict[str, Any], float | None]]:
-    study = optuna.create_study(sampler=study_worker.make_sampler(sampler, batch_size))
+    study = optuna.create_study(sampler=study_worker.make_sampler(sampler))
     study_worker.run(study, n_trials, batch_size)
     return completed(study.trials)
 
@@ -112,7 +112,7 @@ def test_several_processes_share_a_study(sampler: str, storage: str, tmp_path: P
 def test_threads_share_a_database(tmp_path: Path) -> None:
     study = optuna.create_study(
         storage=f"sqlite:///{tmp_path / 'study.db'}",
-        sampler=study_worker.make_sampler("annealing", 1),
+        sampler=study_worker.make_sampler("annealing"),
     )
     study.optimize(study_worker.objective, n_trials=24, n_jobs=4)
     indices = [trial.system_attrs["adnn:proposal"]["index"] for trial in study.trials]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import copy
 import cProfile
-import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +15,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import INTERRUPTED, PROPOSAL
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL
 from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
     RandomRestartSampler,
-    current_owner,
-    is_alive,
 )
+from adnn_optuna.samplers._owners import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,22 +34,20 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-# No process has this id and started at this time.
-DEAD_OWNER = [current_owner()[0], os.getpid(), "before the Big Bang"]
-
 
 def kill(study: optuna.Study, trial: optuna.Trial) -> None:
     """Make the trial look as if the process that runs it had died."""
     proposal = study._storage.get_trial(trial._trial_id).system_attrs[PROPOSAL]
-    dead = {**proposal, "owner": DEAD_OWNER}
+    # No process with this id started at this time.
+    dead = {**proposal, "owner": {**proposal["owner"], "start": "before the Big Bang"}}
     study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, dead)
 
 
 def index_of(trial: optuna.Trial | FrozenTrial) -> int | None:
     if isinstance(trial, optuna.Trial):
         trial = trial.storage.get_trial(trial._trial_id)
-    index: int | None = trial.system_attrs[PROPOSAL]["index"]
-    return index
+    proposal = trial.system_attrs[PROPOSAL]
+    return proposal["index"] if proposal["owner"]["trial"] == trial.number else None
 
 
 def suggest(trial: optuna.Trial) -> float:
@@ -68,8 +60,8 @@ def annealing() -> BaseSampler:
     return AdaptiveSimulatedAnnealingSampler(seed=3, n_trials=20)
 
 
-def annealing_in_batches() -> BaseSampler:
-    return AdaptiveSimulatedAnnealingSampler(seed=3, x0={"x": 0.1}, batch_size=3)
+def annealing_from_x0() -> BaseSampler:
+    return AdaptiveSimulatedAnnealingSampler(seed=3, x0={"x": 0.1})
 
 
 def greedy() -> BaseSampler:
@@ -80,20 +72,15 @@ def greedy_improving() -> BaseSampler:
     return DeltaStepSampler(deltas=(0.1, 0.13), max_steps=30, accept="improving")
 
 
-def greedy_improving_in_batches() -> BaseSampler:
-    return DeltaStepSampler(deltas=(0.1, 0.13), max_steps=30, accept="improving", batch_size=3)
-
-
 def random_restart() -> BaseSampler:
     return RandomRestartSampler(seed=3)
 
 
 SAMPLERS = [
     annealing,
-    annealing_in_batches,
+    annealing_from_x0,
     greedy,
     greedy_improving,
-    greedy_improving_in_batches,
     random_restart,
 ]
 all_samplers = pytest.mark.parametrize("make_sampler", SAMPLERS)
@@ -140,6 +127,7 @@ def test_deaths_and_interruptions_leave_no_trace(
             (trial.state, trial.params, trial.value)
             for trial in study.trials
             if trial.state.is_finished() and INTERRUPTED not in trial.system_attrs
+            if trial.state != TrialState.FAIL or FAILED in trial.system_attrs
         ]
 
     deaths = ("kill", "interrupt", "cut off", "new sampler")
@@ -207,19 +195,20 @@ class Interleavings(RuleBasedStateMachine):
         indices = [
             index_of(trial)
             for trial in self.study.get_trials(deepcopy=False)
-            if PROPOSAL in trial.system_attrs
-            and (trial.state.is_finished() or is_alive(self.study, trial))
-            and INTERRUPTED not in trial.system_attrs
+            if PROPOSAL in trial.system_attrs and not self.is_lost(trial)
         ]
         return [index for index in indices if index is not None]
 
     def n_lost(self) -> int:
         """Return the number of trials that were left behind or cut off."""
-        return sum(
-            (trial.state == TrialState.RUNNING and not is_alive(self.study, trial))
-            or INTERRUPTED in trial.system_attrs
-            for trial in self.study.get_trials(deepcopy=False)
-        )
+        return sum(map(self.is_lost, self.study.get_trials(deepcopy=False)))
+
+    def is_lost(self, trial: FrozenTrial) -> bool:
+        if trial.state == TrialState.RUNNING:
+            return not is_alive(trial)
+        attrs = trial.system_attrs
+        is_left = trial.state == TrialState.FAIL and FAILED not in attrs
+        return is_left or INTERRUPTED in attrs
 
     @invariant()
     def no_index_is_taken_twice(self) -> None:
@@ -268,7 +257,7 @@ def test_asked_before_told(make_sampler: Callable[[], BaseSampler]) -> None:
 
 
 @pytest.mark.parametrize(
-    "make_sampler", [annealing_in_batches, greedy, greedy_improving_in_batches, random_restart]
+    "make_sampler", [annealing_from_x0, greedy, greedy_improving, random_restart]
 )
 def test_batches_do_not_depend_on_where_they_were_cut(
     make_sampler: Callable[[], BaseSampler],
@@ -313,9 +302,10 @@ def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
     storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     RetryHeartbeatStaleTrialCallback()(study, study.trials[2])
     other = study.ask()  # Pops the retry.
+    study._thread_local.in_optimize_loop = False
     assert suggest(other) == value
     assert (index_of(other), other.number) == (2, 3)
-    assert is_alive(study, study.trials[3])
+    assert is_alive(study.trials[3])
     next_trial = study.ask()
     assert index_of(next_trial) == 3
     study.tell(other, value)
@@ -346,17 +336,14 @@ def test_samplers_on_one_study_are_counted_apart() -> None:
 def test_is_alive() -> None:
     study = optuna.create_study(sampler=greedy())
     trial = study.ask()
-    assert is_alive(study, study.trials[0])
+    assert is_alive(study.trials[0]) is True
     kill(study, trial)
-    assert not is_alive(study, study.trials[0])
+    assert is_alive(study.trials[0]) is False
 
     proposal = study.trials[0].system_attrs[PROPOSAL]
-    elsewhere = {**proposal, "owner": ["another host", *DEAD_OWNER[1:]]}
+    elsewhere = {**proposal, "owner": {**proposal["owner"], "host": "another"}}
     study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, elsewhere)
-    assert is_alive(study, study.trials[0])
-
-    study.tell(trial, 0.0)
-    assert not is_alive(study, study.trials[0])
+    assert is_alive(study.trials[0]) is None
 
 
 def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
@@ -412,21 +399,17 @@ def completed_params(study: optuna.Study) -> list[dict[str, Any]]:
     return [trial.params for trial in complete]
 
 
-@all_samplers
-def test_ctrl_c_in_optimize_takes_nothing_away(make_sampler: Callable[[], BaseSampler]) -> None:
+def test_ctrl_c_in_an_objective_of_others_is_a_failed_step() -> None:
     def interrupted(trial: optuna.Trial) -> float:
-        value = suggest(trial)
-        if trial.number == 3:
-            raise KeyboardInterrupt
-        return value
+        suggest(trial)
+        raise KeyboardInterrupt
 
-    study = optuna.create_study(sampler=make_sampler())
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=3)
     with pytest.raises(KeyboardInterrupt):
-        study.optimize(interrupted, n_trials=8)
-    study.optimize(suggest, n_trials=5)
-    whole = optuna.create_study(sampler=make_sampler())
-    whole.optimize(suggest, n_trials=8)
-    assert completed_params(study) == completed_params(whole)
+        study.optimize(interrupted, n_trials=1)
+    study.optimize(suggest, n_trials=2)
+    assert [index_of(trial) for trial in study.trials] == [0, 1, 2, 3, 4, 5]
 
 
 def test_who_finds_a_dead_workers_trial_may_tell_that_it_failed() -> None:
@@ -464,7 +447,7 @@ def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(tmp_path: Any) 
     kill(study, dead)
     # On this host, it is seen at once that the worker is dead; Optuna's heartbeat takes its time.
     study.optimize(suggest, n_trials=2)
-    storage.set_trial_state_values(dead._trial_id, state=TrialState.FAIL)
+    assert study.trials[4].state == TrialState.FAIL
     RetryHeartbeatStaleTrialCallback()(study, study.trials[4])
     study.optimize(suggest, n_trials=3)
 
@@ -523,7 +506,10 @@ def test_a_trial_that_never_ends_makes_no_later_one_slow(
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
 def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
     """In a container that has the name of this host, process ids mean something else."""
-    program = "from adnn_optuna.samplers import current_owner; print(*current_owner())"
+    program = (
+        "import optuna; from adnn_optuna.samplers._owners import ownership; "
+        "print(*list(ownership(optuna.create_trial(value=0.0)).values())[1:])"
+    )
     container = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
     ran = subprocess.run(
         [*container, sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -533,94 +519,72 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
     study = optuna.create_study(sampler=greedy())
     trial = study.ask()
     host, pid, start_time = ran.stdout.split()
-    there = {"sampler": "", "index": 0, "owner": [host, int(pid), start_time]}
+    owner = {"trial": 0, "host": host, "process": int(pid), "start": start_time}
+    there = {"sampler": "", "index": 0, "owner": owner}
     study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, there)
-    assert is_alive(study, study.trials[0])
+    assert is_alive(study.trials[0]) is None
 
 
-@pytest.mark.parametrize("n_enqueued", [0, 1, 2])
-def test_workers_without_a_seed_that_begin_at_one_moment_agree_on_one(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, n_enqueued: int
-) -> None:
+def test_workers_without_a_seed_agree_on_one(tmp_path: Any) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = optuna.create_study(storage=url, study_name="s")
-    for _ in range(n_enqueued):
-        study.enqueue_trial({"y": 0.5})
+    optuna.create_study(storage=url, study_name="s")
 
-    def worker() -> optuna.Study:
+    def ask() -> tuple[optuna.Study, optuna.Trial, float]:
         sampler = AdaptiveSimulatedAnnealingSampler()
-        return optuna.load_study(study_name="s", storage=url, sampler=sampler)
+        study = optuna.load_study(study_name="s", storage=url, sampler=sampler)
+        trial = study.ask()
+        return study, trial, suggest(trial)
 
-    slow, fast = worker(), worker()
-    write = slow._storage.set_study_system_attr
-    is_writing = threading.Event()
-
-    def write_late(*args: Any) -> None:
-        is_writing.set()
-        time.sleep(0.5)
-        write(*args)
-
-    monkeypatch.setattr(slow._storage, "set_study_system_attr", write_late)
-    with ThreadPoolExecutor() as executor:
-        first = executor.submit(slow.ask)
-        assert is_writing.wait(10)
-        second = executor.submit(fast.ask)
-        asked = [first.result(), second.result()]
-    attrs = slow._storage.get_study_system_attrs(slow._study_id)
-    alone = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(attrs["adnn:seed"]))
-    for _ in range(n_enqueued):
-        alone.enqueue_trial({"y": 0.5})
-    for trial in sorted(asked, key=lambda trial: trial.number):
-        assert trial.suggest_float("x", 0, 1) == alone.ask().suggest_float("x", 0, 1)
+    first, second = ask(), ask()
+    assert first[2] != second[2]
+    kill(second[0], second[1])
+    assert ask()[2] == second[2]
 
 
-def test_undecided_trials_are_waited_for_together(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_studies_without_a_seed_differ() -> None:
+    values = set()
+    for _ in range(2):
+        study = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler())
+        values.add(suggest(study.ask()))
+    assert len(values) == 2
+
+
+def test_nobody_waits_for_trials_of_others(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     other = optuna.create_study(storage=url, study_name="s", sampler=RandomSampler())
     for _ in range(3):
         other.ask()  # Of another sampler, which notes nothing; nobody asks for parameters.
     study = optuna.load_study(storage=url, study_name="s", sampler=random_restart())
-    begin, waits = time.monotonic(), []
-    monkeypatch.setattr("time.sleep", waits.append)
-    monkeypatch.setattr("time.monotonic", lambda: begin + len(waits))  # Each wait takes a second.
-    study.ask()
-    assert len(waits) == 10
-
-
-def test_a_trial_that_another_worker_ends_while_it_begins(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = optuna.create_study(storage=url, study_name="s", sampler=random_restart())
-    study.ask().suggest_int("restart", 0, 9)
-    other = optuna.load_study(storage=url, study_name="s")
-    [first] = study.trials
-    study.add_trial(
-        optuna.trial.create_trial(
-            state=TrialState.WAITING, system_attrs={**first.system_attrs, "failed_trial": 0}
-        )
-    )
-    write = study._storage.set_trial_system_attr
-    look = study._storage.get_all_trials
-
-    def look_after_others(*args: Any, **kwargs: Any) -> Any:
-        other.tell(1, state=TrialState.FAIL, skip_if_finished=True)
-        return look(*args, **kwargs)
-
-    def write_and_lose(*args: Any, **kwargs: Any) -> None:
-        write(*args, **kwargs)
-        monkeypatch.setattr(study._storage, "get_all_trials", look_after_others)
-
-    monkeypatch.setattr(study._storage, "set_trial_system_attr", write_and_lose)
-    monkeypatch.setattr(
-        "adnn_optuna.samplers._ledger.set_trial_system_attr",
-        lambda storage, *args: storage.set_trial_system_attr(*args),
-    )
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("It waits."))
     trial = study.ask()
-    with pytest.raises(UpdateFinishedTrialError):
-        trial.suggest_int("restart", 0, 9)
+    assert index_of(trial) == 0
+
+
+def test_an_exception_that_optuna_lets_pass_holds_no_index() -> None:
+    def leave(trial: optuna.Trial) -> float:
+        suggest(trial)
+        raise SystemExit
+
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=2)
+    with pytest.raises(SystemExit):
+        study.optimize(leave, n_trials=1)
+    assert study.trials[2].state == TrialState.RUNNING
+    study.optimize(suggest, n_trials=2)
+    assert [trial.state for trial in study.trials[2:]] == [
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+    ]
+    assert [index_of(trial) for trial in study.trials] == [0, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("pruner", [optuna.pruners.HyperbandPruner(), optuna.pruners.NopPruner()])
+def test_the_walk_stops_its_study_whatever_the_pruner(pruner: optuna.pruners.BasePruner) -> None:
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
+    study = optuna.create_study(sampler=sampler, pruner=pruner)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=20)
+    assert len(study.trials) == 5
 
 
 @all_samplers

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import optuna
 import pytest
-from adnn_optuna.samplers._trial_cursor import TrialCursor
 from optuna.storages import get_storage
 from optuna.trial import TrialState
 
 from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import DeltaStepSampler
+from adnn_optuna.samplers._trials import TrialReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +41,16 @@ def test_a_study_whose_ids_are_those_of_a_deleted_one(tmp_path: Path, n_added: i
     assert new.ask().suggest_float("x", 0, 1) == 0.0
 
 
+class Storage:
+    """Trials that others have put there."""
+
+    def __init__(self) -> None:
+        self.trials: list[optuna.trial.FrozenTrial] = []
+
+    def get_all_trials(self, *_: object, **__: object) -> list[optuna.trial.FrozenTrial]:
+        return self.trials.copy()
+
+
 def trial_that_started(start: datetime | None) -> optuna.trial.FrozenTrial:
     trial = optuna.create_trial(state=TrialState.PRUNED)
     trial.datetime_start = start
@@ -61,8 +73,25 @@ def trial_that_started(start: datetime | None) -> optuna.trial.FrozenTrial:
 def test_when_a_trial_started(
     old: datetime | None, new: datetime | None, *, is_same: bool
 ) -> None:
-    cursor = TrialCursor()
-    assert cursor.is_in([])
-    cursor.advance([trial_that_started(old)])
-    assert cursor.is_in([trial_that_started(new)]) == is_same
-    assert not cursor.is_in([])
+    study, reader = optuna.create_study(), TrialReader()
+    study._storage = storage = Storage()  # type: ignore[assignment]
+    storage.trials = [trial_that_started(old)]
+    assert reader.read(study) == storage.trials
+    storage.trials = [trial_that_started(new)]
+    assert reader.read(study) == ([] if is_same else storage.trials)
+    assert reader.was_reset != is_same
+    storage.trials = []
+    reader.read(study)
+    assert reader.was_reset
+
+
+def test_a_sampler_used_for_many_studies_keeps_none_of_them() -> None:
+    sampler = DeltaStepSampler(deltas=(0.001,), max_steps=100)
+    trials = []
+    for _ in range(3):
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=5)
+        trials.append(weakref.ref(study.get_trials(deepcopy=False)[0]))
+        del study
+    gc.collect()
+    assert [trial() for trial in trials] == [None, None, None]
