@@ -17,7 +17,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE, DIVERGED, ELAPSED, FAILED, INTERRUPTED, STOP_REASON
-from adnn_optuna._checks import check_integer, check_number, check_positive
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    check_integer,
+    check_number,
+    check_positive,
+)
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 
@@ -144,7 +150,7 @@ class _Limit(abc.ABC):
     def _tally(self, study: Study, own: FrozenTrial | None = None) -> _Tally:
         """Return what the trials add up to now, with one that has certainly ended by itself."""
         if study._is_multi_objective():
-            raise ValueError(
+            raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
                 f"{len(study.directions)}."
             )
@@ -307,7 +313,7 @@ class MaxGainCallback(_Limit):
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
             if isinstance(baseline, bool) or not isinstance(baseline, Real | None):
-                raise TypeError(
+                raise WrongTypeError(
                     f"The user attribute {BASELINE!r} of the study must be a number, but is "
                     f"{baseline!r}."
                 )

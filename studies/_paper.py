@@ -128,7 +128,7 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
             # The walk's first trial is the baseline.
             max_trial=settings.trials + 1,
             # One at a time, so that the time of each is its own.
-            stack_size=1,
+            batch_size=1,
             show_progress_bar=True,
         )
         steps = result.done_trials[1:]

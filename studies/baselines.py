@@ -51,7 +51,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 storage=storage,
                 study_name=f"{name}/{settings.size.name}/restarts",
                 max_trial=n_draws,
-                stack_size=1,
+                batch_size=1,
                 show_progress_bar=True,
             )
             accuracies[name] = [trial.value for trial in result.done_trials]

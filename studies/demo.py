@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import optuna
-
 import adnn_optuna as adnn
-from adnn_optuna.cli._tensorflow import load_tensorflow
+from adnn_optuna.cli.output import load_libraries
 
 
 def main() -> None:
@@ -25,9 +23,8 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     # What it starts with would be the first that a new user sees.
-    load_tensorflow()
+    load_libraries()
     # A short training: this is where the initial weights matter most.
     objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(64, 64)),

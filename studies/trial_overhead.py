@@ -4,9 +4,11 @@ Three measurements, of each of which every contender has its turn in each repeti
 
 - ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
   trainings (digits, 64-64-10, 5 epochs, 100 trials), for each searcher;
-- ``sqlite``: wall time of ``study.optimize`` on Optuna's own SQLite storage, with an objective
-  that only asks for D parameters, for samplers of ours and of Optuna;
-- ``memory``: processor time of the same in memory (D = 4), after 100, 1000 and 10,000 trials.
+- ``sqlite``: wall time of a trial in ``study.optimize``, of an objective that only asks for two
+  parameters, on SQLite with write-ahead logging as ``search`` opens it, after 100 and after 2000
+  trials, also in a study with a trial that was asked for at its beginning and never told;
+- ``calls``: how often such a trial reads the study's trials from its storage, and how often it
+  writes to it.
 
 Nothing else should run meanwhile. A run that was interrupted goes on where it stopped.
 """
@@ -14,42 +16,86 @@ Nothing else should run meanwhile. A run that was interrupted goes on where it s
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
 import platform
 import statistics
 import tempfile
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 from _common import TRIED, Results, Study, markdown_table, write_json
 from optuna.samplers import RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
 from tqdm import tqdm
 
 import adnn_optuna as adnn
-from adnn_optuna.networks.training import StackedTrainer
+from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from optuna.samplers import BaseSampler
 
+    from adnn_optuna.networks.training import Trainer
+
 SEARCHERS = ("annealing", "greedy", "random_restart")
-DIMENSIONS = (2, 4, 8)
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "Random": lambda: RandomSampler(seed=0),
     "annealing": lambda: adnn.AdaptiveSimulatedAnnealingSampler(seed=0),
     "greedy": lambda: adnn.DeltaStepSampler(deltas=(5e-5,), max_steps=20_000),
+    "random_restart": lambda: adnn.RandomRestartSampler(seed=0),
     "TPE": lambda: TPESampler(seed=0),
 }
+STUDIES = ("alone", "abandoned")
+READS = ("get_all_trials",)
+WRITES = (
+    "create_new_trial",
+    "set_study_system_attr",
+    "set_study_user_attr",
+    "set_trial_param",
+    "set_trial_state_values",
+    "set_trial_system_attr",
+    "set_trial_user_attr",
+)
 N_TRIALS = 100
-# TPE takes hundreds of milliseconds a trial after 10,000 trials.
-N_TRIALS_BEFORE = {
-    name: (100, 1000) if name == "TPE" else (100, 1000, 10_000) for name in SAMPLERS
-}
+N_TRIALS_BEFORE = (100, 2000)
 REPETITIONS = 5
+
+
+class CountingStorage(InMemoryStorage):
+    """Counts the calls of some of its methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = collections.Counter[str]()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in READS + WRITES:
+            self.calls[name] += 1
+        return super().__getattribute__(name)
+
+
+class TimedTrainer:
+    """A trainer that knows how long it has trained."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trainer, name)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, and look at the clock."""
+        start = time.perf_counter()
+        try:
+            return self._trainer.train(*args, **kwargs)
+        finally:
+            self.seconds += time.perf_counter() - start
 
 
 class Searches:
@@ -62,76 +108,71 @@ class Searches:
             training=adnn.Training(batch_size=32, epochs=epochs),
             space=adnn.OffsetSpace(low=-0.2, high=0.2),
         )
-        self._seconds_trained = 0.0
+        self._trainer = TimedTrainer(self._objective.trainer)
+        self._objective.trainer = self._trainer  # type: ignore[assignment]
         # The first search compiles, and imports what shows studies.
         self.milliseconds("annealing", 10)
 
     def milliseconds(self, searcher: str, n_trials: int) -> float:
         """Return what a trial takes beside its training."""
-        train = StackedTrainer.train
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
+        self._trainer.seconds = 0.0
+        with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            try:
-                return train(*args, **kwargs)
-            finally:
-                self._seconds_trained += time.perf_counter() - start
-
-        self._seconds_trained = 0.0
-        StackedTrainer.train = timed  # type: ignore[method-assign]
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                start = time.perf_counter()
-                storage = f"sqlite:///{folder}/studies.db"
-                adnn.search(self._objective, searcher, storage=storage, max_trial=n_trials)
-                seconds = time.perf_counter() - start
-        finally:
-            StackedTrainer.train = train  # type: ignore[method-assign]
-        return 1e3 * (seconds - self._seconds_trained) / n_trials
+            storage = f"sqlite:///{folder}/studies.db"
+            adnn.search(self._objective, searcher, storage=storage, max_trial=n_trials)
+            seconds = time.perf_counter() - start
+        return 1e3 * (seconds - self._trainer.seconds) / n_trials
 
 
-def objective(n_dims: int) -> Callable[[optuna.Trial], float]:
-    def squares(trial: optuna.Trial) -> float:
-        return sum((trial.suggest_float(f"x{i}", 0, 1) - 0.3) ** 2 for i in range(n_dims))
+def objective(trial: optuna.Trial) -> float:
+    if isinstance(trial.study.sampler, adnn.RandomRestartSampler):
+        return float(trial.suggest_int("restart", 0, 2**31) + trial.suggest_float("x", 0, 1))
+    return (trial.suggest_float("x", 0, 1) - 0.3) ** 2 + trial.suggest_float("y", 0, 1)
 
-    return squares
 
-
-def milliseconds_on_sqlite(sampler: str, n_dims: int, n_trials: int) -> float:
-    """Return the wall time of a trial."""
+def milliseconds_on_sqlite(sampler: str, kind: str, before: tuple[int, ...]) -> dict[str, float]:
+    """Return the wall time of a trial, by how many there were before."""
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(
-            storage=f"sqlite:///{folder}/study.db", sampler=SAMPLERS[sampler]()
+            storage=open_storage(f"sqlite:///{folder}/study.db"), sampler=SAMPLERS[sampler]()
         )
-        study.optimize(objective(n_dims), n_trials=5)
-        start = time.perf_counter()
-        study.optimize(objective(n_dims), n_trials=n_trials)
-        return 1e3 * (time.perf_counter() - start) / n_trials
-
-
-def milliseconds_in_memory(sampler: str, n_trials: int) -> dict[str, float]:
-    """Return the processor time of a trial, by how many there were before."""
-    study = optuna.create_study(sampler=SAMPLERS[sampler]())
-    found = {}
-    for n_before in N_TRIALS_BEFORE[sampler]:
-        study.optimize(objective(4), n_trials=n_before - len(study.trials))
-        start = time.process_time()
-        study.optimize(objective(4), n_trials=n_trials)
-        found[str(n_before)] = 1e3 * (time.process_time() - start) / n_trials
+        if kind == "abandoned":
+            with warnings.catch_warnings():
+                # That nothing will beat for it, as in `study.optimize`, is what is wanted.
+                warnings.simplefilter("ignore", UserWarning)
+                study.ask()
+        for n_before in before:
+            study.optimize(objective, n_trials=n_before - len(study.trials))
+            start = time.perf_counter()
+            study.optimize(objective, n_trials=N_TRIALS)
+            found[str(n_before)] = 1e3 * (time.perf_counter() - start) / N_TRIALS
     return found
 
 
-def measure(searches: Searches, n_trials: int) -> Results:
+def calls(sampler: str, n_trials: int) -> dict[str, float]:
+    """Return how often a trial reads the trials, and writes."""
+    storage = CountingStorage()
+    study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler]())
+    # What is stored once is not a trial's.
+    study.optimize(objective, n_trials=5)
+    storage.calls.clear()
+    study.optimize(objective, n_trials=n_trials)
+    return {
+        kind: sum(storage.calls[name] for name in names) / n_trials
+        for kind, names in (("reads", READS), ("writes", WRITES))
+    }
+
+
+def measure(searches: Searches, n_trials: int, before: tuple[int, ...]) -> Results:
     """Return one repetition of all measurements, in milliseconds."""
     return {
         "search": {name: searches.milliseconds(name, n_trials) for name in SEARCHERS},
         "sqlite": {
-            str(n_dims): {
-                name: milliseconds_on_sqlite(name, n_dims, n_trials) for name in SAMPLERS
-            }
-            for n_dims in DIMENSIONS
+            kind: {name: milliseconds_on_sqlite(name, kind, before) for name in SAMPLERS}
+            for kind in STUDIES
         },
-        "memory": {name: milliseconds_in_memory(name, n_trials) for name in SAMPLERS},
+        "calls": {name: calls(name, n_trials) for name in SAMPLERS},
     }
 
 
@@ -151,34 +192,35 @@ def summary(results: Results) -> str:
         ["`search` on SQLite, beside the trainings", "ms a trial"],
         [[name, median_and_range(values)] for name, values in in_search(results).items()],
     )
-    of_sqlite = []
-    for name in SAMPLERS:
-        ratios = [
-            [r["sqlite"][str(d)][name] / r["sqlite"][str(d)]["Random"] for r in repetitions]
-            for d in DIMENSIONS
-        ]
-        mean = np.exp(np.mean([np.log(statistics.median(of_d)) for of_d in ratios]))
-        of_sqlite.append([name, *map(median_and_range, ratios), f"{mean:.3g}"])
-    header = [f"D = {d}" for d in DIMENSIONS]
+    cells = [(kind, str(n)) for kind in STUDIES for n in results["n_trials_before"]]
+
+    def times(name: str, kind: str, before: str) -> list[float]:
+        return [r["sqlite"][kind][name][before] for r in repetitions]
+
+    def ratios(name: str, kind: str, before: str) -> list[float]:
+        random = times("Random", kind, before)
+        return [t / r for t, r in zip(times(name, kind, before), random, strict=True)]
+
+    note = {"alone": "", "abandoned": ", beside an abandoned one"}
     sqlite = markdown_table(
-        ["`study.optimize` on SQLite, × Random", *header, "geometric mean"], of_sqlite
-    )
-    memory = markdown_table(
-        ["in memory, ms of processor time a trial after", "100 trials", "1000", "10,000"],
+        ["`study.optimize`, × Random", *(f"after {n} trials{note[kind]}" for kind, n in cells)],
         [
-            [
-                name,
-                *(
-                    median_and_range([r["memory"][name][str(n)] for r in repetitions])
-                    if n in N_TRIALS_BEFORE[name]
-                    else "–"
-                    for n in (100, 1000, 10_000)
-                ),
-            ]
+            ["Random", *(f"{statistics.median(times('Random', *cell)):.3g} ms" for cell in cells)],
+            *(
+                [name, *(median_and_range(ratios(name, *cell)) for cell in cells)]
+                for name in SAMPLERS
+                if name != "Random"
+            ),
+        ],
+    )
+    counted = markdown_table(
+        ["calls of the storage in a trial", "reads of the trials", "writes"],
+        [
+            [name, *(f"{repetitions[0]['calls'][name][kind]:.3g}" for kind in ("reads", "writes"))]
             for name in SAMPLERS
         ],
     )
-    return f"{searches}\n\n{sqlite}\n\n{memory}"
+    return f"{searches}\n\n{sqlite}\n\n{counted}"
 
 
 def sentence(results: Results) -> str:
@@ -199,7 +241,7 @@ STUDY = Study("trial_overhead", lambda _: {}, summary)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    parser.add_argument("--quick", action="store_true", help="one repetition of 10 trials each")
+    parser.add_argument("--quick", action="store_true", help="one repetition of short studies")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -208,18 +250,21 @@ def main() -> None:
         "command": "python studies/trial_overhead.py",
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "n_trials": N_TRIALS,
+        "n_trials_before": N_TRIALS_BEFORE,
         "repetitions": [],
     }
     n_repetitions = arguments.repetitions
     if arguments.quick:
         TRIED.mkdir(parents=True, exist_ok=True)
         output = TRIED / output.name
-        results["n_trials"], n_repetitions = 10, 1
+        results |= {"n_trials": 10, "n_trials_before": (100, 200)}
+        n_repetitions = 1
     elif output.exists():
         results = json.loads(output.read_text(encoding="utf-8"))
     searches = Searches()
     for _ in tqdm(range(len(results["repetitions"]), n_repetitions), unit="repetition"):
-        results["repetitions"].append(measure(searches, results["n_trials"]))
+        before = tuple(results["n_trials_before"])
+        results["repetitions"].append(measure(searches, results["n_trials"], before))
         write_json(output, results)
     print(summary(results))
 

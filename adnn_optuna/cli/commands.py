@@ -10,9 +10,9 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_integer, check_output_file
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import DEFAULT_STORAGE, Quiet, make_objective, parse_seeds
+from adnn_optuna.cli.options import DEFAULT_STORAGE, AtOnce, Quiet, make_objective, parse_seeds
 
 
 def search(
@@ -21,7 +21,7 @@ def search(
     max_time: float | None = None,
     max_trial: int | None = None,
     max_gain: float | None = None,
-    trials_at_once: int | None = None,
+    trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
     study_name: Annotated[
         str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
@@ -45,8 +45,6 @@ def search(
 
     if contract is not None:
         check_contract_path("--contract", contract, network["dataset"])
-    if trials_at_once is not None:
-        check_integer("--trials-at-once", trials_at_once, 1)
     if study_name is None:
         study_name = f"{Path(network['dataset']).stem}-{sampler}"
     result = adnn.search(
@@ -77,8 +75,7 @@ def resume(
     """Continue a stored search: one that was interrupted, or with higher limits.
 
     The study knows its model, data, training, searcher and limits. Limits given
-    here replace the stored ones and hold for all runs together: a study of 20
-    trials with --max-trial 50 runs 30 more.
+    here replace the stored ones and hold for all runs together.
 
     \b
     Examples:
@@ -112,6 +109,7 @@ def compare(
     max_trial: Annotated[int, "Trials of each run."],
     max_time: float | None = None,
     max_gain: float | None = None,
+    trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
     study_name: Annotated[
         str, "What the studies' names begin with; those that exist are continued."
@@ -139,16 +137,16 @@ def compare(
     files = [(kind, file) for kind, file in (("plot", plot), ("report", report)) if file]
     for kind, file in files:
         check_output_file(f"--{kind}", file, ".html")
-    chosen_seeds = parse_seeds(seeds)
     comparison = adnn.compare(
         make_objective(**network),
         samplers.split(","),
         max_trial=max_trial,
-        seeds=chosen_seeds,
+        seeds=parse_seeds(seeds),
         storage=storage,
         study_name=study_name,
         max_time=max_time,
         max_gain=max_gain,
+        batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=out.wants_progress_bar(quiet),
     )
@@ -191,7 +189,8 @@ def report(
     names = [study.study_name for study in opened.get_all_studies()]
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
         record = records.record_of(studies.load_study(opened, study_name))
-        reports.search_page(record, contract and read_contract(contract)).save(output)
+        content = None if contract is None else read_contract(contract)
+        reports.search_page(record, content).save(output)
         out.show(record)
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")

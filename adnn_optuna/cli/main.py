@@ -97,23 +97,23 @@ def run(arguments: Sequence[str]) -> int:
         output.show(f"adnn_optuna {__version__}")
         return 0
     try:
+        # Of an interrupt Typer makes an exit code itself.
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
     except typer.TyperException as error:
         # Typer's parser puts the kind of an error before its message.
         message = " ".join(error.format_message().replace("Value error, ", "").split())
         output.say(f"adnn: {message.rstrip('.')}; see adnn --help.")
         return output.WRONG_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        from adnn_optuna.engine.storages import masked
-
-        said = "Interrupted; all finished trials are kept. Go on with:"
-        output.say(f"{said}\n    {shlex.join(['adnn', *map(masked, arguments)])}")
-        return output.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()
         sentence, code = _in_a_sentence(error)
         output.say(f"adnn: {sentence}")
+    if code == output.INTERRUPTED:
+        from adnn_optuna.engine.storages import masked
+
+        said = "Interrupted; all finished trials are kept. Go on with:"
+        output.say(f"{said}\n    {shlex.join(['adnn', *map(masked, arguments)])}")
     return code or 0
 
 

@@ -48,7 +48,6 @@ HELP = {
     "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
     "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
     "study_name": "Name of the study, as adnn search showed it.",
-    "trials_at_once": "Trials asked for before any is told; by default 8 or, to learn of each, 1.",
     "unit": "absolute: as they are; stddev: in standard deviations of each initializer.",
     "validation_size": "Held out of the training data to select on: a number of samples, or a "
     "fraction such as 0.1; by default 10000 of mnist and fashion_mnist, else 0.2.",
@@ -58,6 +57,8 @@ DEFAULT_STORAGE = "sqlite:///adnn.db"
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")
 ]
+_AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
+AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 
 
 def make_objective(

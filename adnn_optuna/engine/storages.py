@@ -20,7 +20,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna._attributes import PROPOSAL
-from adnn_optuna._checks import first_line, is_file
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongTypeError,
+    WrongValueError,
+    first_line,
+    is_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +46,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 # For how long a database that is locked or away is waited for, in seconds: a server is restarted
 # in a minute. What is over in a moment is not worth a warning.
 _PATIENCE = 300.0
-_SECONDS_BEFORE_WARNING = 2.0
+_SECONDS_BEFORE_WARNING = 5.0
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
 
 # How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
@@ -99,7 +105,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if isinstance(storage, BaseStorage):
         return storage
     if not isinstance(storage, str):
-        raise TypeError(
+        raise WrongTypeError(
             "storage must be a database URL such as 'sqlite:///name.db', an Optuna storage or "
             f"None, but it is {storage!r}."
         )
@@ -107,12 +113,12 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         url = make_url(storage)
     # A port that is no number raises a bare ValueError.
     except (exc.ArgumentError, ValueError):
-        raise ValueError(
+        raise WrongValueError(
             f"The storage {masked(storage)!r} is not a database URL; for a file write "
             "'sqlite:///name.db'."
         ) from None
     if "@" in (url.host or ""):
-        raise ValueError(
+        raise WrongValueError(
             f"The storage {masked(storage)!r} has an @ in its password or user name; write it as "
             "%40."
         )
@@ -122,7 +128,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
     except Exception as error:
-        refusal = StorageError if _passes_at_opening(error) else ValueError
+        refusal = StorageError if _passes_at_opening(error) else WrongValueError
         mend = (
             "that the folder exists and can be written to, and that the file is an Optuna database"
             if is_sqlite
@@ -227,7 +233,8 @@ def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) 
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not passes(error):
                 raise
-            if waited >= _SECONDS_BEFORE_WARNING and not has_warned:
+            # That others create tables at the same moment is no fault.
+            if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
                 _logger.warning(
                     "The storage does not answer (%s); trying again for %g s.",
@@ -278,7 +285,7 @@ def _passes_at_opening(error: BaseException) -> bool:
 def _check_holds_studies(storage: str) -> None:
     """Refuse an SQLite file without studies before SQLAlchemy creates it or its tables."""
     if is_in_memory(storage):
-        raise ValueError(
+        raise WrongValueError(
             f"The storage {masked(storage)!r} is in memory and holds no studies; name a file, as "
             "in 'sqlite:///name.db'."
         )
@@ -287,7 +294,7 @@ def _check_holds_studies(storage: str) -> None:
         return
     path = Path(url.database or "")
     if not is_file(path):
-        raise FileNotFoundError(
+        raise NoSuchFileError(
             f"There is no file {str(path)!r} for the storage {masked(storage)!r}; check its path."
         )
     # A file that SQLite cannot read is refused, with the reason, when it is opened.
@@ -296,7 +303,7 @@ def _check_holds_studies(storage: str) -> None:
         with contextlib.closing(connection):
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'")
             if found.fetchone() is None:
-                raise ValueError(
+                raise WrongValueError(
                     f"The file {str(path)!r} of the storage {masked(storage)!r} holds no Optuna "
                     "studies; check its path."
                 )

@@ -25,6 +25,7 @@ from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import HELP, make_objective, parse_seeds
 from adnn_optuna.engine.objective import Metric
+from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.searchers import SEARCHERS
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 
@@ -127,8 +128,8 @@ class TestHelp:
         assert compare.parameters["equivalence"].default == EQUIVALENCE
 
 
-@pytest.mark.slow
 class TestSearch:
+    @pytest.mark.slow
     def test_interrupted_at_any_time_and_resumed_ends_like_an_undisturbed_one(
         self, folder: Path
     ) -> None:
@@ -148,8 +149,9 @@ class TestSearch:
         )
         assert len(completed("whole.db")) == 80
 
+        resume = ["resume", "--study-name", "digits-annealing"]
         hint = search
-        for number, counted in ((signal.SIGINT, 3), (signal.SIGTERM, 9)):
+        for number, counted, next_one in ((signal.SIGINT, 3, None), (signal.SIGTERM, 9, resume)):
             process = subprocess.Popen(
                 program(hint), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
@@ -163,10 +165,8 @@ class TestSearch:
             assert not stdout
             said, command = stderr.splitlines()
             assert said == "Interrupted; all finished trials are kept. Go on with:"
-            assert command.strip() == (
-                "adnn resume --storage sqlite:///adnn.db --study-name digits-annealing"
-            )
-            hint = shlex.split(command)[1:]
+            assert shlex.split(command) == ["adnn", *hint]
+            hint = next_one or shlex.split(command)[1:]
         assert len(completed()) < 80
 
         # The last time with a terminal for stderr: there is a progress bar.
@@ -215,12 +215,12 @@ class TestSearch:
         assert not err
 
     def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.run(["search", *NETWORK, "--max-trial", "5"]) == 0
-        for limit, hint in (
-            (["--max-trial", "1"], "--max-trial 10"),
-            (["--max-trial", "600000", "--max-gain", "1e-9"], "--max-gain "),
+        for command, hint in (
+            (["search", *NETWORK, "--max-trial", "5"], "--max-trial 10"),
+            (["resume", "--study-name", "digits-annealing", "--max-trial", "1"], "--max-trial 10"),
+            (["search", *NETWORK, "--max-gain", "1e-9", "--study-name", "gain"], "--max-gain "),
         ):
-            assert cli.run(["resume", "--study-name", "digits-annealing", *limit]) == 0
+            assert cli.run(command) == 0
             out, err = capsys.readouterr()
             assert hint in err
         gain = float(re.search(r"gain \+([\d.]+) pp", out)[1]) / 100  # type: ignore[index]
@@ -279,11 +279,10 @@ class TestSearch:
         assert study.user_attrs["adnn:search"] == {
             "sampler": "greedy",
             "n_trials": 3,
-            "stack_size": 2,
-            "max_time": 100.0,
-            "max_trial": 3,
-            "max_gain": 5.0,
+            "batch_size": 2,
         }
+        [run] = runs_of(study)
+        assert (run["max_time"], run["max_trial"], run["max_gain"]) == (100.0, 3, 5.0)
 
 
 @pytest.mark.slow
@@ -297,7 +296,7 @@ class TestCompare:
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in done.stdout
         assert done.stderr == (
-            "\nThe figure is in figure.html.\nThe report is in whole.html.\n"
+            "\nThe plot is in figure.html.\nThe report is in whole.html.\n"
             "Look at it: optuna-dashboard sqlite:///adnn.db\n"
         )
         assert "plotly" in (folder / "figure.html").read_text()
@@ -366,7 +365,7 @@ WRONG = {
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
-    "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*'x'"),
+    "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*number"),
     "too large": (["search", "--validation-size", "9999", *LIMIT], "--validation-size is 9999"),
     "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
     "activation": (["search", "--activation", "nope", *LIMIT], "activation 'nope'"),
@@ -383,7 +382,7 @@ WRONG = {
     "learning rate": (["search", "--learning-rate", "nan", *LIMIT], "--learning-rate.*nan"),
     "seed": (["search", "--seed", "-1", *LIMIT], "seed.*-1"),
     "bounds": (["search", "--low", "0.1", *LIMIT], "low=0.1"),
-    "at once": (["search", "--trials-at-once", "0", *LIMIT], "--trials-at-once.*0"),
+    "at once": (["search", "--trials-at-once", "0", *LIMIT], "--trials-at-once.*1"),
     **{
         f"{limit} {value}": (["search", limit, value], rf"{limit}\b")
         for limit in ("--max-time", "--max-trial", "--max-gain")
@@ -549,8 +548,7 @@ class TestVerify:
         assert capsys.readouterr().out.startswith("exact:")
         contract.write_text(contract.read_text().replace('"epochs": 1', '"epochs": 2'))
         assert cli.run(["verify", str(contract)]) == 1
-        assert "breached" in (out := capsys.readouterr().out)
-        assert "objective.training.epochs" in out
+        assert re.search("breached:.*edited", capsys.readouterr().out, re.DOTALL)
         assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
         assert capsys.readouterr().out.startswith("cannot_check:")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,16 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.engine import _database
-from adnn_optuna.engine._database import StorageError
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine import storages
+from adnn_optuna.engine.storages import StorageError, open_storage, patiently
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from postgresql import Server
+
+# What is asked and told here is over in a moment.
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+
+SPACE = {"x": optuna.distributions.FloatDistribution(-10, 10)}
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -36,10 +46,28 @@ def objective(trial: optuna.Trial) -> float:
 def path(tmp_path: Path) -> Path:
     """Return a database file with a study of one trial."""
     path = tmp_path / "study.db"
-    study = optuna.create_study(study_name="s", storage=open_storage(f"sqlite:///{path}"))
+    storage = open_storage(f"sqlite:///{path}")
+    study = optuna.create_study(study_name="s", storage=storage)
     study.optimize(objective, n_trials=1)
-    study._storage._backend.engine.dispose()
+    storage.engine.dispose()
     return path
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make SQLite return at once, and warnings come soon."""
+    monkeypatch.setattr(storages, "_SQLITE_TIMEOUT", 0.05)
+    monkeypatch.setattr(storages, "_SECONDS_BEFORE_WARNING", 0.2)
+
+
+@pytest.fixture
+def lock(path: Path) -> Iterator[sqlite3.Connection]:
+    """Return another program's connection, which has locked the file."""
+    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
 
 
 def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
@@ -50,77 +78,149 @@ def load(url: str) -> optuna.Study:
     return optuna.load_study(study_name="s", storage=open_storage(url))
 
 
+def run_patiently(study: optuna.Study, n_trials: int) -> None:
+    for _ in range(n_trials):
+        trial = patiently(study.ask, SPACE)
+        patiently(study.tell, trial, trial.params["x"] ** 2, skip_if_finished=True)
+
+
+def n_warnings(logs: pytest.LogCaptureFixture, reason: str) -> int:
+    sentence = f"The storage does not answer ({reason}"
+    return len({id(r) for r in logs.records if r.getMessage().startswith(sentence)})
+
+
+@pytest.mark.usefixtures("impatience")
 def test_a_lock_of_another_program_is_waited_for(
-    path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
+    path: Path, lock: sqlite3.Connection, logs: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
     study = load(f"sqlite:///{path}")
-    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    unlock = threading.Timer(1.0, other.close)
+    unlock = threading.Timer(1.0, lock.close)
     unlock.start()
-    study.set_user_attr("a", 1)
+    patiently(study.set_user_attr, "a", 1)
     unlock.join()
     assert study.user_attrs == {"a": 1}
-    assert "The storage does not answer (database is locked)" in logs.text
+    assert n_warnings(logs, "database is locked") == 1
 
 
+@pytest.mark.usefixtures("impatience")
 def test_a_lock_that_stays_ends_in_one_sentence(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
-    monkeypatch.setattr(_database, "_PATIENCE", 0.5)
+    monkeypatch.setattr(storages, "_PATIENCE", 0.5)
     study = load(f"sqlite:///{path}")
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StorageError, match=r"^The storage failed \(.*locked\); .*\.$"):
-        study.set_user_attr("a", 1)
-    other.close()
+        patiently(study.set_user_attr, "a", 1)
+    lock.close()
     study.set_user_attr("a", 1)
     assert study.user_attrs == {"a": 1}
+
+
+@pytest.mark.usefixtures("impatience", "lock")
+def test_waiting_can_be_interrupted(path: Path) -> None:
+    study = load(f"sqlite:///{path}")
+    began = time.monotonic()
+    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        patiently(study.set_user_attr, "a", 1)
+    assert time.monotonic() - began < 5
 
 
 def test_a_server_that_is_restarted_is_waited_for(postgresql: Server) -> None:
-    study = optuna.create_study(
-        study_name="vanishing", storage=open_storage(postgresql.url), direction="minimize"
-    )
-
-    def slow(trial: optuna.Trial) -> float:
-        time.sleep(0.02)
-        return objective(trial)
+    study = optuna.create_study(study_name="vanishing", storage=open_storage(postgresql.url))
 
     def restart() -> None:
         postgresql.stop()
         time.sleep(0.5)
         postgresql.start()
 
-    crash = threading.Timer(0.3, restart)
+    crash = threading.Timer(0.1, restart)
     crash.start()
-    study.optimize(slow, n_trials=40)
-    crash.join()
-    finished = [trial for trial in study.trials if trial.state.is_finished()]
-    assert len(finished) == 40
+    n_told = 0
+    while crash.is_alive() or n_told < 40:
+        run_patiently(study, 1)
+        n_told += 1
+    assert len(completed(study)) == n_told
+
+
+def test_a_server_that_is_away_is_waited_for_when_a_worker_starts(
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(storages, "_SECONDS_BEFORE_WARNING", 0.2)
+    study = optuna.create_study(study_name="away", storage=open_storage(postgresql.url))
+    run_patiently(study, 1)
+    postgresql.stop()
+    begin = threading.Timer(1.0, postgresql.start)
+    begin.start()
+    found = optuna.load_study(study_name="away", storage=open_storage(postgresql.url))
+    begin.join()
+    assert len(found.trials) == 1
+    assert n_warnings(logs, "connection failed") == 1
+
+
+def test_a_server_that_stays_away_ends_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storages, "_PATIENCE", 0.5)
+    with pytest.raises(StorageError, match=r"^The storage .*\*\*\*.* cannot be opened \(.*\.$"):
+        open_storage("postgresql+psycopg://me:secret@127.0.0.1:1/db")
+
+
+AWAY = [
+    "FATAL:  the database system is starting up",
+    "FATAL:  the database system is shutting down",
+    "FATAL:  the database system is in recovery mode",
+    "FATAL:  sorry, too many clients already",
+    "server closed the connection unexpectedly",
+    "terminating connection due to administrator command",
+    "failed: No such file or directory\n\tIs the server running locally and accepting connections",
+    "(2003, \"Can't connect to MySQL server on 'db' ([Errno 111] Connection refused)\")",
+]
+REFUSED = [
+    'FATAL:  password authentication failed for user "me"',
+    # The name stands for two addresses, and the server listens at one of them.
+    'to ::1 failed: Connection refused\nto 127.0.0.1 failed: FATAL:  role "me" does not exist',
+    'could not translate host name "db" to address: Name or service not known',
+    "[Errno -2] Name or service not known",
+    'FATAL:  database "db" does not exist',
+    "fe_sendauth: no password supplied",
+    "(1045, \"Access denied for user 'me'@'localhost' (using password: YES)\")",
+    "(2003, \"Can't connect to MySQL server on 'db' ([Errno -2] Name or service not known)\")",
+]
+
+
+@pytest.mark.parametrize("said", AWAY + REFUSED)
+def test_what_passes_when_a_database_is_opened(said: str) -> None:
+    error = sqlalchemy.exc.OperationalError("", {}, Exception(said))
+    assert storages._passes_at_opening(error) == (said in AWAY)
+
+
+def test_what_is_no_fault_of_the_database_is_not_waited_for(postgresql: Server) -> None:
+    study = optuna.create_study(storage=open_storage(postgresql.url))
+    with pytest.raises(StorageInternalError) as caught:
+        patiently(study.set_user_attr, "too long " * 100, 1)
+    assert isinstance(caught.value.__cause__, sqlalchemy.exc.DataError)
+    with pytest.raises(KeyError):
+        patiently(study._storage.get_trial, 10**6)
 
 
 def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(path: Path) -> None:
     program = f"""
 import optuna, resource
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.storages import open_storage, patiently
 from test_faults import objective
 study = optuna.load_study(study_name="s", storage=open_storage("sqlite:///{path}"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-study.optimize(objective, n_trials=1000)
+patiently(study.optimize, objective, n_trials=1000)
 """
     run = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 1
     *_, last = run.stderr.splitlines()
-    assert last.startswith("adnn_optuna.engine._database.StorageError: The storage failed (")
+    assert last.startswith("adnn_optuna.engine.storages.StorageError: The storage failed (")
     study = load(f"sqlite:///{path}")
     n_kept = len(study.trials)
     assert 1 < n_kept < 1000
@@ -131,7 +231,7 @@ study.optimize(objective, n_trials=1000)
 
 def test_a_database_that_cannot_be_written_to_is_refused(path: Path) -> None:
     with pytest.raises((ValueError, StorageError), match=r"^The storage .*readonly.*\.$"):
-        load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize(objective, n_trials=1)
+        patiently(load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize, objective, n_trials=1)
     assert len(load(f"sqlite:///{path}").trials) == 1
 
 
@@ -152,14 +252,15 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
 
 
 def test_a_database_that_breaks_in_the_middle_ends_in_one_sentence(path: Path) -> None:
-    study = load(f"sqlite:///{path}")
-    study._storage._backend.engine.dispose()
+    storage = open_storage(f"sqlite:///{path}")
+    study = optuna.load_study(study_name="s", storage=storage)
+    storage.engine.dispose()
     content = bytearray(path.read_bytes())
     for page in range(4096, len(content), 4096):
         content[page : page + 100] = b"\xff" * 100
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"^The storage failed \(.*malformed\); .*\.$"):
-        study.optimize(objective, n_trials=1)
+        patiently(study.optimize, objective, n_trials=1)
 
 
 def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
@@ -168,10 +269,9 @@ def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
     path.parent.rename(elsewhere)
     bring_back = threading.Timer(0.5, elsewhere.rename, [path.parent])
     bring_back.start()
-    study.optimize(objective, n_trials=2)
+    run_patiently(study, 2)
     bring_back.join()
-    states = [trial.state for trial in load(f"sqlite:///{path}").trials]
-    assert states == [TrialState.COMPLETE] * 3
+    assert len(completed(load(f"sqlite:///{path}"))) == 3
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused() -> None:
@@ -192,9 +292,9 @@ for name in ("there.db", "new.db"):
 """
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/there.db"
-        study = optuna.create_study(study_name="s", storage=open_storage(url))
-        study.optimize(objective, n_trials=2)
-        study._storage._backend.engine.dispose()
+        storage = open_storage(url)
+        optuna.create_study(study_name="s", storage=storage).optimize(objective, n_trials=2)
+        storage.engine.dispose()
         run = subprocess.run(
             [sys.executable, "-c", program, folder], capture_output=True, text=True, check=True
         )
@@ -206,11 +306,11 @@ for name in ("there.db", "new.db"):
         assert len(load(url).trials) == 2
 
 
+@pytest.mark.usefixtures("impatience")
 def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_database, "_SQLITE_TIMEOUT", 0.05)
-    monkeypatch.setattr(_database, "_PATIENCE", 0.3)
+    monkeypatch.setattr(storages, "_PATIENCE", 0.5)
     path = tmp_path / "study.db"
     other = sqlite3.connect(path, isolation_level=None)
 
@@ -231,7 +331,7 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
     with pytest.raises(StorageError, match="locked"):
         search(pruner=Locker())
     # It is waited for once, and not again for the trial that was under way.
-    assert len({id(r) for r in logs.records if "does not answer" in r.message}) == 1
+    assert n_warnings(logs, "database is locked") == 1
     other.close()
     result = search()
     assert [t.state.name for t in result.study.trials] == ["COMPLETE"] * 2 + ["FAIL"] + [
@@ -318,16 +418,13 @@ class Hungry(optuna.pruners.BasePruner):
         return False
 
 
-def test_a_stack_that_is_too_large_for_the_memory_is_halved(
+def test_a_batch_that_is_too_large_for_the_memory_is_trained_one_by_one(
     logs: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
     result = adnn.search(
-        make_objective(), "random_restart", max_trial=12, stack_size=8, pruner=Hungry(2)
+        make_objective(), "random_restart", max_trial=12, batch_size=8, pruner=Hungry(1)
     )
-    assert [m for m in dict.fromkeys(logs.messages) if "too little memory" in m] == [
-        f"There is too little memory to train {n} networks at once; going on with {n // 2}."
-        for n in (8, 4)
-    ]
+    assert [m for m in dict.fromkeys(logs.messages) if "too little memory" in m] != []
     assert not [w for w in recwarn if "reported value" in str(w.message)]
     whole = adnn.search(make_objective(), "random_restart", max_trial=12)
     assert completed(result.study) == completed(whole.study)
@@ -341,7 +438,7 @@ def test_too_little_memory_for_one_network_ends_in_one_sentence(tmp_path: Path) 
         storage=f"sqlite:///{tmp_path / 'study.db'}",
         study_name="s",
         max_trial=4,
-        stack_size=4,
+        batch_size=4,
     )
     with pytest.raises(MemoryError, match=r"^There is too little memory to train even one .*\.$"):
         search(pruner=Hungry(10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna.cli import main as cli
-from adnn_optuna.engine.storages import open_storage, storage_url
+from adnn_optuna.cli import output
+from adnn_optuna.engine import storages
+from adnn_optuna.engine.storages import StorageError, open_storage, storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +62,8 @@ def test_commands_on_a_server(
     assert code == 0
     assert "postgresql+psycopg://postgres:***@127.0.0.1" in shown
     # Another objective, and no study of the name.
-    assert run_adnn(*search, "--seed", "1")[0] == cli.WRONG_INPUT
-    assert run_adnn("resume", *storage, "--study-name", "none")[0] == cli.WRONG_INPUT
+    assert run_adnn(*search, "--seed", "1")[0] == output.WRONG_INPUT
+    assert run_adnn("resume", *storage, "--study-name", "none")[0] == output.WRONG_INPUT
     assert run_adnn("report", *storage, *name, "--contract", "secret.contract.json")[0] == 0
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert written.keys() >= {"secret.contract.json", "secret.contract.npz", "report.html"}
@@ -95,19 +98,31 @@ def test_what_a_search_stores_logs_and_raises(
     assert_no_secret("".join(traceback.format_exception(caught.value)))
 
 
-def test_a_server_that_does_not_answer(run_adnn: Callable[..., tuple[int, str]]) -> None:
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a moment only for servers that are away."""
+    monkeypatch.setattr(storages, "_PATIENCE", 0.2)
+    monkeypatch.setattr(storages, "_SECONDS_BEFORE_WARNING", 0.0)
+
+
+@pytest.mark.usefixtures("impatience")
+def test_a_server_that_does_not_answer(
+    run_adnn: Callable[..., tuple[int, str]], logs: pytest.LogCaptureFixture
+) -> None:
     for call in (
         lambda: open_storage(UNREACHABLE),
         lambda: adnn.resume(UNREACHABLE, "s"),
         lambda: adnn.search(make_objective(), "greedy", storage=UNREACHABLE),
     ):
-        with pytest.raises(ValueError, match=r"'postgresql\+psycopg://user:\*\*\*@") as caught:
+        with pytest.raises(StorageError, match=r"'postgresql\+psycopg://user:\*\*\*@") as caught:
             call()
         # With all causes.
         assert_no_secret("".join(traceback.format_exception(caught.value)))
     code, shown = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
-    assert code == cli.WRONG_INPUT
+    assert code == output.FAILED
     assert "Traceback" in shown
+    assert "The storage does not answer" in logs.text
+    assert_no_secret(logs.text)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +139,11 @@ def test_a_server_that_does_not_answer(run_adnn: Callable[..., tuple[int, str]])
         ("sqlite+pysqlcipher://:geheim@/no.db", r"//:\*\*\*@/no.db'"),
     ],
 )
+@pytest.mark.usefixtures("impatience")
 def test_a_password_that_is_not_where_urls_have_it(url: str, shown: str) -> None:
     for must_exist in (False, True):
-        with pytest.raises((ValueError, FileNotFoundError), match=shown) as caught:
+        refusals = (ValueError, FileNotFoundError, StorageError)
+        with pytest.raises(refusals, match=shown) as caught:
             open_storage(url, must_exist=must_exist)
         message = str(caught.value)
         assert not [part for part in ("geheim", "heim", "ge/", "ge:") if part in message]
@@ -140,6 +157,8 @@ def test_a_file_has_no_password(tmp_path: Path) -> None:
 
 def test_a_wrong_password(postgresql: Server) -> None:
     wrong = postgresql.url.replace(":p%40ss", ":geheim")
-    with pytest.raises(ValueError, match=r"postgres:\*\*\*@") as caught:
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"postgres:\*\*\*@.*password authentication") as caught:
         open_storage(wrong)
+    assert time.monotonic() - began < 5  # It is not waited for.
     assert_no_secret("".join(traceback.format_exception(caught.value)))

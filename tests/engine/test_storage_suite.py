@@ -1,4 +1,4 @@
-"""Optuna's own tests of storages, which `Database` has to pass whole."""
+"""Optuna's own tests of storages, which those that we open have to pass whole."""
 
 from __future__ import annotations
 

@@ -8,20 +8,24 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
 import pytest
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages._heartbeat import is_heartbeat_enabled
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from storage_worker import STORAGES
 
-from adnn_optuna.engine._database import begins_trial
-from adnn_optuna.engine.storages import open_storage, storage_url
+import adnn_optuna as adnn
+from adnn_optuna.engine.storages import enqueue_again, open_storage, storage_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from optuna.storages import BaseStorage
     from postgresql import Server
 
@@ -97,13 +101,21 @@ def test_a_waiting_trial_goes_to_one_of_two_processes(tmp_path: Path) -> None:
     assert taken == [True, False]
 
 
-def test_what_was_created_is_not_read_back_stale(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    study = optuna.create_study(storage=storage)
-    trial_id = storage.create_new_trial(study._study_id)
-    assert storage.get_trial(trial_id).user_attrs == {}
-    storage.set_trial_user_attr(trial_id, "a", 1)
-    assert storage.get_trial(trial_id).user_attrs == {"a": 1}
+def test_many_threads_take_each_waiting_trial_once(tmp_path: Path) -> None:
+    storages = [open_storage(f"sqlite:///{tmp_path / 'study.db'}") for _ in range(4)]
+    study = optuna.create_study(storage=storages[0], study_name="s")
+    for _ in range(30):
+        study.enqueue_trial({})
+    trial_ids = [trial._trial_id for trial in study.trials]
+    start = threading.Barrier(len(storages))
+
+    def take(storage: BaseStorage) -> list[int]:
+        start.wait()
+        return [i for i in trial_ids if storage.set_trial_state_values(i, TrialState.RUNNING)]
+
+    with ThreadPoolExecutor(len(storages)) as pool:
+        taken = [trial_id for ids in pool.map(take, storages) for trial_id in ids]
+    assert sorted(taken) == trial_ids
 
 
 def test_what_another_worker_did_to_a_created_trial_is_seen(tmp_path: Path) -> None:
@@ -119,10 +131,15 @@ def test_a_storage_can_be_sent_to_another_process(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(storage=storage, study_name="s")
     study.add_trial(optuna.create_trial(value=1.0))
-    copied = pickle.loads(pickle.dumps(storage))
-    assert len(optuna.load_study(study_name="s", storage=copied).trials) == 1
-    with copied._backend.engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+    for either in (storage, pickle.loads(pickle.dumps(storage))):
+        assert type(either) is RDBStorage
+        assert len(optuna.load_study(study_name="s", storage=either).trials) == 1
+        with either.engine.connect() as connection:
+            answers = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "busy_timeout")
+            ]
+        assert answers == ["wal", 1, 5000]
 
 
 def test_an_uri_of_sqlite_can_be_opened_again(
@@ -135,22 +152,86 @@ def test_an_uri_of_sqlite_can_be_opened_again(
     assert (tmp_path / "study.db").is_file()
 
 
+@pytest.mark.filterwarnings("error::optuna.exceptions.ExperimentalWarning")
 def test_trials_have_heartbeats(tmp_path: Path) -> None:
-    assert is_heartbeat_enabled(open_storage(f"sqlite:///{tmp_path / 'study.db'}"))
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert isinstance(storage, RDBStorage)
+    assert storage.get_heartbeat_interval() == 30
+
+
+@pytest.fixture
+def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
+    """Return a function that returns a study one of whose trials shows no sign of life."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert isinstance(storage, RDBStorage)
+    storage.grace_period = 1
+
+    def study_of(sampler: optuna.samplers.BaseSampler, *suggested: str) -> optuna.Study:
+        study = optuna.create_study(storage=storage, sampler=sampler)
+        study.enqueue_trial({"x": 0.25}, user_attrs={"mine": 1})
+        for _ in range(2):
+            trial = study.ask()
+            for parameter in suggested:
+                trial.suggest_float(parameter, 0, 1)
+            trial.set_user_attr("adnn:elapsed", 1.0)
+            storage.record_heartbeat(trial._trial_id)
+        time.sleep(2.1)
+        optuna.storages.fail_stale_trials(study)
+        return study
+
+    return study_of
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_trials_of_dead_workers_are_done_again_once(
+    dead_worker: Callable[..., optuna.Study],
+) -> None:
+    study = dead_worker(optuna.samplers.RandomSampler(), "x", "y")
+    dead, retries = study.trials[:2], study.trials[2:]
+    assert [trial.state for trial in dead] == [TrialState.FAIL] * 2
+    assert [trial.state for trial in retries] == [TrialState.WAITING] * 2
+    assert [trial.params for trial in retries] == [trial.params for trial in dead]
+    assert [trial.user_attrs for trial in retries] == [{"mine": 1}, {}]
+    retried = optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number
+    assert [retried(trial) for trial in retries] == [0, 1]
+    for retry in retries:
+        enqueue_again(study, retry)
+    assert len(study.trials) == 4
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_what_is_proposed_again_is_not_enqueued(dead_worker: Callable[..., optuna.Study]) -> None:
+    study = dead_worker(adnn.DeltaStepSampler(), "x")
+    # Only the one that a user enqueued.
+    dead, proposed, retry = study.trials
+    assert dead.params == retry.params == {"x": 0.25}
+    assert proposed.state == TrialState.FAIL
+    assert not [name for name in retry.system_attrs if name.startswith("adnn:")]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_a_trial_of_which_nothing_is_known_is_not_done_again(
+    dead_worker: Callable[..., optuna.Study],
+) -> None:
+    study = dead_worker(optuna.samplers.RandomSampler())
+    assert [trial.system_attrs.get("failed_trial") for trial in study.trials] == [None, None, 0]
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+psycopg://me:p%40ss-word@127.0.0.1:1/db",
+        "postgresql+psycopg://me:p%40ss-word@no-such-host.invalid/db",
         "postgresql+psycopg://me:p%40ss-word@127.0.0.1:port/db",
         "nosuchdatabase://me:p%40ss-word@host/db",
+        "postgresql+psycopg://me:p%40ss-word{@host/db",
         "me:p%40ss-word@host",
     ],
 )
 def test_no_password_in_what_is_refused(url: str) -> None:
+    began = time.monotonic()
     with pytest.raises(ValueError, match=r"^The storage .*\.$") as caught:
         open_storage(url)
+    assert time.monotonic() - began < 5  # Nor is it waited for.
     error: BaseException | None = caught.value
     while error is not None:
         assert "p%40ss-word" not in str(error)
@@ -166,45 +247,3 @@ def test_a_storage_is_named_without_its_password(postgresql: Server) -> None:
         == f"postgresql+psycopg://postgres:***@127.0.0.1:{postgresql._port}/postgres"
     )
     assert "p@ss" not in repr(storage)
-
-
-def study_with_a_parameter(storage: BaseStorage) -> optuna.Study:
-    """Return a study of whose parameter the distribution is known."""
-    study = optuna.create_study(storage=storage)
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-    return study
-
-
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_parameters_written_at_once_appear_together(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    storage = open_storage(url)
-    study = study_with_a_parameter(storage)
-    trial = study.ask()
-    with begins_trial(storage, writes_at_once=True):
-        x = trial.suggest_float("x", 0, 1)
-        assert storage.get_trial(trial._trial_id).params == {}
-        choice = trial.suggest_categorical("choice", ["a", None])  # New: its kind is to be fixed.
-    assert trial.params == {"x": x, "choice": choice}
-    assert open_storage(url).get_trial(trial._trial_id).params == {"x": x, "choice": choice}
-
-
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_parameters_written_at_once_are_refused_as_one_by_one(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    study = study_with_a_parameter(storage)
-
-    def suggest(*, as_integer: bool = False, is_ended: bool = False) -> None:
-        with begins_trial(storage, writes_at_once=True):
-            (trial.suggest_int if as_integer else trial.suggest_float)("x", 0, 1)
-            if is_ended:
-                study.tell(trial.number, 1.0)
-
-    trial = study.ask()
-    with pytest.raises(ValueError, match="different distribution kind"):
-        suggest(as_integer=True)
-    x = trial.suggest_float("x", 0, 1)  # Not kept back, though the context was left by an error.
-    assert storage.get_trial(trial._trial_id).params == {"x": x}
-    trial = study.ask()
-    with pytest.raises(UpdateFinishedTrialError):
-        suggest(is_ended=True)
