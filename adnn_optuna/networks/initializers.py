@@ -59,7 +59,7 @@ class Distribution:
         return f"{self.name}({values})"
 
 
-def describe(initializer: Any, shape: tuple[int, ...], other: Any = None) -> Distribution:
+def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None) -> Distribution:
     """Return what an initializer, or a function like one, draws values of a shape from.
 
     One that is none of Keras's is found out by what it returns under two seeds. Where it has no
@@ -71,10 +71,15 @@ def describe(initializer: Any, shape: tuple[int, ...], other: Any = None) -> Dis
     # A class of the user's may have the name of one of Keras's, or be derived from it.
     is_of_keras = type(initializer) is getattr(keras.initializers, name, None)
     try:
+        if shape is None:
+            # As Keras's, and most others, do.
+            is_seedable = "seed" in initializer.get_config()
+            kind: Kind = "random" if is_seedable else "fixed"
+            return Distribution(kind, name, settings(initializer))
         if is_of_keras and name in _SCALED:
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
-            kind: Kind = "random" if "seed" in initializer.get_config() else "fixed"
+            kind = "random" if "seed" in initializer.get_config() else "fixed"
             return Distribution(kind, _NAMES[name], _VALUES.get(name, settings(initializer)))
         return _by_values(initializer, shape, other)
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
@@ -115,7 +120,7 @@ def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribu
     if is_seedable:
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
     one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
-    if one.tobytes() != two.tobytes():
+    if not np.array_equal(one, two, equal_nan=True):
         return Distribution("random", name, config)
     # With a seed that its configuration leaves out, it was never called with another one.
     if one.shape != tuple(shape) or (not is_seedable and drawn_seed(initializer) is not None):
