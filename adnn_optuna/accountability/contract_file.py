@@ -46,6 +46,7 @@ _FILE_NAME = (
 # and its name. Those with "?" may be missing, and there are no others. What is in an object is
 # checked by what is made of it.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
+    (range(1, 2**31), "format_version objective.training.batch_size"),
     (str, "format study.name objective.metric objective.training.loss environment.system"),
     (str, "objective.dataset.name objective.dataset.source"),
     (str | None, "study.sampler study.stop_reason"),
@@ -56,7 +57,6 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (bool, "rebuilds_from_config objective.training.shuffle environment.onednn"),
     (int, "objective.seed objective.dataset.seed?"),
     (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
-    (range(1, 2**31), "format_version objective.training.batch_size"),
     (range(1, 100_001), "objective.training.epochs"),
     (range(2**53), "study.trials study.completed_trials study.best_trial"),
     (range(2**53), "split.train split.val split.test"),
@@ -162,7 +162,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(digits: str) -> float:
     if not math.isfinite(float(digits)):
-        raise ValueError(f"{_shown(digits)} is no JSON number")
+        raise ValueError(f"{digits[:80]} is no JSON number")
     return float(digits)
 
 

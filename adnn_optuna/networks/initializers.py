@@ -125,7 +125,7 @@ def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribu
     # With a seed that its configuration leaves out, it was never called with another one.
     if one.shape != tuple(shape) or (not is_seedable and drawn_seed(initializer) is not None):
         return Distribution("unknown", name, config)
-    low, high = float(one.min()), float(one.max())
+    low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
     if low == high:
         return Distribution("fixed", "constant", {"value": low})
     return Distribution("fixed", name, {"min": low, "max": high})
