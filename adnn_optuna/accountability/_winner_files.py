@@ -13,10 +13,12 @@ from adnn_optuna._checks import first_line, is_file
 from adnn_optuna.accountability.contract import LEAST_TOLERANCE, hash_file
 from adnn_optuna.accountability.contract_file import CannotCheckError
 from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.networks._architecture import hash_weights
-from adnn_optuna.networks._mlp_architecture import MLPArchitecture
-from adnn_optuna.networks._stored_model import is_same_but_for_numbers
-from adnn_optuna.networks.keras_files import read_model_config, without_compilation
+from adnn_optuna.networks.keras_files import (
+    is_same_config,
+    read_model_config,
+    without_compilation,
+)
+from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,14 +103,11 @@ def _is_named_by(names: list[str], objective: InitOffsetObjective) -> bool:
     if names == paths:
         return True
     # All names of an MLP's layers are ours, those of other models may be Keras's.
-    if isinstance(objective.trainer.architecture, MLPArchitecture) or len(names) != len(paths):
+    if objective.trainer.architecture.config["type"] == "MLP" or len(names) != len(paths):
         return False
     parts = [(name.split("/"), path.split("/")) for name, path in zip(names, paths, strict=True)]
     # Layers that Keras made from a configuration leave out what they are in.
-    return is_same_but_for_numbers(
-        [name[-len(path) :] for name, path in parts],
-        [path[-len(name) :] for name, path in parts],
-    )
+    return all(name[-len(path) :] == path[-len(name) :] for name, path in parts)
 
 
 def _read_arrays(file: Path, objective: InitOffsetObjective) -> dict[str, np.ndarray]:
@@ -179,7 +178,7 @@ def _difference(
     winner = contract["winner"]
     start = objective.start(winner["params"])
     model = objective.trainer.architecture.build(start.seed, start.restart)
-    if compare_config and not is_same_but_for_numbers(
+    if compare_config and not is_same_config(
         without_compilation(read_model_config(file)),
         without_compilation(keras.saving.serialize_keras_object(model)),
     ):

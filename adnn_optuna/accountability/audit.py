@@ -23,8 +23,8 @@ from adnn_optuna.networks.initializers import (
 from adnn_optuna.networks.keras_files import (
     check_model_config,
     read_model_config,
-    uninitialized_variables,
     without_compilation,
+    without_values,
 )
 
 if TYPE_CHECKING:
@@ -252,14 +252,14 @@ def _weights(model: keras.Model) -> list[tuple[Any, tuple[Any, Any], Any]]:
     twins = _initializers_of_twin(model), _initializers_of_twin(model)
     owners = {
         id(variable): layer
-        for layer in model._flatten_layers()  # noqa: SLF001 - Keras has no public walk.
-        for variable in (*layer._trainable_variables, *layer._non_trainable_variables)  # noqa: SLF001
+        for layer in model._flatten_layers()
+        for variable in (*layer._trainable_variables, *layer._non_trainable_variables)
     }
     found = []
     for variable in model.weights:
         used, other = (twin.get(id(variable)) for twin in twins)
         # From a file: what it drew there is not what was drawn when the model was trained.
-        is_from_file = variable._value is None  # noqa: SLF001
+        is_from_file = variable._value is None
         kept = None if is_from_file else _kept(owners.get(id(variable)), variable.name, used)
         found.append((variable, (used, other), kept))
     return found
@@ -283,12 +283,12 @@ def _initializers_of_twin(model: keras.Model) -> dict[int, Any]:
         if all(id(v) in found for v in layer.weights):
             continue
         # Whatever a class of the user's does when it is made without its arguments.
-        with contextlib.suppress(Exception), uninitialized_variables():
-            twin = remade(layer).weights
+        with contextlib.suppress(Exception):
+            twin = without_values(remade, layer).weights
             if [v.shape for v in twin] == [v.shape for v in layer.weights]:
                 for variable, other in zip(layer.weights, twin, strict=True):
-                    if other._initializer is not None:  # noqa: SLF001
-                        found[id(variable)] = other._initializer  # noqa: SLF001
+                    if other._initializer is not None:
+                        found[id(variable)] = other._initializer
     return found
 
 
@@ -392,5 +392,5 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
         ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
             has a layer that is not Keras's own or that runs code.
     """
-    with undisturbed(), uninitialized_variables():
-        return _audit(_load_config(Path(path)))
+    with undisturbed():
+        return without_values(lambda: _audit(_load_config(Path(path))))
