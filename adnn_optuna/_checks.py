@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,14 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be greater than 0, but is {value!r}.")
 
 
+def as_positive_int(name: str, value: object) -> int:
+    """Return a whole number of at least 1 as Python's, and refuse anything else."""
+    # NumPy's integers count, too; bools are integers to Python only.
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+    return int(value)
+
+
 def check_bool(name: str, value: Any) -> None:
     """Raise unless the value is a truth value, of Python or NumPy."""
     if not isinstance(value, bool | np.bool_):
@@ -73,6 +82,21 @@ def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
 def first_line(error: object) -> str:
     """Return an error's first line without its full stop; its class if it says nothing."""
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+TOO_LITTLE_MEMORY = (
+    "There is too little memory to train even one network; take a smaller model, batch_size or "
+    "dataset."
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
+    # Where TensorFlow was not imported, it did not raise anything.
+    tensorflow = sys.modules.get("tensorflow")
+    return isinstance(error, MemoryError) or (
+        tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
+    )
 
 
 # File systems take names of 255 bytes, and what is written meanwhile has a longer one.

@@ -6,7 +6,7 @@ Seconds a trial: training, and evaluation of what the search looks at. The conte
 - ``keras reused``: the same with one compiled model, whose weights are set anew for each trial;
 - ``torch``: a plain loop over batches (where PyTorch is installed);
 - ``jax``: ``vmap`` over the stack of a ``scan`` over all batches (where JAX is installed);
-- ``adnn_optuna``: :class:`~adnn_optuna.training.StackedTrainer`.
+- ``adnn_optuna``: :class:`~adnn_optuna.networks.training.Trainer`.
 
 The limit is the time that the necessary matrix products take at the speed of one large product.
 In each repetition every contender trains once, so that all of them meet the same disturbances.
@@ -41,7 +41,7 @@ import adnn_optuna as adnn
 from adnn_optuna.networks.models import PAPER_MODELS
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import StackedTrainer
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,7 @@ def cases(*, quick: bool) -> dict[str, Case]:
 def ours(case: Case, stack: int) -> Callable[[], Any]:
     data = case.data
     architecture = build_architecture(case.model, data.x_train.shape[1:], data.num_classes)
-    trainer = StackedTrainer(architecture, case.training, data)
+    trainer = Trainer(architecture, case.training, data)
     starts = [
         Start(0, 0, tuple(0.0 if v.is_output else 0.01 * i for v in architecture.variables))
         for i in range(stack)

@@ -29,7 +29,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from tqdm import tqdm
 
 import adnn_optuna as adnn
-from adnn_optuna.networks.training import StackedTrainer
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class Searches:
 
     def milliseconds(self, searcher: str, n_trials: int) -> float:
         """Return what a trial takes beside its training."""
-        train = StackedTrainer.train
+        train = Trainer.train
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
@@ -78,7 +78,7 @@ class Searches:
                 self._seconds_trained += time.perf_counter() - start
 
         self._seconds_trained = 0.0
-        StackedTrainer.train = timed  # type: ignore[method-assign]
+        Trainer.train = timed  # type: ignore[method-assign]
         try:
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
@@ -86,7 +86,7 @@ class Searches:
                 adnn.search(self._objective, searcher, storage=storage, max_trial=n_trials)
                 seconds = time.perf_counter() - start
         finally:
-            StackedTrainer.train = train  # type: ignore[method-assign]
+            Trainer.train = train  # type: ignore[method-assign]
         return 1e3 * (seconds - self._seconds_trained) / n_trials
 
 

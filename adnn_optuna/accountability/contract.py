@@ -25,10 +25,9 @@ from adnn_optuna.accountability.contract_file import (
 )
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.records import params_in_words
-from adnn_optuna.networks._architecture import hash_weights
 from adnn_optuna.networks.differences import model_differences
 from adnn_optuna.networks.keras_files import check_model_config
-from adnn_optuna.networks.network import build_architecture, model_from_config
+from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
 if TYPE_CHECKING:
     import os

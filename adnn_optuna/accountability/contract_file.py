@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._checks import check_output_file, first_line, is_file, is_folder
-from adnn_optuna.networks._architecture import hash_weights
-from adnn_optuna.networks._stored_model import is_same_but_for_numbers
-from adnn_optuna.networks.keras_files import read_model_config, without_compilation
+from adnn_optuna.networks.keras_files import (
+    is_same_config,
+    read_model_config,
+    without_compilation,
+)
+from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -261,9 +264,13 @@ def check_weights(
     ):
         raise BreachedError(f"{said} does not hold the weights of winner.trained_weights_sha256.")
     paths = [variable.path for variable in architecture.variables]
-    if [*arrays] != paths and (
-        architecture.config["type"] == "MLP" or not _is_renumbered([*arrays], paths)
-    ):
+    if architecture.config["type"] != "MLP" and len(arrays) == len(paths):
+        # Layers that Keras made from a configuration leave out what they are in.
+        pairs = [(n.split("/"), p.split("/")) for n, p in zip(arrays, paths, strict=True)]
+        is_named = all(name[-len(path) :] == path[-len(name) :] for name, path in pairs)
+    else:
+        is_named = [*arrays] == paths
+    if not is_named:
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
     data, claimed = objective.dataset, winner["test_accuracy"]
@@ -288,18 +295,6 @@ def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in arrays.files}
 
 
-def _is_renumbered(names: list[str], paths: list[str]) -> bool:
-    """Return whether names are the paths of a model that Keras numbered in another process.
-
-    Layers that Keras made from a configuration also leave out what they are in.
-    """
-    parts = [(name.split("/"), path.split("/")) for name, path in zip(names, paths, strict=False)]
-    return len(names) == len(paths) and is_same_but_for_numbers(
-        [name[-len(path) :] for name, path in parts],
-        [path[-len(name) :] for name, path in parts],
-    )
-
-
 def check_model(
     contract: dict[str, Any],
     objective: InitOffsetObjective,
@@ -318,7 +313,7 @@ def check_model(
     model = objective.trainer.architecture.build(start.seed, start.restart)
     difference = ""
     try:
-        if is_comparable and not is_same_but_for_numbers(
+        if is_comparable and not is_same_config(
             without_compilation(read_model_config(file)),
             without_compilation(keras.saving.serialize_keras_object(model)),
         ):

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
-from adnn_optuna._checks import check_positive
+from adnn_optuna._checks import as_positive_int, check_positive
 from adnn_optuna.api.search import conclude, resume_hint
 from adnn_optuna.engine.loop import Limits, run_lanes
 from adnn_optuna.engine.records import result_of
@@ -29,7 +29,6 @@ from adnn_optuna.engine.studies import (
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
-from adnn_optuna.networks.models import as_positive_int
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,6 +20,7 @@ from adnn_optuna._attributes import (
     TEST,
     TRIAL_METRICS,
 )
+from adnn_optuna._checks import as_positive_int
 from adnn_optuna.engine.loop import Limits, run_lanes
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchResult, best_trial, result_of
@@ -45,7 +46,7 @@ from adnn_optuna.engine.studies import (
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.networks.data import dataset_from_config
 from adnn_optuna.networks.differences import in_words, model_differences
-from adnn_optuna.networks.models import Training, as_positive_int
+from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import is_finite

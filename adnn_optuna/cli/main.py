@@ -31,7 +31,7 @@ from adnn_optuna.cli.output import (
     show,
 )
 from adnn_optuna.engine.storages import StorageError
-from adnn_optuna.networks._memory import TOO_LITTLE_MEMORY, is_out_of_memory
+from adnn_optuna.networks.training import TOO_LITTLE_MEMORY, is_out_of_memory
 
 app = typer.Typer(
     name="adnn",

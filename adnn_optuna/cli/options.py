@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from adnn_optuna.cli._tensorflow import load_tensorflow
-from adnn_optuna.engine.objective import InitOffsetObjective, Metric
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks.data import load_dataset
+from adnn_optuna.networks.metrics import Metric
 from adnn_optuna.networks.models import ELEMENTWISE_OPTIMIZERS, MLP, Training
 from adnn_optuna.networks.offsets import OffsetSpace
 

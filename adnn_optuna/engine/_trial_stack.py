@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import optuna
     from optuna.pruners import BasePruner
 
-    from adnn_optuna.engine.objective import InitOffsetObjective, Metric
+    from adnn_optuna._attributes import Metrics
+    from adnn_optuna.engine.objective import InitOffsetObjective
+    from adnn_optuna.networks.metrics import Metric
     from adnn_optuna.networks.offsets import Start
-    from adnn_optuna.networks.training import Metrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ from adnn_optuna.engine.workers import (
     sigterm_as_interrupt,
     take_from_queue,
 )
-from adnn_optuna.networks._memory import TOO_LITTLE_MEMORY, is_out_of_memory
+from adnn_optuna.networks.training import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler, LivenessCheck
 from adnn_optuna.samplers._trial_cursor import TrialCursor
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import functools
 import math
 import weakref
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, Metrics
 from adnn_optuna.engine._trial_stack import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.differences import in_words, objective_differences
+from adnn_optuna.networks.metrics import METRICS, Metric, is_finite
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
-from adnn_optuna.networks.training import Metrics, StackedTrainer, is_finite
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from adnn_optuna.networks.training import Run
 
-Metric = Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"]
-METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
 
 
 class InitOffsetObjective:
@@ -111,7 +110,7 @@ class InitOffsetObjective:
         self.metric: Metric = metric
         self.seed = _checked_seed(seed)
         self.dataset = dataset
-        self.trainer = StackedTrainer(
+        self.trainer = Trainer(
             build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes),
             training,
             dataset,

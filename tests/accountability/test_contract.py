@@ -21,7 +21,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna.accountability.contract_file import contract_sha256
-from adnn_optuna.networks._architecture import hash_weights
+from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

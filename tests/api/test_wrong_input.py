@@ -23,7 +23,7 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna.cli import main as cli
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.networks.training import StackedTrainer
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def no_training() -> Any:
         raise Accepted
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StackedTrainer, "train", train)
+        patch.setattr(Trainer, "train", train)
         yield
 
 
