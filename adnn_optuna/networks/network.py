@@ -134,7 +134,10 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
         import keras
 
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
-        layers = [keras.Input(input_shape, dtype=dtype), keras.layers.Flatten(dtype=dtype)]
+        layers = [
+            keras.Input(input_shape, dtype=dtype, name="input"),
+            keras.layers.Flatten(dtype=dtype, name="flatten"),
+        ]
         with undisturbed(derived_seed(seed, restart)):
             for i, name in enumerate(names):
                 layers.append(
