@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from adnn_optuna.networks.initializers import TRUNCATED_STDDEV, fan
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 Kind = Literal["weight", "bias", "other"]
 
 _WEIGHT_NAMES = ("kernel", "embeddings")
-# The standard deviation of a standard normal that is cut off at -2 and 2.
-_TRUNCATED_STDDEV = 0.87962566103423978
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,24 +127,13 @@ def initializer_stddev(initializer: keras.initializers.Initializer, values: np.n
         case keras.initializers.RandomNormal():
             return float(config["stddev"])
         case keras.initializers.TruncatedNormal():
-            return float(config["stddev"]) * _TRUNCATED_STDDEV
+            return float(config["stddev"]) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(config["maxval"] - config["minval"]) / math.sqrt(12)
         case keras.initializers.VarianceScaling() if not config.get("input_axes"):
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             # Keras widens a truncated normal, so all three distributions have this variance.
-            return math.sqrt(initializer.scale / _fan(values.shape, initializer.mode))
+            return math.sqrt(initializer.scale / fan(values.shape, initializer.mode))
         case _:
             # All values of a constant initializer are equal: exactly 0, no rounding.
             return float(np.std(values, dtype=np.float64)) if np.ptp(values) else 0.0
-
-
-def _fan(shape: tuple[int, ...], mode: str) -> float:
-    """Return the n of Keras's documentation of VarianceScaling, for a kernel or a bias."""
-    if len(shape) < 2:
-        fan_in = fan_out = math.prod(shape)
-    else:
-        receptive_field = math.prod(shape[:-2])
-        fan_in, fan_out = shape[-2] * receptive_field, shape[-1] * receptive_field
-    fan = {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2)
-    return max(1.0, fan)
