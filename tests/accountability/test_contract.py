@@ -21,7 +21,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna.accountability.contract_file import contract_sha256
-from adnn_optuna.networks._architecture import hash_weights
+from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,18 +264,6 @@ def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: 
     (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
     content["objective"]["dataset"]["path"] = data
     assert adnn.verify(forged(content, tmp_path / name)) == adnn.Verdict("exact")
-
-
-def test_holds_with_a_seed_of_any_size(tmp_path: Path) -> None:
-    objective = adnn.InitOffsetObjective(
-        adnn.MLP((4,)),
-        adnn.load_dataset("digits"),
-        training=adnn.Training(epochs=1, batch_size=100),
-        seed=2**127,
-    )
-    result = adnn.search(objective, "greedy", max_trial=1)
-    result.contract().save(tmp_path / CONTRACT)
-    assert adnn.verify(tmp_path / CONTRACT) == adnn.Verdict("exact")
 
 
 # That no change goes unnoticed
@@ -569,7 +557,10 @@ class Explosive:
         (b'{"format": 1e999}', "is no JSON number"),
         (b'{"format": 1, "format": 2}', "'format' is there twice"),
         (b'{"format": ' + b"9" * 5000 + b"}", "not the JSON of a contract"),
-        (b'{"format": "adnn_optuna contract", "format_version": 1}', "field study is missing"),
+        (
+            b'{"format": "adnn_optuna contract", "format_version": 1}',
+            r"The field [\w.]+ is missing",
+        ),
         (b'{"format": "adnn_optuna contract", "format_version": true}', "format_version must be"),
     ],
     ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
@@ -650,7 +641,10 @@ MALICIOUS = (
 )
 
 
-@pytest.mark.parametrize("kind", MALICIOUS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "long")) for kind in MALICIOUS],
+)
 def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
     content["objective"]["model"] = {"type": "keras.Model", "model": malicious()[kind]}
     verdict = adnn.verify(forged(content, path.with_name("forged.json")))
@@ -749,16 +743,24 @@ def dataset() -> adnn.Dataset:
 
 def contract_of(model: Callable[[], keras.Model], dataset: adnn.Dataset, path: Path) -> Any:
     training = adnn.Training(optimizer="sgd", epochs=1, batch_size=40)
+    # A seed may be of any size, as SeedSequence().entropy is.
     objective = adnn.InitOffsetObjective(
-        model, dataset, training=training, metric="train_accuracy"
+        model, dataset, training=training, metric="train_accuracy", seed=2**127
     )
-    adnn.search(objective, "random_restart", max_trial=1).contract().save(path)
+    adnn.search(objective, "greedy", max_trial=1).contract().save(path)
     return json.loads(path.read_text())
+
+
+def compiled() -> keras.Model:
+    model = convolutional()
+    model.compile("adam", "mse")
+    return model
 
 
 def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
-    assert contract_of(convolutional, dataset, path)["rebuilds_from_config"]
+    before = random.getstate()
+    assert contract_of(compiled, dataset, path)["rebuilds_from_config"]
     verdict = adnn.verify(path)
     assert verdict.status == "cannot_check"
     assert "'mine' was made of arrays" in verdict.reasons[0]
@@ -770,6 +772,7 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
         adnn.verify(path, dataset=x)  # type: ignore[arg-type]
     # The model is rebuilt from its configuration.
     assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
+    assert random.getstate() == before
 
 
 def test_models_that_no_configuration_holds_are_given_again(
@@ -784,23 +787,6 @@ def test_models_that_no_configuration_holds_are_given_again(
     assert verdict.status == "cannot_check"
     assert "objective.model" in verdict.reasons[0]
     assert adnn.verify(path, dataset=dataset, model=sharing) == adnn.Verdict("exact")
-
-
-def compiled() -> keras.Model:
-    model = convolutional()
-    model.compile("adam", "mse")
-    return model
-
-
-def test_compiled_models_are_rebuilt_and_random_states_left_alone(
-    dataset: adnn.Dataset, tmp_path: Path
-) -> None:
-    path = tmp_path / CONTRACT
-    before = random.getstate()
-    assert contract_of(compiled, dataset, path)["rebuilds_from_config"]
-    assert random.getstate() == before
-    assert adnn.verify(path, dataset=dataset) == adnn.Verdict("exact")
-    assert random.getstate() == before
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna.networks._architecture import hash_weights, initializer_stddev
+from adnn_optuna.networks._variables import initializer_stddev
 from adnn_optuna.networks.models import MLP
-from adnn_optuna.networks.network import build_architecture, model_from_config
+from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adnn_optuna.networks._architecture import Architecture
+    from adnn_optuna.networks.network import Architecture
 
 SHAPE = (8, 8)
 CLASSES = 10

@@ -21,7 +21,7 @@ from adnn_optuna.networks.data import Dataset, load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import StackedTrainer, _permutation, _shared
+from adnn_optuna.networks.training import Trainer, _permutation, _shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +47,12 @@ def few_digits(train: int, val: int = 20, classes: int = 10) -> Dataset:
     )
 
 
-def trainer_of(model: Any, dataset: Dataset, **training: Any) -> StackedTrainer:
+def trainer_of(model: Any, dataset: Dataset, **training: Any) -> Trainer:
     architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
-    return StackedTrainer(architecture, Training(**training), dataset)
+    return Trainer(architecture, Training(**training), dataset)
 
 
-def start(trainer: StackedTrainer, offset: float = 0.0, seed: int = 0, restart: int = 0) -> Start:
+def start(trainer: Trainer, offset: float = 0.0, seed: int = 0, restart: int = 0) -> Start:
     offsets = [
         offset if v.kind != "other" and not v.is_output else 0.0
         for v in trainer.architecture.variables
@@ -102,7 +102,7 @@ def net_beyond_xla() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def digits() -> StackedTrainer:
+def digits() -> Trainer:
     return trainer_of(MLP((16,)), few_digits(300), epochs=3)
 
 
@@ -155,7 +155,7 @@ def test_a_training_is_the_same_in_any_stack(
 ) -> None:
     dataset = few_digits(**data)
 
-    def train(starts: list[Start], trainer: StackedTrainer) -> list[Run]:
+    def train(starts: list[Start], trainer: Trainer) -> list[Run]:
         return trainer.train(starts, keep_weights=True)
 
     trainer = trainer_of(MLP(**model), dataset, epochs=2, **training)
@@ -283,7 +283,7 @@ def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
     assert np.mean(ours) > 0.7
 
 
-def test_offsets_are_added_to_the_initial_weights(digits: StackedTrainer) -> None:
+def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
     weights = digits.architecture.initial_weights(3, 1)
     moved = digits.initial_weights(Start(3, 1, (0.1, -0.2, 0.0, 0.3)))
     for value, weight, offset in zip(moved, weights, (0.1, -0.2, 0.0, 0.3), strict=True):
@@ -307,7 +307,7 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
     assert results == [True, False]
 
 
-def test_trained_weights_are_evaluated_on_any_data(digits: StackedTrainer) -> None:
+def test_trained_weights_are_evaluated_on_any_data(digits: Trainer) -> None:
     dataset = few_digits(300)
     runs = digits.train([start(digits), start(digits, 0.2)], keep_weights=True)
     weights = [run.weights for run in runs if run.weights is not None]
@@ -327,7 +327,7 @@ def test_data_without_validation_split_have_no_validation_metrics() -> None:
     assert set(run.history[0]) == {"train_accuracy", "train_loss"}
 
 
-def test_after_the_deadline_no_epoch_begins(digits: StackedTrainer) -> None:
+def test_after_the_deadline_no_epoch_begins(digits: Trainer) -> None:
     runs = digits.train([start(digits)] * 2, deadline=time.monotonic() - 1, keep_weights=True)
     assert [(run.status, run.history) for run in runs] == [("timeout", [])] * 2
     # What came of the epochs before it is kept.
@@ -343,7 +343,7 @@ def test_after_the_deadline_no_epoch_begins(digits: StackedTrainer) -> None:
     assert cut.history == whole.history[:1]
 
 
-def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: StackedTrainer) -> None:
+def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> None:
     starts = [start(digits), start(digits, 0.1), start(digits, 0.2)]
     seen: list[tuple[int, int]] = []
 
@@ -360,7 +360,7 @@ def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: StackedTrain
     assert [bits(runs[i]) for i in (0, 2)] == [bits(expected[i]) for i in (0, 2)]
 
 
-def test_a_diverged_training_ends_alone(digits: StackedTrainer) -> None:
+def test_a_diverged_training_ends_alone(digits: Trainer) -> None:
     seen = []
     starts = [start(digits, math.inf), start(digits)]
     runs = digits.train(starts, after_epoch=lambda i, *_: bool(seen.append(i)))
@@ -371,7 +371,7 @@ def test_a_diverged_training_ends_alone(digits: StackedTrainer) -> None:
     assert trainer.train([start(trainer)])[0].status == "diverged"
 
 
-def test_threads_do_not_disturb_each_other(digits: StackedTrainer) -> None:
+def test_threads_do_not_disturb_each_other(digits: Trainer) -> None:
     starts = [start(digits, 0.05 * i, seed=i) for i in range(8)]
     expected = [bits(run) for run in digits.train(starts, keep_weights=True)]
     results: dict[int, Any] = {}
@@ -388,7 +388,7 @@ def test_threads_do_not_disturb_each_other(digits: StackedTrainer) -> None:
     assert [results[i] for i in range(8)] == expected
 
 
-def test_no_starts_no_runs(digits: StackedTrainer) -> None:
+def test_no_starts_no_runs(digits: Trainer) -> None:
     assert digits.train([]) == []
 
 
@@ -528,7 +528,7 @@ def test_the_dataset_is_held_once(name: str) -> None:
     np.testing.assert_array_equal(seen, array)
 
 
-def test_slices_of_a_dataset_are_evaluated_too(digits: StackedTrainer) -> None:
+def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     data = few_digits(100)
     weights = [digits.initial_weights(start(digits))]
     [whole] = digits.evaluate(weights, data.x_test, data.y_test)
@@ -570,7 +570,7 @@ def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
     model = PAPER_MODELS["MNIST-1"]
     dataset = load_dataset("mnist", validation_size=0)
     architecture = build_architecture(model, dataset.x_train.shape[1:], 10)
-    trainer = StackedTrainer(architecture, model.training, dataset)
+    trainer = Trainer(architecture, model.training, dataset)
     runs = trainer.train([start(trainer, seed=seed) for seed in range(2)])
     accuracies = [run.history[-1]["train_accuracy"] for run in runs]
     assert np.mean(accuracies) == pytest.approx(model.published_accuracy, abs=0.025)
