@@ -1,13 +1,10 @@
 """Training many initialisations of one network by one compiled graph.
 
-The compiled function takes one training through some epochs, and threads, one for each core, take
-one training after the other.
-
-Not all of them at once in one graph: XLA chooses the order of sums, and what it fuses, by the
-shapes of arrays, so in products and sums over a stack of networks the last bits of one depend on
-the number of them (measured, in about one setting of eight). Here a training gives the same bits
-alone and in any company, whatever the network and the optimizer are. It is also faster: a small
-network leaves no core without work, and its numbers stay in the processor's cache.
+The graph takes one training through some epochs, and threads, one for each core, take one training
+after the other. Not all of them at once: XLA chooses the order of sums, and what it fuses, by the
+shapes of arrays, so the last bits of a network would depend on how many are trained beside it
+(measured, in about one setting of eight). So it is also faster: a small network leaves no core
+without work, and its numbers stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -81,14 +78,11 @@ class _UnderWay:
 class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
-    The graph is compiled once, for the first training. In memory there are the dataset, which is
-    held once, as TensorFlow uses its arrays in place; for each core the variables of the network
-    and the optimizer, a few times, and the activations of a batch; and the orders of the rows for
-    the last 32 calls (1 MB, or one epoch's, each). Trainings that wait for their turn hold their
-    initial weights, and where ``after_epoch`` looks at all of them after each epoch, each has its
-    variables.
-
-    Several threads may train at once.
+    A training gives the same bits alone and beside any others. The graph is compiled once, for the
+    first one. In memory there are the dataset, which TensorFlow uses in place; for each core the
+    variables of the network and the optimizer, a few times, and the activations of a batch; the
+    orders of the rows for the last 32 calls (1 MB, or one epoch's, each); and the initial weights
+    of the trainings that wait for their turn. Several threads may train at once.
 
     Args:
         architecture: The network.
@@ -158,11 +152,11 @@ class Trainer:
             while training.run.status == "running" and training.epochs < look:
                 if abandoned.is_set() or (stop is not None and stop.is_set()):
                     training.run.status = "stopped"
-                elif time.monotonic() >= deadline:
+                elif (left := deadline - time.monotonic()) <= 0:
                     training.run.status = "timeout"
                 else:
-                    count = 1 if evaluate else self._epochs_at_once(deadline)
-                    self._train_epochs(training, count, evaluate=evaluate)
+                    fit = int(min(_SECONDS_BETWEEN_LOOKS, left) / self._epoch_seconds)
+                    self._train_epochs(training, 1 if evaluate else fit, evaluate=evaluate)
 
         try:
             for look in looks:
@@ -170,7 +164,10 @@ class Trainer:
                 futures = []
                 for _, training in running:
                     # In this thread: settings of Keras, such as its global policy, are a thread's.
-                    training.state = training.state or self._initial_state(training.start)
+                    training.state = training.state or [
+                        *map(_as_tensor, self.initial_weights(training.start)),
+                        *self._program.optimizer_state,
+                    ]
                     futures.append(_threads().submit(advance, training, look))
                 for (i, training), future in zip(running, futures, strict=True):
                     future.result()
@@ -183,7 +180,8 @@ class Trainer:
                         run.status = "pruned"
                     if run.status != "running":
                         if keep_weights:
-                            run.weights = self._weights(training)
+                            n = len(self.architecture.variables)
+                            run.weights = [values.numpy() for values in training.state[:n]]
                         training.state = []
         except Exception:
             # Where memory ran out, the others' is free before the caller tries again.
@@ -195,16 +193,11 @@ class Trainer:
             abandoned.set()
         return [training.run for training in trainings]
 
-    def _epochs_at_once(self, deadline: float) -> int:
-        """Return how many epochs a call may take."""
-        seconds = min(_SECONDS_BETWEEN_LOOKS, deadline - time.monotonic())
-        return max(int(seconds / self._epoch_seconds), 1)
-
     def _train_epochs(self, training: _UnderWay, count: int, *, evaluate: bool) -> None:
         """Train at most ``count`` more epochs by one call; evaluate if asked to or at the end."""
         left = self.training.epochs - training.epochs
         begin = training.epochs % self._orders_epochs
-        end = min(begin + count, self._orders_epochs, begin + left)
+        end = min(begin + max(count, 1), self._orders_epochs, begin + left)
         orders = _orders(
             len(self._dataset.y_train),
             training.start.seed if self.training.shuffle else None,
@@ -220,20 +213,15 @@ class Trainer:
         seconds = (time.monotonic() - began) / (end - begin)
         self._epoch_seconds = min(self._epoch_seconds, seconds)
         if scores:
-            metrics = self._metrics(scores)
+            metrics: Metrics = {}
+            splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
+            for (split, y), (correct, loss) in zip(splits.items(), scores, strict=False):
+                metrics |= {f"{split}_accuracy": correct / len(y), f"{split}_loss": loss / len(y)}
             training.run.history.append(metrics)
             if not is_finite(metrics):
                 training.run.status = "diverged"
             elif is_last:
                 training.run.status = "complete"
-
-    def _metrics(self, scores: Sequence[tuple[int, float]]) -> Metrics:
-        metrics = {}
-        splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
-        for (split, y), (correct, loss) in zip(splits.items(), scores, strict=False):
-            metrics[f"{split}_accuracy"] = correct / len(y)
-            metrics[f"{split}_loss"] = loss / len(y)
-        return metrics
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return the values that a training starts from, the offsets added in float32."""
@@ -242,12 +230,6 @@ class Trainer:
             (w + np.float32(offset)).astype(w.dtype) if offset else w
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
-
-    def _initial_state(self, start: Start) -> list[tf.Tensor]:
-        return [*map(_as_tensor, self.initial_weights(start)), *self._program.optimizer_state]
-
-    def _weights(self, training: _UnderWay) -> list[np.ndarray]:
-        return [values.numpy() for values in training.state[: len(self.architecture.variables)]]
 
     def evaluate(
         self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
