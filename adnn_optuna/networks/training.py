@@ -23,7 +23,6 @@ import numpy as np
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.networks._arrays import writable_view
-from adnn_optuna.networks._program import Program, loss_function
 from adnn_optuna.networks.metrics import is_finite
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
+    from adnn_optuna.networks._program import Program
     from adnn_optuna.networks.data import Dataset
     from adnn_optuna.networks.models import Training
     from adnn_optuna.networks.network import Architecture
@@ -50,19 +50,14 @@ Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverge
 
 @dataclasses.dataclass
 class Run:
-    """What came of one training.
-
-    Args:
-        history: The metrics after each epoch that was evaluated.
-        status: ``"complete"``; ``"pruned"`` where ``after_epoch`` said so; ``"timeout"`` where the
-            deadline passed; ``"stopped"`` where ``stop`` was set; ``"diverged"`` where a loss was
-            not finite.
-        weights: The variables as the last epoch left them, if they were asked for.
-    """
+    """What came of one training."""
 
     history: list[Metrics] = dataclasses.field(default_factory=list)
+    """The metrics after each epoch that was evaluated."""
     status: Status = "running"
+    """``"pruned"`` where ``after_epoch`` said so, ``"diverged"`` where a loss was not finite."""
     weights: list[np.ndarray] | None = None
+    """The variables as the last epoch left them, if they were asked for."""
 
 
 @dataclasses.dataclass
@@ -95,6 +90,8 @@ class Trainer:
     """
 
     def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
+        from adnn_optuna.networks._program import loss_function
+
         self.architecture = architecture
         self.training = training
         self._dataset = dataset
@@ -107,6 +104,8 @@ class Trainer:
 
     @functools.cached_property
     def _program(self) -> Program:
+        from adnn_optuna.networks._program import Program
+
         data = self._dataset
         splits = [(_shared(data.x_train), _shared(data.y_train))]
         if len(data.y_val):
