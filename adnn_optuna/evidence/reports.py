@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna import plots
 from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
 from adnn_optuna.evidence.page import Figure, Page
+from adnn_optuna.plots._comparison import (
+    plot_best_against_seconds,
+    plot_best_against_trials,
+    plot_target_share,
+    plot_test_accuracy,
+)
+from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n, plot_price_of_luck
+from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 if TYPE_CHECKING:
@@ -82,28 +89,28 @@ def comparison_page(comparison: Comparison) -> Page:
 
 def figures_of_search(record: SearchRecord) -> list[Figure]:
     """Return the figures of a search."""
-    figures = [Figure("gain", plots.plot_gain(record))]
+    figures = [Figure("gain", plot_gain(record))]
     if not record.is_restart:
         return [*figures, *_figures_of_searcher([record])]
-    distribution, best = plots.plot_accuracy_distribution(record), plots.plot_best_of_n(record)
+    distribution, best = plot_accuracy_distribution(record), plot_best_of_n(record)
     return [*figures, Figure("distribution", distribution), Figure("best-of-n", best)]
 
 
 def figures_of_comparison(comparison: Comparison) -> list[Figure]:
     """Return the figures of a comparison that bear its claim."""
     return [
-        Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
-        Figure("price-of-luck", plots.plot_price_of_luck(comparison.results)),
-        Figure("trials", plots.plot_best_against_trials(comparison.results)),
+        Figure("test-accuracy", plot_test_accuracy(comparison.results)),
+        Figure("price-of-luck", plot_price_of_luck(comparison.results)),
+        Figure("trials", plot_best_against_trials(comparison.results)),
     ]
 
 
 def _further_figures(comparison: Comparison) -> Iterator[Figure]:
     results = comparison.results
     everything = [run for runs in results.values() for run in runs]
-    yield Figure("seconds", plots.plot_best_against_seconds(results))
-    yield Figure("target", plots.plot_target_share(results))
-    yield Figure("distribution", plots.plot_accuracy_distribution(everything))
+    yield Figure("seconds", plot_best_against_seconds(results))
+    yield Figure("target", plot_target_share(results))
+    yield Figure("distribution", plot_accuracy_distribution(everything))
     for number, (label, runs) in enumerate(results.items()):
         if not runs[0].is_restart:
             yield from _figures_of_searcher(runs, label, number)
@@ -114,10 +121,10 @@ def _figures_of_searcher(
 ) -> Iterator[Figure]:
     """Yield the figures of what one searcher did, in one or several runs."""
     if isinstance(runs[0].sampler, DeltaStepSampler):
-        yield Figure("walk", plots.plot_walk(runs), label, number)
+        yield Figure("walk", plot_walk(runs), label, number)
     if isinstance(runs[0].sampler, AdaptiveSimulatedAnnealingSampler):
-        yield Figure("annealing", plots.plot_annealing(runs[0]), label, number)
-    yield Figure("offsets", plots.plot_offsets(runs), label, number)
+        yield Figure("annealing", plot_annealing(runs[0]), label, number)
+    yield Figure("offsets", plot_offsets(runs), label, number)
 
 
 def _origin(records: Sequence[SearchRecord], everything: Sequence[SearchRecord]) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_mean,
+    colored,
     gain_title,
+    is_control,
+    line,
     new_figure,
     read,
+    read_arms,
     say_if_empty,
 )
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.plots._style import Sources
+    from adnn_optuna.plots._style import Runs, Sources
 
 
 def plot_accuracy_distribution(study: Sources) -> go.Figure:
@@ -74,10 +78,37 @@ def plot_best_of_n(study: Sources) -> go.Figure:
             mean and the standard deviation are shown.
     """
     records, _, scale = read(study)
-    return say_if_empty(best_of_n_figure(records, scale), "No random restarts.")
+    return say_if_empty(_best_of_n_figure(records, scale), "No random restarts.")
 
 
-def best_of_n_figure(records: Sequence[SearchRecord], scale: float) -> go.Figure:
+def plot_price_of_luck(runs: Runs) -> go.Figure:
+    """Plot the expected best of n random restarts, and what the searchers reached.
+
+    All are gains over the mean of a seed's random initialisations: what is below the curve, as
+    many lucky draws would bring, too.
+
+    Args:
+        runs: For each searcher, by its label, its studies or their records, in the same order of
+            seeds.
+    """
+    arms, _, scale = read_arms(runs)
+    control = next((records for records in arms.values() if is_control(records)), [])
+    figure = _best_of_n_figure(control, scale)
+    means = [float(np.mean(record.values or np.nan)) for record in control]
+    length = max((len(record.values) for record in control), default=0)
+    for label, color, records in colored(arms):
+        gains = [
+            record.improvement(record.best_value, mean)
+            for record, mean in zip(records, means, strict=False)
+        ]
+        if not is_control(records) and np.isfinite(gains).any():
+            y = [scale * float(np.nanmean(gains))] * 2
+            name = f"{label}, mean of the winners"
+            figure.add_trace(line([1, length], y, color, name, width=2, dash="dash"))
+    return say_if_empty(figure, "No random restarts.")
+
+
+def _best_of_n_figure(records: Sequence[SearchRecord], scale: float) -> go.Figure:
     """Return the figure of :func:`plot_best_of_n`, which others draw on."""
     figure = new_figure(
         "The price of luck: the best of n random initialisations",

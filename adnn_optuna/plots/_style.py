@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     Source = optuna.Study | SearchRecord
     Sources = Source | Sequence[Source]
+    Runs = Mapping[str, Sequence[Source]]
+    Arms = dict[str, list[SearchRecord]]
 
 # They can be told apart by the colour-blind and from both backgrounds.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
@@ -49,6 +52,26 @@ def read(sources: Sources) -> tuple[list[SearchRecord], str, float]:
     records = [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
     metric = records[0].metric if records else "value"
     return records, metric, 100.0 if metric.endswith("accuracy") else 1.0
+
+
+def read_arms(runs: Runs) -> tuple[Arms, str, float]:
+    """Return the records of each arm, their metric, and what it is shown times."""
+    arms = {literal(label): read(studies)[0] for label, studies in runs.items()}
+    return arms, *read(next(iter(arms.values()), []))[1:]
+
+
+def is_control(records: Sequence[SearchRecord]) -> bool:
+    """Return whether an arm is that of the random restarts."""
+    return bool(records) and records[0].is_restart
+
+
+def colored(arms: Arms) -> list[tuple[str, str, list[SearchRecord]]]:
+    """Return label, color and records of each arm; random restarts are grey."""
+    colors = itertools.cycle(COLORS)
+    return [
+        (label, CONTROL_COLOR if is_control(records) else next(colors), records)
+        for label, records in arms.items()
+    ]
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
