@@ -163,9 +163,9 @@ def _run_in_words(run: RunRecord) -> str:
     limits = {name: run[name] for name in ("max_time", "max_trial", "max_gain")}
     before, after = run["n_trials_before"], run["n_trials"]
     words = [
-        run["began"][:16].replace("T", " "),
+        f"{run['began'][:16].replace('T', ' ')} UTC",
         _listed(limits) or "no limits",
-        f"from trial {before} on" if after is None else f"trials {before} to {after}",
+        f"from {before} trials on" if after is None else f"from {before} to {after} trials",
         "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}",
     ]
     return ", ".join(words)
