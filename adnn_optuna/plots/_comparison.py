@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adnn_optuna.engine.records import records_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
@@ -13,8 +14,8 @@ from adnn_optuna.plots._style import (
     colored,
     gain_title,
     line,
+    metric_of,
     new_figure,
-    read_arms,
     say_if_empty,
 )
 
@@ -69,7 +70,8 @@ def _plot_best_against(
     ends_of: Callable[[Sequence[Sequence[FrozenTrial]]], Sequence[Sequence[float]]],
     axis_to: Callable[[float], np.ndarray],
 ) -> go.Figure:
-    arms, metric, scale = read_arms(runs)
+    arms = {label: records_of(studies) for label, studies in runs.items()}
+    metric, scale = metric_of(*arms.values())
     n_seeds = max(map(len, arms.values()), default=0)
     title = f"Best gain against {titles[0]}, mean ± sd of {n_seeds} seeds"
     figure = new_figure(title, titles[1], gain_title(f"Gain in {metric}", scale))
@@ -130,7 +132,8 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
         target: A value of the metric. By default it is what random restarts come to in the end,
             in the mean over their runs, and without any the mean of all baselines.
     """
-    arms, metric, scale = read_arms(runs)
+    arms = {label: records_of(studies) for label, studies in runs.items()}
+    metric, scale = metric_of(*arms.values())
     if target is None:
         everything = [record for records in arms.values() for record in records]
         reached = [record.best_value for record in everything if record.is_restart]
@@ -163,7 +166,7 @@ def plot_test_accuracy(runs: Runs) -> go.Figure:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds. Winners of the same seed are joined by a line.
     """
-    arms = read_arms(runs)[0]
+    arms = {label: records_of(studies) for label, studies in runs.items()}
     figure = new_figure("Test accuracy by seed, which no search saw", "", "test accuracy [%]")
     first = next(iter(arms.values()), [])
     columns = [("unmoved", COLORS[-1], [record.test_baseline for record in first])]
@@ -176,7 +179,7 @@ def plot_test_accuracy(runs: Runs) -> go.Figure:
         figure.update_xaxes(type="category")
         for of_seed in table.T.tolist():
             y = [value if np.isfinite(value) else None for value in of_seed]
-            trace = line(names, y, CONTROL_COLOR, None, width=1)
+            trace = line(names, y, CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         for (name, color, _), values in zip(columns, table, strict=True):
             known = values[np.isfinite(values)].tolist()

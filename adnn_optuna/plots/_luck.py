@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln
 
+from adnn_optuna.engine.records import records_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
@@ -15,9 +16,8 @@ from adnn_optuna.plots._style import (
     gain_title,
     is_control,
     line,
+    metric_of,
     new_figure,
-    read,
-    read_arms,
     say_if_empty,
 )
 
@@ -40,7 +40,8 @@ def plot_accuracy_distribution(study: Sources) -> go.Figure:
     Args:
         study: A study of random restarts or its record, or those of several seeds.
     """
-    records, metric, scale = read(study)
+    records = records_of(study)
+    metric, scale = metric_of(records)
     title = f"{metric} [%]" if scale > 1 else metric
     figure = new_figure("The same network, other random numbers", title, "Initialisations")
     baselines = sorted({record.baseline for record in records if np.isfinite(record.baseline)})
@@ -77,7 +78,8 @@ def plot_best_of_n(study: Sources) -> go.Figure:
         study: A study of random restarts or its record, or those of several seeds, of which the
             mean and the standard deviation are shown.
     """
-    records, _, scale = read(study)
+    records = records_of(study)
+    _, scale = metric_of(records)
     return say_if_empty(_best_of_n_figure(records, scale), "No random restarts.")
 
 
@@ -91,7 +93,8 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds.
     """
-    arms, _, scale = read_arms(runs)
+    arms = {label: records_of(studies) for label, studies in runs.items()}
+    _, scale = metric_of(*arms.values())
     control = next((records for records in arms.values() if is_control(records)), [])
     figure = _best_of_n_figure(control, scale)
     means = [float(np.mean(record.values or np.nan)) for record in control]
