@@ -1,4 +1,4 @@
-"""One training of a network as a compiled function of its initial values."""
+"""One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 
+import keras
+import tensorflow as tf
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import tensorflow as tf
 
     from adnn_optuna.networks.models import Training
     from adnn_optuna.networks.network import Architecture
@@ -40,8 +41,6 @@ class Program:
         splits: Sequence[Data],
         epochs: int,
     ) -> None:
-        import tensorflow as tf
-
         self._model = architecture.build(0, 0)
         self._optimizer = training.build_optimizer()
         self._optimizer.build(self._model.trainable_variables)
@@ -67,8 +66,6 @@ class Program:
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
-        import tensorflow as tf
-
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
         self._check_is_deterministic(train.graph)
@@ -105,8 +102,6 @@ class Program:
                 )
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
-        import tensorflow as tf
-
         if not hasattr(self._of_thread, "variables"):
             self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
         return self._of_thread.variables[index].handle
@@ -128,8 +123,6 @@ class Program:
             The new state, and for each split, if it was evaluated, the count of correct rows and
             the sum of losses.
         """
-        import tensorflow as tf
-
         new_state, scores = self._train(
             list(state), orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
         )
@@ -154,8 +147,6 @@ class Program:
         end: tf.Tensor,
         evaluate: tf.Tensor,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        import tensorflow as tf
-
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
 
@@ -182,8 +173,6 @@ class Program:
         return trained, scores
 
     def _train_batch(self, rows: tf.Tensor) -> None:
-        import tensorflow as tf
-
         x, y = self._splits[0]
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
@@ -202,7 +191,6 @@ class Program:
 
     def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the count of correct rows (int32) and the sum of losses (float64)."""
-        import tensorflow as tf
 
         def score(
             first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor
@@ -226,8 +214,6 @@ def _in_batches(
     rows: int, size: int, function: Callable[..., tuple[tf.Tensor, ...]], *totals: tf.Tensor
 ) -> tuple[tf.Tensor, ...]:
     """Trace ``function(first row, size, *totals)``, the new totals, for each batch of the rows."""
-    import tensorflow as tf
-
     size = min(size, rows)
     _, *totals = tf.while_loop(
         lambda i, *_: i < rows // size,
@@ -246,9 +232,6 @@ def loss_function(
     Raises:
         ValueError: If Keras knows no such loss, or it does not suit a classifier.
     """
-    import keras
-    import tensorflow as tf
-
     try:
         loss = keras.losses.get(name)
     except (TypeError, ValueError):  # A class that needs arguments has a name, too.

@@ -24,21 +24,18 @@ _WEIGHT_NAMES = ("kernel", "embeddings")
 
 @dataclasses.dataclass(frozen=True)
 class VariableInfo:
-    """One variable of a network, as the offsets see it.
-
-    Args:
-        path: Its name, unique in the network.
-        kind: ``"weight"`` for kernels, ``"bias"`` for biases, ``"other"`` for what never moves.
-        layer: The index of its layer among the layers that have kernels or biases.
-        is_output: Whether that layer is the last of them.
-        stddev: The standard deviation of the distribution that its initial values are drawn from.
-    """
+    """One variable of a network, as the offsets see it."""
 
     path: str
+    """Its name, unique in the network."""
     kind: Kind
+    """``"weight"`` for kernels, ``"bias"`` for biases, ``"other"`` for what never moves."""
     layer: int
+    """The index of its layer among the layers that have kernels or biases."""
     is_output: bool
+    """Whether that layer is the last of them."""
     stddev: float
+    """The standard deviation of the distribution that its initial values are drawn from."""
 
 
 @contextlib.contextmanager

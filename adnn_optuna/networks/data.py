@@ -120,7 +120,7 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the splits and the number of classes (not the name), as hexadecimal digits."""
+        """SHA-256 of all splits and the number of classes, not the name, as 64 hex digits."""
         digest = hashlib.sha256(f"num_classes={self.num_classes}".encode())
         for split in _SPLITS:
             for field in (f"x_{split}", f"y_{split}"):
@@ -198,13 +198,12 @@ class Dataset:
             x_test, y_test = _take(x, test), _take(y, test)
         if x_val is None or y_val is None:
             x_val, y_val = _take(x, val), _take(y, val)
+        given: Any = {"x_val": x_val, "y_val": y_val, "x_test": x_test, "y_test": y_test}
         if num_classes is None:
-            others = {"y_val": y_val, "y_test": y_test}
-            labels = [y, *(checked_labels(where, *other) for other in others.items())]
+            labels = [y, *(checked_labels(where, key, given[key]) for key in ("y_val", "y_test"))]
             num_classes = 1 + max(int(part.max(initial=0)) for part in labels)
         # The constructor checks and converts whatever arrays it is given.
-        arrays: Any = [_take(x, train), _take(y, train), x_val, y_val, x_test, y_test]
-        return cls(name, *arrays, num_classes)
+        return cls(name, _take(x, train), _take(y, train), num_classes=num_classes, **given)
 
 
 def load_dataset(

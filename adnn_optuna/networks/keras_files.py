@@ -11,7 +11,7 @@ import math
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adnn_optuna._checks import first_line, is_out_of_memory
 from adnn_optuna.networks._random_state import undisturbed
@@ -39,15 +39,10 @@ _REFUSED_LAYERS = frozenset(
 )
 _FUNCTION_MODULES = ("builtins", "keras.activations", "keras.ops")
 
-_Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
-def in_fresh_thread(
-    function: Callable[_Parameters, _Result],
-    *args: _Parameters.args,
-    **kwargs: _Parameters.kwargs,
-) -> _Result:
+def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Call a function where Keras has counted no names yet, and leave nothing behind there.
 
     Names, and the variables that wait for their values, Keras notes by thread; of what else it
@@ -68,11 +63,7 @@ def in_fresh_thread(
         return thread.submit(call).result()
 
 
-def without_values(
-    function: Callable[_Parameters, _Result],
-    *args: _Parameters.args,
-    **kwargs: _Parameters.kwargs,
-) -> _Result:
+def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Call a function so that the Keras variables it makes have no values.
 
     They have shape and initializer, and take no memory. It is called in a thread of its own, as
@@ -207,10 +198,9 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
     if not isinstance(model, keras.Model):
         raise ValueError(f"{path} is not the configuration of a keras.Model.")  # noqa: TRY004
     check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)
-    for operation in getattr(model, "operations", ()):
-        for output in (
-            operation.output if isinstance(operation.output, list) else [operation.output]
-        ):
+    # A sequential model has layers only; one that is not built has no outputs yet.
+    for operation in getattr(model, "operations", model.layers):
+        for output in keras.tree.flatten(getattr(operation, "output", [])):
             size = math.prod(n or 1 for n in output.shape)
             if size > MAX_PARAMETERS:
                 raise ValueError(

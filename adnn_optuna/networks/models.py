@@ -58,12 +58,8 @@ class MLP:
     It holds names and numbers only, so building one imports neither Keras nor TensorFlow.
 
     Example:
-
-        .. code-block:: python
-
-            from adnn_optuna import MLP
-
-            MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal")
+        >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
+        (256, 256)
 
     Args:
         hidden: The number of units of each hidden layer.
@@ -104,13 +100,9 @@ class MLP:
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
-        return {
-            "type": "MLP",
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "kernel_initializer": copy.deepcopy(self.kernel_initializer),
-            "bias_initializer": copy.deepcopy(self.bias_initializer),
-        }
+        # Those of PaperModel, a subclass, are no part of it.
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
+        return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
 
 # Optimizers whose update of one weight depends on that weight alone. Others (LAMB, Muon,
@@ -176,21 +168,20 @@ class Training:
         if not isinstance(self.loss, str):
             raise TypeError(f"loss must be the Keras name of a loss, but it is {self.loss!r}.")
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
-        if isinstance(optimizer, str):
+        name, config = optimizer, {}
+        if isinstance(optimizer, dict):
+            name, config = optimizer["class_name"], optimizer["config"]
+        else:
             optimizer = optimizer.lower()
         object.__setattr__(self, "optimizer", optimizer)
-        name = optimizer if isinstance(optimizer, str) else optimizer["class_name"]
         if name.lower() not in ELEMENTWISE_OPTIMIZERS:
             raise ValueError(
                 f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
                 f"{', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
             )
-        if isinstance(optimizer, dict):
-            for option, why in _REFUSED_OPTIONS.items():
-                if optimizer["config"].get(option):
-                    raise ValueError(
-                        f"optimizer has {option}={optimizer['config'][option]!r}, but {why}."
-                    )
+        for option, why in _REFUSED_OPTIONS.items():
+            if config.get(option):
+                raise ValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -205,13 +196,11 @@ class Training:
         """
         import keras
 
-        if isinstance(self.optimizer, str):
-            config: dict[str, Any] = {"learning_rate": self.learning_rate}
-            name = self.optimizer
-        else:
+        name: Any = self.optimizer
+        config: dict[str, Any] = {"learning_rate": self.learning_rate}
+        if not isinstance(name, str):
             # A copy, as Keras fills in `config` in place.
-            config = copy.deepcopy(self.optimizer["config"])
-            name = self.optimizer["class_name"]
+            name, config = name["class_name"], copy.deepcopy(name["config"])
         try:
             return keras.optimizers.get({"class_name": name, "config": config})
         except (TypeError, ValueError) as error:

@@ -40,23 +40,19 @@ _BYTES_KEPT = 2**26
 class Architecture:
     """A network's variables and their seeded initial values; :func:`build_architecture` makes it.
 
-    Args:
-        input_shape: The shape of one example.
-        num_classes: The number of outputs.
-        config: What the network is, as JSON holds it.
-        variables: What the model's variables are, in its order.
-        ends_in_probabilities: Whether its outputs are probabilities; otherwise they are logits.
-        initial_weights: Returns the values before any offset, one array for each variable, given
-            the objective's seed and which of that seed's initialisations it is; 0 is the
-            baseline's.
-        build: Returns the Keras model with those initial weights.
+    ``initial_weights(seed, restart)`` are the values before any offset, one array for each
+    variable, and ``build(seed, restart)`` is the Keras model with them. ``seed`` is the
+    objective's, ``restart`` counts that seed's initialisations; 0 is the baseline's.
     """
 
     input_shape: tuple[int, ...]
     num_classes: int
     config: dict[str, Any]
+    """What the network is, as JSON holds it."""
     variables: tuple[VariableInfo, ...]
+    """What the model's variables are, in its order."""
     ends_in_probabilities: bool
+    """Whether its outputs are probabilities; otherwise they are logits."""
     initial_weights: Callable[[int, int], list[np.ndarray]]
     build: Callable[[int, int], keras.Model]
 

@@ -21,19 +21,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What one training starts from.
-
-    Args:
-        seed: The seed of the initial weights and of the order of the batches.
-        restart: Which of that seed's initialisations; 0 is the baseline's. The batches do not
-            depend on it.
-        offsets: What is added to the values of each variable of the network, in the network's
-            order.
-    """
+    """What one training starts from."""
 
     seed: int
+    """The seed of the initial weights and of the order of the batches."""
     restart: int
+    """Which of that seed's initialisations, 0 the baseline's; the batches do not depend on it."""
     offsets: tuple[float, ...]
+    """What is added to the values of each variable of the network, in the network's order."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """Training many initialisations of one network by one compiled graph.
 
-The compiled function takes one training through some epochs, and threads, one for each core, take
-one training after the other.
-
-Not all of them at once in one graph: XLA chooses the order of sums, and what it fuses, by the
-shapes of arrays, so in products and sums over a stack of networks the last bits of one depend on
-the number of them (measured, in about one setting of eight). Here a training gives the same bits
-alone and in any company, whatever the network and the optimizer are. It is also faster: a small
-network leaves no core without work, and its numbers stay in the processor's cache.
+The graph takes one training through some epochs, and threads, one for each core, take one training
+after the other. Not all of them at once: XLA chooses the order of sums, and what it fuses, by the
+shapes of arrays, so the last bits of a network would depend on how many are trained beside it
+(measured, in about one setting of eight). So it is also faster: a small network leaves no core
+without work, and its numbers stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -26,7 +23,6 @@ import numpy as np
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.networks._arrays import writable_view
-from adnn_optuna.networks._program import Program, loss_function
 from adnn_optuna.networks.metrics import is_finite
 
 if TYPE_CHECKING:
@@ -34,6 +30,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
+    from adnn_optuna.networks._program import Program
     from adnn_optuna.networks.data import Dataset
     from adnn_optuna.networks.models import Training
     from adnn_optuna.networks.network import Architecture
@@ -53,19 +50,14 @@ Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverge
 
 @dataclasses.dataclass
 class Run:
-    """What came of one training.
-
-    Args:
-        history: The metrics after each epoch that was evaluated.
-        status: ``"complete"``; ``"pruned"`` where ``after_epoch`` said so; ``"timeout"`` where the
-            deadline passed; ``"stopped"`` where ``stop`` was set; ``"diverged"`` where a loss was
-            not finite.
-        weights: The variables as the last epoch left them, if they were asked for.
-    """
+    """What came of one training."""
 
     history: list[Metrics] = dataclasses.field(default_factory=list)
+    """The metrics after each epoch that was evaluated."""
     status: Status = "running"
+    """``"pruned"`` where ``after_epoch`` said so, ``"diverged"`` where a loss was not finite."""
     weights: list[np.ndarray] | None = None
+    """The variables as the last epoch left them, if they were asked for."""
 
 
 @dataclasses.dataclass
@@ -81,14 +73,11 @@ class _UnderWay:
 class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
-    The graph is compiled once, for the first training. In memory there are the dataset, which is
-    held once, as TensorFlow uses its arrays in place; for each core the variables of the network
-    and the optimizer, a few times, and the activations of a batch; and the orders of the rows for
-    the last 32 calls (1 MB, or one epoch's, each). Trainings that wait for their turn hold their
-    initial weights, and where ``after_epoch`` looks at all of them after each epoch, each has its
-    variables.
-
-    Several threads may train at once.
+    A training gives the same bits alone and beside any others. The graph is compiled once, for the
+    first one. In memory there are the dataset, which TensorFlow uses in place; for each core the
+    variables of the network and the optimizer, a few times, and the activations of a batch; the
+    orders of the rows for the last 32 calls (1 MB, or one epoch's, each); and the initial weights
+    of the trainings that wait for their turn. Several threads may train at once.
 
     Args:
         architecture: The network.
@@ -101,6 +90,8 @@ class Trainer:
     """
 
     def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
+        from adnn_optuna.networks._program import loss_function
+
         self.architecture = architecture
         self.training = training
         self._dataset = dataset
@@ -113,6 +104,8 @@ class Trainer:
 
     @functools.cached_property
     def _program(self) -> Program:
+        from adnn_optuna.networks._program import Program
+
         data = self._dataset
         splits = [(_shared(data.x_train), _shared(data.y_train))]
         if len(data.y_val):
@@ -158,11 +151,11 @@ class Trainer:
             while training.run.status == "running" and training.epochs < look:
                 if abandoned.is_set() or (stop is not None and stop.is_set()):
                     training.run.status = "stopped"
-                elif time.monotonic() >= deadline:
+                elif (left := deadline - time.monotonic()) <= 0:
                     training.run.status = "timeout"
                 else:
-                    count = 1 if evaluate else self._epochs_at_once(deadline)
-                    self._train_epochs(training, count, evaluate=evaluate)
+                    fit = int(min(_SECONDS_BETWEEN_LOOKS, left) / self._epoch_seconds)
+                    self._train_epochs(training, 1 if evaluate else fit, evaluate=evaluate)
 
         try:
             for look in looks:
@@ -170,7 +163,10 @@ class Trainer:
                 futures = []
                 for _, training in running:
                     # In this thread: settings of Keras, such as its global policy, are a thread's.
-                    training.state = training.state or self._initial_state(training.start)
+                    training.state = training.state or [
+                        *map(_as_tensor, self.initial_weights(training.start)),
+                        *self._program.optimizer_state,
+                    ]
                     futures.append(_threads().submit(advance, training, look))
                 for (i, training), future in zip(running, futures, strict=True):
                     future.result()
@@ -183,7 +179,8 @@ class Trainer:
                         run.status = "pruned"
                     if run.status != "running":
                         if keep_weights:
-                            run.weights = self._weights(training)
+                            n = len(self.architecture.variables)
+                            run.weights = [values.numpy() for values in training.state[:n]]
                         training.state = []
         except Exception:
             # Where memory ran out, the others' is free before the caller tries again.
@@ -195,16 +192,11 @@ class Trainer:
             abandoned.set()
         return [training.run for training in trainings]
 
-    def _epochs_at_once(self, deadline: float) -> int:
-        """Return how many epochs a call may take."""
-        seconds = min(_SECONDS_BETWEEN_LOOKS, deadline - time.monotonic())
-        return max(int(seconds / self._epoch_seconds), 1)
-
     def _train_epochs(self, training: _UnderWay, count: int, *, evaluate: bool) -> None:
         """Train at most ``count`` more epochs by one call; evaluate if asked to or at the end."""
         left = self.training.epochs - training.epochs
         begin = training.epochs % self._orders_epochs
-        end = min(begin + count, self._orders_epochs, begin + left)
+        end = min(begin + max(count, 1), self._orders_epochs, begin + left)
         orders = _orders(
             len(self._dataset.y_train),
             training.start.seed if self.training.shuffle else None,
@@ -220,20 +212,15 @@ class Trainer:
         seconds = (time.monotonic() - began) / (end - begin)
         self._epoch_seconds = min(self._epoch_seconds, seconds)
         if scores:
-            metrics = self._metrics(scores)
+            metrics: Metrics = {}
+            splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
+            for (split, y), (correct, loss) in zip(splits.items(), scores, strict=False):
+                metrics |= {f"{split}_accuracy": correct / len(y), f"{split}_loss": loss / len(y)}
             training.run.history.append(metrics)
             if not is_finite(metrics):
                 training.run.status = "diverged"
             elif is_last:
                 training.run.status = "complete"
-
-    def _metrics(self, scores: Sequence[tuple[int, float]]) -> Metrics:
-        metrics = {}
-        splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
-        for (split, y), (correct, loss) in zip(splits.items(), scores, strict=False):
-            metrics[f"{split}_accuracy"] = correct / len(y)
-            metrics[f"{split}_loss"] = loss / len(y)
-        return metrics
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return the values that a training starts from, the offsets added in float32."""
@@ -242,12 +229,6 @@ class Trainer:
             (w + np.float32(offset)).astype(w.dtype) if offset else w
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
-
-    def _initial_state(self, start: Start) -> list[tf.Tensor]:
-        return [*map(_as_tensor, self.initial_weights(start)), *self._program.optimizer_state]
-
-    def _weights(self, training: _UnderWay) -> list[np.ndarray]:
-        return [values.numpy() for values in training.state[: len(self.architecture.variables)]]
 
     def evaluate(
         self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
