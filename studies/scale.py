@@ -23,7 +23,7 @@ from postgresql import Server
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.storages import masked, open_storage
-from adnn_optuna.samplers import owner_of
+from adnn_optuna.samplers._owners import owner_of
 
 # Two cores and more processes: with TensorFlow's default of one thread for each core in each of
 # them they would fight over the cores.
@@ -83,7 +83,7 @@ def supervise(
                 continue
             # One that is in the middle of a trial.
             owners = [owner_of(trial) for trial in trials if trial.state == TrialState.RUNNING]
-            running = {owner[1] for owner in owners if owner is not None}
+            running = {owner["process"] for owner in owners if owner is not None}
             busy = [w for w in workers if w.pid in running and w.poll() is None]
             if busy:
                 busy[0].kill()
@@ -99,7 +99,7 @@ def table(study: optuna.Study, killed: list[int]) -> str:
     states: dict[int, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for trial in trials:
         owner = owner_of(trial)
-        states[int(owner[1]) if owner else 0][trial.state.name] += 1
+        states[owner["process"] if owner else 0][trial.state.name] += 1
     lines = ["process     completed  ended unfinished", "-" * 41]
     for process, count in states.items():
         unfinished = sum(count.values()) - count["COMPLETE"]
