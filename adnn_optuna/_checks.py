@@ -65,13 +65,6 @@ def check_positive(name: str, value: Any) -> None:
         raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
 
 
-    """Return a whole number of at least 1 as Python's, and refuse anything else."""
-    # NumPy's integers count, too; bools are integers to Python only.
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
-    return int(value)
-
-
 def as_positive_int(name: str, value: object) -> int:
     """Return a whole number of at least 1 as Python's, and refuse anything else."""
     # NumPy's integers count, too; bools are integers to Python only.
