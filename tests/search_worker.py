@@ -1,6 +1,6 @@
 """A search in a process of its own, which can be killed.
 
-Arguments: storage URL, searcher, number of trials, stack size.
+Arguments: storage URL, searcher, number of trials, batch size.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def make_objective(**changes: object) -> adnn.InitOffsetObjective:
 
 
 if __name__ == "__main__":
-    storage, sampler, max_trial, stack_size = sys.argv[1:]
+    storage, sampler, max_trial, batch_size = sys.argv[1:]
     adnn.search(
         make_objective(),
         sampler,
         storage=storage,
         study_name="killed",
         max_trial=int(max_trial),
-        stack_size=int(stack_size),
+        batch_size=int(batch_size),
     )

@@ -60,23 +60,25 @@ def store_study(
             "seed": seed,
         },
     )
+    settings = {"sampler": sampler, "n_trials": len(values), "batch_size": 1}
+    study.set_user_attr("adnn:search", settings)
     study.set_user_attr(
-        "adnn:search",
+        "adnn:runs/2026-11-25T12:00:00+00:00-1",
         {
+            "began": "2026-11-25T12:00:00+00:00",
             "sampler": sampler,
-            "n_trials": len(values),
-            "stack_size": 1,
             "max_time": None,
             "max_trial": len(values),
             "max_gain": None,
+            "n_trials_before": 0,
+            "stop_reason": "max_trial",
+            "n_trials": len(values),
         },
     )
     study.set_user_attr("adnn:baseline", baseline)
     study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
     names = ("restart",) if is_restart else ("weight_offset_0", "bias_offset_0")
-    study.sampler = build_sampler(
-        sampler, seed=seed, parameters=names, n_trials=len(values), stack_size=1
-    )
+    study.sampler = build_sampler(sampler, seed=seed, parameters=names, n_trials=len(values))
     distribution: BaseDistribution = FloatDistribution(-0.2, 0.2)
     if is_restart:
         distribution = IntDistribution(0, 2**31 - 1)

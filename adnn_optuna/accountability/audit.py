@@ -6,8 +6,10 @@ import contextlib
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from adnn_optuna.accountability._random_layers import RandomLayer, find_random_layers, walk
+from adnn_optuna.networks import keras_files
 from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.initializers import (
     Distribution,
@@ -15,14 +17,7 @@ from adnn_optuna.networks.initializers import (
     describe,
     drawn_seed,
     given_seed,
-    settings,
     short,
-)
-from adnn_optuna.networks.keras_files import (
-    check_model_config,
-    read_model_config,
-    without_compilation,
-    without_values,
 )
 
 if TYPE_CHECKING:
@@ -37,20 +32,9 @@ if TYPE_CHECKING:
 class InitializedVariable:
     """A variable and what it starts from.
 
-    Args:
-        path:
-            Its path in the model.
-        shape:
-            Its shape; :obj:`None` where its layer is not built yet.
-        initializer:
-            The class of its initializer; ``"unknown"`` where it could not be found.
-        distribution:
-            What its values are drawn from.
-        seed:
-            The seed that its initializer draws with; :obj:`None` where nothing is drawn, or the
-            layer did not keep it.
-        is_seeded:
-            Whether that seed was given, so that a configuration holds it.
+    Its ``shape`` is :obj:`None` where its layer is not built yet, and its ``initializer``
+    ``"unknown"`` where it could not be found. The ``seed`` is that which the initializer draws
+    with, if any and known; ``is_seeded`` says whether a configuration holds it.
     """
 
     path: str
@@ -62,45 +46,11 @@ class InitializedVariable:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomLayer:
-    """A layer with a source of random numbers.
-
-    Args:
-        path:
-            Its path in the model.
-        layer:
-            Its class.
-        when:
-            When it draws: in ``"training"``; ``"always"``, in inference too (Keras's recurrent
-            layers draw their dropout masks there, but do not use them); ``"never"``, as with a
-            rate of 0; ``"unknown"`` where the model cannot be called symbolically.
-        parameters:
-            Its settings that are fractions and not 0, such as ``rate``.
-        seed:
-            The seed of its source.
-        is_seeded:
-            Whether that seed was given, so that a configuration holds it.
-    """
-
-    path: str
-    layer: str
-    when: Literal["training", "always", "never", "unknown"]
-    parameters: dict[str, Any]
-    seed: int | None
-    is_seeded: bool
-
-
-@dataclasses.dataclass(frozen=True)
 class Audit:
     """What is random in a model; see :func:`audit_randomness`. It prints as a table.
 
-    Args:
-        variables:
-            All weights of the model, in its order.
-        layers:
-            All layers with a source of random numbers.
-        warnings:
-            Sentences on what is not reproducible or not independent.
+    It has all weights of the model, in its order; all layers with a source of random numbers; and
+    sentences on what is not reproducible or not independent.
     """
 
     variables: tuple[InitializedVariable, ...]
@@ -205,7 +155,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             f"model must be a keras.Model, but it is a {type(model).__name__}; build it first."
         )
     with undisturbed():
-        audit: Audit = without_values(_audit, model)
+        audit: Audit = keras_files.without_values(_audit, model)
     return audit
 
 
@@ -222,16 +172,16 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
     """
     import keras
 
-    config = read_model_config(Path(path))
-    check_model_config(config, "model")
+    config = keras_files.read_model_config(Path(path))
+    keras_files.check_model_config(config, "model")
+    stored = keras_files.without_compilation(config)
 
     def load_and_audit() -> Audit:
-        stored = without_compilation(config)
         model = keras.saving.deserialize_keras_object(stored, safe_mode=True)
         return _audit(model, is_from_file=True)
 
     with undisturbed():
-        audit: Audit = without_values(load_and_audit)
+        audit: Audit = keras_files.without_values(load_and_audit)
     return audit
 
 
@@ -239,54 +189,39 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
-    tree = [*_walk(model)]
-    owners = {
-        id(v): layer for layer in (model, *(layer for _, layer in tree)) for v in layer.weights
-    }
+    tree = [*walk(model)]
     # Of two models that are made alike, but for the seeds that are given.
-    made, others = _initializers(model, _unchanged), _initializers(model, _reseeded)
-    variables, sources = [], []
+    made, others = _initializers(model, lambda config: config), _initializers(model, _reseeded)
+    owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
+    found = []
     for variable in model.weights:
         used, other = made.get(id(variable)), others.get(id(variable))
+        # Such as `recurrent_initializer` of a `recurrent_kernel`.
+        attribute = f"{variable.name.removesuffix('_kernel')}_initializer"
+        kept = getattr(owners.get(id(variable)), attribute, None)
         # In a file: what it drew there is not what was drawn when the model was trained.
-        kept = None if is_from_file else _kept(owners.get(id(variable)), variable.name, used)
-        distribution = describe(used, tuple(variable.shape), other)
-        is_random = distribution.kind == "random"
-        # A layer may draw the seed that it gives: then no configuration holds it.
-        given = given_seed(used)
-        is_seeded = given is not None and given_seed(other) in {given, given ^ 1}
-        drawn = given if is_seeded else drawn_seed(kept)
-        variables.append(
-            InitializedVariable(
-                path=variable.path,
-                shape=tuple(variable.shape),
-                initializer=class_name(used),
-                distribution=distribution,
-                seed=drawn if is_random else None,
-                is_seeded=is_random and is_seeded,
-            )
+        if is_from_file or type(kept) is not type(used):
+            kept = None
+        found.append((variable.path, tuple(variable.shape), used, other, kept))
+    variables = [_variable(*of_one) for of_one in found]
+    sources = [used if kept is None else kept for _, _, used, _, kept in found]
+    unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
+    warnings = [*_equal(variables, sources)]
+    if unseeded:
+        warnings.insert(
+            0,
+            f"The initializers of {', '.join(unseeded)} have no seed: their configuration says "
+            "seed: None, so a model made from it (from_config, clone_model) starts from other "
+            "weights. Give each a seed.",
         )
-        sources.append(used if kept is None else kept)
-    warnings = [*_unseeded(variables), *_equal(variables, sources)]
     variables += [
-        InitializedVariable(
-            path=f"{path}/{name.removesuffix('_initializer')}",
-            shape=None,
-            initializer=class_name(initializer),
-            distribution=Distribution(
-                "random" if "seed" in initializer.get_config() else "fixed",
-                class_name(initializer),
-                settings(initializer),
-            ),
-            seed=drawn_seed(initializer),
-            is_seeded=given_seed(initializer) is not None,
-        )
+        _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
         for path, layer in tree
         if not layer.built
         for name, initializer in vars(layer).items()
         if isinstance(initializer, keras.Initializer)
     ]
-    layers, draws_globally = _random_layers(model, tree, is_from_file=is_from_file)
+    layers, draws_globally = find_random_layers(model, tree, is_from_file=is_from_file)
     warnings += [
         f"{layer.path} ({layer.layer}) has no seed: each run of the program draws other numbers. "
         "Give it seed=."
@@ -304,16 +239,21 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     return Audit(tuple(variables), tuple(layers), tuple(warnings))
 
 
-def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each layer below one with its path."""
-    for child in layer._layers:  # Only models have public `layers`.
-        path = f"{parents}{child.name}"
-        yield path, child
-        yield from _walk(child, f"{path}/")
-
-
-def _unchanged(config: Any) -> Any:
-    return config
+def _variable(
+    path: str, shape: tuple[int, ...] | None, used: Any, other: Any, kept: Any
+) -> InitializedVariable:
+    """Return what starts from the initializer ``used``; ``other`` has other seeds if given any."""
+    distribution = describe(used, shape, other)
+    is_random = distribution.kind == "random"
+    given = given_seed(used)
+    # A layer may draw the seed that it gives: then no configuration holds it.
+    is_seeded = given is not None and given_seed(other) in {given, given ^ 1}
+    seed = given if is_seeded else drawn_seed(kept)
+    return InitializedVariable(
+        *(path, shape, class_name(used), distribution),
+        seed=seed if is_random else None,
+        is_seeded=is_random and is_seeded,
+    )
 
 
 def _reseeded(config: Any) -> Any:
@@ -347,44 +287,15 @@ def _initializers(model: keras.Model, change: Callable[[Any], Any]) -> dict[int,
             continue
         # Whatever a class of the user's does when it is made without its arguments.
         with contextlib.suppress(Exception):
-            has_graph = layer is model and hasattr(model, "operations")
-            twin = (
-                keras.models.clone_model(model, clone_function=remade)
-                if has_graph
-                else remade(layer)
-            )
-            if [v.shape for v in twin.weights] == [v.shape for v in layer.weights]:
-                for variable, other in zip(layer.weights, twin.weights, strict=True):
-                    # No public attribute holds it.
-                    if other._initializer is not None:
-                        found[id(variable)] = other._initializer
+            if layer is model and hasattr(model, "operations"):
+                twin = keras.models.clone_model(model, clone_function=remade).weights
+            else:
+                twin = remade(layer).weights
+            if [v.shape for v in twin] == [v.shape for v in layer.weights]:
+                # No public attribute holds it.
+                pairs = zip(layer.weights, (v._initializer for v in twin), strict=True)
+                found |= {id(v): used for v, used in pairs if used is not None}
     return found
-
-
-def _kept(layer: Any, name: str, used: Any) -> Any:
-    """Return the initializer that a layer keeps and made a variable with, if it can be told."""
-    if layer is None or not hasattr(used, "get_config"):
-        return None
-    # By name even where the settings differ: EinsumDense adds the axes of its inputs.
-    by_name = vars(layer).get(f"{name}_initializer")
-    if type(by_name) is type(used):
-        return by_name
-    same = [
-        value
-        for value in vars(layer).values()
-        if type(value) is type(used) and settings(value) == settings(used)
-    ]
-    return same[0] if len(same) == 1 else None
-
-
-def _unseeded(variables: Sequence[InitializedVariable]) -> Iterator[str]:
-    paths = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
-    if paths:
-        yield (
-            f"The initializers of {', '.join(paths)} have no seed: their configuration says "
-            "seed: None, so a model made from it (from_config, clone_model) starts from other "
-            "weights. Give each a seed."
-        )
 
 
 def _equal(variables: Sequence[InitializedVariable], sources: Sequence[Any]) -> Iterator[str]:
@@ -404,96 +315,3 @@ def _equal(variables: Sequence[InitializedVariable], sources: Sequence[Any]) -> 
                 "start from equal values. Give each layer an initializer of its own, with its own "
                 "seed."
             )
-
-
-def _random_layers(
-    model: keras.Model, tree: Sequence[tuple[str, Any]], *, is_from_file: bool
-) -> tuple[list[RandomLayer], bool]:
-    """Return the layers with random states, and whether the model draws from the global one."""
-    import keras
-
-    # So that there is a global state, and it is known, before a graph is traced.
-    [of_global] = _updated(lambda: keras.random.uniform(()))
-    in_training, in_inference = (_updated_by_call(model, training=t) for t in (True, False))
-    found = []
-    for path, layer in tree:
-        # Keras keeps those of a layer in a list that is an attribute, too.
-        generators = {
-            id(item): item
-            for value in vars(layer).values()
-            for item in (value if isinstance(value, list) else [value])
-            if isinstance(item, keras.random.SeedGenerator)
-        }
-        for generator in generators.values():
-            state, given = id(generator.state), given_seed(generator)
-            when: Literal["training", "always", "never", "unknown"] = "never"
-            if in_training is None or in_inference is None:
-                when = "unknown"
-            elif state in in_inference:
-                when = "always"
-            elif state in in_training:
-                when = "training"
-            drawn = None if is_from_file else int(generator.state.numpy()[0])
-            found.append(
-                RandomLayer(
-                    path=path,
-                    layer=type(layer).__name__,
-                    when=when,
-                    parameters=_fractions(layer),
-                    seed=drawn if given is None else given,
-                    is_seeded=given is not None,
-                )
-            )
-    return found, of_global in {*(in_training or ()), *(in_inference or ())}
-
-
-def _updated(function: Callable[[], Any]) -> set[int]:
-    """Return the ids of the variables that a function would update."""
-    import keras
-
-    updated = set()
-
-    class Watch(keras.StatelessScope):  # type: ignore[misc]
-        """What updates are told."""
-
-        def add_update(self, update: tuple[keras.Variable, Any]) -> None:
-            updated.add(id(update[0]))
-            super().add_update(update)
-
-    with Watch():
-        function()
-    return updated
-
-
-def _updated_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
-    """Return what a call of a model would update; :obj:`None` where it cannot be called."""
-    import tensorflow as tf
-
-    updated: set[int] = set()
-
-    @tf.function(autograph=False)
-    def call(*inputs: Any) -> None:
-        given = inputs[0] if len(inputs) == 1 else [*inputs]
-        updated.update(_updated(lambda: model(given, training=training)))
-
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return None
-    try:
-        call.get_concrete_function(*(tf.TensorSpec(x.shape, x.dtype) for x in inputs))
-    except Exception:  # noqa: BLE001 - a layer of the user's may fail in any way.
-        return None
-    return updated
-
-
-def _fractions(layer: Any) -> dict[str, Any]:
-    """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
-    config: dict[str, Any] = {}
-    with contextlib.suppress(Exception):  # As above.
-        config = layer.get_config()
-    found = {}
-    for name, value in config.items():
-        parts = value if isinstance(value, list | tuple) else [value]
-        if any(parts) and all(isinstance(part, float) for part in parts):
-            found[name] = value
-    return found

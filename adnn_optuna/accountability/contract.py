@@ -13,21 +13,13 @@ import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
-from adnn_optuna.accountability.contract_file import (
-    FORMAT,
-    FORMAT_VERSION,
-    MAX_TOLERANCE,
-    check_contract_path,
-    contract_sha256,
-    files_beside,
-    hash_file,
-)
+from adnn_optuna.accountability import contract_file
+from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.records import params_in_words
-from adnn_optuna.networks._architecture import hash_weights
 from adnn_optuna.networks.differences import model_differences
 from adnn_optuna.networks.keras_files import check_model_config
-from adnn_optuna.networks.network import build_architecture, model_from_config
+from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
 if TYPE_CHECKING:
     import os
@@ -44,10 +36,8 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 ROLES = ("baseline", "winner")
 # What the last bits of a number may do, tried out by moving the initial weights by as much.
 _LAST_BITS = (1e-7, -1e-7)
-# How many times that counts as within tolerance, and what always does: other processors, whose
-# bits differed, gave accuracies up to 0.0005 and losses up to 0.1 % apart in ordinary trainings.
+# How many times that counts as within tolerance.
 _SAFETY = 3
-LEAST_TOLERANCE = {"accuracy": 0.005, "relative_loss": 0.01}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +49,10 @@ class Contract:
 
     Attributes:
         content:
-            What the file holds, as JSON does: ``study`` (how it was searched), ``objective``
-            (model, data, training, space, metric and seed), ``split`` (the samples in each part
-            of the data), ``baseline`` and ``winner`` (the offsets, the SHA-256 of initial and
-            trained weights, all accuracies and losses), ``environment`` and ``tolerance`` (how
-            far results may differ in another environment, as measured here; a verification takes
-            no more than it measures itself).
+            What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
+            ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
+            of weights, accuracies, losses), ``environment`` and ``tolerance`` (how far results may
+            differ in another one, as measured here).
         weights:
             The winner's trained weights by their paths in the model, in the model's order.
     """
@@ -76,12 +64,6 @@ class Contract:
     @classmethod
     def from_search(cls, record: SearchRecord, objective: InitOffsetObjective) -> Contract:
         """Train a search's baseline and winner once more and write down what comes out.
-
-        Args:
-            record:
-                What the search came to.
-            objective:
-                The search's objective.
 
         Raises:
             ValueError: If no trial was completed, or a training diverges.
@@ -114,8 +96,8 @@ class Contract:
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         data = objective.dataset
         content = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format": contract_file.FORMAT,
+            "format_version": contract_file.FORMAT_VERSION,
             "study": {
                 "name": study.study_name,
                 "sampler": study.user_attrs.get(SEARCH, {}).get("sampler"),
@@ -154,18 +136,16 @@ class Contract:
         paths in the model, readable without pickle) and the model is ``fashion.contract.keras``,
         which :func:`keras.saving.load_model` opens. Files of these names are replaced.
 
-        Args:
-            path:
-                The contract's file; its name must end in ``.json``.
-
         Raises:
-            ValueError: If it does not, if one of the three files cannot be written or would be
-                taken for the data, or if Keras cannot save the model.
+            ValueError: If its name does not end in ``.json``, if one of the three files cannot be
+                written or would be taken for the data, or if Keras cannot save the model.
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
-        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
-        files = files_beside(path)
+        contract_file.check_contract_path(
+            "path", path, self.content["objective"]["dataset"].get("path")
+        )
+        files = contract_file.files_beside(path)
         try:
             self.build_model().save(files["model"])
         except NotImplementedError:
@@ -174,14 +154,10 @@ class Contract:
                 "no configuration can hold; give that class a get_config method."
             ) from None
         np.savez(files["weights"], allow_pickle=False, **self.weights)
-        content = {
-            **self.content,
-            "files": {
-                kind: {"name": file.name, "sha256": hash_file(file)}
-                for kind, file in files.items()
-            },
-        }
-        content["sha256"] = contract_sha256(content)
+        hashes = {kind: contract_file.hash_file(file) for kind, file in files.items()}
+        beside = {kind: {"name": files[kind].name, "sha256": h} for kind, h in hashes.items()}
+        content = {**self.content, "files": beside}
+        content["sha256"] = contract_file.contract_sha256(content)
         # Last and at once: there is no contract without its files, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -193,11 +169,11 @@ class Contract:
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
         for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
-            values = [self.content[role].get(name) for role in ROLES]
-            if None not in values:
+            if name in winner:
+                before, after = 100 * self.content["baseline"][name], 100 * winner[name]
                 lines.append(
-                    f"  {name:<15} baseline {100 * values[0]:6.2f} %  winner "
-                    f"{100 * values[1]:6.2f} %  gain {100 * (values[1] - values[0]):+.2f} pp"
+                    f"  {name:<15} baseline {before:6.2f} %  winner {after:6.2f} %  "
+                    f"gain {after - before:+.2f} pp"
                 )
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
@@ -234,7 +210,7 @@ def measure_tolerance(
     what :func:`train_again` says of those from ``starts``.
     """
     data, variables = objective.dataset, objective.trainer.architecture.variables
-    drifts: dict[str, list[float]] = {"accuracy": [0.0], "relative_loss": [0.0]}
+    drifts = dict.fromkeys(MAX_TOLERANCE, 0.0)
     for epsilon in _LAST_BITS:
         moving = [0.0 if variable.kind == "other" else epsilon for variable in variables]
         moved = [
@@ -243,16 +219,18 @@ def measure_tolerance(
         ]
         for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
             for name in before.keys() & after.keys():
-                if name.endswith("_accuracy"):
-                    drifts["accuracy"].append(abs(before[name] - after[name]))
-                elif name.endswith("_loss"):
+                kind, scale = "accuracy", 1.0
+                if name.endswith("_sha256"):
+                    continue
+                if name.endswith("_loss"):
                     scale = max(abs(before[name]), abs(after[name])) or 1.0
-                    drifts["relative_loss"].append(abs(before[name] - after[name]) / scale)
-    sizes = [len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y)]
-    least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / min(sizes))}
+                    kind = "relative_loss"
+                drifts[kind] = max(drifts[kind], abs(before[name] - after[name]) / scale)
+    rows = min(len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y))
+    least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / rows)}
     return {
-        name: round(min(max(least[name], _SAFETY * max(values)), MAX_TOLERANCE[name]), 4)
-        for name, values in drifts.items()
+        kind: round(min(max(least[kind], _SAFETY * drift), MAX_TOLERANCE[kind]), 4)
+        for kind, drift in drifts.items()
     }
 
 
@@ -261,13 +239,10 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
     What tells its initial weights is left out: a contract states their SHA-256.
     """
-    model = {key: value for key, value in config["model"].items() if key != "initial_weights"}
-    dataset = dict(config["dataset"])
-    if "path" in dataset:
-        dataset["path"] = Path(dataset["path"]).name
-    portable: dict[str, Any] = json.loads(
-        json.dumps({**config, "model": model, "dataset": dataset})
-    )
+    portable: dict[str, Any] = json.loads(json.dumps(config))
+    portable["model"].pop("initial_weights", None)
+    if "path" in portable["dataset"]:
+        portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable
 
 

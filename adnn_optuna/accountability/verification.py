@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-import io
+import itertools
 import math
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from adnn_optuna._checks import first_line, is_file
-from adnn_optuna.accountability._rebuilding import check_stays_in, rebuild_objective
+from adnn_optuna._checks import expanded, first_line, is_file
+from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract import (
-    LEAST_TOLERANCE,
     ROLES,
     measure_tolerance,
+    portable_config,
     train_again,
 )
-from adnn_optuna.accountability.contract_file import (
-    BreachedError,
-    CannotCheckError,
-    contract_sha256,
-    hash_file,
-    read_contract,
-)
+from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
 from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.networks._architecture import hash_weights
-from adnn_optuna.networks._stored_model import is_same_but_for_numbers
-from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.differences import config_differences
-from adnn_optuna.networks.keras_files import read_model_config, without_compilation
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.networks import keras_files
+from adnn_optuna.networks._sources import MNIST_LIKE
+from adnn_optuna.networks.data import Dataset, dataset_from_config
+from adnn_optuna.networks.differences import (
+    config_differences,
+    in_words,
+    objective_differences,
+)
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.network import model_from_config
+from adnn_optuna.networks.offsets import space_from_config
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import keras
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.networks.models import MLP
+    import numpy as np
 
 # A change of one of these may give other initial weights; all else in an environment may not.
 _DRAWS_DEPEND_ON = ("environment.versions", "environment.processor", "environment.system")
+
+_FOLLOWS_FROM = {
+    "initial_weights_sha256": " (from objective.model, objective.seed and winner.params)",
+    "trained_weights_sha256": " (from the initial weights, objective.training and its dataset)",
+}
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
@@ -59,14 +60,11 @@ _MEANING: dict[Status, str] = {
 class Verdict:
     """What :func:`verify` found.
 
-    Args:
-        status:
-            ``"exact"``: the same bits, in the same environment. ``"within_tolerance"``: in
-            another environment, accuracies and losses within the tolerance.
-            ``"breached"``: something differs. ``"cannot_check"``: the file, the data or the model
-            is missing, not readable or not the contract's.
-        reasons:
-            A sentence for each thing that differs, or that was not checked, with its field.
+    ``"exact"``: the same bits, in the same environment. ``"within_tolerance"``: in another
+    environment, accuracies and losses within the tolerance. ``"breached"``: something differs.
+    ``"cannot_check"``: the file, the data or the model is missing, not readable or not the
+    contract's. The reasons are a sentence for each thing that differs, or that was not checked,
+    with its field.
     """
 
     status: Status
@@ -104,17 +102,17 @@ def verify(
     1. The file is a contract of a known version, each field of the right type and within bounds.
        It is data: nothing in it is executed or unpickled, and nothing outside its folder is read
        because it says so.
-    2. Its SHA-256: it is as it was written. This finds accidents and careless edits; who edits
-       with care computes a new one, and is found by what follows.
-    3. The weights and the model beside it, if they are there, are those that were written.
-    4. The data have the contract's fingerprint, and the weights its SHA-256 and the names of the
-       model's variables.
+    2. Its SHA-256. This finds accidents and careless edits; who edits with care computes a new
+       one, and is found by what follows.
+    3. The weights and the model beside it, if they are there, are the files that were written.
+    4. The data have the contract's fingerprint.
     5. Baseline and winner, trained again: the SHA-256 of initial and trained weights, and all
        accuracies and losses. In the environment of the contract (versions, processor, threads,
        oneDNN) every bit must be the same, in another one accuracies and losses within the
        tolerance: the contract's, or the one that is measured here where that is smaller.
-    6. The model beside it, if it is there, is the winner: its configuration, unless another
-       version of Keras wrote it, and its weights. The weights have the winner's test accuracy.
+    6. The weights and the model beside it are the winner's: by the SHA-256 and the test accuracy
+       of their weights, by the names of arrays, and by the model's configuration, unless another
+       version of Keras wrote it.
 
     What no training can show (how many trials were searched, by which sampler, where) rests on
     the contract's SHA-256 alone.
@@ -149,20 +147,19 @@ def verify(
         raise TypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     path = Path(path)
     try:
-        contract = read_contract(path)
-        if contract_sha256(contract) != contract["sha256"]:
+        contract = contract_file.read_contract(path)
+        if contract_file.contract_sha256(contract) != contract["sha256"]:
             raise BreachedError("The contract was edited after it was written.")  # noqa: TRY301
-        files, notes = _check_files(contract, path.parent)
-        objective = rebuild_objective(contract, path.parent, data_dir, dataset, model)
-        weights = _check_weights(contract, objective, files.get("weights"))
+        files, notes = contract_file.files_as_written(contract, path.parent)
+        objective = _rebuild(contract, path.parent, data_dir, dataset, model)
         elsewhere = config_differences(
             {"environment": contract["environment"]}, {"environment": describe_environment()}
         )
         drifts, trained = _train_and_compare(contract, objective, elsewhere)
+        if "weights" in files:
+            contract_file.check_weights(contract, objective, files["weights"], trained)
         if "model" in files:
-            notes += _check_model(contract, objective, files["model"], trained)
-        if weights:
-            _check_accuracy(contract, objective, weights)
+            notes += contract_file.check_model(contract, objective, files["model"], trained)
     except CannotCheckError as error:
         return Verdict("cannot_check", (str(error),))
     except RecursionError:
@@ -174,140 +171,122 @@ def verify(
     return Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts, *notes))
 
 
-def _check_files(contract: dict[str, Any], folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the files that are there beside a contract, as written, and a note for the others."""
-    files, notes, changed = {}, [], []
-    for kind, file in contract["files"].items():
-        name, found = file["name"], folder / file["name"]
-        if not is_file(found):
-            notes.append(f"files.{kind}: {name!r} is not there, so it was not checked.")
-            continue
-        check_stays_in(folder, found, f"files.{kind}.name")
-        files[kind] = found
-        if hash_file(found) != file["sha256"]:
-            changed.append(f"files.{kind}: {name!r} is not the file that was written.")
-    if changed:
-        raise BreachedError(*changed)
-    return files, notes
-
-
-def _check_weights(
-    contract: dict[str, Any], objective: InitOffsetObjective, file: Path | None
-) -> list[np.ndarray]:
-    """Return the arrays beside a contract, which are by their bits those that it states."""
-    if file is None:
-        return []
-    architecture = objective.trainer.architecture
-    like = objective.trainer.initial_weights(objective.baseline_start)
-    try:
-        arrays = _read_arrays(file, sum(w.nbytes for w in like))
-    # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
-    except Exception:  # noqa: BLE001
-        arrays = {}
-    weights, reason = [*arrays.values()], ""
-    if hash_weights(weights) != contract["winner"]["trained_weights_sha256"]:
-        reason = "does not hold the weights of winner.trained_weights_sha256"
-    elif [(w.shape, w.dtype) for w in weights] != [(w.shape, w.dtype) for w in like]:
-        reason = "does not hold the weights of objective.model"
-    elif not _are_names(
-        [*arrays],
-        [variable.path for variable in architecture.variables],
-        are_ours=architecture.config["type"] == "MLP",
-    ):
-        reason = "holds its arrays by other names than the model's"
-    if reason:
-        raise BreachedError(f"files.weights: {file.name!r} {reason}.")
-    return weights
-
-
-def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
-    content = file.read_bytes()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-        # An array's header takes some hundred bytes.
-        if sum(entry.file_size for entry in entries) > expected_bytes + 1000 * len(entries):
-            raise ValueError(f"{file.name!r} is larger than the model's weights.")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _are_names(names: list[str], paths: list[str], *, are_ours: bool) -> bool:
-    """Return whether these are the paths of a model's variables.
-
-    Of other models than MLPs they may be Keras's, which are numbered otherwise in each process;
-    layers that Keras made from a configuration also leave out what they are in.
-    """
-    if are_ours or len(names) != len(paths):
-        return names == paths
-    parts = [(name.split("/"), path.split("/")) for name, path in zip(names, paths, strict=True)]
-    return is_same_but_for_numbers(
-        [name[-len(path) :] for name, path in parts],
-        [path[-len(name) :] for name, path in parts],
-    )
-
-
-def _check_accuracy(
-    contract: dict[str, Any], objective: InitOffsetObjective, weights: list[np.ndarray]
-) -> None:
-    """Refuse weights with another test accuracy than a contract states.
-
-    In another environment than the contract's a training tells nothing of their bits.
-    """
-    data = objective.dataset
-    [found] = objective.trainer.evaluate([weights], data.x_test, data.y_test)
-    # Another processor may round the outputs of a row or two to another class.
-    allowed = max(LEAST_TOLERANCE["accuracy"], 2 / len(data.y_test))
-    claimed = contract["winner"]["test_accuracy"]
-    if not abs(found - claimed) <= allowed:
-        name = contract["files"]["weights"]["name"]
-        raise BreachedError(
-            f"winner.test_accuracy is {claimed}, but that of the weights in {name!r} is {found}."
-        )
-
-
-def _check_model(
+def _rebuild(
     contract: dict[str, Any],
-    objective: InitOffsetObjective,
-    file: Path,
-    trained: Sequence[np.ndarray],
-) -> list[str]:
-    """Refuse another model than the winner; return what was not compared of it.
+    folder: Path,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+    model: MLP | Callable[[], keras.Model] | None,
+) -> InitOffsetObjective:
+    """Return a contract's objective.
 
-    Nothing is made of the file's configuration: it is compared with that of the winner, rebuilt.
+    Raises:
+        CannotCheckError: If it cannot be rebuilt, or is not the same any more.
     """
-    import keras
-
-    written = contract["environment"]["versions"].get("keras")
-    is_comparable = written == keras.__version__
-    winner = contract["winner"]
-    start = objective.start(winner["params"])
-    model = objective.trainer.architecture.build(start.seed, start.restart)
-    difference = ""
+    stored = contract["objective"]
+    data = _dataset(stored["dataset"], folder, data_dir, dataset)
+    sizes = {name: len(getattr(data, f"y_{name}")) for name in contract["split"]}
+    if sizes != contract["split"]:
+        raise CannotCheckError(f"split is {contract['split']}, but the data have {sizes}.")
     try:
-        if is_comparable and not is_same_but_for_numbers(
-            without_compilation(read_model_config(file)),
-            without_compilation(keras.saving.serialize_keras_object(model)),
-        ):
-            difference = "its configuration is another one"
-        else:
-            model.load_weights(file)
-    except Exception as error:  # noqa: BLE001 - a file from others may fail in any way.
-        difference = f"it cannot be read ({first_line(error)})"
-    # The file holds no states of random layers: a training alone tells them.
-    held = {id(variable) for variable in model.weights}
-    values = [
-        variable.numpy() if id(variable) in held else state
-        for variable, state in zip(model.variables, trained, strict=True)
-    ]
-    if not difference and hash_weights(values) != winner["trained_weights_sha256"]:
-        difference = "its weights are not those of winner.trained_weights_sha256"
-    if difference:
-        raise BreachedError(f"files.model: {file.name!r} is not the winner's model: {difference}.")
-    if is_comparable:
-        return []
-    note = f"files.model: {file.name!r} was written by Keras {written}, whose configurations may "
-    return [f"{note}differ, so only its weights were compared."]
+        optimizer = stored["training"]["optimizer"]
+        if isinstance(optimizer, dict):
+            where = "objective.training.optimizer.config"
+            keras_files.check_keras_config(optimizer.get("config"), where)
+        objective = InitOffsetObjective(
+            _model(contract, data) if model is None else model,
+            data,
+            training=Training(**stored["training"]),
+            space=space_from_config(stored["space"]),
+            metric=stored["metric"],
+            seed=stored["seed"],
+        )
+    except CannotCheckError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
+        raise CannotCheckError(
+            f"objective: what the contract describes cannot be rebuilt ({first_line(error)})."
+        ) from None
+    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
+    differences = objective_differences(stored, rebuilt, "objective")
+    if differences:
+        raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
+    _check_params(contract["winner"]["params"], objective)
+    return objective
+
+
+def _dataset(
+    config: dict[str, Any],
+    folder: Path,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+) -> Dataset:
+    where, source = "objective.dataset", config["source"]
+    if dataset is not None:
+        if dataset.fingerprint != config["fingerprint"]:
+            raise CannotCheckError(
+                f"{where}.fingerprint is {config['fingerprint']}, but that of the dataset given "
+                f"is {dataset.fingerprint}."
+            )
+        return dataset
+    if source == "arrays":
+        raise CannotCheckError(
+            f"{where}: {config['name']!r} was made of arrays, which a contract does not hold; "
+            "give the dataset."
+        )
+    if source == "built-in" and config["name"] not in {"digits", *MNIST_LIKE}:
+        raise CannotCheckError(f"{where}.name: there is no data set {config['name']!r}.")
+    if source == "npz" and "path" in config:
+        data_folder = folder if data_dir is None else expanded(data_dir)
+        found = data_folder / config["path"]
+        if not is_file(found):
+            raise CannotCheckError(
+                f"{where}.path: there is no file {config['path']!r} in {str(data_folder)!r}; "
+                "give data_dir."
+            )
+        contract_file.check_stays_in(data_folder, found, f"{where}.path")
+        config = {**config, "path": str(found)}
+    try:
+        return dataset_from_config(config, data_dir)
+    except (TypeError, ValueError, OSError) as error:
+        raise CannotCheckError(f"{where}: {first_line(error)}.") from None
+
+
+def _model(contract: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
+    """Return the model of a contract, checked before anything is built of it."""
+    config, where = contract["objective"]["model"], "objective.model"
+    if config.get("type") == "MLP":
+        for name in ("kernel_initializer", "bias_initializer"):
+            if isinstance(config.get(name), dict):
+                initializer = {"module": "keras.initializers", **config[name]}
+                keras_files.check_keras_config(initializer, f"{where}.{name}")
+        model = MLP(**{key: value for key, value in config.items() if key != "type"})
+        sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes)
+        count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
+        keras_files.check_parameter_count(count, f"{where}.hidden")
+        return model
+    keras_files.check_model_config(config["model"], f"{where}.model")
+    if not contract["rebuilds_from_config"]:
+        raise CannotCheckError(
+            f"{where}: its Keras configuration does not hold its initial weights; give the "
+            "callable that builds it as model."
+        )
+    return model_from_config(config)
+
+
+def _check_params(params: dict[str, Any], objective: InitOffsetObjective) -> None:
+    distributions = objective.distributions
+    if params.keys() != distributions.keys():
+        raise CannotCheckError(
+            f"winner.params are {', '.join(params) or 'none'}, but objective.space has "
+            f"{', '.join(distributions)}."
+        )
+    for name, value in params.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not distributions[name]._contains(value):
+            raise CannotCheckError(
+                f"winner.params.{name} is {value!r}, which is not in objective.space."
+            )
 
 
 def _train_and_compare(
@@ -338,7 +317,7 @@ def _train_and_compare(
         if elsewhere and _is_allowed(name, claimed, found, tolerance, elsewhere):
             drifts.append(f"{difference}.")
         else:
-            breaches.append(f"{difference}{_follows_from(role, name)}.")
+            breaches.append(f"{difference}{_FOLLOWS_FROM.get(name, '')}.")
     if breaches:
         raise BreachedError(*breaches)
     return drifts, weights[1]
@@ -348,23 +327,12 @@ def _is_allowed(
     name: str, claimed: Any, found: Any, tolerance: dict[str, float], elsewhere: list[str]
 ) -> bool:
     """Return whether another environment explains a difference."""
-    if name == "trained_weights_sha256":
-        return True
     if name == "initial_weights_sha256":
         return any(where.startswith(_DRAWS_DEPEND_ON) for where in elsewhere)
-    if claimed is None or found is None:
-        return False
+    if name == "trained_weights_sha256" or None in {claimed, found}:
+        return name == "trained_weights_sha256"
     if name.endswith("_loss"):
         # Relative, but not of next to nothing: the loss of data learnt by heart.
         return math.isclose(claimed, found, rel_tol=tolerance["relative_loss"], abs_tol=1e-3)
     # Rounding must not decide about a difference of exactly the tolerance.
     return bool(abs(claimed - found) <= tolerance["accuracy"] + 1e-9)
-
-
-def _follows_from(role: str, name: str) -> str:
-    if name == "initial_weights_sha256":
-        params = " and winner.params" if role == "winner" else ""
-        return f" (from objective.model, objective.seed{params})"
-    if name == "trained_weights_sha256":
-        return " (from the initial weights, objective.training and objective.dataset)"
-    return ""

@@ -283,6 +283,7 @@ class InitOffsetObjective:
         if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         try:
+            self.attach(study)
             began, elapsed = time.monotonic(), self._clock.elapsed(study)
             for name, distribution in self.distributions.items():
                 trial._suggest(name, distribution)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
@@ -232,6 +233,14 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
         key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
         default=None,
     )
+
+
+def records_of(
+    studies: optuna.Study | SearchRecord | Sequence[optuna.Study | SearchRecord],
+) -> list[SearchRecord]:
+    """Return what one or several studies tell, which may be records already."""
+    several = studies if isinstance(studies, Sequence) else [studies]
+    return [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
 
 
 def params_in_words(params: Mapping[str, Any]) -> str:

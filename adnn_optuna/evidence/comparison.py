@@ -161,7 +161,7 @@ class Comparison:
 
     def plot(self) -> go.Figure:
         """Return the best gain so far against trials, the mean over seeds with its spread."""
-        from adnn_optuna.plots import plot_best_against_trials
+        from adnn_optuna.plots._comparison import plot_best_against_trials
 
         return plot_best_against_trials(self.results)
 

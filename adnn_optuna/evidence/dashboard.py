@@ -14,12 +14,11 @@ from adnn_optuna._attributes import NOTE
 from adnn_optuna.evidence import claims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import plotly.graph_objects as go
+    from collections.abc import Callable, Sequence
 
     from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.evidence.comparison import Comparison
+    from adnn_optuna.evidence.page import Figure
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -34,7 +33,7 @@ def show_search(record: SearchRecord) -> None:
     def save() -> None:
         from adnn_optuna.evidence.reports import figures_of_search
 
-        _save_figures(record.study, {f.id: f.figure for f in figures_of_search(record)})
+        _save_figures(record.study, figures_of_search(record))
         _save_note(record.study, _note_of_search(record))
 
     _save_softly(record.study, save)
@@ -47,13 +46,9 @@ def show_comparison(comparison: Comparison) -> None:
     """
 
     def save() -> None:
-        from adnn_optuna import plots
+        from adnn_optuna.evidence.reports import figures_of_comparison
 
-        figures = {
-            "test-accuracy": plots.plot_test_accuracy(comparison.results),
-            "price-of-luck": plots.plot_price_of_luck(comparison.results),
-            "trials": plots.plot_best_against_trials(comparison.results),
-        }
+        figures = figures_of_comparison(comparison)
         claim = claims.claim_of_comparison(comparison)
         note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
         for runs in comparison.results.values():
@@ -74,11 +69,11 @@ def _save_softly(study: optuna.Study, save: Callable[[], None]) -> None:
         _logger.warning("Nothing was saved for optuna-dashboard: %s", error)
 
 
-def _save_figures(study: optuna.Study, figures: Mapping[str, go.Figure]) -> None:
+def _save_figures(study: optuna.Study, figures: Sequence[Figure]) -> None:
     from optuna_dashboard import save_plotly_graph_object
 
-    for name, figure in figures.items():
-        save_plotly_graph_object(study, figure, graph_object_id=f"adnn-{name}")
+    for figure in figures:
+        save_plotly_graph_object(study, figure.figure, graph_object_id=f"adnn-{figure.id}")
 
 
 def _note_of_search(record: SearchRecord) -> str:

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna import plots
 from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
 from adnn_optuna.evidence.page import Figure, Page
+from adnn_optuna.plots._comparison import (
+    plot_best_against_seconds,
+    plot_best_against_trials,
+    plot_target_share,
+    plot_test_accuracy,
+)
+from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n, plot_price_of_luck
+from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 if TYPE_CHECKING:
@@ -44,7 +51,7 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         {
             "name": name,
             "record": record,
-            "of_search": figures_of_search(record),
+            "figures": figures_of_search(record),
             "contract": None if contract is None else _shown_contract(name, contract),
             **_origin([record], [record]),
         },
@@ -74,94 +81,50 @@ def comparison_page(comparison: Comparison) -> Page:
             "test_gain": comparison.table()["test_gain"].to_dict(),
             "n_runs": len(everything),
             "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
-            **_figures_of_comparison(comparison),
+            "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
             **_origin([runs[0] for runs in results.values()], [run for _, run in everything]),
         },
     )
 
 
 def figures_of_search(record: SearchRecord) -> list[Figure]:
-    """Return the figures of a search, each with how to read it."""
-    figures = [Figure("gain", "On the data that is selected by.", plots.plot_gain(record))]
+    """Return the figures of a search."""
+    figures = [Figure("gain", plot_gain(record))]
     if not record.is_restart:
         return [*figures, *_figures_of_searcher([record])]
+    distribution, best = plot_accuracy_distribution(record), plot_best_of_n(record)
+    return [*figures, Figure("distribution", distribution), Figure("best-of-n", best)]
+
+
+def figures_of_comparison(comparison: Comparison) -> list[Figure]:
+    """Return the figures of a comparison that bear its claim."""
     return [
-        *figures,
-        Figure(
-            "distribution",
-            "How far random numbers alone move this model.",
-            plots.plot_accuracy_distribution(record),
-        ),
-        Figure(
-            "best-of-n",
-            "The mean over all ways to draw n of these initialisations.",
-            plots.plot_best_of_n(record),
-        ),
+        Figure("test-accuracy", plot_test_accuracy(comparison.results)),
+        Figure("price-of-luck", plot_price_of_luck(comparison.results)),
+        Figure("trials", plot_best_against_trials(comparison.results)),
     ]
+
+
+def _further_figures(comparison: Comparison) -> Iterator[Figure]:
+    results = comparison.results
+    everything = [run for runs in results.values() for run in runs]
+    yield Figure("seconds", plot_best_against_seconds(results))
+    yield Figure("target", plot_target_share(results))
+    yield Figure("distribution", plot_accuracy_distribution(everything))
+    for number, (label, runs) in enumerate(results.items()):
+        if not runs[0].is_restart:
+            yield from _figures_of_searcher(runs, label, number)
 
 
 def _figures_of_searcher(
-    runs: Sequence[SearchRecord], label: str = "", number: str = "", run: str = ""
+    runs: Sequence[SearchRecord], label: str = "", number: int | None = None
 ) -> Iterator[Figure]:
     """Yield the figures of what one searcher did, in one or several runs."""
-    is_one = len(runs) == 1
     if isinstance(runs[0].sampler, DeltaStepSampler):
-        caption = "Every" if is_one else "Each faint line is a seed; every"
-        walk = plots.plot_walk(runs)
-        yield Figure(f"walk{number}", f"{caption} offset is the same.", walk, label)
+        yield Figure("walk", plot_walk(runs), label, number)
     if isinstance(runs[0].sampler, AdaptiveSimulatedAnnealingSampler):
-        caption = "Temperature 1 moves a parameter everywhere; green is the way that it went."
-        annealing = plots.plot_annealing(runs[0])
-        yield Figure(f"annealing{number}", f"{run}{caption}", annealing, label)
-    where = "went, and which one won" if is_one else "of all seeds went"
-    offsets = plots.plot_offsets(runs)
-    yield Figure(f"offsets{number}", f"Where the trials {where}.", offsets, label)
-
-
-def _figures_of_comparison(comparison: Comparison) -> dict[str, list[Figure]]:
-    """Return the figures of each section."""
-    results = comparison.results
-    everything = [run for runs in results.values() for run in runs]
-    evidence = [
-        Figure(
-            "test-accuracy",
-            "Each point is a network, each line a seed; dashed, the mean.",
-            plots.plot_test_accuracy(results),
-        ),
-        Figure(
-            "price-of-luck",
-            "Dashed, what the searchers' winners reached, on the data they selected by. Where a "
-            "dashed line meets the curve, as many random draws do as well.",
-            plots.plot_price_of_luck(results),
-        ),
-    ]
-    others = [
-        Figure(
-            "trials",
-            "On the data that is selected by. The band is one standard deviation.",
-            plots.plot_best_against_trials(results),
-        ),
-        Figure(
-            "seconds",
-            "The same against time. Runs that were trained at the same time share its seconds.",
-            plots.plot_best_against_seconds(results),
-        ),
-        Figure(
-            "target",
-            "The target is what random restarts come to in the mean.",
-            plots.plot_target_share(results),
-        ),
-        Figure(
-            "distribution",
-            "How far random numbers alone move this model, before any search.",
-            plots.plot_accuracy_distribution(everything),
-        ),
-    ]
-    run = f"The run of seed {comparison.seeds[0]}. "
-    for i, (label, runs) in enumerate(results.items()):
-        if not runs[0].is_restart:
-            others += _figures_of_searcher(runs, label, f"-{i}", run)
-    return {"of_evidence": evidence, "of_searchers": others}
+        yield Figure("annealing", plot_annealing(runs[0]), label, number)
+    yield Figure("offsets", plot_offsets(runs), label, number)
 
 
 def _origin(records: Sequence[SearchRecord], everything: Sequence[SearchRecord]) -> dict[str, Any]:
@@ -200,9 +163,9 @@ def _run_in_words(run: RunRecord) -> str:
     limits = {name: run[name] for name in ("max_time", "max_trial", "max_gain")}
     before, after = run["n_trials_before"], run["n_trials"]
     words = [
-        run["began"][:16].replace("T", " "),
+        f"{run['began'][:16].replace('T', ' ')} UTC",
         _listed(limits) or "no limits",
-        f"from trial {before} on" if after is None else f"trials {before} to {after}",
+        f"from {before} trials on" if after is None else f"from {before} to {after} trials",
         "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}",
     ]
     return ", ".join(words)

@@ -1,7 +1,4 @@
-"""Checks and conversions of the arrays that users give as data.
-
-Each message starts with ``where``, which tells the data set, and names the array.
-"""
+"""Checks and conversions of the arrays that users give as data; ``where`` tells the data set."""
 
 from __future__ import annotations
 
@@ -16,15 +13,7 @@ if TYPE_CHECKING:
 def checked_pair(
     where: str, x_name: str, x: ArrayLike, y_name: str, y: ArrayLike
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Checks inputs and their labels, without converting them.
-
-    Returns:
-        The inputs, floats in [0, 1] or uint8, in 2 to 4 dimensions, and as many labels,
-        non-negative integers.
-
-    Raises:
-        ValueError: If a dtype, a shape, a pixel or a label is wrong, or the lengths differ.
-    """
+    """Return inputs, floats in [0, 1] or uint8, and as many labels, checked but not converted."""
     pixels, labels = _checked_pixels(where, x_name, x), checked_labels(where, y_name, y)
     if len(pixels) != len(labels):
         raise ValueError(
@@ -62,14 +51,7 @@ def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def checked_labels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
-    """Checks labels, without converting them.
-
-    Returns:
-        The labels, non-negative integers, shape (n,).
-
-    Raises:
-        ValueError: If the dtype, the shape or a label is wrong.
-    """
+    """Return labels as an array of non-negative integers, checked but not converted."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(
@@ -99,7 +81,7 @@ _ALIGNMENT = 64
 
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """Returns a copy of the dtype that cannot be written to, or the array itself if it is such.
+    """Return a copy of the dtype that cannot be written to, or the array itself if it is such.
 
     As float32, uint8 pixels are divided by 255. TensorFlow can use the copy in place, see
     :func:`writable_view`.
@@ -118,12 +100,10 @@ def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def writable_view(array: NDArray[Any]) -> NDArray[Any] | None:
-    """Returns what :func:`read_only` returned so that others can use it in place.
+    """Return a view of what :func:`read_only` returned, :obj:`None` of any other array.
 
-    NumPy exports only what can be written to.
-
-    Returns:
-        A view of the same memory, which must not be written to; :obj:`None` of any other array.
+    It is for others that use the memory in place, as NumPy exports only what can be written to.
+    It must not be written to.
     """
     memory, flags = array.base, array.flags
     if not isinstance(memory, _Memory) or flags.writeable or not flags.c_contiguous:

@@ -1,4 +1,4 @@
-"""One training of a network as a compiled function of its initial values."""
+"""One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 
+import keras
+import tensorflow as tf
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import tensorflow as tf
-
-    from adnn_optuna.networks._architecture import Architecture
     from adnn_optuna.networks.models import Training
+    from adnn_optuna.networks.network import Architecture
 
     Data = tuple[tf.Tensor, tf.Tensor]
 
@@ -28,18 +29,9 @@ _EVALUATION_ROWS = 1000
 class Program:
     """Epochs of a network's training, and its evaluation, compiled once.
 
-    The gradients are TensorFlow's, the updates those of the Keras optimizer. Several threads may
-    call :meth:`train` at once.
-
-    Args:
-        architecture:
-            The network.
-        training:
-            The training settings.
-        splits:
-            The training set and, if there is one, the validation set.
-        epochs:
-            The number of epochs that the orders of one call are for.
+    The gradients are TensorFlow's, the updates those of the Keras optimizer. ``splits`` are the
+    training set and, if there is one, the validation set; the orders of one call are for as many
+    ``epochs``. Several threads may call :meth:`train` at once.
     """
 
     def __init__(
@@ -49,8 +41,6 @@ class Program:
         splits: Sequence[Data],
         epochs: int,
     ) -> None:
-        import tensorflow as tf
-
         self._model = architecture.build(0, 0)
         self._optimizer = training.build_optimizer()
         self._optimizer.build(self._model.trainable_variables)
@@ -76,8 +66,6 @@ class Program:
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
-        import tensorflow as tf
-
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
         self._check_is_deterministic(train.graph)
@@ -114,8 +102,6 @@ class Program:
                 )
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
-        import tensorflow as tf
-
         if not hasattr(self._of_thread, "variables"):
             self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
         return self._of_thread.variables[index].handle
@@ -129,27 +115,14 @@ class Program:
         *,
         evaluate: bool,
     ) -> tuple[list[tf.Tensor], list[tuple[int, float]]]:
-        """Train some epochs.
+        """Train from a state, the values of the network's variables and of the optimizer's.
 
-        Args:
-            state:
-                The values of the network's variables and of the optimizer's.
-            orders:
-                The orders of the training rows in a number of epochs, int32 of shape (epochs,
-                rows).
-            begin:
-                The first row of ``orders`` that counts.
-            end:
-                The row after the last one.
-            evaluate:
-                Whether to evaluate after the last epoch.
+        The epochs take the training rows in ``orders[begin:end]``, int32 of shape (epochs, rows).
 
         Returns:
             The new state, and for each split, if it was evaluated, the count of correct rows and
             the sum of losses.
         """
-        import tensorflow as tf
-
         new_state, scores = self._train(
             list(state), orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
         )
@@ -174,13 +147,17 @@ class Program:
         end: tf.Tensor,
         evaluate: tf.Tensor,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        import tensorflow as tf
-
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
-            self._train_batches(orders[epoch])
+            order = orders[epoch]
+
+            def train_batch(first: tf.Tensor | int, size: int) -> tuple[()]:
+                self._train_batch(tf.slice(order, [first], [size]))
+                return ()
+
+            _in_batches(order.shape[0], self._batch_size, train_batch)
             return epoch + 1
 
         # XLA does not know the number of epochs, lest it unrolls the loop.
@@ -195,23 +172,7 @@ class Program:
         )
         return trained, scores
 
-    def _train_batches(self, order: tf.Tensor) -> None:
-        import tensorflow as tf
-
-        rows = order.shape[0]
-        size = min(self._batch_size, rows)
-
-        def step(i: tf.Tensor) -> tf.Tensor:
-            self._train_batch(tf.slice(order, [i * size], [size]))
-            return i + 1
-
-        tf.while_loop(lambda i: i < rows // size, step, (tf.constant(0),), parallel_iterations=1)
-        if rows % size:
-            self._train_batch(order[rows - rows % size :])
-
     def _train_batch(self, rows: tf.Tensor) -> None:
-        import tensorflow as tf
-
         x, y = self._splits[0]
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
@@ -230,36 +191,37 @@ class Program:
 
     def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the count of correct rows (int32) and the sum of losses (float64)."""
-        import tensorflow as tf
 
-        rows = y.shape[0]
-        size = min(_EVALUATION_ROWS, rows)
-
-        def score(begin: tf.Tensor | int, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-            labels = tf.slice(y, [begin], [size])
-            xs = tf.slice(x, [begin, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
+        def score(
+            first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            labels = tf.slice(y, [first], [size])
+            xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
             outputs = self._model(xs, training=False)
             hits = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
-            loss = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
+            losses = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
             # As in Keras, the loss is that of the training, with what the model's layers add.
             for own_loss in self._model.losses:
-                loss += size * tf.cast(own_loss, tf.float64)
-            return tf.reduce_sum(tf.cast(hits, tf.int32)), loss
+                losses += size * tf.cast(own_loss, tf.float64)
+            return correct + tf.reduce_sum(tf.cast(hits, tf.int32)), loss + losses
 
-        def step(i: tf.Tensor, correct: tf.Tensor, loss: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            more_correct, more_loss = score(i * size, size)
-            return i + 1, correct + more_correct, loss + more_loss
-
-        _, correct, loss = tf.while_loop(
-            lambda i, *_: i < rows // size,
-            step,
-            (tf.constant(0), tf.constant(0), tf.constant(0.0, tf.float64)),
-            parallel_iterations=1,
-        )
-        if rows % size:
-            more_correct, more_loss = score(rows - rows % size, rows % size)
-            correct, loss = correct + more_correct, loss + more_loss
+        zeros = tf.constant(0), tf.constant(0.0, tf.float64)
+        correct, loss = _in_batches(y.shape[0], _EVALUATION_ROWS, score, *zeros)
         return correct, loss
+
+
+def _in_batches(
+    rows: int, size: int, function: Callable[..., tuple[tf.Tensor, ...]], *totals: tf.Tensor
+) -> tuple[tf.Tensor, ...]:
+    """Trace ``function(first row, size, *totals)``, the new totals, for each batch of the rows."""
+    size = min(size, rows)
+    _, *totals = tf.while_loop(
+        lambda i, *_: i < rows // size,
+        lambda i, *totals: (i + 1, *function(i * size, size, *totals)),
+        (tf.constant(0), *totals),
+        parallel_iterations=1,
+    )
+    return function(rows - rows % size, rows % size, *totals) if rows % size else tuple(totals)
 
 
 def loss_function(
@@ -267,20 +229,9 @@ def loss_function(
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Return a Keras loss as a function of integer labels and outputs, with one value per row.
 
-    Args:
-        name:
-            The Keras name.
-        num_classes:
-            The number of outputs.
-        from_logits:
-            Whether the outputs are logits, not probabilities, for losses that can take both.
-
     Raises:
         ValueError: If Keras knows no such loss, or it does not suit a classifier.
     """
-    import keras
-    import tensorflow as tf
-
     try:
         loss = keras.losses.get(name)
     except (TypeError, ValueError):  # A class that needs arguments has a name, too.
@@ -288,9 +239,8 @@ def loss_function(
             f"Keras knows no loss {name!r}; see keras.losses for the names."
         ) from None
     loss = getattr(loss, "fn", loss)
-    options = (
-        {"from_logits": from_logits} if "from_logits" in inspect.signature(loss).parameters else {}
-    )
+    takes_logits = "from_logits" in inspect.signature(loss).parameters
+    options = {"from_logits": from_logits} if takes_logits else {}
     is_sparse = "sparse" in name.lower()
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

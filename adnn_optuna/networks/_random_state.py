@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import random
 import threading
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# They are the process's, so two threads must not build models at once.
-_LOCK = threading.RLock()
+# They are the process's, so two threads must not build models at once. What the holder calls may
+# ask for them again, also in a thread that it starts with its context and waits for.
+_lock = threading.Lock()
+_is_held = contextvars.ContextVar("is_held", default=False)
 
 
 @contextlib.contextmanager
@@ -23,16 +26,18 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
     Args:
         seed: What they are seeded with meanwhile; by default they go on as they are.
     """
-    with _LOCK:
+    with contextlib.nullcontext() if _is_held.get() else _lock:
+        token = _is_held.set(True)
         python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-        if seed is not None:
-            random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
         try:
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed)  # noqa: NPY002
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
+            _is_held.reset(token)
 
 
 def derived_seed(*key: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adnn_optuna._checks import is_file
-from adnn_optuna.networks._idx import read_idx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,11 +25,12 @@ _IDX_FILES = {
     "x_test": ("t10k-images-idx3-ubyte", 3),
     "y_test": ("t10k-labels-idx1-ubyte", 1),
 }
+_UNSIGNED_BYTES = 0x08
 _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
 
 
 def read_digits() -> dict[str, NDArray[Any]]:
-    """Returns scikit-learn's digits: x, float64 of shape (1797, 8, 8), and y, int64."""
+    """Return scikit-learn's digits: x, float64 of shape (1797, 8, 8), and y, int64."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -35,14 +38,7 @@ def read_digits() -> dict[str, NDArray[Any]]:
 
 
 def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]:
-    """Reads MNIST or Fashion-MNIST from the first folder that has it, else from Keras.
-
-    Args:
-        name: A key of :data:`MNIST_LIKE`.
-        data_dir: Folder to look in first.
-
-    Returns:
-        x, y, x_test and y_test: uint8, shapes (n, 28, 28) and (n,).
+    """Return x, y, x_test and y_test, uint8, from the first folder that has them, else from Keras.
 
     Raises:
         FileNotFoundError: If the data are nowhere to be found, or only a part of them is.
@@ -96,12 +92,44 @@ def _read_keras(name: str, folders: list[Path]) -> dict[str, NDArray[Any]]:
     return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
 
 
-def find_npz(path: Path, data_dir: Path | None) -> Path:
-    """Returns the path if it is a file, else where ``data_dir`` has it.
+def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
+    """Return the array of an IDX file of unsigned bytes; gzip-compressed if it ends in ``.gz``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        ValueError: If the file is corrupt, truncated, too long, or has not ``ndim`` dimensions: 3
+            for images, 1 for labels.
     """
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{path} is no sound gzip file ({error}): fetch or copy it again."
+            ) from error
+
+    magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
+    if content[:4] != magic:
+        raise ValueError(
+            f"{path} starts with the bytes {content[:4].hex()!r} where an IDX file of bytes in "
+            f"{ndim} dimensions has {magic.hex()!r}: check that it is the right file."
+        )
+    n_header = 4 + 4 * ndim
+    if len(content) < n_header:
+        raise ValueError(f"{path} is truncated within its header: fetch or copy it again.")
+    shape = tuple(int(size) for size in np.frombuffer(content, dtype=">u4", count=ndim, offset=4))
+    # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
+    n_announced, n_found = math.prod(shape), len(content) - n_header
+    if n_announced != n_found:
+        raise ValueError(
+            f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
+            f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=n_header).reshape(shape)
+
+
+def find_npz(path: Path, data_dir: Path | None) -> Path:
+    """Return the path if it is a file, else where ``data_dir`` has it."""
     paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
     for candidate in paths:
         if is_file(candidate):
@@ -113,10 +141,9 @@ def find_npz(path: Path, data_dir: Path | None) -> Path:
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads the arrays of an ``.npz`` file; nothing in it is unpickled.
+    """Return the arrays of an ``.npz`` file; nothing in it is unpickled.
 
-    Returns:
-        x, y and those of x_val, y_val, x_test and y_test that the file holds.
+    They are x, y and those of x_val, y_val, x_test and y_test that the file holds.
 
     Raises:
         ValueError: If the file is corrupt, holds objects, or lacks x or y.

@@ -1,15 +1,11 @@
-"""Data sets: checked, split for training, validation and test, and told apart by a fingerprint.
-
-A search trains on the training split and selects on the validation split (or on the training
-split, as the paper does). The test split is for the final report only; every data set has one.
-"""
+"""Data sets: checked, split for training, validation and test, and told apart by a fingerprint."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import os
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +32,13 @@ _DEFAULT_FRACTION = 0.2
 _MNIST_VALIDATION_SIZE = 10_000
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images or feature vectors with integer labels, in three splits.
 
-    Use :func:`load_dataset` for known data sets and :meth:`from_arrays` for your own data; the
+    A search trains on the training split and selects on the validation split (or on the training
+    split, as the paper does); the test split is for the final report only. Use
+    :func:`load_dataset` for known data sets and :meth:`from_arrays` for your own data; the
     constructor takes data that are split already. All arrays are copied (unless read-only) and
     cannot be written to.
 
@@ -56,11 +54,9 @@ class Dataset:
             uint8 pixels are divided by 255.
         y_train: Training labels, int32 in 0 … num_classes - 1, shape (n,). Any integer array is
             accepted and converted.
-        x_val: Validation inputs, like ``x_train``. May be empty: then only metrics on the
-            training split can steer a search.
-        y_val: Validation labels, like ``y_train``.
-        x_test: Test inputs, like ``x_train``.
-        y_test: Test labels, like ``y_train``.
+        x_val, y_val: The same for validation. May be empty: then only metrics on the training
+            split can steer a search.
+        x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2.
         origin: How :func:`dataset_from_config` finds the data again, JSON-able; None for arrays.
 
@@ -120,15 +116,11 @@ class Dataset:
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
         # By way of the constructor, since unpickled and deep-copied arrays can be written to.
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+        return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
-    @cached_property
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all that training and evaluation see, as 64 hexadecimal digits.
-
-        It covers the values, order, shapes and dtypes of all splits and the number of classes,
-        not the name.
-        """
+        """SHA-256 of all splits and the number of classes, not the name, as 64 hex digits."""
         digest = hashlib.sha256(f"num_classes={self.num_classes}".encode())
         for split in _SPLITS:
             for field in (f"x_{split}", f"y_{split}"):
@@ -159,7 +151,7 @@ class Dataset:
         seed: int = 0,
         num_classes: int | None = None,
     ) -> Dataset:
-        """Makes a data set of your own arrays, splitting off what is not given.
+        """Make a data set of your own arrays, splitting off what is not given.
 
         The splits are drawn at random, stratified by label: each holds the classes in nearly the
         same proportions, and keeps its samples in the order of ``x``. The test split does not
@@ -198,29 +190,20 @@ class Dataset:
                 f"{where}: of {n} samples, {n_val} for validation and {n_test} for the test leave "
                 "none for training: give more data or smaller sizes."
             )
-        order = _stratified_order(y, _checked_seed(where, seed))
+        if not _is_integer(seed) or seed < 0:
+            raise ValueError(f"{where}: seed is {seed!r}, but must be an integer of 0 or more.")
+        order = _stratified_order(y, int(seed))
         test, val, train = np.split(order, [n_test, n_test + n_val])
         if x_test is None or y_test is None:
             x_test, y_test = _take(x, test), _take(y, test)
         if x_val is None or y_val is None:
             x_val, y_val = _take(x, val), _take(y, val)
+        given: Any = {"x_val": x_val, "y_val": y_val, "x_test": x_test, "y_test": y_test}
         if num_classes is None:
-            labels = (
-                y,
-                checked_labels(where, "y_val", y_val),
-                checked_labels(where, "y_test", y_test),
-            )
+            labels = [y, *(checked_labels(where, key, given[key]) for key in ("y_val", "y_test"))]
             num_classes = 1 + max(int(part.max(initial=0)) for part in labels)
         # The constructor checks and converts whatever arrays it is given.
-        splits: dict[str, Any] = {
-            "x_train": _take(x, train),
-            "y_train": _take(y, train),
-            "x_val": x_val,
-            "y_val": y_val,
-            "x_test": x_test,
-            "y_test": y_test,
-        }
-        return cls(name=name, num_classes=num_classes, **splits)
+        return cls(name, _take(x, train), _take(y, train), num_classes=num_classes, **given)
 
 
 def load_dataset(
@@ -231,7 +214,7 @@ def load_dataset(
     test_size: float | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Loads a known data set, or your own from an ``.npz`` file.
+    """Load a known data set, or your own from an ``.npz`` file.
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
@@ -259,6 +242,7 @@ def load_dataset(
         The data set. Its ``config`` lets :func:`dataset_from_config` load the same again.
 
     Raises:
+        TypeError: If the name or ``data_dir`` is no path.
         FileNotFoundError: If the data are nowhere to be found.
         ValueError: If the name is unknown, a file is corrupt, its data are not valid, or a size
             or the seed is wrong.
@@ -302,30 +286,21 @@ def load_dataset(
         num_classes=None if origin["source"] == "npz" else 10,
     )
     arguments = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
-    # NumPy's scalars are no JSON.
-    origin |= {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in arguments.items()
-    }
-    return replace(dataset, origin=origin)
+    for key, value in arguments.items():
+        # NumPy's scalars are no JSON.
+        origin[key] = value.item() if isinstance(value, np.generic) else value
+    return dataclasses.replace(dataset, origin=origin)
 
 
 def dataset_from_config(
     config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Dataset:
-    """Loads the data set of a stored study again, and makes sure that it is the same.
-
-    Args:
-        config: :attr:`Dataset.config` of the data set, perhaps read from JSON.
-        data_dir: Folder to look in first, as in :func:`load_dataset`.
-
-    Returns:
-        A data set with the same fingerprint.
+    """Load the data set of a stored study again, and makes sure that it is the same.
 
     Raises:
         FileNotFoundError: If the data are nowhere to be found.
         ValueError: If the data were made of arrays, are not the same any more, or ``config`` is
-            not the configuration of a data set.
+            not :attr:`Dataset.config` of a data set.
     """
     try:
         name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
@@ -353,22 +328,10 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _checked_seed(where: str, seed: int) -> int:
-    if not _is_integer(seed) or seed < 0:
-        raise ValueError(f"{where}: seed is {seed!r}, but must be an integer of 0 or more.")
-    return int(seed)
-
-
 def _split_size(
-    where: str,
-    split: str,
-    x: ArrayLike | None,
-    y: ArrayLike | None,
-    *,
-    size: float | None,
-    n: int,
+    where: str, split: str, x: ArrayLike | None, y: ArrayLike | None, *, size: float | None, n: int
 ) -> int:
-    """How many of n samples are drawn for a split: none if its arrays are given."""
+    """Return how many of n samples are drawn for a split: none if its arrays are given."""
     size_name = {"val": "validation_size", "test": "test_size"}[split]
     if (x is None) != (y is None):
         raise ValueError(f"{where}: give both x_{split} and y_{split}, or neither.")
@@ -392,7 +355,7 @@ def _split_size(
 
 
 def _stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
-    """A random order in which every stretch holds the labels in nearly the same proportions."""
+    """Return a random order in which every stretch has nearly the same share of each label."""
     # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
     # permutations need not: a study must find its splits again after an upgrade.
     shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
@@ -405,5 +368,5 @@ def _stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
 
 
 def _take(array: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
-    """The chosen samples in the order of the array."""
+    """Return the chosen samples in the order of the array."""
     return np.take(array, np.sort(indices), axis=0)

@@ -59,7 +59,7 @@ class Distribution:
         return f"{self.name}({values})"
 
 
-def describe(initializer: Any, shape: tuple[int, ...], other: Any = None) -> Distribution:
+def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None) -> Distribution:
     """Return what an initializer, or a function like one, draws values of a shape from.
 
     One that is none of Keras's is found out by what it returns under two seeds. Where it has no
@@ -67,18 +67,20 @@ def describe(initializer: Any, shape: tuple[int, ...], other: Any = None) -> Dis
     """
     import keras
 
-    name = class_name(initializer)
+    name, config = class_name(initializer), settings(initializer)
+    kind: Kind = "random" if _is_seedable(initializer) else "fixed"
     # A class of the user's may have the name of one of Keras's, or be derived from it.
     is_of_keras = type(initializer) is getattr(keras.initializers, name, None)
     try:
+        if shape is None:
+            return Distribution(kind, name, config)
         if is_of_keras and name in _SCALED:
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
-            kind: Kind = "random" if "seed" in initializer.get_config() else "fixed"
-            return Distribution(kind, _NAMES[name], _VALUES.get(name, settings(initializer)))
+            return Distribution(kind, _NAMES[name], _VALUES.get(name, config))
         return _by_values(initializer, shape, other)
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
-        return Distribution("unknown", name, settings(initializer))
+        return Distribution("unknown", name, config)
 
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
@@ -111,19 +113,23 @@ def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribu
     name, config = class_name(initializer), settings(initializer)
     pair = [initializer, initializer if other is None else other]
     # Called twice, one with a whole number as its seed would return the same.
-    is_seedable = hasattr(initializer, "get_config") and "seed" in initializer.get_config()
-    if is_seedable:
+    if _is_seedable(initializer):
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
     one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
-    if one.tobytes() != two.tobytes():
+    if not np.array_equal(one, two, equal_nan=True):
         return Distribution("random", name, config)
-    # With a seed that its configuration leaves out, it was never called with another one.
-    if one.shape != tuple(shape) or (not is_seedable and drawn_seed(initializer) is not None):
+    has_hidden_seed = not _is_seedable(initializer) and drawn_seed(initializer) is not None
+    if has_hidden_seed or one.shape != tuple(shape):
+        # It was never called with another seed, or does not do what an initializer does.
         return Distribution("unknown", name, config)
-    low, high = float(one.min()), float(one.max())
+    low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
     if low == high:
         return Distribution("fixed", "constant", {"value": low})
     return Distribution("fixed", name, {"min": low, "max": high})
+
+
+def _is_seedable(initializer: Any) -> bool:
+    return hasattr(initializer, "get_config") and "seed" in initializer.get_config()
 
 
 def settings(initializer: Any) -> dict[str, Any]:

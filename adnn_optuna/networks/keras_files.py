@@ -1,22 +1,26 @@
-"""Keras configurations from others: nothing in them is executed, imported or read from a file."""
+"""Keras configurations, as studies store them and as files from others bring them.
+
+Nothing in a file is executed or imported, and no file that it names is read.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import contextvars
 import json
 import math
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from adnn_optuna._checks import first_line
-from adnn_optuna.networks._memory import is_out_of_memory
+from adnn_optuna._checks import first_line, is_out_of_memory
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    import keras
 
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
 MAX_PARAMETERS = 100_000_000
@@ -29,29 +33,56 @@ _VALUES = frozenset(
     {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
 )
 # They run code that a configuration brings along or names, or read files that it names.
-_REFUSED_LAYERS = (
-    "Lambda",
-    "TFSMLayer",
-    "TorchModuleWrapper",
-    "JaxLayer",
-    "FlaxLayer",
-    "StringLookup",
-    "IntegerLookup",
-    "IndexLookup",
-    "TextVectorization",
+_REFUSED_LAYERS = frozenset(
+    {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup"}
+    | {"IntegerLookup", "IndexLookup", "TextVectorization"}
 )
 _FUNCTION_MODULES = ("builtins", "keras.activations", "keras.ops")
+
+_Result = TypeVar("_Result")
+
+
+def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
+    """Call a function where Keras has counted no names yet, and leave nothing behind there.
+
+    Names, and the variables that wait for their values, Keras notes by thread; of what else it
+    does, the caller's dtype policy and custom objects hold there too.
+    """
+    import keras
+
+    policy, context = keras.config.dtype_policy(), contextvars.copy_context()
+    with keras.saving.custom_object_scope({}) as scope:
+        custom_objects = scope.backup  # Those that held outside.
+
+    def call() -> _Result:
+        keras.config.set_dtype_policy(policy)
+        with keras.saving.custom_object_scope(custom_objects):
+            return context.run(function, *args, **kwargs)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(call).result()
+
+
+def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
+    """Call a function so that the Keras variables it makes have no values.
+
+    They have shape and initializer, and take no memory. It is called in a thread of its own, as
+    in :func:`in_fresh_thread`: Keras would give them their values as soon as it could.
+    """
+    import keras
+
+    def call() -> _Result:
+        with keras.StatelessScope(initialize_variables=False):
+            return function(*args, **kwargs)
+
+    return in_fresh_thread(call)
 
 
 def read_model_config(path: Path) -> dict[str, Any]:
     """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it.
 
-    Args:
-        path:
-            The file.
-
     Raises:
-        FileNotFoundError: If it does not exist.
+        FileNotFoundError: If there is no such file.
         ValueError: If it is not a ``.keras`` file, or its configuration is too large.
     """
     try:
@@ -75,17 +106,9 @@ def read_model_config(path: Path) -> dict[str, Any]:
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
     """Refuse a configuration of anything but Keras's own layers, initializers and the like.
 
-    Args:
-        node:
-            What Keras serialized, as JSON holds it.
-        path:
-            Where it stands, for the message.
-        depth:
-            How deep the walk is.
-
     Raises:
         ValueError: If it holds a lambda, a custom or unknown object, or a layer that runs code or
-            reads files.
+            reads files; ``path`` tells where it stands.
     """
     if depth > _MAX_DEPTH:
         raise ValueError(f"{path} is nested too deeply.")
@@ -101,11 +124,7 @@ def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
-    name, module, registered = (
-        node["class_name"],
-        node.get("module"),
-        node.get("registered_name"),
-    )
+    name, module = node["class_name"], node.get("module")
     if isinstance(name, str) and name in _VALUES:
         return
     if name == "function":
@@ -113,7 +132,7 @@ def _check_object(node: dict[str, Any], path: str) -> None:
         is_known = module in _FUNCTION_MODULES and _is_function(name)
     else:
         is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
-    if not is_known or registered not in (None, name):
+    if not is_known or node.get("registered_name") not in (None, name):
         raise ValueError(
             f"{path} is {module}.{name}, but only Keras's own layers and functions are rebuilt "
             "from a file, and none that runs code or reads files."
@@ -155,67 +174,10 @@ def _is_class(module: str, name: str) -> bool:
     )
 
 
-def without_compilation(config: Any) -> Any:
-    """Return a copy of a configuration, as JSON holds it, without what models were compiled with.
-
-    Nothing here uses that, and Keras would make the optimizer's variables of it.
-
-    Raises:
-        TypeError: If it holds something that JSON cannot.
-        ValueError: If it is nested too deeply.
-    """
-    try:
-        return json.loads(json.dumps(config), object_hook=_without_compile_config)
-    except RecursionError:
-        raise ValueError("The configuration of the model is nested too deeply.") from None
-
-
-def _without_compile_config(node: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if key != "compile_config"}
-
-
-@contextlib.contextmanager
-def uninitialized_variables() -> Iterator[None]:
-    """Let variables that are made meanwhile have shape and initializer, but no values.
-
-    Each keeps its initializer, and no memory is taken for values.
-    """
-    import keras
-    from keras.src.backend.common import global_state
-
-    # Keras would give them their values when the next such scope ends.
-    waiting = "uninitialized_variables"
-    # A copy, as Keras appends to its list.
-    before = list(global_state.get_global_attribute(waiting, []))
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield
-    finally:
-        global_state.set_global_attribute(waiting, before)
-
-
-def without_values(function: Callable[..., Any], *args: Any) -> Any:
-    """Return what a function returns in a thread whose new variables have no values."""
-    import keras
-
-    def run() -> Any:
-        with keras.StatelessScope(initialize_variables=False):
-            return function(*args)
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
-
-
 def check_model_config(config: dict[str, Any], path: str) -> None:
     """Refuse a model's configuration that is unsafe, or larger than what may come from a file.
 
     What the model was compiled with is not looked at: see :func:`without_compilation`.
-
-    Args:
-        config:
-            What Keras serialized, as JSON holds it.
-        path:
-            Where it stands, for the message.
 
     Raises:
         ValueError: If :func:`check_keras_config` or Keras refuses it, if it is not that of a
@@ -223,12 +185,11 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
     """
     import keras
 
-    # A copy, for Keras empties it.
-    config = without_compilation(config)
+    config = without_compilation(config)  # A copy, for Keras empties it.
     check_keras_config(config, path)
     try:
-        with undisturbed(), uninitialized_variables():
-            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        with undisturbed():
+            model = without_values(keras.saving.deserialize_keras_object, config, safe_mode=True)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -237,10 +198,9 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
     if not isinstance(model, keras.Model):
         raise ValueError(f"{path} is not the configuration of a keras.Model.")  # noqa: TRY004
     check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)
-    for operation in getattr(model, "operations", ()):
-        for output in (
-            operation.output if isinstance(operation.output, list) else [operation.output]
-        ):
+    # A sequential model has layers only; one that is not built has no outputs yet.
+    for operation in getattr(model, "operations", model.layers):
+        for output in keras.tree.flatten(getattr(operation, "output", [])):
             size = math.prod(n or 1 for n in output.shape)
             if size > MAX_PARAMETERS:
                 raise ValueError(
@@ -255,3 +215,51 @@ def check_parameter_count(count: int, path: str) -> None:
             f"{path} has {count:,} parameters, more than the {MAX_PARAMETERS:,} that are rebuilt "
             "from a file."
         )
+
+
+def without_compilation(config: Any) -> Any:
+    """Return a copy of a configuration, as JSON holds it, without what models were compiled with.
+
+    Nothing here uses that, and Keras would make the optimizer's variables of it.
+    """
+    return _without_key(config, "compile_config")
+
+
+def _without_key(config: Any, key: str) -> Any:
+    def without(node: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in node.items() if name != key}
+
+    try:
+        return json.loads(json.dumps(config), object_hook=without)
+    except RecursionError:
+        raise ValueError("The configuration of the model is nested too deeply.") from None
+
+
+def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
+    """Return the configuration of a model, of which two were built alike, as JSON holds it.
+
+    If the two differ, as where the user's code counts names itself, or Keras cannot write them,
+    because an argument of one of the user's classes is none that JSON can hold, it is only the
+    name of the class.
+    """
+    import keras
+
+    try:
+        written: list[dict[str, Any]] = [
+            without_compilation(keras.saving.serialize_keras_object(model))
+            for model in (first, second)
+        ]
+        if is_same_config(*written):
+            return written[0]
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        # Whatever a class of the user's does when it is written.
+    return {"class_name": type(first).__name__}
+
+
+def is_same_config(one: Any, other: Any) -> bool:
+    """Return whether two configurations, as JSON holds them, are of equal models."""
+    # Sharing, which Keras notes by addresses in memory, is not rebuilt.
+    one, other = (_without_key(config, "shared_object_id") for config in (one, other))
+    return bool(one == other)

@@ -7,24 +7,16 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable
-from numbers import Integral, Real
+from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import first_line, is_finite
+from adnn_optuna._checks import as_positive_int, first_line, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import keras
-
-
-def as_positive_int(name: str, value: object) -> int:
-    """Return a whole number of at least 1 as Python's, and refuse anything else."""
-    # NumPy's integers count, too; bools are integers to Python only.
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
-    return int(value)
 
 
 def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
@@ -66,24 +58,16 @@ class MLP:
     It holds names and numbers only, so building one imports neither Keras nor TensorFlow.
 
     Example:
-
-        .. code-block:: python
-
-            from adnn_optuna import MLP
-
-            MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal")
+        >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
+        (256, 256)
 
     Args:
-        hidden:
-            The number of units of each hidden layer.
-        activation:
-            The Keras name of the hidden layers' activation; the output layer has none.
-        kernel_initializer:
-            The initializer of every kernel, the output layer's too: a Keras name, a Keras
-            configuration (``{"class_name": ..., "config": ...}``) or an initializer object,
-            whose seed is replaced by one derived from the objective's seed.
-        bias_initializer:
-            The same for every bias.
+        hidden: The number of units of each hidden layer.
+        activation: The Keras name of the hidden layers' activation; the output layer has none.
+        kernel_initializer: The initializer of every kernel, the output layer's too: a Keras name,
+            a Keras configuration (``{"class_name": ..., "config": ...}``) or an initializer
+            object, whose seed is replaced by one derived from the objective's seed.
+        bias_initializer: The same for every bias.
 
     Raises:
         ValueError: If there is no hidden layer or a size is not a positive whole number.
@@ -116,17 +100,13 @@ class MLP:
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
-        return {
-            "type": "MLP",
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "kernel_initializer": copy.deepcopy(self.kernel_initializer),
-            "bias_initializer": copy.deepcopy(self.bias_initializer),
-        }
+        # Those of PaperModel, a subclass, are no part of it.
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
+        return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
 
 # Optimizers whose update of one weight depends on that weight alone. Others (LAMB, Muon,
-# Adafactor) look at whole kernels, and would mix the networks that are trained as one stack.
+# Adafactor) look at whole kernels.
 ELEMENTWISE_OPTIMIZERS = frozenset(
     {"sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "ftrl", "nadam", "lion"}
 )
@@ -147,21 +127,15 @@ class Training:
     """How a network is trained.
 
     Args:
-        optimizer:
-            The Keras name of an optimizer that updates each weight by itself, its Keras
+        optimizer: The Keras name of an optimizer that updates each weight by itself, its Keras
             configuration, or an optimizer object (of which the configuration is taken).
-        learning_rate:
-            The learning rate; not used where ``optimizer`` is a configuration or an object, which
-            bring their own.
-        batch_size:
-            The number of examples of a batch; the last one of an epoch may be smaller.
-        epochs:
-            How often the training set is gone through.
-        shuffle:
-            Whether the batches are drawn in a new order in each epoch, seeded by the objective's
-            seed; otherwise they come in the order of the data.
-        loss:
-            The Keras name of a loss on integer or one-hot labels. Cross-entropies are computed
+        learning_rate: The learning rate; not used where ``optimizer`` is a configuration or an
+            object, which bring their own.
+        batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
+        epochs: How often the training set is gone through.
+        shuffle: Whether the batches are drawn in a new order in each epoch, seeded by the
+            objective's seed; otherwise they come in the order of the data.
+        loss: The Keras name of a loss on integer or one-hot labels. Cross-entropies are computed
             from logits, unless a model of the user's own ends in a softmax.
 
     Raises:
@@ -194,21 +168,20 @@ class Training:
         if not isinstance(self.loss, str):
             raise TypeError(f"loss must be the Keras name of a loss, but it is {self.loss!r}.")
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
-        if isinstance(optimizer, str):
+        name, config = optimizer, {}
+        if isinstance(optimizer, dict):
+            name, config = optimizer["class_name"], optimizer["config"]
+        else:
             optimizer = optimizer.lower()
         object.__setattr__(self, "optimizer", optimizer)
-        name = optimizer if isinstance(optimizer, str) else optimizer["class_name"]
         if name.lower() not in ELEMENTWISE_OPTIMIZERS:
             raise ValueError(
                 f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
                 f"{', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
             )
-        if isinstance(optimizer, dict):
-            for option, why in _REFUSED_OPTIONS.items():
-                if optimizer["config"].get(option):
-                    raise ValueError(
-                        f"optimizer has {option}={optimizer['config'][option]!r}, but {why}."
-                    )
+        for option, why in _REFUSED_OPTIONS.items():
+            if config.get(option):
+                raise ValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -223,13 +196,11 @@ class Training:
         """
         import keras
 
-        if isinstance(self.optimizer, str):
-            config: dict[str, Any] = {"learning_rate": self.learning_rate}
-            name = self.optimizer
-        else:
+        name: Any = self.optimizer
+        config: dict[str, Any] = {"learning_rate": self.learning_rate}
+        if not isinstance(name, str):
             # A copy, as Keras fills in `config` in place.
-            config = copy.deepcopy(self.optimizer["config"])
-            name = self.optimizer["class_name"]
+            name, config = name["class_name"], copy.deepcopy(name["config"])
         try:
             return keras.optimizers.get({"class_name": name, "config": config})
         except (TypeError, ValueError) as error:
@@ -245,15 +216,11 @@ class PaperModel(MLP):
     It is an :class:`MLP`; ``dataset``, ``training`` and ``metric`` complete the experiment.
 
     Args:
-        dataset:
-            The name of its dataset, of which the paper trains on all 60,000 training images
+        dataset: The name of its dataset, of which the paper trains on all 60,000 training images
             (``load_dataset(model.dataset, validation_size=0)``).
-        training:
-            The training settings.
-        metric:
-            What the paper selects by.
-        published_accuracy:
-            The baseline's accuracy in the paper, as a fraction.
+        training: The training settings.
+        metric: What the paper selects by.
+        published_accuracy: The baseline's accuracy in the paper, as a fraction.
     """
 
     dataset: str = "mnist"
@@ -271,9 +238,7 @@ def _paper_model(dataset: str, hidden_layers: int, published_accuracy: float) ->
         kernel_initializer=normal,
         bias_initializer=normal,
         dataset=dataset,
-        training=Training(
-            optimizer="adam", learning_rate=1e-3, batch_size=100, epochs=10, shuffle=False
-        ),
+        training=Training("adam", 1e-3, batch_size=100, epochs=10, shuffle=False),
         published_accuracy=published_accuracy,
     )
 

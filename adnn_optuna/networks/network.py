@@ -1,22 +1,78 @@
-"""From a model, or what is stored of one, to its architecture."""
+"""Networks: their variables, the seeded initial values of each, and the Keras model of them."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import first_line
-from adnn_optuna.networks._keras_architecture import KerasArchitecture
-from adnn_optuna.networks._memory import is_out_of_memory
-from adnn_optuna.networks._mlp_architecture import MLPArchitecture
-from adnn_optuna.networks.keras_files import without_compilation
+import numpy as np
+
+from adnn_optuna._checks import TOO_LITTLE_MEMORY, first_line, is_out_of_memory
+from adnn_optuna.networks._random_state import derived_seed, undisturbed
+from adnn_optuna.networks._variables import (
+    VariableInfo,
+    describe_variables,
+    initializer_stddev,
+    noting_use,
+)
+from adnn_optuna.networks.differences import sketch_weights
+from adnn_optuna.networks.keras_files import (
+    describe_model,
+    in_fresh_thread,
+    without_compilation,
+)
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import keras
 
-    from adnn_optuna.networks._architecture import Architecture
+# What initial weights that were drawn before may take, in bytes; those last used are always kept.
+_BYTES_KEPT = 2**26
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Architecture:
+    """A network's variables and their seeded initial values; :func:`build_architecture` makes it.
+
+    ``initial_weights(seed, restart)`` are the values before any offset, one array for each
+    variable, and ``build(seed, restart)`` is the Keras model with them. ``seed`` is the
+    objective's, ``restart`` counts that seed's initialisations; 0 is the baseline's.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    config: dict[str, Any]
+    """What the network is, as JSON holds it."""
+    variables: tuple[VariableInfo, ...]
+    """What the model's variables are, in its order."""
+    ends_in_probabilities: bool
+    """Whether its outputs are probabilities; otherwise they are logits."""
+    initial_weights: Callable[[int, int], list[np.ndarray]]
+    build: Callable[[int, int], keras.Model]
+
+    @functools.cached_property
+    def depends_on_seed(self) -> bool:
+        """Whether another restart starts from other weights."""
+        return self.weights_hash(0, 0) != self.weights_hash(0, 1)
+
+    def weights_hash(self, seed: int, restart: int) -> str:
+        """Return the SHA-256 of the initial weights, as hexadecimal digits."""
+        return hash_weights(self.initial_weights(seed, restart))
+
+
+def hash_weights(weights: Sequence[np.ndarray]) -> str:
+    """Return the SHA-256 over shapes, types and values of ``weights``, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in weights:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def build_architecture(
@@ -25,27 +81,244 @@ def build_architecture(
     """Return the architecture of ``model`` on data of the given shape.
 
     Raises:
-        TypeError: If ``model`` is neither an :class:`~adnn_optuna.MLP` nor a callable.
+        TypeError: If ``model`` is neither an :class:`~adnn_optuna.MLP` nor a callable that returns
+            a ``keras.Model``.
+        ValueError: If the model does not fit the data, has no kernel that could be moved, or
+            starts from weights that do not follow from the seed.
+        MemoryError: If no memory holds the network.
     """
     if isinstance(model, MLP):
-        return MLPArchitecture(model, input_shape, num_classes)
+        return _mlp_architecture(model, input_shape, num_classes)
     # A class of models is such a callable; a model is not, though it can be called.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
-        return KerasArchitecture(model, input_shape, num_classes)
+        return _keras_architecture(model, input_shape, num_classes)
     raise TypeError(
         "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
         f"not what it returns), but it is {type(model).__name__}."
     )
 
 
+def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
+    """Return an MLP's architecture, the weights of which are drawn without building a model.
+
+    Kernels have shape (inputs, units), biases (units,); kernel and bias alternate, layer by layer.
+    """
+    sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
+    shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
+    n_bytes = 4 * sum(map(math.prod, shapes))
+    try:
+        np.empty(n_bytes, np.uint8)  # It fails at once, where TensorFlow waits for memory.
+    except (MemoryError, ValueError):
+        raise MemoryError(TOO_LITTLE_MEMORY) from None
+    _check_names(mlp, *shapes[:2])
+
+    def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
+        spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
+        return _seeded_initializer(spec, derived_seed(seed, restart, i))
+
+    @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
+    def draw(seed: int, restart: int) -> list[np.ndarray]:
+        return [
+            np.asarray(initializer(i, seed, restart)(shape, dtype="float32"))
+            for i, shape in enumerate(shapes)
+        ]
+
+    last = len(mlp.hidden)
+    names = [f"hidden_{i}" for i in range(last)] + ["output"]
+
+    def build(seed: int, restart: int) -> keras.Model:
+        import keras
+
+        dtype = "float32"  # Not the user's global policy, which may be another one some day.
+        layers = [
+            keras.Input(input_shape, dtype=dtype, name="input"),
+            keras.layers.Flatten(dtype=dtype, name="flatten"),
+        ]
+        with undisturbed(derived_seed(seed, restart)):
+            for i, name in enumerate(names):
+                layers.append(
+                    keras.layers.Dense(
+                        sizes[i + 1],
+                        activation=None if i == last else mlp.activation,
+                        kernel_initializer=initializer(2 * i, seed, restart),
+                        bias_initializer=initializer(2 * i + 1, seed, restart),
+                        name=name,
+                        dtype=dtype,
+                    )
+                )
+            return keras.Sequential(layers, name="mlp")
+
+    variables = tuple(
+        VariableInfo(
+            path=f"{names[i // 2]}/{'bias' if i % 2 else 'kernel'}",
+            kind="bias" if i % 2 else "weight",
+            layer=i // 2,
+            is_output=i // 2 == last,
+            stddev=initializer_stddev(initializer(i, 0, 0), values),
+        )
+        for i, values in enumerate(draw(0, 0))
+    )
+    return Architecture(
+        input_shape,
+        num_classes,
+        mlp.config,
+        variables,
+        ends_in_probabilities=False,
+        initial_weights=lambda seed, restart: list(draw(seed, restart)),
+        build=build,
+    )
+
+
+def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
+    """Refuse what Keras does not know, or cannot make in these shapes."""
+    import keras
+
+    units = keras.ops.zeros((1, 2))
+    try:
+        outputs = keras.activations.get(mlp.activation)(units)
+    # A TypeError from what needs more arguments than a name can give, such as "threshold".
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"Keras knows no activation {mlp.activation!r} that needs nothing but its name; see "
+            "keras.activations for the names."
+        ) from None
+    # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
+    if tuple(outputs.shape) != (1, 2):
+        raise ValueError(
+            f"The activation {mlp.activation!r} changes the number of units, which no hidden "
+            "layer of an MLP can; use another one, or a callable that returns a keras.Model."
+        )
+    for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
+        spec = getattr(mlp, name)
+        try:
+            _seeded_initializer(spec, 0)(shape, dtype="float32")
+        # Keras, NumPy and TensorFlow each refuse in their own way.
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
+            raise ValueError(
+                f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
+                "keras.initializers for the names, their arguments and what they can make."
+            ) from None
+
+
+def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initializers.Initializer:
+    import keras
+
+    identifier = spec if isinstance(spec, str) else {**spec, "config": dict(spec["config"])}
+    # Keras draws a default seed from Python's global source, which is left as it was.
+    with undisturbed(seed):
+        initializer = keras.initializers.get(identifier)
+        config = initializer.get_config()
+        if "seed" in config:
+            initializer = type(initializer).from_config({**config, "seed": seed})
+    return initializer
+
+
+def _keras_architecture(
+    build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
+) -> Architecture:
+    """Return the architecture of the model that a callable of the user's builds.
+
+    Its initial weights are those that the callable gives under a seed derived from (seed,
+    restart). Layers take their default seeds from Python's ``random`` when they are made, so the
+    seed is set there for the time of the call, and put back afterwards. The call is made in a
+    thread of its own, where Keras counts names from 0: so equal models have equal names.
+    """
+
+    def build(seed: int, restart: int) -> keras.Model:
+        import keras
+
+        with undisturbed(derived_seed(seed, restart)):
+            model = in_fresh_thread(build_model)
+            if not isinstance(model, keras.Model):
+                raise TypeError(
+                    "The model's callable must return a keras.Model, but it returned "
+                    f"{type(model).__name__}."
+                )
+            if not model.built:
+                # By a call, as a subclassed model seldom has a `build` that makes all layers'.
+                _outputs(model, np.zeros((1, *input_shape), np.float32))
+        return model
+
+    model, other = build(0, 0), build(0, 0)
+    if other is model:
+        raise ValueError(
+            "Your callable returned the same model twice; it must build a fresh keras.Model "
+            "each time it is called."
+        )
+    _check_trains_as_keras(model)
+    weights = _values(model)
+    if hash_weights(_values(other)) != hash_weights(weights):
+        raise ValueError(
+            "Two models that your callable built under one seed start from different weights; "
+            "give its own random sources (custom initializers, tf.random) a seed."
+        )
+    draws = np.random.default_rng(0).random((3, *input_shape), np.float32)
+    with noting_use() as used:
+        outputs = _outputs(model, draws)
+    shape = tuple(getattr(outputs, "shape", ()))
+    if shape != (3, num_classes):
+        raise ValueError(
+            f"The model's output for 3 examples has shape {shape}, but data with {num_classes} "
+            f"classes need (3, {num_classes})."
+        )
+    variables = tuple(describe_variables(model, [*used]))
+    if not any(v.kind != "other" for v in variables):
+        raise ValueError("The model has no trainable kernel or bias that an offset could move.")
+    # Judged by what they are: a softmax may stand in a layer, an activation or the call of a
+    # subclassed model. Logits do not sum up to 1 for one example after the other.
+    values = np.asarray(outputs, np.float32)
+    sums_to_one = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
+    config = {
+        "type": "keras.Model",
+        "model": describe_model(model, other),
+        # A configuration does not hold them: not those that the callable loads, nor which layers
+        # share an initializer or draw first.
+        "initial_weights": sketch_weights(weights),
+    }
+    return Architecture(
+        input_shape,
+        num_classes,
+        config,
+        variables,
+        ends_in_probabilities=bool(sums_to_one and (values >= 0).all()),
+        initial_weights=lambda seed, restart: _values(build(seed, restart)),
+        build=build,
+    )
+
+
+def _outputs(model: keras.Model, x: np.ndarray) -> Any:
+    try:
+        return model(x, training=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The model does not take examples of shape {x.shape[1:]} ({first_line(error)})."
+        ) from error
+
+
+def _check_trains_as_keras(model: keras.Model) -> None:
+    """Refuse a model whose class says itself how it is trained: that would not be done here."""
+    import keras
+
+    for method in ("train_step", "compute_loss"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise ValueError(
+                f"The model's class {type(model).__name__} has a {method} of its own, which "
+                "trainings here do not use; use a model that Keras trains by its own."
+            )
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    # A copy: on the CPU `numpy()` may show the variable's own memory.
+    return [np.array(v.numpy()) for v in model.variables]
+
+
 def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
     """Return the model that an architecture's ``config`` describes.
 
     Whether a Keras model then starts from the same weights, its architecture's ``config`` tells.
-
-    Raises:
-        ValueError: If the configuration names a class that Keras cannot rebuild by itself, when
-            the callable that is returned is called.
+    Where Keras cannot rebuild it by itself, the callable that is returned raises ValueError.
     """
     if config["type"] == "MLP":
         return MLP(**{key: value for key, value in config.items() if key != "type"})

@@ -16,26 +16,19 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-    from adnn_optuna.networks._architecture import VariableInfo
+    from adnn_optuna.networks._variables import VariableInfo
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What one training starts from.
-
-    Args:
-        seed:
-            The seed of the initial weights and of the order of the batches.
-        restart:
-            Which of that seed's initialisations; 0 is the baseline's. The batches do not depend
-            on it.
-        offsets:
-            What is added to the values of each variable of the network, in the network's order.
-    """
+    """What one training starts from."""
 
     seed: int
+    """The seed of the initial weights and of the order of the batches."""
     restart: int
+    """Which of that seed's initialisations, 0 the baseline's; the batches do not depend on it."""
     offsets: tuple[float, ...]
+    """What is added to the values of each variable of the network, in the network's order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +41,16 @@ class OffsetSpace:
     moves them all.
 
     Args:
-        low:
-            The smallest offset; at most 0, so that the unmoved network belongs to the space.
-        high:
-            The largest offset; at least 0.
-        scope:
-            ``"layer"`` or ``"shared"``.
-        include_output:
-            Whether the output layer moves too.
-        unit:
-            ``"absolute"``: offsets are added as they are. ``"stddev"``: they are multiples of the
-            standard deviation of the variable's initializer; for a variable that starts constant
-            (a bias of zeros), of its layer's kernel.
+        low: The smallest offset; at most 0, so that the unmoved network belongs to the space.
+        high: The largest offset; at least 0.
+        scope: ``"layer"`` or ``"shared"``.
+        include_output: Whether the output layer moves too.
+        unit: ``"absolute"``: offsets are added as they are. ``"stddev"``: they are multiples of
+            the standard deviation of the variable's initializer; for a variable that starts
+            constant (a bias of zeros), of its layer's kernel.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If the bounds are not finite, reversed or do not enclose 0, or if an option is
             unknown.
     """
@@ -100,11 +89,7 @@ class OffsetSpace:
         return {"type": "OffsetSpace", **dataclasses.asdict(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial and their distributions.
-
-        Args:
-            variables:
-                The network's variables.
+        """Return the parameters of a trial, for a network of these variables.
 
         Raises:
             ValueError: If no variable of the network moves in this space.
@@ -120,16 +105,7 @@ class OffsetSpace:
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
-        """Return what a trial with these parameters starts from.
-
-        Args:
-            params:
-                The trial's parameters; one that is missing is 0.
-            variables:
-                The network's variables.
-            seed:
-                The objective's seed.
-        """
+        """Return what a trial with these parameters starts from; one that is missing is 0."""
         kernel_stddev = {v.layer: v.stddev for v in variables if v.kind == "weight"}
         offsets = []
         for variable in variables:
@@ -161,7 +137,7 @@ class RestartSpace:
         return {"type": "RestartSpace"}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
-        """Return the parameters of a trial and their distributions."""
+        """Return the parameters of a trial."""
         return {"restart": IntDistribution(0, 2**31 - 1)}
 
     def start(

@@ -8,11 +8,10 @@ they work wherever the storage can be opened, without the model, the data and Te
 from adnn_optuna.plots._comparison import (
     plot_best_against_seconds,
     plot_best_against_trials,
-    plot_price_of_luck,
     plot_target_share,
     plot_test_accuracy,
 )
-from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n
+from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n, plot_price_of_luck
 from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
 
 __all__ = [

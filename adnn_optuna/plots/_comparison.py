@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adnn_optuna.plots._luck import best_of_n_figure
+from adnn_optuna.engine.records import records_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_mean,
+    colored,
     gain_title,
     line,
-    literal,
+    metric_of,
     new_figure,
-    read,
     say_if_empty,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import plotly.graph_objects as go
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.plots._style import Source
-
-    Runs = Mapping[str, Sequence[Source]]
-    _Arms = dict[str, list[SearchRecord]]
+    from adnn_optuna.plots._style import Runs
 
 # Where curves against seconds are drawn.
 _N_TIMES = 100
@@ -75,12 +70,13 @@ def _plot_best_against(
     ends_of: Callable[[Sequence[Sequence[FrozenTrial]]], Sequence[Sequence[float]]],
     axis_to: Callable[[float], np.ndarray],
 ) -> go.Figure:
-    arms, metric, scale = _read(runs)
+    arms = {label: records_of(studies) for label, studies in runs.items()}
+    metric, scale = metric_of(*arms.values())
     n_seeds = max(map(len, arms.values()), default=0)
     title = f"Best gain against {titles[0]}, mean ± sd of {n_seeds} seeds"
     figure = new_figure(title, titles[1], gain_title(f"Gain in {metric}", scale))
     ends = iter(ends_of([run.done_trials for records in arms.values() for run in records]))
-    for label, color, records in _colored(arms):
+    for label, color, records in colored(arms):
         # Trials of one batch are done at once, in whatever order their times were noted.
         steps = [(np.sort(end), run.gains_so_far()) for run in records if len(end := next(ends))]
         x = axis_to(max((end[-1] for end, _ in steps), default=0))
@@ -136,7 +132,8 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
         target: A value of the metric. By default it is what random restarts come to in the end,
             in the mean over their runs, and without any the mean of all baselines.
     """
-    arms, metric, scale = _read(runs)
+    arms = {label: records_of(studies) for label, studies in runs.items()}
+    metric, scale = metric_of(*arms.values())
     if target is None:
         everything = [record for records in arms.values() for record in records]
         reached = [record.best_value for record in everything if record.is_restart]
@@ -148,7 +145,7 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
         "Trial",
         "Share of the runs [%]",
     )
-    for label, color, records in _colored(arms):
+    for label, color, records in colored(arms):
         share = np.zeros(max((len(record.done_trials) for record in records), default=0))
         for record in records:
             missing = max(record.improvement(target, record.baseline), 0.0)
@@ -169,11 +166,11 @@ def plot_test_accuracy(runs: Runs) -> go.Figure:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds. Winners of the same seed are joined by a line.
     """
-    arms = _read(runs)[0]
+    arms = {label: records_of(studies) for label, studies in runs.items()}
     figure = new_figure("Test accuracy by seed, which no search saw", "", "test accuracy [%]")
     first = next(iter(arms.values()), [])
     columns = [("unmoved", COLORS[-1], [record.test_baseline for record in first])]
-    for label, color, records in _colored(arms):
+    for label, color, records in colored(arms):
         columns.append((label, color, [record.test_value for record in records]))
     table = 100 * np.array([values for _, _, values in columns if values])
     if np.isfinite(table).any():
@@ -182,7 +179,7 @@ def plot_test_accuracy(runs: Runs) -> go.Figure:
         figure.update_xaxes(type="category")
         for of_seed in table.T.tolist():
             y = [value if np.isfinite(value) else None for value in of_seed]
-            trace = line(names, y, CONTROL_COLOR, None, width=1)
+            trace = line(names, y, CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         for (name, color, _), values in zip(columns, table, strict=True):
             known = values[np.isfinite(values)].tolist()
@@ -200,49 +197,3 @@ def plot_test_accuracy(runs: Runs) -> go.Figure:
                 showlegend=False,
             )
     return say_if_empty(figure, "No winner was tested.")
-
-
-def plot_price_of_luck(runs: Runs) -> go.Figure:
-    """Plot the expected best of n random restarts, and what the searchers reached.
-
-    All are gains over the mean of a seed's random initialisations: what is below the curve, as
-    many lucky draws would bring, too.
-
-    Args:
-        runs: For each searcher, by its label, its studies or their records, in the same order of
-            seeds.
-    """
-    arms, _, scale = _read(runs)
-    control = next((records for records in arms.values() if _is_control(records)), [])
-    figure = best_of_n_figure(control, scale)
-    means = [float(np.mean(record.values or np.nan)) for record in control]
-    length = max((len(record.values) for record in control), default=0)
-    for label, color, records in _colored(arms):
-        gains = [
-            record.improvement(record.best_value, mean)
-            for record, mean in zip(records, means, strict=False)
-        ]
-        if not _is_control(records) and np.isfinite(gains).any():
-            y = [scale * float(np.nanmean(gains))] * 2
-            name = f"{label}, mean of the winners"
-            figure.add_trace(line([1, length], y, color, name, width=2, dash="dash"))
-    return say_if_empty(figure, "No random restarts.")
-
-
-def _read(runs: Runs) -> tuple[_Arms, str, float]:
-    """Return the records of each arm, their metric, and what it is shown times."""
-    arms = {literal(label): read(studies)[0] for label, studies in runs.items()}
-    return arms, *read(next(iter(arms.values()), []))[1:]
-
-
-def _is_control(records: Sequence[SearchRecord]) -> bool:
-    return bool(records) and records[0].is_restart
-
-
-def _colored(arms: _Arms) -> list[tuple[str, str, list[SearchRecord]]]:
-    """Return label, color and records of each arm; random restarts are grey."""
-    colors = itertools.cycle(COLORS)
-    return [
-        (label, CONTROL_COLOR if _is_control(records) else next(colors), records)
-        for label, records in arms.items()
-    ]

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln
 
+from adnn_optuna.engine.records import records_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_mean,
+    colored,
     gain_title,
+    is_control,
+    line,
+    metric_of,
     new_figure,
-    read,
     say_if_empty,
 )
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.plots._style import Sources
+    from adnn_optuna.plots._style import Runs, Sources
 
 
 def plot_accuracy_distribution(study: Sources) -> go.Figure:
@@ -36,7 +40,8 @@ def plot_accuracy_distribution(study: Sources) -> go.Figure:
     Args:
         study: A study of random restarts or its record, or those of several seeds.
     """
-    records, metric, scale = read(study)
+    records = records_of(study)
+    metric, scale = metric_of(records)
     title = f"{metric} [%]" if scale > 1 else metric
     figure = new_figure("The same network, other random numbers", title, "Initialisations")
     baselines = sorted({record.baseline for record in records if np.isfinite(record.baseline)})
@@ -73,11 +78,40 @@ def plot_best_of_n(study: Sources) -> go.Figure:
         study: A study of random restarts or its record, or those of several seeds, of which the
             mean and the standard deviation are shown.
     """
-    records, _, scale = read(study)
-    return say_if_empty(best_of_n_figure(records, scale), "No random restarts.")
+    records = records_of(study)
+    _, scale = metric_of(records)
+    return say_if_empty(_best_of_n_figure(records, scale), "No random restarts.")
 
 
-def best_of_n_figure(records: Sequence[SearchRecord], scale: float) -> go.Figure:
+def plot_price_of_luck(runs: Runs) -> go.Figure:
+    """Plot the expected best of n random restarts, and what the searchers reached.
+
+    All are gains over the mean of a seed's random initialisations: what is below the curve, as
+    many lucky draws would bring, too.
+
+    Args:
+        runs: For each searcher, by its label, its studies or their records, in the same order of
+            seeds.
+    """
+    arms = {label: records_of(studies) for label, studies in runs.items()}
+    _, scale = metric_of(*arms.values())
+    control = next((records for records in arms.values() if is_control(records)), [])
+    figure = _best_of_n_figure(control, scale)
+    means = [float(np.mean(record.values or np.nan)) for record in control]
+    length = max((len(record.values) for record in control), default=0)
+    for label, color, records in colored(arms):
+        gains = [
+            record.improvement(record.best_value, mean)
+            for record, mean in zip(records, means, strict=False)
+        ]
+        if not is_control(records) and np.isfinite(gains).any():
+            y = [scale * float(np.nanmean(gains))] * 2
+            name = f"{label}, mean of the winners"
+            figure.add_trace(line([1, length], y, color, name, width=2, dash="dash"))
+    return say_if_empty(figure, "No random restarts.")
+
+
+def _best_of_n_figure(records: Sequence[SearchRecord], scale: float) -> go.Figure:
     """Return the figure of :func:`plot_best_of_n`, which others draw on."""
     figure = new_figure(
         "The price of luck: the best of n random initialisations",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from plotly.subplots import make_subplots
 
+from adnn_optuna.engine.records import records_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
@@ -16,8 +17,8 @@ from adnn_optuna.plots._style import (
     gain_title,
     line,
     literal,
+    metric_of,
     new_figure,
-    read,
     say_if_empty,
     trial_points,
 )
@@ -41,7 +42,8 @@ def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
             two, their mean and standard deviation are shown as a band: what is within it is no
             more than another seed would bring.
     """
-    [record], metric, scale = read(study)
+    [record] = records = records_of(study)
+    metric, scale = metric_of(records)
     figure = new_figure("Gain against trials", "Trial", gain_title(f"Gain in {metric}", scale))
     gains = {number: scale * gain for number, gain in record.gains.items()}
     if gains and len(baselines) > 1:
@@ -71,7 +73,8 @@ def plot_walk(study: Sources) -> go.Figure:
         study: The study or its record, or those of several seeds: then the lines are faint, and
             their mean is bold where the steps are the same for all.
     """
-    records, metric, scale = read(study)
+    records = records_of(study)
+    metric, scale = metric_of(records)
     title = gain_title(f"Gain in {metric}", scale)
     figure = new_figure("Walk along δ", "Offset of all parameters", title)
     walks: dict[float, list[dict[float, float]]] = {}
@@ -123,7 +126,8 @@ def plot_annealing(study: Source) -> go.Figure:
         study: A study that was searched by
             :class:`~adnn_optuna.AdaptiveSimulatedAnnealingSampler`, or its record.
     """
-    [record], _, scale = read(study)
+    [record] = records = records_of(study)
+    _, scale = metric_of(records)
     sampler = record.sampler
     figure = new_figure("Annealing", "", "")
     steps = []
@@ -169,7 +173,8 @@ def plot_offsets(study: Sources) -> go.Figure:
         study: The study or its record, or those of several seeds, whose best trials are all
             marked.
     """
-    records, _, scale = read(study)
+    records = records_of(study)
+    _, scale = metric_of(records)
     figure = new_figure("Offsets by layer", "", "Offset")
     rng = np.random.default_rng(0)
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]

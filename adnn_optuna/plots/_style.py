@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna.engine.records import SearchRecord, record_of
-
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
     import optuna
+
+    from adnn_optuna.engine.records import SearchRecord
 
     Source = optuna.Study | SearchRecord
     Sources = Source | Sequence[Source]
+    Runs = Mapping[str, Sequence[Source]]
 
 # They can be told apart by the colour-blind and from both backgrounds.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
@@ -43,12 +46,24 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def read(sources: Sources) -> tuple[list[SearchRecord], str, float]:
-    """Return what studies tell of their searches, their metric, and what it is shown times."""
-    several = sources if isinstance(sources, Sequence) else [sources]
-    records = [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
-    metric = records[0].metric if records else "value"
-    return records, metric, 100.0 if metric.endswith("accuracy") else 1.0
+def metric_of(*arms: Sequence[SearchRecord]) -> tuple[str, float]:
+    """Return the metric of all records, and what its values are shown times."""
+    metric = next((record.metric for records in arms for record in records), "value")
+    return metric, 100.0 if metric.endswith("accuracy") else 1.0
+
+
+def is_control(records: Sequence[SearchRecord]) -> bool:
+    """Return whether an arm is that of the random restarts."""
+    return bool(records) and records[0].is_restart
+
+
+def colored(arms: Mapping[str, list[SearchRecord]]) -> list[tuple[str, str, list[SearchRecord]]]:
+    """Return label, color and records of each arm; random restarts are grey."""
+    colors = itertools.cycle(COLORS)
+    return [
+        (literal(label), CONTROL_COLOR if is_control(records) else next(colors), records)
+        for label, records in arms.items()
+    ]
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
@@ -73,9 +88,7 @@ def literal(label: str) -> str:
     return label.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def line(
-    x: Iterable[Any], y: Iterable[Any], color: str, name: str | None, **style: Any
-) -> go.Scatter:
+def line(x: Iterable[Any], y: Iterable[Any], color: str, name: str, **style: Any) -> go.Scatter:
     """Return a line with the color and further settings of plotly's ``line``."""
     return go.Scatter(x=[*x], y=[*y], mode="lines", line={"color": color, **style}, name=name)
 

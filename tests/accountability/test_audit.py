@@ -49,7 +49,8 @@ def audit(model: keras.Model) -> adnn.Audit:
 
 
 UNIFORM, ZEROS, ONES = "uniform", "constant(value=0)", "constant(value=1)"
-LSTM_BIAS = f"5 of {ZEROS} + 5 of {ONES} + 10 of {ZEROS}"
+# Put together of zeros and, for the forget gate, ones.
+LSTM_BIAS = "bias_initializer(min=0, max=1)"
 EXPECTED = {
     "conv/kernel": "truncated_normal",
     "conv/bias": ZEROS,
@@ -174,6 +175,111 @@ def test_states_the_distribution_that_samples_have(cls: type, shape: tuple[int, 
     distribution = describe(initializer, shape)
     assert distribution.kind == "random"
     assert scipy.stats.kstest(values, cdf(distribution, shape)).pvalue > 0.001
+
+
+@keras.saving.register_keras_serializable("tests")
+class Drawing(keras.Initializer):
+    """Draws with a seed that its configuration holds."""
+
+    def __init__(self, seed: int | None = None, share: float = 1.0) -> None:
+        self.seed = seed
+        self.share = share
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return self.share * keras.random.normal(shape, dtype=dtype, seed=self.seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self.seed, "share": self.share}
+
+
+class Hidden(keras.Initializer):
+    """Its configuration leaves out the seed."""
+
+    def __init__(self) -> None:
+        self.seed = 3
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.random.normal(shape, dtype=dtype, seed=self.seed)
+
+
+class Normal(keras.initializers.RandomNormal):
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return 2 * super().__call__(shape, dtype)
+
+
+class GlorotUniform(keras.initializers.GlorotUniform):
+    """By its name and its parent it draws, but it does not."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.full(shape, 0.5, dtype)
+
+
+def ones(shape: Any, dtype: Any = None) -> Any:
+    return np.ones(shape, dtype)
+
+
+def steps(shape: Any, dtype: Any = None) -> Any:
+    return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+
+def unseeded(shape: Any, dtype: Any = None) -> Any:
+    return keras.random.normal(shape, dtype=dtype)
+
+
+def failing(shape: Any, dtype: Any = None) -> Any:
+    raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("initializer", "said"),
+    [
+        (Drawing(7), "random Drawing(share=1)"),
+        (Drawing(7, share=0.0), "fixed constant(value=0)"),
+        (Drawing(), "random Drawing(share=1)"),
+        (Normal(seed=3), "random Normal(mean=0, stddev=0.05)"),
+        (GlorotUniform(seed=3), "fixed constant(value=0.5)"),
+        (Hidden(), "unknown Hidden()"),
+        (unseeded, "random unseeded()"),
+        (ones, "fixed constant(value=1)"),
+        (steps, "fixed steps(min=0, max=5)"),
+        (failing, "unknown failing()"),
+        (None, "unknown unknown()"),
+    ],
+    ids=str,
+)
+def test_finds_what_others_draw_by_what_they_return(initializer: Any, said: str) -> None:
+    distribution = describe(initializer, (2, 3))
+    assert f"{distribution.kind} {distribution}" == said
+
+
+def test_tells_what_a_layer_makes_of_a_seeded_initializer() -> None:
+    seeded = keras.initializers.RandomNormal(seed=3)
+    lstm = L.LSTM(2, bias_initializer=seeded, kernel_initializer=Drawing(5))
+    # Only its configuration knows the seed of the function that draws its bias.
+    audit = adnn.audit_randomness(keras.Sequential([keras.Input((4, 4)), lstm]))
+    kernel, _, bias = audit.variables
+    assert (bias.distribution.kind, bias.initializer) == ("random", "bias_initializer")
+    assert (kernel.distribution.kind, kernel.seed, kernel.is_seeded) == ("random", 5, True)
+
+
+def test_takes_no_seed_for_given_that_a_layer_draws_itself() -> None:
+    class Own(L.Layer):
+        def build(self, shape: Any) -> None:
+            drawn = keras.initializers.HeNormal(seed=random.randrange(2**31))
+            fixed = keras.initializers.HeNormal(seed=4)
+            self.drawn = self.add_weight(shape=(3, 3), initializer=drawn, name="drawn")
+            self.fixed = self.add_weight(shape=(3, 3), initializer=fixed, name="fixed")
+
+        def call(self, x: Any) -> Any:
+            return x
+
+    drawn, fixed = adnn.audit_randomness(keras.Sequential([keras.Input((3,)), Own()])).variables
+    assert (drawn.distribution.name, drawn.seed, drawn.is_seeded) == (
+        "truncated_normal",
+        None,
+        False,
+    )
+    assert (fixed.distribution.name, fixed.seed, fixed.is_seeded) == ("truncated_normal", 4, True)
 
 
 def test_lists_the_initializers_of_the_installed_keras() -> None:

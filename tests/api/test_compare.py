@@ -1,4 +1,4 @@
-"""Comparisons: paired seeds, lockstep, stored studies, and what table and plot say."""
+"""Comparisons: paired seeds, stored studies, and what table and plot say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stored_studies import store_comparison
 
 import adnn_optuna as adnn
 from adnn_optuna.evidence.comparison import load_comparison
-from adnn_optuna.samplers import owner_of
+from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def test_each_run_is_the_search_with_its_seed(
     assert list(comparison.results) == ["greedy", "annealing", "random_restart"]
     for sampler, results in comparison.results.items():
         for seed, result in zip(SEEDS, results, strict=True):
-            alone = adnn.search(objective.replace(seed=seed), sampler, max_trial=6, stack_size=1)
+            alone = adnn.search(objective.replace(seed=seed), sampler, max_trial=6, batch_size=1)
             assert completed(result.study) == completed(alone.study)
             assert result.test_gain == alone.test_gain
 
@@ -112,7 +112,7 @@ def test_numpy_numbers_are_as_good_as_pythons(
         "max_trial": np.int64(2),
         "max_time": np.float32(1e6),
         "max_gain": np.float32(0.5),
-        "stack_size": np.int64(2),
+        "batch_size": np.int64(2),
         "equivalence": np.float32(0.5),
     }
     comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
@@ -268,7 +268,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"seeds": (1, 1)}, "duplicates"),
         ({"seeds": (-1,)}, "seed must be"),
         ({"max_trial": 0}, "max_trial"),
-        ({"stack_size": 0}, "stack_size"),
+        ({"batch_size": 0}, "batch_size"),
         ({"equivalence": 0}, "equivalence"),
         ({"samplers": {"random_restart": "greedy"}}, "that of the control"),
         ({"samplers": {1: "greedy"}}, "labels that are strings"),
@@ -325,7 +325,7 @@ def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
         )
     assert comparable(together) == comparable(alone)
     owners = {
-        owner_of(trial)[1]
+        owner_of(trial)["process"]
         for runs in together.results.values()
         for run in runs
         for trial in run.study.trials

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import random
@@ -85,9 +86,9 @@ def test_greedy_ends_by_itself_when_all_steps_are_done() -> None:
 GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
 
 
-@pytest.mark.parametrize("stack_size", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_grid_ends_by_itself_when_all_of_it_is_done(
-    stack_size: int, objective: InitOffsetObjective, url: str
+    batch_size: int, objective: InitOffsetObjective, url: str
 ) -> None:
     for _ in range(2):  # Again, nothing is left to do.
         result = adnn.search(
@@ -96,11 +97,11 @@ def test_a_grid_ends_by_itself_when_all_of_it_is_done(
             storage=url,
             study_name="s",
             max_trial=20,
-            stack_size=stack_size,
+            batch_size=batch_size,
         )
         assert result.stop_reason == "exhausted"
-        # Beside the grid, the baseline, and what the sampler repeats to fill a stack.
-        assert len(result.study.trials) == (5 if stack_size == 1 else 8)
+        # Beside the grid, the baseline, and what the sampler repeats to fill a batch.
+        assert len(result.study.trials) == (5 if batch_size == 1 else 8)
     points = {tuple(t.params.values()) for t in result.study.trials}
     assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
 
@@ -109,7 +110,7 @@ def test_a_grid_is_told_of_the_baseline_before_its_own_trials(
     objective: InitOffsetObjective,
 ) -> None:
     grid = optuna.samplers.GridSampler(GRID)
-    result = adnn.search(objective, grid, max_trial=4, stack_size=4)
+    result = adnn.search(objective, grid, max_trial=4, batch_size=4)
     assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 4
     assert result.stop_reason == "max_trial"
 
@@ -165,10 +166,10 @@ def test_same_as_plain_optuna(objective: InitOffsetObjective) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["greedy", "random_restart"])
-def test_stacks_do_not_change_a_trial(sampler: str, objective: InitOffsetObjective) -> None:
-    alone = adnn.search(objective, sampler, max_trial=9, stack_size=1)
-    stacked = adnn.search(objective, sampler, max_trial=9, stack_size=4)
-    assert completed(stacked.study) == completed(alone.study)
+def test_batches_do_not_change_a_trial(sampler: str, objective: InitOffsetObjective) -> None:
+    alone = adnn.search(objective, sampler, max_trial=9, batch_size=1)
+    batched = adnn.search(objective, sampler, max_trial=9, batch_size=4)
+    assert completed(batched.study) == completed(alone.study)
 
 
 def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjective) -> None:
@@ -181,11 +182,11 @@ def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjec
 
 
 @pytest.mark.parametrize(("sampler", "expected"), [("greedy", 8), ("annealing", 1)])
-def test_only_what_learns_nothing_is_stacked_by_itself(
+def test_only_what_learns_nothing_is_batched_by_itself(
     sampler: str, expected: int, objective: InitOffsetObjective
 ) -> None:
-    result = adnn.search(objective, sampler, max_trial=2, stack_size="auto")
-    assert result.study.user_attrs["adnn:search"]["stack_size"] == expected
+    result = adnn.search(objective, sampler, max_trial=2, batch_size="auto")
+    assert result.study.user_attrs["adnn:search"]["batch_size"] == expected
 
 
 def test_max_trial_on_a_finished_study_runs_nothing(
@@ -209,9 +210,9 @@ def test_a_search_that_has_nothing_to_do_says_so(
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
 
 
-@pytest.mark.parametrize("stack_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [1, 8])
 def test_max_gain_ends_at_the_first_trial_that_reaches_it(
-    stack_size: int, objective: InitOffsetObjective, url: str
+    batch_size: int, objective: InitOffsetObjective, url: str
 ) -> None:
     everything = adnn.search(objective, "random_restart", max_trial=16)
     values = [t.value for t in everything.study.trials]
@@ -226,11 +227,11 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
         study_name="s",
         max_gain=max_gain,
         max_trial=16,
-        stack_size=stack_size,
+        batch_size=batch_size,
     )
     assert result.stop_reason == "max_gain"
     assert [value for _, value in completed(result.study)] == values[: first + 1]
-    # What was trained beyond in the same stack counts for nothing, and is done again.
+    # What was trained beyond in the same batch counts for nothing, and is done again.
     result = adnn.resume(url, "s", max_gain=1.0)
     assert [value for _, value in completed(result.study)] == values
 
@@ -241,7 +242,7 @@ def test_max_time_counts_all_runs(url: str) -> None:
     elapsed = adnn.MaxTimeCallback(1).elapsed(first.study)
     # What the first run took counts for the second.
     assert len(adnn.resume(url, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
-    second = adnn.resume(url, "s", max_time=elapsed + 0.5)
+    second = adnn.resume(url, "s", max_trial=10**6, max_time=elapsed + 0.5)
     assert second.stop_reason == "max_time"
     assert adnn.MaxTimeCallback(1).elapsed(second.study) >= elapsed + 0.5
     n_trials = len(second.study.trials)
@@ -449,23 +450,6 @@ def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) 
     )
 
 
-def test_resume_of_a_study_from_before_initial_weights_were_stored(url: str) -> None:
-    def build() -> Any:
-        import keras
-
-        return sequential(keras.layers.Flatten(), keras.layers.Dense(8))
-
-    objective = adnn.InitOffsetObjective(
-        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=400)
-    )
-    study = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2).study
-    config = study.user_attrs["adnn:config"]
-    del config["model"]["initial_weights"]
-    study.set_user_attr("adnn:config", config)
-    assert len(adnn.resume(url, "s", max_trial=3).study.trials) == 3
-    assert study.user_attrs["adnn:config"] == config
-
-
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
@@ -507,13 +491,13 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_time": math.nan}, "max_time"),
         ({"max_time": -1}, "max_time"),
         ({"max_gain": math.inf}, "max_gain"),
-        ({"max_trial": 3, "stack_size": 0}, "stack_size"),
-        ({"max_trial": 3, "stack_size": "large"}, "stack_size"),
-        ({"max_trial": 3, "stack_size": True}, "stack_size"),
+        ({"max_trial": 3, "batch_size": 0}, "batch_size"),
+        ({"max_trial": 3, "batch_size": "large"}, "batch_size"),
+        ({"max_trial": 3, "batch_size": True}, "batch_size"),
         ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
         ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
         ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),
-        ({"max_trial": 3, "stack_size": np.array([1, 2])}, "stack_size"),
+        ({"max_trial": 3, "batch_size": np.array([1, 2])}, "batch_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
@@ -544,18 +528,17 @@ def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, ur
         "max_trial": np.int64(2),
         "max_gain": np.float64(0.5),
     }
-    stack_size: Any = np.int64(2)
+    batch_size: Any = np.int64(2)
     first = adnn.search(
-        objective, "greedy", storage=url, study_name="s", stack_size=stack_size, **numbers
+        objective, "greedy", storage=url, study_name="s", batch_size=batch_size, **numbers
     )
     assert first.study.user_attrs["adnn:search"] == {
         "sampler": "greedy",
         "n_trials": 2,
-        "stack_size": 2,
-        "max_time": 1e6,
-        "max_trial": 2,
-        "max_gain": 0.5,
+        "batch_size": 2,
     }
+    [run] = first.runs
+    assert (run["max_time"], run["max_trial"], run["max_gain"]) == (1e6, 2, 0.5)
     more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
     assert len(more.study.trials) == 3
 
@@ -626,21 +609,25 @@ def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: st
         assert plot(study).data
 
 
-def test_ctrl_c_keeps_everything(
-    objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+def interrupt_at(
+    call: int, objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = objective.trainer.train
-    calls = 0
+    """Raise what Ctrl-C does in place of a training."""
+    train, calls = objective.trainer.train, itertools.count(1)
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
+        if next(calls) == call:
             raise KeyboardInterrupt
         return train(*args, **kwargs)
 
-    # Ctrl-C at a moment that is the same in every run; the signal itself is sent in test_cli.py.
     monkeypatch.setattr(objective.trainer, "train", interrupted)
+
+
+def test_ctrl_c_keeps_everything(
+    objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ctrl-C at a moment that is the same in every run; the signal itself is sent in test_loop.py.
+    interrupt_at(4, objective, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
     study = optuna.load_study(storage=url, study_name="s")
@@ -660,27 +647,98 @@ def n_complete(path: Path) -> int:
         return 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sampler", "stack_size"), [("greedy", 8), ("annealing", 1), ("annealing", 4)]
-)
-def test_killed_at_random_moments(
-    sampler: str, stack_size: int, objective: InitOffsetObjective, tmp_path: Path
-) -> None:
-    path = tmp_path / "study.db"
-    arguments = [f"sqlite:///{path}", sampler, "40", str(stack_size)]
-    moments = random.Random(f"{sampler} {stack_size}")
-    for n_before in (4, 20):
+def killed_and_resumed(
+    sampler: str, batch_size: int, max_trial: int, moments: tuple[int, ...], path: Path
+) -> optuna.Study:
+    """Return a study that was killed some time after it had completed so many trials."""
+    url = f"sqlite:///{path}"
+    arguments = [url, sampler, str(max_trial), str(batch_size)]
+    delays = random.Random(f"{sampler} {batch_size}")
+    for n_before in moments:
         process = subprocess.Popen([sys.executable, search_worker.__file__, *arguments])
         while n_complete(path) < n_before and process.poll() is None:
             time.sleep(0.001)
-        time.sleep(moments.uniform(0, 0.2))
+        time.sleep(delays.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    resumed = adnn.resume(f"sqlite:///{path}", "killed")
-    whole = adnn.search(objective, sampler, max_trial=40, stack_size=stack_size)
-    assert completed(resumed.study) == completed(whole.study)
-    assert len(completed(whole.study)) == 40
-    # One that was killed before it even had parameters may be left over; it holds no step.
-    left = resumed.study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    return adnn.resume(url, "killed").study
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sampler", "batch_size"),
+    [("greedy", 8), ("greedy_improving", 1), ("annealing", 1), ("annealing", 4)],
+)
+def test_killed_at_random_moments(
+    sampler: str, batch_size: int, objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    study = killed_and_resumed(sampler, batch_size, 40, (4, 12, 20, 28, 36), tmp_path / "study.db")
+    whole = adnn.search(objective, sampler, max_trial=40, batch_size=batch_size)
+    assert by_index(study) == by_index(whole.study)
+    assert len(completed(study)) == 40
+
+
+def test_killed_once(objective: InitOffsetObjective, tmp_path: Path) -> None:
+    study = killed_and_resumed("annealing", 2, 12, (5,), tmp_path / "study.db")
+    whole = adnn.search(objective, "annealing", max_trial=12, batch_size=2)
+    assert by_index(study) == by_index(whole.study)
+    # One that was killed before it had parameters may be left over; it holds no step.
+    left = study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
     assert not any(t.params for t in left)
+
+
+def by_index(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | None]]:
+    return {
+        t.system_attrs["adnn:proposal"]["index"]: (t.params, t.value)
+        for t in study.trials
+        if t.state == TrialState.COMPLETE
+    }
+
+
+def test_the_winner_is_a_keras_model(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "random_restart", max_trial=4)
+    data = objective.dataset
+    predictions = result.model().predict(data.x_test, verbose=0).argmax(axis=1)
+    assert (predictions == data.y_test).mean() == pytest.approx(result.test_value, abs=1e-9)
+
+
+class TestRuns:
+    """What a study stores of its runs is a list, and nothing in it is rewritten."""
+
+    def test_each_that_had_something_to_do_is_kept(
+        self, objective: InitOffsetObjective, url: str
+    ) -> None:
+        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
+        result = adnn.resume(url, "s", max_trial=4, max_time=1000)
+        first, second = result.runs
+        assert (first["max_trial"], first["max_time"]) == (2, None)
+        assert (first["n_trials_before"], first["n_trials"]) == (0, 2)
+        assert (second["max_trial"], second["max_time"]) == (4, 1000)
+        assert (second["n_trials_before"], second["n_trials"]) == (2, 4)
+        assert [run["stop_reason"] for run in result.runs] == ["max_trial"] * 2
+        settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}
+        assert result.study.user_attrs["adnn:search"] == settings
+
+    def test_a_limit_that_lies_behind_changes_nothing(
+        self, objective: InitOffsetObjective, url: str
+    ) -> None:
+        before = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
+        attrs = before.study.user_attrs
+        result = adnn.resume(url, "s", max_trial=2)
+        assert result.study.user_attrs == attrs
+        result = adnn.resume(url, "s", max_time=1e-6)
+        assert result.study.user_attrs == attrs
+        assert len(adnn.resume(url, "s").study.trials) == 4
+
+    def test_an_interrupted_one_stays_so(
+        self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        interrupt_at(3, objective, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
+        monkeypatch.undo()
+        assert adnn.resume(url, "s", max_trial=1).stop_reason == "interrupted"
+        result = adnn.resume(url, "s")
+        assert (result.stop_reason, len(completed(result.study))) == ("max_trial", 8)
+        assert [run["stop_reason"] for run in result.runs] == ["interrupted", "max_trial"]
+        assert result.runs[0]["n_trials"] == 2

@@ -23,7 +23,7 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna.cli import main as cli
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.networks.training import StackedTrainer
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def no_training() -> Any:
         raise Accepted
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StackedTrainer, "train", train)
+        patch.setattr(Trainer, "train", train)
         yield
 
 
@@ -151,12 +151,11 @@ def test_limits(value: Any, baseline: Any) -> None:
 
 @often
 @given(
-    walk=odd("deltas", "max_steps", "accept", "origin", "batch_size"),
+    walk=odd("deltas", "max_steps", "accept", "origin"),
     annealing=odd(
         "seed",
         "n_trials",
         "x0",
-        "batch_size",
         "initial_temperature",
         "quench",
         "n_candidates",
@@ -221,7 +220,7 @@ def test_load_dataset(name: Any, options: dict[str, Any]) -> None:
 @often
 @given(
     sampler=st.one_of(ODD, NAMES, st.builds(optuna.samplers.RandomSampler)),
-    arguments=odd("study_name", "max_time", "max_trial", "max_gain", "stack_size", "pruner"),
+    arguments=odd("study_name", "max_time", "max_trial", "max_gain", "batch_size", "pruner"),
 )
 def test_search(objective: InitOffsetObjective, sampler: Any, arguments: dict[str, Any]) -> None:
     storage = optuna.storages.InMemoryStorage()
@@ -234,7 +233,7 @@ def test_search(objective: InitOffsetObjective, sampler: Any, arguments: dict[st
     arguments=few(
         {
             **dict.fromkeys(
-                ("study_name", "max_time", "max_gain", "stack_size", "equivalence"), ODD
+                ("study_name", "max_time", "max_gain", "batch_size", "equivalence"), ODD
             ),
             "samplers": st.one_of(
                 ODD, st.lists(NAMES, max_size=3), st.dictionaries(TEXTS, NAMES, max_size=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -18,11 +19,12 @@ from adnn_optuna._attributes import (
     BASELINE_METRICS,
     CONFIG,
     DIVERGED,
+    ELAPSED,
     INTERRUPTED,
     TRIAL_METRICS,
 )
-from adnn_optuna.engine._trial_stack import train_trials
 from adnn_optuna.engine.objective import METRICS, InitOffsetObjective
+from adnn_optuna.engine.outcomes import train_trials
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.data import Dataset, load_dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -314,21 +316,6 @@ def test_a_study_belongs_to_the_initial_weights() -> None:
         convolutional(0.101).attach(study)
 
 
-def test_a_study_from_before_they_were_stored_goes_on() -> None:
-    study = study_of(0.0)
-    config = convolutional(0.1).config
-    del config["model"]["initial_weights"]
-    config["model"]["model"]["compile_config"] = {"optimizer": "adam"}
-    # What was called so by its callable was counted, too.
-    config["model"]["model"]["config"]["layers"][3]["config"]["name"] = "dense_5"
-    study.set_user_attr(CONFIG, config)
-    convolutional(0.1).attach(study)
-    config["model"]["model"]["config"]["layers"][3]["config"]["units"] = 11
-    study.set_user_attr(CONFIG, config)
-    with pytest.raises(ValueError, match=r"layers\[3\]\.config\.units is 10, was 11\)"):
-        convolutional(0.1).attach(study)
-
-
 def test_what_differs_is_said_in_short() -> None:
     def objective(*units: int) -> InitOffsetObjective:
         dense = keras.layers.Dense
@@ -380,28 +367,71 @@ def test_an_interrupted_trial_is_marked(objective: InitOffsetObjective) -> None:
     assert trial.system_attrs[INTERRUPTED] is True
 
 
-def test_a_stack_of_trials_gives_what_each_alone_gives(objective: InitOffsetObjective) -> None:
+def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObjective) -> None:
     alone = study_of(0.1, 0.0, 0.1, 0.2)
     alone.optimize(objective, n_trials=4)
-    other = objective.replace(seed=3)
-    study, second = study_of(0.1, 0.0, 0.1, 0.2), study_of(0.1)
-    jobs = [(objective, study.ask()) for _ in range(4)] + [(other, second.ask())]
-    outcomes = train_trials(jobs)
-    assert [o.value for o in outcomes[:4]] == [t.value for t in alone.trials]
-    for stacked, single in zip(outcomes, alone.trials, strict=False):
-        assert stacked.metrics == single.user_attrs[TRIAL_METRICS]
+    study = study_of(0.1, 0.0, 0.1, 0.2)
+    trials = [study.ask(objective.distributions) for _ in range(4)]
+    outcomes = train_trials(objective, trials)
+    assert [o.value for o in outcomes] == [t.value for t in alone.trials]
+    for outcome, single in zip(outcomes, alone.trials, strict=True):
+        assert outcome.metrics == single.user_attrs[TRIAL_METRICS]
     assert study.user_attrs[BASELINE_METRICS] == alone.user_attrs[BASELINE_METRICS]
-    assert second.user_attrs[BASELINE_METRICS] != study.user_attrs[BASELINE_METRICS]
 
 
 def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     study = study_of(0.1)
-    trial = study.ask()
-    [outcome] = train_trials([(objective, trial)], deadline=0.0)
-    outcome.note(trial)
-    assert (outcome.state, outcome.timed_out) == (TrialState.PRUNED, True)
+    trial = study.ask(objective.distributions)
+    [outcome] = train_trials(objective, [trial], deadline=0.0)
+    outcome.store(trial, 1.5)
+    assert (outcome.state, outcome.is_cut_off) == (TrialState.PRUNED, True)
     assert study.trials[0].system_attrs[INTERRUPTED] is True
+    assert study.trials[0].user_attrs[ELAPSED] == 1.5
     assert BASELINE not in study.user_attrs
+
+
+def test_what_is_stopped_has_no_outcome(objective: InitOffsetObjective) -> None:
+    study = study_of(0.1)
+    stop = threading.Event()
+    stop.set()
+    [outcome] = train_trials(objective, [study.ask(objective.distributions)], stop=stop)
+    assert outcome.is_stopped
+    assert BASELINE not in study.user_attrs
+
+
+def test_each_trial_stores_the_working_time_at_its_end(objective: InitOffsetObjective) -> None:
+    study = study_of(0.0, 0.1, 0.05)
+    study.optimize(objective, n_trials=3)
+    elapsed = [trial.user_attrs[ELAPSED] for trial in study.trials]
+    taken = sum(trial.duration.total_seconds() for trial in study.trials)  # type: ignore[union-attr]
+    assert 0 < elapsed[0] < elapsed[1] < elapsed[2] <= taken
+    assert elapsed[2] == pytest.approx(taken, abs=0.5)
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, MemoryError])
+def test_no_error_leaves_a_trial_running(
+    objective: InitOffsetObjective, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any, **__: Any) -> Any:
+        raise error
+
+    study = study_of(0.1)
+    monkeypatch.setattr(objective.trainer, "train", train)
+    with pytest.raises(error):
+        study.optimize(objective, n_trials=1)
+    [trial] = study.trials
+    assert trial.state == TrialState.FAIL
+    assert trial.system_attrs[INTERRUPTED] is True
+
+
+def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjective) -> None:
+    study = study_of(0.1)
+    [waiting] = study.trials
+    study._storage.set_trial_system_attr(waiting._trial_id, INTERRUPTED, value=True)
+    study.optimize(objective, n_trials=1)
+    [trial] = study.trials
+    assert trial.state == TrialState.PRUNED
+    assert TRIAL_METRICS not in trial.user_attrs
 
 
 def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective) -> None:

@@ -1,4 +1,4 @@
-"""Tests of adnn_optuna.data and of the readers and checks beneath it."""
+"""Tests of adnn_optuna.networks.data and of the readers and checks beneath it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import adnn_optuna.networks.data
 from adnn_optuna.networks import _sources
-from adnn_optuna.networks._idx import read_idx
+from adnn_optuna.networks._sources import read_idx
 from adnn_optuna.networks.data import Dataset, dataset_from_config, load_dataset
 
 _FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
@@ -338,7 +338,7 @@ def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> N
 
 def test_importing_is_light() -> None:
     heavy = "{'tensorflow', 'keras', 'sklearn', 'scipy', 'plotly'}"
-    code = f"import sys, adnn_optuna.data; print({heavy} & set(sys.modules))"
+    code = f"import sys, adnn_optuna.networks.data; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -713,4 +713,4 @@ def test_real_data(real_data: Path, name: str) -> None:
 
 
 def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(adnn_optuna.data).failed == 0
+    assert doctest.testmod(adnn_optuna.networks.data).failed == 0

@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna.networks._architecture import hash_weights, initializer_stddev
+from adnn_optuna.networks._variables import initializer_stddev
 from adnn_optuna.networks.models import MLP
-from adnn_optuna.networks.network import build_architecture, model_from_config
+from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adnn_optuna.networks._architecture import Architecture
+    from adnn_optuna.networks.network import Architecture
 
 SHAPE = (8, 8)
 CLASSES = 10
@@ -463,7 +463,6 @@ def cleared_net() -> keras.Model:
         lambda: sequential(keras.layers.Reshape((2, 4, 8)), keras.layers.ConvLSTM1D(2, 2)),
         lambda: sequential(keras.layers.TimeDistributed(ResNet50Block(3))),
         lambda: sequential(LSTM2(3)),
-        lambda: sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}")),
         lambda: sequential(keras.layers.Softmax(), keras.layers.Dense(3, "softmax")),
         cleared_net,
     ],
@@ -472,6 +471,26 @@ def test_equal_models_have_equal_configurations(build: Callable[[], keras.Model]
     first = build_architecture(build, SHAPE, CLASSES).config
     assert build_architecture(build, SHAPE, CLASSES).config == first
     assert len(first["model"]["config"]["layers"]) >= 4
+
+
+def test_where_the_users_code_counts_names_the_class_is_all_that_is_compared() -> None:
+    def build() -> keras.Model:
+        return sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}"))
+
+    first = build_architecture(build, SHAPE, CLASSES).config
+    assert build_architecture(build, SHAPE, CLASSES).config == first
+    assert first["model"] == {"class_name": "Sequential"}
+
+
+def test_paths_do_not_depend_on_what_was_built_before(
+    architecture: Architecture,
+) -> None:
+    for _ in range(3):
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
+    model = architecture.build(0, 0)
+    # An MLP's are ours, which leave out the model's.
+    paths = [v.path.removeprefix("mlp/") for v in model.variables]
+    assert paths == [v.path for v in architecture.variables]
 
 
 def alike_names_net() -> keras.Model:
@@ -491,8 +510,8 @@ def test_names_that_are_alike_survive_storage() -> None:
     layers = stored["model"]["config"]["layers"]
     assert [layer["config"]["name"] for layer in layers if "units" in layer["config"]] == [
         "dense_0",
+        "dense",
         "dense_1",
-        "dense_2",
     ]
     assert [layer["config"].get("activation") for layer in layers].count("softmax") == 2
 

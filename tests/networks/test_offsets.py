@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from adnn_optuna.networks._architecture import VariableInfo
+from adnn_optuna.networks.network import VariableInfo
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, space_from_config
 
 # Two hidden layers and the output layer, a normalization between them.

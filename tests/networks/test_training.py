@@ -1,4 +1,4 @@
-"""Stacks of trainings: bit for bit alike in any company, and what plain Keras would do."""
+"""Trainings: bit for bit alike in any company, and what plain Keras would do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adnn_optuna.networks.data import Dataset, load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import StackedTrainer, _permutation, _shared
+from adnn_optuna.networks.training import Trainer, _permutation, _shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +47,12 @@ def few_digits(train: int, val: int = 20, classes: int = 10) -> Dataset:
     )
 
 
-def trainer_of(model: Any, dataset: Dataset, **training: Any) -> StackedTrainer:
+def trainer_of(model: Any, dataset: Dataset, **training: Any) -> Trainer:
     architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
-    return StackedTrainer(architecture, Training(**training), dataset)
+    return Trainer(architecture, Training(**training), dataset)
 
 
-def start(trainer: StackedTrainer, offset: float = 0.0, seed: int = 0, restart: int = 0) -> Start:
+def start(trainer: Trainer, offset: float = 0.0, seed: int = 0, restart: int = 0) -> Start:
     offsets = [
         offset if v.kind != "other" and not v.is_output else 0.0
         for v in trainer.architecture.variables
@@ -72,7 +72,7 @@ def conv_net() -> keras.Model:
         [
             keras.Input(SHAPE),
             keras.layers.Reshape((*SHAPE, 1)),
-            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.Conv2D(2, 3, strides=2, activation="relu"),
             keras.layers.BatchNormalization(),
             keras.layers.Dropout(0.5),
             keras.layers.Flatten(),
@@ -102,12 +102,12 @@ def net_beyond_xla() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def digits() -> StackedTrainer:
+def digits() -> Trainer:
     return trainer_of(MLP((16,)), few_digits(300), epochs=3)
 
 
-# Odd sizes and every optimizer, once each: in most of these, a stack that is computed as one
-# array differs from a lone slot in the last bit.
+# Odd sizes and every optimizer, once each: in most of these, networks that are computed as one
+# array differ from a lone one in the last bit.
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
     # model, training, data
     ({"hidden": (7,)}, {"optimizer": "adam", "batch_size": 16}, {"train": 50}),
@@ -148,17 +148,26 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(
-    ("model", "training", "data"), SETTINGS, ids=[t["optimizer"] for _, t, _ in SETTINGS]
+    ("model", "training", "data"),
+    [
+        pytest.param(
+            *settings,
+            id=settings[1]["optimizer"],
+            marks=[pytest.mark.slow] if i >= 3 else [],
+        )
+        for i, settings in enumerate(SETTINGS)
+    ],
 )
-def test_a_training_is_the_same_in_any_stack(
+def test_a_training_is_the_same_in_any_company(
     model: dict[str, Any], training: dict[str, Any], data: dict[str, int]
 ) -> None:
     dataset = few_digits(**data)
 
-    def train(starts: list[Start], trainer: StackedTrainer) -> list[Run]:
+    trainer = trainer_of(MLP(**model), dataset, epochs=2, **training)
+
+    def train(starts: list[Start]) -> list[Run]:
         return trainer.train(starts, keep_weights=True)
 
-    trainer = trainer_of(MLP(**model), dataset, epochs=2, **training)
     starts = [
         start(trainer, 0.0),
         start(trainer, 0.1),
@@ -166,22 +175,22 @@ def test_a_training_is_the_same_in_any_stack(
         start(trainer, -0.1, seed=3),
         start(trainer, 0.2, seed=7),
     ]
-    [alone] = train([starts[1]], trainer)
+    [alone] = train([starts[1]])
     assert alone.status == "complete"
     assert len({repr(h) for h in alone.history}) == 2
-    # With other seeds, with one that diverges, in every place of a larger stack, and repeated.
-    large = train(starts, trainer)
+    # With other seeds, with one that diverges, in every place among more of them, and repeated.
+    large = train(starts)
     assert [run.status for run in large] == ["complete"] * 2 + ["diverged"] + ["complete"] * 2
     assert bits(large[1]) == bits(alone)
-    for run, other in zip(train(starts[::-1], trainer), reversed(large), strict=True):
+    for run, other in zip(train(starts[::-1]), reversed(large), strict=True):
         assert bits(run) == bits(other)
-    # In a stack that does not fill its graph.
-    small = train(starts[3:], trainer)
+    # Among fewer of them.
+    small = train(starts[3:])
     assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
 
 
 @pytest.mark.parametrize("build", [conv_net, net_beyond_xla])
-def test_a_keras_model_is_the_same_in_any_stack(build: Callable[[], keras.Model]) -> None:
+def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Model]) -> None:
     trainer = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
     starts = [start(trainer, 0.0), start(trainer, 0.1), start(trainer, 0.0, seed=5)]
     # Dropout's seeds and the statistics of the batches start anew in each training.
@@ -249,6 +258,7 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
         np.testing.assert_allclose(trained, variable.numpy(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
     seeds, epochs = range(20), 3
     dataset = few_digits(400, val=600)
@@ -283,7 +293,7 @@ def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
     assert np.mean(ours) > 0.7
 
 
-def test_offsets_are_added_to_the_initial_weights(digits: StackedTrainer) -> None:
+def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
     weights = digits.architecture.initial_weights(3, 1)
     moved = digits.initial_weights(Start(3, 1, (0.1, -0.2, 0.0, 0.3)))
     for value, weight, offset in zip(moved, weights, (0.1, -0.2, 0.0, 0.3), strict=True):
@@ -307,7 +317,7 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
     assert results == [True, False]
 
 
-def test_trained_weights_are_evaluated_on_any_data(digits: StackedTrainer) -> None:
+def test_trained_weights_are_evaluated_on_any_data(digits: Trainer) -> None:
     dataset = few_digits(300)
     runs = digits.train([start(digits), start(digits, 0.2)], keep_weights=True)
     weights = [run.weights for run in runs if run.weights is not None]
@@ -327,7 +337,7 @@ def test_data_without_validation_split_have_no_validation_metrics() -> None:
     assert set(run.history[0]) == {"train_accuracy", "train_loss"}
 
 
-def test_after_the_deadline_no_epoch_begins(digits: StackedTrainer) -> None:
+def test_after_the_deadline_no_epoch_begins(digits: Trainer) -> None:
     runs = digits.train([start(digits)] * 2, deadline=time.monotonic() - 1, keep_weights=True)
     assert [(run.status, run.history) for run in runs] == [("timeout", [])] * 2
     # What came of the epochs before it is kept.
@@ -343,7 +353,37 @@ def test_after_the_deadline_no_epoch_begins(digits: StackedTrainer) -> None:
     assert cut.history == whole.history[:1]
 
 
-def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: StackedTrainer) -> None:
+def test_once_it_is_to_stop_no_epoch_begins(digits: Trainer) -> None:
+    stop = threading.Event()
+    stop.set()
+    runs = digits.train([start(digits)] * 3, stop=stop, keep_weights=True)
+    assert [(run.status, run.history) for run in runs] == [("stopped", [])] * 3
+    # It is seen between two epochs, and what came of those before it is kept.
+    stop = threading.Event()
+
+    def set_it(_: int, epoch: int, __: Metrics) -> bool:
+        if epoch == 1:
+            stop.set()
+        return False
+
+    [cut] = digits.train([start(digits)], stop=stop, after_epoch=set_it)
+    [whole] = digits.train([start(digits)], stop=threading.Event())
+    assert (cut.status, whole.status) == ("stopped", "complete")
+    assert cut.history == whole.history[:2]
+
+
+def test_a_long_training_is_stopped_on_the_way() -> None:
+    trainer = trainer_of(MLP((4,)), few_digits(200), epochs=100_000)
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    runs = trainer.train([start(trainer)] * 3, stop=stop, evaluate_each_epoch=False)
+    assert [run.status for run in runs] == ["stopped"] * 3
+    # The first call of all takes as long as it takes to compile.
+    assert time.monotonic() - began < 10
+
+
+def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> None:
     starts = [start(digits), start(digits, 0.1), start(digits, 0.2)]
     seen: list[tuple[int, int]] = []
 
@@ -360,7 +400,7 @@ def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: StackedTrain
     assert [bits(runs[i]) for i in (0, 2)] == [bits(expected[i]) for i in (0, 2)]
 
 
-def test_a_diverged_training_ends_alone(digits: StackedTrainer) -> None:
+def test_a_diverged_training_ends_alone(digits: Trainer) -> None:
     seen = []
     starts = [start(digits, math.inf), start(digits)]
     runs = digits.train(starts, after_epoch=lambda i, *_: bool(seen.append(i)))
@@ -371,7 +411,7 @@ def test_a_diverged_training_ends_alone(digits: StackedTrainer) -> None:
     assert trainer.train([start(trainer)])[0].status == "diverged"
 
 
-def test_threads_do_not_disturb_each_other(digits: StackedTrainer) -> None:
+def test_threads_do_not_disturb_each_other(digits: Trainer) -> None:
     starts = [start(digits, 0.05 * i, seed=i) for i in range(8)]
     expected = [bits(run) for run in digits.train(starts, keep_weights=True)]
     results: dict[int, Any] = {}
@@ -388,7 +428,7 @@ def test_threads_do_not_disturb_each_other(digits: StackedTrainer) -> None:
     assert [results[i] for i in range(8)] == expected
 
 
-def test_no_starts_no_runs(digits: StackedTrainer) -> None:
+def test_no_starts_no_runs(digits: Trainer) -> None:
     assert digits.train([]) == []
 
 
@@ -473,7 +513,7 @@ def test_how_often_it_is_evaluated_does_not_change_a_training() -> None:
     assert all(map(np.array_equal, each.weights, last.weights))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_weights_keep_their_dtype(dtype: str) -> None:
     def build() -> keras.Model:
         layers = [keras.layers.Dense(9, "relu", dtype=dtype), keras.layers.Dense(10)]
@@ -528,7 +568,7 @@ def test_the_dataset_is_held_once(name: str) -> None:
     np.testing.assert_array_equal(seen, array)
 
 
-def test_slices_of_a_dataset_are_evaluated_too(digits: StackedTrainer) -> None:
+def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     data = few_digits(100)
     weights = [digits.initial_weights(start(digits))]
     [whole] = digits.evaluate(weights, data.x_test, data.y_test)
@@ -570,7 +610,7 @@ def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
     model = PAPER_MODELS["MNIST-1"]
     dataset = load_dataset("mnist", validation_size=0)
     architecture = build_architecture(model, dataset.x_train.shape[1:], 10)
-    trainer = StackedTrainer(architecture, model.training, dataset)
+    trainer = Trainer(architecture, model.training, dataset)
     runs = trainer.train([start(trainer, seed=seed) for seed in range(2)])
     accuracies = [run.history[-1]["train_accuracy"] for run in runs]
     assert np.mean(accuracies) == pytest.approx(model.published_accuracy, abs=0.025)

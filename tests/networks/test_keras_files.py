@@ -1,0 +1,160 @@
+"""Keras configurations, and models that are built where they leave nothing behind."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from adnn_optuna.networks._random_state import undisturbed
+from adnn_optuna.networks.keras_files import (
+    check_keras_config,
+    check_model_config,
+    in_fresh_thread,
+    is_same_config,
+    without_compilation,
+    without_values,
+)
+
+
+def net(units: int = 3) -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+
+
+def test_variables_have_no_values_and_none_are_left_waiting_for_some() -> None:
+    # 4 TB, which would be asked for as soon as another such scope ends.
+    huge = without_values(net, 2**38)
+    assert [tuple(v.shape) for v in huge.variables] == [(4, 2**38), (2**38,)]
+    with keras.StatelessScope():
+        pass
+    assert net().count_params() == 15
+
+
+def test_what_a_call_raises_and_returns_comes_back() -> None:
+    assert without_values(lambda a, *, b: (a, b), 1, b=2) == (1, 2)
+
+    def fail() -> None:
+        raise KeyError("mine")
+
+    for call in (in_fresh_thread, without_values):
+        with pytest.raises(KeyError, match="mine"):
+            call(fail)
+
+
+def test_one_call_within_another_within_the_random_state_waits_for_nobody() -> None:
+    def inner() -> float:
+        with undisturbed(3):
+            return random.random()
+
+    before = random.getstate()
+    with undisturbed(5):
+        drawn = in_fresh_thread(without_values, inner)
+    assert drawn == random.Random(3).random()
+    assert random.getstate() == before
+
+
+def test_only_one_thread_at_a_time_seeds_the_random_state() -> None:
+    draws: dict[int, list[float]] = {}
+
+    def draw(seed: int) -> None:
+        with undisturbed(seed):
+            draws[seed] = []
+            for _ in range(5):
+                draws[seed].append(random.random())
+                time.sleep(0.002)
+
+    threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed, drawn in draws.items():
+        expected = random.Random(seed)
+        assert drawn == [expected.random() for _ in range(5)]
+
+
+class Twice(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def test_policy_and_custom_objects_of_the_caller_hold() -> None:
+    config = keras.Sequential([keras.Input((4,)), Twice(), keras.layers.Dense(2)]).get_config()
+    for layer in config["layers"]:
+        layer.pop("module"), layer.pop("registered_name")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        with keras.saving.custom_object_scope({"Twice": Twice}):
+            model = in_fresh_thread(keras.Sequential.from_config, config)
+        policy = in_fresh_thread(lambda: keras.config.dtype_policy().name)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert isinstance(model.layers[0], Twice)
+    assert policy == "float64"
+
+
+def test_keras_counts_names_from_zero() -> None:
+    net(), net()
+    model = in_fresh_thread(net)
+    assert [model.name, model.layers[0].name] == ["sequential", "dense"]
+
+
+def test_models_are_the_same_whatever_shares_an_object() -> None:
+    config = keras.saving.serialize_keras_object(in_fresh_thread(net))
+    shared = {**config, "shared_object_id": 12345}
+    assert is_same_config(config, shared)
+    other = keras.saving.serialize_keras_object(in_fresh_thread(net, 5))
+    assert not is_same_config(config, other)
+
+
+def test_compilation_is_left_out_everywhere() -> None:
+    config = {"a": [{"compile_config": {}, "b": 1}], "compile_config": 2}
+    assert without_compilation(config) == {"a": [{"b": 1}]}
+    nested: Any = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        without_compilation(nested)
+
+
+@pytest.mark.parametrize(
+    ("node", "error"),
+    [
+        ({"class_name": "__lambda__", "config": {}}, r"only Keras's own"),
+        ({"class_name": "Lambda", "module": "keras.layers"}, r"model is keras.layers.Lambda"),
+        ({"class_name": "TextVectorization", "module": "keras.layers"}, "reads files"),
+        ({"class_name": "Popen", "module": "subprocess"}, "subprocess.Popen"),
+        ({"class_name": "function", "module": "builtins", "config": "eval"}, "builtins.eval"),
+        ({"a": [{"class_name": "Dense", "module": "keras.lay"}]}, r"model.a\[0\] is keras.lay"),
+        (
+            {"class_name": "Dense", "module": "keras.layers", "registered_name": "mine>Dense"},
+            "keras.layers.Dense",
+        ),
+    ],
+)
+def test_what_is_not_keras_own_is_refused(node: Any, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        check_keras_config(node, "model")
+
+
+def test_models_that_are_too_large_are_refused_without_making_them() -> None:
+    config = keras.saving.serialize_keras_object(without_values(net, 2**30))
+    with pytest.raises(ValueError, match=r"model has 5,368,709,120 parameters"):
+        check_model_config(config, "model")
+    check_model_config(keras.saving.serialize_keras_object(net()), "model")
+    x = keras.Input((4,))
+    for wide in (
+        keras.Sequential([x, keras.layers.RepeatVector(10**8)]),
+        keras.Model(x, keras.layers.RepeatVector(10**8)(x)),
+    ):
+        with pytest.raises(ValueError, match=r"has a layer .* with 400,000,000 outputs: too many"):
+            check_model_config(keras.saving.serialize_keras_object(wide), "model")
+    with pytest.raises(ValueError, match=r"is not the configuration of a keras\.Model"):
+        check_model_config(keras.saving.serialize_keras_object(keras.layers.Dense(3)), "model")
+    assert np.isfinite(net().get_weights()[0]).all()
