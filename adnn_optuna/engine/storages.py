@@ -172,10 +172,13 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
 
 
 def _lock_for_update(state: ORMExecuteState) -> None:
-    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial."""
+    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
+
+    With write-ahead logging, an exclusive transaction still lets others read.
+    """
     parts = state.statement.get_children() if isinstance(state.statement, Select) else ()
     if any(isinstance(part, ForUpdateArg) for part in parts):
-        state.session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        state.session.connection().exec_driver_sql("BEGIN EXCLUSIVE")
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
