@@ -265,6 +265,9 @@ class Loop:
         return list(self._open.values())
 
     def _ask_one(self) -> optuna.Trial:
+        if self._study.study_name in _left_running:
+            # The one that was begun in vain holds what is to be proposed.
+            self._look()
         try:
             with without_warnings(self._study._storage):
                 return self._study.ask(self._objective.distributions)
