@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
+from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.networks.offsets import RestartSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -16,6 +17,9 @@ from adnn_optuna.samplers import (
 )
 
 if TYPE_CHECKING:
+    import optuna
+
+    from adnn_optuna._attributes import SearchSettings
     from adnn_optuna.engine.objective import InitOffsetObjective
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -140,6 +144,26 @@ def build_sampler(
             f"returned {sampler!r}."
         )
     return sampler
+
+
+def sampler_of(study: optuna.Study) -> BaseSampler:
+    """Return a sampler in the state of a search: the study's own, or built as search did.
+
+    A study that was only loaded does not have its sampler. If that cannot be built, because it is
+    none of ours by name, it is the one that the study has.
+    """
+    attrs = study.user_attrs
+    stored: SearchSettings | None = attrs.get(SEARCH)
+    if stored is None or stored["sampler"] not in SEARCHERS:
+        return study.sampler
+    trials = study.get_trials(deepcopy=False)
+    return build_sampler(
+        stored["sampler"],
+        seed=attrs[CONFIG]["seed"],
+        # A trial that died at once has none.
+        parameters=next((t.distributions for t in trials if t.distributions), ()),
+        n_trials=stored["n_trials"],
+    )
 
 
 def ends_by_itself(searcher: Searcher) -> bool:

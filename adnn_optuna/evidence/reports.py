@@ -12,6 +12,7 @@ import numpy as np
 
 from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.engine.records import runs_of
+from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
 from adnn_optuna.evidence.page import Figure, Page
@@ -120,9 +121,9 @@ def _figures_of_searcher(
     runs: Sequence[SearchRecord], label: str = "", number: int | None = None
 ) -> Iterator[Figure]:
     """Yield the figures of what one searcher did, in one or several runs."""
-    if isinstance(runs[0].sampler, DeltaStepSampler):
+    if isinstance(sampler_of(runs[0].study), DeltaStepSampler):
         yield Figure("walk", plot_walk(runs), label, number)
-    if isinstance(runs[0].sampler, AdaptiveSimulatedAnnealingSampler):
+    if isinstance(sampler_of(runs[0].study), AdaptiveSimulatedAnnealingSampler):
         yield Figure("annealing", plot_annealing(runs[0]), label, number)
     yield Figure("offsets", plot_offsets(runs), label, number)
 

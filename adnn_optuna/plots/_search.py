@@ -9,6 +9,7 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from adnn_optuna.engine.records import records_of
+from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
@@ -100,7 +101,7 @@ def plot_walk(study: Sources) -> go.Figure:
 
 def _walks(record: SearchRecord) -> dict[float, dict[float, float]]:
     """Return the gain at each offset of each walk, by its δ; all walks begin at the baseline."""
-    sampler = record.sampler
+    sampler = sampler_of(record.study)
     walks: dict[float, dict[float, float]] = {}
     if isinstance(sampler, DeltaStepSampler):
         trials = record.study.get_trials(deepcopy=False)
@@ -128,7 +129,7 @@ def plot_annealing(study: Source) -> go.Figure:
     """
     [record] = records = records_of(study)
     _, scale = metric_of(records)
-    sampler = record.sampler
+    sampler = sampler_of(record.study)
     figure = new_figure("Annealing", "", "")
     steps = []
     if isinstance(sampler, AdaptiveSimulatedAnnealingSampler):
