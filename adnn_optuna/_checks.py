@@ -31,21 +31,22 @@ class NoSuchFileError(WrongInputError, FileNotFoundError):
 
 def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer that is not below ``low``."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise WrongTypeError(
-            f"`{name}` must be an integer of at least {low}, but is {value!r} of type "
-            f"{type(value).__name__}."
-        )
+    check_kind(name, value, Integral, f"an integer of at least {low}")
     if value < low:
         raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
+def check_kind(name: str, value: Any, kind: type, words: str) -> None:
+    """Raise unless the value is a number of a kind; truth values are numbers to Python only."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise WrongTypeError(
+            f"`{name}` must be {words}, but is {value!r} of type {type(value).__name__}."
+        )
+
+
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise WrongTypeError(
-            f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
-        )
+    check_kind(name, value, Real, "a number")
     if not is_finite(value):
         raise WrongValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
@@ -63,14 +64,6 @@ def check_positive(name: str, value: Any) -> None:
     check_number(name, value)
     if value <= 0:
         raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
-
-
-def as_positive_int(name: str, value: object) -> int:
-    """Return a whole number of at least 1 as Python's, and refuse anything else."""
-    # NumPy's integers count, too; bools are integers to Python only.
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
-    return int(value)
 
 
 def as_positive_int(name: str, value: object) -> int:
@@ -147,20 +140,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def check_output_file(what: str, path: Path, suffix: str = "") -> None:
-    """Refuse a file that cannot be written, before there is anything to write.
-
-    Args:
-        what:
-            What it is, for the message.
-        path:
-            The file.
-        suffix:
-            What its name must end in, if anything.
-
-    Raises:
-        ValueError: If its name is wrong, it is a folder, or its folder cannot be written to.
-        FileNotFoundError: If its folder does not exist.
-    """
+    """Refuse a file that cannot be written, or lacks the suffix, before there is what to write."""
     if suffix and path.suffix != suffix:
         raise WrongValueError(
             f"{what} must be the name of a {suffix} file, but it is {str(path)!r}."
