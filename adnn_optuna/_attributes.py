@@ -5,7 +5,7 @@ Everything is JSON, and nothing is rewritten by a later run.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"
@@ -56,13 +56,16 @@ class Owner(TypedDict):
     start: str
 
 
+StoredStep = tuple[int | None, float]
+"""The number of the trial that a step starts from (:obj:`None` for the origin), and its length."""
+
+
 class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
     trials that its worker saw finished: the first ``n_trials`` but for the ``unfinished`` ones.
-    ``n_pending`` others of the sampler were under way. ``step`` is what a walk keeps of it: the
-    number of the trial that it starts from (:obj:`None` for the origin) and its length.
+    ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
     """
 
     sampler: str
@@ -71,7 +74,7 @@ class Proposal(TypedDict):
     n_trials: int
     unfinished: list[int]
     n_pending: int
-    step: tuple[int | None, float] | None
+    step: StoredStep | None
 
 
 class SearchSettings(TypedDict):

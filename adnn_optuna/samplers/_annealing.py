@@ -247,14 +247,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         return _Chain(AdaptiveSimulatedAnnealing(seed, self._options), sign, self._x0)
 
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         chain = indices.state(proposal, lambda: self._start(study, indices))
         index = proposal["index"]
         if index is None:
             index = next(indices.unfinished_indices())
-        return _Point(chain, proposal, index, draw_key(proposal["index"], number))
+        return _Point(chain, proposal, index, draw_key(proposal))
 
 
 class _Chain:

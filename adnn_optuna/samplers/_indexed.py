@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, cast
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
 from adnn_optuna.samplers._replay import Replay, ReplayState, State
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
@@ -108,15 +108,25 @@ class Indices:
             self._holes.update(range(self._end, index))
             self._end = index + 1
 
-    def pending(self, own_number: int | None = None) -> dict[int, FrozenTrial]:
-        """Return the trials under way that have an index, by that, but for one of them."""
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        indices = [(self.index_of(t), t) for t in running if t.number != own_number]
-        return {index: trial for index, trial in indices if index is not None}
+    def _running(self, own_number: int | None) -> list[FrozenTrial]:
+        unfinished = self.reader.unfinished.values()
+        return [t for t in unfinished if t.state == TrialState.RUNNING and t.number != own_number]
+
+    def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
+        """Return what other trials under way that have an index say of themselves, by that."""
+        proposals = [
+            proposal for t in self._running(own_number) if (proposal := self.proposal_of(t))
+        ]
+        return {p["index"]: p for p in proposals if p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
         return itertools.chain(sorted(self._holes), itertools.count(self._end))
+
+    def free_indices(self, own_number: int | None = None) -> Iterator[int]:
+        """Yield those of them that no other live trial has."""
+        held = self.pending(own_number)
+        return (index for index in self.unfinished_indices() if index not in held)
 
     def is_taken(self, index: int, own_number: int) -> bool:
         """Return whether another trial has an index."""
@@ -124,8 +134,7 @@ class Indices:
 
     def n_choosing(self, own_number: int) -> int:
         """Return how many other trials may be about to take an index."""
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        return sum(t.number != own_number and self.index_of(t) is None for t in running)
+        return sum(self.index_of(t) is None for t in self._running(own_number))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
@@ -220,29 +229,20 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return self._look(study)
         return indices
 
-    def _free_indices(self, indices: Indices, own_number: int | None) -> Iterator[int]:
-        """Yield the indices that no result and no live trial has, from the smallest one on."""
-        held = indices.pending(own_number)
-        return (index for index in indices.unfinished_indices() if index not in held)
-
     def _step(
         self,
         study: Study,  # noqa: ARG002
         indices: Indices,  # noqa: ARG002
         proposal: Proposal,  # noqa: ARG002
-        number: int,  # noqa: ARG002
-    ) -> tuple[int | None, float] | None:
+    ) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None
 
     @abc.abstractmethod
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
-        """Decide on the parameters of a trial.
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
+        """Decide on the parameters of a trial from its index and from what it saw.
 
-        Its number must not matter, unless it has no index: a trial that was enqueued, but with
-        some of its parameters only.
+        It may have no index: then it was enqueued, but with some of its parameters only.
         """
 
     def infer_relative_search_space(
@@ -280,7 +280,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 proposal = indices.proposal_of(indices.reader.trials[trial.number])
                 if proposal is None:
                     proposal = indices.proposal(trial, None)
-                source = self._propose(study, indices, proposal, trial.number)
+                source = self._propose(study, indices, proposal)
                 indices.sources[trial._trial_id] = source
             return indices.sources[trial._trial_id](param_name, param_distribution)
 
@@ -299,7 +299,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     "that violate them, and learns from trials that did.",
                     stacklevel=2,
                 )
-            source = self._propose(study, indices, proposal, trial.number)
+            source = self._propose(study, indices, proposal)
             indices.sources[trial._trial_id] = source
 
     def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
@@ -334,11 +334,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 index = wanted if is_free and not gave_way else None
             else:
                 n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
-                free = self._free_indices(indices, trial.number)
+                free = indices.free_indices(trial.number)
                 index = random.choice([*itertools.islice(free, n_choices)])  # noqa: S311
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
-                proposal["step"] = self._step(study, indices, proposal, trial.number)
+                proposal["step"] = self._step(study, indices, proposal)
             self._write(study, trial, proposal)
             if index is None:
                 break

@@ -74,12 +74,10 @@ class RandomRestartSampler(IndexedSampler):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(seed={self._seed})"
 
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         index = proposal["index"]
         seed = seed_of(study, indices.reader.trials[0], self._seed)
-        key = draw_key(index, number)
+        key = draw_key(proposal)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if index is not None and name == RESTART and isinstance(distribution, IntDistribution):
