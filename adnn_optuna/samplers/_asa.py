@@ -17,15 +17,7 @@ See L. Ingber, *Very fast simulated re-annealing*, Mathematical and Computer Mod
 967-973, and *Adaptive simulated annealing (ASA): Lessons learned*, Control and Cybernetics 25
 (1996) 33-54, https://arxiv.org/abs/cs/0001018. The comments cite the equations by these numbers.
 
-Deviations, for tens to hundreds of expensive evaluations instead of thousands of cheap ones:
-
-*   The schedule ends with the budget of N points, at T = T_0 N^-3.
-*   T_c0 is a tenth of the standard deviation of the first five values.
-*   Every other point, and all in the last fifth, is the most promising of many that (2) generates,
-    by a model of the points so far. Those in between are Ingber's: they find what the model does
-    not know. While the values of earlier points are awaited, the model chooses three of four,
-    as long as there are few points.
-*   Sensitivities come from the points so far, at no evaluations.
+The deviations are those that ``AdaptiveSimulatedAnnealingSampler`` names.
 """
 
 from __future__ import annotations
@@ -91,8 +83,8 @@ def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Move coordinates within [0, 1].
 
-    Ingber redraws a coordinate that leaves the range. That is to draw from the part of the
-    distribution that lies within it, for which one random number is enough.
+    Ingber redraws one that leaves the range: that is to draw from the part of the distribution
+    within it.
     """
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
@@ -116,25 +108,14 @@ def generate_choice(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What defines an annealing but for its seed.
+    """What defines an annealing but for its seed: the arguments of the sampler."""
 
-    Attributes:
-        n_trials: N, the number of points the schedule is made for, :obj:`None` if unknown.
-        initial_temperature: T_0.
-        quench: Q.
-        n_candidates: How many points every other one is chosen from.
-        has_reannealing: Whether the temperatures follow the sensitivities.
-        is_published: Whether all is as in Ingber's code, ASA 30.53, by default: a schedule that
-            does not know N, and re-annealing in full and rarely. ``n_trials``,
-            ``n_candidates`` and ``has_reannealing`` then do not matter.
-    """
-
-    n_trials: int | None = None
-    initial_temperature: float = 1.0
-    quench: float = 1.0
+    n_trials: int | None = None  # N
+    initial_temperature: float = 1.0  # T_0
+    quench: float = 1.0  # Q
     n_candidates: int = 256
     has_reannealing: bool = False
-    is_published: bool = False
+    is_published: bool = False  # As in Ingber's code, ASA 30.53.
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4); a budget that the generated points outgrow grows."""
@@ -151,11 +132,7 @@ class AdaptiveSimulatedAnnealing:
     """The state of an annealing, as told so far.
 
     Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. Coordinates
-    can be added at any time.
-
-    Args:
-        seed: The seed of all random numbers.
-        options: The annealing's options.
+    can be added at any time. Arrays are replaced and never changed, so that a copy is cheap.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -177,7 +154,6 @@ class AdaptiveSimulatedAnnealing:
 
     def copy(self) -> AdaptiveSimulatedAnnealing:
         """Return a copy that can be told more without changing this one."""
-        # Arrays are replaced and never changed, they need no copies.
         other = copy.copy(self)
         other._names = self._names.copy()
         other._cost_samples = self._cost_samples.copy()
@@ -201,10 +177,7 @@ class AdaptiveSimulatedAnnealing:
     def temperatures(
         self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the temperatures at which a point with an index is generated (3).
-
-        By default, D is that of the current point, and the annealing times are as re-annealed.
-        """
+        """Return the temperatures at which a point with an index is generated (3)."""
         n_dims = self.n_dims if n_dims is None else n_dims
         k_offsets = self._k_offsets if k_offsets is None else k_offsets
         c, exponent = self._options.rate(n_dims, index)
@@ -243,12 +216,9 @@ class AdaptiveSimulatedAnnealing:
         return float(generate(center, u, temperature)[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point around the current point.
+        """Generate a point while the values of some are awaited.
 
-        Args:
-            index: The index of the point, which is how far the annealing has come.
-            key: What its random numbers are keyed on.
-            n_pending: How many points' values are awaited.
+        The index is how far the annealing has come, the key what the random numbers depend on.
         """
         if not self._names:
             return np.empty(0)
@@ -306,16 +276,9 @@ class AdaptiveSimulatedAnnealing:
         return moved
 
     def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
-        """Take in a point's value.
+        """Take in a point's value, NaN if it has none, and return whether it is accepted.
 
-        Args:
-            index: The point's index, :obj:`None` if it was not asked for. Such a point is
-                adopted if it is better than the current one.
-            x: The point.
-            f: Its value, NaN if it has none.
-
-        Returns:
-            Whether the point was accepted: it is the current one now.
+        A point that was not asked for has no index; it is accepted if it is better.
         """
         if math.isnan(f):
             return False

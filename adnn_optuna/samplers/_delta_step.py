@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import check_integer, check_number
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._owners import is_own
 from adnn_optuna.samplers._walk import (
     Origin,
     Walk,
@@ -38,15 +39,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class WalkStep:
-    """Which step of which walk the trial with a number is.
+    """Which step of which walk a trial is.
 
-    Args:
-        number:
-            The trial's number.
-        delta:
-            The length of the walk's steps, :obj:`None` for the baseline, where all walks start.
-        step:
-            The how manieth step it is, from 1 on; 0 for the baseline.
+    Attributes:
+        number: The trial's number.
+        delta: The walk's δ, :obj:`None` for the baseline, where all walks start.
+        step: The how manieth step of its walk it is, from 1 on; 0 for the baseline.
     """
 
     number: int
@@ -92,41 +90,29 @@ class DeltaStepSampler(IndexedSampler):
             assert len(study.trials) == 11
 
     Note:
-        The walk is kept in the study and not in the sampler: a new sampler with the same
-        ``deltas``, ``max_steps``, ``accept`` and ``origin`` goes on where the study stopped. A
-        step whose worker died is done again; one that failed by itself is not.
+        The walk is kept in the study: a new sampler with the same arguments goes on where the
+        study stopped. A step whose worker died is done again; one that failed by itself is not. No
+        two workers get the same step. When all steps that are left are held by others, the study
+        stops for those who find nothing to do; a trial that is asked for even so repeats a step,
+        with a warning.
 
-    Note:
-        No two workers get the same step. When the steps that are left are all held by other
-        workers, the study stops for those who find nothing to do. A trial that is asked for even
-        so repeats a step, with a warning.
-
-    Note:
         A step out of the search space is left out of the walk, and with ``accept="always"`` so
-        are those after it. Parameters whose distribution does not contain the origin start at
-        the nearest value it contains. Categorical parameters stay at their origin, by default
-        the first choice.
+        are those after it.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
         reproduces, see ``studies/README.md``.
 
     Args:
-        deltas:
-            The length of a step, for each walk, in units of the parameters; negative ones walk
-            down. By default they are the paper's, 0.0025 and 0.003, for offsets of the initial
-            weights of a network. Elsewhere, choose them so that ``max_steps`` steps cross the part
-            of the search space that is of interest.
-        max_steps:
-            The number of steps of each walk, 50 by default, as in the paper.
-        accept:
-            Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. By
-            default all are, so that no trial depends on the values of others. With noise,
-            ``"improving"`` stays where a value was good by luck.
-        origin:
-            Where the walks start: one value for all numerical parameters, or a mapping from the
-            names of parameters to their values (0 for those that it lacks). The default, 0, is the
-            unmoved network of a search over offsets.
+        deltas: The length of a step, for each walk, in units of the parameters; negative ones walk
+            down. By default they are the paper's, for offsets of a network's initial weights.
+            Elsewhere, choose them so that ``max_steps`` steps cross what is of interest.
+        max_steps: The number of steps of each walk; the paper's are 50.
+        accept: Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. With
+            noise, the latter stays where a value was good by luck.
+        origin: Where the walks start: one value for all numerical parameters, or a mapping from
+            the names of parameters to their values (0 for those that it lacks, and the first
+            choice). Where a parameter cannot have its value, it starts at the nearest one.
     """
 
     def __init__(
@@ -192,7 +178,7 @@ class DeltaStepSampler(IndexedSampler):
         """Stop the study if there is no further step to do."""
         super().after_trial(study, trial, state, values)
         # The trial that is being told is not finished yet, so its own step is not free.
-        if not study._is_multi_objective() and not self.n_free_steps(study):
+        if is_own(trial) and not self.n_free_steps(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()

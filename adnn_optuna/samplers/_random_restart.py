@@ -55,15 +55,13 @@ class RandomRestartSampler(IndexedSampler):
             assert [trial.params["restart"] for trial in study.trials] == list(range(10))
 
     Note:
-        The count is kept in the study and not in the sampler. A new sampler goes on where the
-        study stopped, no two workers that share a study get the same restart, and that of a worker
-        that died is done again. Where ``restart`` cannot have a number, its nearest value is
-        taken. An enqueued trial without it does not count, and gets a random one.
+        The count is kept in the study: a new sampler goes on where the study stopped, no two
+        workers get the same restart, and that of a worker that died is done again. Where
+        ``restart`` cannot have a number, it gets the nearest one. An enqueued trial without it
+        gets a random one.
 
     Args:
-        seed:
-            Seed for the other parameters; ``restart`` does not depend on it. If :obj:`None`, it
-            follows from the study: its name, and when it began.
+        seed: Seed for the other parameters. If :obj:`None`, it follows from the study.
     """
 
     def __init__(self, seed: int | None = None) -> None:
