@@ -203,7 +203,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         The study was searched by a sampler with the same arguments.
         """
         steps: list[AnnealingStep] = []
-        with self._lock:
+        with self._memory.lock:
             indices = self._look(study)
         if not indices.results:
             return steps

@@ -146,7 +146,7 @@ class DeltaStepSampler(IndexedSampler):
 
         The study was searched by a sampler with the same arguments.
         """
-        with self._lock:
+        with self._memory.lock:
             results = self._look(study).results
         steps = []
         for index in sorted(results):
@@ -159,12 +159,12 @@ class DeltaStepSampler(IndexedSampler):
 
     def is_exhausted(self, study: Study) -> bool:
         """Return whether all steps are done, and no further trial is to be asked for."""
-        with self._lock:
+        with self._memory.lock:
             return next(self._look(study).unfinished_indices()) > self._last_index
 
     def n_free_steps(self, study: Study, at_most: int = 1) -> int:
         """Return how many steps are neither done nor held by a live trial, or ``at_most``."""
-        with self._lock:
+        with self._memory.lock:
             free = self._look(study).free_indices()
             return sum(index <= self._last_index for index in itertools.islice(free, at_most))
 

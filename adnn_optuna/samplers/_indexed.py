@@ -203,16 +203,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         self._key = key
         self._memory = PerStudy(self._remember)
         self._has_warned_of_constraints = False
-        self._lock = threading.RLock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.RLock()
 
     def __str__(self) -> str:
         return repr(self)
@@ -272,7 +262,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> Any:
         """Sample one parameter."""
         self._raise_error_if_multi_objective(study)
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
             if trial._trial_id not in indices.sources:
                 # The trial began in another process, or with another sampler.
@@ -288,7 +278,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
-        with self._lock:
+        with self._memory.lock:
             self._end_left_behind(study, trial)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
@@ -321,9 +311,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if attrs.get(INTERRUPTED):  # A retry inherits it.
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
         is_fixed = "fixed_params" in attrs or bool(trial.params)
-        copied: Proposal | None = attrs.get(PROPOSAL)
-        is_retry = copied is not None and copied["sampler"] == self._key
-        wanted = copied["index"] if is_retry and copied is not None else None
+        copied = attrs.get(PROPOSAL) or {}
+        is_retry = copied.get("sampler") == self._key
+        wanted: int | None = copied["index"] if is_retry else None
         gave_way = False
         while True:
             indices = self._look(study)
@@ -364,7 +354,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
         """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
             indices.begun.pop(threading.get_ident(), None)
@@ -378,7 +368,4 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
 
     def reseed_rng(self) -> None:
-        """Do nothing, as each draw has its own random numbers.
-
-        Optuna calls this in each thread of ``n_jobs``, so that they do not draw the same.
-        """
+        """Do nothing, as each draw has its own random numbers."""
