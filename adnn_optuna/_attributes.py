@@ -3,8 +3,6 @@
 Everything is JSON, and nothing is rewritten by a later run.
 """
 
-from __future__ import annotations
-
 from typing import TypedDict
 
 # User attributes of a study.

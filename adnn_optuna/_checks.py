@@ -37,7 +37,7 @@ def check_integer(name: str, value: Any, low: int) -> None:
 
 
 def check_kind(name: str, value: Any, kind: type, words: str) -> None:
-    """Raise unless the value is a number of a kind; truth values are numbers to Python only."""
+    """Raise unless the value is of a kind of number; truth values are numbers to Python only."""
     if isinstance(value, bool) or not isinstance(value, kind):
         raise WrongTypeError(
             f"`{name}` must be {words}, but is {value!r} of type {type(value).__name__}."
@@ -68,7 +68,6 @@ def check_positive(name: str, value: Any) -> None:
 
 def as_positive_int(name: str, value: object) -> int:
     """Return a whole number of at least 1 as Python's, and refuse anything else."""
-    # NumPy's integers count, too; bools are integers to Python only.
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
@@ -109,15 +108,13 @@ TOO_LITTLE_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
-    # Where TensorFlow was not imported, it did not raise anything.
-    tensorflow = sys.modules.get("tensorflow")
+    tensorflow = sys.modules.get("tensorflow")  # Where it was not imported, it raised nothing.
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
     )
 
 
-# File systems take names of 255 bytes, and what is written meanwhile has a longer one.
-_MAX_NAME_BYTES = 200
+_MAX_NAME_BYTES = 200  # File systems take 255, and what is written meanwhile has a longer name.
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
@@ -134,8 +131,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
     try:
         return Path(os.path.expanduser(path))  # noqa: PTH111
-    except ValueError:
-        # No user's name has a null or half a character.
+    except ValueError:  # No user's name has a null or half a character.
         return Path(path)
 
 
@@ -151,12 +147,11 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
             f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
         )
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
-        raise WrongValueError(
-            f"{refused}: its name is longer than {_MAX_NAME_BYTES} bytes; shorten it."
-        )
-    if is_folder(path):
-        raise WrongValueError(f"{refused}: it is a folder; name another file.")
-    if not os.access(folder, os.W_OK):
-        raise WrongValueError(
-            f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
-        )
+        why = f"its name is longer than {_MAX_NAME_BYTES} bytes; shorten it"
+    elif is_folder(path):
+        why = "it is a folder; name another file"
+    elif not os.access(folder, os.W_OK):
+        why = f"you may not write to the folder {str(folder)!r}; name a file in another"
+    else:
+        return
+    raise WrongValueError(f"{refused}: {why}.")

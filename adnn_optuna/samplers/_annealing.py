@@ -229,10 +229,11 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         chain = indices.state(proposal, lambda: self._start(study, indices))
-        index = proposal["index"]
+        index, key = proposal["index"], draw_key(proposal)
         if index is None:
             index = next(indices.unfinished_indices())
-        return _Point(chain, proposal, index, draw_key(proposal))
+        units = chain.annealing.ask(index, key, proposal["n_pending"])
+        return _Point(chain, index, key, dict(zip(chain.distributions, units, strict=True)))
 
 
 class _Chain:
@@ -249,7 +250,6 @@ class _Chain:
     def copy(self) -> Self:
         other = copy.copy(self)
         other.annealing = self.annealing.copy()
-        other.distributions = self.distributions.copy()
         return other
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
@@ -262,7 +262,8 @@ class _Chain:
             if distribution.single():
                 continue
             if name not in self.distributions:
-                self.distributions[name] = distribution
+                # Replaced and never changed, as copies share it.
+                self.distributions = {**self.distributions, name: distribution}
                 self.annealing.add_coordinate(name, n_choices(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
             if can_rescale(distribution, self.distributions[name]):
@@ -271,50 +272,42 @@ class _Chain:
         return self.annealing.tell(index, x, self._sign * trial.value)
 
 
+@dataclasses.dataclass
 class _Point:
     """A point of the annealing as parameters."""
 
-    def __init__(self, chain: _Chain, proposal: Proposal, index: int, key: int) -> None:
-        self._chain = chain
-        self._columns = {name: column for column, name in enumerate(chain.distributions)}
-        self._index = index
-        self._key = key
-        self._units = chain.annealing.ask(index, key, proposal["n_pending"])
+    chain: _Chain
+    index: int
+    key: int
+    units: Mapping[str, float]
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
-        annealing, x0 = self._chain.annealing, self._chain.x0
-        if self._key == 0 and name in x0:
+        annealing, x0 = self.chain.annealing, self.chain.x0
+        if self.key == 0 and name in x0:
             value = self._x0_of(name, distribution)
             if not (n_choices(distribution) or distribution._contains(value)):
                 return nearest_value(value, distribution)
             # The internal representation checks the choices of categorical parameters.
             return distribution.to_external_repr(distribution.to_internal_repr(value))
 
-        column = self._columns.get(name)
         center = None
-        if column is not None:
-            known = self._chain.distributions[name]
+        if (known := self.chain.distributions.get(name)) is not None:
             if known == distribution:
-                return from_unit(float(self._units[column]), distribution)
+                return from_unit(float(self.units[name]), distribution)
             # The range has changed since. Any other change is for Optuna to refuse.
-            x = float(annealing.x[column])
+            x = float(annealing.x[list(self.units).index(name)])
             if not np.isnan(x) and can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in x0:
             center = to_unit(self._x0_of(name, distribution), distribution)
-        n_dims = annealing.n_dims if self._columns else max(len(x0), 1)
+        n_dims = annealing.n_dims if self.chain.distributions else max(len(x0), 1)
         unit = annealing.draw(
-            name,
-            n_choices(distribution),
-            center,
-            index=self._index,
-            key=self._key,
-            n_dims=n_dims,
+            name, n_choices(distribution), center, index=self.index, key=self.key, n_dims=n_dims
         )
         return from_unit(unit, distribution)
 
     def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
-        value = self._chain.x0[name]
+        value = self.chain.x0[name]
         if not n_choices(distribution):
             check_number(f"x0[{name!r}]", value)
         return value

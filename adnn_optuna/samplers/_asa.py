@@ -13,11 +13,8 @@ In Ingber's notation, with D parameters, of which the i-th was generated k_i tim
 8.  its annealing time    k_i = (ln(T_0i / T'_i) / c_i)^(D/Q_i), or 1 where T'_i >= T_0i
 9.  its cost temperature  T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
 
-See L. Ingber, *Very fast simulated re-annealing*, Mathematical and Computer Modelling 12 (1989)
-967-973, and *Adaptive simulated annealing (ASA): Lessons learned*, Control and Cybernetics 25
-(1996) 33-54, https://arxiv.org/abs/cs/0001018. The comments cite the equations by these numbers.
-
-The deviations are those that ``AdaptiveSimulatedAnnealingSampler`` names.
+The comments cite the equations by these numbers. References and deviations are those that
+``AdaptiveSimulatedAnnealingSampler`` names.
 """
 
 from __future__ import annotations

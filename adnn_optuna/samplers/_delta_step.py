@@ -28,7 +28,6 @@ from adnn_optuna.samplers._walk import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial, TrialState
 
@@ -61,12 +60,12 @@ class DeltaStepSampler(IndexedSampler):
     With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
     far; if not, the walk tries the opposite step, and if that fails too, half the step.
 
-    It is for cheap looks along one line: are there better values near the origin? Each trial is a
-    step of its own, whatever the number of parameters, so tens of trials are enough, and with
-    ``accept="always"`` any number of workers loses nothing. Don't use it where the best values of
-    the parameters differ, as the walk cannot tell the parameters apart, nor far from the origin:
-    use :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical
-    parameters do not move at all.
+    It is for cheap looks along one line: are there better values near the origin? Tens of trials
+    are enough, whatever the number of parameters, and with ``accept="always"`` any number of
+    workers loses nothing. Don't use it where the best values of the parameters differ, as the walk
+    cannot tell them apart, nor far from the origin: use
+    :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
+    do not move at all.
 
     When all steps are done, the study stops, as with :class:`~optuna.samplers.GridSampler`.
 
@@ -169,11 +168,7 @@ class DeltaStepSampler(IndexedSampler):
             return sum(index <= self._last_index for index in itertools.islice(free, at_most))
 
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Stop the study if there is no further step to do."""
         super().after_trial(study, trial, state, values)
@@ -222,12 +217,7 @@ class DeltaStepSampler(IndexedSampler):
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         return Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
 
-    def _propose(
-        self,
-        study: Study,  # noqa: ARG002
-        indices: Indices,
-        proposal: Proposal,
-    ) -> ParameterSource:
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:  # noqa: ARG002
         return step_of(self._origin, proposal["step"], indices.reader.trials)
 
 
@@ -249,7 +239,6 @@ class _IndicesInside(Indices):
         self._n_inside_of: dict[str, list[float]] = {}
         self._n_inside = [math.inf] * len(deltas)
         self._fixed: frozenset[str] = frozenset()
-        self._last_noted: dict[str, BaseDistribution] = {}
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
@@ -258,13 +247,9 @@ class _IndicesInside(Indices):
             return
         # As far as it is known: a trial that has just begun has asked for no parameters.
         step = step_of(self._origin, proposal["step"], self.reader.trials)
-        fixed = self._fixed | fixed_parameters(trial, step)
-        if fixed == self._fixed and trial.distributions == self._last_noted:
-            return
-        self._fixed = fixed
-        self._last_noted = trial.distributions.copy()
+        self._fixed |= fixed_parameters(trial, step)
         everywhere = [math.inf] * len(self._deltas)
-        for name, distribution in self._last_noted.items():
+        for name, distribution in trial.distributions.items():
             if moves(distribution):
                 start = self._origin.value(name, distribution)
                 known = self._n_inside_of.get(name, everywhere)
@@ -272,7 +257,7 @@ class _IndicesInside(Indices):
                     min(n_inside, n_steps_inside(start, delta, distribution))
                     for n_inside, delta in zip(known, self._deltas, strict=True)
                 ]
-        moving = [of_one for name, of_one in self._n_inside_of.items() if name not in fixed]
+        moving = [of_one for name, of_one in self._n_inside_of.items() if name not in self._fixed]
         self._n_inside = [min(of_walk) for of_walk in zip(everywhere, *moving, strict=True)]
 
     def unfinished_indices(self) -> Iterator[int]:

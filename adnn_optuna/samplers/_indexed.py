@@ -1,10 +1,9 @@
 """Samplers whose state is the study: each of their trials is proposed by its index.
 
-A sampler whose state is the study needs to know, for each trial, the how manieth of its own
-proposals it is. The trial number does not tell: trials are enqueued by the user, killed, retried,
-or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and everything else
-(the step of a walk, the random numbers of a draw) follows from the index and from what the
-proposal saw of the study.
+The trial number does not tell the how manieth proposal of its sampler a trial is: some trials are
+enqueued, killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1,
+2, …, and everything else (the step of a walk, the random numbers of a draw) follows from the index
+and from what the proposal saw of the study.
 
 Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
 result and no live trial has, writes it, and reads all trials once more. If another one has that
@@ -176,9 +175,8 @@ class Indices:
     def counted_index(self, trial: FrozenTrial) -> int | None:
         """Return the index of which a trial is the result, :obj:`None` if it is none."""
         index = self.index_of(trial)
-        if index is None or not _is_result(trial):
-            return None
-        return index if self.results[index].number == trial.number else None
+        result = None if index is None else self.results.get(index)
+        return index if result is not None and result.number == trial.number else None
 
 
 def _is_result(trial: FrozenTrial) -> bool:
@@ -191,9 +189,8 @@ def _is_result(trial: FrozenTrial) -> bool:
 class IndexedSampler(BaseSampler, abc.ABC):
     """Base class of samplers whose proposals follow from their index and the study's trials.
 
-    A parameter's value does not depend on which other parameters are asked for, nor in which
-    order. So there is no difference between relative and independent sampling, and search
-    spaces that change from trial to trial need no special care.
+    A parameter's value does not depend on which others are asked for, nor in which order. So
+    search spaces that change from trial to trial need no special care.
 
     Args:
         key: Trials with the same key are counted together.
@@ -219,12 +216,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return self._look(study)
         return indices
 
-    def _step(
-        self,
-        study: Study,  # noqa: ARG002
-        indices: Indices,  # noqa: ARG002
-        proposal: Proposal,  # noqa: ARG002
-    ) -> StoredStep | None:
+    def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:  # noqa: ARG002
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None
 

@@ -22,17 +22,10 @@ REFINE = 2
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
-    """Return numbers of [0, 1), the same ones for the same arguments.
+    """Return numbers of [0, 1), the same for the same arguments; a larger size only adds some.
 
-    They are keyed and not drawn one after the other. So no draw depends on how many there were
-    before, and a study can be resumed, or shared by many workers, at any point.
-
-    Args:
-        seed: The seed, below 2**64.
-        key: Which trial they are for, see :func:`draw_key`.
-        purpose: What they are for.
-        name: Which parameter they are for.
-        size: How many. A larger size only adds numbers.
+    They are keyed (on the trial by :func:`draw_key`) and not drawn one after the other. So no draw
+    depends on how many there were before, and a study can be resumed, or shared by many workers.
     """
     # A hash of any length is a counter-based generator. It takes a third of the time that
     # `numpy.random.Philox` takes to be set up for each parameter anew.

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import IntDistribution
 
 from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._random_numbers import (
-    GENERATE,
-    check_seed,
-    draw_key,
-    seed_of,
-    uniforms,
-)
+from adnn_optuna.samplers._random_numbers import GENERATE, check_seed, draw_key, seed_of, uniforms
 from adnn_optuna.samplers._unit_interval import from_unit, nearest_value
 
 if TYPE_CHECKING:

@@ -73,9 +73,7 @@ def _identity(value: Any) -> Any:
     return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
 
 
-def moves(
-    distribution: BaseDistribution,
-) -> TypeGuard[FloatDistribution | IntDistribution]:
+def moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
     """Return whether a parameter can be moved by a step."""
     return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
 
