@@ -125,13 +125,9 @@ class _Leg:
     """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
 
     length: float  # Of the next step forward.
-    kept: FrozenTrial | None = None
+    start: int | None = None
     best_value: float | None = None
     is_reversed: bool = False  # The step forward failed, so that the next one leads back.
-
-    @property
-    def number(self) -> int | None:
-        return None if self.kept is None else self.kept.number
 
     @property
     def next_length(self) -> float:
@@ -142,7 +138,7 @@ class _Leg:
 
         A step from where the walk stood before says nothing of the next one.
         """
-        if start != self.number:
+        if start != self.start:
             return self
         is_reversed = (length < 0) != (self.length < 0)
         size = math.copysign(length, self.length) / (2 if is_reversed else 1)
@@ -160,7 +156,7 @@ class Walk:
     def __init__(
         self,
         origin: Origin,
-        deltas: tuple[float, ...],
+        deltas: Sequence[float],
         max_steps: int,
         sign: int,
         reader: TrialReader,
@@ -197,7 +193,7 @@ class Walk:
         leg = self._legs[number]
         best_value = self._baseline if leg.best_value is None else leg.best_value
         # On in the direction that improved.
-        leg = _Leg(length, trial, value) if value < best_value else leg.after(start, length)
+        leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
         self._legs = {**self._legs, number: leg}
 
     def next_step(self, index: int, pending: Iterable[StoredStep]) -> StoredStep:
@@ -209,13 +205,13 @@ class Walk:
         for _ in range(100):
             if self._is_inside(leg):
                 break
-            leg = leg.after(leg.number, leg.next_length)
-        return leg.number, leg.next_length
+            leg = leg.after(leg.start, leg.next_length)
+        return leg.start, leg.next_length
 
     def _is_inside(self, leg: _Leg) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        step, length = Step(self._origin, 0.0, leg.kept), leg.next_length
-        tolerance = _TOLERANCE * abs(length)
+        step = step_of(self._origin, (leg.start, 0.0), self._reader.trials)
+        length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance <= step(name, known) + length <= known.high + tolerance
             for name, known in self._distributions.items()
