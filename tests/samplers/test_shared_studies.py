@@ -423,6 +423,33 @@ def test_who_finds_a_dead_workers_trial_may_tell_that_it_failed() -> None:
 
 
 @all_samplers
+def test_a_dead_workers_trial_may_be_told_while_another_one_runs(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    study.optimize(suggest, n_trials=2)
+    study.ask()
+    dead = study.ask()
+    value = suggest(dead)
+    kill(study, dead)
+    study.tell(dead.number, state=TrialState.FAIL)
+    assert suggest(study.ask()) == value
+
+
+def test_a_step_that_was_repeated_is_repeated_again_after_a_death() -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=2))
+    held = [study.ask() for _ in range(3)]
+    xs = [trial.suggest_float("x", 0, 1) for trial in held]
+    for trial in held[:2]:
+        study.tell(trial, 0.0)
+    repeated = study.ask()
+    assert repeated.suggest_float("x", 0, 1) == xs[2]
+    kill(study, repeated)
+    study.tell(held[2], 0.0)
+    assert study.ask().suggest_float("x", 0, 1) == xs[2]
+
+
+@all_samplers
 def test_a_sampler_keeps_the_studies_of_different_storages_apart(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
