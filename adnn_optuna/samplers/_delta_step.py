@@ -181,7 +181,7 @@ class DeltaStepSampler(IndexedSampler):
         with self._memory.lock:
             indices = self._memory[study]
             # The trial that is being told is not finished yet, so its own step is not free.
-            is_left = next(self._free_indices(indices, None)) <= self._last_index
+            is_left = next(indices.free_indices()) <= self._last_index
             # Other workers may have done the rest, or left something to do, since the last look.
             if is_left and len(indices.reader.unfinished) == 1:
                 return False
