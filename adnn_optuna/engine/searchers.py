@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
+from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.networks.offsets import RestartSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -16,6 +17,8 @@ from adnn_optuna.samplers import (
 )
 
 if TYPE_CHECKING:
+    import optuna
+
     from adnn_optuna.engine.objective import InitOffsetObjective
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -140,6 +143,25 @@ def build_sampler(
             f"returned {sampler!r}."
         )
     return sampler
+
+
+def sampler_of(study: optuna.Study) -> BaseSampler:
+    """Return a sampler that is in the state of a study: its own, or built as a search did.
+
+    A study that was only loaded does not have its sampler. If that cannot be built, because it is
+    none of ours by name, it is the one that the study has.
+    """
+    stored = study.user_attrs.get(SEARCH, {})
+    if stored.get("sampler") not in SEARCHERS:
+        return study.sampler
+    trials = study.get_trials(deepcopy=False)
+    return build_sampler(
+        stored["sampler"],
+        seed=study.user_attrs[CONFIG]["seed"],
+        # A trial that died at once has none.
+        parameters=next((t.distributions for t in trials if t.distributions), ()),
+        n_trials=stored["n_trials"],
+    )
 
 
 def ends_by_itself(searcher: Searcher) -> bool:

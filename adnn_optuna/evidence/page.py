@@ -33,18 +33,11 @@ class Figure:
         kind: What the template knows by how to read it, of letters and hyphens.
         figure: The plotly figure; its title becomes the heading.
         label: What the heading adds to it.
-        number: Which of its kind it is, if the page has several.
     """
 
     kind: str
     figure: go.Figure
     label: str = ""
-    number: int | None = None
-
-    @property
-    def id(self) -> str:
-        """A name that no other figure of the page has."""
-        return self.kind if self.number is None else f"{self.kind}-{self.number}"
 
     @property
     def title(self) -> str:
