@@ -63,19 +63,17 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """Return one row for each searcher, with means and standard deviations over the seeds.
 
-        ``best`` is what the search maximized or minimized, and too good to be true for that;
-        ``val_best`` is the winner's accuracy on the validation set, ``test_best`` that on the
-        test set, which no search saw. A gain over the run's own baseline is large where that was
-        unlucky, so each gain also comes over the mean of all seeds' baselines: its mean over the
-        runs is the same, its spread is that of the winners alone.
+        ``best`` is what the search selected by, and too good to be true for that; the test set
+        no search saw. A gain over the run's own baseline is large where that was unlucky, so each
+        gain also comes over the mean of all seeds' baselines: its mean over the runs is the same,
+        its spread is that of the winners alone.
 
         Returns:
-            A data frame with the index ``sampler`` and the columns ``seeds`` and ``trials``
-            (counts), and ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline``
-            (selection metric), ``val_baseline``, ``val_best`` and ``val_gain`` (accuracy on the
-            validation set), ``test_baseline``, ``test_best``, ``test_gain`` and
-            ``test_gain_over_mean_baseline`` (accuracy on the test set), each a mean, with the
-            sample's standard deviation in a second column ``…_std``, over the runs with a value.
+            A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
+            means ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the selection
+            metric, ``val_baseline``, ``val_best`` and ``val_gain`` of the validation accuracy,
+            ``test_baseline``, ``test_best``, ``test_gain`` and ``test_gain_over_mean_baseline`` of
+            the test accuracy, each with its sample standard deviation in a column ``…_std``.
         """
         rows = pd.DataFrame(
             [

@@ -74,16 +74,10 @@ def _plot_best_against(unit: Literal["trials", "seconds"], x_title: str, runs: R
 
 
 def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float]]:
-    """Return the seconds that each run took until each of its trials was done.
+    """Return the seconds that each run took until each of its finished trials was done.
 
     Trials that were under way at the same time share that time equally, whichever run they belong
     to. Time in which nothing ran counts for nobody.
-
-    Args:
-        runs: The finished trials of each run.
-
-    Returns:
-        For each run the seconds from its begin until each trial's end, in the order given.
     """
     spans = [np.array([_span(trial) for trial in run]).reshape(-1, 2) for run in runs]
     times = np.unique(np.concatenate([np.empty((0, 2)), *spans]))
@@ -94,10 +88,10 @@ def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float
     ]
     of_all = np.maximum(sum(under_way), 1)
     seconds = []
-    for (_, ends), of_run in zip((span.T for span in spans), under_way, strict=True):
+    for span, of_run in zip(spans, under_way, strict=True):
         shares = np.diff(times) * (of_run / of_all)[:-1]
         clock = np.concatenate([[0.0], np.cumsum(shares)])
-        seconds.append(clock[np.searchsorted(times, ends)].tolist())
+        seconds.append(clock[np.searchsorted(times, span[:, 1])].tolist())
     return seconds
 
 

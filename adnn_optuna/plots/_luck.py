@@ -124,12 +124,6 @@ def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
 
     It is the exact mean over all subsets: the i-th smallest of N values is the largest of n in
     C(i - 1, n - 1) of C(N, n) subsets.
-
-    Args:
-        values: The N values, higher ones better.
-
-    Returns:
-        An array of shape (N,), from the mean of the values to their maximum.
     """
     ascending = np.sort(np.asarray(values, dtype=np.float64))
     size = len(ascending)

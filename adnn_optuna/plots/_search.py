@@ -74,13 +74,12 @@ def plot_walk(study: Sources) -> go.Figure:
     metric, scale = metric_of(records)
     title = gain_title(f"Gain in {metric}", scale)
     figure = new_figure("Walk along δ", "Offset of all parameters", title)
-    walks: dict[float, list[dict[float, float]]] = {}
-    for record in records:
-        for delta, walk in _walks(record).items():
-            walks.setdefault(delta, []).append(walk)
+    walks = [_walks(record) for record in records]
     is_single = len(records) == 1
-    for color, (delta, of_delta) in zip(itertools.cycle(COLORS), walks.items(), strict=False):
+    deltas = dict.fromkeys(delta for of_run in walks for delta in of_run)
+    for color, delta in zip(itertools.cycle(COLORS), deltas, strict=False):
         name, group = f"δ = {delta:g}", f"{delta:g}"
+        of_delta = [of_run[delta] for of_run in walks if delta in of_run]
         for walk in of_delta:
             gains = [scale * gain for gain in walk.values()]
             trace = line(walk, gains, color, name, width=2 if is_single else 1)

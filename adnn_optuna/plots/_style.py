@@ -37,6 +37,7 @@ _AXIS = {
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
+        "title": {"y": 0.97, "yanchor": "top"},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
@@ -71,14 +72,8 @@ def arms_of(runs: Runs) -> list[tuple[str, str, list[SearchRecord]]]:
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
-    return go.Figure(
-        layout={
-            "template": _TEMPLATE,
-            "title": {"text": title, "y": 0.97, "yanchor": "top"},
-            "xaxis": {"title": {"text": x}},
-            "yaxis": {"title": {"text": y}},
-        }
-    )
+    titles = {"title_text": title, "xaxis_title_text": x, "yaxis_title_text": y}
+    return go.Figure().update_layout(template=_TEMPLATE, **titles)
 
 
 def gain_title(what: str, scale: float) -> str:
