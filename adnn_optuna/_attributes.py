@@ -5,7 +5,7 @@ Everything is JSON. Nothing that a study stores is rewritten by a later run; wha
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"

@@ -52,6 +52,11 @@ def add_trial(
     study.add_trial(trial)
 
 
+def constraints(violation: float) -> dict[str, Any]:
+    """Return what Optuna 5 and Optuna 4 store of a constraint."""
+    return {"constraints:c": violation, "constraints": [violation]}
+
+
 def objective(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1)
 
@@ -317,9 +322,9 @@ class TestMaxGain:
         study = optuna.create_study(direction="maximize")
         limit = MaxGainCallback(0.2)
         for value, violation in [(0.9, 1.0), (0.5, 0.0), (0.8, 1e-9), (0.8, math.nan)]:
-            add_trial(study, value=value, system_attrs={"constraints:c": violation})
+            add_trial(study, value=value, system_attrs=constraints(violation))
             assert not limit.reached(study)
-        add_trial(study, value=0.75, system_attrs={"constraints:c": -1.0})
+        add_trial(study, value=0.75, system_attrs=constraints(-1.0))
         assert study.best_value == 0.75
         assert limit.reached(study)
 

@@ -13,16 +13,8 @@ import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
-from adnn_optuna.accountability.contract_file import (
-    FORMAT,
-    FORMAT_VERSION,
-    LEAST_TOLERANCE,
-    MAX_TOLERANCE,
-    check_contract_path,
-    contract_sha256,
-    files_beside,
-    hash_file,
-)
+from adnn_optuna.accountability import contract_file
+from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.records import params_in_words
 from adnn_optuna.networks.differences import model_differences
@@ -104,8 +96,8 @@ class Contract:
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         data = objective.dataset
         content = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format": contract_file.FORMAT,
+            "format_version": contract_file.FORMAT_VERSION,
             "study": {
                 "name": study.study_name,
                 "sampler": study.user_attrs.get(SEARCH, {}).get("sampler"),
@@ -150,8 +142,10 @@ class Contract:
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
-        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
-        files = files_beside(path)
+        contract_file.check_contract_path(
+            "path", path, self.content["objective"]["dataset"].get("path")
+        )
+        files = contract_file.files_beside(path)
         try:
             self.build_model().save(files["model"])
         except NotImplementedError:
@@ -160,9 +154,10 @@ class Contract:
                 "no configuration can hold; give that class a get_config method."
             ) from None
         np.savez(files["weights"], allow_pickle=False, **self.weights)
-        beside = {k: {"name": f.name, "sha256": hash_file(f)} for k, f in files.items()}
+        hashes = {kind: contract_file.hash_file(file) for kind, file in files.items()}
+        beside = {kind: {"name": files[kind].name, "sha256": h} for kind, h in hashes.items()}
         content = {**self.content, "files": beside}
-        content["sha256"] = contract_sha256(content)
+        content["sha256"] = contract_file.contract_sha256(content)
         # Last and at once: there is no contract without its files, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

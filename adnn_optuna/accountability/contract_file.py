@@ -31,6 +31,7 @@ FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1
 
 _MAX_BYTES = 32 * 2**20
+_MAX_TEXT = 10_000
 # What always counts as within tolerance: other processors, whose bits differed, gave accuracies up
 # to 0.0005 and losses up to 0.1 % apart in ordinary trainings.
 LEAST_TOLERANCE = {"accuracy": 0.005, "relative_loss": 0.01}
@@ -51,7 +52,8 @@ _FILE_NAME = (
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     (range(1, 2**31), "format_version objective.training.batch_size"),
     (str, "format study.name objective.metric objective.training.loss environment.system"),
-    (str, "objective.dataset.name objective.dataset.source"),
+    (str, "objective.dataset.name"),
+    (("built-in, npz or arrays", re.compile("built-in|npz|arrays")), "objective.dataset.source"),
     (str | None, "study.sampler study.stop_reason"),
     (str | dict, "objective.training.optimizer"),
     (dict, "objective.model objective.space winner.params"),
@@ -194,6 +196,7 @@ def _check_field(content: dict[str, Any], path: str, wanted: Any) -> None:
         case _:
             words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
             is_right = isinstance(value, wanted) and (wanted is not int or is_number)
+            is_right = is_right and (not isinstance(value, str) or len(value) <= _MAX_TEXT)
     if not is_right:
         raise CannotCheckError(f"{path.rstrip('?')} must be {words}, but it is {_shown(value)}.")
 

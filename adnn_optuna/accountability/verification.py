@@ -43,9 +43,7 @@ _DRAWS_DEPEND_ON = ("environment.versions", "environment.processor", "environmen
 
 _FOLLOWS_FROM = {
     "initial_weights_sha256": " (from objective.model, objective.seed and winner.params)",
-    "trained_weights_sha256": (
-        " (from the initial weights, objective.training and objective.dataset)"
-    ),
+    "trained_weights_sha256": " (from the initial weights, objective.training and its dataset)",
 }
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]

@@ -16,8 +16,8 @@ from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna._checks import as_positive_int, check_positive
-from adnn_optuna.api.search import conclude, result_of, resume_hint
-from adnn_optuna.engine.loop import Loop, interruptible
+from adnn_optuna.api.search import conclude, result_of
+from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.searchers import (
     RANDOM_RESTART,
     check_searcher,
@@ -31,7 +31,9 @@ from adnn_optuna.engine.studies import (
     check_objective,
     check_study_name,
     open_studies,
+    resume_hint,
 )
+from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
@@ -182,9 +184,7 @@ def compare(
     return comparison
 
 
-def _run_here(
-    jobs: Sequence[Job], stop: threading.Event, update: Callable[[int], object]
-) -> None:
+def _run_here(jobs: Sequence[Job], stop: threading.Event, update: Callable[[int], object]) -> None:
     """Run all studies, as many at once as there are cores."""
     lock = threading.Lock()
 

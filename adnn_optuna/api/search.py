@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna._attributes import (
     BASELINE,
     BASELINE_METRICS,
-    CONFIG,
     SEARCH,
     STOP_REASON,
     TEST,
@@ -25,8 +23,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import as_positive_int
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
-from adnn_optuna.engine.loop import Loop, interruptible
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
 from adnn_optuna.engine.searchers import (
     SEARCHERS,
@@ -35,7 +32,7 @@ from adnn_optuna.engine.searchers import (
     default_batch_size,
     objective_for,
 )
-from adnn_optuna.engine.storages import open_storage, patiently, storage_url
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import (
     Limits,
     Plan,
@@ -45,15 +42,13 @@ from adnn_optuna.engine.studies import (
     check_study_name,
     last_limits,
     load_study,
+    objective_from_study,
     open_studies,
+    resume_hint,
 )
+from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.evidence.reports import search_page
-from adnn_optuna.networks.data import dataset_from_config
-from adnn_optuna.networks.differences import in_words, model_differences
-from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import model_from_config
-from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
@@ -64,6 +59,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
 
+    from adnn_optuna.engine.objective import InitOffsetObjective
     from adnn_optuna.engine.outcomes import Outcome
     from adnn_optuna.engine.studies import Job
 
@@ -299,49 +295,14 @@ def _stored_searcher(study: optuna.Study) -> str:
     return searcher
 
 
-def objective_from_study(
-    study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
-) -> InitOffsetObjective:
-    """Rebuild the objective that a study stores.
-
-    Args:
-        study:
-            The study.
-        data_dir:
-            Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
-
-    Raises:
-        ValueError: If the study stores none, or it cannot be rebuilt.
-    """
-    config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
-    if config is None:
-        raise ValueError(
-            f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
-            "it, use study.optimize."
-        )
-    objective = InitOffsetObjective(
-        model_from_config(config["model"]),
-        dataset_from_config(config["dataset"], data_dir),
-        training=Training(**config["training"]),
-        space=space_from_config(config["space"]),
-        metric=config["metric"],
-        seed=config["seed"],
-    )
-    differences = model_differences(config["model"], objective.config["model"])
-    if differences:
-        raise ValueError(
-            f"The model of the study {study.study_name!r} cannot be rebuilt from its "
-            f"configuration ({in_words(differences)}); pass the objective again."
-        )
-    return objective
-
-
 def _run(job: Job, *, show_progress_bar: bool) -> SearchResult:
-    study = job.study
+    study, max_trial = job.study, job.plan.limits.max_trial
+    bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
     try:
-        with interruptible() as stop, _Progress(job, show=show_progress_bar) as progress:
-            loop = Loop(job, stop, progress.update)
-            progress.begin(n_before := loop.n_done)
+        with bar, interruptible() as stop:
+            loop = Loop(job, stop, _Progress(job, bar).update)
+            n_before = bar.initial = bar.n = loop.n_done
+            bar.total = None if max_trial is None else max(max_trial, n_before)
             loop.run()
             if n_before and loop.n_done == n_before:
                 _logger.info(
@@ -358,66 +319,27 @@ def _run(job: Job, *, show_progress_bar: bool) -> SearchResult:
     return result
 
 
-def resume_hint(study: optuna.Study) -> str:
-    """Return the sentence that tells how to go on with an interrupted study."""
-    url = storage_url(study._storage)
-    if url is None and isinstance(study._storage, InMemoryStorage):
-        return (
-            f"Interrupted; the study {study.study_name!r} is in memory and ends with this process."
-        )
-    if url is None:
-        return (
-            "Interrupted; all trials are kept. Go on with adnn_optuna.resume(storage, "
-            f"{study.study_name!r})."
-        )
-    return (
-        f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({url!r}, "
-        f"{study.study_name!r})."
-    )
-
-
 class _Progress:
-    """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them; a context."""
+    """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them."""
 
-    def __init__(self, job: Job, *, show: bool) -> None:
-        self._job = job
-        self._show = show
+    def __init__(self, job: Job, bar: tqdm[Any]) -> None:
+        self._job, self._bar = job, bar
         self._best = self._baseline = math.nan
-        self._bar = tqdm(
-            total=job.plan.limits.max_trial,
-            unit="trial",
-            disable=not show,
-            desc=job.study.study_name,
-        )
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def begin(self, n_done: int) -> None:
-        """Show what was done by earlier runs."""
-        if self._bar.total is not None:
-            self._bar.total = max(self._bar.total, n_done)
-        self._bar.initial = self._bar.n = n_done
-        self._bar.refresh()
 
     def update(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Show a trial that was told."""
         improvement = self._job.plan.objective.improvement
-        if outcome.value is not None:
-            if not improvement(outcome.value, self._best) <= 0:
-                self._best = outcome.value
-            if not self._show:
-                _logger.info(
-                    "Trial %d finished with value: %s and parameters: %s. Best of this run: %s.",
-                    trial.number,
-                    outcome.value,
-                    trial.params,
-                    self._best,
-                )
-        if self._show:
+        if outcome.value is not None and not improvement(outcome.value, self._best) <= 0:
+            self._best = outcome.value
+        if self._bar.disable and outcome.value is not None:
+            _logger.info(
+                "Trial %d finished with value: %s and parameters: %s. Best of this run: %s.",
+                trial.number,
+                outcome.value,
+                trial.params,
+                self._best,
+            )
+        elif not self._bar.disable:
             if math.isnan(self._baseline):
                 self._baseline = self._job.study.user_attrs.get(BASELINE, math.nan)
             gain = improvement(self._best, self._baseline)
@@ -435,9 +357,7 @@ def conclude(job: Job, stop: threading.Event) -> None:
     if best is None or attrs.get(TEST, {}).get("trial") == best.number:
         return
     starts = [objective.baseline_start, objective.start(best.params)]
-    runs = objective.trainer.train(
-        starts, stop=stop, evaluate_each_epoch=False, keep_weights=True
-    )
+    runs = objective.trainer.train(starts, stop=stop, evaluate_each_epoch=False, keep_weights=True)
     if stop.is_set():
         raise KeyboardInterrupt
     data = objective.dataset

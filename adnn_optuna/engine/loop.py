@@ -7,27 +7,29 @@ proposal depends on how fast a training is. A round reaches to the end of a batc
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
 import os
-import signal
-import threading
 import time
-import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import PROPOSAL, RUNS, STOP_REASON, RunRecord
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, is_done
 from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
+from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
-from adnn_optuna.engine.studies import last_limits
-from adnn_optuna.networks.training import TOO_LITTLE_MEMORY, is_out_of_memory
+from adnn_optuna.engine.workers import (
+    begin_heartbeat,
+    fail_stale,
+    heartbeat_interval,
+    heartbeats,
+    without_warnings,
+)
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
 from adnn_optuna.samplers._owners import (
     end_trial,
@@ -40,9 +42,9 @@ from adnn_optuna.samplers._owners import (
 from adnn_optuna.samplers._trials import TrialReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import threading
+    from collections.abc import Callable, Sequence
 
-    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
     from adnn_optuna.engine.studies import Job
@@ -64,8 +66,6 @@ INTERRUPTED_BY_USER = "interrupted"
 _loops: set[Loop] = set()
 _left_running: set[str] = set()
 
-_warnings_lock = threading.Lock()
-
 
 class Loop:
     """Runs one study until it has reached a limit, beside any other workers of it.
@@ -83,7 +83,7 @@ class Loop:
         self,
         job: Job,
         stop: threading.Event,
-        after_tell: Callable[[optuna.Trial, Outcome], None] = lambda _, __: None,
+        after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
     ) -> None:
         self._study, self._settings = job.study, job.settings
         self._objective, self._limits = job.plan.objective, job.plan.limits
@@ -93,7 +93,6 @@ class Loop:
         self._n_done = 0
         self._first_seen: dict[int, float] = {}
         self._open: dict[int, optuna.Trial] = {}
-        self._trains_alone = False
         self._run_name = ""
         self._record: RunRecord | None = None
         max_time, max_gain = self._limits.max_time, self._limits.max_gain
@@ -120,10 +119,9 @@ class Loop:
         self._study._stop_flag = _was_stopped(self._study)
         _loops.add(self)
         try:
-            with _heartbeats(storage, self._open):
+            with heartbeats(storage, self._open):
                 while (reason := self._round()) is None:
-                    if self._stop.is_set():
-                        raise KeyboardInterrupt
+                    pass
             patiently(self._end, reason)
         except BaseException as error:
             _left_running.add(self._study.study_name)
@@ -139,10 +137,12 @@ class Loop:
 
     def _round(self) -> str | None:
         """Run some trials, if there are any to be run; return why the study has ended, if so."""
-        _fail_stale(self._study)
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        patiently(fail_stale, self._study)
         patiently(self._look)
         n_live = len(self._live())
-        n_waiting = sum(t.state == TrialState.WAITING for t in self._reader.unfinished.values())
+        n_waiting = len(self._in_state(TrialState.WAITING))
         n_free = patiently(self._n_proposals)
         reason = self._limit()
         if reason is None and not (n_live or n_waiting or n_free):
@@ -152,12 +152,13 @@ class Loop:
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
         # it was begun before the study was killed.
         batch_size = self._settings["batch_size"]
-        n_begun = batch_size - self._n_done % batch_size
+        n_begun: float = batch_size - self._n_done % batch_size
         # What was enqueued is told before anything is proposed: a GridSampler cannot be told of
         # it when all but one of its own trials are under way.
-        n_begun = min(n_begun, n_waiting or n_free, self._max_trial - self._n_done - n_live)
-        if n_begun <= 0:
-            # Others run all that is left. If one of them dies, its trial is to be done.
+        n_begun = min(n_begun, n_waiting or n_free, self._max_trial - self._n_done)
+        if not n_begun or self._n_done + n_live + n_begun > self._max_trial:
+            # Others run all that is left, or a part of a batch that is not to be split. If one of
+            # them dies, its trial is to be done.
             self._stop.wait(_SECONDS_BETWEEN_LOOKS)
             return None
         patiently(self._begin)
@@ -167,7 +168,8 @@ class Loop:
         if trials := self._ask(int(n_begun)):
             max_time = self._limits.max_time
             deadline = math.inf if max_time is None else began + max_time
-            self._tell(trials, self._train(trials, deadline), began)
+            outcomes = train_trials(self._objective, trials, stop=self._stop, deadline=deadline)
+            self._tell(trials, outcomes, began)
         return None
 
     def _look(self) -> None:
@@ -178,8 +180,11 @@ class Loop:
             if self._reader.was_reset:
                 self._n_done = 0
             self._n_done += sum(map(is_done, news))
-            running = [t for t in self._reader.unfinished.values() if _is_running(t)]
+            running = self._in_state(TrialState.RUNNING)
             is_current = not (self._end_left_running(running) or self._bury(running))
+
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        return [trial for trial in self._reader.unfinished.values() if trial.state == state]
 
     def _end_left_running(self, running: Sequence[FrozenTrial]) -> bool:
         """End the trials that this process began and could not end when it should have."""
@@ -206,13 +211,13 @@ class Loop:
 
     def _live(self) -> list[FrozenTrial]:
         """Return the trials of which a result is expected."""
-        return [t for t in self._reader.unfinished.values() if _is_running(t) and self._lives(t)]
+        return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
 
     def _lives(self, trial: FrozenTrial) -> bool:
         alive = is_alive(trial)
         if alive is not None:
             return alive
-        if owner_of(trial) is not None and _heartbeat_interval(self._study._storage) is not None:
+        if owner_of(trial) is not None and heartbeat_interval(self._study._storage) is not None:
             return True  # Whose heart does not beat is told FAIL.
         first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
         return time.monotonic() - first_seen < _SECONDS_OF_BELIEF
@@ -248,6 +253,7 @@ class Loop:
                 if not isinstance(self._study.sampler, IndexedSampler):
                     frozen = patiently(self._study._storage.get_trial, trial._trial_id)
                     patiently(note_owner, self._study, frozen)
+                patiently(begin_heartbeat, trial)
         patiently(self._look)
         # Trials are numbered by the storage: those of a lower number come first.
         live = [trial.number for trial in self._live()]
@@ -259,8 +265,11 @@ class Loop:
         return list(self._open.values())
 
     def _ask_one(self) -> optuna.Trial:
+        if self._study.study_name in _left_running:
+            # The one that was begun in vain holds what is to be proposed.
+            self._look()
         try:
-            with _without_warnings(self._study._storage):
+            with without_warnings(self._study._storage):
                 return self._study.ask(self._objective.distributions)
         except BaseException:
             # It may have begun.
@@ -269,10 +278,10 @@ class Loop:
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether other workers took the last steps of a walk while this one asked."""
-        sampler = self._study.sampler
-        index = _index_of(self._reader.trials[trial.number])
-        is_walk = isinstance(sampler, DeltaStepSampler)
-        return is_walk and index is not None and index > sampler._last_index
+        sampler, index = self._study.sampler, _index_of(self._reader.trials[trial.number])
+        if index is None or not isinstance(sampler, DeltaStepSampler):
+            return False
+        return index > sampler._last_index
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
@@ -281,33 +290,6 @@ class Loop:
             mark_interrupted(trial)
             storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             enqueue_again(self._study, self._reader.trials[trial.number])
-
-    def _train(self, trials: Sequence[optuna.Trial], deadline: float) -> list[Outcome]:
-        """Train trials side by side, or one by one where memory ran out."""
-
-        def train(some: Sequence[optuna.Trial]) -> list[Outcome]:
-            return train_trials(self._objective, some, stop=self._stop, deadline=deadline)
-
-        if len(trials) > 1 and not self._trains_alone:
-            try:
-                return train(trials)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-            self._trains_alone = True
-            _logger.warning(
-                "There is too little memory to train %d networks at once; going on with 1.",
-                len(trials),
-            )
-            # The error and with it the memory is held by a cycle: its traceback's frames hold the
-            # futures, and these hold it.
-            gc.collect()
-        try:
-            return [outcome for trial in trials for outcome in train([trial])]
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise MemoryError(TOO_LITTLE_MEMORY) from error
-            raise
 
     def _tell(
         self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome], began: float
@@ -320,7 +302,7 @@ class Loop:
                 outcome = Outcome(TrialState.PRUNED, is_cut_off=True)  # noqa: PLW2901
             try:
                 patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            except (UpdateFinishedTrialError, ValueError) as error:
+            except (UpdateFinishedTrialError, ValueError):
                 ended = patiently(self._study._storage.get_trial, trial._trial_id)
                 if not ended.state.is_finished():
                     raise
@@ -368,13 +350,14 @@ class Loop:
         if self._record is not None:
             self._record |= {"stop_reason": reason, "n_trials": self._n_done}
             self._study.set_user_attr(self._run_name, self._record)
-        # The run that did the last trial may have been killed before it said so.
-        elif (
-            self._study.user_attrs.get(STOP_REASON) is not None
-            or last_limits(self._study) != self._limits
-        ):
+        elif self._study.user_attrs.get(STOP_REASON) is not None or not self._is_like_last_run():
             return
         self._store_reason(reason)
+
+    def _is_like_last_run(self) -> bool:
+        """Return whether the limits are those of a run that may have died before it ended."""
+        runs, limits = runs_of(self._study), vars(self._limits)
+        return bool(runs) and limits.items() <= runs[-1].items()
 
     def _store_reason(self, reason: str | None) -> None:
         if self._study.user_attrs.get(STOP_REASON) != reason:
@@ -391,10 +374,6 @@ class Loop:
             self._end(self._limit() or INTERRUPTED_BY_USER)
 
 
-def _is_running(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.RUNNING
-
-
 def _index_of(trial: FrozenTrial) -> int | None:
     """Return which proposal of a sampler of ours a trial is, if it is one."""
     index: int | None = (trial.system_attrs.get(PROPOSAL) or {}).get("index")
@@ -407,93 +386,3 @@ def _was_stopped(study: optuna.Study) -> bool:
         return False
     # A grid may have more points now.
     return not isinstance(study.sampler, GridSampler) or study.sampler.is_exhausted(study)
-
-
-def _heartbeat_interval(storage: BaseStorage) -> int | None:
-    """Return after how many seconds a storage wants a sign of life; :obj:`None` if it wants none."""
-    of_storage: Any = storage
-    return getattr(of_storage, "get_heartbeat_interval", lambda: None)()
-
-
-@contextlib.contextmanager
-def _heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
-    """Show that this process runs trials, by their ids, where the storage notes that."""
-    interval = _heartbeat_interval(storage)
-    if interval is None:
-        yield
-        return
-    of_storage: Any = storage
-    is_over = threading.Event()
-
-    def beat() -> None:
-        shown: set[int] = set()
-        next_beat = time.monotonic()
-        while not is_over.wait(min(interval, 1.0)):
-            is_due = time.monotonic() >= next_beat
-            for trial_id in list(trials):
-                if is_due or trial_id not in shown:
-                    # A storage that is away is the loop's matter.
-                    with contextlib.suppress(Exception):
-                        of_storage.record_heartbeat(trial_id)
-                        shown.add(trial_id)
-            if is_due:
-                next_beat = time.monotonic() + interval
-                shown.intersection_update(list(trials))
-        with contextlib.suppress(Exception):
-            storage.remove_session()
-
-    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(timeout=1.0)
-
-
-def _fail_stale(study: optuna.Study) -> None:
-    """Let Optuna end the trials of workers that show no sign of life."""
-    if _heartbeat_interval(study._storage) is not None:
-        with _without_warnings(study._storage):
-            patiently(optuna.storages.fail_stale_trials, study)
-
-
-@contextlib.contextmanager
-def _without_warnings(storage: BaseStorage) -> Iterator[None]:
-    """Keep Optuna from warning of heartbeats, which this loop uses as `Study.optimize` does."""
-    if _heartbeat_interval(storage) is None:
-        yield
-        return
-    # Filters are the process's; two threads would restore each other's.
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
-        warnings.filterwarnings("ignore", category=ExperimentalWarning)
-        yield
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Yield what Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
-
-    A signal that the user handles is left alone, and where Ctrl-C comes again, nothing is waited
-    for any longer.
-    """
-    stop = threading.Event()
-
-    def interrupt(_: int, __: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    is_main = threading.current_thread() is threading.main_thread()
-    handled = [s for s, default in defaults.items() if is_main and signal.getsignal(s) == default]
-    for number in handled:
-        signal.signal(number, interrupt)
-    try:
-        yield stop
-        if stop.is_set():
-            raise KeyboardInterrupt
-    finally:
-        for number in handled:
-            signal.signal(number, defaults[number])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import gc
 import math
 from typing import TYPE_CHECKING
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import DIVERGED, ELAPSED, INTERRUPTED, TRIAL_METRICS, Metrics
+from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import is_finite
 
@@ -18,10 +22,12 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
 
-    import optuna
     from optuna.pruners import BasePruner
 
     from adnn_optuna.engine.objective import InitOffsetObjective
+
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +74,8 @@ def train_trials(
 ) -> list[Outcome]:
     """Train trials of one study side by side, and its baseline where that is missing.
 
-    Nothing is told to the study; only baseline and intermediate values are stored.
+    Nothing is told to the study; only baseline and intermediate values are stored. Where memory
+    runs out, the trials are trained one by one.
 
     Args:
         objective:
@@ -84,7 +91,44 @@ def train_trials(
 
     Returns:
         How each trial ends, in the order of ``trials``.
+
+    Raises:
+        MemoryError: If there is too little memory for even one training.
     """
+    train = functools.partial(
+        _train,
+        objective,
+        stop=stop,
+        deadline=deadline,
+        with_default_pruner=with_default_pruner,
+    )
+    some = [trials]
+    while True:
+        try:
+            return [outcome for part in some for outcome in train(part)]
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(some[0]) == 1:
+                raise MemoryError(TOO_LITTLE_MEMORY) from error
+        # The error and with it the memory is held by a cycle: its traceback's frames hold the
+        # futures, and these hold it.
+        gc.collect()
+        _logger.warning(
+            "There is too little memory to train %d networks at once; going on one by one.",
+            len(trials),
+        )
+        some = [[trial] for trial in trials]
+
+
+def _train(
+    objective: InitOffsetObjective,
+    trials: Sequence[optuna.Trial],
+    *,
+    stop: threading.Event | None,
+    deadline: float,
+    with_default_pruner: bool,
+) -> list[Outcome]:
     study = trials[0].study
     starts = [objective.start(trial.params) for trial in trials]
     unmoved = objective.baseline_start

@@ -19,6 +19,7 @@ from adnn_optuna.samplers import (
 if TYPE_CHECKING:
     import optuna
 
+    from adnn_optuna._attributes import SearchSettings
     from adnn_optuna.engine.objective import InitOffsetObjective
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -146,18 +147,19 @@ def build_sampler(
 
 
 def sampler_of(study: optuna.Study) -> BaseSampler:
-    """Return a sampler that is in the state of a study: its own, or built as a search did.
+    """Return a sampler in the state of a search: the study's own, or built as search did.
 
     A study that was only loaded does not have its sampler. If that cannot be built, because it is
     none of ours by name, it is the one that the study has.
     """
-    stored = study.user_attrs.get(SEARCH, {})
-    if stored.get("sampler") not in SEARCHERS:
+    attrs = study.user_attrs
+    stored: SearchSettings | None = attrs.get(SEARCH)
+    if stored is None or stored["sampler"] not in SEARCHERS:
         return study.sampler
     trials = study.get_trials(deepcopy=False)
     return build_sampler(
         stored["sampler"],
-        seed=study.user_attrs[CONFIG]["seed"],
+        seed=attrs[CONFIG]["seed"],
         # A trial that died at once has none.
         parameters=next((t.distributions for t in trials if t.distributions), ()),
         n_trials=stored["n_trials"],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
+from optuna.storages import InMemoryStorage
 
-from adnn_optuna._attributes import SEARCH, SearchSettings
+from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import runs_of
@@ -20,8 +21,14 @@ from adnn_optuna.engine.searchers import (
     starts_at_baseline,
 )
 from adnn_optuna.engine.storages import patiently, storage_url
+from adnn_optuna.networks.data import dataset_from_config
+from adnn_optuna.networks.differences import in_words, model_differences
+from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import model_from_config
+from adnn_optuna.networks.offsets import space_from_config
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from optuna.samplers import BaseSampler
@@ -125,6 +132,61 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
             + (f"it has {shown}." if names else "it has none.")
         ) from None
+
+
+def objective_from_study(
+    study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
+) -> InitOffsetObjective:
+    """Rebuild the objective that a study stores.
+
+    Args:
+        study:
+            The study.
+        data_dir:
+            Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
+
+    Raises:
+        ValueError: If the study stores none, or it cannot be rebuilt.
+    """
+    config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
+    if config is None:
+        raise ValueError(
+            f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
+            "it, use study.optimize."
+        )
+    objective = InitOffsetObjective(
+        model_from_config(config["model"]),
+        dataset_from_config(config["dataset"], data_dir),
+        training=Training(**config["training"]),
+        space=space_from_config(config["space"]),
+        metric=config["metric"],
+        seed=config["seed"],
+    )
+    differences = model_differences(config["model"], objective.config["model"])
+    if differences:
+        raise ValueError(
+            f"The model of the study {study.study_name!r} cannot be rebuilt from its "
+            f"configuration ({in_words(differences)}); pass the objective again."
+        )
+    return objective
+
+
+def resume_hint(study: optuna.Study) -> str:
+    """Return the sentence that tells how to go on with an interrupted study."""
+    url = storage_url(study._storage)
+    if url is None and isinstance(study._storage, InMemoryStorage):
+        return (
+            f"Interrupted; the study {study.study_name!r} is in memory and ends with this process."
+        )
+    if url is None:
+        return (
+            "Interrupted; all trials are kept. Go on with adnn_optuna.resume(storage, "
+            f"{study.study_name!r})."
+        )
+    return (
+        f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({url!r}, "
+        f"{study.study_name!r})."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

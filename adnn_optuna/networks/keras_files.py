@@ -245,12 +245,10 @@ def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
     import keras
 
     try:
-        written: list[dict[str, Any]] = [
-            without_compilation(keras.saving.serialize_keras_object(model))
-            for model in (first, second)
-        ]
-        if is_same_config(*written):
-            return written[0]
+        written, other = map(keras.saving.serialize_keras_object, (first, second))
+        described: dict[str, Any] = without_compilation(written)
+        if is_same_config(described, without_compilation(other)):
+            return described
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -211,22 +211,15 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class PaperModel(MLP):
-    """One of the paper's six models (section 6.1), with the rest of its setting.
-
-    It is an :class:`MLP`; ``dataset``, ``training`` and ``metric`` complete the experiment.
-
-    Args:
-        dataset: The name of its dataset, of which the paper trains on all 60,000 training images
-            (``load_dataset(model.dataset, validation_size=0)``).
-        training: The training settings.
-        metric: What the paper selects by.
-        published_accuracy: The baseline's accuracy in the paper, as a fraction.
-    """
+    """One of the paper's six models (section 6.1), with the rest of its setting."""
 
     dataset: str = "mnist"
+    """Of which the paper trains on all 60,000 images: ``load_dataset(..., validation_size=0)``."""
     training: Training = dataclasses.field(default_factory=Training)
     metric: str = "train_accuracy"
+    """What the paper selects by."""
     published_accuracy: float = math.nan
+    """The baseline's accuracy in the paper, as a fraction."""
 
 
 def _paper_model(dataset: str, hidden_layers: int, published_accuracy: float) -> PaperModel:

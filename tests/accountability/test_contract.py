@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import adnn_optuna as adnn
-from adnn_optuna.accountability.contract_file import contract_sha256
+from adnn_optuna.accountability.contract_file import _read_arrays, contract_sha256
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
@@ -445,6 +445,12 @@ def test_notices_other_weights_than_it_states(
     assert "winner.trained_weights_sha256" in reason
 
 
+def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(10**6))
+    with pytest.raises(ValueError, match="is larger than the model's weights"):
+        _read_arrays(tmp_path / "bomb.npz", 10**6)
+
+
 def beside(content: dict[str, Any], kind: str, file: Path, path: Path) -> Path:
     """Write a contract with another file beside it, as who knows how would."""
     content["files"][kind]["name"] = file.name
@@ -669,6 +675,10 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
         ("winner.params", {"offset": 0.1}),
         ("winner.params.weight_offset_0", "0.1"),
         ("objective.training.unknown", 1),
+        ("objective.training.loss", "mse" * 10_000),
+        ("objective.training.batch_size", True),
+        ("objective.dataset.source", "elsewhere"),
+        ("objective.dataset.path", ".."),
         ("objective.model.kernel_initializer", {"class_name": "Lambda", "config": {}}),
         ("objective.space.type", "Other"),
     ],

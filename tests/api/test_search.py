@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import random
@@ -241,7 +242,7 @@ def test_max_time_counts_all_runs(url: str) -> None:
     elapsed = adnn.MaxTimeCallback(1).elapsed(first.study)
     # What the first run took counts for the second.
     assert len(adnn.resume(url, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
-    second = adnn.resume(url, "s", max_time=elapsed + 0.5)
+    second = adnn.resume(url, "s", max_trial=10**6, max_time=elapsed + 0.5)
     assert second.stop_reason == "max_time"
     assert adnn.MaxTimeCallback(1).elapsed(second.study) >= elapsed + 0.5
     n_trials = len(second.study.trials)
@@ -608,21 +609,25 @@ def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: st
         assert plot(study).data
 
 
-def test_ctrl_c_keeps_everything(
-    objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+def interrupt_at(
+    call: int, objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = objective.trainer.train
-    calls = 0
+    """Raise what Ctrl-C does in place of a training."""
+    train, calls = objective.trainer.train, itertools.count(1)
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
+        if next(calls) == call:
             raise KeyboardInterrupt
         return train(*args, **kwargs)
 
-    # Ctrl-C at a moment that is the same in every run; the signal itself is sent in test_cli.py.
     monkeypatch.setattr(objective.trainer, "train", interrupted)
+
+
+def test_ctrl_c_keeps_everything(
+    objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ctrl-C at a moment that is the same in every run; the signal itself is sent in test_loop.py.
+    interrupt_at(4, objective, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
     study = optuna.load_study(storage=url, study_name="s")
@@ -642,27 +647,98 @@ def n_complete(path: Path) -> int:
         return 0
 
 
+def killed_and_resumed(
+    sampler: str, batch_size: int, max_trial: int, moments: tuple[int, ...], path: Path
+) -> optuna.Study:
+    """Return a study that was killed some time after it had completed so many trials."""
+    url = f"sqlite:///{path}"
+    arguments = [url, sampler, str(max_trial), str(batch_size)]
+    delays = random.Random(f"{sampler} {batch_size}")
+    for n_before in moments:
+        process = subprocess.Popen([sys.executable, search_worker.__file__, *arguments])
+        while n_complete(path) < n_before and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(delays.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return adnn.resume(url, "killed").study
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sampler", "batch_size"), [("greedy", 8), ("annealing", 1), ("annealing", 4)]
+    ("sampler", "batch_size"),
+    [("greedy", 8), ("greedy_improving", 1), ("annealing", 1), ("annealing", 4)],
 )
 def test_killed_at_random_moments(
     sampler: str, batch_size: int, objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
-    path = tmp_path / "study.db"
-    arguments = [f"sqlite:///{path}", sampler, "40", str(batch_size)]
-    moments = random.Random(f"{sampler} {batch_size}")
-    for n_before in (4, 20):
-        process = subprocess.Popen([sys.executable, search_worker.__file__, *arguments])
-        while n_complete(path) < n_before and process.poll() is None:
-            time.sleep(0.001)
-        time.sleep(moments.uniform(0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    resumed = adnn.resume(f"sqlite:///{path}", "killed")
+    study = killed_and_resumed(sampler, batch_size, 40, (4, 12, 20, 28, 36), tmp_path / "study.db")
     whole = adnn.search(objective, sampler, max_trial=40, batch_size=batch_size)
-    assert completed(resumed.study) == completed(whole.study)
-    assert len(completed(whole.study)) == 40
-    # One that was killed before it even had parameters may be left over; it holds no step.
-    left = resumed.study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    assert by_index(study) == by_index(whole.study)
+    assert len(completed(study)) == 40
+
+
+def test_killed_once(objective: InitOffsetObjective, tmp_path: Path) -> None:
+    study = killed_and_resumed("annealing", 2, 12, (5,), tmp_path / "study.db")
+    whole = adnn.search(objective, "annealing", max_trial=12, batch_size=2)
+    assert by_index(study) == by_index(whole.study)
+    # One that was killed before it had parameters may be left over; it holds no step.
+    left = study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
     assert not any(t.params for t in left)
+
+
+def by_index(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | None]]:
+    return {
+        t.system_attrs["adnn:proposal"]["index"]: (t.params, t.value)
+        for t in study.trials
+        if t.state == TrialState.COMPLETE
+    }
+
+
+def test_the_winner_is_a_keras_model(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "random_restart", max_trial=4)
+    data = objective.dataset
+    predictions = result.model().predict(data.x_test, verbose=0).argmax(axis=1)
+    assert (predictions == data.y_test).mean() == pytest.approx(result.test_value, abs=1e-9)
+
+
+class TestRuns:
+    """What a study stores of its runs is a list, and nothing in it is rewritten."""
+
+    def test_each_that_had_something_to_do_is_kept(
+        self, objective: InitOffsetObjective, url: str
+    ) -> None:
+        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
+        result = adnn.resume(url, "s", max_trial=4, max_time=1000)
+        first, second = result.runs
+        assert (first["max_trial"], first["max_time"]) == (2, None)
+        assert (first["n_trials_before"], first["n_trials"]) == (0, 2)
+        assert (second["max_trial"], second["max_time"]) == (4, 1000)
+        assert (second["n_trials_before"], second["n_trials"]) == (2, 4)
+        assert [run["stop_reason"] for run in result.runs] == ["max_trial"] * 2
+        settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}
+        assert result.study.user_attrs["adnn:search"] == settings
+
+    def test_a_limit_that_lies_behind_changes_nothing(
+        self, objective: InitOffsetObjective, url: str
+    ) -> None:
+        before = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
+        attrs = before.study.user_attrs
+        result = adnn.resume(url, "s", max_trial=2)
+        assert result.study.user_attrs == attrs
+        result = adnn.resume(url, "s", max_time=1e-6)
+        assert result.study.user_attrs == attrs
+        assert len(adnn.resume(url, "s").study.trials) == 4
+
+    def test_an_interrupted_one_stays_so(
+        self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        interrupt_at(3, objective, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
+        monkeypatch.undo()
+        assert adnn.resume(url, "s", max_trial=1).stop_reason == "interrupted"
+        result = adnn.resume(url, "s")
+        assert (result.stop_reason, len(completed(result.study))) == ("max_trial", 8)
+        assert [run["stop_reason"] for run in result.runs] == ["interrupted", "max_trial"]
+        assert result.runs[0]["n_trials"] == 2

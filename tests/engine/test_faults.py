@@ -119,9 +119,13 @@ def test_a_lock_that_stays_ends_in_one_sentence(
 def test_waiting_can_be_interrupted(path: Path) -> None:
     study = load(f"sqlite:///{path}")
     began = time.monotonic()
-    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        patiently(study.set_user_attr, "a", 1)
+    interrupt = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    interrupt.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            patiently(study.set_user_attr, "a", 1)
+    finally:
+        interrupt.cancel()
     assert time.monotonic() - began < 5
 
 
@@ -341,13 +345,14 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
     assert completed(result.study) == completed(whole.study)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     options = ["--hidden", "4", "--epochs", "1", "--max-trial", "100", "--sampler", "annealing"]
     run = subprocess.run(
         [sys.executable, "-m", "adnn_optuna", "search", *options, "--storage", url],
         preexec_fn=lambda: resource.setrlimit(
-            resource.RLIMIT_FSIZE, (220_000, resource.RLIM_INFINITY)
+            resource.RLIMIT_FSIZE, (500_000, resource.RLIM_INFINITY)
         ),
         capture_output=True,
         text=True,

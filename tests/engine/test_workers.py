@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
@@ -18,9 +18,8 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import OWNER
-from adnn_optuna.engine._database import Database
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.samplers import LivenessCheck, owner_of
+from adnn_optuna.samplers._owners import is_alive, owner_of
 
 if TYPE_CHECKING:
     from postgresql import Server
@@ -41,14 +40,12 @@ def leave_a_trial_running(url: str, *command: str) -> None:
 import os, signal, optuna
 from optuna.distributions import FloatDistribution
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.workers import create_own_trial
+from adnn_optuna.samplers._owners import note_owner
 study = optuna.load_study(study_name="s", storage=open_storage({url!r}))
-trial = optuna.trial.Trial(study, create_own_trial(study))
-trial._cached_frozen_trial.system_attrs["fixed_params"] = params = dict(
-    weight_offset_0=0.1, bias_offset_0=-0.1)
-trial._fixed_params = params
-for name in params:
-    trial.suggest_float(name, -0.2, 0.2)
+study.enqueue_trial(dict(weight_offset_0=0.1, bias_offset_0=-0.1))
+space = FloatDistribution(-0.2, 0.2)
+trial = study.ask(dict(weight_offset_0=space, bias_offset_0=space))
+note_owner(study, study._storage.get_trial(trial._trial_id))
 study._storage.record_heartbeat(trial._trial_id)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -72,7 +69,7 @@ def test_a_dead_workers_trial_is_retried_once_with_its_parameters(
     assert len(states) == 7
     again = [t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]
     assert [t.state for t in again] == [TrialState.FAIL] * 2 + [TrialState.COMPLETE] * 2
-    assert all(owner_of(t)[1] == os.getpid() for t in again[2:])
+    assert all(owner_of(t)["process"] == os.getpid() for t in again[2:])
 
 
 def test_a_trial_that_kills_its_workers_is_not_retried_forever(
@@ -84,7 +81,7 @@ def test_a_trial_that_kills_its_workers_is_not_retried_forever(
     leave_a_trial_running(url)
     study = result.study
     [dead] = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
-    study._storage.set_trial_system_attr(dead._trial_id, "retry_history", [1])
+    study._storage.set_trial_system_attr(dead._trial_id, "failed_trial", 0)
     result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=3)
     assert len([t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]) == 1
 
@@ -101,11 +98,10 @@ def test_a_worker_of_another_host_shows_no_sign_of_life(
     leave_a_trial_running(postgresql.url, *command)
     study = optuna.load_study(study_name="s", storage=storage)
     running = study.trials[-1]
-    assert running.system_attrs[OWNER][0].startswith("elsewhere#")
-    assert LivenessCheck(study)(running)
-    storage._backend.grace_period = 1
+    assert running.system_attrs[OWNER]["host"].startswith("elsewhere#")
+    assert is_alive(running) is None
+    storage.grace_period = 1
     time.sleep(2)
-    assert not LivenessCheck(study)(running)
     result = adnn.search(objective, sampler, storage=storage, study_name="s", max_trial=2)
     *_, dead, again = result.study.trials
     assert (dead.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
@@ -135,44 +131,85 @@ def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
     assert len([t for t in result.study.trials if t.state == TrialState.COMPLETE]) == 4
 
 
-def test_a_worker_that_is_taken_for_dead_while_it_begins_a_trial_goes_on(
-    objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    write = Database._write_parameters
-
-    def write_too_late(self: Database, parameters: Any) -> None:
-        monkeypatch.undo()
-        open_storage(url).set_trial_state_values(parameters[0].trial_id, TrialState.FAIL)
-        write(self, parameters)
-
-    monkeypatch.setattr(Database, "_write_parameters", write_too_late)
-    result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
-    states = [t.state for t in result.study.trials]
-    assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.COMPLETE] * 3]
-
-
 def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    worker = subprocess.Popen(
-        [sys.executable, TESTS / "search_worker.py", url, "greedy", "1000", "1"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    storage = open_storage(url)
-    while not (
-        optuna.get_all_study_names(storage)
-        and len(optuna.load_study(study_name="killed", storage=storage).trials) > 2
-    ):
-        assert worker.poll() is None
-        time.sleep(0.05)
+    worker = begin_worker(url, "greedy", 1000, 1)
+    wait_for_trials(url, 2, worker)
     worker.terminate()
     _, errors = worker.communicate()
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert "Interrupted; all trials are kept." in errors
-    study = optuna.load_study(study_name="killed", storage=storage)
+    study = optuna.load_study(study_name="killed", storage=url)
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"
     assert TrialState.RUNNING not in [trial.state for trial in study.trials]
+
+
+def test_ctrl_c_is_said_once_and_leaves_nothing_running(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    worker = begin_worker(url, "random_restart", 1000, 4)
+    wait_for_trials(url, 6, worker)
+    worker.send_signal(signal.SIGINT)
+    _, errors = worker.communicate(timeout=60)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    study = optuna.load_study(study_name="killed", storage=url)
+    assert study.user_attrs["adnn:stop_reason"] == "interrupted"
+    assert {t.state for t in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    done = [t.params["restart"] for t in study.trials if t.state == TrialState.COMPLETE]
+    assert len(done) == len(set(done)) >= 4
+
+
+def begin_worker(url: str, sampler: str, max_trial: int, batch_size: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            TESTS / "search_worker.py",
+            url,
+            sampler,
+            str(max_trial),
+            str(batch_size),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_trials(url: str, count: int, worker: subprocess.Popen[str]) -> None:
+    storage = open_storage(url)
+    while not (
+        optuna.get_all_study_names(storage)
+        and len(optuna.load_study(study_name="killed", storage=storage).trials) > count
+    ):
+        assert worker.poll() is None
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "n_workers", "max_trial", "batch_size"),
+    [
+        ("greedy", 2, 30, 3),
+        pytest.param("greedy", 4, 101, 8, marks=pytest.mark.slow),
+        pytest.param("annealing", 4, 60, 1, marks=pytest.mark.slow),
+        pytest.param("random_restart", 4, 100, 8, marks=pytest.mark.slow),
+    ],
+)
+def test_workers_do_nothing_twice_and_not_too_much(
+    sampler: str, n_workers: int, max_trial: int, batch_size: int, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    workers = [begin_worker(url, sampler, max_trial, batch_size) for _ in range(n_workers)]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=300)
+        assert worker.returncode == 0, errors
+    study = optuna.load_study(study_name="killed", storage=url)
+    assert study.user_attrs["adnn:stop_reason"] == "max_trial"
+    indices = [
+        t.system_attrs["adnn:proposal"]["index"]
+        for t in study.trials
+        if t.state == TrialState.COMPLETE
+    ]
+    assert len(indices) == max_trial
+    assert len(set(indices)) == max_trial
+    assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
 
 
 @pytest.mark.slow

@@ -1,0 +1,112 @@
+"""Living with other workers of the same study: signs of life, and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from optuna.storages import BaseStorage
+
+_warnings_lock = threading.Lock()
+
+
+def heartbeat_interval(storage: BaseStorage) -> int | None:
+    """Return after how many seconds a storage wants a sign of life, :obj:`None` if it has none."""
+    of_storage: Any = storage
+    interval: int | None = getattr(of_storage, "get_heartbeat_interval", lambda: None)()
+    return interval
+
+
+@contextlib.contextmanager
+def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
+    """Show that this process runs trials, given by their ids, where the storage notes that."""
+    interval = heartbeat_interval(storage)
+    if interval is None:
+        yield
+        return
+    of_storage: Any = storage
+    is_over = threading.Event()
+
+    def beat() -> None:
+        while not is_over.wait(interval):
+            for trial_id in list(trials):
+                # A storage that is away is the loop's matter, and this thread outlives it.
+                with contextlib.suppress(Exception):
+                    of_storage.record_heartbeat(trial_id)
+        with contextlib.suppress(Exception):
+            storage.remove_session()
+
+    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(timeout=1.0)
+
+
+def begin_heartbeat(trial: optuna.Trial) -> None:
+    """Show that a trial has begun; without a first sign, Optuna misses none."""
+    storage: Any = trial.study._storage
+    if heartbeat_interval(storage) is not None:
+        storage.record_heartbeat(trial._trial_id)
+
+
+def fail_stale(study: optuna.Study) -> None:
+    """Let Optuna end the trials of workers that show no sign of life."""
+    if heartbeat_interval(study._storage) is not None:
+        with without_warnings(study._storage):
+            optuna.storages.fail_stale_trials(study)
+
+
+@contextlib.contextmanager
+def without_warnings(storage: BaseStorage) -> Iterator[None]:
+    """Keep Optuna from warning of heartbeats, which are used as `Study.optimize` does."""
+    if heartbeat_interval(storage) is None:
+        yield
+        return
+    # Filters are the process's: two threads would restore each other's.
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)
+        yield
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Yield what Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
+
+    A signal that the user handles is left alone. If one comes again, nothing is waited for any
+    longer.
+    """
+    stop = threading.Event()
+
+    def interrupt(_: int, __: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    defaults: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    is_main = threading.current_thread() is threading.main_thread()
+    handled = [s for s, default in defaults.items() if is_main and signal.getsignal(s) == default]
+    for number in handled:
+        signal.signal(number, interrupt)
+    try:
+        yield stop
+        if stop.is_set():
+            raise KeyboardInterrupt
+    finally:
+        for number in handled:
+            signal.signal(number, defaults[number])

@@ -1,0 +1,208 @@
+"""The loop: what it does beside other workers, and where something goes wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna._attributes import ELAPSED, INTERRUPTED, OWNER, TRIAL_METRICS
+from adnn_optuna.engine import loop, storages
+from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.storages import StorageError, open_storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna.storages import BaseStorage
+
+    from adnn_optuna import InitOffsetObjective
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective(training=adnn.Training(epochs=1, batch_size=400))
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> BaseStorage:
+    return open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+
+
+def values(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
+    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+def other_worker(storage: BaseStorage) -> optuna.Study:
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return optuna.load_study(study_name="s", storage=storage, sampler=sampler)
+
+
+def test_proposals_do_not_depend_on_timing(objective: InitOffsetObjective) -> None:
+    def sampler(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
+
+    first, second = (
+        adnn.search(objective, sampler, max_trial=12, batch_size=4).study for _ in range(2)
+    )
+    assert values(first) == values(second)
+    assert [t.number for t in first.trials] == list(range(12))
+
+
+def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, optuna.samplers.RandomSampler(seed=0), max_trial=3)
+    elapsed = [trial.user_attrs[ELAPSED] for trial in result.study.trials]
+    assert sorted(elapsed) == elapsed
+    assert adnn.MaxTimeCallback(1).elapsed(result.study) == elapsed[-1]
+    for trial in result.study.trials:
+        assert trial.system_attrs[OWNER]["trial"] == trial.number
+        assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_what_other_workers_begin_meanwhile_counts(
+    batch_size: int,
+    objective: InitOffsetObjective,
+    storage: BaseStorage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask, others = Loop._ask_one, []
+
+    def ask_too_late(self: Loop) -> optuna.Trial:
+        if not others and self._n_done == 3:
+            others.append(other_worker(storage).ask(objective.distributions))
+        return ask(self)
+
+    # The other worker's trial ends while this one has found no room and waits.
+    def wait(self: Loop) -> list[Any]:
+        live = lives(self)
+        if others and not self._open:
+            other_worker(storage).tell(others[0].number, 0.5, skip_if_finished=True)
+        return live
+
+    lives = Loop._live
+    monkeypatch.setattr(Loop, "_ask_one", ask_too_late)
+    monkeypatch.setattr(Loop, "_live", wait)
+    limits: dict[str, Any] = {"max_trial": 4, "storage": storage, "study_name": "s"}
+    study = adnn.search(objective, "annealing", batch_size=batch_size, **limits).study
+    assert others
+    assert len(study.get_trials(states=DONE)) == 4
+    surplus = study.get_trials(states=(TrialState.FAIL,))
+    assert len(surplus) == 1
+    assert surplus[0].system_attrs[INTERRUPTED]
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+
+def test_nobody_waits_for_ever(
+    objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adnn.search(objective, "annealing", max_trial=1, storage=storage, study_name="s")
+    other_worker(storage).ask()
+    monkeypatch.setattr(loop, "_SECONDS_OF_BELIEF", 0.3)
+    result = adnn.resume(storage, "s", max_trial=2)
+    assert result.stop_reason == "max_trial"
+    assert [t.state.name for t in result.study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
+
+
+def locked(*_: Any, **__: Any) -> Any:
+    cause = storages.sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = storages.sqlite3.SQLITE_BUSY
+    raise sqlalchemy.exc.OperationalError("UPDATE", {}, cause)
+
+
+def test_no_training_is_lost_to_a_locked_database(
+    objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, train, faults, n_trained = optuna.Study.tell, objective.trainer.train, [3], []
+
+    def tell_later(self: optuna.Study, *args: Any, **kwargs: Any) -> Any:
+        faults[0] -= 1
+        return locked() if faults[0] >= 0 else tell(self, *args, **kwargs)
+
+    def counted(starts: Any, **kwargs: Any) -> Any:
+        n_trained.append(len(starts))
+        return train(starts, **kwargs)
+
+    monkeypatch.setattr(optuna.Study, "tell", tell_later)
+    monkeypatch.setattr(objective.trainer, "train", counted)
+    result = adnn.search(objective, "annealing", max_trial=3, storage=storage, study_name="s")
+    assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 3
+    assert n_trained == [1, 1, 1, 2]  # The last are those of the test.
+
+
+def test_what_a_storage_left_running_is_done_by_the_next_run(
+    objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = adnn.search(objective, "annealing", max_trial=6).study
+    search: dict[str, Any] = {"max_trial": 6, "storage": storage, "study_name": "s"}
+    for name in ("tell", "ask"):
+        with monkeypatch.context() as patch:
+            patch.setattr(storages, "_PATIENCE", 0.1)
+            calls, function = [2], getattr(optuna.Study, name)
+
+            def fail(
+                self: Any, *args: Any, calls: Any = calls, function: Any = function, **kwargs: Any
+            ) -> Any:
+                calls[0] -= 1
+                done = calls[0] >= 0 or function.__name__ == "ask"
+                returned = function(self, *args, **kwargs) if done else None
+                return returned if calls[0] >= 0 else locked()
+
+            patch.setattr(optuna.Study, name, fail)
+            with pytest.raises(StorageError, match=r"database is locked.*then resume the study\."):
+                adnn.search(objective, "annealing", **search)
+        study = optuna.load_study(study_name="s", storage=storage)
+        assert study.get_trials(states=(TrialState.RUNNING,))
+    study = adnn.search(objective, "annealing", **search).study
+    assert values(study) == values(whole)
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+
+@pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError])
+def test_no_error_leaves_a_trial_running(
+    error: type[BaseException],
+    objective: InitOffsetObjective,
+    storage: BaseStorage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def train(*_: Any, **__: Any) -> Any:
+        raise error
+
+    search: dict[str, Any] = {"max_trial": 6, "storage": storage, "study_name": "s"}
+    with monkeypatch.context() as patch:
+        patch.setattr(objective.trainer, "train", train)
+        with pytest.raises(error):
+            adnn.search(objective, "random_restart", batch_size=3, **search)
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert [t.state for t in study.trials] == [TrialState.FAIL] * 3
+    result = adnn.search(objective, "random_restart", **search)
+    assert [params["restart"] for params, _ in values(result.study)] == list(range(6))
+
+
+def test_where_memory_runs_out_trials_are_trained_one_by_one(
+    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = objective.trainer.train
+
+    def train_one(starts: Any, **kwargs: Any) -> Any:
+        if len(starts) > 2:
+            raise MemoryError
+        return train(starts, **kwargs)
+
+    expected = values(adnn.search(objective, "greedy", max_trial=6).study)
+    monkeypatch.setattr(objective.trainer, "train", train_one)
+    assert values(adnn.search(objective, "greedy", max_trial=6).study) == expected
+
+    def train_none(starts: Any, **kwargs: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(objective.trainer, "train", train_none)
+    with pytest.raises(MemoryError, match="too little memory to train even one network"):
+        adnn.search(objective, "greedy", max_trial=6)
