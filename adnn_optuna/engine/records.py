@@ -23,6 +23,7 @@ from adnn_optuna._attributes import (
     TRIAL_METRICS,
     RunRecord,
 )
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.searchers import SEARCHERS, build_sampler
 from adnn_optuna.networks.offsets import RestartSpace
@@ -191,7 +192,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
         ValueError: If the study has several objectives.
     """
     if len(study.directions) > 1:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
             "and figures are of one; give a study with one objective."
         )

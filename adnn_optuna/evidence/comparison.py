@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import optuna
 import pandas as pd
 
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence.claims import claim_of_comparison
@@ -277,13 +278,13 @@ def load_comparison(
         if match := pattern.fullmatch(stored.study_name):
             arms.setdefault(match[1], {})[int(match[2])] = stored.study_name
     if not arms:
-        raise ValueError(
+        raise WrongValueError(
             f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
             f"no study is called '{study_name}/…/seed=…'."
         )
     common = set.intersection(*(set(names) for names in arms.values()))
     if not common:
-        raise ValueError(
+        raise WrongValueError(
             f"The searchers of the comparison {study_name!r} have no seed in common; go on with "
             "it, with the same seeds for all."
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._attributes import CONFIG, SEARCH
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
@@ -182,7 +183,7 @@ def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, Any]:
     if contract["study"]["name"] != study_name:
-        raise ValueError(
+        raise WrongValueError(
             f"The contract is that of study {contract['study']['name']!r}, not of "
             f"{study_name!r}; give that study's own."
         )

@@ -18,7 +18,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import PROPOSAL
-from adnn_optuna._checks import check_number, check_parameters
+from adnn_optuna._checks import WrongTypeError, check_number, check_parameters
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Origin:
             check_parameters("origin", values)
             self._by_name = dict(sorted(values.items()))
         elif isinstance(values, bool) or not isinstance(values, Real):
-            raise TypeError(
+            raise WrongTypeError(
                 "`origin` must be a number or a mapping from names to values, but is "
                 f"{values!r} of type {type(values).__name__}."
             )
