@@ -69,7 +69,7 @@ def check_positive(name: str, value: Any) -> None:
 def as_positive_int(name: str, value: object) -> int:
     """Return a whole number of at least 1 as Python's, and refuse anything else."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+        raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
 
 

@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
@@ -70,7 +71,7 @@ class Contract:
         """
         study, best = record.study, record.best
         if best is None:
-            raise ValueError(
+            raise WrongValueError(
                 f"The study {study.study_name!r} has no completed trial, so there is no "
                 "winner to make a contract of; resume it."
             )
@@ -79,7 +80,7 @@ class Contract:
         trained, weights = train_again(objective, starts)
         for role, metrics in zip(ROLES, trained, strict=True):
             if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
-                raise ValueError(
+                raise WrongValueError(
                     f"The {role}'s training diverged, so there is nothing to make a contract of."
                 )
         stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
@@ -149,7 +150,7 @@ class Contract:
         try:
             self.build_model().save(files["model"])
         except NotImplementedError:
-            raise ValueError(
+            raise WrongValueError(
                 "Keras cannot save the winner's model, as one of its classes has arguments that "
                 "no configuration can hold; give that class a get_config method."
             ) from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import check_output_file, first_line, is_file, is_folder
+from adnn_optuna._checks import WrongValueError, check_output_file, first_line, is_file, is_folder
 from adnn_optuna.networks.keras_files import (
     is_same_config,
     read_model_config,
@@ -109,7 +109,7 @@ def check_contract_path(what: str, path: Path, data: str | None) -> None:
     weights = beside["weights"].name
     # A verification looks for the data beside the contract, where the weights would be.
     if data is not None and os.path.basename(data) == weights:  # noqa: PTH119
-        raise ValueError(
+        raise WrongValueError(
             f"The weights beside {what} would be written to {weights!r}, which is the name of "
             "the data; name the contract differently."
         )
@@ -160,14 +160,14 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the field {_shown(name)} is there twice")
+            raise WrongValueError(f"the field {_shown(name)} is there twice")
         found[name] = value
     return found
 
 
 def _finite(digits: str) -> float:
     if not math.isfinite(float(digits)):
-        raise ValueError(f"{digits[:80]} is no JSON number")
+        raise WrongValueError(f"{digits[:80]} is no JSON number")
     return float(digits)
 
 
@@ -293,7 +293,7 @@ def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
         sizes = [entry.file_size for entry in archive.infolist()]
     # An array's header takes some hundred bytes.
     if sum(sizes) > expected_bytes + 1000 * len(sizes):
-        raise ValueError(f"{file.name!r} is larger than the model's weights.")
+        raise WrongValueError(f"{file.name!r} is larger than the model's weights.")
     with np.load(content, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adnn_optuna._checks import expanded, first_line, is_file
+from adnn_optuna._checks import WrongTypeError, expanded, first_line, is_file
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract import (
     ROLES,
@@ -144,7 +144,7 @@ def verify(
         TypeError: If an argument is of the wrong type.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
+        raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     path = Path(path)
     try:
         contract = contract_file.read_contract(path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
 from adnn_optuna._attributes import CONFIG, SEARCH
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.offsets import RestartSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -47,14 +48,14 @@ def check_searcher(searcher: object) -> None:
     """
     if isinstance(searcher, str):
         if searcher not in SEARCHERS:
-            raise ValueError(
+            raise WrongValueError(
                 f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
                 "for any other give an Optuna sampler."
             )
     elif not isinstance(searcher, BaseSampler) and (
         not callable(searcher) or isinstance(searcher, type)
     ):
-        raise TypeError(
+        raise WrongTypeError(
             "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
             f"but it is {searcher!r}."
         )
@@ -62,7 +63,7 @@ def check_searcher(searcher: object) -> None:
         try:
             inspect.signature(searcher).bind(0, None)
         except TypeError as error:
-            raise TypeError(
+            raise WrongTypeError(
                 f"The factory {searcher_label(searcher)} must take (seed, n_trials), but it does "
                 f"not ({error})."
             ) from None
@@ -139,7 +140,7 @@ def build_sampler(
             raise AssertionError(searcher)
     sampler: Any = searcher(seed, n_trials)
     if not isinstance(sampler, BaseSampler):
-        raise TypeError(
+        raise WrongTypeError(
             f"The factory {searcher_label(searcher)} must return an Optuna sampler, but it "
             f"returned {sampler!r}."
         )

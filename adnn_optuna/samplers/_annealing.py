@@ -13,6 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
     check_bool,
     check_integer,
     check_number,
@@ -162,13 +164,13 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
         if x0 is not None and not isinstance(x0, Mapping):
-            raise TypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
+            raise WrongTypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
         check_parameters("x0", x0 or {})
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
         check_positive("initial_temperature", initial_temperature)
         if initial_temperature > 1:
-            raise ValueError(
+            raise WrongValueError(
                 f"`initial_temperature` must be at most 1, but is {initial_temperature!r}."
             )
         check_positive("quench", quench)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.study import StudyDirection
 
-from adnn_optuna._checks import check_integer, check_number
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._owners import is_own
 from adnn_optuna.samplers._walk import (
@@ -124,7 +124,7 @@ class DeltaStepSampler(IndexedSampler):
         _check_deltas(deltas)
         check_integer("max_steps", max_steps, low=1)
         if not isinstance(accept, str) or accept not in ("always", "improving"):
-            raise ValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
+            raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
         self._origin = Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
@@ -279,14 +279,14 @@ class _IndicesInside(Indices):
 
 def _check_deltas(deltas: Any) -> None:
     if isinstance(deltas, str | bytes | bytearray) or not isinstance(deltas, Sequence):
-        raise TypeError(
+        raise WrongTypeError(
             f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
         )
     if not deltas:
-        raise ValueError("`deltas` is empty, but must have the step of at least one walk.")
+        raise WrongValueError("`deltas` is empty, but must have the step of at least one walk.")
     for delta in deltas:
         check_number("deltas", delta)
         if delta == 0:
-            raise ValueError(
+            raise WrongValueError(
                 f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import check_integer
+from adnn_optuna._checks import WrongValueError, check_integer
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -46,7 +46,7 @@ def check_seed(seed: Any) -> None:
         return
     check_integer("seed", seed, low=0)
     if seed >= 2**64:
-        raise ValueError(f"`seed` must be below 2**64, but is {seed!r}.")
+        raise WrongValueError(f"`seed` must be below 2**64, but is {seed!r}.")
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
