@@ -109,13 +109,11 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
-            grows with the study beyond that. To go on after ``n_trials`` is no mistake: the
-            annealing then stays about as cold as it is.
+            grows with the study. Who goes on after it finds the annealing about as cold as it was.
         x0: The parameters of the first trial, a mapping from names to values. Those that it lacks
             start at random.
-        initial_temperature: The temperature at the start, at most 1, where a move leads
-            everywhere. By default it is 1, or 0.1 with ``x0``, as a good point is not to be left
-            at once.
+        initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
+            By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
             parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
             than 20 for each parameter is the same as 20.

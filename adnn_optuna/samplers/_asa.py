@@ -56,11 +56,7 @@ def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates within [0, 1].
-
-    Ingber redraws one that leaves the range: that is to draw from the part of the distribution
-    within it.
-    """
+    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)

@@ -17,6 +17,7 @@ that was killed and resumed ends up with the same proposals as one that never st
 """
 
 import abc
+import functools
 import itertools
 import random
 import threading
@@ -45,13 +46,13 @@ class Indices:
         self._replay: Replay | None = None
         self.reader = TrialReader()
         self.is_constrained = False
-        self.results: dict[int, FrozenTrial] = {}  # The finished trial of each index.
+        self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
         self._end = 0  # The first index above all results.
         self._holes: set[int] = set()  # Those below it that have none.
         # The numbers of the trials that an index was ever given to, as far as it has no result.
-        self._holders: dict[int, set[int]] = {}
+        self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
@@ -75,11 +76,12 @@ class Indices:
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
-        index = self.index_of(trial)
+        index, attrs = self.index_of(trial), trial.system_attrs
         self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
-        if not _is_result(trial):
+        has_died = trial.state == TrialState.FAIL and FAILED not in attrs
+        if not trial.state.is_finished() or has_died or attrs.get(INTERRUPTED):
             self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
@@ -123,7 +125,7 @@ class Indices:
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        for number in sorted(self._holders.get(index, ())) if index is not None else ():
+        for number in sorted(self._holders.get(index, ())):
             first = self.proposal_of(self.reader.trials[number])
             if first is not None and first["index"] == index and number != trial.number:
                 return {**first, "owner": ownership(trial)}
@@ -160,13 +162,6 @@ class Indices:
         index = self.index_of(trial)
         result = None if index is None else self.results.get(index)
         return index if result is not None and result.number == trial.number else None
-
-
-def _is_result(trial: FrozenTrial) -> bool:
-    """Return whether a trial with an index was run to its end, whatever came of it."""
-    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
-        return False
-    return trial.state != TrialState.FAIL or FAILED in trial.system_attrs
 
 
 class IndexedSampler(BaseSampler, abc.ABC):
@@ -278,9 +273,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
+        write: Callable[[str, Any], None] = functools.partial(
+            study._storage.set_trial_system_attr, trial._trial_id
+        )
         attrs = trial.system_attrs
         if attrs.get(INTERRUPTED):  # A retry inherits it.
-            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
+            write(INTERRUPTED, False)  # noqa: FBT003
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
@@ -300,19 +298,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
-            self._write(study, trial, proposal)
+            write(PROPOSAL, proposal)
             if index is None or not self._look(study).is_taken(index, trial.number):
                 break
-            self._write(study, trial, {**proposal, "index": None})
+            write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
         if wanted is not None and index is None:
             # It was done again meanwhile: this one counts for nothing.
-            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+            write(INTERRUPTED, True)  # noqa: FBT003
         return proposal
-
-    @staticmethod
-    def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
-        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, cast("Any", proposal))
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
