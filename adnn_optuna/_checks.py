@@ -32,9 +32,10 @@ def check_integer(name: str, value: Any, low: int) -> None:
         raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
-def check_kind(name: str, value: Any, kind: type, words: str) -> None:
-    """Raise unless the value is of a kind of number; truth values are numbers to Python only."""
-    if isinstance(value, bool) or not isinstance(value, kind):
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], words: str) -> None:
+    """Raise unless the value is of a kind; truth values are numbers to Python only."""
+    is_no_number = isinstance(value, bool) and kind in (Integral, Real)
+    if is_no_number or not isinstance(value, kind):
         raise WrongTypeError(
             f"`{name}` must be {words}, but is {value!r} of type {type(value).__name__}."
         )
@@ -67,16 +68,6 @@ def as_positive_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
-
-
-def check_bool(name: str, value: Any) -> None:
-    """Raise unless the value is a truth value, of Python or NumPy."""
-    import numpy as np
-
-    if not isinstance(value, bool | np.bool_):
-        raise WrongTypeError(
-            f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
-        )
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
