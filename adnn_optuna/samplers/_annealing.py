@@ -233,8 +233,7 @@ class _Chain:
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
         if trial.state != TrialState.COMPLETE:
-            # The value of a pruned trial is one of an unfinished training.
-            return False
+            return False  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
         units = {}
         for name, distribution in trial.distributions.items():

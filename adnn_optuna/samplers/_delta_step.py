@@ -203,12 +203,9 @@ class DeltaStepSampler(IndexedSampler):
             for of_other, other in sorted(pending.items())
             if (of_other - 1) // self._max_steps == walk and other["step"] is not None
         ]
-        state = indices.state(proposal, lambda: self._start(study, indices))
-        return state.next_step(index, awaited)
-
-    def _start(self, study: Study, indices: Indices) -> Walk:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
+        start = Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
+        return indices.state(proposal, lambda: start).next_step(index, awaited)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         return step_of(self._origin, proposal["step"], indices.reader.trials)

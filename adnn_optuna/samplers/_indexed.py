@@ -85,8 +85,7 @@ class Indices:
             self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
-        # A worker that was suspended, taken for dead and woke up did the same: the lower number
-        # counts.
+        # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
             self._replay.restart()
@@ -143,10 +142,9 @@ class Indices:
             "step": None,
         }
 
-    def state(self, proposal: Proposal, initial_state: Callable[[], State]) -> State:
+    def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that was told the trials that a proposal saw."""
-        state = self._replay.state_after(self.reader.trials, proposal, initial_state)
-        return cast("State", state)
+        return cast("State", self._replay.state_after(self.reader.trials, proposal, start))
 
     def tell(self, state: State, trial: FrozenTrial) -> None:
         """Tell a state a trial, if that counts."""
