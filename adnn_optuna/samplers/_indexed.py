@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import abc
 import itertools
-import random
+import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -317,7 +317,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             else:
                 n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
                 free = indices.free_indices(trial.number)
-                index = random.choice([*itertools.islice(free, n_choices)])  # noqa: S311
+                # The user's own random numbers are left alone.
+                index = secrets.choice([*itertools.islice(free, n_choices)])
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
