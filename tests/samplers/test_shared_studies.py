@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import cProfile
+import random
 import shutil
 import subprocess
 import sys
