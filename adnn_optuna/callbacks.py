@@ -9,9 +9,8 @@ from __future__ import annotations
 import abc
 import bisect
 import math
-import threading
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -39,14 +38,14 @@ def is_done(trial: FrozenTrial) -> bool:
     return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
 
 
-class _Tally:
-    """What the finished trials of a study add up to."""
+class Tally:
+    """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
-        self._is_maximized = study.direction == StudyDirection.MAXIMIZE
-        interval = getattr(study._storage, "get_heartbeat_interval", None)
-        self._has_heartbeats = interval is not None and interval() is not None
-        self._reader = TrialReader()
+        self._better = max if study.direction == StudyDirection.MAXIMIZE else min
+        interval = getattr(study._storage, "get_heartbeat_interval", lambda: None)()
+        self._has_heartbeats = interval is not None
+        self.reader = TrialReader()
         self._clear()
 
     def _clear(self) -> None:
@@ -60,13 +59,13 @@ class _Tally:
 
     @property
     def elapsed(self) -> float:
-        """The working time of the study until now, in seconds."""
+        """The working time of the study until its last trial ended, in seconds."""
         return self._seconds[-1] if self._seconds else 0.0
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
-        news = self._reader.read(study)
-        if self._reader.was_reset:
+        news = self.reader.read(study)
+        if self.reader.was_reset:
             self._clear()
         finished = [trial for trial in news if trial.state.is_finished()]
         # A trial's working time follows from those that ended before it began.
@@ -81,8 +80,7 @@ class _Tally:
         if not (trial.state == TrialState.COMPLETE and is_done(trial) and is_feasible(trial)):
             return
         assert trial.value is not None
-        better = max if self._is_maximized else min
-        self.best = trial.value if self.best is None else better(self.best, trial.value)
+        self.best = trial.value if self.best is None else self._better(self.best, trial.value)
         if self.first is None or trial.number < self.first.number:
             self.first = trial
 
@@ -109,20 +107,18 @@ class _Tally:
             self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
-class _Limit(abc.ABC):
+class Limit(abc.ABC):
     """A limit of a study. It remembers what one study's trials add up to, only to save time."""
 
     reason: ClassVar[str]
 
     def __init__(self) -> None:
-        self._tallies = PerStudy(_Tally)
-        self._lock = threading.Lock()
+        self._tallies = PerStudy(Tally)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+    def __repr__(self) -> str:
+        arguments = {name[1:]: value for name, value in vars(self).items() if name != "_tallies"}
+        listed = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        return f"{type(self).__name__}({listed})"
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """End the study if it has reached the limit, and store why."""
@@ -140,16 +136,16 @@ class _Limit(abc.ABC):
         return self._is_reached(study, self._tally(study))
 
     @abc.abstractmethod
-    def _is_reached(self, study: Study, tally: _Tally) -> bool: ...
+    def _is_reached(self, study: Study, tally: Tally) -> bool: ...
 
-    def _tally(self, study: Study, own: FrozenTrial | None = None) -> _Tally:
+    def _tally(self, study: Study, own: FrozenTrial | None = None) -> Tally:
         """Return what the trials add up to now, with one that has certainly ended by itself."""
         if study._is_multi_objective():
             raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
                 f"{len(study.directions)}."
             )
-        with self._lock:
+        with self._tallies.lock:
             tally = self._tallies[study]
             tally.update(study)
             if own is not None:
@@ -157,7 +153,7 @@ class _Limit(abc.ABC):
             return tally
 
 
-class MaxTimeCallback(_Limit):
+class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
@@ -193,9 +189,6 @@ class MaxTimeCallback(_Limit):
         super().__init__()
         self._max_time = max_time
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_time={self._max_time})"
-
     def elapsed(self, study: Study) -> float:
         """Return the seconds that the study's trials took until the last of them ended."""
         return self._tally(study).elapsed
@@ -204,11 +197,11 @@ class MaxTimeCallback(_Limit):
         """Return the seconds that are left, 0 if none are."""
         return max(self._max_time - self.elapsed(study), 0.0)
 
-    def _is_reached(self, study: Study, tally: _Tally) -> bool:  # noqa: ARG002
+    def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
         return tally.elapsed >= self._max_time
 
 
-class MaxTrialCallback(_Limit):
+class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
     Completed and pruned trials count, and failed ones whose training diverged. Those that were
@@ -245,18 +238,15 @@ class MaxTrialCallback(_Limit):
         super().__init__()
         self._max_trial = int(max_trial)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_trial={self._max_trial})"
-
     def remaining(self, study: Study) -> int:
         """Return the number of trials that are left, 0 if none are."""
         return max(self._max_trial - self._tally(study).n_done, 0)
 
-    def _is_reached(self, study: Study, tally: _Tally) -> bool:  # noqa: ARG002
+    def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
         return tally.n_done >= self._max_trial
 
 
-class MaxGainCallback(_Limit):
+class MaxGainCallback(Limit):
     """End a study once its best value is a given gain better than the baseline.
 
     The gain is best value minus baseline if the study maximizes, and baseline minus best value
@@ -298,10 +288,7 @@ class MaxGainCallback(_Limit):
         self._max_gain = max_gain
         self._baseline = baseline
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_gain={self._max_gain}, baseline={self._baseline})"
-
-    def _is_reached(self, study: Study, tally: _Tally) -> bool:
+    def _is_reached(self, study: Study, tally: Tally) -> bool:
         if tally.best is None or tally.first is None:
             return False
         baseline = self._baseline
