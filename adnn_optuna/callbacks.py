@@ -130,8 +130,8 @@ class Limit(abc.ABC):
     def reached(self, study: Study) -> bool:
         """Return whether the study, which has one objective, has reached the limit.
 
-        Optuna calls callbacks after each trial only. To run no trial at all in a study that
-        is at its limit already, ask before calling :meth:`~optuna.study.Study.optimize`.
+        Optuna calls callbacks after each trial only: ask before
+        :meth:`~optuna.study.Study.optimize` to run none in a study that is at its limit already.
         """
         return self._is_reached(study, self._tally(study))
 
@@ -157,12 +157,10 @@ class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
-    or in an earlier run. Where several ran at once, it is that of the longest row of trials that
-    followed each other. Time in which nothing ran does not count, nor does the trial of a worker
-    that died. The trial that runs when the limit is reached is completed first.
-
-    On a storage with heartbeats, a failed trial of a sampler that is none of this package looks
-    like that of a worker that died. So it counts in the process that ran it only.
+    or in an earlier run; where several ran at once, the longest row of trials that followed each
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died, which on
+    a storage with heartbeats other processes take any failed trial of a foreign sampler for. The
+    trial that runs when the limit is reached is completed first.
 
     Example:
 
@@ -205,11 +203,9 @@ class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
     Completed and pruned trials count, and failed ones whose training diverged. Those that were
-    interrupted, or whose worker died, do not: they are done again.
-
-    :class:`optuna.study.MaxTrialsCallback` counts completed trials only, unless it is given other
-    states, and then also those that were cut off. This one also tells before the first trial
-    whether there is anything to do.
+    interrupted, or whose worker died, do not: they are done again. Unlike
+    :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial whether there is
+    anything to do.
 
     Example:
 
@@ -270,12 +266,11 @@ class MaxGainCallback(Limit):
             assert all(trial.value < 0.75 for trial in study.trials[:-1])
 
     Args:
-        max_gain:
-            The gain, in units of the objective.
+        max_gain: The gain, in units of the objective.
         baseline:
-            The value to gain on. If :obj:`None`, it is what the study has stored as the user
-            attribute ``adnn:baseline``, and without that the value of the first completed trial
-            that violates no constraint.
+            The value to gain on. If :obj:`None`, it is the study's user attribute
+            ``adnn:baseline``, and without that the value of the first completed trial that
+            violates no constraint.
     """
 
     reason = "max_gain"
@@ -291,17 +286,17 @@ class MaxGainCallback(Limit):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         if tally.best is None or tally.first is None:
             return False
-        baseline = self._baseline
+        baseline: object = self._baseline
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
-            if isinstance(baseline, bool) or not isinstance(baseline, Real | None):
-                raise WrongTypeError(
-                    f"The user attribute {BASELINE!r} of the study must be a number, but is "
-                    f"{baseline!r}."
-                )
         if baseline is None:
             baseline = tally.first.value
-        assert baseline is not None
+        if isinstance(baseline, bool) or not isinstance(baseline, Real):
+            raise WrongTypeError(
+                f"The user attribute {BASELINE!r} of the study must be a number, but is "
+                f"{baseline!r}."
+            )
+        baseline = float(baseline)
         if not math.isfinite(baseline):
             return False
         gain = tally.best - baseline

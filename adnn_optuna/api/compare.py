@@ -11,7 +11,6 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import optuna
-from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
@@ -131,7 +130,7 @@ def compare(
         Plan(
             objective.replace(seed=seed),
             f"{study_name}/{label}/{seed=}",
-            _one_for_each_run(searcher),
+            copy.deepcopy(searcher),  # Samplers keep random state.
             limits,
             batch_size,
         )
@@ -224,17 +223,6 @@ def _check_executor(executor: object) -> None:
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
-
-
-def _one_for_each_run(searcher: Searcher) -> Searcher:
-    """Return a searcher that gives each run a sampler of its own: samplers keep random state."""
-    if not isinstance(searcher, BaseSampler):
-        return searcher
-
-    def copied(seed: int, n_trials: int | None) -> BaseSampler:  # noqa: ARG001
-        return copy.deepcopy(searcher)
-
-    return copied
 
 
 def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:

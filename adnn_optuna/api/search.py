@@ -23,19 +23,12 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
 from adnn_optuna.engine.searchers import SEARCHERS, Searcher
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.studies import (
-    Limits,
-    Plan,
-    last_limits,
-    load_study,
-    objective_from_study,
-    open_studies,
-    resume_hint,
-)
+from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.evidence.reports import search_page
@@ -214,13 +207,13 @@ def resume(
     """
     limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
-    study = load_study(opened, study_name)
+    study = studies.load_study(opened, study_name)
     if sampler is None:
         sampler = _stored_searcher(study)
     if objective is None:
-        objective = objective_from_study(study, data_dir)
+        objective = studies.objective_from_study(study, data_dir)
     given = {name: value for name, value in vars(limits).items() if value is not None}
-    limits = dataclasses.replace(last_limits(study), **given)
+    limits = dataclasses.replace(studies.last_limits(study), **given)
     plan = Plan(objective, study_name, sampler, limits, pruner=pruner)
     return _run(plan, opened, show_progress_bar=show_progress_bar)
 
@@ -242,7 +235,7 @@ def _stored_searcher(study: optuna.Study) -> str:
 
 
 def _run(plan: Plan, storage: BaseStorage, *, show_progress_bar: bool) -> SearchResult:
-    [study] = open_studies([plan], storage)
+    [study] = studies.open_studies([plan], storage)
     max_trial = plan.limits.max_trial
     bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
     try:
@@ -259,7 +252,7 @@ def _run(plan: Plan, storage: BaseStorage, *, show_progress_bar: bool) -> Search
                 )
             conclude(study, plan.objective, stop)
     except KeyboardInterrupt:
-        _logger.info(resume_hint(study))
+        _logger.info(studies.resume_hint(study))
         raise
     result = result_of(study, plan.objective)
     show_search(result)

@@ -20,16 +20,10 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna.callbacks import MaxGainCallback, Tally
+from adnn_optuna.engine import workers
 from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import last_limits
-from adnn_optuna.engine.workers import (
-    fail_stale,
-    heartbeat_interval,
-    heartbeats,
-    record_heartbeat,
-    without_warnings,
-)
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
 from adnn_optuna.samplers._owners import is_alive, is_own, note_owner, owner_of
 
@@ -63,14 +57,10 @@ class Loop:
     """Runs one study until it has reached a limit, beside any other workers of it.
 
     Args:
-        plan:
-            The study's plan.
-        study:
-            The study, opened by that plan.
-        stop:
-            What ends the run when it is set.
-        after_tell:
-            Called after each trial that was told.
+        plan: The study's plan.
+        study: The study, opened by that plan.
+        stop: What ends the run when it is set.
+        after_tell: Called after each trial that was told.
     """
 
     def __init__(
@@ -81,6 +71,7 @@ class Loop:
         after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
     ) -> None:
         self._study, self._objective, self._limits = study, plan.objective, plan.limits
+        self._max_trial = plan.limits.max_trial or math.inf
         self._stop = stop
         self._after_tell = after_tell
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
@@ -110,7 +101,7 @@ class Loop:
         self._study._stop_flag = _was_stopped(self._study)
         _loops.add(self)
         try:
-            with heartbeats(storage, self._open):
+            with workers.heartbeats(storage, self._open):
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)
@@ -134,8 +125,7 @@ class Loop:
         # Before the trials, so that their own time reaches the limit when the training does.
         began = time.monotonic() - self._tally.elapsed
         if count and (trials := self._ask(count)):
-            max_time = self._limits.max_time
-            deadline = math.inf if max_time is None else began + max_time
+            deadline = began + (self._limits.max_time or math.inf)
             outcomes = train_trials(self._objective, trials, stop=self._stop, deadline=deadline)
             self._tell(trials, outcomes, began)
         elif reason is None and not count:
@@ -146,7 +136,7 @@ class Loop:
 
     def _next(self) -> tuple[str | None, int]:
         """Return why the study has ended, if so, and else how many trials may begin now."""
-        fail_stale(self._study)
+        workers.fail_stale(self._study)
         self._look()
         if reason := self._limit():
             return reason, 0
@@ -158,9 +148,9 @@ class Loop:
         # it was begun before the study was killed. What was enqueued is told before anything is
         # proposed: a GridSampler cannot be told of it when all but one of its own are under way.
         batch_size = self._settings["batch_size"]
-        count = min(batch_size - n_done % batch_size, n_waiting or n_free)
-        count = min(count, self._max_trial - n_done)
-        if not count or n_done + n_live + count > self._max_trial:
+        n_left = self._max_trial - n_done
+        count = min(batch_size - n_done % batch_size, n_waiting or n_free, n_left)
+        if not count or n_live + count > n_left:
             return None, 0
         if self._n_trials_before is None:
             # If this run is killed, nothing has ended it: not what ended an earlier one either.
@@ -198,13 +188,14 @@ class Loop:
 
     def _live(self) -> list[FrozenTrial]:
         """Return the trials of which a result is expected."""
-        return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
+        return [trial for trial in self._in_state(TrialState.RUNNING) if self._lives(trial)]
 
     def _lives(self, trial: FrozenTrial) -> bool:
         alive = is_alive(trial)
         if alive is not None:
             return alive
-        if owner_of(trial) is not None and heartbeat_interval(self._study._storage) is not None:
+        has_heartbeats = workers.heartbeat_interval(self._study._storage) is not None
+        if has_heartbeats and owner_of(trial) is not None:
             return True  # Whose heart does not beat is told FAIL.
         first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
         return time.monotonic() - first_seen < _SECONDS_OF_BELIEF
@@ -213,10 +204,6 @@ class Loop:
         """Return which limit is reached; of several, the first of these."""
         reached = (c for c in self._limits.callbacks if c._is_reached(self._study, self._tally))
         return next((callback.reason for callback in reached), None)
-
-    @property
-    def _max_trial(self) -> float:
-        return math.inf if self._limits.max_trial is None else self._limits.max_trial
 
     def _n_proposals(self) -> float:
         """Return how many trials the sampler has to propose, as far as that matters now."""
@@ -248,7 +235,7 @@ class Loop:
             # The one that was begun in vain holds what is to be proposed.
             self._look()
         try:
-            with without_warnings(self._study._storage):
+            with workers.without_warnings(self._study._storage):
                 return self._study.ask(self._objective.distributions)
         except BaseException:
             # It may have begun.
@@ -260,7 +247,7 @@ class Loop:
         if not isinstance(self._study.sampler, IndexedSampler):
             note_owner(self._study, storage.get_trial(trial_id))
         # Without a first sign, Optuna misses none.
-        record_heartbeat(storage, trial_id)
+        workers.record_heartbeat(storage, trial_id)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether other workers took the last steps of a walk while this one asked."""

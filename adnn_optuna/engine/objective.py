@@ -120,12 +120,8 @@ class InitOffsetObjective:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
-        settings: dict[str, Any] = {
-            "training": self.training,
-            "space": self.space,
-            "metric": self.metric,
-            "seed": self.seed,
-        }
+        names = ("training", "space", "metric", "seed")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         return functools.partial(type(self), **settings), (self._model, self.dataset)
 
     def _search_in(self, space: OffsetSpace | RestartSpace) -> None:
@@ -197,9 +193,7 @@ class InitOffsetObjective:
             The metrics of the study's baseline, :obj:`None` if it was not trained yet.
 
         Raises:
-            ValueError: If the study optimizes in the wrong direction, has trials of something
-                else, or belongs to an objective that differs in model, data, training, space,
-                metric or seed.
+            ValueError: If the study has another direction, trials or objective.
         """
         known = self._known_baselines.get(study)
         if known is not None:

@@ -12,18 +12,9 @@ from optuna.storages import InMemoryStorage
 from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import runs_of
-from adnn_optuna.engine.searchers import (
-    Searcher,
-    build_sampler,
-    check_searcher,
-    default_batch_size,
-    ends_by_itself,
-    objective_for,
-    searcher_label,
-    starts_at_baseline,
-)
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.data import dataset_from_config
 from adnn_optuna.networks.differences import in_words, model_differences
@@ -100,14 +91,14 @@ class Plan:
 
     objective: InitOffsetObjective
     name: str | None
-    searcher: Searcher
+    searcher: searchers.Searcher
     limits: Limits
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
-        check_searcher(self.searcher)
+        searchers.check_searcher(self.searcher)
         if self.pruner is not None and not isinstance(self.pruner, BasePruner):
             raise WrongTypeError(
                 "pruner must be an Optuna pruner, such as optuna.pruners.MedianPruner(), but it "
@@ -115,13 +106,13 @@ class Plan:
             )
         if self.name is not None:
             check_study_name(self.name)
-        if self.limits == Limits() and not ends_by_itself(self.searcher):
+        if self.limits == Limits() and not searchers.ends_by_itself(self.searcher):
             raise WrongValueError(
                 "The search would never end: give max_time, max_trial or max_gain."
             )
-        self.objective = objective_for(self.searcher, self.objective)
+        self.objective = searchers.objective_for(self.searcher, self.objective)
         if isinstance(self.batch_size, str) and self.batch_size == "auto":
-            self.batch_size = default_batch_size(self.searcher, self.objective)
+            self.batch_size = searchers.default_batch_size(self.searcher, self.objective)
         self.batch_size = as_positive_int("batch_size", self.batch_size)
 
 
@@ -235,7 +226,7 @@ def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Stu
 
 def _settings(plan: Plan) -> SearchSettings:
     return {
-        "sampler": searcher_label(plan.searcher),
+        "sampler": searchers.searcher_label(plan.searcher),
         "n_trials": plan.limits.max_trial,
         "batch_size": int(plan.batch_size),
     }
@@ -250,7 +241,7 @@ def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
             f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )
-    sampler = build_sampler(
+    sampler = searchers.build_sampler(
         plan.searcher,
         seed=plan.objective.seed,
         parameters=plan.objective.distributions,
@@ -267,5 +258,5 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
     if SEARCH not in study.user_attrs:
         study.set_user_attr(SEARCH, _settings(plan))
     is_new = not study.get_trials(deepcopy=False)
-    if is_new and not starts_at_baseline(plan.searcher, study.sampler):
+    if is_new and not searchers.starts_at_baseline(plan.searcher, study.sampler):
         study.enqueue_trial(dict.fromkeys(plan.objective.distributions, 0.0))
