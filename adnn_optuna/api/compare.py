@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import os
 import threading
@@ -69,12 +70,9 @@ def compare(
 ) -> Comparison:
     """Compare searchers on the same networks: paired seeds, the same budget for each.
 
-    All runs of one seed start from the same initial weights and see the same batches. As many
-    runs as there are cores advance side by side. Each is a study of its own, called
-    ``<study_name>/<sampler>/seed=<seed>``; those that are stored already are continued.
-
-    Random restarts are always compared, also where they are not named: what they gain is what
-    luck alone brings, and only what a searcher gains beyond that is worth its name.
+    All runs of one seed start from the same initial weights and see the same batches. Each is a
+    study of its own, called ``<study_name>/<sampler>/seed=<seed>``; those that are stored already
+    are continued. Random restarts are always compared: what they gain is what luck alone brings.
 
     Example:
 
@@ -100,11 +98,9 @@ def compare(
         max_gain: The gain over its baseline at which a run ends.
         batch_size: How many trials of a run are proposed before any of them is told, as in search.
         executor:
-            Who runs the comparison, one job for each run: a Dask cluster's
-            ``client.get_executor()``, a process pool of new processes
-            (``ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))``), any other
-            :class:`concurrent.futures.Executor`. Its workers have to reach ``storage``. If
-            :obj:`None`, all is done in this process, which uses all cores, too.
+            Who runs the comparison, one job for each run, such as a Dask cluster's
+            ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
+            ``storage``. If :obj:`None`, it is this process, on all cores.
         equivalence:
             The difference of test accuracies up to which two searchers are as good as each other,
             as a fraction: 0.001 is 0.1 percentage points.
@@ -150,20 +146,18 @@ def compare(
             tqdm(total=max_trial * len(plans), unit="trial", disable=not show_progress_bar) as bar,
             interruptible() as stop,
         ):
+            lock = threading.Lock()
+
+            def count(n_trials: int) -> None:
+                with lock:
+                    bar.update(n_trials)
+
             if executor is None:
-                # As many at once as there are cores. Neighbours have the same seed.
                 with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
-                    lock = threading.Lock()
-
-                    def count(n_trials: int) -> None:
-                        with lock:
-                            bar.update(n_trials)
-
-                    runs = zip(plans, studies, strict=True)
-                    _finish([threads.submit(_run_one, *run, stop, count) for run in runs], stop)
+                    submit = functools.partial(threads.submit, _run_one, stop, count)
+                    _finish([*map(submit, plans, studies)], stop)
             else:
-                futures = [executor.submit(_run_elsewhere, plan, storage) for plan in plans]
-                _finish(futures, stop, bar.update)
+                _finish([executor.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
     except KeyboardInterrupt:
         _logger.info(resume_hint(studies[0]))
         raise
@@ -197,11 +191,11 @@ def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
     """Run a study in a worker of an executor."""
     [study] = open_studies([plan], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(plan, study, stop, lambda _: None)
+        return _run_one(stop, lambda _: None, plan, study)
 
 
 def _run_one(
-    plan: Plan, study: optuna.Study, stop: threading.Event, update: Callable[[int], object]
+    stop: threading.Event, update: Callable[[int], object], plan: Plan, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials it has."""
     loop = Loop(plan, study, stop, lambda _, __: update(1))
@@ -245,9 +239,8 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
                 )
         if len(set(samplers)) < len(samplers):
             raise WrongValueError(f"samplers names a searcher twice: {', '.join(samplers)}.")
-        searchers: dict[str, Searcher] = {name: name for name in samplers}
-    else:
-        searchers = dict(samplers)
+        samplers = {name: name for name in samplers}
+    searchers = dict(samplers)
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():

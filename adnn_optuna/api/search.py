@@ -78,8 +78,8 @@ class SearchResult(SearchRecord):
     def contract(self) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
-        Baseline and winner are trained again for it, six trainings in all: from their initial
-        weights, and from weights that differ in the last bits, to measure the tolerance.
+        It takes six trainings: of baseline and winner, also from weights that differ in the last
+        bits, to measure the tolerance.
 
         Raises:
             ValueError: If no trial was completed, or a training diverges.
@@ -272,7 +272,7 @@ class _Progress:
         if value is not None and not self._improvement(value, self._best) <= 0:
             self._best = value
         if not self._bar.disable:
-            baseline = self._study.user_attrs.get(BASELINE, math.nan)
+            baseline = patiently(lambda: self._study.user_attrs).get(BASELINE, math.nan)
             gain = self._improvement(self._best, baseline)
             self._bar.set_postfix_str(f"best {self._best:.4f}, gain {gain:+.4f}", refresh=False)
             self._bar.update()
@@ -298,10 +298,8 @@ def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threadin
     runs = objective.trainer.train(starts, stop=stop, evaluate_each_epoch=False, keep_weights=True)
     if stop.is_set():
         raise KeyboardInterrupt
-    data = objective.dataset
-    accuracies = objective.trainer.evaluate(
-        [run.weights for run in runs if run.weights is not None], data.x_test, data.y_test
-    )
+    data, weights = objective.dataset, [run.weights or [] for run in runs]
+    accuracies = objective.trainer.evaluate(weights, data.x_test, data.y_test)
     of_baseline, of_best = (run.history[-1] for run in runs)
     record = {
         "trial": best.number,
@@ -314,7 +312,6 @@ def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threadin
     if json.dumps(stored, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
         _logger.warning(
             "Trained again for the test, baseline or best trial of study %r came out differently: "
-            "the study's trials were trained on another machine, or with other versions or "
-            "threads.",
+            "its trials were trained on another machine, or with other versions or threads.",
             study.study_name,
         )

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -116,6 +115,8 @@ class InitOffsetObjective:
             training,
             dataset,
         )
+        # Only asked for the working time; its limit does not matter.
+        self._clock = MaxTimeCallback(1.0)
         self._search_in(space)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -134,11 +135,6 @@ class InitOffsetObjective:
             )
         self.space: OffsetSpace | RestartSpace = space
         self.distributions = space.distributions(architecture.variables)
-        # Only saves reading them again. By the objects: on SQLite, a new study may have the id of
-        # one that was deleted.
-        self._known_baselines = weakref.WeakKeyDictionary[optuna.Study, Metrics]()
-        # Only asked for the working time; its limit does not matter.
-        self._clock = MaxTimeCallback(1.0)
 
     def replace(
         self, *, seed: int | None = None, space: OffsetSpace | RestartSpace | None = None
@@ -186,23 +182,16 @@ class InitOffsetObjective:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
 
-    def attach(self, study: optuna.Study) -> Metrics | None:
+    def attach(self, study: optuna.Study) -> None:
         """Store the configuration in a study, or check that it is the one stored there.
-
-        Returns:
-            The metrics of the study's baseline, :obj:`None` if it was not trained yet.
 
         Raises:
             ValueError: If the study has another direction, trials or objective.
         """
-        known = self._known_baselines.get(study)
-        if known is not None:
-            return known
-        named = f"The study {study.study_name!r}"
-        if len(study.directions) > 1:
+        named, n_values = f"The study {study.study_name!r}", len(study.directions)
+        if n_values > 1:
             raise WrongValueError(
-                f"{named} has {len(study.directions)} objectives, but InitOffsetObjective has one "
-                "value."
+                f"{named} has {n_values} objectives, but InitOffsetObjective has one value."
             )
         if study.direction != self.direction:
             raise WrongValueError(
@@ -225,14 +214,9 @@ class InitOffsetObjective:
                 f"{named} belongs to another objective ({in_words(differences)}); use another "
                 "study name or the same settings."
             )
-        metrics: Metrics | None = attrs.get(BASELINE_METRICS)
-        if metrics is not None:
-            self._known_baselines[study] = metrics
-        return metrics
 
     def set_baseline(self, study: optuna.Study, metrics: Metrics) -> None:
         """Store what the baseline's training came to."""
-        self._known_baselines[study] = metrics
         study.set_user_attr(BASELINE_METRICS, metrics)
         study.set_user_attr(BASELINE, self._value(metrics))
 
@@ -279,7 +263,7 @@ class InitOffsetObjective:
             raise
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(study.pruner).__name__}.")
-        return outcome.value if outcome.value is not None else math.nan
+        return math.nan if outcome.value is None else outcome.value
 
 
 def _checked_seed(seed: object) -> int:

@@ -13,7 +13,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import DIVERGED, ELAPSED, INTERRUPTED, TRIAL_METRICS, Metrics
+from adnn_optuna._attributes import (
+    BASELINE_METRICS,
+    DIVERGED,
+    ELAPSED,
+    INTERRUPTED,
+    TRIAL_METRICS,
+    Metrics,
+)
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import is_finite
@@ -115,7 +122,7 @@ def _train(
     study = trials[0].study
     starts = [objective.start(trial.params) for trial in trials]
     unmoved = objective.baseline_start
-    is_first = patiently(objective.attach, study) is None
+    is_first = BASELINE_METRICS not in patiently(lambda: study.user_attrs)
     if is_first and unmoved not in starts:
         starts.append(unmoved)
     pruned: set[int] = set()
