@@ -1,7 +1,6 @@
 """Optuna callbacks that end a study at a limit of time, trials or gain.
 
-The limits hold for the study and not for a call of :meth:`~optuna.study.Study.optimize`: they are
-computed from the study's trials alone, and so add up over resumed runs and over all workers.
+They are computed from the study's trials alone, and so add up over resumed runs and all workers.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ class Tally:
 
     def __init__(self, study: Study) -> None:
         self._better = max if study.direction == StudyDirection.MAXIMIZE else min
-        interval = getattr(study._storage, "get_heartbeat_interval", lambda: None)()
-        self._has_heartbeats = interval is not None
+        interval = getattr(study._storage, "get_heartbeat_interval", lambda: None)
+        self.has_heartbeats = interval() is not None
         self.reader = TrialReader()
         self._clear()
 
@@ -59,7 +58,7 @@ class Tally:
 
     @property
     def elapsed(self) -> float:
-        """The working time of the study until its last trial ended, in seconds."""
+        """The seconds that the study's trials took until the last of them ended."""
         return self._seconds[-1] if self._seconds else 0.0
 
     def update(self, study: Study) -> None:
@@ -70,23 +69,21 @@ class Tally:
         finished = [trial for trial in news if trial.state.is_finished()]
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
-            self.n_done += is_done(trial)
-            self._add_value(trial)
             if not self._may_have_died(trial):
                 self.add_time(trial)
-
-    def _add_value(self, trial: FrozenTrial) -> None:
-        # As for Optuna's `study.best_value`, an infeasible trial has no value.
-        if not (trial.state == TrialState.COMPLETE and is_done(trial) and is_feasible(trial)):
-            return
-        assert trial.value is not None
-        self.best = trial.value if self.best is None else self._better(self.best, trial.value)
-        if self.first is None or trial.number < self.first.number:
-            self.first = trial
+            if not is_done(trial):
+                continue
+            self.n_done += 1
+            # As for Optuna's `study.best_value`, an infeasible trial has no value.
+            if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
+                continue
+            self.best = trial.value if self.best is None else self._better(self.best, trial.value)
+            if self.first is None or trial.number < self.first.number:
+                self.first = trial
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
-        is_watched = self._has_heartbeats or owner_of(trial) is not None
+        is_watched = self.has_heartbeats or owner_of(trial) is not None
         notes = trial.system_attrs.keys() | trial.user_attrs.keys()
         ended_by_itself = notes & {FAILED, INTERRUPTED, DIVERGED, ELAPSED}
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import os
 import threading
@@ -88,8 +87,7 @@ def compare(
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``.
         samplers:
-            Names of searchers, see :func:`~adnn_optuna.search`, or a mapping from a label to a
-            name, an Optuna sampler or a factory ``(seed, n_trials) -> sampler``.
+            Names of searchers, or a mapping from labels to what :func:`~adnn_optuna.search` takes.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
@@ -102,17 +100,15 @@ def compare(
             ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
             ``storage``. If :obj:`None`, it is this process, on all cores.
         equivalence:
-            The difference of test accuracies up to which two searchers are as good as each other,
-            as a fraction: 0.001 is 0.1 percentage points.
+            The difference of test accuracies, as a fraction, up to which two searchers are as good
+            as each other.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
         The comparison.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong, or a study that exists is of another objective or
-            searcher.
+        ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_objective(objective)
@@ -154,8 +150,8 @@ def compare(
 
             if executor is None:
                 with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
-                    submit = functools.partial(threads.submit, _run_one, stop, count)
-                    _finish([*map(submit, plans, studies)], stop)
+                    runs = zip(plans, studies, strict=True)
+                    _finish([threads.submit(_run_one, stop, count, *run) for run in runs], stop)
             else:
                 _finish([executor.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
     except KeyboardInterrupt:

@@ -96,7 +96,6 @@ class SearchResult(SearchRecord):
             contract: The file of the search's contract, to be shown in the report.
 
         Raises:
-            FileNotFoundError: If the file's folder does not exist.
             ValueError: If the contract cannot be read, or is that of another study.
         """
         content = None if contract is None else read_contract(Path(contract))
@@ -123,9 +122,8 @@ def search(
 ) -> SearchResult:
     """Search for the init offsets that train to the best network, within limits.
 
-    The study is an ordinary Optuna study. One that exists already is continued: the limits hold
-    for all runs together, and a search that was interrupted or killed ends with the same trials
-    as one that was not.
+    The study is an ordinary one of Optuna. One that exists is continued: the limits hold for all
+    runs together, and a search that was killed ends with the same trials as one that was not.
 
     Example:
 
@@ -160,9 +158,7 @@ def search(
         What the search came to.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong, or the study that exists is of another objective or
-            searcher.
+        ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     limits = Limits(max_time, max_trial, max_gain)
@@ -201,9 +197,8 @@ def resume(
         What the search came to, all runs together.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If there is no such study, it cannot be rebuilt without help, or the objective
-            or searcher that is given is not the study's.
+        ValueError: If there is no such study, it cannot be rebuilt without help, or it is one of
+            another objective or searcher than those that are given.
     """
     limits = Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)

@@ -54,13 +54,9 @@ _left_running: set[str] = set()
 
 
 class Loop:
-    """Runs one study until it has reached a limit, beside any other workers of it.
+    """Runs one study, opened by its plan, until it has reached a limit or ``stop`` is set.
 
-    Args:
-        plan: The study's plan.
-        study: The study, opened by that plan.
-        stop: What ends the run when it is set.
-        after_tell: Called after each trial that was told.
+    Other workers may do so, too. ``after_tell`` is called after each trial that was told.
     """
 
     def __init__(
@@ -89,14 +85,7 @@ class Loop:
         return self._tally.n_done
 
     def run(self) -> None:
-        """Run the study.
-
-        Raises:
-            KeyboardInterrupt: If ``stop`` is set; the trials under way end as failed and will be
-                done again when the study is resumed.
-            MemoryError: If there is too little memory for even one training.
-            StorageError: If the storage fails, or does not answer for minutes.
-        """
+        """Run the study; where that is interrupted, the trials under way end as failed."""
         storage = self._study._storage
         self._study._stop_flag = _was_stopped(self._study)
         _loops.add(self)
@@ -191,11 +180,9 @@ class Loop:
         return [trial for trial in self._in_state(TrialState.RUNNING) if self._lives(trial)]
 
     def _lives(self, trial: FrozenTrial) -> bool:
-        alive = is_alive(trial)
-        if alive is not None:
+        if (alive := is_alive(trial)) is not None:
             return alive
-        has_heartbeats = workers.heartbeat_interval(self._study._storage) is not None
-        if has_heartbeats and owner_of(trial) is not None:
+        if self._tally.has_heartbeats and owner_of(trial) is not None:
             return True  # Whose heart does not beat is told FAIL.
         first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
         return time.monotonic() - first_seen < _SECONDS_OF_BELIEF

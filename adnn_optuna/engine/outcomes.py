@@ -39,14 +39,9 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ends.
+    """How a trial ends: FAIL is that its training diverged.
 
-    Args:
-        state: COMPLETE; PRUNED, by a pruner or a limit; FAIL, where the training diverged.
-        value: The metric of a COMPLETE trial.
-        metrics: Accuracy and loss at its end, where that was reached.
-        is_cut_off: Whether a limit cut it off.
-        is_stopped: Whether the user did: then it is not told, but done again.
+    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
     """
 
     state: TrialState
@@ -77,20 +72,8 @@ def train_trials(
     """Train trials of one study side by side, and its baseline where that is missing.
 
     Nothing is told to the study; only baseline and intermediate values are stored. Where memory
-    runs out, the trials are trained one by one.
-
-    Args:
-        objective: The study's objective.
-        trials: The trials, with all of their parameters.
-        stop: What ends the trainings when it is set.
-        deadline: The value of :func:`time.monotonic` after which no further epoch begins.
-        with_default_pruner: Whether the pruner that Optuna gives every study may prune.
-
-    Returns:
-        How each trial ends, in the order of ``trials``.
-
-    Raises:
-        MemoryError: If there is too little memory for even one training.
+    runs out, the trials are trained one by one. ``deadline`` is a :func:`time.monotonic`;
+    ``with_default_pruner``, whether the pruner that Optuna gives every study may prune.
     """
     train = functools.partial(_train, objective, stop, deadline, with_default_pruner)
     parts: Sequence[Sequence[optuna.Trial]] = [trials]

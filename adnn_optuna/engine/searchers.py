@@ -97,14 +97,7 @@ def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> in
 def build_sampler(
     searcher: Searcher, *, seed: int, parameters: Iterable[str], n_trials: int | None
 ) -> BaseSampler:
-    """Return the Optuna sampler of a searcher.
-
-    Args:
-        searcher: What to build.
-        seed: The objective's seed.
-        parameters: The names of the objective's parameters.
-        n_trials: The trials that the study may have, :obj:`None` if there is no such limit.
-    """
+    """Return the sampler of a searcher, for an objective's seed and parameters."""
     match searcher:
         case BaseSampler():
             return searcher

@@ -92,9 +92,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         must_exist: Whether to refuse an SQLite file without studies, instead of creating it.
 
     Raises:
-        TypeError: If it is none of these.
         ValueError: If the URL is not one, or what it names cannot be opened as a database.
-        FileNotFoundError: If it must exist and does not.
         StorageError: If it was locked, or its server away, for five minutes.
     """
     if storage is None:
@@ -203,11 +201,8 @@ def patiently(
 ) -> _Result:
     """Call a function, and again for up to five minutes where the database is locked or away.
 
-    It may have done a part of its work: an ``ask`` that failed leaves a running trial, and a
-    ``tell`` may find that it had told.
-
-    Raises:
-        StorageError: If the fault stays. Errors of other kinds are left as they are.
+    If the fault stays, it is a :class:`StorageError`. What is called again may have done a part of
+    its work: an ``ask`` leaves a running trial, and a ``tell`` may find that it had told.
     """
     try:
         return _repeated(lambda: function(*args, **kwargs), _passes)
@@ -298,7 +293,8 @@ def _check_holds_studies(storage: str) -> None:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'")
             if found.fetchone() is None:
                 raise WrongValueError(
-                    f"The file {str(path)!r} of the {named} holds no Optuna studies; check its path."
+                    f"The file {str(path)!r} of the {named} holds no Optuna studies; check its "
+                    "path."
                 )
 
 

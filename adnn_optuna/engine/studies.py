@@ -35,33 +35,25 @@ _MAX_NAME_LENGTH = 512
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a study may take, over all of its runs and workers; :obj:`None` is no limit.
-
-    Raises:
-        TypeError: If a limit is not a number.
-        ValueError: If a limit is not positive and finite.
-    """
+    """What a study may take, over all of its runs and workers; :obj:`None` is no limit."""
 
     max_time: float | None = None
     max_trial: int | None = None
     max_gain: float | None = None
 
     def __post_init__(self) -> None:
-        _ = self.callbacks  # They check the values.
-        # NumPy's numbers, which JSON cannot hold, become Python's.
-        for name, kind in (("max_time", float), ("max_trial", int), ("max_gain", float)):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, kind(value))
+        # The callbacks check the values; NumPy's, which JSON cannot hold, become Python's.
+        for limit in self.callbacks:
+            kind = int if limit.reason == "max_trial" else float
+            object.__setattr__(self, limit.reason, kind(getattr(self, limit.reason)))
 
     @property
     def callbacks(self) -> list[Limit]:
         """The limits that there are; where several are reached, the first has ended the study."""
-        limits: tuple[tuple[Callable[[Any], Limit], Any], ...] = (
-            (MaxGainCallback, self.max_gain),
-            (MaxTrialCallback, self.max_trial),
-            (MaxTimeCallback, self.max_time),
-        )
-        return [callback(value) for callback, value in limits if value is not None]
+        limits: list[Callable[[Any], Limit]] = [MaxGainCallback, MaxTrialCallback, MaxTimeCallback]
+        values = (self.max_gain, self.max_trial, self.max_time)
+        given = zip(limits, values, strict=True)
+        return [limit(value) for limit, value in given if value is not None]
 
 
 def last_limits(study: optuna.Study) -> Limits:
@@ -73,20 +65,9 @@ def last_limits(study: optuna.Study) -> Limits:
 
 @dataclasses.dataclass
 class Plan:
-    """A study that is to be searched.
+    """A study that is to be searched; what is wrong is refused.
 
-    Args:
-        objective: What is searched; random restarts search it without offsets.
-        name: The study's name; a new one if :obj:`None`.
-        searcher: The searcher.
-        limits: What the study may take.
-        batch_size: How many trials are proposed before any of them is told, where the study does
-            not store that already.
-        pruner: The pruner, if any.
-
-    Raises:
-        TypeError: If one of them is of the wrong type.
-        ValueError: If one of them is wrong, or the search would never end.
+    Without a name it gets a new one. Where it exists already, its own batch size holds.
     """
 
     objective: InitOffsetObjective
@@ -139,11 +120,7 @@ def check_study_name(study_name: object) -> None:
 
 
 def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
-    """Return a stored study.
-
-    Raises:
-        ValueError: If there is none of that name; the message lists those that there are.
-    """
+    """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
         return patiently(optuna.load_study, study_name=study_name, storage=storage)
@@ -159,11 +136,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
 def objective_from_study(
     study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
 ) -> InitOffsetObjective:
-    """Rebuild the objective that a study stores, with its dataset out of ``data_dir``.
-
-    Raises:
-        ValueError: If the study stores none, or it cannot be rebuilt.
-    """
+    """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
     config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
     if config is None:
         raise WrongValueError(
@@ -197,19 +170,14 @@ def resume_hint(study: optuna.Study) -> str:
 
 
 def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load a study for each plan; none is created if one of them is refused.
-
-    Raises:
-        ValueError: If a study that exists is of another objective or searcher.
-        TypeError: If a factory returns no sampler.
-    """
-    existing = set(patiently(optuna.get_all_study_names, storage))
-    found = [load_study(storage, p.name) if p.name in existing else None for p in plans]
+    """Create or load a study for each plan; none is created if one of them is refused."""
+    names = set(patiently(optuna.get_all_study_names, storage))
+    found = [load_study(storage, p.name) if p.name in names else None for p in plans]
     # Whatever may be refused comes before the first study is created.
     samplers = [patiently(_sampler, p, study) for p, study in zip(plans, found, strict=True)]
     studies = []
-    for plan, existing_one, sampler in zip(plans, found, samplers, strict=True):
-        study = existing_one or patiently(
+    for plan, existing, sampler in zip(plans, found, samplers, strict=True):
+        study = existing or patiently(
             optuna.create_study,
             storage=storage,
             study_name=plan.name,
