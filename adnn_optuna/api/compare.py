@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
@@ -21,17 +22,11 @@ from adnn_optuna._checks import (
     check_positive,
 )
 from adnn_optuna.api.search import conclude, result_of
+from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.searchers import RANDOM_RESTART, check_searcher
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import (
-    Limits,
-    Plan,
-    check_objective,
-    check_study_name,
-    open_studies,
-    resume_hint,
-)
+from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
@@ -111,8 +106,8 @@ def compare(
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
-    check_objective(objective)
-    check_study_name(study_name)
+    studies.check_objective(objective)
+    studies.check_study_name(study_name)
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds, objective)
     max_trial = as_positive_int("max_trial", max_trial)
@@ -122,7 +117,8 @@ def compare(
         Plan(
             objective.replace(seed=seed),
             f"{study_name}/{label}/{seed=}",
-            copy.deepcopy(searcher),  # Samplers keep random state.
+            # Samplers keep random state.
+            copy.deepcopy(searcher) if isinstance(searcher, BaseSampler) else searcher,
             limits,
             batch_size,
         )
@@ -130,13 +126,13 @@ def compare(
         for seed in seeds
     ]
     _check_executor(executor)
-    opened = open_storage(storage)
-    if executor is not None and isinstance(opened, InMemoryStorage):
+    opened_storage = open_storage(storage)
+    if executor is not None and isinstance(opened_storage, InMemoryStorage):
         raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
         )
-    studies = open_studies(plans, opened)
+    opened = studies.open_studies(plans, opened_storage)
     try:
         with (
             tqdm(total=max_trial * len(plans), unit="trial", disable=not show_progress_bar) as bar,
@@ -150,14 +146,14 @@ def compare(
 
             if executor is None:
                 with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
-                    runs = zip(plans, studies, strict=True)
+                    runs = zip(plans, opened, strict=True)
                     _finish([threads.submit(_run_one, stop, count, *run) for run in runs], stop)
             else:
                 _finish([executor.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
     except KeyboardInterrupt:
-        _logger.info(resume_hint(studies[0]))
+        _logger.info(studies.resume_hint(opened[0]))
         raise
-    results = iter([result_of(s, plan.objective) for s, plan in zip(studies, plans, strict=True)])
+    results = iter([result_of(s, plan.objective) for s, plan in zip(opened, plans, strict=True)])
     comparison = Comparison(
         {label: list(itertools.islice(results, len(seeds))) for label in searchers},
         seeds,
@@ -185,7 +181,7 @@ def _finish(
 
 def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
     """Run a study in a worker of an executor."""
-    [study] = open_studies([plan], open_storage(storage))
+    [study] = studies.open_studies([plan], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, lambda _: None, plan, study)
 

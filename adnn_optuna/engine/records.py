@@ -7,7 +7,6 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
@@ -23,6 +22,7 @@ from adnn_optuna._attributes import (
     TRIAL_METRICS,
     RunRecord,
 )
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.networks.offsets import RestartSpace
 
@@ -37,13 +37,9 @@ if TYPE_CHECKING:
 class SearchRecord:
     """What a study tells of its search, without the objective that it was searched with.
 
-    Args:
-        study: The study.
-        metric: The name of the selection metric.
-        baseline: That metric of the unmoved network; NaN where its training was cut off.
-        best: The best trial, :obj:`None` where none was completed.
-        test_baseline: The baseline's accuracy on the test set, which the search never saw.
-        test_value: The best trial's accuracy on the test set.
+    ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
+    ``best`` the best trial, :obj:`None` where none was completed. The test values are accuracies
+    on the test set, which the search never saw.
     """
 
     study: optuna.Study
@@ -121,13 +117,13 @@ class SearchRecord:
     def gains(self) -> dict[int, float]:
         """The gain of each completed trial with a finite value, by number; it may be negative."""
         gains = {n: self.improvement(value, self.baseline) for n, value in self._valued}
-        return {number: gain for number, gain in gains.items() if isfinite(gain)}
+        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
     @functools.cached_property
     def _valued(self) -> list[tuple[int, float]]:
-        # A pruned trial may have a value, which is not that of its last epoch.
-        trials = (t for t in self.done_trials if t.state == TrialState.COMPLETE)
-        return [(t.number, t.value) for t in trials if t.value is not None and isfinite(t.value)]
+        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
+        values = [(trial.number, trial.value) for trial in completed]
+        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     def gains_so_far(self) -> list[float]:
         """Return the best gain after each trial that was run to an end, never below 0."""
@@ -153,13 +149,9 @@ class SearchRecord:
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
-    """Return what a study that was searched, concluded or not, tells of it.
-
-    Raises:
-        ValueError: If the study has several objectives.
-    """
+    """Return what a study that was searched, concluded or not, tells of it."""
     if len(study.directions) > 1:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
             "and figures are of one; give a study with one objective."
         )
@@ -191,11 +183,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    return min(
-        completed,
-        key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
-        default=None,
-    )
+    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def records_of(
