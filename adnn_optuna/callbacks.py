@@ -167,10 +167,8 @@ class MaxTimeCallback(Limit):
             from adnn_optuna.callbacks import MaxTimeCallback
 
             study = optuna.create_study()
-            study.optimize(
-                lambda trial: trial.suggest_float("x", -1, 1) ** 2,
-                callbacks=[MaxTimeCallback(0.1)],
-            )
+            limit = MaxTimeCallback(0.1)
+            study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, callbacks=[limit])
             assert study.user_attrs["adnn:stop_reason"] == "max_time"
 
     Args:
@@ -255,10 +253,8 @@ class MaxGainCallback(Limit):
             from adnn_optuna.callbacks import MaxGainCallback
 
             study = optuna.create_study(direction="maximize")
-            study.optimize(
-                lambda trial: trial.suggest_float("x", 0, 1),
-                callbacks=[MaxGainCallback(0.25, baseline=0.5)],
-            )
+            limit = MaxGainCallback(0.25, baseline=0.5)
+            study.optimize(lambda trial: trial.suggest_float("x", 0, 1), callbacks=[limit])
             assert study.best_value >= 0.75
             assert all(trial.value < 0.75 for trial in study.trials[:-1])
 

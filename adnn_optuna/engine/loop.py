@@ -325,7 +325,7 @@ class Loop:
 
 def _was_stopped(study: optuna.Study) -> bool:
     """Return whether the sampler stopped its study in some run: it would only repeat trials."""
-    if study.user_attrs.get(STOP_REASON) != EXHAUSTED:
-        return False
+    sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
     # A grid may have more points now.
-    return not isinstance(study.sampler, GridSampler) or study.sampler.is_exhausted(study)
+    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
+    return reason == EXHAUSTED and not has_more

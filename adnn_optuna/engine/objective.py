@@ -37,12 +37,10 @@ METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "tr
 class InitOffsetObjective:
     """Trains a network from offset initial weights and returns how good it became.
 
-    It is an objective for :meth:`optuna.study.Study.optimize`, on any study with any sampler.
-    The first trial of a study also trains the *baseline*, the unmoved network, and stores its
-    value in the study (user attribute ``adnn:baseline``), with the objective's configuration. A
-    pruner that the study was given sees the metric after each epoch; the
-    :class:`~optuna.pruners.MedianPruner` with default arguments, which Optuna gives every study,
-    is not used.
+    It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
+    of a study also trains the *baseline*, the unmoved network, and stores its value (user
+    attribute ``adnn:baseline``). A pruner that the study was given sees the metric after each
+    epoch, but for the :class:`~optuna.pruners.MedianPruner` that Optuna gives every study.
 
     The same parameters give the same value, bit for bit, on the same machine. A training that
     diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
@@ -225,15 +223,10 @@ class InitOffsetObjective:
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
-        """Train one trial.
+        """Train one trial and return its metric, NaN if the training diverged.
 
-        Args:
-            trial:
-                The trial. One of no running study, such as ``study.best_trial``, is trained
-                again, and nothing is stored.
-
-        Returns:
-            The metric after the last epoch, NaN if the training diverged.
+        One of no running study, such as ``study.best_trial``, is trained again, and nothing is
+        stored.
 
         Raises:
             optuna.TrialPruned: If the study's pruner ended the training, or another worker has
