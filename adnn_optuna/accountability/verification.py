@@ -8,16 +8,23 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adnn_optuna._checks import expanded, first_line, is_file
-from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.contract import (
+from adnn_optuna._checks import expanded, first_line
+from adnn_optuna.accountability import _winner_files
+from adnn_optuna.accountability.contract import portable_config
+from adnn_optuna.accountability.contract_file import (
+    BreachedError,
+    CannotCheckError,
+    contract_sha256,
+    find_in,
+    read_contract,
+)
+from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna.accountability.retraining import (
     ROLES,
+    distance,
     measure_tolerance,
-    portable_config,
     train_again,
 )
-from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
-from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
@@ -147,72 +154,32 @@ def verify(
         raise TypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     path = Path(path)
     try:
-        contract = contract_file.read_contract(path)
-        if contract_file.contract_sha256(contract) != contract["sha256"]:
+        contract = read_contract(path)
+        if contract_sha256(contract) != contract["sha256"]:
             raise BreachedError("The contract was edited after it was written.")  # noqa: TRY301
-        files, notes = contract_file.files_as_written(contract, path.parent)
-        objective = _rebuild(contract, path.parent, data_dir, dataset, model)
+        files, notes = _winner_files.files_as_written(contract, path.parent)
+        data = _dataset(contract["objective"]["dataset"], path.parent, data_dir, dataset)
+        objective = _rebuild(contract, data, _model(contract, data) if model is None else model)
         elsewhere = config_differences(
             {"environment": contract["environment"]}, {"environment": describe_environment()}
         )
         drifts, trained = _train_and_compare(contract, objective, elsewhere)
         if "weights" in files:
-            contract_file.check_weights(contract, objective, files["weights"], trained)
+            _winner_files.check_weights(contract, objective, files["weights"], trained)
         if "model" in files:
-            notes += contract_file.check_model(contract, objective, files["model"], trained)
+            notes += _winner_files.check_model(contract, objective, files["model"], trained)
     except CannotCheckError as error:
-        return Verdict("cannot_check", (str(error),))
-    except RecursionError:
-        return Verdict("cannot_check", ("The contract is nested too deeply.",))
+        return Verdict("cannot_check", error.args)
     except BreachedError as error:
         return Verdict("breached", error.args)
+    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
+        why = (
+            f"what the contract describes cannot be rebuilt or trained ({first_line(error):.300})"
+        )
+        return Verdict("cannot_check", (f"objective: {why}.",))
     if not elsewhere:
         return Verdict("exact", tuple(notes))
     return Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts, *notes))
-
-
-def _rebuild(
-    contract: dict[str, Any],
-    folder: Path,
-    data_dir: str | os.PathLike[str] | None,
-    dataset: Dataset | None,
-    model: MLP | Callable[[], keras.Model] | None,
-) -> InitOffsetObjective:
-    """Return a contract's objective.
-
-    Raises:
-        CannotCheckError: If it cannot be rebuilt, or is not the same any more.
-    """
-    stored = contract["objective"]
-    data = _dataset(stored["dataset"], folder, data_dir, dataset)
-    sizes = {name: len(getattr(data, f"y_{name}")) for name in contract["split"]}
-    if sizes != contract["split"]:
-        raise CannotCheckError(f"split is {contract['split']}, but the data have {sizes}.")
-    try:
-        optimizer = stored["training"]["optimizer"]
-        if isinstance(optimizer, dict):
-            where = "objective.training.optimizer.config"
-            keras_files.check_keras_config(optimizer.get("config"), where)
-        objective = InitOffsetObjective(
-            _model(contract, data) if model is None else model,
-            data,
-            training=Training(**stored["training"]),
-            space=space_from_config(stored["space"]),
-            metric=stored["metric"],
-            seed=stored["seed"],
-        )
-    except CannotCheckError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
-        raise CannotCheckError(
-            f"objective: what the contract describes cannot be rebuilt ({first_line(error)})."
-        ) from None
-    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
-    differences = objective_differences(stored, rebuilt, "objective")
-    if differences:
-        raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
-    _check_params(contract["winner"]["params"], objective)
-    return objective
 
 
 def _dataset(
@@ -221,7 +188,8 @@ def _dataset(
     data_dir: str | os.PathLike[str] | None,
     dataset: Dataset | None,
 ) -> Dataset:
-    where, source = "objective.dataset", config["source"]
+    """Return the data of a contract, which is in ``folder``."""
+    where, name = "objective.dataset", config["name"]
     if dataset is not None:
         if dataset.fingerprint != config["fingerprint"]:
             raise CannotCheckError(
@@ -229,23 +197,23 @@ def _dataset(
                 f"is {dataset.fingerprint}."
             )
         return dataset
-    if source == "arrays":
-        raise CannotCheckError(
-            f"{where}: {config['name']!r} was made of arrays, which a contract does not hold; "
-            "give the dataset."
-        )
-    if source == "built-in" and config["name"] not in {"digits", *MNIST_LIKE}:
-        raise CannotCheckError(f"{where}.name: there is no data set {config['name']!r}.")
-    if source == "npz" and "path" in config:
-        data_folder = folder if data_dir is None else expanded(data_dir)
-        found = data_folder / config["path"]
-        if not is_file(found):
+    match config["source"]:
+        case "arrays":
             raise CannotCheckError(
-                f"{where}.path: there is no file {config['path']!r} in {str(data_folder)!r}; "
-                "give data_dir."
+                f"{where}: {name!r} was made of arrays, which a contract does not hold; give the "
+                "dataset."
             )
-        contract_file.check_stays_in(data_folder, found, f"{where}.path")
-        config = {**config, "path": str(found)}
+        case "built-in" if name not in {"digits", *MNIST_LIKE}:
+            raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
+        case "npz" if "path" in config:
+            folder = folder if data_dir is None else expanded(data_dir)
+            file = find_in(folder, config["path"], f"{where}.path")
+            if file is None:
+                raise CannotCheckError(
+                    f"{where}.path: there is no file {config['path']!r} in {str(folder)!r}; "
+                    "give data_dir."
+                )
+            config = {**config, "path": str(file)}
     try:
         return dataset_from_config(config, data_dir)
     except (TypeError, ValueError, OSError) as error:
@@ -255,38 +223,58 @@ def _dataset(
 def _model(contract: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
     """Return the model of a contract, checked before anything is built of it."""
     config, where = contract["objective"]["model"], "objective.model"
-    if config.get("type") == "MLP":
-        for name in ("kernel_initializer", "bias_initializer"):
-            if isinstance(config.get(name), dict):
-                initializer = {"module": "keras.initializers", **config[name]}
-                keras_files.check_keras_config(initializer, f"{where}.{name}")
-        model = MLP(**{key: value for key, value in config.items() if key != "type"})
-        sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes)
-        count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
-        keras_files.check_parameter_count(count, f"{where}.hidden")
-        return model
-    keras_files.check_model_config(config["model"], f"{where}.model")
-    if not contract["rebuilds_from_config"]:
-        raise CannotCheckError(
-            f"{where}: its Keras configuration does not hold its initial weights; give the "
-            "callable that builds it as model."
-        )
-    return model_from_config(config)
+    if config.get("type") != "MLP":
+        keras_files.check_model_config(config["model"], f"{where}.model")
+        if not contract["rebuilds_from_config"]:
+            raise CannotCheckError(
+                f"{where}: its Keras configuration does not hold its initial weights; give the "
+                "callable that builds it as model."
+            )
+        return model_from_config(config)
+    for name in ("kernel_initializer", "bias_initializer"):
+        if isinstance(config.get(name), dict):
+            initializer = {"module": "keras.initializers", **config[name]}
+            keras_files.check_keras_config(initializer, f"{where}.{name}")
+    model = MLP(**{key: value for key, value in config.items() if key != "type"})
+    sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes)
+    count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
+    keras_files.check_parameter_count(count, f"{where}.hidden")
+    return model
 
 
-def _check_params(params: dict[str, Any], objective: InitOffsetObjective) -> None:
-    distributions = objective.distributions
-    if params.keys() != distributions.keys():
-        raise CannotCheckError(
-            f"winner.params are {', '.join(params) or 'none'}, but objective.space has "
-            f"{', '.join(distributions)}."
-        )
-    for name, value in params.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not distributions[name]._contains(value):
+def _rebuild(
+    contract: dict[str, Any], data: Dataset, model: MLP | Callable[[], keras.Model]
+) -> InitOffsetObjective:
+    """Return a contract's objective, which must be the same as it says."""
+    sizes = {name: len(getattr(data, f"y_{name}")) for name in contract["split"]}
+    if sizes != contract["split"]:
+        raise CannotCheckError(f"split is {contract['split']}, but the data have {sizes}.")
+    stored = contract["objective"]
+    optimizer = stored["training"]["optimizer"]
+    if isinstance(optimizer, dict):
+        where = "objective.training.optimizer.config"
+        keras_files.check_keras_config(optimizer.get("config"), where)
+    objective = InitOffsetObjective(
+        model,
+        data,
+        training=Training(**stored["training"]),
+        space=space_from_config(stored["space"]),
+        metric=stored["metric"],
+        seed=stored["seed"],
+    )
+    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
+    differences = objective_differences(stored, rebuilt, "objective")
+    if differences:
+        raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
+    params, space = contract["winner"]["params"], objective.distributions
+    for name in (*space, *params):
+        value = params.get(name)
+        is_number = type(value) in {int, float}
+        if name not in space or not is_number or not space[name]._contains(value):
             raise CannotCheckError(
                 f"winner.params.{name} is {value!r}, which is not in objective.space."
             )
+    return objective
 
 
 def _train_and_compare(
@@ -294,23 +282,18 @@ def _train_and_compare(
 ) -> tuple[list[str], list[np.ndarray]]:
     """Train again; return what differs within the tolerance, and the winner's weights."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
+    trained, weights = train_again(objective, starts)
+    differing = [
+        (role, name, contract[role].get(name), metrics.get(name))
+        for role, metrics in zip(ROLES, trained, strict=True)
+        for name in {**metrics, **contract[role], "params": None}
+        if name != "params" and contract[role].get(name) != metrics.get(name)
+    ]
     tolerance = contract["tolerance"]
-    try:
-        trained, weights = train_again(objective, starts)
-        differing = [
-            (role, name, contract[role].get(name), metrics.get(name))
-            for role, metrics in zip(ROLES, trained, strict=True)
-            for name in [*metrics, *(contract[role].keys() - metrics.keys() - {"params"})]
-            if contract[role].get(name) != metrics.get(name)
-        ]
-        if elsewhere and not all(name.endswith("_sha256") for _, name, *_ in differing):
-            # Who states other results could state a tolerance that allows them.
-            measured = measure_tolerance(objective, starts, trained)
-            tolerance = {kind: min(tolerance[kind], measured[kind]) for kind in tolerance}
-    except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
-        raise CannotCheckError(
-            f"objective: what the contract describes cannot be trained ({first_line(error)})."
-        ) from None
+    if elsewhere and not all(name.endswith("_sha256") for _, name, *_ in differing):
+        # Who states other results could state a tolerance that allows them.
+        measured = measure_tolerance(objective, starts, trained)
+        tolerance = {kind: min(tolerance[kind], measured[kind]) for kind in measured}
     breaches, drifts = [], []
     for role, name, claimed, found in differing:
         difference = f"{role}.{name} is {claimed}, but trained again it is {found}"
@@ -331,8 +314,6 @@ def _is_allowed(
         return any(where.startswith(_DRAWS_DEPEND_ON) for where in elsewhere)
     if name == "trained_weights_sha256" or None in {claimed, found}:
         return name == "trained_weights_sha256"
-    if name.endswith("_loss"):
-        # Relative, but not of next to nothing: the loss of data learnt by heart.
-        return math.isclose(claimed, found, rel_tol=tolerance["relative_loss"], abs_tol=1e-3)
+    kind, apart = distance(name, claimed, found)
     # Rounding must not decide about a difference of exactly the tolerance.
-    return bool(abs(claimed - found) <= tolerance["accuracy"] + 1e-9)
+    return apart <= tolerance[kind] + 1e-9
