@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -9,20 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna.accountability._random_layers import RandomLayer, find_random_layers, walk
-from adnn_optuna.networks import keras_files
+from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.initializers import (
-    Distribution,
-    class_name,
-    describe,
-    drawn_seed,
-    given_seed,
-    short,
-)
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import keras
     import pandas as pd
@@ -40,7 +33,7 @@ class InitializedVariable:
     path: str
     shape: tuple[int, ...] | None
     initializer: str
-    distribution: Distribution
+    distribution: initializers.Distribution
     seed: int | None
     is_seeded: bool
 
@@ -57,11 +50,6 @@ class Audit:
     layers: tuple[RandomLayer, ...]
     warnings: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the audit as JSON holds it."""
-        read: dict[str, Any] = json.loads(self.to_json())
-        return read
-
     def to_json(self, indent: int | None = 1) -> str:
         """Return the audit as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=indent, default=str)
@@ -70,49 +58,38 @@ class Audit:
         """Return the variables, one in each row."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {
-                    "variable": v.path,
-                    "shape": "not built" if v.shape is None else str(v.shape),
-                    "initializer": v.initializer,
-                    "starts from": str(v.distribution),
-                    "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
-                }
-                for v in self.variables
-            ],
-            columns=["variable", "shape", "initializer", "starts from", "seed"],
-        )
+        rows = [
+            {
+                "variable": v.path,
+                "shape": "not built" if v.shape is None else str(v.shape),
+                "initializer": v.initializer,
+                "starts from": str(v.distribution),
+                "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
+            }
+            for v in self.variables
+        ]
+        return pd.DataFrame(rows)
 
     def __str__(self) -> str:
         import pandas as pd
 
         kinds = [variable.distribution.kind for variable in self.variables]
         counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
-        parts = [f"{len(kinds)} variables: {counts}", as_text(self.to_dataframe())]
         rows = [
             {
                 "layer": layer.path,
                 "class": layer.layer,
                 "draws": layer.when,
-                "with": ", ".join(f"{k}={short(v)}" for k, v in layer.parameters.items()),
+                "with": initializers.in_words(layer.parameters),
                 "seed": _seed_in_words(layer),
             }
             for layer in self.layers
         ]
+        parts = [f"{len(kinds)} variables: {counts}", self.to_dataframe().to_string(index=False)]
         if rows:
-            parts += [f"\n{len(rows)} layers with random states", as_text(pd.DataFrame(rows))]
-        if self.warnings:
-            parts += ["", *(f"! {warning}" for warning in self.warnings)]
-        return "\n".join(parts)
-
-
-def as_text(frame: pd.DataFrame) -> str:
-    """Return a table as aligned text, one line for each row."""
-    rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+            table = pd.DataFrame(rows).to_string(index=False)
+            parts += [f"\n{len(rows)} layers with random states", table]
+        return "\n".join([*parts, *(f"\n! {warning}" for warning in self.warnings)])
 
 
 def _seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
@@ -142,8 +119,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             print(adnn.audit_randomness(model))
 
     Args:
-        model:
-            The model.
+        model: The model.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.
@@ -155,8 +131,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             f"model must be a keras.Model, but it is a {type(model).__name__}; build it first."
         )
     with undisturbed():
-        audit: Audit = keras_files.without_values(_audit, model)
-    return audit
+        return keras_files.without_values(_audit, model)
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:
@@ -181,8 +156,7 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
         return _audit(model, is_from_file=True)
 
     with undisturbed():
-        audit: Audit = keras_files.without_values(load_and_audit)
-    return audit
+        return keras_files.without_values(load_and_audit)
 
 
 def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
@@ -190,30 +164,28 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     import keras
 
     tree = [*walk(model)]
-    # Of two models that are made alike, but for the seeds that are given.
-    made, others = _initializers(model, lambda config: config), _initializers(model, _reseeded)
+    made = _initializers(model)
     owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
-    found = []
+    variables, sources = [], []
     for variable in model.weights:
-        used, other = made.get(id(variable)), others.get(id(variable))
+        used, other = made.get(id(variable), (None, None))
         # Such as `recurrent_initializer` of a `recurrent_kernel`.
         attribute = f"{variable.name.removesuffix('_kernel')}_initializer"
         kept = getattr(owners.get(id(variable)), attribute, None)
         # In a file: what it drew there is not what was drawn when the model was trained.
         if is_from_file or type(kept) is not type(used):
             kept = None
-        found.append((variable.path, tuple(variable.shape), used, other, kept))
-    variables = [_variable(*of_one) for of_one in found]
-    sources = [used if kept is None else kept for _, _, used, _, kept in found]
+        sources.append(used if kept is None else kept)
+        variables.append(_variable(variable.path, tuple(variable.shape), used, other, kept))
+    warnings = []
     unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
-    warnings = [*_equal(variables, sources)]
     if unseeded:
-        warnings.insert(
-            0,
+        warnings.append(
             f"The initializers of {', '.join(unseeded)} have no seed: their configuration says "
             "seed: None, so a model made from it (from_config, clone_model) starts from other "
-            "weights. Give each a seed.",
+            "weights. Give each a seed."
         )
+    warnings += _equal(zip(variables, sources, strict=True))
     variables += [
         _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
         for path, layer in tree
@@ -243,17 +215,57 @@ def _variable(
     path: str, shape: tuple[int, ...] | None, used: Any, other: Any, kept: Any
 ) -> InitializedVariable:
     """Return what starts from the initializer ``used``; ``other`` has other seeds if given any."""
-    distribution = describe(used, shape, other)
+    distribution = initializers.describe(used, shape, other)
     is_random = distribution.kind == "random"
-    given = given_seed(used)
+    given = initializers.given_seed(used)
     # A layer may draw the seed that it gives: then no configuration holds it.
-    is_seeded = given is not None and given_seed(other) in {given, given ^ 1}
-    seed = given if is_seeded else drawn_seed(kept)
-    return InitializedVariable(
-        *(path, shape, class_name(used), distribution),
-        seed=seed if is_random else None,
-        is_seeded=is_random and is_seeded,
+    is_seeded = (
+        is_random and given is not None and initializers.given_seed(other) in {given, given ^ 1}
     )
+    seed = given if is_seeded else initializers.drawn_seed(kept)
+    name = initializers.class_name(used)
+    return InitializedVariable(
+        path, shape, name, distribution, seed if is_random else None, is_seeded
+    )
+
+
+def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:
+    """Return the initializer of each variable that can be found, by the variable's id.
+
+    Keras forgets which initializer a variable was made with. So the model is made again from its
+    configuration, without values; there, each variable still has its initializer. The second of
+    a pair is that of a model made alike, but for the seeds that are given.
+    """
+    import keras
+
+    def twin(layer: Any, change: Callable[[Any], Any]) -> Any:
+        def remade(layer: Any) -> Any:
+            made = type(layer).from_config(change(layer.get_config()))
+            if not made.built and layer.built:
+                made.build_from_config(layer.get_build_config())
+            return made
+
+        if layer is model and hasattr(model, "operations"):
+            return keras.models.clone_model(model, clone_function=remade)
+        return remade(layer)
+
+    found: dict[int, tuple[Any, Any]] = {}
+    # The layers by themselves, where the model as a whole cannot be made from a configuration.
+    for layer in [model, *model.layers]:
+        # Whatever a class of the user's does when it is made without its arguments.
+        with contextlib.suppress(Exception):
+            if any(id(v) not in found for v in layer.weights):
+                made, other = twin(layer, lambda config: config), twin(layer, _reseeded)
+                if [v.shape for v in made.weights] == [v.shape for v in layer.weights]:
+                    # No public attribute holds it.
+                    found |= {
+                        id(v): (one._initializer, two._initializer)
+                        for v, one, two in zip(
+                            layer.weights, made.weights, other.weights, strict=True
+                        )
+                        if one._initializer is not None
+                    }
+    return found
 
 
 def _reseeded(config: Any) -> Any:
@@ -266,52 +278,18 @@ def _reseeded(config: Any) -> Any:
     return [*map(_reseeded, config)] if type(config) is list else config
 
 
-def _initializers(model: keras.Model, change: Callable[[Any], Any]) -> dict[int, Any]:
-    """Return the initializer of each variable that can be found, by the variable's id.
-
-    Keras forgets which initializer a variable was made with. So the model is made again from its
-    configuration, without values; there, each variable still has its initializer.
-    """
-    import keras
-
-    def remade(layer: Any) -> Any:
-        twin = type(layer).from_config(change(layer.get_config()))
-        if not twin.built and layer.built:
-            twin.build_from_config(layer.get_build_config())
-        return twin
-
-    found: dict[int, Any] = {}
-    # The layers by themselves, where the model as a whole cannot be made from a configuration.
-    for layer in [model, *model.layers]:
-        if all(id(v) in found for v in layer.weights):
-            continue
-        # Whatever a class of the user's does when it is made without its arguments.
-        with contextlib.suppress(Exception):
-            if layer is model and hasattr(model, "operations"):
-                twin = keras.models.clone_model(model, clone_function=remade).weights
-            else:
-                twin = remade(layer).weights
-            if [v.shape for v in twin] == [v.shape for v in layer.weights]:
-                # No public attribute holds it.
-                pairs = zip(layer.weights, (v._initializer for v in twin), strict=True)
-                found |= {id(v): used for v, used in pairs if used is not None}
-    return found
-
-
-def _equal(variables: Sequence[InitializedVariable], sources: Sequence[Any]) -> Iterator[str]:
+def _equal(pairs: Iterable[tuple[InitializedVariable, Any]]) -> Iterator[str]:
     """Yield a warning for each group of variables that start from equal values."""
-    groups: dict[Any, list[int]] = {}
-    for i, (variable, source) in enumerate(zip(variables, sources, strict=True)):
+    groups = collections.defaultdict(list)
+    for variable, source in pairs:
         # A SeedGenerator gives each variable other values.
         if variable.seed is not None and isinstance(getattr(source, "seed", None), int):
-            key = (variable.initializer, str(variable.distribution), variable.shape, variable.seed)
-            groups.setdefault(key, []).append(i)
+            groups[str(dataclasses.replace(variable, path=""))].append((variable.path, source))
     for group in groups.values():
         if len(group) > 1:
-            is_one = len({id(sources[i]) for i in group}) == 1
+            is_one = len({id(source) for _, source in group}) == 1
             cause = "share one initializer object" if is_one else "have initializers of one seed"
             yield (
-                f"{', '.join(variables[i].path for i in group)} {cause} and one shape, so they "
-                "start from equal values. Give each layer an initializer of its own, with its own "
-                "seed."
+                f"{', '.join(path for path, _ in group)} {cause} and one shape, so they start "
+                "from equal values. Give each layer an initializer of its own, with its own seed."
             )

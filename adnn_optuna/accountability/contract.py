@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 from pathlib import Path
@@ -15,24 +14,33 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
 from adnn_optuna.accountability import contract_file
+from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.accountability.retraining import ROLES, measure_tolerance, train_again
 from adnn_optuna.engine.records import params_in_words
 from adnn_optuna.networks.differences import model_differences
 from adnn_optuna.networks.keras_files import check_model_config
-from adnn_optuna.networks.network import build_architecture, model_from_config
+from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     import keras
 
     from adnn_optuna.engine.objective import InitOffsetObjective
     from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.networks.network import Architecture
+    from adnn_optuna.networks.offsets import Start
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+ROLES = ("baseline", "winner")
+# What the last bits of a number may do, tried out by moving the initial weights by as much.
+_LAST_BITS = (1e-7, -1e-7)
+# How many times that counts as within tolerance.
+_SAFETY = 3
+# A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
+_LEAST_LOSS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,18 +51,16 @@ class Contract:
     :func:`verify`.
 
     Attributes:
-        content:
-            What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
+        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
             ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
             of weights, accuracies, losses), ``environment`` and ``tolerance`` (how far results may
             differ in another one, as measured here).
-        weights:
-            The winner's trained weights by their paths in the model, in the model's order.
+        weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
     content: dict[str, Any]
     weights: dict[str, np.ndarray]
-    _build: Callable[[], keras.Model] = dataclasses.field(repr=False)
+    _model: keras.Model = dataclasses.field(repr=False)
 
     @classmethod
     def from_search(cls, record: SearchRecord, objective: InitOffsetObjective) -> Contract:
@@ -106,20 +112,13 @@ class Contract:
             "environment": describe_environment(),
             "tolerance": measure_tolerance(objective, starts, trained),
         }
-        paths = [variable.path for variable in architecture.variables]
-        return cls(
-            # As it comes back from the file: tuples are lists there.
-            json.loads(json.dumps(content, allow_nan=False)),
-            dict(zip(paths, weights[1], strict=True)),
-            functools.partial(architecture.build, starts[1].seed, starts[1].restart),
-        )
-
-    def build_model(self) -> keras.Model:
-        """Return the winner as a Keras model, trained. An :class:`MLP`'s outputs are logits."""
-        model = self._build()
-        for variable, values in zip(model.variables, self.weights.values(), strict=True):
+        model = architecture.build(starts[1].seed, starts[1].restart)
+        for variable, values in zip(model.variables, weights[1], strict=True):
             variable.assign(values)
-        return model
+        paths = [variable.path for variable in architecture.variables]
+        # As it comes back from the file: tuples are lists there.
+        content = json.loads(json.dumps(content, allow_nan=False))
+        return cls(content, dict(zip(paths, weights[1], strict=True)), model)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the winner's trained weights.
@@ -138,7 +137,7 @@ class Contract:
         contract_file.check_contract_path("path", path, data)
         files = contract_file.files_beside(path)
         try:
-            self.build_model().save(files["model"])
+            self._model.save(files["model"])
         except NotImplementedError:
             raise ValueError(
                 "Keras cannot save the winner's model, as one of its classes has arguments that "
@@ -157,13 +156,13 @@ class Contract:
         unfinished.replace(path)
 
     def __str__(self) -> str:
-        study, winner = self.content["study"], self.content["winner"]
-        data = self.content["objective"]["dataset"]["name"]
+        content, winner = self.content, self.content["winner"]
+        study, data = content["study"], content["objective"]["dataset"]["name"]
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
         for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
             if name in winner:
-                before, after = 100 * self.content["baseline"][name], 100 * winner[name]
+                before, after = 100 * content["baseline"][name], 100 * winner[name]
                 lines.append(
                     f"  {name:<15} baseline {before:6.2f} %  winner {after:6.2f} %  "
                     f"gain {after - before:+.2f} pp"
@@ -173,11 +172,65 @@ class Contract:
         return "\n".join(lines)
 
 
-def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration with the bare name of its data's file.
+def train_again(
+    objective: InitOffsetObjective, starts: Sequence[Start]
+) -> tuple[list[dict[str, Any]], list[list[np.ndarray]]]:
+    """Return what a contract says of each training, and the trained weights of each."""
+    trainer, data = objective.trainer, objective.dataset
+    runs = trainer.train(starts, evaluate_each_epoch=False, keep_weights=True)
+    weights = [run.weights or [] for run in runs]
+    accuracies = trainer.evaluate(weights, data.x_test, data.y_test)
+    said = [
+        {
+            "initial_weights_sha256": hash_weights(trainer.initial_weights(start)),
+            "trained_weights_sha256": hash_weights(of_run),
+            **run.history[-1],
+            "test_accuracy": accuracy,
+        }
+        for start, run, of_run, accuracy in zip(starts, runs, weights, accuracies, strict=True)
+    ]
+    return said, weights
 
-    What tells its initial weights is left out: a contract states their SHA-256.
+
+def distance(name: str, one: float, other: float) -> tuple[str, float]:
+    """Return which tolerance holds for a result of a training, and how far apart two of it are."""
+    if name.endswith("_loss"):
+        return "relative_loss", abs(one - other) / max(abs(one), abs(other), _LEAST_LOSS)
+    return "accuracy", abs(one - other)
+
+
+def measure_tolerance(
+    objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
+) -> dict[str, float]:
+    """Return how far results may differ where the last bits of numbers do.
+
+    It is a property of the training: some forget a difference in the last bit of a weight, others
+    double it with every step. So it is measured, by trainings from such weights; ``trained`` is
+    what :func:`train_again` says of those from ``starts``.
     """
+    data, variables = objective.dataset, objective.trainer.architecture.variables
+    drifts = dict.fromkeys(MAX_TOLERANCE, 0.0)
+    for epsilon in _LAST_BITS:
+        moving = [0.0 if variable.kind == "other" else epsilon for variable in variables]
+        moved = [
+            dataclasses.replace(start, offsets=tuple(np.add(start.offsets, moving).tolist()))
+            for start in starts
+        ]
+        for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
+            for name, value in before.items():
+                if not name.endswith("_sha256"):
+                    kind, drift = distance(name, value, after[name])
+                    drifts[kind] = max(drifts[kind], drift)
+    rows = min(len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y))
+    least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / rows)}
+    return {
+        kind: round(min(max(least[kind], _SAFETY * drift), MAX_TOLERANCE[kind]), 4)
+        for kind, drift in drifts.items()
+    }
+
+
+def portable_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return an objective's configuration without folders, nor what tells its initial weights."""
     portable: dict[str, Any] = json.loads(json.dumps(config))
     portable["model"].pop("initial_weights", None)
     if "path" in portable["dataset"]:

@@ -187,7 +187,7 @@ def find_in(folder: Path, name: str, field: str) -> Path | None:
     """Return a file of a folder, if it is there.
 
     Raises:
-        CannotCheckError: If its name, which stands in ``field``, or a link leads out of the folder.
+        CannotCheckError: If its name (that ``field`` holds) or a link leads out of it.
     """
     file = folder / name
     is_there = is_file(file)

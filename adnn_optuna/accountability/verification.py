@@ -9,31 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna._checks import expanded, first_line
-from adnn_optuna.accountability import _winner_files
-from adnn_optuna.accountability.contract import portable_config
-from adnn_optuna.accountability.contract_file import (
-    BreachedError,
-    CannotCheckError,
-    contract_sha256,
-    find_in,
-    read_contract,
-)
+from adnn_optuna.accountability import contract as contracts
+from adnn_optuna.accountability import contract_file, winner_files
+from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
 from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.accountability.retraining import (
-    ROLES,
-    distance,
-    measure_tolerance,
-    train_again,
-)
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.networks import keras_files
+from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
 from adnn_optuna.networks.data import Dataset, dataset_from_config
-from adnn_optuna.networks.differences import (
-    config_differences,
-    in_words,
-    objective_differences,
-)
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
@@ -44,9 +27,6 @@ if TYPE_CHECKING:
 
     import keras
     import numpy as np
-
-# A change of one of these may give other initial weights; all else in an environment may not.
-_DRAWS_DEPEND_ON = ("environment.versions", "environment.processor", "environment.system")
 
 _FOLLOWS_FROM = {
     "initial_weights_sha256": " (from objective.model, objective.seed and winner.params)",
@@ -67,20 +47,12 @@ _MEANING: dict[Status, str] = {
 class Verdict:
     """What :func:`verify` found.
 
-    ``"exact"``: the same bits, in the same environment. ``"within_tolerance"``: in another
-    environment, accuracies and losses within the tolerance. ``"breached"``: something differs.
-    ``"cannot_check"``: the file, the data or the model is missing, not readable or not the
-    contract's. The reasons are a sentence for each thing that differs, or that was not checked,
-    with its field.
+    The reasons are a sentence for each thing that differs or was not checked, with its field. With
+    ``"cannot_check"`` the file, the data or the model is missing, unreadable or another one.
     """
 
     status: Status
     reasons: tuple[str, ...] = ()
-
-    @property
-    def holds(self) -> bool:
-        """Whether the contract was checked and holds."""
-        return self.status in {"exact", "within_tolerance"}
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]
@@ -89,10 +61,7 @@ class Verdict:
 
 def _printable(text: str) -> str:
     """Return a text from a file so that no terminal takes a part of it for a command."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def verify(
@@ -104,25 +73,14 @@ def verify(
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
-    What is checked, in this order:
+    In the environment of the contract (versions, processor, threads, oneDNN) every bit must be
+    the same; in another one accuracies and losses must be within the tolerance: the contract's, or
+    the one that is measured here where that is smaller. The weights and the model beside the
+    contract, if they are there, must be the winner's.
 
-    1. The file is a contract of a known version, each field of the right type and within bounds.
-       It is data: nothing in it is executed or unpickled, and nothing outside its folder is read
-       because it says so.
-    2. Its SHA-256. This finds accidents and careless edits; who edits with care computes a new
-       one, and is found by what follows.
-    3. The weights and the model beside it, if they are there, are the files that were written.
-    4. The data have the contract's fingerprint.
-    5. Baseline and winner, trained again: the SHA-256 of initial and trained weights, and all
-       accuracies and losses. In the environment of the contract (versions, processor, threads,
-       oneDNN) every bit must be the same, in another one accuracies and losses within the
-       tolerance: the contract's, or the one that is measured here where that is smaller.
-    6. The weights and the model beside it are the winner's: by the SHA-256 and the test accuracy
-       of their weights, by the names of arrays, and by the model's configuration, unless another
-       version of Keras wrote it.
-
-    What no training can show (how many trials were searched, by which sampler, where) rests on
-    the contract's SHA-256 alone.
+    Nothing in the file is executed, and nothing outside its folder is read because it says so. Its
+    SHA-256 finds careless edits; who computes a new one is found by the training, but not in what
+    no training shows: how many trials were searched, by which sampler, where.
 
     Example:
 
@@ -134,15 +92,11 @@ def verify(
             print(verdict.status, verdict.reasons)
 
     Args:
-        path:
-            The contract's file.
-        data_dir:
-            Where the dataset is, see :func:`~adnn_optuna.load_dataset`. Data from an ``.npz``
-            file are looked up here by the file's name, or else beside the contract.
-        dataset:
-            The data, where they came from arrays.
-        model:
-            The callable, where the model cannot be rebuilt from its Keras configuration.
+        path: The contract's file.
+        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`; data from an
+            ``.npz`` file are looked up here, or else beside the contract, by the file's name.
+        dataset: The data, where they came from arrays.
+        model: The callable, where the model cannot be rebuilt from its Keras configuration.
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
@@ -154,28 +108,26 @@ def verify(
         raise TypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     path = Path(path)
     try:
-        contract = read_contract(path)
-        if contract_sha256(contract) != contract["sha256"]:
+        contract = contract_file.read_contract(path)
+        if contract_file.contract_sha256(contract) != contract["sha256"]:
             raise BreachedError("The contract was edited after it was written.")  # noqa: TRY301
-        files, notes = _winner_files.files_as_written(contract, path.parent)
-        data = _dataset(contract["objective"]["dataset"], path.parent, data_dir, dataset)
-        objective = _rebuild(contract, data, _model(contract, data) if model is None else model)
-        elsewhere = config_differences(
-            {"environment": contract["environment"]}, {"environment": describe_environment()}
+        files, notes = winner_files.files_as_written(contract, path.parent)
+        data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
+        objective = _rebuild(contract, data, model)
+        elsewhere = differences.config_differences(
+            contract["environment"], describe_environment(), "environment"
         )
-        drifts, trained = _train_and_compare(contract, objective, elsewhere)
+        drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
         if "weights" in files:
-            _winner_files.check_weights(contract, objective, files["weights"], trained)
+            winner_files.check_weights(contract, objective, files["weights"], trained)
         if "model" in files:
-            notes += _winner_files.check_model(contract, objective, files["model"], trained)
+            notes += winner_files.check_model(contract, objective, files["model"], trained)
     except CannotCheckError as error:
         return Verdict("cannot_check", error.args)
     except BreachedError as error:
         return Verdict("breached", error.args)
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
-        why = (
-            f"what the contract describes cannot be rebuilt or trained ({first_line(error):.300})"
-        )
+        why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",))
     if not elsewhere:
         return Verdict("exact", tuple(notes))
@@ -183,20 +135,10 @@ def verify(
 
 
 def _dataset(
-    config: dict[str, Any],
-    folder: Path,
-    data_dir: str | os.PathLike[str] | None,
-    dataset: Dataset | None,
+    config: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    """Return the data of a contract, which is in ``folder``."""
+    """Return the data of a contract that is in ``folder``."""
     where, name = "objective.dataset", config["name"]
-    if dataset is not None:
-        if dataset.fingerprint != config["fingerprint"]:
-            raise CannotCheckError(
-                f"{where}.fingerprint is {config['fingerprint']}, but that of the dataset given "
-                f"is {dataset.fingerprint}."
-            )
-        return dataset
     match config["source"]:
         case "arrays":
             raise CannotCheckError(
@@ -207,7 +149,7 @@ def _dataset(
             raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
         case "npz" if "path" in config:
             folder = folder if data_dir is None else expanded(data_dir)
-            file = find_in(folder, config["path"], f"{where}.path")
+            file = contract_file.find_in(folder, config["path"], f"{where}.path")
             if file is None:
                 raise CannotCheckError(
                     f"{where}.path: there is no file {config['path']!r} in {str(folder)!r}; "
@@ -243,29 +185,33 @@ def _model(contract: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.
 
 
 def _rebuild(
-    contract: dict[str, Any], data: Dataset, model: MLP | Callable[[], keras.Model]
+    contract: dict[str, Any], data: Dataset, model: MLP | Callable[[], keras.Model] | None
 ) -> InitOffsetObjective:
-    """Return a contract's objective, which must be the same as it says."""
-    sizes = {name: len(getattr(data, f"y_{name}")) for name in contract["split"]}
-    if sizes != contract["split"]:
-        raise CannotCheckError(f"split is {contract['split']}, but the data have {sizes}.")
+    """Return the objective of a contract, and refuse one that is not as the contract says."""
     stored = contract["objective"]
+    for name, said, found in (
+        ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
+        ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
+    ):
+        if said != found:
+            raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
     optimizer = stored["training"]["optimizer"]
     if isinstance(optimizer, dict):
         where = "objective.training.optimizer.config"
         keras_files.check_keras_config(optimizer.get("config"), where)
     objective = InitOffsetObjective(
-        model,
+        model or _model(contract, data),
         data,
         training=Training(**stored["training"]),
         space=space_from_config(stored["space"]),
         metric=stored["metric"],
         seed=stored["seed"],
     )
-    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
-    differences = objective_differences(stored, rebuilt, "objective")
-    if differences:
-        raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
+    rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
+    differing = differences.objective_differences(stored, rebuilt, "objective")
+    if differing:
+        said = differences.in_words(differing)
+        raise CannotCheckError(f"The contract does not describe itself: {said}.")
     params, space = contract["winner"]["params"], objective.distributions
     for name in (*space, *params):
         value = params.get(name)
@@ -278,26 +224,26 @@ def _rebuild(
 
 
 def _train_and_compare(
-    contract: dict[str, Any], objective: InitOffsetObjective, elsewhere: list[str]
+    contract: dict[str, Any], objective: InitOffsetObjective, *, elsewhere: bool
 ) -> tuple[list[str], list[np.ndarray]]:
     """Train again; return what differs within the tolerance, and the winner's weights."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
-    trained, weights = train_again(objective, starts)
+    trained, weights = contracts.train_again(objective, starts)
     differing = [
         (role, name, contract[role].get(name), metrics.get(name))
-        for role, metrics in zip(ROLES, trained, strict=True)
-        for name in {**metrics, **contract[role], "params": None}
+        for role, metrics in zip(contracts.ROLES, trained, strict=True)
+        for name in {**metrics, **contract[role]}
         if name != "params" and contract[role].get(name) != metrics.get(name)
     ]
     tolerance = contract["tolerance"]
     if elsewhere and not all(name.endswith("_sha256") for _, name, *_ in differing):
         # Who states other results could state a tolerance that allows them.
-        measured = measure_tolerance(objective, starts, trained)
+        measured = contracts.measure_tolerance(objective, starts, trained)
         tolerance = {kind: min(tolerance[kind], measured[kind]) for kind in measured}
     breaches, drifts = [], []
     for role, name, claimed, found in differing:
         difference = f"{role}.{name} is {claimed}, but trained again it is {found}"
-        if elsewhere and _is_allowed(name, claimed, found, tolerance, elsewhere):
+        if elsewhere and _is_within(tolerance, name, claimed, found):
             drifts.append(f"{difference}.")
         else:
             breaches.append(f"{difference}{_FOLLOWS_FROM.get(name, '')}.")
@@ -306,14 +252,9 @@ def _train_and_compare(
     return drifts, weights[1]
 
 
-def _is_allowed(
-    name: str, claimed: Any, found: Any, tolerance: dict[str, float], elsewhere: list[str]
-) -> bool:
-    """Return whether another environment explains a difference."""
-    if name == "initial_weights_sha256":
-        return any(where.startswith(_DRAWS_DEPEND_ON) for where in elsewhere)
-    if name == "trained_weights_sha256" or None in {claimed, found}:
-        return name == "trained_weights_sha256"
-    kind, apart = distance(name, claimed, found)
+def _is_within(tolerance: dict[str, float], name: str, claimed: Any, found: Any) -> bool:
+    if name.endswith("_sha256") or None in {claimed, found}:
+        return name.endswith("_sha256")
+    kind, apart = contracts.distance(name, claimed, found)
     # Rounding must not decide about a difference of exactly the tolerance.
     return apart <= tolerance[kind] + 1e-9

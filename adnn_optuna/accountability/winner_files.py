@@ -23,7 +23,6 @@ from adnn_optuna.networks.keras_files import (
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from adnn_optuna.engine.objective import InitOffsetObjective
@@ -45,17 +44,13 @@ def files_as_written(contract: dict[str, Any], folder: Path) -> tuple[dict[str, 
 
 
 def check_weights(
-    contract: dict[str, Any],
-    objective: InitOffsetObjective,
-    file: Path,
-    trained: Sequence[np.ndarray],
+    contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
     """Refuse other weights than the winner's, other names of them, or another accuracy."""
     winner, said = contract["winner"], f"files.weights: {file.name!r}"
     try:
         arrays = _read_arrays(file, sum(values.nbytes for values in trained))
-    # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - a broken archive can raise anything that its readers know.
         arrays = {}
     weights = [*arrays.values()]
     if hash_weights(weights) != winner["trained_weights_sha256"] or (
@@ -91,10 +86,7 @@ def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
 
 
 def check_model(
-    contract: dict[str, Any],
-    objective: InitOffsetObjective,
-    file: Path,
-    trained: Sequence[np.ndarray],
+    contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
 ) -> list[str]:
     """Refuse another model than the winner's; return what was not compared of it.
 
@@ -103,30 +95,25 @@ def check_model(
     import keras
 
     winner, written = contract["winner"], contract["environment"]["versions"].get("keras")
-    is_comparable = written == keras.__version__
-    start = objective.start(winner["params"])
+    start, is_comparable = objective.start(winner["params"]), written == keras.__version__
     model = objective.trainer.architecture.build(start.seed, start.restart)
-    difference = ""
+    said, difference = f"files.model: {file.name!r}", ""
     try:
-        config = keras.saving.serialize_keras_object(model)
-        stored = read_model_config(file)
-        if is_comparable and not is_same_config(*map(without_compilation, (stored, config))):
+        configs = read_model_config(file), keras.saving.serialize_keras_object(model)
+        if is_comparable and not is_same_config(*map(without_compilation, configs)):
             difference = "its configuration is another one"
-        else:
-            model.load_weights(file)
+        model.load_weights(file)
     except Exception as error:  # noqa: BLE001 - a file from others may fail in any way.
-        difference = f"it cannot be read ({first_line(error)})"
+        difference = difference or f"it cannot be read ({first_line(error)})"
     # The file holds no states of random layers: a training alone tells them.
     held = {id(variable) for variable in model.weights}
     values = [
         variable.numpy() if id(variable) in held else state
         for variable, state in zip(model.variables, trained, strict=True)
     ]
-    if not difference and hash_weights(values) != winner["trained_weights_sha256"]:
-        difference = "its weights are not those of winner.trained_weights_sha256"
+    if hash_weights(values) != winner["trained_weights_sha256"]:
+        difference = difference or "its weights are not those of winner.trained_weights_sha256"
     if difference:
-        raise BreachedError(f"files.model: {file.name!r} is not the winner's model: {difference}.")
-    if is_comparable:
-        return []
-    note = f"files.model: {file.name!r} was written by Keras {written}, whose configurations may "
-    return [f"{note}differ, so only its weights were compared."]
+        raise BreachedError(f"{said} is not the winner's model: {difference}.")
+    note = f"{said} was written by Keras {written}, whose configurations may differ, so only its"
+    return [] if is_comparable else [f"{note} weights were compared."]
