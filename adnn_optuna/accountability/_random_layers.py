@@ -13,7 +13,7 @@ from adnn_optuna.networks._variables import noting_use
 from adnn_optuna.networks.initializers import given_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     import keras
 
@@ -24,11 +24,9 @@ When = Literal["training", "always", "never", "unknown"]
 class RandomLayer:
     """A layer with a source of random numbers.
 
-    It draws ``when`` in ``"training"``; ``"always"``, in inference too (Keras's recurrent layers
-    draw their dropout masks there, but do not use them); ``"never"``, as with a rate of 0; or
-    ``"unknown"``, where the model cannot be called symbolically. Its ``parameters`` are its
-    settings that are fractions and not 0; ``is_seeded`` says whether a configuration holds its
-    seed.
+    Recurrent layers ``"always"`` draw, but use it in training only; ``"never"``: as with a rate of
+    0; ``"unknown"``: the model cannot be called symbolically. The ``parameters`` are settings that
+    are fractions and not 0; ``is_seeded`` says whether a configuration holds the seed.
     """
 
     path: str
@@ -48,7 +46,7 @@ def walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def find_random_layers(
-    model: keras.Model, tree: Sequence[tuple[str, Any]], *, is_from_file: bool
+    model: keras.Model, tree: Mapping[str, Any], *, is_from_file: bool
 ) -> tuple[list[RandomLayer], bool]:
     """Return the layers with random states, and whether the model draws from the global one."""
     import keras
@@ -59,7 +57,7 @@ def find_random_layers(
     used = [_used_by_call(model, training=training) for training in (True, False)]
     in_training, in_inference = (ids or set() for ids in used)
     found = []
-    for path, layer in tree:
+    for path, layer in tree.items():
         for generator in layer._seed_generators:
             state, seed = id(generator.state), given_seed(generator)
             when: When = "training" if state in in_training else "never"

@@ -15,7 +15,7 @@ from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Sequence
 
     import keras
     import pandas as pd
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 class InitializedVariable:
     """A variable and what it starts from.
 
-    Its ``shape`` is :obj:`None` where its layer is not built yet, and its ``initializer``
-    ``"unknown"`` where it could not be found. The ``seed`` is that which the initializer draws
-    with, if any and known; ``is_seeded`` says whether a configuration holds it.
+    It has no ``shape`` where its layer is not built yet. The ``seed`` is that which the
+    initializer draws with, if any and known; ``is_seeded`` says whether a configuration holds it.
     """
 
     path: str
@@ -42,8 +41,8 @@ class InitializedVariable:
 class Audit:
     """What is random in a model; see :func:`audit_randomness`. It prints as a table.
 
-    It has all weights of the model, in its order; all layers with a source of random numbers; and
-    sentences on what is not reproducible or not independent.
+    It has the weights of the model, in its order, the layers with a source of random numbers, and
+    a sentence on each thing that is not reproducible or not independent.
     """
 
     variables: tuple[InitializedVariable, ...]
@@ -56,70 +55,41 @@ class Audit:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the variables, one in each row."""
-        import pandas as pd
-
-        rows = [
-            {
-                "variable": v.path,
-                "shape": "not built" if v.shape is None else str(v.shape),
-                "initializer": v.initializer,
-                "starts from": str(v.distribution),
-                "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
-            }
-            for v in self.variables
-        ]
-        return pd.DataFrame(rows)
+        return _table(self.variables)
 
     def __str__(self) -> str:
-        import pandas as pd
-
         kinds = [variable.distribution.kind for variable in self.variables]
         counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
-        rows = [
-            {
-                "layer": layer.path,
-                "class": layer.layer,
-                "draws": layer.when,
-                "with": initializers.in_words(layer.parameters),
-                "seed": _seed_in_words(layer),
-            }
-            for layer in self.layers
-        ]
         parts = [f"{len(kinds)} variables: {counts}", self.to_dataframe().to_string(index=False)]
-        if rows:
-            table = pd.DataFrame(rows).to_string(index=False)
-            parts += [f"\n{len(rows)} layers with random states", table]
-        return "\n".join([*parts, *(f"\n! {warning}" for warning in self.warnings)])
+        if self.layers:
+            parts.append(f"\n{len(self.layers)} layers with random states")
+            parts.append(_table(self.layers).to_string(index=False))
+        return "\n".join([*parts, *(f"! {warning}" for warning in self.warnings)])
 
 
-def _seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
-    if drawing.is_seeded:
-        return str(drawing.seed)
-    return "unseeded" if drawing.seed is None else f"unseeded (drew {drawing.seed})"
+def _table(rows: Sequence[InitializedVariable | RandomLayer]) -> pd.DataFrame:
+    import pandas as pd
+
+    # As objects, or a seed that is not known would make numbers of the others.
+    return pd.DataFrame([vars(row) for row in rows], dtype=object)
 
 
 def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
     Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, twice
-    with two seeds, to compare what it returns. Of a model that is not built yet, the initializers
-    are reported without shapes.
+    its configuration, without values; only an initializer that is none of Keras's is called, with
+    two seeds, to compare what it returns.
 
     Example:
 
         .. code-block:: python
 
-            import keras
-            import adnn_optuna as adnn
-
-            model = keras.Sequential(
-                [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
-            )
-            print(adnn.audit_randomness(model))
+            layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
+            print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model: The model.
+        model: The model, built or not.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.
@@ -137,8 +107,7 @@ def audit_randomness(model: keras.Model) -> Audit:
 def audit_file(path: str | os.PathLike[str]) -> Audit:
     """Find all that is random in the model of a ``.keras`` file, see :func:`audit_randomness`.
 
-    The file is data: nothing in it is executed, and its weights are not read. Of an initializer
-    without a seed, the file does not know what it drew.
+    Nothing in the file is executed. It does not know what an initializer without a seed drew.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -163,20 +132,23 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
-    tree = [*walk(model)]
+    tree = dict(walk(model))
     made = _initializers(model)
-    owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
-    variables, sources = [], []
-    for variable in model.weights:
-        used, other = made.get(id(variable), (None, None))
+    owners = {id(v): layer for layer in (model, *tree.values()) for v in layer.weights}
+    variables, equal = [], collections.defaultdict(list)
+    for weight in model.weights:
+        used, other = made.get(id(weight), (None, None))
         # Such as `recurrent_initializer` of a `recurrent_kernel`.
-        attribute = f"{variable.name.removesuffix('_kernel')}_initializer"
-        kept = getattr(owners.get(id(variable)), attribute, None)
+        attribute = f"{weight.name.removesuffix('_kernel')}_initializer"
+        kept = getattr(owners.get(id(weight)), attribute, None)
         # In a file: what it drew there is not what was drawn when the model was trained.
         if is_from_file or type(kept) is not type(used):
             kept = None
-        sources.append(used if kept is None else kept)
-        variables.append(_variable(variable.path, tuple(variable.shape), used, other, kept))
+        variable = _variable(weight.path, tuple(weight.shape), used, other, kept)
+        variables.append(variable)
+        # A SeedGenerator gives each variable other values.
+        if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
+            equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
     warnings = []
     unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
     if unseeded:
@@ -185,10 +157,15 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
             "seed: None, so a model made from it (from_config, clone_model) starts from other "
             "weights. Give each a seed."
         )
-    warnings += _equal(zip(variables, sources, strict=True))
+    warnings += [
+        f"{', '.join(paths)} share one initializer object or its seed, and one shape, so they "
+        "start from equal values. Give each layer an initializer of its own, with its own seed."
+        for paths in equal.values()
+        if len(paths) > 1
+    ]
     variables += [
         _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
-        for path, layer in tree
+        for path, layer in tree.items()
         if not layer.built
         for name, initializer in vars(layer).items()
         if isinstance(initializer, keras.Initializer)
@@ -215,18 +192,14 @@ def _variable(
     path: str, shape: tuple[int, ...] | None, used: Any, other: Any, kept: Any
 ) -> InitializedVariable:
     """Return what starts from the initializer ``used``; ``other`` has other seeds if given any."""
-    distribution = initializers.describe(used, shape, other)
-    is_random = distribution.kind == "random"
-    given = initializers.given_seed(used)
+    distribution, name = initializers.describe(used, shape, other), initializers.class_name(used)
+    if distribution.kind != "random":
+        return InitializedVariable(path, shape, name, distribution, None, is_seeded=False)
+    seed, others = initializers.given_seed(used), initializers.given_seed(other)
     # A layer may draw the seed that it gives: then no configuration holds it.
-    is_seeded = (
-        is_random and given is not None and initializers.given_seed(other) in {given, given ^ 1}
-    )
-    seed = given if is_seeded else initializers.drawn_seed(kept)
-    name = initializers.class_name(used)
-    return InitializedVariable(
-        path, shape, name, distribution, seed if is_random else None, is_seeded
-    )
+    is_seeded = seed is not None and others in {seed, seed ^ 1}
+    seed = seed if is_seeded else initializers.drawn_seed(kept)
+    return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
 
 
 def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:
@@ -238,33 +211,29 @@ def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:
     """
     import keras
 
-    def twin(layer: Any, change: Callable[[Any], Any]) -> Any:
+    def twins(layer: Any, change: Callable[[Any], Any]) -> list[Any]:
         def remade(layer: Any) -> Any:
-            made = type(layer).from_config(change(layer.get_config()))
-            if not made.built and layer.built:
-                made.build_from_config(layer.get_build_config())
-            return made
+            twin = type(layer).from_config(change(layer.get_config()))
+            if not twin.built and layer.built:
+                twin.build_from_config(layer.get_build_config())
+            return twin
 
         if layer is model and hasattr(model, "operations"):
-            return keras.models.clone_model(model, clone_function=remade)
-        return remade(layer)
+            return list(keras.models.clone_model(model, clone_function=remade).weights)
+        return list(remade(layer).weights)
 
     found: dict[int, tuple[Any, Any]] = {}
     # The layers by themselves, where the model as a whole cannot be made from a configuration.
     for layer in [model, *model.layers]:
+        if all(id(v) in found for v in layer.weights):
+            continue
         # Whatever a class of the user's does when it is made without its arguments.
         with contextlib.suppress(Exception):
-            if any(id(v) not in found for v in layer.weights):
-                made, other = twin(layer, lambda config: config), twin(layer, _reseeded)
-                if [v.shape for v in made.weights] == [v.shape for v in layer.weights]:
+            made, others = twins(layer, lambda config: config), twins(layer, _reseeded)
+            if [v.shape for v in made] == [v.shape for v in layer.weights]:
+                for v, one, other in zip(layer.weights, made, others, strict=True):
                     # No public attribute holds it.
-                    found |= {
-                        id(v): (one._initializer, two._initializer)
-                        for v, one, two in zip(
-                            layer.weights, made.weights, other.weights, strict=True
-                        )
-                        if one._initializer is not None
-                    }
+                    found[id(v)] = one._initializer, other._initializer
     return found
 
 
@@ -276,20 +245,3 @@ def _reseeded(config: Any) -> Any:
             for key, value in config.items()
         }
     return [*map(_reseeded, config)] if type(config) is list else config
-
-
-def _equal(pairs: Iterable[tuple[InitializedVariable, Any]]) -> Iterator[str]:
-    """Yield a warning for each group of variables that start from equal values."""
-    groups = collections.defaultdict(list)
-    for variable, source in pairs:
-        # A SeedGenerator gives each variable other values.
-        if variable.seed is not None and isinstance(getattr(source, "seed", None), int):
-            groups[str(dataclasses.replace(variable, path=""))].append((variable.path, source))
-    for group in groups.values():
-        if len(group) > 1:
-            is_one = len({id(source) for _, source in group}) == 1
-            cause = "share one initializer object" if is_one else "have initializers of one seed"
-            yield (
-                f"{', '.join(path for path, _ in group)} {cause} and one shape, so they start "
-                "from equal values. Give each layer an initializer of its own, with its own seed."
-            )
