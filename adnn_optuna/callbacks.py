@@ -40,13 +40,7 @@ def is_done(trial: FrozenTrial) -> bool:
 
 
 class _Tally:
-    """What the finished trials of a study add up to.
-
-    Attributes:
-        n_done: The number of trials that were run to their end.
-        best: The best value, if any.
-        first: The first trial with a value, if any.
-    """
+    """What the finished trials of a study add up to."""
 
     def __init__(self, study: Study) -> None:
         self._is_maximized = study.direction == StudyDirection.MAXIMIZE
@@ -57,6 +51,7 @@ class _Tally:
 
     def _clear(self) -> None:
         self.n_done = 0
+        # The best value, and the first trial that has one.
         self.best: float | None = None
         self.first: FrozenTrial | None = None
         # When trials ended, and the working time then. Both rise.

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.accountability._random_layers import RandomLayer, find_random_layers, walk
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
@@ -97,7 +98,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     import keras
 
     if not isinstance(model, keras.Model):
-        raise TypeError(
+        raise WrongTypeError(
             f"model must be a keras.Model, but it is a {type(model).__name__}; build it first."
         )
     with undisturbed():

@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
@@ -71,7 +72,7 @@ class Contract:
         """
         study, best = record.study, record.best
         if best is None:
-            raise ValueError(
+            raise WrongValueError(
                 f"The study {study.study_name!r} has no completed trial, so there is no "
                 "winner to make a contract of; resume it."
             )
@@ -80,27 +81,25 @@ class Contract:
         stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
         for role, metrics, before in zip(ROLES, trained, stored, strict=True):
             if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
-                raise ValueError(
+                raise WrongValueError(
                     f"The {role}'s training diverged, so there is nothing to make a contract of."
                 )
             if before is not None and not before.items() <= metrics.items():
                 _logger.warning(
-                    "Trained again for the contract, the %s of study %r came out differently than "
-                    "in the search, which ran on another machine, or with other versions or "
-                    "threads; the contract states what came out now.",
-                    role,
-                    study.study_name,
+                    "The %s of study %r came out differently than in the search, which had another "
+                    "machine, versions or threads; the contract states what came out now.",
+                    *(role, study.study_name),
                 )
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         architecture, data = objective.trainer.architecture, objective.dataset
+        states = [trial.state for trial in record.done_trials]
         content = {
             "format": contract_file.FORMAT,
             "format_version": contract_file.FORMAT_VERSION,
             "study": {
                 "name": study.study_name,
                 "sampler": study.user_attrs.get(SEARCH, {}).get("sampler"),
-                "trials": len(record.done_trials),
-                "completed_trials": len(completed),
+                "trials": len(states),
+                "completed_trials": states.count(TrialState.COMPLETE),
                 "best_trial": best.number,
                 "stop_reason": record.stop_reason,
             },
@@ -123,9 +122,9 @@ class Contract:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the winner's trained weights.
 
-        For ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
-        paths in the model, readable without pickle) and the model is ``fashion.contract.keras``,
-        which :func:`keras.saving.load_model` opens. Files of these names are replaced.
+        Beside ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
+        paths in the model) and the model is ``fashion.contract.keras``. Files of these names are
+        replaced.
 
         Raises:
             ValueError: If its name does not end in ``.json``, if one of the three files cannot be
@@ -139,7 +138,7 @@ class Contract:
         try:
             self._model.save(files["model"])
         except NotImplementedError:
-            raise ValueError(
+            raise WrongValueError(
                 "Keras cannot save the winner's model, as one of its classes has arguments that "
                 "no configuration can hold; give that class a get_config method."
             ) from None
@@ -160,12 +159,12 @@ class Contract:
         study, data = content["study"], content["objective"]["dataset"]["name"]
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
-        for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
-            if name in winner:
-                before, after = 100 * content["baseline"][name], 100 * winner[name]
+        for name, after in winner.items():
+            if name.endswith("_accuracy"):
+                before = content["baseline"][name]
+                gain = f"{100 * (after - before):+.2f} pp"
                 lines.append(
-                    f"  {name:<15} baseline {before:6.2f} %  winner {after:6.2f} %  "
-                    f"gain {after - before:+.2f} pp"
+                    f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain {gain}"
                 )
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
@@ -204,9 +203,8 @@ def measure_tolerance(
 ) -> dict[str, float]:
     """Return how far results may differ where the last bits of numbers do.
 
-    It is a property of the training: some forget a difference in the last bit of a weight, others
-    double it with every step. So it is measured, by trainings from such weights; ``trained`` is
-    what :func:`train_again` says of those from ``starts``.
+    Some trainings forget a difference in the last bit of a weight, others double it with every
+    step. So it is measured; ``trained`` is what :func:`train_again` says of ``starts``.
     """
     data, variables = objective.dataset, objective.trainer.architecture.variables
     drifts = dict.fromkeys(MAX_TOLERANCE, 0.0)

@@ -8,9 +8,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adnn_optuna._checks import expanded, first_line
+from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna.accountability import contract as contracts
-from adnn_optuna.accountability import contract_file, winner_files
+from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -75,20 +75,15 @@ def verify(
 
     In the environment of the contract (versions, processor, threads, oneDNN) every bit must be
     the same; in another one accuracies and losses must be within the tolerance: the contract's, or
-    the one that is measured here where that is smaller. The weights and the model beside the
-    contract, if they are there, must be the winner's.
-
-    Nothing in the file is executed, and nothing outside its folder is read because it says so. Its
-    SHA-256 finds careless edits; who computes a new one is found by the training, but not in what
-    no training shows: how many trials were searched, by which sampler, where.
+    the one measured here where that is smaller. Weights and model beside it must be the winner's.
+    Nothing in the file is executed. What no training shows (the number of trials, the sampler)
+    rests on the contract's SHA-256 alone.
 
     Example:
 
         .. code-block:: python
 
-            import adnn_optuna as adnn
-
-            verdict = adnn.verify("fashion.contract.json")
+            verdict = adnn_optuna.verify("fashion.contract.json")
             print(verdict.status, verdict.reasons)
 
     Args:
@@ -105,13 +100,13 @@ def verify(
         TypeError: If an argument is of the wrong type.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
+        raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     path = Path(path)
     try:
         contract = contract_file.read_contract(path)
         if contract_file.contract_sha256(contract) != contract["sha256"]:
             raise BreachedError("The contract was edited after it was written.")  # noqa: TRY301
-        files, notes = winner_files.files_as_written(contract, path.parent)
+        files, notes = contract_file.files_as_written(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
         elsewhere = differences.config_differences(
@@ -119,9 +114,9 @@ def verify(
         )
         drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
         if "weights" in files:
-            winner_files.check_weights(contract, objective, files["weights"], trained)
+            contract_file.check_weights(contract, objective, files["weights"], trained)
         if "model" in files:
-            notes += winner_files.check_model(contract, objective, files["model"], trained)
+            notes += contract_file.check_model(contract, objective, files["model"], trained)
     except CannotCheckError as error:
         return Verdict("cannot_check", error.args)
     except BreachedError as error:

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
-from adnn_optuna._checks import as_positive_int, check_positive
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_positive
 from adnn_optuna.api.search import conclude, result_of
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.searchers import (
@@ -159,7 +159,7 @@ def compare(
     _check_executor(executor)
     opened = open_storage(storage)
     if executor is not None and isinstance(opened, InMemoryStorage):
-        raise ValueError(
+        raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
         )
@@ -242,13 +242,13 @@ def _run_one(job: Job, stop: threading.Event, update: Callable[[int], object]) -
 
 def _check_executor(executor: object) -> None:
     if executor is not None and not isinstance(executor, Executor):
-        raise TypeError(
+        raise WrongTypeError(
             f"executor must be a concurrent.futures.Executor or None, but it is {executor!r}."
         )
     if isinstance(executor, ProcessPoolExecutor):
         context = getattr(executor, "_mp_context", None)
         if context is not None and context.get_start_method() == "fork":
-            raise ValueError(
+            raise WrongValueError(
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
@@ -267,33 +267,35 @@ def _one_for_each_run(searcher: Searcher) -> Searcher:
 
 def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
     if isinstance(samplers, str):
-        raise TypeError(f"samplers must be a sequence of names: write samplers=({samplers!r},).")
+        raise WrongTypeError(
+            f"samplers must be a sequence of names: write samplers=({samplers!r},)."
+        )
     if not isinstance(samplers, Mapping):
         try:
             samplers = list(samplers)
         except TypeError:
-            raise TypeError(
+            raise WrongTypeError(
                 f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
             ) from None
         for sampler in samplers:
             if not isinstance(sampler, str):
-                raise TypeError(
+                raise WrongTypeError(
                     f"samplers holds {sampler!r}, which has no name: write samplers={{'label': "
                     "sampler, ...}."
                 )
         if len(set(samplers)) < len(samplers):
-            raise ValueError(f"samplers names a searcher twice: {', '.join(samplers)}.")
+            raise WrongValueError(f"samplers names a searcher twice: {', '.join(samplers)}.")
         searchers: dict[str, Searcher] = {name: name for name in samplers}
     else:
         searchers = dict(samplers)
     if not searchers:
-        raise ValueError("samplers is empty, but there must be at least one to compare.")
+        raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():
         _check_label(label)
         check_searcher(searcher)
     if RANDOM_RESTART not in searchers.values():
         if RANDOM_RESTART in searchers:
-            raise ValueError(
+            raise WrongValueError(
                 f"The label {RANDOM_RESTART!r} is that of the control, which is added to every "
                 f"comparison: call {searchers[RANDOM_RESTART]!r} otherwise."
             )
@@ -303,12 +305,12 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
 
 def _check_label(label: object) -> None:
     if not isinstance(label, str) or not label:
-        raise TypeError(
+        raise WrongTypeError(
             "samplers must have labels that are strings and not empty, but one of them is "
             f"{label!r}."
         )
     if "/" in label:
-        raise ValueError(
+        raise WrongValueError(
             f"The label {label!r} of samplers has a slash, which parts the names of studies: "
             "use another character."
         )
@@ -318,15 +320,19 @@ def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tupl
     try:
         first = itertools.islice(seeds, _MAX_SEEDS + 1)
     except TypeError:
-        raise TypeError(
+        raise WrongTypeError(
             f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
         ) from None
     # As the objective has it: NumPy's numbers become Python's, by which studies are named.
     checked = tuple(objective.replace(seed=seed).seed for seed in first)
     if len(checked) > _MAX_SEEDS:
-        raise ValueError(f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer.")
+        raise WrongValueError(
+            f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer."
+        )
     if not checked:
-        raise ValueError("seeds is empty, but a comparison needs at least one.")
+        raise WrongValueError("seeds is empty, but a comparison needs at least one.")
     if len(set(checked)) < len(checked):
-        raise ValueError(f"seeds has duplicates, but each run needs its own: {list(checked)}.")
+        raise WrongValueError(
+            f"seeds has duplicates, but each run needs its own: {list(checked)}."
+        )
     return checked

@@ -20,7 +20,7 @@ from adnn_optuna._attributes import (
     TRIAL_METRICS,
     SearchSettings,
 )
-from adnn_optuna._checks import as_positive_int
+from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine.loop import Loop
@@ -82,7 +82,7 @@ class SearchResult(SearchRecord):
             ValueError: If no trial was completed.
         """
         if self.best is None:
-            raise ValueError(
+            raise WrongValueError(
                 f"The study {self.study.study_name!r} has no completed trial, so there is no "
                 "model; resume it."
             )
@@ -282,13 +282,13 @@ def resume(
 def _stored_searcher(study: optuna.Study) -> str:
     stored: SearchSettings | None = study.user_attrs.get(SEARCH)
     if stored is None:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {study.study_name!r} was not begun by search, so it does not know its "
             f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     searcher = stored["sampler"]
     if searcher not in SEARCHERS:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
             "give it again as sampler."
         )

@@ -21,8 +21,8 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import PROPOSAL, RUNS, STOP_REASON, RunRecord
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, is_done
 from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
+from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
-from adnn_optuna.engine.studies import last_limits
 from adnn_optuna.engine.workers import (
     begin_heartbeat,
     fail_stale,
@@ -265,6 +265,9 @@ class Loop:
         return list(self._open.values())
 
     def _ask_one(self) -> optuna.Trial:
+        if self._study.study_name in _left_running:
+            # The one that was begun in vain holds what is to be proposed.
+            self._look()
         try:
             with without_warnings(self._study._storage):
                 return self._study.ask(self._objective.distributions)
@@ -347,13 +350,14 @@ class Loop:
         if self._record is not None:
             self._record |= {"stop_reason": reason, "n_trials": self._n_done}
             self._study.set_user_attr(self._run_name, self._record)
-        # The run that did the last trial may have been killed before it said so.
-        elif (
-            self._study.user_attrs.get(STOP_REASON) is not None
-            or last_limits(self._study) != self._limits
-        ):
+        elif self._study.user_attrs.get(STOP_REASON) is not None or not self._is_like_last_run():
             return
         self._store_reason(reason)
+
+    def _is_like_last_run(self) -> bool:
+        """Return whether the limits are those of a run that may have died before it ended."""
+        runs, limits = runs_of(self._study), vars(self._limits)
+        return bool(runs) and limits.items() <= runs[-1].items()
 
     def _store_reason(self, reason: str | None) -> None:
         if self._study.user_attrs.get(STOP_REASON) != reason:

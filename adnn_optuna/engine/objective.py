@@ -21,6 +21,7 @@ from adnn_optuna._attributes import (
     INTERRUPTED,
     Metrics,
 )
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
@@ -106,11 +107,15 @@ class InitOffsetObjective:
         ):
             if not isinstance(value, types):
                 wanted = " or ".join(t.__name__ for t in types)
-                raise TypeError(f"{name} must be a {wanted}, but it is a {type(value).__name__}.")
+                raise WrongTypeError(
+                    f"{name} must be a {wanted}, but it is a {type(value).__name__}."
+                )
         if not isinstance(metric, str) or metric not in METRICS:
-            raise ValueError(f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}.")
+            raise WrongValueError(
+                f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}."
+            )
         if metric.startswith("val_") and not len(dataset.x_val):
-            raise ValueError(
+            raise WrongValueError(
                 f"metric is {metric!r}, but dataset {dataset.name!r} has no validation split; "
                 "use metric='train_accuracy' or load the dataset with a validation_size above 0."
             )
@@ -138,7 +143,7 @@ class InitOffsetObjective:
     def _search_in(self, space: OffsetSpace | RestartSpace) -> None:
         architecture = self.trainer.architecture
         if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
-            raise ValueError(
+            raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
                 "would train one network again and again and show no luck: give its initializers "
                 "no seed of their own, and load no weights."
@@ -212,12 +217,12 @@ class InitOffsetObjective:
         if known is not None:
             return known
         if len(study.directions) > 1:
-            raise ValueError(
+            raise WrongValueError(
                 f"The study {study.study_name!r} has {len(study.directions)} objectives, but "
                 "InitOffsetObjective has one value."
             )
         if study.direction != self.direction:
-            raise ValueError(
+            raise WrongValueError(
                 f"The study {study.study_name!r} must be created with "
                 f"direction={self.direction.name.lower()!r} for metric={self.metric!r}."
             )
@@ -228,7 +233,7 @@ class InitOffsetObjective:
         else:
             differences = objective_differences(attrs[CONFIG], self.config)
             if differences:
-                raise ValueError(
+                raise WrongValueError(
                     f"The study {study.study_name!r} belongs to another objective "
                     f"({in_words(differences)}); use another study name or the same settings."
                 )
@@ -245,7 +250,7 @@ class InitOffsetObjective:
                     ", ".join(names) or "no parameters"
                     for names in (trial.params, self.distributions)
                 )
-                raise ValueError(
+                raise WrongValueError(
                     f"The study {study.study_name!r} has trials of another objective: trial "
                     f"{trial.number} has {found}, not {wanted}; use another study name."
                 )
@@ -304,5 +309,5 @@ class InitOffsetObjective:
 
 def _checked_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
+        raise WrongValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
     return int(seed)

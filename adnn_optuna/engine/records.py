@@ -17,21 +17,19 @@ from adnn_optuna._attributes import (
     BASELINE_METRICS,
     CONFIG,
     RUNS,
-    SEARCH,
     STOP_REASON,
     TEST,
     TRIAL_METRICS,
     RunRecord,
 )
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
-from adnn_optuna.engine.searchers import SEARCHERS, build_sampler
 from adnn_optuna.networks.offsets import RestartSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import optuna
-    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
 
@@ -117,25 +115,6 @@ class SearchRecord:
         config = self.study.user_attrs.get(CONFIG, {})
         return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
 
-    @property
-    def sampler(self) -> BaseSampler:
-        """A sampler that is in the state of the search: the study's own, or built as search did.
-
-        A study that was only loaded does not have its sampler. If that cannot be built, because
-        it is none of ours by name, it is the one that the study has.
-        """
-        stored = self.study.user_attrs.get(SEARCH, {})
-        if stored.get("sampler") not in SEARCHERS:
-            return self.study.sampler
-        trials = self.study.get_trials(deepcopy=False)
-        return build_sampler(
-            stored["sampler"],
-            seed=self.study.user_attrs[CONFIG]["seed"],
-            # A trial that died at once has none.
-            parameters=next((t.distributions for t in trials if t.distributions), ()),
-            n_trials=stored["n_trials"],
-        )
-
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         is_loss = self.study.direction == StudyDirection.MINIMIZE
@@ -191,7 +170,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
         ValueError: If the study has several objectives.
     """
     if len(study.directions) > 1:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
             "and figures are of one; give a study with one objective."
         )

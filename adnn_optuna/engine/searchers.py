@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
+from adnn_optuna._attributes import CONFIG, SEARCH
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.offsets import RestartSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -16,6 +18,9 @@ from adnn_optuna.samplers import (
 )
 
 if TYPE_CHECKING:
+    import optuna
+
+    from adnn_optuna._attributes import SearchSettings
     from adnn_optuna.engine.objective import InitOffsetObjective
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -43,14 +48,14 @@ def check_searcher(searcher: object) -> None:
     """
     if isinstance(searcher, str):
         if searcher not in SEARCHERS:
-            raise ValueError(
+            raise WrongValueError(
                 f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
                 "for any other give an Optuna sampler."
             )
     elif not isinstance(searcher, BaseSampler) and (
         not callable(searcher) or isinstance(searcher, type)
     ):
-        raise TypeError(
+        raise WrongTypeError(
             "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
             f"but it is {searcher!r}."
         )
@@ -58,7 +63,7 @@ def check_searcher(searcher: object) -> None:
         try:
             inspect.signature(searcher).bind(0, None)
         except TypeError as error:
-            raise TypeError(
+            raise WrongTypeError(
                 f"The factory {searcher_label(searcher)} must take (seed, n_trials), but it does "
                 f"not ({error})."
             ) from None
@@ -135,11 +140,31 @@ def build_sampler(
             raise AssertionError(searcher)
     sampler: Any = searcher(seed, n_trials)
     if not isinstance(sampler, BaseSampler):
-        raise TypeError(
+        raise WrongTypeError(
             f"The factory {searcher_label(searcher)} must return an Optuna sampler, but it "
             f"returned {sampler!r}."
         )
     return sampler
+
+
+def sampler_of(study: optuna.Study) -> BaseSampler:
+    """Return a sampler in the state of a search: the study's own, or built as search did.
+
+    A study that was only loaded does not have its sampler. If that cannot be built, because it is
+    none of ours by name, it is the one that the study has.
+    """
+    attrs = study.user_attrs
+    stored: SearchSettings | None = attrs.get(SEARCH)
+    if stored is None or stored["sampler"] not in SEARCHERS:
+        return study.sampler
+    trials = study.get_trials(deepcopy=False)
+    return build_sampler(
+        stored["sampler"],
+        seed=attrs[CONFIG]["seed"],
+        # A trial that died at once has none.
+        parameters=next((t.distributions for t in trials if t.distributions), ()),
+        n_trials=stored["n_trials"],
+    )
 
 
 def ends_by_itself(searcher: Searcher) -> bool:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StorageError", "is_in_memory", "masked", "open_storage", "patiently", "storage_url"]
 
+_ERRORS = (exc.SQLAlchemyError, StorageInternalError)
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -127,7 +129,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         _check_holds_studies(storage)
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
-    except Exception as error:
+    # Optuna refuses databases of other versions, and takes braces in a URL for its own.
+    except (*_ERRORS, AssertionError, ImportError, RuntimeError, ValueError, LookupError) as error:
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
         mend = (
             "that the folder exists and can be written to, and that the file is an Optuna database"
@@ -169,10 +172,13 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
 
 
 def _lock_for_update(state: ORMExecuteState) -> None:
-    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial."""
+    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
+
+    With write-ahead logging, an exclusive transaction still lets others read.
+    """
     parts = state.statement.get_children() if isinstance(state.statement, Select) else ()
     if any(isinstance(part, ForUpdateArg) for part in parts):
-        state.session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        state.session.connection().exec_driver_sql("BEGIN EXCLUSIVE")
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
@@ -214,7 +220,7 @@ def patiently(
     """
     try:
         return _repeated(lambda: function(*args, **kwargs), _passes)
-    except (exc.SQLAlchemyError, StorageInternalError) as error:
+    except _ERRORS as error:
         if not _is_fault(error):
             raise
         raise StorageError(
@@ -229,7 +235,7 @@ def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) 
     while True:
         try:
             return call()
-        except (exc.SQLAlchemyError, StorageInternalError, AssertionError) as error:
+        except (*_ERRORS, AssertionError) as error:
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not passes(error):
                 raise
@@ -275,11 +281,10 @@ def _passes(error: BaseException) -> bool:
 
 
 def _passes_at_opening(error: BaseException) -> bool:
-    # Optuna asserts that the version was written, which may be another worker's next step.
-    if isinstance(error, AssertionError):
-        return True
     said = str(getattr(_cause(error), "orig", None))
-    return bool(_PASSES_AT_OPENING.search(said)) and not _REFUSED_AT_OPENING.search(said)
+    passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
+    # Optuna asserts that the version was written, which may be another worker's next step.
+    return bool(passes) or isinstance(error, AssertionError)
 
 
 def _check_holds_studies(storage: str) -> None:

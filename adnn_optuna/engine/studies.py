@@ -10,6 +10,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
 
 from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import runs_of
@@ -82,7 +83,7 @@ def last_limits(study: optuna.Study) -> Limits:
 def check_objective(objective: object) -> None:
     """Refuse what is no objective of ours."""
     if not isinstance(objective, InitOffsetObjective):
-        raise TypeError(
+        raise WrongTypeError(
             "objective must be an InitOffsetObjective, made of a model and a dataset, but it is a "
             f"{type(objective).__name__}."
         )
@@ -91,13 +92,13 @@ def check_objective(objective: object) -> None:
 def check_ends(searcher: Searcher, limits: Limits) -> None:
     """Refuse a search that would never end."""
     if limits == Limits() and not ends_by_itself(searcher):
-        raise ValueError("The search would never end: give max_time, max_trial or max_gain.")
+        raise WrongValueError("The search would never end: give max_time, max_trial or max_gain.")
 
 
 def check_pruner(pruner: object) -> None:
     """Refuse what is no pruner."""
     if pruner is not None and not isinstance(pruner, BasePruner):
-        raise TypeError(
+        raise WrongTypeError(
             "pruner must be an Optuna pruner, such as optuna.pruners.MedianPruner(), but it is "
             f"{pruner!r}."
         )
@@ -106,11 +107,11 @@ def check_pruner(pruner: object) -> None:
 def check_study_name(study_name: object) -> None:
     """Refuse a name that not every storage can hold."""
     if not isinstance(study_name, str):
-        raise TypeError(f"study_name must be a string, but it is {study_name!r}.")
+        raise WrongTypeError(f"study_name must be a string, but it is {study_name!r}.")
     # Bytes from a command line that are no UTF-8 become surrogates, which no database takes.
     is_text = not any("\ud800" <= character <= "\udfff" for character in study_name)
     if not (study_name and is_text and len(study_name) <= _MAX_NAME_LENGTH):
-        raise ValueError(
+        raise WrongValueError(
             f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
             f"{study_name[:50]!a} ({len(study_name)} characters)."
         )
@@ -128,7 +129,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     except KeyError:
         names = [repr(name) for name in patiently(optuna.get_all_study_names, storage)]
         shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-        raise ValueError(
+        raise WrongValueError(
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
             + (f"it has {shown}." if names else "it has none.")
         ) from None
@@ -150,7 +151,7 @@ def objective_from_study(
     """
     config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
     if config is None:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
             "it, use study.optimize."
         )
@@ -164,7 +165,7 @@ def objective_from_study(
     )
     differences = model_differences(config["model"], objective.config["model"])
     if differences:
-        raise ValueError(
+        raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
             f"configuration ({in_words(differences)}); pass the objective again."
         )
@@ -263,7 +264,7 @@ def _checked(plan: Plan, study: optuna.Study | None) -> tuple[SearchSettings, Ba
     }
     stored: SearchSettings | None = None if study is None else study.user_attrs.get(SEARCH)
     if stored is not None and stored["sampler"] != settings["sampler"]:
-        raise ValueError(
+        raise WrongValueError(
             f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from adnn_optuna.evidence.paired_differences import PairedDifference
 
 
-def points(value: float) -> str:
-    """Return a difference of accuracies in percentage points, with its sign."""
-    return "unknown" if math.isnan(value) else f"{round(100 * value, 2) + 0.0:+.2f} pp"
+def points(gain: float, *, percent: bool = True) -> str:
+    """Return a gain with its sign: in percentage points that of an accuracy."""
+    if math.isnan(gain):
+        return "unknown"
+    # Adding 0 makes a rounded -0.00 a +0.00.
+    return f"{round(100 * gain, 2) + 0.0:+.2f} pp" if percent else f"{gain:+.4f}"
 
 
 def interval(difference: PairedDifference) -> str:
@@ -55,13 +58,9 @@ def against_control(comparison: Comparison) -> list[PairedDifference]:
 
     Those that are shown to be better come before all others, whatever their means.
     """
-    control = comparison.control
-    differences = [
-        row if row.other == control else row.flipped()
-        for row in comparison.paired_differences
-        if control in (row.arm, row.other) and row.n_pairs
-    ]
-    return sorted(differences, key=lambda row: (row.verdict != "better", -row.mean))
+    rows = [row for row in comparison.paired_differences if row.other == comparison.control]
+    known = [row for row in rows if row.n_pairs]
+    return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
 
 
 def claim_of_comparison(comparison: Comparison) -> str:

@@ -27,28 +27,15 @@ _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A figure.
-
-    Args:
-        kind: What the template knows by how to read it, of letters and hyphens.
-        figure: The plotly figure; its title becomes the heading.
-        label: What the heading adds to it.
-        number: Which of its kind it is, if the page has several.
-    """
+    """A figure: its kind, by which the template knows how to read it, and whose it is."""
 
     kind: str
     figure: go.Figure
     label: str = ""
-    number: int | None = None
-
-    @property
-    def id(self) -> str:
-        """A name that no other figure of the page has."""
-        return self.kind if self.number is None else f"{self.kind}-{self.number}"
 
     @property
     def title(self) -> str:
-        """The heading."""
+        """The heading of the figure, which needs no title of its own then."""
         title = str(self.figure.layout.title.text)
         return f"{title}: {self.label}" if self.label else title
 
@@ -96,7 +83,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(value=_value, gain=_gain, interval=interval, base64=_base64)
+        environment.filters.update(value=_value, gain=points, interval=interval, base64=_base64)
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -110,11 +97,6 @@ def _value(value: float, *, percent: bool = True) -> str:
     if math.isnan(value):
         return "unknown"
     return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
-
-
-def _gain(gain: float, *, percent: bool = True) -> str:
-    """Return a gain in accuracy in percentage points, or another gain as it is."""
-    return points(gain) if percent or math.isnan(gain) else f"{gain:+.4f}"
 
 
 def _base64(text: str) -> str:

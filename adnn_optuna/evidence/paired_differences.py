@@ -29,6 +29,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy import stats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,17 +48,17 @@ MIN_PAIRS = 6
 # With up to 13 pairs these are all sign flips there are, and the test is exact.
 _N_RESAMPLES = 9999
 
-# Differences of accuracies that are equal differ by rounding.
+# Differences of accuracies that are equal differ in later ones.
 _DECIMALS = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """By how much an arm is better than another one, over the seeds that both have.
+    """By how much one arm is better than the other, over the seeds that both have.
 
     Args:
-        arm: The arm.
-        other: The arm that it is compared with.
+        arm: The one.
+        other: The other.
         n_pairs: The number of seeds with a value of both.
         mean: The mean of the arm's value minus the other's; NaN without any pair.
         low: The lower end of the mean's 95 % interval; NaN with less than two pairs.
@@ -84,20 +85,6 @@ class PairedDifference:
     superiority: float
     verdict: Verdict
 
-    def flipped(self) -> PairedDifference:
-        """Return the same difference, of the other arm to this one."""
-        verdicts: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
-        return dataclasses.replace(
-            self,
-            arm=self.other,
-            other=self.arm,
-            mean=-self.mean,
-            low=-self.high,
-            high=-self.low,
-            superiority=1 - self.superiority,
-            verdict=verdicts.get(self.verdict, self.verdict),
-        )
-
 
 def paired_differences(
     values: Mapping[str, Sequence[float]], *, equivalence: float
@@ -115,7 +102,8 @@ def paired_differences(
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
-    differences = [_finite(arrays[arm] - arrays[other]) for arm, other in pairs]
+    raw = [arrays[arm] - arrays[other] for arm, other in pairs]
+    differences = [d[np.isfinite(d)].round(_DECIMALS) for d in raw]
     p_values = np.array([_sign_flip(d, "two-sided") for d in differences])
     rows = []
     for (arm, other), d, p_value, p_holm in zip(
@@ -136,8 +124,6 @@ def paired_differences(
 
 def bca_interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95 % BCa bootstrap interval of a mean, NaN with less than two values."""
-    from scipy import stats
-
     if len(values) < 2:
         return math.nan, math.nan
     if np.ptp(values) == 0:
@@ -164,16 +150,10 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _finite(differences: np.ndarray) -> np.ndarray:
-    return np.asarray(np.round(differences[np.isfinite(differences)], _DECIMALS))
-
-
 def _sign_flip(
     differences: np.ndarray, alternative: Literal["two-sided", "less", "greater"]
 ) -> float:
     """Return the p-value of the sign-flip test that the mean is 0."""
-    from scipy import stats
-
     if len(differences) == 0:
         return math.nan
     if len(differences) == 1 or not differences.any():

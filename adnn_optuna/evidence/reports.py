@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._attributes import CONFIG, SEARCH
-from adnn_optuna.engine.records import runs_of
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
 from adnn_optuna.evidence.page import Figure, Page
@@ -23,7 +23,6 @@ from adnn_optuna.plots._comparison import (
 )
 from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n, plot_price_of_luck
 from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +52,7 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
             "record": record,
             "figures": figures_of_search(record),
             "contract": None if contract is None else _shown_contract(name, contract),
-            **_origin([record], [record]),
+            **_origin([[record]]),
         },
     )
 
@@ -63,26 +62,21 @@ def comparison_page(comparison: Comparison) -> Page:
     results = comparison.results
     everything = [(label, run) for label, runs in results.items() for run in runs]
     label, first = everything[0]
-    name = first.study.study_name.removesuffix(f"/seed={comparison.seeds[0]}")
-    against_control = claims.against_control(comparison)
-    lucky_label, lucky = max(
-        everything, key=lambda pair: -math.inf if math.isnan(pair[1].gain) else pair[1].gain
-    )
+    best = next(iter(claims.against_control(comparison)), None)
+    lucky = max(everything, key=lambda pair: np.nan_to_num(pair[1].gain, nan=-math.inf))
     return Page(
         "comparison.html.jinja",
         claims.claim_of_comparison(comparison),
         claims.caveat_of_comparison(comparison),
         {
-            "name": name.removesuffix(f"/{label}"),
+            "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
             "comparison": comparison,
-            "lucky_label": lucky_label,
             "lucky": lucky,
-            "best": against_control[0] if against_control else None,
+            "best": best,
             "test_gain": comparison.table()["test_gain"].to_dict(),
-            "n_runs": len(everything),
             "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
-            **_origin([runs[0] for runs in results.values()], [run for _, run in everything]),
+            **_origin([*results.values()]),
         },
     )
 
@@ -107,50 +101,51 @@ def figures_of_comparison(comparison: Comparison) -> list[Figure]:
 
 def _further_figures(comparison: Comparison) -> Iterator[Figure]:
     results = comparison.results
-    everything = [run for runs in results.values() for run in runs]
     yield Figure("seconds", plot_best_against_seconds(results))
     yield Figure("target", plot_target_share(results))
+    everything = [run for runs in results.values() for run in runs]
     yield Figure("distribution", plot_accuracy_distribution(everything))
-    for number, (label, runs) in enumerate(results.items()):
+    for label, runs in results.items():
         if not runs[0].is_restart:
-            yield from _figures_of_searcher(runs, label, number)
+            yield from _figures_of_searcher(runs, label)
 
 
-def _figures_of_searcher(
-    runs: Sequence[SearchRecord], label: str = "", number: int | None = None
-) -> Iterator[Figure]:
-    """Yield the figures of what one searcher did, in one or several runs."""
-    if isinstance(runs[0].sampler, DeltaStepSampler):
-        yield Figure("walk", plot_walk(runs), label, number)
-    if isinstance(runs[0].sampler, AdaptiveSimulatedAnnealingSampler):
-        yield Figure("annealing", plot_annealing(runs[0]), label, number)
-    yield Figure("offsets", plot_offsets(runs), label, number)
+def _figures_of_searcher(runs: Sequence[SearchRecord], label: str = "") -> list[Figure]:
+    """Return the figures of what one searcher did, in one or several runs."""
+    figures = [
+        Figure("walk", plot_walk(runs), label),
+        Figure("annealing", plot_annealing(runs[0]), label),
+        Figure("offsets", plot_offsets(runs), label),
+    ]
+    return [figure for figure in figures if figure.figure.data]
 
 
-def _origin(records: Sequence[SearchRecord], everything: Sequence[SearchRecord]) -> dict[str, Any]:
+def _origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
     """Return what determined the trials' values, where they are stored, and when they were run."""
-    shown = next((record for record in records if not record.is_restart), records[0])
-    config = dict(shown.study.user_attrs.get(CONFIG, {}))
-    if len(records) > 1:
+    firsts = [runs[0] for runs in arms]
+    study = next((record for record in firsts if not record.is_restart), firsts[0]).study
+    config = dict(study.user_attrs.get(CONFIG, {}))
+    if len(arms) > 1:
         config.pop("seed", None)
     settings = [*_flattened(config)]
-    for record in records:
+    for record in firsts:
         search = record.study.user_attrs.get(SEARCH, {})
-        of_arm = f", {search.get('sampler', '')}" if len(records) > 1 else ""
+        of_arm = f", {search.get('sampler', '')}" if len(arms) > 1 else ""
         settings.append((f"search{of_arm}", _listed(search)))
-        settings += [(f"run{of_arm}", _run_in_words(run)) for run in runs_of(record.study)]
-    url = storage_url(shown.study._storage)
-    days = {
+        settings += [(f"run{of_arm}", _run_in_words(run)) for run in record.runs]
+    url = storage_url(study._storage)
+    days = sorted(
         f"{moment:%Y-%m-%d}"
-        for record in everything
+        for runs in arms
+        for record in runs
         for trial in record.done_trials
         for moment in (trial.datetime_start, trial.datetime_complete)
         if moment is not None
-    }
+    )
     return {
         "settings": [*settings, ("storage", url or "in memory")],
         "url": url,
-        "dates": f"trained {' to '.join(sorted({min(days), max(days)}))}" if days else "no trials",
+        "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
     }
 
 
@@ -182,7 +177,7 @@ def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, Any]:
     if contract["study"]["name"] != study_name:
-        raise ValueError(
+        raise WrongValueError(
             f"The contract is that of study {contract['study']['name']!r}, not of "
             f"{study_name!r}; give that study's own."
         )

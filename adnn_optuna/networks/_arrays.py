@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adnn_optuna._checks import WrongValueError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -16,7 +18,7 @@ def checked_pair(
     """Return inputs, floats in [0, 1] or uint8, and as many labels, checked but not converted."""
     pixels, labels = _checked_pixels(where, x_name, x), checked_labels(where, y_name, y)
     if len(pixels) != len(labels):
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {x_name} has {len(pixels)} samples and {y_name} {len(labels)}: each sample "
             "needs one label."
         )
@@ -26,11 +28,11 @@ def checked_pair(
 def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}: give floats in [0, 1] or uint8 pixels."
         )
     if not 2 <= array.ndim <= 4 or 0 in array.shape[1:]:
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the shape {array.shape}, but must have (n, features), "
             "(n, height, width) or (n, height, width, channels)."
         )
@@ -43,7 +45,7 @@ def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
         if not (low >= 0 and high <= 1):
             pixels = array.astype(np.float32)
             i = np.unravel_index(np.argmin((pixels >= 0) & (pixels <= 1)), array.shape)
-            raise ValueError(
+            raise WrongValueError(
                 f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but pixels must lie in "
                 "[0, 1]: replace missing values and rescale, or give uint8 pixels."
             )
@@ -54,18 +56,18 @@ def checked_labels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
     """Return labels as an array of non-negative integers, checked but not converted."""
     array = np.asarray(values)
     if array.ndim != 1:
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the shape {array.shape}, but must have (n,): one label for each "
             "sample (of one-hot vectors, take the argmax)."
         )
     if array.dtype.kind not in "iu":
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}, but labels must be integers from 0."
         )
     valid = (array >= 0) & (array < np.iinfo(np.int32).max)
     if not valid.all():
         i = int(np.argmin(valid))
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name}[{i}] is {array[i]}, but labels are numbered from 0 to "
             "num_classes - 1: number them so."
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import is_file
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, is_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,18 +61,18 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]
             continue
         missing = [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]
         if missing:
-            raise FileNotFoundError(
+            raise NoSuchFileError(
                 f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
             )
         arrays = {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
         for x, y in (("x", "y"), ("x_test", "y_test")):
             if len(arrays[x]) != len(arrays[y]):
-                raise ValueError(
+                raise WrongValueError(
                     f"{found[x]} holds {len(arrays[x])} images and {found[y]} "
                     f"{len(arrays[y])} labels: fetch or copy them again, together."
                 )
             if not len(arrays[x]):
-                raise ValueError(f"{found[x]} holds no images: fetch or copy it again.")
+                raise WrongValueError(f"{found[x]} holds no images: fetch or copy it again.")
         return arrays
     return _read_keras(name, folders)
 
@@ -84,7 +84,7 @@ def _read_keras(name: str, folders: list[Path]) -> dict[str, NDArray[Any]]:
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
-        raise FileNotFoundError(
+        raise NoSuchFileError(
             f"{name} is in none of {', '.join(map(str, folders))}, and keras.datasets cannot get "
             f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into the folder "
             f"{MNIST_LIKE[name]} in a folder that you name by data_dir or ADNN_DATA_DIR."
@@ -104,24 +104,24 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(
+            raise WrongValueError(
                 f"{path} is no sound gzip file ({error}): fetch or copy it again."
             ) from error
 
     magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
     if content[:4] != magic:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} starts with the bytes {content[:4].hex()!r} where an IDX file of bytes in "
             f"{ndim} dimensions has {magic.hex()!r}: check that it is the right file."
         )
     n_header = 4 + 4 * ndim
     if len(content) < n_header:
-        raise ValueError(f"{path} is truncated within its header: fetch or copy it again.")
+        raise WrongValueError(f"{path} is truncated within its header: fetch or copy it again.")
     shape = tuple(int(size) for size in np.frombuffer(content, dtype=">u4", count=ndim, offset=4))
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
     n_announced, n_found = math.prod(shape), len(content) - n_header
     if n_announced != n_found:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
             f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
         )
@@ -134,7 +134,7 @@ def find_npz(path: Path, data_dir: Path | None) -> Path:
     for candidate in paths:
         if is_file(candidate):
             return candidate
-    raise FileNotFoundError(
+    raise NoSuchFileError(
         f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "
         "its folder by data_dir."
     )
@@ -153,13 +153,13 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS}
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez, "
             "without objects."
         ) from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
-            raise ValueError(
+            raise WrongValueError(
                 f"{path} must hold either {kind} or {kind}_train, but holds "
                 f"{', '.join(arrays) or 'no known array'}: name its arrays x, y, x_val, y_val, "
                 "x_test, y_test."

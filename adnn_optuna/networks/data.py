@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import expanded, is_folder
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongTypeError,
+    WrongValueError,
+    expanded,
+    is_folder,
+)
 from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
 from adnn_optuna.networks._sources import (
     MNIST_LIKE,
@@ -77,7 +83,7 @@ class Dataset:
     def __post_init__(self) -> None:
         where = f"Dataset {self.name!r}"
         if not _is_integer(self.num_classes) or self.num_classes < 2:
-            raise ValueError(
+            raise WrongValueError(
                 f"{where}: num_classes is {self.num_classes!r}, but must be an integer from 2."
             )
         object.__setattr__(self, "num_classes", int(self.num_classes))
@@ -89,20 +95,20 @@ class Dataset:
                 where, x_name, getattr(self, x_name), y_name, getattr(self, y_name)
             )
             if len(y) == 0 and split != "val":
-                raise ValueError(
+                raise WrongValueError(
                     f"{where}: {x_name} is empty, but training and the final report each need at "
                     "least one sample."
                 )
             if y.size and y.max() >= self.num_classes:
                 i = int(np.argmax(y >= self.num_classes))
-                raise ValueError(
+                raise WrongValueError(
                     f"{where}: {y_name}[{i}] is {y[i]}, out of the range 0 to "
                     f"{self.num_classes - 1}: mend the label, or give a larger num_classes."
                 )
             object.__setattr__(self, x_name, read_only(x, np.float32))
             object.__setattr__(self, y_name, read_only(y, np.int32))
             if x.shape[1:] != self.x_train.shape[1:]:
-                raise ValueError(
+                raise WrongValueError(
                     f"{where}: a sample of {x_name} has the shape {x.shape[1:]}, one of x_train "
                     f"{self.x_train.shape[1:]}: all splits need the same."
                 )
@@ -186,12 +192,14 @@ class Dataset:
         n_test = _split_size(where, "test", x_test, y_test, size=test_size, n=n)
         n_val = _split_size(where, "val", x_val, y_val, size=validation_size, n=n)
         if n_test + n_val >= n:
-            raise ValueError(
+            raise WrongValueError(
                 f"{where}: of {n} samples, {n_val} for validation and {n_test} for the test leave "
                 "none for training: give more data or smaller sizes."
             )
         if not _is_integer(seed) or seed < 0:
-            raise ValueError(f"{where}: seed is {seed!r}, but must be an integer of 0 or more.")
+            raise WrongValueError(
+                f"{where}: seed is {seed!r}, but must be an integer of 0 or more."
+            )
         order = _stratified_order(y, int(seed))
         test, val, train = np.split(order, [n_test, n_test + n_val])
         if x_test is None or y_test is None:
@@ -248,12 +256,14 @@ def load_dataset(
             or the seed is wrong.
     """
     if not isinstance(name, str | os.PathLike):
-        raise TypeError(f"name must be that of a data set or an .npz file, but it is {name!r}.")
+        raise WrongTypeError(
+            f"name must be that of a data set or an .npz file, but it is {name!r}."
+        )
     if not isinstance(data_dir, str | os.PathLike | None):
-        raise TypeError(f"data_dir must be the path of a folder, but it is {data_dir!r}.")
+        raise WrongTypeError(f"data_dir must be the path of a folder, but it is {data_dir!r}.")
     folder = None if data_dir is None else expanded(data_dir)
     if folder is not None and not is_folder(folder):
-        raise FileNotFoundError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
+        raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     origin: dict[str, Any] = {"source": "built-in"}
     if name.endswith(".npz"):
@@ -263,7 +273,7 @@ def load_dataset(
         origin = {"source": "npz", "path": str(path.absolute())}
     elif name in MNIST_LIKE:
         if test_size is not None:
-            raise ValueError(f"{name} comes with its own test set: omit test_size.")
+            raise WrongValueError(f"{name} comes with its own test set: omit test_size.")
         arrays = read_mnist_like(name, folder)
         if validation_size is None:
             validation_size = _MNIST_VALIDATION_SIZE
@@ -273,7 +283,7 @@ def load_dataset(
         validation_size = _DEFAULT_FRACTION if validation_size is None else validation_size
         test_size = _DEFAULT_FRACTION if test_size is None else test_size
     else:
-        raise ValueError(
+        raise WrongValueError(
             f"There is no data set {name!r}: use digits, {', '.join(MNIST_LIKE)} or an "
             ".npz file by its path."
         )
@@ -305,19 +315,19 @@ def dataset_from_config(
     try:
         name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
         if source == "arrays":
-            raise ValueError(
+            raise WrongValueError(
                 f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
                 "objective with its dataset again."
             )
         wanted = config[{"built-in": "name", "npz": "path"}[source]]
         arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
     except (KeyError, TypeError) as error:
-        raise ValueError(
+        raise WrongValueError(
             f"This is not the configuration of a data set: {config!r}; use Dataset.config."
         ) from error
     dataset = load_dataset(wanted, data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
-        raise ValueError(
+        raise WrongValueError(
             f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, where the "
             f"study's is {fingerprint}; put the former data back, or start a new study."
         )
@@ -334,10 +344,10 @@ def _split_size(
     """Return how many of n samples are drawn for a split: none if its arrays are given."""
     size_name = {"val": "validation_size", "test": "test_size"}[split]
     if (x is None) != (y is None):
-        raise ValueError(f"{where}: give both x_{split} and y_{split}, or neither.")
+        raise WrongValueError(f"{where}: give both x_{split} and y_{split}, or neither.")
     if x is not None:
         if size is not None:
-            raise ValueError(
+            raise WrongValueError(
                 f"{where}: give either {size_name} or x_{split} and y_{split}, not both."
             )
         return 0
@@ -348,7 +358,7 @@ def _split_size(
     if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
         # A fraction above 0 asks for a split, so it gets one.
         return max(round(size * n), 1) if size > 0 else 0
-    raise ValueError(
+    raise WrongValueError(
         f"{where}: {size_name} is {size!r}, but must be a number of samples (an int from 0 to "
         f"{n - 1}) or a fraction (a float of 0 or more and below 1)."
     )

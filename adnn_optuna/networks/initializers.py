@@ -38,13 +38,9 @@ TRUNCATED_STDDEV = 0.87962566103423978
 class Distribution:
     """What initial values are drawn from.
 
-    Args:
-        kind: ``"random"``, ``"fixed"`` (the same values at each call and with any seed) or
-            ``"unknown"``.
-        name: ``"uniform"``, ``"normal"``, ``"truncated_normal"`` (cut off at two standard
-            deviations ``stddev``, which is that before the cut), as the functions of
-            ``keras.random``; ``"constant"``; else the class of the initializer.
-        parameters: Its parameters for the variable's shape.
+    Of the ``kind`` ``"fixed"`` are the same values at each call and with any seed. Its ``name`` is
+    that of the function of ``keras.random`` (whose ``"truncated_normal"`` is cut off at two
+    ``stddev``), ``"constant"``, or the initializer's class; its ``parameters`` fit the shape.
     """
 
     kind: Kind
@@ -115,9 +111,8 @@ def fan(initializer: Any, shape: Sequence[int]) -> float:
 def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribution:
     name, config = class_name(initializer), _config(initializer)
     pair = [initializer, initializer if other is None else other]
-    # Called twice, one with a whole number as its seed would return the same.
     has_seed = "seed" in config
-    if has_seed:
+    if has_seed:  # Called twice, one with a whole number as its seed would return the same.
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
         del config["seed"]
     one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)

@@ -11,7 +11,13 @@ from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import as_positive_int, first_line, is_finite
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_positive_int,
+    first_line,
+    is_finite,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +32,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     if isinstance(value, dict):
         class_name, config = value.get("class_name"), value.get("config") or {}
         if not isinstance(class_name, str) or not isinstance(config, dict):
-            raise TypeError(
+            raise WrongTypeError(
                 f"{name} is {value!r}; write a dict as Keras serializes it, "
                 "e.g. {'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}."
             )
@@ -34,7 +40,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     elif type(value).__module__.startswith("keras.") and hasattr(value, "get_config"):
         class_name, config = type(value).__name__, value.get_config()
     else:
-        raise TypeError(
+        raise WrongTypeError(
             f"{name} must be a Keras name, a Keras configuration or an object of one of Keras's "
             f"own classes, but it is {value!r}."
         )
@@ -42,7 +48,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
         # As it comes back from a study's storage: tuples are lists there.
         config = json.loads(json.dumps(config, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise WrongValueError(
             f"The configuration of {name} {class_name!r} must hold finite numbers, strings and "
             f"lists only, to be stored as JSON ({error})."
         ) from None
@@ -82,7 +88,7 @@ class MLP:
     def __post_init__(self) -> None:
         hidden: Any = self.hidden
         if isinstance(hidden, str) or not isinstance(hidden, Iterable):
-            raise TypeError(
+            raise WrongTypeError(
                 "hidden must be a sequence with the size of each hidden layer, such as (64, 64) "
                 f"or (64,), but it is {hidden!r}."
             )
@@ -90,10 +96,12 @@ class MLP:
             as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
         )
         if not sizes:
-            raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
+            raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
         object.__setattr__(self, "hidden", sizes)
         if not isinstance(self.activation, str):
-            raise TypeError(f"activation must be a Keras name, but it is {self.activation!r}.")
+            raise WrongTypeError(
+                f"activation must be a Keras name, but it is {self.activation!r}."
+            )
         for name in ("kernel_initializer", "bias_initializer"):
             object.__setattr__(self, name, _as_keras_name_or_config(name, getattr(self, name)))
 
@@ -156,17 +164,19 @@ class Training:
             object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, Real):
-            raise TypeError(f"learning_rate must be a number, but it is {rate!r}.")
+            raise WrongTypeError(f"learning_rate must be a number, but it is {rate!r}.")
         if not (is_finite(rate) and _SMALLEST <= rate <= _LARGEST):
-            raise ValueError(
+            raise WrongValueError(
                 f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
                 f"as trainings run in float32, but it is {rate!r}."
             )
         object.__setattr__(self, "learning_rate", float(rate))
         if not isinstance(self.shuffle, bool):
-            raise TypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")
+            raise WrongTypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")
         if not isinstance(self.loss, str):
-            raise TypeError(f"loss must be the Keras name of a loss, but it is {self.loss!r}.")
+            raise WrongTypeError(
+                f"loss must be the Keras name of a loss, but it is {self.loss!r}."
+            )
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
         name, config = optimizer, {}
         if isinstance(optimizer, dict):
@@ -175,13 +185,13 @@ class Training:
             optimizer = optimizer.lower()
         object.__setattr__(self, "optimizer", optimizer)
         if name.lower() not in ELEMENTWISE_OPTIMIZERS:
-            raise ValueError(
+            raise WrongValueError(
                 f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
                 f"{', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
             )
         for option, why in _REFUSED_OPTIONS.items():
             if config.get(option):
-                raise ValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
+                raise WrongValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -204,29 +214,22 @@ class Training:
         try:
             return keras.optimizers.get({"class_name": name, "config": config})
         except (TypeError, ValueError) as error:
-            raise ValueError(
+            raise WrongValueError(
                 f"Keras cannot make the optimizer {name!r} with {config!r} ({first_line(error)})."
             ) from None
 
 
 @dataclasses.dataclass(frozen=True)
 class PaperModel(MLP):
-    """One of the paper's six models (section 6.1), with the rest of its setting.
-
-    It is an :class:`MLP`; ``dataset``, ``training`` and ``metric`` complete the experiment.
-
-    Args:
-        dataset: The name of its dataset, of which the paper trains on all 60,000 training images
-            (``load_dataset(model.dataset, validation_size=0)``).
-        training: The training settings.
-        metric: What the paper selects by.
-        published_accuracy: The baseline's accuracy in the paper, as a fraction.
-    """
+    """One of the paper's six models (section 6.1), with the rest of its setting."""
 
     dataset: str = "mnist"
+    """Of which the paper trains on all 60,000 images: ``load_dataset(..., validation_size=0)``."""
     training: Training = dataclasses.field(default_factory=Training)
     metric: str = "train_accuracy"
+    """What the paper selects by."""
     published_accuracy: float = math.nan
+    """The baseline's accuracy in the paper, as a fraction."""
 
 
 def _paper_model(dataset: str, hidden_layers: int, published_accuracy: float) -> PaperModel:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from adnn_optuna._checks import is_finite
+from adnn_optuna._checks import WrongTypeError, WrongValueError, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,21 +65,23 @@ class OffsetSpace:
         for name in ("low", "high"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{name} must be a number, but it is {value!r}.")
+                raise WrongTypeError(f"{name} must be a number, but it is {value!r}.")
             if not is_finite(value) or abs(float(value)) > float(np.finfo(np.float32).max):
-                raise ValueError(f"{name} must be finite, also in float32, but it is {value!r}.")
+                raise WrongValueError(
+                    f"{name} must be finite, also in float32, but it is {value!r}."
+                )
             object.__setattr__(self, name, float(value))
         if not self.low <= 0 <= self.high or self.low == self.high:
-            raise ValueError(
+            raise WrongValueError(
                 f"The offsets' bounds are low={self.low!r} and high={self.high!r}, but they must "
                 "enclose 0, where the unmoved network is: low <= 0 <= high, low < high."
             )
         for name, known in (("scope", ("layer", "shared")), ("unit", ("absolute", "stddev"))):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in known:
-                raise ValueError(f"{name} is {value!r}, but it must be one of {known}.")
+                raise WrongValueError(f"{name} is {value!r}, but it must be one of {known}.")
         if not isinstance(self.include_output, bool):
-            raise TypeError(
+            raise WrongTypeError(
                 f"include_output must be True or False, but it is {self.include_output!r}."
             )
 
@@ -96,7 +98,7 @@ class OffsetSpace:
         """
         names = [name for v in variables if (name := self._parameter(v)) is not None]
         if not names:
-            raise ValueError(
+            raise WrongValueError(
                 "The network has no hidden layer with a kernel or bias; use "
                 "OffsetSpace(include_output=True) to move its output layer."
             )

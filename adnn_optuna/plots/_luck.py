@@ -12,7 +12,7 @@ from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
     add_mean,
-    colored,
+    arms_of,
     gain_title,
     is_control,
     line,
@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.plots._style import Runs, Sources
 
 
 def plot_accuracy_distribution(study: Sources) -> go.Figure:
     """Plot the distribution of the metric over random initialisations of the unmoved network.
 
-    It shows how far luck alone moves a model's accuracy, as Figure 1 of the paper does for
-    others. The initialisations are the trials of random restarts, and the baselines of all other
-    studies.
+    It shows how far luck alone moves a model's accuracy. The initialisations are the trials of
+    random restarts; without any, the baselines of all studies.
 
     Args:
         study: A study of random restarts or its record, or those of several seeds.
@@ -78,9 +76,7 @@ def plot_best_of_n(study: Sources) -> go.Figure:
         study: A study of random restarts or its record, or those of several seeds, of which the
             mean and the standard deviation are shown.
     """
-    records = records_of(study)
-    _, scale = metric_of(records)
-    return say_if_empty(_best_of_n_figure(records, scale), "No random restarts.")
+    return plot_price_of_luck({"": [record for record in records_of(study) if record.is_restart]})
 
 
 def plot_price_of_luck(runs: Runs) -> go.Figure:
@@ -93,13 +89,25 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds.
     """
-    arms = {label: records_of(studies) for label, studies in runs.items()}
-    _, scale = metric_of(*arms.values())
-    control = next((records for records in arms.values() if is_control(records)), [])
-    figure = _best_of_n_figure(control, scale)
+    arms = arms_of(runs)
+    _, scale = metric_of([record for *_, records in arms for record in records])
+    figure = new_figure(
+        "The price of luck: the best of n random initialisations",
+        "Number of initialisations n",
+        gain_title("Gain over the mean draw", scale),
+    )
+    control = next((records for *_, records in arms if is_control(records)), [])
+    bests = [
+        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
+        for record in control
+        if record.values
+    ]
+    numbers = range(1, min(map(len, bests), default=0) + 1)
+    curves = scale * np.array([best[: len(numbers)] - best[0] for best in bests])
+    add_mean(figure, numbers, curves, CONTROL_COLOR, "best of n random restarts", width=3)
     means = [float(np.mean(record.values or np.nan)) for record in control]
-    length = max((len(record.values) for record in control), default=0)
-    for label, color, records in colored(arms):
+    ends = [1, max((len(record.values) for record in control), default=0)]
+    for label, color, records in arms:
         gains = [
             record.improvement(record.best_value, mean)
             for record, mean in zip(records, means, strict=False)
@@ -107,32 +115,8 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
         if not is_control(records) and np.isfinite(gains).any():
             y = [scale * float(np.nanmean(gains))] * 2
             name = f"{label}, mean of the winners"
-            figure.add_trace(line([1, length], y, color, name, width=2, dash="dash"))
+            figure.add_trace(line(ends, y, color, name, width=2, dash="dash"))
     return say_if_empty(figure, "No random restarts.")
-
-
-def _best_of_n_figure(records: Sequence[SearchRecord], scale: float) -> go.Figure:
-    """Return the figure of :func:`plot_best_of_n`, which others draw on."""
-    figure = new_figure(
-        "The price of luck: the best of n random initialisations",
-        "Number of initialisations n",
-        gain_title("Gain over the mean draw", scale),
-    )
-    bests = [
-        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
-        for record in records
-        if record.is_restart and record.values
-    ]
-    length = min(map(len, bests), default=0)
-    add_mean(
-        figure,
-        range(1, length + 1),
-        scale * np.array([best[:length] - best[0] for best in bests]),
-        CONTROL_COLOR,
-        "best of n random restarts",
-        width=3,
-    )
-    return figure
 
 
 def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
@@ -140,12 +124,6 @@ def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
 
     It is the exact mean over all subsets: the i-th smallest of N values is the largest of n in
     C(i - 1, n - 1) of C(N, n) subsets.
-
-    Args:
-        values: The N values, higher ones better.
-
-    Returns:
-        An array of shape (N,), from the mean of the values to their maximum.
     """
     ascending = np.sort(np.asarray(values, dtype=np.float64))
     size = len(ascending)

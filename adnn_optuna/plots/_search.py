@@ -9,6 +9,7 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from adnn_optuna.engine.records import records_of
+from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import plotly.graph_objects as go
+    from optuna.trial import FrozenTrial
 
     from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.plots._style import Source, Sources
@@ -47,15 +49,10 @@ def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
     figure = new_figure("Gain against trials", "Trial", gain_title(f"Gain in {metric}", scale))
     gains = {number: scale * gain for number, gain in record.gains.items()}
     if gains and len(baselines) > 1:
-        luck = np.array([scale * record.improvement(b, record.baseline) for b in baselines])
-        add_mean(
-            figure,
-            [min(gains), max(gains)],
-            np.stack([luck, luck], axis=1),
-            CONTROL_COLOR,
-            f"unmoved networks, {len(luck)} seeds: mean ± sd",
-            dash="dot",
-        )
+        luck = [[scale * record.improvement(b, record.baseline)] * 2 for b in baselines]
+        name = f"unmoved networks, {len(luck)} seeds: mean ± sd"
+        ends = [min(gains), max(gains)]
+        add_mean(figure, ends, np.array(luck), CONTROL_COLOR, name, dash="dot")
     if gains:
         look = {"color": COLORS[0], "size": 6, "opacity": 0.6}
         floor = floor_of(gains.values())
@@ -77,13 +74,12 @@ def plot_walk(study: Sources) -> go.Figure:
     metric, scale = metric_of(records)
     title = gain_title(f"Gain in {metric}", scale)
     figure = new_figure("Walk along δ", "Offset of all parameters", title)
-    walks: dict[float, list[dict[float, float]]] = {}
-    for record in records:
-        for delta, walk in _walks(record).items():
-            walks.setdefault(delta, []).append(walk)
+    walks = [_walks(record) for record in records]
     is_single = len(records) == 1
-    for color, (delta, of_delta) in zip(itertools.cycle(COLORS), walks.items(), strict=False):
+    deltas = dict.fromkeys(delta for of_run in walks for delta in of_run)
+    for color, delta in zip(itertools.cycle(COLORS), deltas, strict=False):
         name, group = f"δ = {delta:g}", f"{delta:g}"
+        of_delta = [of_run[delta] for of_run in walks if delta in of_run]
         for walk in of_delta:
             gains = [scale * gain for gain in walk.values()]
             trace = line(walk, gains, color, name, width=2 if is_single else 1)
@@ -100,9 +96,8 @@ def plot_walk(study: Sources) -> go.Figure:
 
 def _walks(record: SearchRecord) -> dict[float, dict[float, float]]:
     """Return the gain at each offset of each walk, by its δ; all walks begin at the baseline."""
-    sampler = record.sampler
     walks: dict[float, dict[float, float]] = {}
-    if isinstance(sampler, DeltaStepSampler):
+    if isinstance(sampler := sampler_of(record.study), DeltaStepSampler):
         trials = record.study.get_trials(deepcopy=False)
         start: dict[float, float] = {}
         for step in sampler.steps(record.study):
@@ -128,10 +123,9 @@ def plot_annealing(study: Source) -> go.Figure:
     """
     [record] = records = records_of(study)
     _, scale = metric_of(records)
-    sampler = record.sampler
     figure = new_figure("Annealing", "", "")
     steps = []
-    if isinstance(sampler, AdaptiveSimulatedAnnealingSampler):
+    if isinstance(sampler := sampler_of(record.study), AdaptiveSimulatedAnnealingSampler):
         steps = sampler.steps(record.study)
     if not steps:
         return say_if_empty(figure, "No trial of an annealing.")
@@ -148,13 +142,13 @@ def plot_annealing(study: Source) -> go.Figure:
         figure.add_trace(line(numbers, curve, color, label, dash=dash), row=1, col=1)
     # A trial has no gain where it diverged, nor any where the baseline did.
     gains = {number: scale * gain for number, gain in record.gains.items()}
-    known = [step for step in steps if step.number in gains]
-    way = {step.number: gains[step.number] for step in known if step.is_accepted}
-    others = {step.number: gains[step.number] for step in known if not step.is_accepted}
-    floor, green = floor_of(gains.values()), COLORS[2]
-    rejected = trial_points(
-        others, floor, name="rejected", symbol="x-thin-open", color=CONTROL_COLOR
+    way, others = (
+        {s.number: gains[s.number] for s in steps if s.is_accepted == ok and s.number in gains}
+        for ok in (True, False)
     )
+    floor, green = floor_of(gains.values()), COLORS[2]
+    cross = {"symbol": "x-thin-open", "color": CONTROL_COLOR}
+    rejected = trial_points(others, floor, name="rejected", **cross)
     accepted = trial_points(way, floor, name="accepted", symbol="circle", color=green)
     accepted.update(mode="lines+markers", line={"color": green, "width": 1, "shape": "hv"})
     figure.add_traces([rejected, accepted], rows=2, cols=1)
@@ -176,39 +170,36 @@ def plot_offsets(study: Sources) -> go.Figure:
     records = records_of(study)
     _, scale = metric_of(records)
     figure = new_figure("Offsets by layer", "", "Offset")
-    rng = np.random.default_rng(0)
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]
     names = list(dict.fromkeys(name for _, best in bests for name in best.distributions))
+
+    def places(trial: FrozenTrial) -> list[tuple[int, float]]:
+        return [
+            (names.index(name), value)
+            for name, value in trial.params.items()
+            if isinstance(value, int | float) and name in names
+        ]
+
     points = [
-        (names.index(name) + float(rng.uniform(-0.25, 0.25)), value, scale * gain)
+        (*place, scale * record.gains[trial.number])
         for record, _ in bests
         for trial in record.done_trials
-        if (gain := record.gains.get(trial.number)) is not None
-        for name, value in trial.params.items()
-        if isinstance(value, int | float) and name in names
-    ]
-    stars = [
-        (names.index(name), value)
-        for _, best in bests
-        for name, value in best.params.items()
-        if isinstance(value, int | float)
+        if trial.number in record.gains
+        for place in places(trial)
     ]
     if points:
-        floor = floor_of([gain for _, _, gain in points])
-        shown = [max(gain, floor) for _, _, gain in points]
+        jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points)).tolist()
+        dots = [(x + shift, y) for (x, y, _), shift in zip(points, jitter, strict=True)]
+        stars = [place for _, best in bests for place in places(best)]
+        gains = [gain for *_, gain in points]
         bar = {"title": {"text": gain_title("Gain", scale)}, "thickness": 12}
-        dot = {
-            "size": 5,
-            "opacity": 0.55,
-            "colorscale": "Viridis",
-            "color": shown,
-            "colorbar": bar,
-        }
+        dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis", "colorbar": bar}
+        dot["color"] = np.maximum(gains, floor_of(gains)).tolist()
         outline = {"width": 1, "color": "white"}
         star = {"symbol": "star", "size": 13, "color": COLORS[4], "line": outline}
         best_name = "best trial" if len(records) == 1 else "best trial of each seed"
-        for places, name, marker in ((points, "trial", dot), (stars, best_name, star)):
-            xs, ys = [place[0] for place in places], [place[1] for place in places]
+        for shown, name, marker in ((dots, "trial", dot), (stars, best_name, star)):
+            xs, ys = [x for x, _ in shown], [y for _, y in shown]
             figure.add_scatter(x=xs, y=ys, mode="markers", name=name, marker=marker)
         labels = [literal(name) for name in names]
         figure.update_xaxes(tickvals=list(range(len(names))), ticktext=labels, showgrid=False)

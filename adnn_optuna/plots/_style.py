@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
+from adnn_optuna.engine.records import records_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -35,6 +37,7 @@ _AXIS = {
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
+        "title": {"y": 0.97, "yanchor": "top"},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
@@ -46,36 +49,31 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def metric_of(*arms: Sequence[SearchRecord]) -> tuple[str, float]:
+def metric_of(records: Sequence[SearchRecord]) -> tuple[str, float]:
     """Return the metric of all records, and what its values are shown times."""
-    metric = next((record.metric for records in arms for record in records), "value")
+    metric = records[0].metric if records else "value"
     return metric, 100.0 if metric.endswith("accuracy") else 1.0
 
 
 def is_control(records: Sequence[SearchRecord]) -> bool:
     """Return whether an arm is that of the random restarts."""
-    return bool(records) and records[0].is_restart
+    return any(record.is_restart for record in records)
 
 
-def colored(arms: Mapping[str, list[SearchRecord]]) -> list[tuple[str, str, list[SearchRecord]]]:
+def arms_of(runs: Runs) -> list[tuple[str, str, list[SearchRecord]]]:
     """Return label, color and records of each arm; random restarts are grey."""
     colors = itertools.cycle(COLORS)
+    arms = [(literal(label), records_of(studies)) for label, studies in runs.items()]
     return [
-        (literal(label), CONTROL_COLOR if is_control(records) else next(colors), records)
-        for label, records in arms.items()
+        (label, CONTROL_COLOR if is_control(records) else next(colors), records)
+        for label, records in arms
     ]
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
-    return go.Figure(
-        layout={
-            "template": _TEMPLATE,
-            "title": {"text": title, "y": 0.97, "yanchor": "top"},
-            "xaxis": {"title": {"text": x}},
-            "yaxis": {"title": {"text": y}},
-        }
-    )
+    titles = {"title_text": title, "xaxis_title_text": x, "yaxis_title_text": y}
+    return go.Figure().update_layout(template=_TEMPLATE, **titles)
 
 
 def gain_title(what: str, scale: float) -> str:
@@ -103,29 +101,21 @@ def add_mean(
     mean = table.mean(axis=0).round(6)
     if len(table) > 1:
         std = table.std(axis=0, ddof=1)
-        band = go.Scatter(
-            x=[*x, *reversed(x)],
-            y=np.concatenate([mean + std, (mean - std)[::-1]]).round(6).tolist(),
-            fill="toself",
-            fillcolor=color,
-            line={"width": 0},
-            opacity=0.15,
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=name,
-        )
-        figure.add_trace(band)
+        edge = np.concatenate([mean + std, (mean - std)[::-1]]).round(6)
+        band = line([*x, *reversed(x)], edge.tolist(), color, "", width=0)
+        band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
+        figure.add_trace(band.update(showlegend=False, legendgroup=name))
     figure.add_trace(line(x, mean.tolist(), color, name, **style).update(legendgroup=name))
 
 
 def floor_of(gains: Collection[float]) -> float:
     """Return a floor for gains: those far below all others are drawn on it.
 
-    A few bad trials may lose 80 percentage points, where all others differ by 2. Far below is
-    below the lower quartile by more than three times the distance of the quartiles.
+    A few bad trials may lose 80 percentage points, where all others differ by 2.
     """
     if not gains:
         return 0.0
+    # Far below is below the lower quartile by more than three times the quartiles' distance.
     low, high = np.quantile([*gains], [0.25, 0.75])
     limit = low - 3 * (high - low)
     floor = min(gain for gain in gains if gain >= limit)

@@ -1,10 +1,9 @@
 """Samplers whose state is the study: each of their trials is proposed by its index.
 
-A sampler whose state is the study needs to know, for each trial, the how manieth of its own
-proposals it is. The trial number does not tell: trials are enqueued by the user, killed, retried,
-or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and everything else
-(the step of a walk, the random numbers of a draw) follows from the index and from what the
-proposal saw of the study.
+The trial number does not tell the how manieth proposal of its sampler a trial is: some trials are
+enqueued, killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1,
+2, …, and everything else (the step of a walk, the random numbers of a draw) follows from the index
+and from what the proposal saw of the study.
 
 Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
 result and no live trial has, writes it, and reads all trials once more. If another one has that
@@ -21,7 +20,7 @@ from __future__ import annotations
 
 import abc
 import itertools
-import random
+import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
 from adnn_optuna.samplers._replay import Replay, ReplayState, State
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
@@ -108,15 +107,25 @@ class Indices:
             self._holes.update(range(self._end, index))
             self._end = index + 1
 
-    def pending(self, own_number: int | None = None) -> dict[int, FrozenTrial]:
-        """Return the trials under way that have an index, by that, but for one of them."""
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        indices = [(self.index_of(t), t) for t in running if t.number != own_number]
-        return {index: trial for index, trial in indices if index is not None}
+    def _running(self, own_number: int | None) -> list[FrozenTrial]:
+        unfinished = self.reader.unfinished.values()
+        return [t for t in unfinished if t.state == TrialState.RUNNING and t.number != own_number]
+
+    def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
+        """Return what other trials under way that have an index say of themselves, by that."""
+        proposals = [
+            proposal for t in self._running(own_number) if (proposal := self.proposal_of(t))
+        ]
+        return {p["index"]: p for p in proposals if p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
         return itertools.chain(sorted(self._holes), itertools.count(self._end))
+
+    def free_indices(self, own_number: int | None = None) -> Iterator[int]:
+        """Yield those of them that no other live trial has."""
+        held = self.pending(own_number)
+        return (index for index in self.unfinished_indices() if index not in held)
 
     def is_taken(self, index: int, own_number: int) -> bool:
         """Return whether another trial has an index."""
@@ -124,8 +133,7 @@ class Indices:
 
     def n_choosing(self, own_number: int) -> int:
         """Return how many other trials may be about to take an index."""
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        return sum(t.number != own_number and self.index_of(t) is None for t in running)
+        return sum(self.index_of(t) is None for t in self._running(own_number))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
@@ -167,9 +175,8 @@ class Indices:
     def counted_index(self, trial: FrozenTrial) -> int | None:
         """Return the index of which a trial is the result, :obj:`None` if it is none."""
         index = self.index_of(trial)
-        if index is None or not _is_result(trial):
-            return None
-        return index if self.results[index].number == trial.number else None
+        result = None if index is None else self.results.get(index)
+        return index if result is not None and result.number == trial.number else None
 
 
 def _is_result(trial: FrozenTrial) -> bool:
@@ -182,9 +189,8 @@ def _is_result(trial: FrozenTrial) -> bool:
 class IndexedSampler(BaseSampler, abc.ABC):
     """Base class of samplers whose proposals follow from their index and the study's trials.
 
-    A parameter's value does not depend on which other parameters are asked for, nor in which
-    order. So there is no difference between relative and independent sampling, and search
-    spaces that change from trial to trial need no special care.
+    A parameter's value does not depend on which others are asked for, nor in which order. So
+    search spaces that change from trial to trial need no special care.
 
     Args:
         key: Trials with the same key are counted together.
@@ -194,16 +200,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         self._key = key
         self._memory = PerStudy(self._remember)
         self._has_warned_of_constraints = False
-        self._lock = threading.RLock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.RLock()
 
     def __str__(self) -> str:
         return repr(self)
@@ -220,29 +216,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return self._look(study)
         return indices
 
-    def _free_indices(self, indices: Indices, own_number: int | None) -> Iterator[int]:
-        """Yield the indices that no result and no live trial has, from the smallest one on."""
-        held = indices.pending(own_number)
-        return (index for index in indices.unfinished_indices() if index not in held)
-
-    def _step(
-        self,
-        study: Study,  # noqa: ARG002
-        indices: Indices,  # noqa: ARG002
-        proposal: Proposal,  # noqa: ARG002
-        number: int,  # noqa: ARG002
-    ) -> tuple[int | None, float] | None:
+    def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:  # noqa: ARG002
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None
 
     @abc.abstractmethod
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
-        """Decide on the parameters of a trial.
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
+        """Decide on the parameters of a trial from its index and from what it saw.
 
-        Its number must not matter, unless it has no index: a trial that was enqueued, but with
-        some of its parameters only.
+        It may have no index: then it was enqueued, but with some of its parameters only.
         """
 
     def infer_relative_search_space(
@@ -272,7 +254,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> Any:
         """Sample one parameter."""
         self._raise_error_if_multi_objective(study)
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
             if trial._trial_id not in indices.sources:
                 # The trial began in another process, or with another sampler.
@@ -280,7 +262,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 proposal = indices.proposal_of(indices.reader.trials[trial.number])
                 if proposal is None:
                     proposal = indices.proposal(trial, None)
-                source = self._propose(study, indices, proposal, trial.number)
+                source = self._propose(study, indices, proposal)
                 indices.sources[trial._trial_id] = source
             return indices.sources[trial._trial_id](param_name, param_distribution)
 
@@ -288,7 +270,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
-        with self._lock:
+        with self._memory.lock:
             self._end_left_behind(study, trial)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
@@ -299,7 +281,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     "that violate them, and learns from trials that did.",
                     stacklevel=2,
                 )
-            source = self._propose(study, indices, proposal, trial.number)
+            source = self._propose(study, indices, proposal)
             indices.sources[trial._trial_id] = source
 
     def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
@@ -321,9 +303,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if attrs.get(INTERRUPTED):  # A retry inherits it.
             study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
         is_fixed = "fixed_params" in attrs or bool(trial.params)
-        copied: Proposal | None = attrs.get(PROPOSAL)
-        is_retry = copied is not None and copied["sampler"] == self._key
-        wanted = copied["index"] if is_retry and copied is not None else None
+        copied = attrs.get(PROPOSAL) or {}
+        is_retry = copied.get("sampler") == self._key
+        wanted: int | None = copied["index"] if is_retry else None
         gave_way = False
         while True:
             indices = self._look(study)
@@ -334,11 +316,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 index = wanted if is_free and not gave_way else None
             else:
                 n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
-                free = self._free_indices(indices, trial.number)
-                index = random.choice([*itertools.islice(free, n_choices)])  # noqa: S311
+                free = indices.free_indices(trial.number)
+                # The user's own random numbers are left alone.
+                index = secrets.choice([*itertools.islice(free, n_choices)])
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
-                proposal["step"] = self._step(study, indices, proposal, trial.number)
+                proposal["step"] = self._step(study, indices, proposal)
             self._write(study, trial, proposal)
             if index is None:
                 break
@@ -364,7 +347,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
         """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
             indices.begun.pop(threading.get_ident(), None)
@@ -378,7 +361,4 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
 
     def reseed_rng(self) -> None:
-        """Do nothing, as each draw has its own random numbers.
-
-        Optuna calls this in each thread of ``n_jobs``, so that they do not draw the same.
-        """
+        """Do nothing, as each draw has its own random numbers."""

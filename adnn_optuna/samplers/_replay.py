@@ -30,10 +30,6 @@ class Replay(Generic[State]):
     It is kept before each trial that was unfinished, and where the replay has come to: it costs
     no more than the trials since the first one that has finished meanwhile, however long the study
     is, and even if some trial never ends.
-
-    Args:
-        initial_state: The state before all trials.
-        tell: Tells a state one trial, if that counts.
     """
 
     def __init__(self, initial_state: State, tell: Callable[[State, FrozenTrial], object]) -> None:
@@ -44,13 +40,7 @@ class Replay(Generic[State]):
     def state_after(
         self, trials: Sequence[FrozenTrial], n_trials: int, unfinished: Sequence[int]
     ) -> State:
-        """Return the state after the first trials but for some, which nobody may change.
-
-        Args:
-            trials: All trials by number.
-            n_trials: Of how many the state is told.
-            unfinished: The numbers of those that it is not told of, in order.
-        """
+        """Return the state after the first ``n_trials`` but for some; nobody may change it."""
         kept = [entry for entry in self._kept if _is_part(entry, n_trials, unfinished)]
         n_told, left_out, state = kept[-1]
         if n_told == n_trials:

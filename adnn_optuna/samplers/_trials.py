@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,8 +22,7 @@ class TrialReader:
     Attributes:
         trials: All trials as of the last read, by number.
         unfinished: Those of them that had not finished, by number.
-        was_reset: Whether the last read found another study than the one before: the study was
-            deleted, and its id is in use again.
+        was_reset: Whether that read found another study: one was deleted, its id is used again.
     """
 
     def __init__(self) -> None:
@@ -73,13 +73,12 @@ class PerStudy(Generic[Kept]):
     """What is kept in memory of the study that was asked for last, only to save time.
 
     One place, and not one for each study: an object that is used for many studies keeps nothing
-    of those before. A copy, also one in another process, begins with nothing.
-
-    Args:
-        create: Returns what is kept of a study of which nothing is.
+    of those before. A copy, also one in another process, begins with nothing. Threads that share
+    it hold its lock meanwhile.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
+        self.lock = threading.RLock()
         self._create = create
         self._place: tuple[weakref.ref[BaseStorage], int, Kept] | None = None
 
@@ -102,8 +101,8 @@ class PerStudy(Generic[Kept]):
         if self._place is not None and self._place[0] is storage:
             self._place = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_place": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._create,)
 
 
 def constraints_of(trial: FrozenTrial) -> dict[str, float]:

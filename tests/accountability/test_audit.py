@@ -245,7 +245,7 @@ def failing(shape: Any, dtype: Any = None) -> Any:
         (failing, "unknown failing()"),
         (None, "unknown unknown()"),
     ],
-    ids=str,
+    ids=range(11),
 )
 def test_finds_what_others_draw_by_what_they_return(initializer: Any, said: str) -> None:
     distribution = describe(initializer, (2, 3))

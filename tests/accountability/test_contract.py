@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 
 import adnn_optuna as adnn
-from adnn_optuna.accountability.contract_file import contract_sha256
-from adnn_optuna.accountability.winner_files import _read_arrays
+from adnn_optuna.accountability.contract_file import _read_arrays, contract_sha256
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:

@@ -119,9 +119,13 @@ def test_a_lock_that_stays_ends_in_one_sentence(
 def test_waiting_can_be_interrupted(path: Path) -> None:
     study = load(f"sqlite:///{path}")
     began = time.monotonic()
-    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        patiently(study.set_user_attr, "a", 1)
+    interrupt = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    interrupt.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            patiently(study.set_user_attr, "a", 1)
+    finally:
+        interrupt.cancel()
     assert time.monotonic() - began < 5
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from adnn_optuna.networks.differences import config_differences, in_words
+import numpy as np
+import pytest
+
+from adnn_optuna.networks.differences import (
+    config_differences,
+    in_words,
+    model_differences,
+    sketch_weights,
+)
 
 
 def test_differences_between_configurations_are_readable() -> None:
@@ -37,3 +45,28 @@ def test_long_differences_are_cut() -> None:
     assert len(difference) < 130
     assert in_words(["a", "b", "c"]) == "a; b; c"
     assert in_words(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
+
+
+WEIGHTS = [np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), np.zeros(4, np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "is_same"),
+    [
+        (WEIGHTS, True),
+        ([w * np.float32(1 + 2e-7) for w in WEIGHTS], True),  # As another processor rounds.
+        ([w * np.float32(1.01) for w in WEIGHTS], False),
+        ([WEIGHTS[0][::-1], WEIGHTS[1]], False),
+        ([WEIGHTS[0], WEIGHTS[1] + np.float32(0.1)], False),
+        (WEIGHTS[:1], False),
+    ],
+)
+def test_initial_weights_are_compared_but_for_rounding(
+    weights: list[np.ndarray], is_same: bool
+) -> None:
+    stored, given = (
+        {"type": "keras.Model", "initial_weights": sketch_weights(w)} for w in (WEIGHTS, weights)
+    )
+    expected = [] if is_same else ["model starts from other initial weights"]
+    assert model_differences(stored, given) == expected
+    assert "initial_weights" in stored

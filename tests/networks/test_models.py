@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import json
 import math
 from typing import Any
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from adnn_optuna.networks import models
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 
 NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
@@ -190,3 +192,7 @@ def test_the_paper_has_six_models_which_nobody_can_change() -> None:
         PAPER_MODELS["MNIST-1"] = PAPER_MODELS["MNIST-2"]  # type: ignore[index]
     with pytest.raises(dataclasses.FrozenInstanceError):
         PAPER_MODELS["MNIST-1"].hidden = (1,)  # type: ignore[misc]
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(models).failed == 0

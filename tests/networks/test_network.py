@@ -387,7 +387,7 @@ SAME = lazy_net()
 
 
 class OwnTraining(keras.Sequential):
-    """A model that would train itself otherwise than stacked training does."""
+    """A model that would train itself otherwise than is done here."""
 
     def train_step(self, data: Any) -> Any:
         raise NotImplementedError

@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from stored_studies import N_TRIALS, store_comparison, store_study
 
 from adnn_optuna import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler, plots
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.plots._comparison import seconds_until_done
 from adnn_optuna.plots._luck import expected_best_of_n
 
@@ -223,7 +223,7 @@ class TestAnnealing:
         dead.tell(dead.ask(), state=TrialState.FAIL)
         for key, value in study.user_attrs.items():
             dead.set_user_attr(key, value)
-        dead.sampler = record_of(study).sampler
+        dead.sampler = sampler_of(study)
         for trial in study.trials:
             dead.tell(dead.ask(trial.distributions), trial.value)
         curve = named(plots.plot_annealing(dead), "temperature of all parameters")
