@@ -86,8 +86,8 @@ class Contract:
                 )
             if before is not None and not before.items() <= metrics.items():
                 _logger.warning(
-                    "The %s of study %r came out differently than in the search, which had another "
-                    "machine, versions or threads; the contract states what came out now.",
+                    "The %s of study %r came out differently than in the search, which had other "
+                    "versions, threads or processors; the contract states what came out now.",
                     *(role, study.study_name),
                 )
         architecture, data = objective.trainer.architecture, objective.dataset

@@ -27,9 +27,6 @@ _NAMES = {
     "TruncatedNormal": "truncated_normal",
 }
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
-# Of these it follows from their scale, mode and distribution, and from the shape.
-_SCALED = {f"{who}{kind}" for who in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")}
-_SCALED |= {"VarianceScaling"}
 # The standard deviation of a standard normal that is cut off at -2 and 2.
 TRUNCATED_STDDEV = 0.87962566103423978
 
@@ -75,7 +72,8 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
     try:
         if shape is None:
             return Distribution(kind, name, config)
-        if is_of_keras and name in _SCALED:
+        # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+        if is_of_keras and isinstance(initializer, keras.initializers.VarianceScaling):
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
             return Distribution(kind, _NAMES[name], _VALUES.get(name, config))
@@ -86,15 +84,13 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
     stddev = math.sqrt(initializer.scale / fan(initializer, shape))
-    match initializer.distribution:
-        case "uniform":
-            limit = math.sqrt(3) * stddev
-            return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
-        case "truncated_normal" as name:
-            # Keras widens it, so that its variance holds after the cut.
-            parameters = {"mean": 0.0, "stddev": stddev / TRUNCATED_STDDEV}
-            return Distribution("random", name, parameters)
-    return Distribution("random", "normal", {"mean": 0.0, "stddev": stddev})
+    if initializer.distribution == "uniform":
+        limit = math.sqrt(3) * stddev
+        return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
+    is_cut = initializer.distribution == "truncated_normal"
+    # Keras widens a normal that is cut off, so that its variance holds after the cut.
+    parameters = {"mean": 0.0, "stddev": stddev / TRUNCATED_STDDEV if is_cut else stddev}
+    return Distribution("random", "truncated_normal" if is_cut else "normal", parameters)
 
 
 def fan(initializer: Any, shape: Sequence[int]) -> float:
@@ -151,7 +147,7 @@ def initializers_table() -> pd.DataFrame:
 
 
 def _formula(initializer: Any) -> str:
-    if type(initializer).__name__ not in _SCALED:
+    if not hasattr(initializer, "scale"):
         return ""
     is_average = initializer.mode == "fan_avg"
     n = "(fan_in + fan_out)" if is_average else initializer.mode
@@ -176,8 +172,7 @@ def _config(initializer: Any) -> dict[str, Any]:
 def given_seed(initializer: Any) -> int | None:
     """Return the seed that an initializer's or seed generator's configuration holds."""
     seed = _config(initializer).get("seed")
-    if isinstance(seed, dict):
-        # A SeedGenerator, as Keras serializes it.
+    if isinstance(seed, dict):  # A SeedGenerator, as Keras serializes it.
         seed = seed.get("config", {}).get("seed")
     return seed if isinstance(seed, int) else None
 
