@@ -196,7 +196,6 @@ def find_in(folder: Path, name: str, field: str) -> Path | None:
     """
     file = folder / name
     is_there = is_file(file)
-    # On Windows a name with a colon leads to other drives and hidden streams.
     if os.path.basename(name) != name or (  # noqa: PTH119
         is_there and file.resolve().parent != folder.resolve()
     ):
