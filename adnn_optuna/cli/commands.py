@@ -220,14 +220,16 @@ def audit(
       adnn audit model.keras --json
       adnn audit --initializers
     """
-    from adnn_optuna.accountability.audit import as_text, audit_file
+    from adnn_optuna.accountability.audit import audit_file
 
     if (file is None) != initializers:
         raise WrongValueError("Give either the file of a model or --initializers.")
     out.load_libraries()
     if file is None:
         table = adnn.initializers_table()
-        out.show(table.to_json(orient="records", indent=1) if as_json else as_text(table))
+        out.show(
+            table.to_json(orient="records", indent=1) if as_json else table.to_string(index=False)
+        )
     else:
         found = audit_file(file)
         out.show(found.to_json() if as_json else found)

@@ -130,7 +130,7 @@ def initializer_stddev(initializer: keras.initializers.Initializer, values: np.n
         case keras.initializers.VarianceScaling() if not config.get("input_axes"):
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             # Keras widens a truncated normal, so all three distributions have this variance.
-            return math.sqrt(initializer.scale / fan(values.shape, initializer.mode))
+            return math.sqrt(initializer.scale / fan(initializer, values.shape))
         case _:
             # All values of a constant initializer are equal: exactly 0, no rounding.
             return float(np.std(values, dtype=np.float64)) if np.ptp(values) else 0.0

@@ -316,8 +316,8 @@ def dataset_from_config(
         name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
         if source == "arrays":
             raise WrongValueError(
-                f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
-                "objective with its dataset again."
+                f"Dataset {name!r} was made of arrays, which are not stored: give the dataset, or "
+                "the objective with it, again."
             )
         wanted = config[{"built-in": "name", "npz": "path"}[source]]
         arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
