@@ -73,6 +73,12 @@ def as_positive_int(name: str, value: object) -> int:
     return int(value)
 
 
+def check_type(name: str, value: object, kind: type, wanted: str) -> None:
+    """Raise unless the value is of a kind; a truth value is no number."""
+    if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
+        raise WrongTypeError(f"{name} must be {wanted}, but it is {value!r}.")
+
+
 def check_bool(name: str, value: Any) -> None:
     """Raise unless the value is a truth value, of Python or NumPy."""
     import numpy as np
