@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import UnionType
 
 
 class WrongInputError(Exception):
@@ -73,7 +74,7 @@ def as_positive_int(name: str, value: object) -> int:
     return int(value)
 
 
-def check_type(name: str, value: object, kind: type, wanted: str) -> None:
+def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
     """Raise unless the value is of a kind; a truth value is no number."""
     if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
         raise WrongTypeError(f"{name} must be {wanted}, but it is {value!r}.")

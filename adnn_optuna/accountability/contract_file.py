@@ -15,7 +15,6 @@ import numpy as np
 
 from adnn_optuna._checks import check_output_file, first_line, is_file, is_folder
 from adnn_optuna.networks.keras_files import (
-    is_same_config,
     read_model_config,
     without_compilation,
 )
@@ -316,9 +315,8 @@ def check_model(
     model = objective.trainer.architecture.build(start.seed, start.restart)
     difference = ""
     try:
-        if is_comparable and not is_same_config(
-            without_compilation(read_model_config(file)),
-            without_compilation(keras.saving.serialize_keras_object(model)),
+        if is_comparable and without_compilation(read_model_config(file)) != without_compilation(
+            keras.saving.serialize_keras_object(model)
         ):
             difference = "its configuration is another one"
         else:

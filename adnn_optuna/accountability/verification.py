@@ -25,7 +25,6 @@ from adnn_optuna.networks.data import Dataset, dataset_from_config
 from adnn_optuna.networks.differences import (
     config_differences,
     in_words,
-    objective_differences,
 )
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
@@ -208,7 +207,7 @@ def _rebuild(
             f"objective: what the contract describes cannot be rebuilt ({first_line(error)})."
         ) from None
     rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
-    differences = objective_differences(stored, rebuilt, "objective")
+    differences = config_differences(stored, rebuilt, "objective")
     if differences:
         raise CannotCheckError(f"The contract does not describe itself: {in_words(differences)}.")
     _check_params(contract["winner"]["params"], objective)

@@ -24,7 +24,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.differences import in_words, objective_differences
+from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
@@ -226,7 +226,7 @@ class InitOffsetObjective:
             self._check_trials(study)
             study.set_user_attr(CONFIG, self.config)
         else:
-            differences = objective_differences(attrs[CONFIG], self.config)
+            differences = config_differences(attrs[CONFIG], self.config)
             if differences:
                 raise ValueError(
                     f"The study {study.study_name!r} belongs to another objective "

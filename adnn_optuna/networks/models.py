@@ -157,11 +157,10 @@ class Training:
         check_type("shuffle", self.shuffle, bool, "True or False")
         check_type("loss", self.loss, str, "the Keras name of a loss")
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
-        name, config = optimizer, {}
-        if isinstance(optimizer, dict):
-            name, config = optimizer["class_name"], optimizer["config"]
+        if isinstance(optimizer, str):
+            name, config, optimizer = optimizer, {}, optimizer.lower()
         else:
-            optimizer = optimizer.lower()
+            name, config = optimizer["class_name"], optimizer["config"]
         object.__setattr__(self, "optimizer", optimizer)
         if name.lower() not in _ELEMENTWISE_OPTIMIZERS:
             raise ValueError(

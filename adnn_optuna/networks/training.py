@@ -23,7 +23,6 @@ import numpy as np
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.networks._arrays import writable_view
-from adnn_optuna.networks.metrics import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -238,6 +237,11 @@ class Trainer:
         with self._lock:
             scores = [self._program.evaluate([*map(_as_tensor, w)], data) for w in weights]
         return [correct / len(y) for correct, _ in scores]
+
+
+def is_finite(metrics: Metrics) -> bool:
+    """Return whether a training has not diverged: even then it has accuracies."""
+    return all(math.isfinite(value) for value in metrics.values())
 
 
 @functools.cache
