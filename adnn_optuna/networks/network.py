@@ -21,11 +21,7 @@ from adnn_optuna.networks._variables import (
     noting_use,
 )
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
-from adnn_optuna.networks.keras_files import (
-    describe_model,
-    in_fresh_thread,
-    without_compilation,
-)
+from adnn_optuna.networks.keras_files import describe_model, in_fresh_thread, without_compilation
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
