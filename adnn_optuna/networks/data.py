@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna._checks import check_type, expanded, is_folder
+from adnn_optuna.networks import _sources
 from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
-from adnn_optuna.networks._sources import (
-    MNIST_LIKE,
-    find_npz,
-    read_digits,
-    read_mnist_like,
-    read_npz,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +69,7 @@ class Dataset:
         where = f"Dataset {self.name!r}"
         if not _is_integer(self.num_classes) or self.num_classes < 2:
             raise ValueError(
-                f"{where}: num_classes is {self.num_classes!r}, but must be an integer from 2."
+                f"{where}: num_classes is {self.num_classes!r}, not an integer from 2."
             )
         object.__setattr__(self, "num_classes", int(self.num_classes))
         for split in _SPLITS:
@@ -83,10 +77,7 @@ class Dataset:
             x, y = getattr(self, x_name), getattr(self, y_name)
             x, y = checked_pair(where, f"_{split}", x, y, self.num_classes)
             if len(y) == 0 and split != "val":
-                raise ValueError(
-                    f"{where}: {x_name} is empty, but training and the final report each need at "
-                    "least one sample."
-                )
+                raise ValueError(f"{where}: {x_name} is empty, but needs at least one sample.")
             object.__setattr__(self, x_name, read_only(x, np.float32))
             object.__setattr__(self, y_name, read_only(y, np.int32))
             if x.shape[1:] != self.x_train.shape[1:]:
@@ -173,10 +164,8 @@ class Dataset:
         n_test = _split_size(where, "test", x_test, y_test, size=test_size, n=n)
         n_val = _split_size(where, "val", x_val, y_val, size=validation_size, n=n)
         if n_test + n_val >= n:
-            raise ValueError(
-                f"{where}: of {n} samples, {n_val} for validation and {n_test} for the test leave "
-                "none for training: give more data or smaller sizes."
-            )
+            parts = f"of {n} samples, {n_val} for validation and {n_test} for the test"
+            raise ValueError(f"{where}: {parts} leave none for training: give smaller sizes.")
         if not _is_integer(seed) or seed < 0:
             raise ValueError(f"{where}: seed is {seed!r}, but must be an integer of 0 or more.")
         splits = np.split(_stratified_order(y, int(seed)), [n_test, n_test + n_val])
@@ -236,23 +225,23 @@ def load_dataset(
     origin: dict[str, Any] = {"source": "built-in"}
     num_classes: int | None = 10
     if name.endswith(".npz"):
-        path = find_npz(expanded(name), folder)
-        arrays, name, num_classes = read_npz(path), path.stem, None
+        path = _sources.find_npz(expanded(name), folder)
+        arrays, name, num_classes = _sources.read_npz(path), path.stem, None
         origin = {"source": "npz", "path": str(path.absolute())}
-    elif name in MNIST_LIKE:
+    elif name in _sources.MNIST_LIKE:
         if test_size is not None:
             raise ValueError(f"{name} comes with its own test set: omit test_size.")
-        arrays = read_mnist_like(name, folder)
+        arrays = _sources.read_mnist_like(name, folder)
         validation_size = _MNIST_VALIDATION_SIZE if validation_size is None else validation_size
     elif name == "digits":
-        arrays = read_digits()
+        arrays = _sources.read_digits()
         # Written out, for the configuration must not depend on what is the default one day.
         validation_size = _DEFAULT_FRACTION if validation_size is None else validation_size
         test_size = _DEFAULT_FRACTION if test_size is None else test_size
     else:
+        known = ", ".join(("digits", *_sources.MNIST_LIKE))
         raise ValueError(
-            f"There is no data set {name!r}: use digits, {', '.join(MNIST_LIKE)} or an "
-            ".npz file by its path."
+            f"There is no data set {name!r}: use {known} or the path of an .npz file."
         )
     settings: Any = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
     dataset = Dataset.from_arrays(**arrays, **settings, name=name, num_classes=num_classes)

@@ -33,6 +33,11 @@ _LEFT_OUT = ("compile_config", "shared_object_id")
 _VALUES = frozenset(
     {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
 )
+# The classes that parts of models are derived from.
+_PARTS = frozenset(
+    {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
+    | {"LearningRateSchedule", "Loss", "Metric"}
+)
 # They run code that a configuration brings along or names, or read files that it names.
 _REFUSED_LAYERS = frozenset(
     {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup"}
@@ -146,29 +151,14 @@ def _check_object(node: dict[str, Any], path: str) -> None:
 
 def _is_class(module: str, name: str) -> bool:
     """Return whether this names one of Keras's classes for parts of models."""
-    import keras
-
     # What Keras imported by itself already: nothing is imported because a file says so.
     if module.split(".", maxsplit=1)[0] != "keras" or module not in sys.modules:
         return False
     found = getattr(sys.modules[module], name, None)
-    kinds = (
-        keras.Operation,
-        keras.Initializer,
-        keras.Regularizer,
-        keras.constraints.Constraint,
-        keras.DTypePolicy,
-        keras.Optimizer,
-        keras.optimizers.schedules.LearningRateSchedule,
-        keras.Loss,
-        keras.Metric,
-    )
-    return (
-        isinstance(found, type)
-        and issubclass(found, kinds)
-        and found.__module__.split(".", maxsplit=1)[0] == "keras"
-        and not any(parent.__name__ in _REFUSED_LAYERS for parent in found.__mro__)
-    )
+    if not isinstance(found, type) or found.__module__.split(".", maxsplit=1)[0] != "keras":
+        return False
+    parents = {parent.__name__ for parent in found.__mro__}
+    return not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
 
 
 def check_model_config(config: dict[str, Any], path: str) -> None:
