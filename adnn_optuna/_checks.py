@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import UnionType
 
 
 class WrongInputError(Exception):
@@ -71,6 +72,12 @@ def as_positive_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
+
+
+def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
+    """Raise unless the value is of a kind; a truth value is no number."""
+    if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
+        raise WrongTypeError(f"{name} must be {wanted}, but it is {value!r}.")
 
 
 def check_bool(name: str, value: Any) -> None:

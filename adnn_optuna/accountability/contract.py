@@ -18,7 +18,7 @@ from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.records import params_in_words
-from adnn_optuna.networks.differences import model_differences
+from adnn_optuna.networks.differences import config_differences
 from adnn_optuna.networks.keras_files import check_model_config
 from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
@@ -251,4 +251,4 @@ def _rebuilds(architecture: Architecture) -> bool:
         )
     except (TypeError, ValueError):
         return False
-    return not model_differences(config, rebuilt.config)
+    return not config_differences(config, rebuilt.config)

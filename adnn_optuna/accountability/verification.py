@@ -197,7 +197,7 @@ def _rebuild(
         seed=stored["seed"],
     )
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
-    differing = differences.objective_differences(stored, rebuilt, "objective")
+    differing = differences.config_differences(stored, rebuilt, "objective")
     if differing:
         said = differences.in_words(differing)
         raise CannotCheckError(f"The contract does not describe itself: {said}.")

@@ -18,7 +18,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.differences import in_words, objective_differences
+from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
@@ -207,7 +207,7 @@ class InitOffsetObjective:
                         f"{', '.join(self.distributions)}; use another study name."
                     )
             study.set_user_attr(CONFIG, self.config)
-        elif differences := objective_differences(attrs[CONFIG], self.config):
+        elif differences := config_differences(attrs[CONFIG], self.config):
             raise WrongValueError(
                 f"{named} belongs to another objective ({in_words(differences)}); use another "
                 "study name or the same settings."

@@ -17,7 +17,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.data import dataset_from_config
-from adnn_optuna.networks.differences import in_words, model_differences
+from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
@@ -151,7 +151,7 @@ def objective_from_study(
         metric=config["metric"],
         seed=config["seed"],
     )
-    differences = model_differences(config["model"], objective.config["model"])
+    differences = config_differences(config["model"], objective.config["model"], "model")
     if differences:
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
