@@ -22,6 +22,7 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna.cli import main as cli
+from adnn_optuna.cli import output
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.training import Trainer
 
@@ -327,8 +328,8 @@ def test_command_line(arguments: list[str]) -> None:
                 code = cli.run(arguments)
         finally:
             os.chdir(before)
-        assert code in (0, cli.WRONG_INPUT, cli.INTERRUPTED), err.getvalue()
-        if code == cli.WRONG_INPUT:
+        assert code in (0, output.WRONG_INPUT, output.INTERRUPTED), err.getvalue()
+        if code == output.WRONG_INPUT:
             assert not list(Path(folder).iterdir())
             # A verdict goes to stdout.
             assert err.getvalue().count("\n") == 1 or arguments[0] == "verify"
