@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
+from optuna.trial import FrozenTrial
 from plotly.subplots import make_subplots
 
-from adnn_optuna.engine.records import records_of
+from adnn_optuna.engine.records import SearchRecord, records_of
 from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.plots._style import (
     COLORS,
     CONTROL_COLOR,
+    Source,
+    Sources,
     add_mean,
     floor_of,
-    gain_title,
     line,
     literal,
     metric_of,
@@ -24,15 +27,6 @@ from adnn_optuna.plots._style import (
     trial_points,
 )
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import plotly.graph_objects as go
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.plots._style import Source, Sources
 
 
 def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
@@ -45,8 +39,8 @@ def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
             more than another seed would bring.
     """
     [record] = records = records_of(study)
-    metric, scale = metric_of(records)
-    figure = new_figure("Gain against trials", "Trial", gain_title(f"Gain in {metric}", scale))
+    metric, scale, pp = metric_of(records)
+    figure = new_figure("Gain against trials", "Trial", f"Gain in {metric}{pp}")
     gains = {number: scale * gain for number, gain in record.gains.items()}
     if gains and len(baselines) > 1:
         luck = [[scale * record.improvement(b, record.baseline)] * 2 for b in baselines]
@@ -54,8 +48,7 @@ def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
         ends = [min(gains), max(gains)]
         add_mean(figure, ends, np.array(luck), CONTROL_COLOR, name, dash="dot")
     if gains:
-        look = {"color": COLORS[0], "size": 6, "opacity": 0.6}
-        floor = floor_of(gains.values())
+        floor, look = floor_of(gains.values()), {"color": COLORS[0], "size": 6, "opacity": 0.6}
         figure.add_trace(trial_points(gains, floor, name="trial", symbol="circle", **look))
         numbers = [trial.number for trial in record.done_trials]
         best = [scale * gain for gain in record.gains_so_far()]
@@ -71,9 +64,8 @@ def plot_walk(study: Sources) -> go.Figure:
             their mean is bold where the steps are the same for all.
     """
     records = records_of(study)
-    metric, scale = metric_of(records)
-    title = gain_title(f"Gain in {metric}", scale)
-    figure = new_figure("Walk along δ", "Offset of all parameters", title)
+    metric, scale, pp = metric_of(records)
+    figure = new_figure("Walk along δ", "Offset of all parameters", f"Gain in {metric}{pp}")
     walks = [_walks(record) for record in records]
     is_single = len(records) == 1
     deltas = dict.fromkeys(delta for of_run in walks for delta in of_run)
@@ -97,17 +89,16 @@ def plot_walk(study: Sources) -> go.Figure:
 def _walks(record: SearchRecord) -> dict[float, dict[float, float]]:
     """Return the gain at each offset of each walk, by its δ; all walks begin at the baseline."""
     walks: dict[float, dict[float, float]] = {}
-    if isinstance(sampler := sampler_of(record.study), DeltaStepSampler):
-        trials = record.study.get_trials(deepcopy=False)
-        start: dict[float, float] = {}
-        for step in sampler.steps(record.study):
-            if (gain := record.gains.get(step.number)) is None:
-                continue
-            offset = next(iter(trials[step.number].params.values()), 0.0)
-            if step.delta is None:
-                start = {offset: gain}
-            else:
-                walks.setdefault(step.delta, dict(start))[offset] = gain
+    start: dict[float, float] = {}
+    sampler, trials = sampler_of(record.study), record.study.get_trials(deepcopy=False)
+    for step in sampler.steps(record.study) if isinstance(sampler, DeltaStepSampler) else ():
+        if (gain := record.gains.get(step.number)) is None:
+            continue
+        offset = next(iter(trials[step.number].params.values()), 0.0)
+        if step.delta is None:
+            start = {offset: gain}
+        else:
+            walks.setdefault(step.delta, dict(start))[offset] = gain
     return walks
 
 
@@ -118,23 +109,20 @@ def plot_annealing(study: Source) -> go.Figure:
     temperature how much worse a trial may be and still be accepted.
 
     Args:
-        study: A study that was searched by
-            :class:`~adnn_optuna.AdaptiveSimulatedAnnealingSampler`, or its record.
+        study: The study or its record.
     """
     [record] = records = records_of(study)
-    _, scale = metric_of(records)
-    figure = new_figure("Annealing", "", "")
-    steps = []
+    _, scale, pp = metric_of(records)
+    figure, steps = new_figure("Annealing", "", ""), []
     if isinstance(sampler := sampler_of(record.study), AdaptiveSimulatedAnnealingSampler):
         steps = sampler.steps(record.study)
     if not steps:
         return say_if_empty(figure, "No trial of an annealing.")
     make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, figure=figure)
-    curves = {
-        name: [step.temperatures.get(name) for step in steps] for name in steps[-1].temperatures
-    }
-    if len({tuple(curve) for curve in curves.values()}) == 1:
-        curves = {"all parameters": next(iter(curves.values()))}
+    names = steps[-1].temperatures
+    curves = {name: [step.temperatures.get(name) for step in steps] for name in names}
+    if len(different := {tuple(curve) for curve in curves.values()}) == 1:
+        curves = {"all parameters": [*different.pop()]}
     curves["cost"] = [scale * step.cost_temperature or None for step in steps]
     numbers = [step.number for step in steps]
     for color, (name, curve) in zip(itertools.cycle(COLORS), curves.items(), strict=False):
@@ -152,12 +140,10 @@ def plot_annealing(study: Source) -> go.Figure:
     accepted = trial_points(way, floor, name="accepted", symbol="circle", color=green)
     accepted.update(mode="lines+markers", line={"color": green, "width": 1, "shape": "hv"})
     figure.add_traces([rejected, accepted], rows=2, cols=1)
-    figure.update_yaxes(
-        type="log", title_text="Temperature", exponentformat="power", dtick=1, row=1, col=1
-    )
-    figure.update_yaxes(title_text=gain_title("Gain", scale), row=2, col=1)
-    figure.update_xaxes(title_text="Trial", row=2, col=1)
-    return figure
+    log = {"type": "log", "exponentformat": "power", "dtick": 1}
+    figure.update_yaxes(title_text="Temperature", row=1, col=1, **log)
+    figure.update_yaxes(title_text=f"Gain{pp}", row=2, col=1)
+    return figure.update_xaxes(title_text="Trial", row=2, col=1)
 
 
 def plot_offsets(study: Sources) -> go.Figure:
@@ -168,38 +154,40 @@ def plot_offsets(study: Sources) -> go.Figure:
             marked.
     """
     records = records_of(study)
-    _, scale = metric_of(records)
+    _, scale, pp = metric_of(records)
     figure = new_figure("Offsets by layer", "", "Offset")
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]
     names = list(dict.fromkeys(name for _, best in bests for name in best.distributions))
 
     def places(trial: FrozenTrial) -> list[tuple[int, float]]:
-        return [
-            (names.index(name), value)
-            for name, value in trial.params.items()
-            if isinstance(value, int | float) and name in names
-        ]
+        numbers = {n: v for n, v in trial.params.items() if isinstance(v, int | float)}
+        return [(names.index(name), value) for name, value in numbers.items() if name in names]
 
-    points = [
-        (*place, scale * record.gains[trial.number])
+    trials = [
+        (trial, scale * record.gains[trial.number])
         for record, _ in bests
         for trial in record.done_trials
         if trial.number in record.gains
-        for place in places(trial)
     ]
+    points = [(x, y, gain) for trial, gain in trials for x, y in places(trial)]
     if points:
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points)).tolist()
         dots = [(x + shift, y) for (x, y, _), shift in zip(points, jitter, strict=True)]
         stars = [place for _, best in bests for place in places(best)]
         gains = [gain for *_, gain in points]
-        bar = {"title": {"text": gain_title("Gain", scale)}, "thickness": 12}
-        dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis", "colorbar": bar}
+        dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
         dot["color"] = np.maximum(gains, floor_of(gains)).tolist()
-        outline = {"width": 1, "color": "white"}
-        star = {"symbol": "star", "size": 13, "color": COLORS[4], "line": outline}
+        dot["colorbar"] = {"title_text": f"Gain{pp}", "thickness": 12}
+        star = {
+            "symbol": "star",
+            "size": 13,
+            "color": COLORS[4],
+            "line_color": "white",
+            "line_width": 1,
+        }
         best_name = "best trial" if len(records) == 1 else "best trial of each seed"
         for shown, name, marker in ((dots, "trial", dot), (stars, best_name, star)):
-            xs, ys = [x for x, _ in shown], [y for _, y in shown]
+            xs, ys = zip(*shown, strict=True)
             figure.add_scatter(x=xs, y=ys, mode="markers", name=name, marker=marker)
         labels = [literal(name) for name in names]
         figure.update_xaxes(tickvals=list(range(len(names))), ticktext=labels, showgrid=False)
