@@ -1,17 +1,13 @@
 """Checks of arguments, each with one sentence."""
 
-from __future__ import annotations
-
 import math
 import os
 import sys
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import UnionType
+from types import UnionType
+from typing import Any
 
 
 class WrongInputError(Exception):

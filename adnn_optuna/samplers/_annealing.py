@@ -1,17 +1,17 @@
 """Adaptive simulated annealing as an Optuna sampler."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
@@ -22,7 +22,7 @@ from adnn_optuna._checks import (
     check_positive,
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
@@ -32,16 +32,6 @@ from adnn_optuna.samplers._unit_interval import (
     rescale,
     to_unit,
 )
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna._attributes import Proposal
-    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +214,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
         return steps
 
-    def _start(self, study: Study, indices: Indices) -> _Chain:
+    def _start(self, study: Study, indices: Indices) -> "_Chain":
         seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         return _Chain(AdaptiveSimulatedAnnealing(seed, self._options), sign, self._x0)

@@ -17,11 +17,10 @@ The comments cite the equations by these numbers. References and deviations are 
 ``AdaptiveSimulatedAnnealingSampler`` names.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math
+from typing import Self
 
 import numpy as np
 
@@ -141,7 +140,7 @@ class AdaptiveSimulatedAnnealing:
         self.f: float | None = None
         self.k_c = 0
 
-    def copy(self) -> AdaptiveSimulatedAnnealing:
+    def copy(self) -> Self:
         """Return a copy that can be told more without changing this one."""
         other = copy.copy(self)
         other._pool = copy.copy(self._pool)

@@ -1,18 +1,18 @@
 """Walks away from an origin, step by step."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
 import itertools
 import logging
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import Proposal, StoredStep
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._owners import is_own
@@ -24,14 +24,6 @@ from adnn_optuna.samplers._walk import (
     n_steps_inside,
     step_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
-
-    from adnn_optuna._attributes import Proposal, StoredStep
 
 _logger = logging.getLogger(__name__)
 

@@ -16,29 +16,23 @@ An index whose worker died is free again, and its next trial sees what the first
 that was killed and resumed ends up with the same proposals as one that never stopped.
 """
 
-from __future__ import annotations
-
 import abc
 import itertools
 import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
 from adnn_optuna.samplers._replay import Replay, ReplayState, State
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
 """What a sampler proposes for one trial: the value of a parameter by its name and distribution."""

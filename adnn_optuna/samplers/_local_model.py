@@ -1,15 +1,10 @@
 """A model of the objective near a point, fitted to the trials so far."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import blas, lapack
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 INTERPOLATION = 1e-6

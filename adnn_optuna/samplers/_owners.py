@@ -4,27 +4,21 @@ A RUNNING trial may have been left behind by a process that died. Optuna finds o
 which few storages have and which take minutes. A process on this host can be looked up instead.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
 
 
 def _start_time(process_id: int) -> str | None:

@@ -1,19 +1,14 @@
 """Random numbers that depend on nothing but what they are for."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
+from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongValueError, check_integer
-
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna._attributes import Proposal
 
 # What a random number is for. Numbers for different purposes are independent.
 GENERATE = 0

@@ -1,21 +1,14 @@
 """A new random initialisation for each trial."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.study import Study
 
-from optuna.distributions import IntDistribution
-
-from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna._attributes import Proposal
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import GENERATE, check_seed, draw_key, seed_of, uniforms
 from adnn_optuna.samplers._unit_interval import from_unit, nearest_value
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-
-    from adnn_optuna._attributes import Proposal
-    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 RESTART = "restart"
 

@@ -1,13 +1,9 @@
 """Replaying what a proposal saw of a study, anew only where that changed."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, Self, TypeVar
 
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial
 
 
 class ReplayState(Protocol):

@@ -1,17 +1,13 @@
 """Reading the trials of a growing study without looking at a finished one twice."""
 
-from __future__ import annotations
-
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 Kept = TypeVar("Kept")
 

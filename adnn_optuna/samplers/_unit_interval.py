@@ -1,14 +1,14 @@
 """Parameters of every kind as numbers in [0, 1]."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 
 def to_unit(value: Any, distribution: BaseDistribution) -> float:

@@ -1,34 +1,25 @@
 """Steps of all parameters together, from an origin or from the best point so far."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import Any, Self, TypeGuard
 
 from optuna.distributions import (
+    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
     check_distribution_compatibility,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import PROPOSAL
+from adnn_optuna._attributes import PROPOSAL, StoredStep
 from adnn_optuna._checks import check_kind, check_number, check_parameters
+from adnn_optuna.samplers._trials import TrialReader
 from adnn_optuna.samplers._unit_interval import nearest_value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna._attributes import StoredStep
-    from adnn_optuna.samplers._trials import TrialReader
 
 # A bound is reached even if the sum of many steps is off by rounding, as 0.1 + 0.2 is.
 _TOLERANCE = 1e-9
@@ -133,7 +124,7 @@ class _Leg:
     def next_length(self) -> float:
         return -self.length if self.is_reversed else self.length
 
-    def after(self, start: int | None, length: float) -> _Leg:
+    def after(self, start: int | None, length: float) -> Self:
         """Return the leg after a step of this length that failed, or whose value is awaited.
 
         A step from where the walk stood before says nothing of the next one.
