@@ -7,18 +7,13 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adnn_optuna.api.search import SearchResult
 
-BREACHED = 1
-WRONG_INPUT = 2
-UNEXPECTED = 3
-FAILED = 4
-INTERRUPTED = 130
+BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 def prepare_streams() -> None:
@@ -91,18 +86,13 @@ def show_search(
         if contract is not None:
             result.contract().save(contract)
     finally:
-        # Also of a search that no contract can be made of.
-        show(result)
-    reached = {
-        "max_time": MaxTimeCallback(1).elapsed(result.study),
-        "max_trial": len(result.done_trials),
-        "max_gain": result.gain,
-    }
+        show(result)  # Also of a search that no contract can be made of.
     if quiet:
         return
+    study, time = result.study, MaxTimeCallback(1).elapsed(result.study)
+    reached = {"max_time": time, "max_trial": len(result.done_trials), "max_gain": result.gain}
     if (reason := result.stop_reason or "") in reached and not is_in_memory(storage):
-        name = result.study.study_name
-        words = ["adnn", "resume", "--storage", masked(storage), "--study-name", name]
+        words = ["adnn", "resume", "--storage", masked(storage), "--study-name", study.study_name]
         words += [] if data_dir is None else ["--data-dir", str(data_dir)]
         words += [f"--{reason.replace('_', '-')}", f"{2 * reached[reason]:g}"]
         say(f"\nGo on:      {shlex.join(words)}")

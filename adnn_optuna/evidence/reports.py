@@ -72,12 +72,7 @@ class Page:
     content: Mapping[str, Any]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file.
-
-        Raises:
-            FileNotFoundError: If the file's folder does not exist.
-            ValueError: If the file cannot be written there.
-        """
+        """Write the page to a file; refuse one that cannot be written, or that has no folder."""
         file = Path(path)
         check_output_file("The report", file)
         # Names of files may have bytes that are no text.
@@ -92,12 +87,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(
-            value=_value,
-            gain=claims.points,
-            interval=claims.interval,
-            base64=lambda text: base64.b64encode(text.encode()).decode(),
-        )
+        environment.filters.update(value=_value, gain=claims.points, interval=claims.interval)
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -119,11 +109,7 @@ def _plotly_js() -> str:
 
 
 def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
-    """Return the report of a search.
-
-    Args:
-        record: What the search came to.
-        contract: What the file of its contract holds.
+    """Return the report of a search, with what the file of its contract holds.
 
     Raises:
         ValueError: If the contract is that of another study.
@@ -260,5 +246,10 @@ def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, A
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
     promised = {key: contract[key] for key in ("winner", "baseline", "tolerance", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
-    shown = {"name": name, "quoted_name": shlex.quote(name), "text": text}
-    return {**shown, "promised": [*_flattened(promised)]}
+    return {
+        "name": name,
+        "quoted_name": shlex.quote(name),
+        "promised": [*_flattened(promised)],
+        "text": text,
+        "base64": base64.b64encode(text.encode()).decode(),
+    }

@@ -178,13 +178,10 @@ def plot_accuracy_distribution(study: Sources) -> go.Figure:
             name=f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
             f"{values.min():.2f} to {values.max():.2f}",
         )
-        figure.add_scatter(
-            x=[scale * baseline for baseline in baselines],
-            y=[-0.03 * float(counts.max())] * len(baselines),
-            mode="markers",
-            marker={"symbol": "line-ns-open", "size": 12, "color": COLORS[0], "line_width": 2},
-            name=f"the baseline{'s' if len(baselines) > 1 else ''} of the searches",
-        )
+        xs, ys = [scale * b for b in baselines], [-0.03 * float(counts.max())] * len(baselines)
+        tick = {"symbol": "line-ns-open", "size": 12, "color": COLORS[0], "line_width": 2}
+        name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
+        figure.add_scatter(x=xs, y=ys, mode="markers", marker=tick, name=name)
     return say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
 
 
