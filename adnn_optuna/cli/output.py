@@ -33,8 +33,7 @@ def load_libraries() -> None:
     It writes some of them before it looks at any log level, straight to file descriptor 2.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A user's Keras configuration may name another one.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -42,8 +41,7 @@ def load_libraries() -> None:
         import optuna
         import tensorflow as tf
 
-        # Looking for a GPU is what the last notices are about.
-        tf.config.list_physical_devices()
+        tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)

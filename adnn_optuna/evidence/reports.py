@@ -19,21 +19,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+import adnn_optuna.plots._comparison as several
+import adnn_optuna.plots._search as single
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
-from adnn_optuna.plots._comparison import (
-    plot_accuracy_distribution,
-    plot_best_against_seconds,
-    plot_best_against_trials,
-    plot_best_of_n,
-    plot_price_of_luck,
-    plot_target_share,
-    plot_test_accuracy,
-)
-from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -152,28 +144,28 @@ def comparison_page(comparison: Comparison) -> Page:
 
 def figures_of_search(record: SearchRecord) -> list[Figure]:
     """Return the figures of a search."""
-    gain = Figure("gain", plot_gain(record))
+    gain = Figure("gain", single.plot_gain(record))
     if not record.is_restart:
         return [gain, *_figures_of_searcher([record])]
-    distribution, best = plot_accuracy_distribution(record), plot_best_of_n(record)
+    distribution, best = several.plot_accuracy_distribution(record), several.plot_best_of_n(record)
     return [gain, Figure("distribution", distribution), Figure("best-of-n", best)]
 
 
 def figures_of_comparison(comparison: Comparison) -> list[Figure]:
     """Return the figures of a comparison that bear its claim."""
     return [
-        Figure("test-accuracy", plot_test_accuracy(comparison.results)),
-        Figure("price-of-luck", plot_price_of_luck(comparison.results)),
-        Figure("trials", plot_best_against_trials(comparison.results)),
+        Figure("test-accuracy", several.plot_test_accuracy(comparison.results)),
+        Figure("price-of-luck", several.plot_price_of_luck(comparison.results)),
+        Figure("trials", several.plot_best_against_trials(comparison.results)),
     ]
 
 
 def _further_figures(comparison: Comparison) -> Iterator[Figure]:
     results = comparison.results
-    yield Figure("seconds", plot_best_against_seconds(results))
-    yield Figure("target", plot_target_share(results))
+    yield Figure("seconds", several.plot_best_against_seconds(results))
+    yield Figure("target", several.plot_target_share(results))
     everything = [run for runs in results.values() for run in runs]
-    yield Figure("distribution", plot_accuracy_distribution(everything))
+    yield Figure("distribution", several.plot_accuracy_distribution(everything))
     for label, runs in results.items():
         if not runs[0].is_restart:
             yield from _figures_of_searcher(runs, label)
@@ -182,9 +174,9 @@ def _further_figures(comparison: Comparison) -> Iterator[Figure]:
 def _figures_of_searcher(runs: Sequence[SearchRecord], label: str = "") -> list[Figure]:
     """Return the figures of what one searcher did, in one or several runs."""
     figures = [
-        Figure("walk", plot_walk(runs), label),
-        Figure("annealing", plot_annealing(runs[0]), label),
-        Figure("offsets", plot_offsets(runs), label),
+        Figure("walk", single.plot_walk(runs), label),
+        Figure("annealing", single.plot_annealing(runs[0]), label),
+        Figure("offsets", single.plot_offsets(runs), label),
     ]
     return [figure for figure in figures if figure.figure.data]
 
