@@ -5,9 +5,8 @@ the mean of the pairs' differences.
 
 *   Its interval is the bias-corrected and accelerated bootstrap (BCa) of the pairs [1].
 *   Its test is the sign-flip permutation test: under the null hypothesis each difference is as
-    likely to be negative as positive. Wilcoxon's signed-rank test would be the usual choice, but
-    accuracies on a finite test set are often equal, and with ties and zeros its tables do not
-    hold. The sign-flip test is exact with them, and it tests the mean that is reported.
+    likely to be negative as positive. Wilcoxon's signed-rank test is more usual, but accuracies
+    are often equal, and with ties its tables do not hold. The sign-flip test stays exact.
 *   The p-values of all pairs of arms are corrected together after Holm [2].
 *   Differences within a region of practical equivalence matter to nobody [3].
 
@@ -50,12 +49,11 @@ class PairedDifference:
         other: The other.
         n_pairs: The number of seeds with a value of both.
         mean: The mean of the arm's value minus the other's; NaN without any pair.
-        low: The lower end of the mean's 95 % interval; NaN with less than two pairs.
+        low: The lower end of the mean's 95 % BCa interval; NaN with less than two pairs.
         high: Its upper end.
         p_value: Two-sided, of the sign-flip test that the mean is 0; NaN without any pair.
         p_holm: The same, corrected for the number of pairs of arms.
-        superiority: The probability that the arm has the higher value for a seed, ties counted
-            half.
+        superiority: The probability that the arm has the higher value for a seed; a tie is half.
         verdict: ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region
             of practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the
             interval lies within the region, and so says a sign-flip test against each of its ends
@@ -121,8 +119,7 @@ def bca_interval(values: np.ndarray) -> tuple[float, float]:
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Return p-values corrected for their number after Holm; NaN stay and do not count."""
     corrected: np.ndarray = np.full(len(p_values), np.nan)
-    known = np.flatnonzero(~np.isnan(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
+    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]  # NaN come last.
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
     return corrected

@@ -19,21 +19,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+import adnn_optuna.plots._comparison as several
+import adnn_optuna.plots._search as single
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
-from adnn_optuna.plots._comparison import (
-    plot_accuracy_distribution,
-    plot_best_against_seconds,
-    plot_best_against_trials,
-    plot_best_of_n,
-    plot_price_of_luck,
-    plot_target_share,
-    plot_test_accuracy,
-)
-from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -72,12 +64,7 @@ class Page:
     content: Mapping[str, Any]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file.
-
-        Raises:
-            FileNotFoundError: If the file's folder does not exist.
-            ValueError: If the file cannot be written there.
-        """
+        """Write the page to a file; refuse one that cannot be written, or that has no folder."""
         file = Path(path)
         check_output_file("The report", file)
         # Names of files may have bytes that are no text.
@@ -92,12 +79,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(
-            value=_value,
-            gain=claims.points,
-            interval=claims.interval,
-            base64=lambda text: base64.b64encode(text.encode()).decode(),
-        )
+        environment.filters.update(value=_value, gain=claims.points, interval=claims.interval)
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -119,11 +101,7 @@ def _plotly_js() -> str:
 
 
 def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
-    """Return the report of a search.
-
-    Args:
-        record: What the search came to.
-        contract: What the file of its contract holds.
+    """Return the report of a search, with what the file of its contract holds.
 
     Raises:
         ValueError: If the contract is that of another study.
@@ -166,28 +144,28 @@ def comparison_page(comparison: Comparison) -> Page:
 
 def figures_of_search(record: SearchRecord) -> list[Figure]:
     """Return the figures of a search."""
-    gain = Figure("gain", plot_gain(record))
+    gain = Figure("gain", single.plot_gain(record))
     if not record.is_restart:
         return [gain, *_figures_of_searcher([record])]
-    distribution, best = plot_accuracy_distribution(record), plot_best_of_n(record)
+    distribution, best = several.plot_accuracy_distribution(record), several.plot_best_of_n(record)
     return [gain, Figure("distribution", distribution), Figure("best-of-n", best)]
 
 
 def figures_of_comparison(comparison: Comparison) -> list[Figure]:
     """Return the figures of a comparison that bear its claim."""
     return [
-        Figure("test-accuracy", plot_test_accuracy(comparison.results)),
-        Figure("price-of-luck", plot_price_of_luck(comparison.results)),
-        Figure("trials", plot_best_against_trials(comparison.results)),
+        Figure("test-accuracy", several.plot_test_accuracy(comparison.results)),
+        Figure("price-of-luck", several.plot_price_of_luck(comparison.results)),
+        Figure("trials", several.plot_best_against_trials(comparison.results)),
     ]
 
 
 def _further_figures(comparison: Comparison) -> Iterator[Figure]:
     results = comparison.results
-    yield Figure("seconds", plot_best_against_seconds(results))
-    yield Figure("target", plot_target_share(results))
+    yield Figure("seconds", several.plot_best_against_seconds(results))
+    yield Figure("target", several.plot_target_share(results))
     everything = [run for runs in results.values() for run in runs]
-    yield Figure("distribution", plot_accuracy_distribution(everything))
+    yield Figure("distribution", several.plot_accuracy_distribution(everything))
     for label, runs in results.items():
         if not runs[0].is_restart:
             yield from _figures_of_searcher(runs, label)
@@ -196,9 +174,9 @@ def _further_figures(comparison: Comparison) -> Iterator[Figure]:
 def _figures_of_searcher(runs: Sequence[SearchRecord], label: str = "") -> list[Figure]:
     """Return the figures of what one searcher did, in one or several runs."""
     figures = [
-        Figure("walk", plot_walk(runs), label),
-        Figure("annealing", plot_annealing(runs[0]), label),
-        Figure("offsets", plot_offsets(runs), label),
+        Figure("walk", single.plot_walk(runs), label),
+        Figure("annealing", single.plot_annealing(runs[0]), label),
+        Figure("offsets", single.plot_offsets(runs), label),
     ]
     return [figure for figure in figures if figure.figure.data]
 
@@ -260,5 +238,10 @@ def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, A
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
     promised = {key: contract[key] for key in ("winner", "baseline", "tolerance", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
-    shown = {"name": name, "quoted_name": shlex.quote(name), "text": text}
-    return {**shown, "promised": [*_flattened(promised)]}
+    return {
+        "name": name,
+        "quoted_name": shlex.quote(name),
+        "promised": [*_flattened(promised)],
+        "text": text,
+        "base64": base64.b64encode(text.encode()).decode(),
+    }

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 from scipy.special import gammaln
 
+import adnn_optuna.plots._style as style
 from adnn_optuna.engine.records import records_of
-from adnn_optuna.plots._style import (
-    COLORS,
-    CONTROL_COLOR,
-    Runs,
-    Sources,
-    add_mean,
-    arms_of,
-    line,
-    metric_of,
-    new_figure,
-    say_if_empty,
-)
 
 _N_TIMES = 100  # Where curves against seconds are drawn.
 
 
-def plot_best_against_trials(runs: Runs) -> go.Figure:
+def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against trials, for each searcher the mean over its runs.
 
     The band is one standard deviation to each side. A run that ended early keeps its last gain.
@@ -38,21 +26,21 @@ def plot_best_against_trials(runs: Runs) -> go.Figure:
     return _plot_best_against("trials", "Trial", runs)
 
 
-def plot_best_against_seconds(runs: Runs) -> go.Figure:
+def plot_best_against_seconds(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against seconds, as :func:`plot_best_against_trials`.
 
-    Runs that were trained at the same time share its seconds equally.
+    style.Runs that were trained at the same time share its seconds equally.
     """
     return _plot_best_against("seconds", "Seconds of each run", runs)
 
 
-def _plot_best_against(unit: Literal["trials", "seconds"], x_title: str, runs: Runs) -> go.Figure:
-    arms = arms_of(runs)
+def _plot_best_against(unit: str, x_title: str, runs: style.Runs) -> go.Figure:
+    arms = style.arms_of(runs)
     everything = [record for *_, records in arms for record in records]
-    metric, scale, pp = metric_of(everything)
+    metric, scale, pp = style.metric_of(everything)
     n_seeds = max((len(records) for *_, records in arms), default=0)
     title = f"Best gain against {unit}, mean ± sd of {n_seeds} seeds"
-    figure = new_figure(title, x_title, f"Gain in {metric}{pp}")
+    figure = style.new_figure(title, x_title, f"Gain in {metric}{pp}")
     trials = [record.done_trials for record in everything]
     counts = [range(1, len(of_run) + 1) for of_run in trials]
     ends = iter(counts if unit == "trials" else seconds_until_done(trials))
@@ -62,8 +50,9 @@ def _plot_best_against(unit: Literal["trials", "seconds"], x_title: str, runs: R
         last = max((end[-1] for end, _ in steps), default=0)
         x = np.arange(1, last + 1) if unit == "trials" else np.linspace(0, last, _N_TIMES)
         gains = [np.array([0.0, *gain])[np.searchsorted(end, x, "right")] for end, gain in steps]
-        add_mean(figure, x.round(3).tolist(), scale * np.array(gains), color, label, width=2.5)
-    return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
+        table = scale * np.array(gains)
+        style.add_mean(figure, x.round(3).tolist(), table, color, label, width=2.5)
+    return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
 def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float]]:
@@ -92,7 +81,7 @@ def _span(trial: FrozenTrial) -> list[float]:
     return [moment.timestamp() if moment else 0.0 for moment in moments]
 
 
-def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
+def plot_target_share(runs: style.Runs, target: float | None = None) -> go.Figure:
     """Plot the share of a searcher's runs that reached a target, against trials.
 
     Args:
@@ -100,15 +89,15 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
         target: A value of the metric. By default it is what random restarts come to in the end,
             in the mean over their runs, and without any the mean of all baselines.
     """
-    arms = arms_of(runs)
+    arms = style.arms_of(runs)
     everything = [record for *_, records in arms for record in records]
-    metric, scale, pp = metric_of(everything)
+    metric, scale, pp = style.metric_of(everything)
     if target is None:
         reached = [record.best_value for record in everything if record.is_restart]
         known = [v for v in reached or [r.baseline for r in everything] if np.isfinite(v)]
         target = float(np.mean(known)) if known else float("nan")
     title = f"Share of the runs that reached {metric} {scale * target:.4g}{' %' if pp else ''}"
-    figure = new_figure(title, "Trial", "Share of the runs [%]")
+    figure = style.new_figure(title, "Trial", "Share of the runs [%]")
     for label, color, records in arms:
         share = np.zeros(max((len(record.done_trials) for record in records), default=0))
         for record in records:
@@ -118,39 +107,41 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
             share[first:] += 100 / len(records)
         if len(share):
             x = range(1, len(share) + 1)
-            figure.add_trace(line(x, share.tolist(), color, label, width=2.5, shape="hv"))
+            figure.add_trace(style.line(x, share.tolist(), color, label, width=2.5, shape="hv"))
     figure.update_yaxes(range=[-3, 103]).update_layout(hovermode="x unified")
-    return say_if_empty(figure, "No trial is done.")
+    return style.say_if_empty(figure, "No trial is done.")
 
 
-def plot_test_accuracy(runs: Runs) -> go.Figure:
+def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     """Plot the test accuracy of the unmoved networks and of each searcher's winners.
 
     Args:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds. Winners of the same seed are joined by a line.
     """
-    figure = new_figure("Test accuracy by seed, which no search saw", "", "test accuracy [%]")
-    arms = [arm for arm in arms_of(runs) if arm[-1]]
+    title = "Test accuracy by seed, which no search saw"
+    figure = style.new_figure(title, "", "test accuracy [%]")
+    arms = [arm for arm in style.arms_of(runs) if arm[-1]]
     first = arms[0][-1] if arms else []
-    names, colors = ["unmoved", *(arm[0] for arm in arms)], [COLORS[-1], *(arm[1] for arm in arms)]
+    names = ["unmoved", *(label for label, *_ in arms)]
+    colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
     columns = [[record.test_value for record in records] for *_, records in arms]
     table = 100 * np.array([[record.test_baseline for record in first], *columns])
     if np.isfinite(table).any():
         figure.update_xaxes(type="category")  # Labels such as 0.1 are names, too.
         for of_seed in table.T.tolist():
             y = [value if np.isfinite(value) else None for value in of_seed]
-            trace = line(names, y, CONTROL_COLOR, "", width=1)
+            trace = style.line(names, y, style.CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
         for name, color, values in zip(names, colors, table, strict=True):
             known, marker = values[np.isfinite(values)].tolist(), {"color": color, "size": 6}
             box = go.Box(x=[name] * len(known), y=known, name=name, marker=marker, **look)
             figure.add_trace(box.update(line_width=1.5, showlegend=False))
-    return say_if_empty(figure, "No winner was tested.")
+    return style.say_if_empty(figure, "No winner was tested.")
 
 
-def plot_accuracy_distribution(study: Sources) -> go.Figure:
+def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     """Plot the distribution of the metric over random initialisations of the unmoved network.
 
     It shows how far luck alone moves a model's accuracy. The initialisations are the trials of
@@ -160,9 +151,9 @@ def plot_accuracy_distribution(study: Sources) -> go.Figure:
         study: A study of random restarts or its record, or those of several seeds.
     """
     records = records_of(study)
-    metric, scale, pp = metric_of(records)
+    metric, scale, pp = style.metric_of(records)
     title = f"{metric} [%]" if pp else metric
-    figure = new_figure("The same network, other random numbers", title, "Initialisations")
+    figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
     baselines = sorted({record.baseline for record in records if np.isfinite(record.baseline)})
     draws = [value for record in records if record.is_restart for value in record.values]
     values = scale * np.array(draws or baselines)
@@ -174,21 +165,18 @@ def plot_accuracy_distribution(study: Sources) -> go.Figure:
             x=((edges[1:] + edges[:-1]) / 2).tolist(),
             y=counts.tolist(),
             width=np.diff(edges).tolist(),
-            marker={"color": CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
+            marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
             name=f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
             f"{values.min():.2f} to {values.max():.2f}",
         )
-        figure.add_scatter(
-            x=[scale * baseline for baseline in baselines],
-            y=[-0.03 * float(counts.max())] * len(baselines),
-            mode="markers",
-            marker={"symbol": "line-ns-open", "size": 12, "color": COLORS[0], "line_width": 2},
-            name=f"the baseline{'s' if len(baselines) > 1 else ''} of the searches",
-        )
-    return say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
+        xs, ys = [scale * b for b in baselines], [-0.03 * float(counts.max())] * len(baselines)
+        tick = {"symbol": "line-ns-open", "size": 12, "color": style.COLORS[0], "line_width": 2}
+        name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
+        figure.add_scatter(x=xs, y=ys, mode="markers", marker=tick, name=name)
+    return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
 
 
-def plot_best_of_n(study: Sources) -> go.Figure:
+def plot_best_of_n(study: style.Sources) -> go.Figure:
     """Plot what the best of n random restarts is expected to gain over one: the price of luck.
 
     Args:
@@ -198,7 +186,7 @@ def plot_best_of_n(study: Sources) -> go.Figure:
     return plot_price_of_luck({"": [record for record in records_of(study) if record.is_restart]})
 
 
-def plot_price_of_luck(runs: Runs) -> go.Figure:
+def plot_price_of_luck(runs: style.Runs) -> go.Figure:
     """Plot the expected best of n random restarts, and what the searchers reached.
 
     All are gains over the mean of a seed's random initialisations: what is below the curve, as
@@ -207,10 +195,10 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
     Args:
         runs: As for :func:`plot_test_accuracy`.
     """
-    arms = arms_of(runs)
-    _, scale, pp = metric_of([record for *_, records in arms for record in records])
+    arms = style.arms_of(runs)
+    _, scale, pp = style.metric_of([record for *_, records in arms for record in records])
     title = "The price of luck: the best of n random initialisations"
-    figure = new_figure(title, "Number of initialisations n", f"Gain over the mean draw{pp}")
+    figure = style.new_figure(title, "Number of initialisations n", f"Gain over the mean draw{pp}")
     control = next((arm[-1] for arm in arms if any(record.is_restart for record in arm[-1])), [])
     bests = [
         expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
@@ -219,7 +207,8 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
     ]
     numbers = range(1, min(map(len, bests), default=0) + 1)
     curves = scale * np.array([best[: len(numbers)] - best[0] for best in bests])
-    add_mean(figure, numbers, curves, CONTROL_COLOR, "best of n random restarts", width=3)
+    name = "best of n random restarts"
+    style.add_mean(figure, numbers, curves, style.CONTROL_COLOR, name, width=3)
     means = [float(np.mean(record.values or np.nan)) for record in control]
     ends = [1, max((len(record.values) for record in control), default=0)]
     for label, color, records in arms:
@@ -228,8 +217,8 @@ def plot_price_of_luck(runs: Runs) -> go.Figure:
         if records is not control and np.isfinite(gains).any():
             y = [scale * float(np.nanmean(gains))] * 2
             name = f"{label}, mean of the winners"
-            figure.add_trace(line(ends, y, color, name, width=2, dash="dash"))
-    return say_if_empty(figure, "No random restarts.")
+            figure.add_trace(style.line(ends, y, color, name, width=2, dash="dash"))
+    return style.say_if_empty(figure, "No random restarts.")
 
 
 def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
