@@ -38,32 +38,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "MLP": "networks.models",
-    "PAPER_MODELS": "networks.models",
-    "AdaptiveSimulatedAnnealingSampler": "samplers",
-    "Audit": "accountability.audit",
-    "Comparison": "evidence.comparison",
-    "Contract": "accountability.contract",
-    "Dataset": "networks.data",
-    "DeltaStepSampler": "samplers",
-    "InitOffsetObjective": "engine.objective",
-    "MaxGainCallback": "callbacks",
-    "MaxTimeCallback": "callbacks",
-    "MaxTrialCallback": "callbacks",
-    "OffsetSpace": "networks.offsets",
-    "RandomRestartSampler": "samplers",
-    "SearchResult": "api.search",
-    "Training": "networks.models",
-    "Verdict": "accountability.verification",
-    "audit_randomness": "accountability.audit",
-    "compare": "api.compare",
-    "initializers_table": "networks.initializers",
-    "load_dataset": "networks.data",
-    "resume": "api.search",
-    "search": "api.search",
-    "verify": "accountability.verification",
+_NAMES = {
+    "accountability.audit": ["Audit", "audit_randomness"],
+    "accountability.contract": ["Contract"],
+    "accountability.verification": ["Verdict", "verify"],
+    "api.compare": ["compare"],
+    "api.search": ["SearchResult", "resume", "search"],
+    "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
+    "engine.objective": ["InitOffsetObjective"],
+    "evidence.comparison": ["Comparison"],
+    "networks.data": ["Dataset", "load_dataset"],
+    "networks.initializers": ["initializers_table"],
+    "networks.models": ["MLP", "PAPER_MODELS", "Training"],
+    "networks.offsets": ["OffsetSpace"],
+    "samplers": ["AdaptiveSimulatedAnnealingSampler", "DeltaStepSampler", "RandomRestartSampler"],
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 

@@ -38,11 +38,8 @@ from adnn_optuna.samplers._unit_interval import (
 class AnnealingStep:
     """What an annealing did with one of its trials.
 
-    Attributes:
-        number: The trial's number.
-        temperatures: At which each parameter was moved, on the scale from 0 to 1.
-        cost_temperature: At which the trial's value was accepted or not, in its unit.
-        is_accepted: Whether the walk went on from this trial.
+    ``temperatures`` are those at which each parameter was moved, on the scale from 0 to 1;
+    ``cost_temperature`` is that at which the value was accepted or not, in its unit.
     """
 
     number: int
@@ -93,21 +90,14 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
-          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials near the
-          current point. The others find what the model does not know. While values are awaited, it
-          chooses three of four of the first 60 trials.
-        - Re-annealing takes the sensitivities of the parameters from the trials so far, and not
-          from additional ones, and is optional.
+          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby.
+        - Re-annealing is optional and takes the sensitivities from the trials so far.
 
     Note:
-        A trial's random numbers follow from ``seed`` and from the how manieth trial of this
-        sampler it is. So any number of threads and processes can share a study, with the same
-        arguments for each; with four, the regret is about 1.15 times that of one.
-
-    Note:
-        A trial that failed or was pruned counts as a rejected move. Trials that were enqueued,
-        added or proposed by other samplers are adopted where they are better than the current
-        point. Constraints are ignored.
+        Any number of threads and processes can share a study, with the same arguments for each;
+        with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
+        counts as a rejected move, and one that others proposed is adopted where it is better.
+        Constraints are ignored.
 
     References:
         [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
@@ -119,13 +109,11 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
-            grows with the study beyond that. To go on after ``n_trials`` is no mistake: the
-            annealing then stays about as cold as it is.
+            grows with the study. Who goes on after it finds the annealing about as cold as it was.
         x0: The parameters of the first trial, a mapping from names to values. Those that it lacks
             start at random.
-        initial_temperature: The temperature at the start, at most 1, where a move leads
-            everywhere. By default it is 1, or 0.1 with ``x0``, as a good point is not to be left
-            at once.
+        initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
+            By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
             parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
             than 20 for each parameter is the same as 20.

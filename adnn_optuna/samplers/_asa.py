@@ -56,11 +56,7 @@ def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates within [0, 1].
-
-    Ingber redraws one that leaves the range: that is to draw from the part of the distribution
-    within it.
-    """
+    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)
@@ -130,8 +126,7 @@ class AdaptiveSimulatedAnnealing:
         self._n_choices = np.empty(0, dtype=np.int64)
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
-        # The annealing times k_i, less the index of the point.
-        self._k_offsets = np.empty(0)
+        self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
         self._max_initial_cost_temperature = math.inf
@@ -205,7 +200,7 @@ class AdaptiveSimulatedAnnealing:
         if not self._names:
             return np.empty(0)
         x = np.clip(self.x, 0.0, 1.0)
-        # Values are awaited that would have told much.
+        # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
             points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)

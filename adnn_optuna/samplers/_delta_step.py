@@ -30,12 +30,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class WalkStep:
-    """Which step of which walk a trial is.
+    """Which step of which walk, from 1 on, a trial is.
 
-    Attributes:
-        number: The trial's number.
-        delta: The walk's δ, :obj:`None` for the baseline, where all walks start.
-        step: The how manieth step of its walk it is, from 1 on; 0 for the baseline.
+    The baseline, where all walks start, is step 0, without a δ.
     """
 
     number: int
@@ -57,9 +54,8 @@ class DeltaStepSampler(IndexedSampler):
     workers loses nothing. Don't use it where the best values of the parameters differ, as the walk
     cannot tell them apart, nor far from the origin: use
     :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
-    do not move at all.
-
-    When all steps are done, the study stops, as with :class:`~optuna.samplers.GridSampler`.
+    do not move at all. When all steps are done, the study stops, as with
+    :class:`~optuna.samplers.GridSampler`.
 
     Example:
 
@@ -81,14 +77,11 @@ class DeltaStepSampler(IndexedSampler):
             assert len(study.trials) == 11
 
     Note:
-        The walk is kept in the study: a new sampler with the same arguments goes on where the
-        study stopped. A step whose worker died is done again; one that failed by itself is not. No
-        two workers get the same step. When all steps that are left are held by others, the study
-        stops for those who find nothing to do; a trial that is asked for even so repeats a step,
-        with a warning.
-
-        A step out of the search space is left out of the walk, and with ``accept="always"`` so
-        are those after it.
+        A new sampler with the same arguments goes on where the study stopped. A step whose worker
+        died is done again; one that failed by itself is not. No two workers get the same step. A
+        trial that is asked for when all steps are done or held by others repeats one, with a
+        warning. A step out of the search space is left out of the walk, and with
+        ``accept="always"`` so are those after it.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
@@ -218,7 +211,7 @@ class DeltaStepSampler(IndexedSampler):
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         return Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
 
-    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:  # noqa: ARG002
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         return step_of(self._origin, proposal["step"], indices.reader.trials)
 
 
@@ -249,17 +242,15 @@ class _IndicesInside(Indices):
         # As far as it is known: a trial that has just begun has asked for no parameters.
         step = step_of(self._origin, proposal["step"], self.reader.trials)
         self._fixed |= fixed_parameters(trial, step)
-        everywhere = [math.inf] * len(self._deltas)
         for name, distribution in trial.distributions.items():
             if moves(distribution):
                 start = self._origin.value(name, distribution)
-                known = self._n_inside_of.get(name, everywhere)
-                self._n_inside_of[name] = [
-                    min(n_inside, n_steps_inside(start, delta, distribution))
-                    for n_inside, delta in zip(known, self._deltas, strict=True)
-                ]
+                inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
+                self._n_inside_of[name] = [*map(min, inside, self._n_inside_of.get(name, inside))]
         moving = [of_one for name, of_one in self._n_inside_of.items() if name not in self._fixed]
-        self._n_inside = [min(of_walk) for of_walk in zip(everywhere, *moving, strict=True)]
+        # `min` takes two at least.
+        everywhere = [math.inf] * len(self._deltas)
+        self._n_inside = [*map(min, everywhere, everywhere, *moving)]
 
     def unfinished_indices(self) -> Iterator[int]:
         return filter(self._is_inside, super().unfinished_indices())

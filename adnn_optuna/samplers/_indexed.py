@@ -17,6 +17,7 @@ that was killed and resumed ends up with the same proposals as one that never st
 """
 
 import abc
+import functools
 import itertools
 import secrets
 import threading
@@ -31,8 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
-from adnn_optuna.samplers._replay import Replay, ReplayState, State
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
+from adnn_optuna.samplers._trials import PerStudy, Replay, State, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
 """What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
@@ -43,20 +43,16 @@ class Indices:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._replay: Replay[Any] | None = None
+        self._replay: Replay | None = None
         self.reader = TrialReader()
         self.is_constrained = False
-        # The finished trial of each index.
-        self.results: dict[int, FrozenTrial] = {}
-        # The parameters of the trials that this process runs, by their ids.
-        self.sources: dict[int, ParameterSource] = {}
-        # The trial that each thread began last in `Study.optimize`.
-        self.begun: dict[int, FrozenTrial] = {}
-        # The first index above all results, and those below it that have none.
-        self._end = 0
-        self._holes: set[int] = set()
+        self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
+        self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
+        self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
+        self._end = 0  # The first index above all results.
+        self._holes: set[int] = set()  # Those below it that have none.
         # The numbers of the trials that an index was ever given to, as far as it has no result.
-        self._holders: dict[int, set[int]] = {}
+        self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
@@ -80,12 +76,12 @@ class Indices:
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
-        index = self.index_of(trial)
-        if constraints_of(trial):
-            self.is_constrained = True
+        index, attrs = self.index_of(trial), trial.system_attrs
+        self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
-        if not _is_result(trial):
+        has_died = trial.state == TrialState.FAIL and FAILED not in attrs
+        if not trial.state.is_finished() or has_died or attrs.get(INTERRUPTED):
             self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
@@ -107,10 +103,8 @@ class Indices:
 
     def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
         """Return what other trials under way that have an index say of themselves, by that."""
-        proposals = [
-            proposal for t in self._running(own_number) if (proposal := self.proposal_of(t))
-        ]
-        return {p["index"]: p for p in proposals if p["index"] is not None}
+        proposals = map(self.proposal_of, self._running(own_number))
+        return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
@@ -131,12 +125,12 @@ class Indices:
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        for number in sorted(self._holders.get(index, ())) if index is not None else ():
+        for number in sorted(self._holders.get(index, ())):
             first = self.proposal_of(self.reader.trials[number])
             if first is not None and first["index"] == index and number != trial.number:
                 return {**first, "owner": ownership(trial)}
         unfinished = sorted(self.reader.unfinished)
-        n_trials = self.reader.n_trials
+        n_trials = len(self.reader.trials)
         # Those at the end, as in a long queue, need no list.
         while unfinished and unfinished[-1] == n_trials - 1:
             n_trials = unfinished.pop()
@@ -154,12 +148,9 @@ class Indices:
         """Return a state that was told the trials that a proposal saw."""
         if self._replay is None:
             self._replay = Replay(initial_state(), self.tell)
-        state: State = self._replay.state_after(
-            self.reader.trials, proposal["n_trials"], proposal["unfinished"]
-        )
-        return state
+        return cast("State", self._replay.state_after(self.reader.trials, proposal))
 
-    def tell(self, state: ReplayState, trial: FrozenTrial) -> None:
+    def tell(self, state: State, trial: FrozenTrial) -> None:
         """Tell a state a trial, if that counts."""
         index = self.counted_index(trial)
         is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
@@ -171,13 +162,6 @@ class Indices:
         index = self.index_of(trial)
         result = None if index is None else self.results.get(index)
         return index if result is not None and result.number == trial.number else None
-
-
-def _is_result(trial: FrozenTrial) -> bool:
-    """Return whether a trial with an index was run to its end, whatever came of it."""
-    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
-        return False
-    return trial.state != TrialState.FAIL or FAILED in trial.system_attrs
 
 
 class IndexedSampler(BaseSampler, abc.ABC):
@@ -198,7 +182,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def __str__(self) -> str:
         return repr(self)
 
-    def _remember(self, study: Study) -> Indices:  # noqa: ARG002
+    def _remember(self, study: Study) -> Indices:
         return Indices(self._key)
 
     def _look(self, study: Study) -> Indices:
@@ -210,7 +194,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return self._look(study)
         return indices
 
-    def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:  # noqa: ARG002
+    def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None
 
@@ -222,9 +206,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """
 
     def infer_relative_search_space(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
+        self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return an empty search space, as parameters need not be sampled together."""
         return {}
@@ -256,8 +238,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 proposal = indices.proposal_of(indices.reader.trials[trial.number])
                 if proposal is None:
                     proposal = indices.proposal(trial, None)
-                source = self._propose(study, indices, proposal)
-                indices.sources[trial._trial_id] = source
+                indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
             return indices.sources[trial._trial_id](param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -275,8 +256,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     "that violate them, and learns from trials that did.",
                     stacklevel=2,
                 )
-            source = self._propose(study, indices, proposal)
-            indices.sources[trial._trial_id] = source
+            indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
 
     def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
         """End the trial that an objective left by an exception that Optuna lets pass.
@@ -293,9 +273,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
+        write: Callable[[str, Any], None] = functools.partial(
+            study._storage.set_trial_system_attr, trial._trial_id
+        )
         attrs = trial.system_attrs
         if attrs.get(INTERRUPTED):  # A retry inherits it.
-            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
+            write(INTERRUPTED, False)  # noqa: FBT003
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
@@ -316,29 +299,18 @@ class IndexedSampler(BaseSampler, abc.ABC):
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
-            self._write(study, trial, proposal)
-            if index is None:
+            write(PROPOSAL, proposal)
+            if index is None or not self._look(study).is_taken(index, trial.number):
                 break
-            indices = self._look(study)
-            if not indices.is_taken(index, trial.number):
-                break
-            self._write(study, trial, {**proposal, "index": None})
+            write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
         if wanted is not None and index is None:
             # It was done again meanwhile: this one counts for nothing.
-            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+            write(INTERRUPTED, True)  # noqa: FBT003
         return proposal
 
-    @staticmethod
-    def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
-        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, cast("Any", proposal))
-
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,  # noqa: ARG002
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
         with self._memory.lock:
@@ -353,6 +325,3 @@ class IndexedSampler(BaseSampler, abc.ABC):
             and is_alive(trial)
         ):
             study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
-
-    def reseed_rng(self) -> None:
-        """Do nothing, as each draw has its own random numbers."""

@@ -9,9 +9,7 @@ from scipy.linalg import blas, lapack
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 INTERPOLATION = 1e-6
 _NOISE = 1.0
-
-# Keeps the linear part defined where the points lie in a plane.
-_TAIL_RIDGE = 1e-9
+_TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
 
 
 class PointPool:

@@ -42,10 +42,9 @@ class RandomRestartSampler(IndexedSampler):
             assert [trial.params["restart"] for trial in study.trials] == list(range(10))
 
     Note:
-        The count is kept in the study: a new sampler goes on where the study stopped, no two
-        workers get the same restart, and that of a worker that died is done again. Where
-        ``restart`` cannot have a number, it gets the nearest one. An enqueued trial without it
-        gets a random one.
+        A new sampler goes on where the study stopped, no two workers get the same restart, and
+        that of a worker that died is done again. Where ``restart`` cannot have a number, it gets
+        the nearest one. An enqueued trial without it gets a random one.
 
     Args:
         seed: Seed for the other parameters. If :obj:`None`, it follows from the study.
