@@ -37,7 +37,7 @@ class Comparison:
     Args:
         results: The results of each searcher, by its label, in the order of ``seeds``.
         seeds: The seeds.
-        equivalence: The difference of test accuracies up to which two searchers are as good.
+        equivalence: The difference of test accuracies up to which two searchers are equivalent.
     """
 
     results: Mapping[str, Sequence[SearchRecord]]

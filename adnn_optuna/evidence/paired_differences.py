@@ -6,7 +6,7 @@ the mean of the pairs' differences.
 *   Its interval is the bias-corrected and accelerated bootstrap (BCa) of the pairs [1].
 *   Its test is the sign-flip permutation test: under the null hypothesis each difference is as
     likely to be negative as positive. Wilcoxon's signed-rank test is more usual, but accuracies
-    are often equal, and with ties its tables do not hold. The sign-flip test stays exact.
+    are often equal, and with ties its tables do not hold. The sign-flip test is exact with them.
 *   The p-values of all pairs of arms are corrected together after Holm [2].
 *   Differences within a region of practical equivalence matter to nobody [3].
 
