@@ -1,9 +1,7 @@
 """The names and shapes of all that a study stores, beside what Optuna stores itself.
 
-Everything is JSON. Nothing that a study stores is rewritten by a later run; what grows is a list.
+Everything is JSON, and nothing is rewritten by a later run.
 """
-
-from __future__ import annotations
 
 from typing import TypedDict
 
@@ -17,9 +15,9 @@ BASELINE_METRICS = "adnn:baseline_metrics"
 SEARCH = "adnn:search"
 """How the study is searched: :class:`SearchSettings`."""
 RUNS = "adnn:runs"
-"""The list of its runs: :class:`RunRecord`."""
+"""What the names of its runs begin with, each a :class:`RunRecord`."""
 TEST = "adnn:test"
-"""What the test set said: :class:`TestRecord`."""
+"""What the test set said: the number of the best ``trial``, accuracies ``baseline``, ``best``."""
 STOP_REASON = "adnn:stop_reason"
 """Why the study ended: the name of a limit, ``"exhausted"`` or ``"interrupted"``."""
 NOTE = "adnn:note"
@@ -33,8 +31,7 @@ OWNER = "adnn:owner"
 FAILED = "adnn:failed"
 """True where it failed by itself. Without it, a failed trial's worker died."""
 INTERRUPTED = "adnn:interrupted"
-"""True where it counts for nothing, whatever state it ended in: it was cut off, or repeated
-another one. Its index is free again."""
+"""True where it counts for nothing and its index is free: it was cut off, or repeats another."""
 
 # User attributes of a trial.
 TRIAL_METRICS = "adnn:metrics"
@@ -42,18 +39,14 @@ TRIAL_METRICS = "adnn:metrics"
 DIVERGED = "adnn:diverged"
 """True where the training diverged: it failed, but it is a trial that was made."""
 ELAPSED = "adnn:elapsed"
-"""The study's working time in seconds when it ended: the largest such time that it saw when it
-began, plus its own duration by its own clock."""
+"""The study's working time in seconds at its end: the largest it saw, plus its own duration."""
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
 
 class Owner(TypedDict):
-    """Who runs a trial: a process, by its id and the time when it started.
-
-    ``trial`` is the number of the trial that this was written for.
-    """
+    """Which process runs a trial; ``trial`` is the number of that which this was written for."""
 
     trial: int
     host: str
@@ -61,13 +54,16 @@ class Owner(TypedDict):
     start: str
 
 
+StoredStep = tuple[int | None, float]
+"""The number of the trial that a step starts from (:obj:`None` for the origin), and its length."""
+
+
 class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
     trials that its worker saw finished: the first ``n_trials`` but for the ``unfinished`` ones.
-    ``n_pending`` others of the sampler were under way. ``step`` is what a walk keeps of it: the
-    number of the trial that it starts from (:obj:`None` for the origin) and its length.
+    ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
     """
 
     sampler: str
@@ -76,14 +72,11 @@ class Proposal(TypedDict):
     n_trials: int
     unfinished: list[int]
     n_pending: int
-    step: tuple[int | None, float] | None
+    step: StoredStep | None
 
 
 class SearchSettings(TypedDict):
-    """How a study is searched; it is written once.
-
-    ``n_trials`` is the number of trials that the searcher's schedule was made for.
-    """
+    """How a study is searched; ``n_trials`` is what the searcher's schedule was made for."""
 
     sampler: str
     n_trials: int | None
@@ -101,11 +94,3 @@ class RunRecord(TypedDict):
     n_trials_before: int
     stop_reason: str | None
     n_trials: int | None
-
-
-class TestRecord(TypedDict):
-    """The test accuracies of baseline and winner."""
-
-    trial: int
-    baseline: float
-    best: float

@@ -1,17 +1,13 @@
 """Checks of arguments, each with one sentence."""
 
-from __future__ import annotations
-
 import math
 import os
 import sys
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import UnionType
+from types import UnionType
+from typing import Any
 
 
 class WrongInputError(Exception):
@@ -32,21 +28,22 @@ class NoSuchFileError(WrongInputError, FileNotFoundError):
 
 def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer that is not below ``low``."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise WrongTypeError(
-            f"`{name}` must be an integer of at least {low}, but is {value!r} of type "
-            f"{type(value).__name__}."
-        )
+    check_kind(name, value, Integral, f"an integer of at least {low}")
     if value < low:
         raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
+def check_kind(name: str, value: Any, kind: type, words: str) -> None:
+    """Raise unless the value is of a kind of number; truth values are numbers to Python only."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise WrongTypeError(
+            f"`{name}` must be {words}, but is {value!r} of type {type(value).__name__}."
+        )
+
+
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise WrongTypeError(
-            f"`{name}` must be a number, but is {value!r} of type {type(value).__name__}."
-        )
+    check_kind(name, value, Real, "a number")
     if not is_finite(value):
         raise WrongValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
@@ -68,9 +65,8 @@ def check_positive(name: str, value: Any) -> None:
 
 def as_positive_int(name: str, value: object) -> int:
     """Return a whole number of at least 1 as Python's, and refuse anything else."""
-    # NumPy's integers count, too; bools are integers to Python only.
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+        raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
 
 
@@ -115,15 +111,13 @@ TOO_LITTLE_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
-    # Where TensorFlow was not imported, it did not raise anything.
-    tensorflow = sys.modules.get("tensorflow")
+    tensorflow = sys.modules.get("tensorflow")  # Where it was not imported, it raised nothing.
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
     )
 
 
-# File systems take names of 255 bytes, and what is written meanwhile has a longer one.
-_MAX_NAME_BYTES = 200
+_MAX_NAME_BYTES = 200  # File systems take 255, and what is written meanwhile has a longer name.
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
@@ -140,26 +134,12 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
     try:
         return Path(os.path.expanduser(path))  # noqa: PTH111
-    except ValueError:
-        # No user's name has a null or half a character.
+    except ValueError:  # No user's name has a null or half a character.
         return Path(path)
 
 
 def check_output_file(what: str, path: Path, suffix: str = "") -> None:
-    """Refuse a file that cannot be written, before there is anything to write.
-
-    Args:
-        what:
-            What it is, for the message.
-        path:
-            The file.
-        suffix:
-            What its name must end in, if anything.
-
-    Raises:
-        ValueError: If its name is wrong, it is a folder, or its folder cannot be written to.
-        FileNotFoundError: If its folder does not exist.
-    """
+    """Refuse a file that cannot be written, or lacks the suffix, before there is what to write."""
     if suffix and path.suffix != suffix:
         raise WrongValueError(
             f"{what} must be the name of a {suffix} file, but it is {str(path)!r}."
@@ -170,12 +150,11 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
             f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
         )
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
-        raise WrongValueError(
-            f"{refused}: its name is longer than {_MAX_NAME_BYTES} bytes; shorten it."
-        )
-    if is_folder(path):
-        raise WrongValueError(f"{refused}: it is a folder; name another file.")
-    if not os.access(folder, os.W_OK):
-        raise WrongValueError(
-            f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
-        )
+        why = f"its name is longer than {_MAX_NAME_BYTES} bytes; shorten it"
+    elif is_folder(path):
+        why = "it is a folder; name another file"
+    elif not os.access(folder, os.W_OK):
+        why = f"you may not write to the folder {str(folder)!r}; name a file in another"
+    else:
+        return
+    raise WrongValueError(f"{refused}: {why}.")

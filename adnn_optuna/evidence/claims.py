@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from adnn_optuna.evidence.paired_differences import MIN_PAIRS
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.paired_differences import MIN_PAIRS, PairedDifference
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.evidence.comparison import Comparison
-    from adnn_optuna.evidence.paired_differences import PairedDifference
 
 
-def points(value: float) -> str:
-    """Return a difference of accuracies in percentage points, with its sign."""
-    return "unknown" if math.isnan(value) else f"{round(100 * value, 2) + 0.0:+.2f} pp"
+def points(gain: float, *, percent: bool = True) -> str:
+    """Return a gain with its sign: in percentage points that of an accuracy."""
+    if math.isnan(gain):
+        return "unknown"
+    # Adding 0 makes a rounded -0.00 a +0.00.
+    return f"{round(100 * gain, 2) + 0.0:+.2f} pp" if percent else f"{gain:+.4f}"
 
 
 def interval(difference: PairedDifference) -> str:
@@ -55,13 +57,9 @@ def against_control(comparison: Comparison) -> list[PairedDifference]:
 
     Those that are shown to be better come before all others, whatever their means.
     """
-    control = comparison.control
-    differences = [
-        row if row.other == control else row.flipped()
-        for row in comparison.paired_differences
-        if control in (row.arm, row.other) and row.n_pairs
-    ]
-    return sorted(differences, key=lambda row: (row.verdict != "better", -row.mean))
+    rows = [row for row in comparison.paired_differences if row.other == comparison.control]
+    known = [row for row in rows if row.n_pairs]
+    return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
 
 
 def claim_of_comparison(comparison: Comparison) -> str:
@@ -78,10 +76,8 @@ def claim_of_comparison(comparison: Comparison) -> str:
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         names = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
         also = f"; so {'is' if len(others) == 1 else 'are'} {names}" if others else ""
-        return (
-            f"{best.arm} is better than random restarts: {mean} for the same number of trials "
-            f"{evidence}{also}."
-        )
+        claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
+        return f"{claim} {evidence}{also}."
     if verdicts == {"worse"}:
         claim = f"Every searcher is worse than random restarts; {best.arm} comes closest"
     elif "undecided" not in verdicts:

@@ -1,17 +1,21 @@
-"""Comparisons of searchers: tables, verdicts and the report."""
+"""Comparisons of searchers: tables and verdicts."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import optuna
 import pandas as pd
+import plotly.graph_objects as go
+from optuna.storages import BaseStorage
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence.claims import claim_of_comparison
 from adnn_optuna.evidence.paired_differences import (
@@ -20,15 +24,8 @@ from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
     paired_differences,
 )
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
-
-    import plotly.graph_objects as go
-    from optuna.storages import BaseStorage
-
-    from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.reports import comparison_page
+from adnn_optuna.plots._comparison import plot_best_against_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +37,12 @@ class Comparison:
     Args:
         results: The results of each searcher, by its label, in the order of ``seeds``.
         seeds: The seeds.
-        equivalence: The difference of test accuracies up to which two searchers are as good as
-            each other.
+        equivalence: The difference of test accuracies up to which two searchers are as good.
     """
 
     results: Mapping[str, Sequence[SearchRecord]]
     seeds: tuple[int, ...]
     equivalence: float = EQUIVALENCE
-
-    @property
-    def metric(self) -> str:
-        """The name of the selection metric."""
-        return self.any_record.metric
 
     @property
     def control(self) -> str | None:
@@ -66,22 +57,16 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """Return one row for each searcher, with means and standard deviations over the seeds.
 
-        Selection, validation and test are kept apart: ``best`` is what the search maximized or
-        minimized, and is too good to be true for that; ``val_best`` is the winner's accuracy on
-        the validation set, the same if the search selected by it; ``test_best`` is its accuracy
-        on the test set, which no search saw.
-
-        A gain over the run's own baseline is large where that baseline was unlucky. So each gain
-        also comes over the mean of all seeds' baselines: its mean over the runs is the same, its
-        spread is that of the winners alone.
+        ``best`` is what the search selected by, so it is too good to be true; the test set no
+        search saw. A gain over a run's own baseline is large where that was unlucky, so each also
+        comes over the mean of all seeds' baselines, with the same mean and the winners' spread.
 
         Returns:
-            A data frame with the index ``sampler`` and the columns ``seeds`` and ``trials``
-            (counts), and ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline``
-            (selection metric), ``val_baseline``, ``val_best`` and ``val_gain`` (accuracy on the
-            validation set), ``test_baseline``, ``test_best``, ``test_gain`` and
-            ``test_gain_over_mean_baseline`` (accuracy on the test set), each a mean, with the
-            sample's standard deviation in a second column ``…_std``, over the runs with a value.
+            A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
+            means ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the selection
+            metric, ``val_baseline``, ``val_best`` and ``val_gain`` of the validation accuracy,
+            ``test_baseline``, ``test_best``, ``test_gain`` and ``test_gain_over_mean_baseline`` of
+            the test accuracy, each with its sample standard deviation in a column ``…_std``.
         """
         rows = pd.DataFrame(
             [
@@ -115,15 +100,9 @@ class Comparison:
 
     def means_in_words(self) -> list[tuple[str, ...]]:
         """Return each searcher's label and the shown columns of :meth:`table`, as text."""
-        of_metric = 100 if self.any_record.has_accuracy else 1
-        scales = {
-            "best": of_metric,
-            "gain": of_metric,
-            "val_best": 100,
-            "test_best": 100,
-            "test_gain": 100,
-            "test_gain_over_mean_baseline": 100,
-        }
+        scales = dict.fromkeys(("best", "gain"), 100 if self.any_record.has_accuracy else 1)
+        accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
+        scales |= dict.fromkeys(accuracies, 100)
         return [
             (str(label), *(_mean_and_std(row, name, scale) for name, scale in scales.items()))
             for label, row in self.table().iterrows()
@@ -132,76 +111,58 @@ class Comparison:
     def differences(self) -> pd.DataFrame:
         """Return one row for each pair of searchers: by how much the first is better on the test.
 
-        The unit is the seed: runs of the same seed have the same data, initial weights and
-        batches, so the difference of their test accuracies is that of their searchers (and, as
-        the baseline is the same, the difference of their test gains). The statistics are those
-        of :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`, which says when a
-        verdict is ``"better"``, ``"worse"``, ``"equivalent"`` or ``"undecided"``.
+        Runs of the same seed have the same data, initial weights and batches, so the difference
+        of their test accuracies is that of their searchers.
 
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
-            ``low`` and ``high`` (its 95 % BCa bootstrap interval), ``p_value`` (sign-flip test),
-            ``p_holm`` (the same after Holm's correction for all rows), ``superiority`` (the
-            probability that ``sampler`` has the higher accuracy for a seed) and ``verdict``.
+            ``low``, ``high``, ``p_value``, ``p_holm``, ``superiority`` and ``verdict``, as in
+            :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
-        columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
-        rows = self.paired_differences
         names = [field.name for field in dataclasses.fields(PairedDifference)]
-        table = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=names)
+        table = pd.DataFrame([vars(row) for row in self.paired_differences], columns=names)
+        columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
         return table.rename(columns=columns).set_index(["sampler", "other"])
 
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
         """The statistics behind :meth:`differences`."""
+        # The control is last, so that all others are compared with it, not it with them.
+        labels = sorted(self.results, key=lambda label: label == self.control)
         return paired_differences(
-            {label: [run.test_value for run in runs] for label, runs in self.results.items()},
+            {label: [run.test_value for run in self.results[label]] for label in labels},
             equivalence=self.equivalence,
         )
 
     def plot(self) -> go.Figure:
         """Return the best gain so far against trials, the mean over seeds with its spread."""
-        from adnn_optuna.plots._comparison import plot_best_against_trials
-
         return plot_best_against_trials(self.results)
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        """Write a report: one HTML file with claim, evidence, figures and settings.
-
-        It needs no server and no network, and opens from disk.
-
-        Args:
-            path: The file to write.
+        """Write a report, one HTML file that opens from disk: claim, evidence, figures, settings.
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
         """
-        from adnn_optuna.evidence.reports import comparison_page
-
         comparison_page(self).save(path)
 
-    @property
-    def studies(self) -> dict[str, list[optuna.Study]]:
-        """The studies of each searcher, as the functions of ``adnn_optuna.plots`` take them."""
-        return {label: [run.study for run in runs] for label, runs in self.results.items()}
-
     def __str__(self) -> str:
-        unit = "[pp]" if self.any_record.has_accuracy else "[loss]"
+        any_record = self.any_record
+        unit = "[pp]" if any_record.has_accuracy else "[loss]"
         header = [
             ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
-            ("sampler", self.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
+            ("sampler", any_record.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
         ]
         body = [
             (_shortened(label, 22), best, gain, *of_test)
             for label, best, gain, _, *of_test in self.means_in_words()
         ]
-        lines = [
-            *_aligned(header, body),
-            f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points",
-        ]
+        note = f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points"
+        lines = [*_aligned(header, body), note]
         if self.paired_differences:
-            lines += ["", *self._verdict_lines()]
-            lines += ["", *textwrap.wrap(claim_of_comparison(self), 98)]
+            claim = textwrap.wrap(claim_of_comparison(self), 98)
+            lines += ["", *self._verdict_lines(), "", *claim]
         return "\n".join(lines)
 
     def _verdict_lines(self) -> list[str]:
@@ -220,10 +181,8 @@ class Comparison:
             )
             for row in self.paired_differences
         ]
-        region = f"±{100 * self.equivalence:g} pp"
-        notes = [
-            f"paired by seed; equivalent: within {region}; superior: share of seeds, ties half"
-        ]
+        region = f"equivalent: within ±{100 * self.equivalence:g} pp"
+        notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
         if len(self.seeds) < MIN_PAIRS:
             notes += [f"undecided, as {len(self.seeds)} seeds can prove nothing: give 10 or more"]
         return [*_aligned(header, body), *notes]
@@ -232,14 +191,9 @@ class Comparison:
 def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
     """Return a table's lines, the first column to the left and all others to the right."""
     rows = [*header, *body]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    cells = [(row[0].ljust(first), *map(str.rjust, row[1:], others)) for row in rows]
+    lines = ["  ".join(row).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 
@@ -273,25 +227,22 @@ def load_comparison(
     opened = open_storage(storage, must_exist=True)
     pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
     arms: dict[str, dict[int, str]] = {}
-    for stored in optuna.get_all_study_summaries(opened, include_best_trial=False):
-        if match := pattern.fullmatch(stored.study_name):
-            arms.setdefault(match[1], {})[int(match[2])] = stored.study_name
+    for name in optuna.get_all_study_names(opened):
+        if match := pattern.fullmatch(name):
+            arms.setdefault(match[1], {})[int(match[2])] = name
     if not arms:
-        raise ValueError(
+        raise WrongValueError(
             f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
             f"no study is called '{study_name}/…/seed=…'."
         )
-    common = set.intersection(*(set(names) for names in arms.values()))
-    if not common:
-        raise ValueError(
+    seeds = tuple(sorted(set.intersection(*map(set, arms.values()))))
+    if not seeds:
+        raise WrongValueError(
             f"The searchers of the comparison {study_name!r} have no seed in common; go on with "
             "it, with the same seeds for all."
         )
-    seeds = tuple(sorted(common))
     results = {
-        label: [
-            record_of(optuna.load_study(study_name=names[seed], storage=opened)) for seed in seeds
-        ]
-        for label, names in arms.items()
+        label: [record_of(optuna.load_study(study_name=of_arm[s], storage=opened)) for s in seeds]
+        for label, of_arm in arms.items()
     }
     return Comparison(results, seeds, equivalence)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import html
 import importlib.util
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import optuna
 from optuna.storages import InMemoryStorage
 
 from adnn_optuna._attributes import NOTE
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import claims
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.evidence.comparison import Comparison
-    from adnn_optuna.evidence.page import Figure
+from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.evidence.reports import Figure, figures_of_comparison, figures_of_search
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -29,14 +26,10 @@ def show_search(record: SearchRecord) -> None:
     It never fails: what goes wrong is logged. Studies in memory are left alone, as no dashboard
     of another process can see them, and so is a note that a user wrote.
     """
-
-    def save() -> None:
-        from adnn_optuna.evidence.reports import figures_of_search
-
-        _save_figures(record.study, figures_of_search(record))
-        _save_note(record.study, _note_of_search(record))
-
-    _save_softly(record.study, save)
+    if _is_shown(record.study):
+        with _logged():
+            _save_figures(record.study, figures_of_search(record))
+            _save_note(record.study, _note_of_search(record))
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -44,27 +37,26 @@ def show_comparison(comparison: Comparison) -> None:
 
     As :func:`show_search`, where optuna-dashboard is installed.
     """
-
-    def save() -> None:
-        from adnn_optuna.evidence.reports import figures_of_comparison
-
-        figures = figures_of_comparison(comparison)
-        claim = claims.claim_of_comparison(comparison)
-        note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
-        for runs in comparison.results.values():
-            _save_figures(runs[0].study, figures)
-            for run in runs:
-                _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
-
-    _save_softly(comparison.any_record.study, save)
+    if _is_shown(comparison.any_record.study):
+        with _logged():
+            figures = figures_of_comparison(comparison)
+            claim = claims.claim_of_comparison(comparison)
+            note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
+            for runs in comparison.results.values():
+                _save_figures(runs[0].study, figures)
+                for run in runs:
+                    _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
 
 
-def _save_softly(study: optuna.Study, save: Callable[[], None]) -> None:
-    is_in_memory = isinstance(study._storage, InMemoryStorage)
-    if is_in_memory or importlib.util.find_spec("optuna_dashboard") is None:
-        return
+def _is_shown(study: optuna.Study) -> bool:
+    is_installed = importlib.util.find_spec("optuna_dashboard") is not None
+    return is_installed and not isinstance(study._storage, InMemoryStorage)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
     try:
-        save()
+        yield
     except Exception as error:  # noqa: BLE001 - whatever it is, the search itself is stored
         _logger.warning("Nothing was saved for optuna-dashboard: %s", error)
 
@@ -73,7 +65,7 @@ def _save_figures(study: optuna.Study, figures: Sequence[Figure]) -> None:
     from optuna_dashboard import save_plotly_graph_object
 
     for figure in figures:
-        save_plotly_graph_object(study, figure.figure, graph_object_id=f"adnn-{figure.id}")
+        save_plotly_graph_object(study, figure.figure, graph_object_id=f"adnn-{figure.kind}")
 
 
 def _note_of_search(record: SearchRecord) -> str:

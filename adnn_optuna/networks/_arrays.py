@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adnn_optuna._checks import WrongValueError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -18,18 +20,18 @@ def checked_pair(
     labels = checked_labels(where, f"y{suffix}", y, num_classes)
     if len(pixels) != len(labels):
         sizes = f"x{suffix} has {len(pixels)} samples and y{suffix} {len(labels)}"
-        raise ValueError(f"{where}: {sizes}: each sample needs one label.")
+        raise WrongValueError(f"{where}: {sizes}: each sample needs one label.")
     return pixels, labels
 
 
 def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}: give floats in [0, 1] or uint8 pixels."
         )
     if not 2 <= array.ndim <= 4 or 0 in array.shape[1:]:
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the shape {array.shape}, but must have (n, features), "
             "(n, height, width) or (n, height, width, channels)."
         )
@@ -42,7 +44,7 @@ def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
         if not (low >= 0 and high <= 1):
             pixels = array.astype(np.float32)
             i = np.unravel_index(np.argmin((pixels >= 0) & (pixels <= 1)), array.shape)
-            raise ValueError(
+            raise WrongValueError(
                 f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but pixels must lie in "
                 "[0, 1]: replace missing values and rescale, or give uint8 pixels."
             )
@@ -55,12 +57,12 @@ def checked_labels(
     """Return labels as an array of integers from 0, checked but not converted."""
     array = np.asarray(values)
     if array.ndim != 1:
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the shape {array.shape}, but must have (n,): one label for each "
             "sample (of one-hot vectors, take the argmax)."
         )
     if array.dtype.kind not in "iu":
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}, but labels must be integers from 0."
         )
     # At the most what int32 holds.
@@ -68,7 +70,7 @@ def checked_labels(
     if not valid.all():
         i = int(np.argmin(valid))
         last = "num_classes - 1" if num_classes is None else num_classes - 1
-        raise ValueError(
+        raise WrongValueError(
             f"{where}: {name}[{i}] is {array[i]}, out of the range 0 to {last}: mend the label, "
             "or give a larger num_classes."
         )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from adnn_optuna._checks import WrongValueError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -80,7 +82,7 @@ class Program:
         for variable in graph.variables:
             if id(variable) not in known:
                 name = variable.name.rpartition("/")[2]
-                raise ValueError(
+                raise WrongValueError(
                     f"The model uses the variable {name!r}, which is none of its own: make it by "
                     "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
                 )
@@ -88,7 +90,7 @@ class Program:
         functions = definition.library.function
         for node in (*definition.node, *(n for f in functions for n in f.node_def)):
             if node.op.startswith(_RANDOM_OPERATIONS):
-                raise ValueError(
+                raise WrongValueError(
                     f"The model draws random numbers without a state of its own ({node.op}): use "
                     "keras.random with the SeedGenerator of a layer."
                 )
@@ -208,7 +210,7 @@ def loss_function(
     try:
         loss = keras.losses.get(name)
     except (TypeError, ValueError):  # A class that needs arguments has a name, too.
-        raise ValueError(
+        raise WrongValueError(
             f"Keras knows no loss {name!r}; see keras.losses for the names."
         ) from None
     loss = getattr(loss, "fn", loss)
@@ -225,7 +227,7 @@ def loss_function(
     except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
         shape = None
     if shape != (3,):
-        raise ValueError(
+        raise WrongValueError(
             f"The loss {name!r} does not give one value per example of a classifier; use one that "
             "does, such as 'sparse_categorical_crossentropy'."
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import is_file
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, is_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
-        raise FileNotFoundError(
+        raise NoSuchFileError(
             f"{name} is in none of {', '.join(map(str, folders))}, and keras.datasets cannot get "
             f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into the folder "
             f"{MNIST_LIKE[name]} in a folder that you name by data_dir or ADNN_DATA_DIR."
@@ -66,18 +66,18 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 def _read_idx_files(name: str, folder: Path, found: dict[str, Path]) -> dict[str, Any]:
     if missing := [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]:
-        raise FileNotFoundError(
+        raise NoSuchFileError(
             f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
         )
     arrays = {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     for x, y in (("x", "y"), ("x_test", "y_test")):
         if len(arrays[x]) != len(arrays[y]):
-            raise ValueError(
+            raise WrongValueError(
                 f"{found[x]} holds {len(arrays[x])} images and {found[y]} {len(arrays[y])} "
                 "labels: fetch or copy them again, together."
             )
         if not len(arrays[x]):
-            raise ValueError(f"{found[x]} holds no images: fetch or copy it again.")
+            raise WrongValueError(f"{found[x]} holds no images: fetch or copy it again.")
     return arrays
 
 
@@ -88,23 +88,23 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(
+            raise WrongValueError(
                 f"{path} is no sound gzip file ({error}): fetch or copy it again."
             ) from error
     magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
     if content[:4] != magic:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} starts with the bytes {content[:4].hex()!r} where an IDX file of bytes in "
             f"{ndim} dimensions has {magic.hex()!r}: check that it is the right file."
         )
     n_header = 4 + 4 * ndim
     if len(content) < n_header:
-        raise ValueError(f"{path} is truncated within its header: fetch or copy it again.")
+        raise WrongValueError(f"{path} is truncated within its header: fetch or copy it again.")
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
     shape = np.frombuffer(content, ">u4", ndim, offset=4).tolist()
     n_announced, n_found = math.prod(shape), len(content) - n_header
     if n_announced != n_found:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
             f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
         )
@@ -116,7 +116,7 @@ def find_npz(path: Path, data_dir: Path | None) -> Path:
     paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
     if found := next(filter(is_file, paths), None):
         return found
-    raise FileNotFoundError(
+    raise NoSuchFileError(
         f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "
         "its folder by data_dir."
     )
@@ -129,13 +129,13 @@ def read_npz(path: Path) -> dict[str, Any]:
             arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS}
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez, "
             "without objects."
         ) from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
-            raise ValueError(
+            raise WrongValueError(
                 f"{path} must hold either {kind} or {kind}_train, but holds "
                 f"{', '.join(arrays) or 'no known array'}: name its arrays x, y, x_val, y_val, "
                 "x_test, y_test."

@@ -114,7 +114,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
         ):
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             # Keras widens a truncated normal, so all three distributions have this variance.
-            return math.sqrt(initializer.scale / fan(values.shape, initializer.mode))
+            return math.sqrt(initializer.scale / fan(initializer, values.shape))
     # Exactly 0 for a constant one, no rounding.
     is_constant = np.all(values == values.reshape(-1)[:1])
     return 0.0 if is_constant else float(np.std(values, dtype=np.float64))

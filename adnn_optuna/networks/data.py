@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import check_type, expanded, is_folder
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, expanded, is_folder
 from adnn_optuna.networks import _sources
 from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
 
@@ -66,7 +66,7 @@ class Dataset:
     def __post_init__(self) -> None:
         where = f"Dataset {self.name!r}"
         if not _is_integer(self.num_classes) or self.num_classes < 2:
-            raise ValueError(
+            raise WrongValueError(
                 f"{where}: num_classes is {self.num_classes!r}, not an integer from 2."
             )
         object.__setattr__(self, "num_classes", int(self.num_classes))
@@ -75,11 +75,13 @@ class Dataset:
             x, y = getattr(self, x_name), getattr(self, y_name)
             x, y = checked_pair(where, f"_{split}", x, y, self.num_classes)
             if len(y) == 0 and split != "val":
-                raise ValueError(f"{where}: {x_name} is empty, but needs at least one sample.")
+                raise WrongValueError(
+                    f"{where}: {x_name} is empty, but needs at least one sample."
+                )
             object.__setattr__(self, x_name, read_only(x, np.float32))
             object.__setattr__(self, y_name, read_only(y, np.int32))
             if x.shape[1:] != self.x_train.shape[1:]:
-                raise ValueError(
+                raise WrongValueError(
                     f"{where}: a sample of {x_name} has the shape {x.shape[1:]}, one of x_train "
                     f"{self.x_train.shape[1:]}: all splits need the same."
                 )
@@ -162,9 +164,11 @@ class Dataset:
         n_val = _split_size(where, "val", x_val, y_val, size=validation_size, n=n)
         if n_test + n_val >= n:
             parts = f"of {n} samples, {n_val} for validation and {n_test} for the test"
-            raise ValueError(f"{where}: {parts} leave none for training: give smaller sizes.")
+            raise WrongValueError(f"{where}: {parts} leave none for training: give smaller sizes.")
         if not _is_integer(seed) or seed < 0:
-            raise ValueError(f"{where}: seed is {seed!r}, but must be an integer of 0 or more.")
+            raise WrongValueError(
+                f"{where}: seed is {seed!r}, but must be an integer of 0 or more."
+            )
         splits = np.split(_stratified_order(y, int(seed)), [n_test, n_test + n_val])
         drawn = [(x[rows], y[rows]) for rows in map(np.sort, splits)]
         # The constructor checks and converts whatever arrays it is given.
@@ -214,7 +218,7 @@ def load_dataset(
     check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
     folder = None if data_dir is None else expanded(data_dir)
     if folder is not None and not is_folder(folder):
-        raise FileNotFoundError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
+        raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     origin: dict[str, Any] = {"source": "built-in"}
     num_classes: int | None = 10
@@ -224,7 +228,7 @@ def load_dataset(
         origin = {"source": "npz", "path": str(path.absolute())}
     elif name in _sources.MNIST_LIKE:
         if test_size is not None:
-            raise ValueError(f"{name} comes with its own test set: omit test_size.")
+            raise WrongValueError(f"{name} comes with its own test set: omit test_size.")
         arrays = _sources.read_mnist_like(name, folder)
         validation_size = _MNIST_VALIDATION_SIZE if validation_size is None else validation_size
     elif name == "digits":
@@ -234,7 +238,7 @@ def load_dataset(
         test_size = _DEFAULT_FRACTION if test_size is None else test_size
     else:
         known = ", ".join(("digits", *_sources.MNIST_LIKE))
-        raise ValueError(
+        raise WrongValueError(
             f"There is no data set {name!r}: use {known} or the path of an .npz file."
         )
     settings: Any = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
@@ -257,19 +261,19 @@ def dataset_from_config(
     try:
         name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
         if source == "arrays":
-            raise ValueError(
+            raise WrongValueError(
                 f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
                 "objective with its dataset again."
             )
         wanted = config[{"built-in": "name", "npz": "path"}[source]]
         arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
     except (KeyError, TypeError) as error:
-        raise ValueError(
+        raise WrongValueError(
             f"This is not the configuration of a data set: {config!r}; use Dataset.config."
         ) from error
     dataset = load_dataset(wanted, data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
-        raise ValueError(
+        raise WrongValueError(
             f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, where the "
             f"study's is {fingerprint}; put the former data back, or start a new study."
         )
@@ -287,9 +291,9 @@ def _split_size(
     size_name = {"val": "validation_size", "test": "test_size"}[split]
     arrays = f"x_{split} and y_{split}"
     if (x is None) != (y is None):
-        raise ValueError(f"{where}: give both {arrays}, or neither.")
+        raise WrongValueError(f"{where}: give both {arrays}, or neither.")
     if x is not None and size is not None:
-        raise ValueError(f"{where}: give either {size_name} or {arrays}, not both.")
+        raise WrongValueError(f"{where}: give either {size_name} or {arrays}, not both.")
     if x is not None:
         return 0
     if size is None:
@@ -299,7 +303,7 @@ def _split_size(
     if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
         # A fraction above 0 asks for a split, so it gets one.
         return max(round(size * n), 1) if size > 0 else 0
-    raise ValueError(
+    raise WrongValueError(
         f"{where}: {size_name} is {size!r}, but must be a number of samples (an int from 0 to "
         f"{n - 1}) or a fraction (a float of 0 or more and below 1)."
     )

@@ -13,7 +13,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adnn_optuna._checks import first_line, is_out_of_memory
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_out_of_memory
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ def read_model_config(path: Path) -> dict[str, Any]:
             is_too_large = archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES
             config = {} if is_too_large else json.loads(archive.read("config.json"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no file {str(path)!r}; check its path.") from None
+        raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
     # A broken archive can raise anything that zipfile, zlib and codecs know.
     except Exception:  # noqa: BLE001
         is_too_large, config = False, None
     if is_too_large:
-        raise ValueError(f"The configuration of the model in {str(path)!r} is too large.")
+        raise WrongValueError(f"The configuration of the model in {str(path)!r} is too large.")
     if isinstance(config, dict):
         return config
-    raise ValueError(
+    raise WrongValueError(
         f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
     )
 
@@ -103,7 +103,7 @@ def read_model_config(path: Path) -> dict[str, Any]:
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
     """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files."""
     if depth > _MAX_DEPTH:
-        raise ValueError(f"{path} is nested too deeply.")
+        raise WrongValueError(f"{path} is nested too deeply.")
     if isinstance(node, list):
         for i, child in enumerate(node):
             check_keras_config(child, f"{path}[{i}]", depth=depth + 1)
@@ -130,7 +130,7 @@ def _check_object(node: dict[str, Any], path: str) -> None:
     else:
         is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
     if not is_known or node.get("registered_name") not in (None, name):
-        raise ValueError(
+        raise WrongValueError(
             f"{path} is {module}.{name}, but only Keras's own layers and functions are rebuilt "
             "from a file, and none that runs code or reads files."
         )
@@ -161,16 +161,16 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
         if is_out_of_memory(error):
             raise
         # Each class refuses arguments in its own way.
-        raise ValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
+        raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
     if not isinstance(model, keras.Model):
-        raise ValueError(f"{path} is not the configuration of a keras.Model.")  # noqa: TRY004
+        raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
     check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)
     # A sequential model has layers only; one that is not built has no outputs yet.
     for operation in getattr(model, "operations", model.layers):
         for output in keras.tree.flatten(getattr(operation, "output", [])):
             size = math.prod(n or 1 for n in output.shape)
             if size > MAX_PARAMETERS:
-                raise ValueError(
+                raise WrongValueError(
                     f"{path} has a layer {operation.name!r} with {size:,} outputs: too many."
                 )
 
@@ -178,7 +178,7 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
 def check_parameter_count(count: int, path: str) -> None:
     """Refuse a network with more than :data:`MAX_PARAMETERS` parameters."""
     if count > MAX_PARAMETERS:
-        raise ValueError(
+        raise WrongValueError(
             f"{path} has {count:,} parameters, more than the {MAX_PARAMETERS:,} that are rebuilt "
             "from a file."
         )
@@ -197,7 +197,7 @@ def without_compilation(config: Any) -> Any:
     try:
         return json.loads(json.dumps(config), object_hook=without)
     except RecursionError:
-        raise ValueError("The configuration of the model is nested too deeply.") from None
+        raise WrongValueError("The configuration of the model is nested too deeply.") from None
 
 
 def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:

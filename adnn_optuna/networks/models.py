@@ -11,7 +11,13 @@ from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import as_positive_int, check_type, first_line
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_positive_int,
+    check_type,
+    first_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +32,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     if isinstance(value, dict):
         class_name, config = value.get("class_name"), value.get("config") or {}
         if not isinstance(class_name, str) or not isinstance(config, dict):
-            raise TypeError(
+            raise WrongTypeError(
                 f"{name} is {value!r}; write a dict as Keras serializes it, "
                 "e.g. {'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}."
             )
@@ -34,7 +40,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     elif type(value).__module__.startswith("keras.") and hasattr(value, "get_config"):
         class_name, config = type(value).__name__, value.get_config()
     else:
-        raise TypeError(
+        raise WrongTypeError(
             f"{name} must be a Keras name, a Keras configuration or an object of one of Keras's "
             f"own classes, but it is {value!r}."
         )
@@ -42,7 +48,7 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
         # As it comes back from a study's storage: tuples are lists there.
         config = json.loads(json.dumps(config, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise WrongValueError(
             f"The configuration of {name} {class_name!r} must hold finite numbers, strings and "
             f"lists only, to be stored as JSON ({error})."
         ) from None
@@ -79,7 +85,7 @@ class MLP:
     def __post_init__(self) -> None:
         hidden: Any = self.hidden
         if isinstance(hidden, str) or not isinstance(hidden, Iterable):
-            raise TypeError(
+            raise WrongTypeError(
                 "hidden must be a sequence with the size of each hidden layer, such as (64, 64) "
                 f"or (64,), but it is {hidden!r}."
             )
@@ -87,7 +93,7 @@ class MLP:
             as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
         )
         if not sizes:
-            raise ValueError("hidden is empty, but an MLP needs at least one hidden layer.")
+            raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
         object.__setattr__(self, "hidden", sizes)
         check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
@@ -149,7 +155,7 @@ class Training:
             object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
         check_type("learning_rate", self.learning_rate, Real, "a number")
         if not _SMALLEST <= self.learning_rate <= _LARGEST:
-            raise ValueError(
+            raise WrongValueError(
                 f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
                 f"as trainings run in float32, but it is {self.learning_rate!r}."
             )
@@ -163,13 +169,13 @@ class Training:
             name, config = optimizer["class_name"], optimizer["config"]
         object.__setattr__(self, "optimizer", optimizer)
         if name.lower() not in _ELEMENTWISE_OPTIMIZERS:
-            raise ValueError(
+            raise WrongValueError(
                 f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
                 f"{', '.join(_ELEMENTWISE_OPTIMIZERS)}."
             )
         for option, why in _REFUSED_OPTIONS.items():
             if config.get(option):
-                raise ValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
+                raise WrongValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -188,7 +194,7 @@ class Training:
             # Of a copy, as Keras fills it in.
             return keras.optimizers.get(copy.deepcopy(optimizer))
         except (TypeError, ValueError) as error:
-            raise ValueError(
+            raise WrongValueError(
                 f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
                 f"{optimizer['config']!r} ({first_line(error)})."
             ) from None

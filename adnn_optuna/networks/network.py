@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import TOO_LITTLE_MEMORY, first_line, is_out_of_memory
+from adnn_optuna._checks import (
+    TOO_LITTLE_MEMORY,
+    WrongTypeError,
+    WrongValueError,
+    first_line,
+    is_out_of_memory,
+)
 from adnn_optuna.networks._random_state import derived_seed, undisturbed
 from adnn_optuna.networks._variables import (
     VariableInfo,
@@ -78,7 +84,7 @@ def build_architecture(
     # A class of models is such a callable; a model is not, though it can be called.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
         return _keras_architecture(model, input_shape, num_classes)
-    raise TypeError(
+    raise WrongTypeError(
         "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
         f"not what it returns), but it is {type(model).__name__}."
     )
@@ -159,13 +165,13 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
         outputs = keras.activations.get(mlp.activation)(units)
     # A TypeError from what needs more arguments than a name can give, such as "threshold".
     except (ValueError, TypeError):
-        raise ValueError(
+        raise WrongValueError(
             f"Keras knows no activation {mlp.activation!r} that needs nothing but its name; see "
             "keras.activations for the names."
         ) from None
     # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
     if tuple(outputs.shape) != (1, 2):
-        raise ValueError(
+        raise WrongValueError(
             f"The activation {mlp.activation!r} changes the number of units, which no hidden "
             "layer of an MLP can; use another one, or a callable that returns a keras.Model."
         )
@@ -177,7 +183,7 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError(TOO_LITTLE_MEMORY) from error
-            raise ValueError(
+            raise WrongValueError(
                 f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
                 "keras.initializers for the names, their arguments and what they can make."
             ) from None
@@ -208,7 +214,7 @@ def _keras_architecture(
         with undisturbed(derived_seed(seed, restart)):
             model = in_fresh_thread(build_model)
             if not isinstance(model, keras.Model):
-                raise TypeError(
+                raise WrongTypeError(
                     "The model's callable must return a keras.Model, but it returned "
                     f"{type(model).__name__}."
                 )
@@ -219,11 +225,11 @@ def _keras_architecture(
 
     model, other = build(0, 0), build(0, 0)
     if other is model:
-        raise ValueError("Your callable returned the same model twice; it must build a fresh one.")
+        raise WrongValueError("Your callable returned the same model twice; build a fresh one.")
     _check_trains_as_keras(model)
     weights = _values(model)
     if hash_weights(_values(other)) != hash_weights(weights):
-        raise ValueError(
+        raise WrongValueError(
             "Two models that your callable built under one seed start from different weights; "
             "give its own random sources (custom initializers, tf.random) a seed."
         )
@@ -232,13 +238,15 @@ def _keras_architecture(
         outputs = _outputs(model, draws)
     shape = tuple(getattr(outputs, "shape", ()))
     if shape != (3, num_classes):
-        raise ValueError(
+        raise WrongValueError(
             f"The model's output for 3 examples has shape {shape}, but data with {num_classes} "
             f"classes need (3, {num_classes})."
         )
     variables = tuple(describe_variables(model, [*used]))
     if not any(v.kind != "other" for v in variables):
-        raise ValueError("The model has no trainable kernel or bias that an offset could move.")
+        raise WrongValueError(
+            "The model has no trainable kernel or bias that an offset could move."
+        )
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
     sums_to_one = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
@@ -263,7 +271,7 @@ def _outputs(model: keras.Model, x: np.ndarray) -> Any:
     try:
         return model(x, training=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise WrongValueError(
             f"The model does not take examples of shape {x.shape[1:]} ({first_line(error)})."
         ) from error
 
@@ -274,7 +282,7 @@ def _check_trains_as_keras(model: keras.Model) -> None:
 
     for method in ("train_step", "compute_loss"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
-            raise ValueError(
+            raise WrongValueError(
                 f"The model's class {type(model).__name__} has a {method} of its own, which "
                 "trainings here do not use; use a model that Keras trains by its own."
             )
@@ -304,7 +312,7 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
                 raise
             # Whatever a class of the user's does when it is made without its arguments.
             problem = first_line(error)
-        raise ValueError(
+        raise WrongValueError(
             f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
             "objective again."
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from adnn_optuna._checks import check_type
+from adnn_optuna._checks import WrongValueError, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,16 +61,18 @@ class OffsetSpace:
             value = getattr(self, name)
             check_type(name, value, Real, "a number")
             if not abs(value) <= float(np.finfo(np.float32).max):  # In this form NaN fails too.
-                raise ValueError(f"{name} must be finite, also in float32, but it is {value!r}.")
+                raise WrongValueError(
+                    f"{name} must be finite, also in float32, but it is {value!r}."
+                )
             object.__setattr__(self, name, float(value))
         if not self.low <= 0 <= self.high or self.low == self.high:
-            raise ValueError(
+            raise WrongValueError(
                 f"The offsets' bounds are low={self.low!r} and high={self.high!r}, but they must "
                 "enclose 0, where the unmoved network is: low <= 0 <= high, low < high."
             )
         for name, known in (("scope", ("layer", "shared")), ("unit", ("absolute", "stddev"))):
             if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{name} is {value!r}, but it must be one of {known}.")
+                raise WrongValueError(f"{name} is {value!r}, but it must be one of {known}.")
         check_type("include_output", self.include_output, bool, "True or False")
 
     @property
@@ -82,7 +84,7 @@ class OffsetSpace:
         """Return the parameters of a trial; raise ValueError where no variable moves."""
         names = [name for v in variables if (name := self._parameter(v)) is not None]
         if not names:
-            raise ValueError(
+            raise WrongValueError(
                 "The network has no hidden layer with a kernel or bias; use "
                 "OffsetSpace(include_output=True) to move its output layer."
             )

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import optuna
 import plotly.graph_objects as go
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+from adnn_optuna.engine.records import SearchRecord, records_of
 
-    import optuna
+Source = optuna.Study | SearchRecord
+Sources = Source | Sequence[Source]
+Runs = Mapping[str, Sequence[Source]]
 
-    from adnn_optuna.engine.records import SearchRecord
-
-    Source = optuna.Study | SearchRecord
-    Sources = Source | Sequence[Source]
-    Runs = Mapping[str, Sequence[Source]]
-
-# They can be told apart by the colour-blind and from both backgrounds.
+# They can be told apart by the colour-blind and from both backgrounds; luck is grey.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
-
-# Luck is grey.
 CONTROL_COLOR = "#8b929c"
 
 _AXIS = {
@@ -35,6 +30,7 @@ _AXIS = {
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
+        "title": {"y": 0.97, "yanchor": "top"},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
@@ -46,41 +42,26 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def metric_of(*arms: Sequence[SearchRecord]) -> tuple[str, float]:
-    """Return the metric of all records, and what its values are shown times."""
-    metric = next((record.metric for records in arms for record in records), "value")
-    return metric, 100.0 if metric.endswith("accuracy") else 1.0
+def metric_of(records: Sequence[SearchRecord]) -> tuple[str, float, str]:
+    """Return the metric of all records, what its values are shown times, and gains' unit."""
+    metric = records[0].metric if records else "value"
+    return (metric, 100.0, " [pp]") if metric.endswith("accuracy") else (metric, 1.0, "")
 
 
-def is_control(records: Sequence[SearchRecord]) -> bool:
-    """Return whether an arm is that of the random restarts."""
-    return bool(records) and records[0].is_restart
-
-
-def colored(arms: Mapping[str, list[SearchRecord]]) -> list[tuple[str, str, list[SearchRecord]]]:
+def arms_of(runs: Runs) -> list[tuple[str, str, list[SearchRecord]]]:
     """Return label, color and records of each arm; random restarts are grey."""
-    colors = itertools.cycle(COLORS)
-    return [
-        (literal(label), CONTROL_COLOR if is_control(records) else next(colors), records)
-        for label, records in arms.items()
-    ]
+    arms, colors = [], itertools.cycle(COLORS)
+    for label, studies in runs.items():
+        records = records_of(studies)
+        is_control = any(record.is_restart for record in records)
+        arms.append((literal(label), CONTROL_COLOR if is_control else next(colors), records))
+    return arms
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
-    return go.Figure(
-        layout={
-            "template": _TEMPLATE,
-            "title": {"text": title, "y": 0.97, "yanchor": "top"},
-            "xaxis": {"title": {"text": x}},
-            "yaxis": {"title": {"text": y}},
-        }
-    )
-
-
-def gain_title(what: str, scale: float) -> str:
-    """Return the title of an axis of gains, which are percentage points of accuracies."""
-    return f"{what} [pp]" if scale > 1 else what
+    titles = {"title_text": title, "xaxis_title_text": x, "yaxis_title_text": y}
+    return go.Figure().update_layout(template=_TEMPLATE, **titles)
 
 
 def literal(label: str) -> str:
@@ -103,32 +84,20 @@ def add_mean(
     mean = table.mean(axis=0).round(6)
     if len(table) > 1:
         std = table.std(axis=0, ddof=1)
-        band = go.Scatter(
-            x=[*x, *reversed(x)],
-            y=np.concatenate([mean + std, (mean - std)[::-1]]).round(6).tolist(),
-            fill="toself",
-            fillcolor=color,
-            line={"width": 0},
-            opacity=0.15,
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=name,
-        )
-        figure.add_trace(band)
+        edge = np.concatenate([mean + std, (mean - std)[::-1]]).round(6)
+        band = line([*x, *reversed(x)], edge.tolist(), color, "", width=0)
+        band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
+        figure.add_trace(band.update(showlegend=False, legendgroup=name))
     figure.add_trace(line(x, mean.tolist(), color, name, **style).update(legendgroup=name))
 
 
 def floor_of(gains: Collection[float]) -> float:
-    """Return a floor for gains: those far below all others are drawn on it.
-
-    A few bad trials may lose 80 percentage points, where all others differ by 2. Far below is
-    below the lower quartile by more than three times the distance of the quartiles.
-    """
+    """Return a floor for gains: the few that are far below all others are drawn on it."""
     if not gains:
         return 0.0
+    # Far below is below the lower quartile by more than three times the quartiles' distance.
     low, high = np.quantile([*gains], [0.25, 0.75])
-    limit = low - 3 * (high - low)
-    floor = min(gain for gain in gains if gain >= limit)
+    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
     # Below the lowest of the others, so that they can be told from it.
     return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
 
@@ -153,6 +122,5 @@ def say_if_empty(figure: go.Figure, text: str) -> go.Figure:
     """Return the figure, with a text instead of nothing."""
     if not figure.data:
         figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
+        figure.update_xaxes(visible=False).update_yaxes(visible=False)
     return figure

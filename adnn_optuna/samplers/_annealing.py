@@ -1,18 +1,20 @@
 """Adaptive simulated annealing as an Optuna sampler."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
     check_bool,
     check_integer,
     check_number,
@@ -20,7 +22,7 @@ from adnn_optuna._checks import (
     check_positive,
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
@@ -31,30 +33,13 @@ from adnn_optuna.samplers._unit_interval import (
     to_unit,
 )
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna._attributes import Proposal
-    from adnn_optuna.samplers._indexed import Indices, ParameterSource
-
 
 @dataclasses.dataclass(frozen=True)
 class AnnealingStep:
     """What an annealing did with one of its trials.
 
-    Args:
-        number:
-            The trial's number.
-        temperatures:
-            The temperature at which each parameter was moved, on the scale from 0 to 1.
-        cost_temperature:
-            The temperature at which the trial's value was accepted or not, in its unit.
-        is_accepted:
-            Whether the walk went on from this trial.
+    ``temperatures`` are those at which each parameter was moved, on the scale from 0 to 1;
+    ``cost_temperature`` is that at which the value was accepted or not, in its unit.
     """
 
     number: int
@@ -100,31 +85,19 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     Note:
         It is the algorithm of [1] and [2] with four changes, for fewer evaluations than Ingber had
-        in mind. On six test functions in 2, 4 and 8 dimensions they bring the regret (geometric
-        mean, in units of that of a typical random point) from 0.05 with ``ingber=True`` to 0.003
-        after 50 trials, and from 0.005 to 0.00005 after 200; with noise of 2 % it is 0.047 and
-        0.018 (``studies/sampler_quality.py``).
+        in mind; ``studies/sampler_quality.py`` measures what they bring.
 
-        - The schedule ends with the budget: after ``n_trials`` the temperature is n_trials^-3.
+        - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
-          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials near the
-          current point. If all were, the model would only see what it expects.
-        - Re-annealing takes the sensitivities of the parameters from the trials so far, and not
-          from additional ones, and is optional.
+          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby.
+        - Re-annealing is optional and takes the sensitivities from the trials so far.
 
     Note:
-        A trial's random numbers follow from ``seed`` and from the how manieth trial of this
-        sampler it is. So any number of threads and processes can share a study, with the same
-        arguments for each. With four workers, the regret after 50 trials in all is 1.16 times that
-        of one worker (60 seeds), after 200 trials 1.15 times (15 seeds, known within a factor of
-        1.7): while other values are awaited, the model chooses three of four of the first 60
-        trials, two of them by two moves and by values that it does not smooth.
-
-    Note:
-        A trial that failed or was pruned counts as a rejected move. Trials that were enqueued,
-        added or proposed by other samplers are adopted where they are better than the current
-        point. Constraints are ignored.
+        Any number of threads and processes can share a study, with the same arguments for each;
+        with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
+        counts as a rejected move, and one that others proposed is adopted where it is better.
+        Constraints are ignored.
 
     References:
         [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
@@ -134,34 +107,22 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         25(1):33-54, 1996. https://arxiv.org/abs/cs/0001018
 
     Args:
-        seed:
-            Seed of the random numbers. If :obj:`None`, it follows from the study: its name, and
-            when it began.
-        n_trials:
-            The number of trials that the cooling is made for. If :obj:`None`, it is 100, and grows
-            with the study beyond that. To go on after ``n_trials`` is no mistake: the annealing
-            then stays about as cold as it is.
-        x0:
-            The parameters of the first trial, a mapping from names to values. The parameters that
-            it lacks start at random, and so do all of them if it is :obj:`None`.
-        initial_temperature:
-            The temperature at the start, at most 1, where a move leads everywhere. By default it
-            is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
-        quench:
-            Ingber's Q: the exponent of the annealing time, in units of one over the number of
+        seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
+        n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
+            grows with the study. Who goes on after it finds the annealing about as cold as it was.
+        x0: The parameters of the first trial, a mapping from names to values. Those that it lacks
+            start at random.
+        initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
+            By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
+        quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
             parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
             than 20 for each parameter is the same as 20.
-        n_candidates:
-            The number of moves of which the model chooses the most promising one. With 1 there is
-            no model.
-        reannealing:
-            Whether parameters that matter little are moved more than others, by the sensitivities
-            of the objective near the best point. It can pay without the model, if the parameters
-            are scaled differently and do not interact. With the model no gain was measured.
-        ingber:
-            Whether to run the published algorithm with the defaults of Ingber's code, ASA 30.53
-            (a ratio of temperatures of 1e-5 after 100 trials, re-annealing in full each 100
-            accepted trials), without any of the changes but the last. Then ``n_trials`` and
+        n_candidates: The number of moves of which the model chooses one. With 1 there is no model.
+        reannealing: Whether parameters that matter little are moved more than others. It can pay
+            without the model, if the parameters are scaled differently and do not interact.
+        ingber: Whether to run the published algorithm with the defaults of Ingber's code, ASA
+            30.53 (a ratio of temperatures of 1e-5 after 100 trials, re-annealing in full each 100
+            accepted trials), with the last of the changes only. Then ``n_trials`` and
             ``n_candidates`` have no effect.
     """
 
@@ -181,13 +142,13 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
         if x0 is not None and not isinstance(x0, Mapping):
-            raise TypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
+            raise WrongTypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
         check_parameters("x0", x0 or {})
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
         check_positive("initial_temperature", initial_temperature)
         if initial_temperature > 1:
-            raise ValueError(
+            raise WrongValueError(
                 f"`initial_temperature` must be at most 1, but is {initial_temperature!r}."
             )
         check_positive("quench", quench)
@@ -219,11 +180,10 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     def steps(self, study: Study) -> list[AnnealingStep]:
         """Return what the annealing did with each of its finished trials, in its order.
 
-        Args:
-            study: A study that was searched by a sampler with the same arguments.
+        The study was searched by a sampler with the same arguments.
         """
         steps: list[AnnealingStep] = []
-        with self._lock:
+        with self._memory.lock:
             indices = self._look(study)
         if not indices.results:
             return steps
@@ -242,19 +202,18 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
         return steps
 
-    def _start(self, study: Study, indices: Indices) -> _Chain:
+    def _start(self, study: Study, indices: Indices) -> "_Chain":
         seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         return _Chain(AdaptiveSimulatedAnnealing(seed, self._options), sign, self._x0)
 
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         chain = indices.state(proposal, lambda: self._start(study, indices))
-        index = proposal["index"]
+        index, key = proposal["index"], draw_key(proposal)
         if index is None:
             index = next(indices.unfinished_indices())
-        return _Point(chain, proposal, index, draw_key(proposal["index"], number))
+        units = chain.annealing.ask(index, key, proposal["n_pending"])
+        return _Point(chain, index, key, dict(zip(chain.distributions, units, strict=True)))
 
 
 class _Chain:
@@ -271,7 +230,6 @@ class _Chain:
     def copy(self) -> Self:
         other = copy.copy(self)
         other.annealing = self.annealing.copy()
-        other.distributions = self.distributions.copy()
         return other
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
@@ -284,7 +242,8 @@ class _Chain:
             if distribution.single():
                 continue
             if name not in self.distributions:
-                self.distributions[name] = distribution
+                # Replaced and never changed, as copies share it.
+                self.distributions = {**self.distributions, name: distribution}
                 self.annealing.add_coordinate(name, n_choices(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
             if can_rescale(distribution, self.distributions[name]):
@@ -293,50 +252,42 @@ class _Chain:
         return self.annealing.tell(index, x, self._sign * trial.value)
 
 
+@dataclasses.dataclass
 class _Point:
     """A point of the annealing as parameters."""
 
-    def __init__(self, chain: _Chain, proposal: Proposal, index: int, key: int) -> None:
-        self._chain = chain
-        self._columns = {name: column for column, name in enumerate(chain.distributions)}
-        self._index = index
-        self._key = key
-        self._units = chain.annealing.ask(index, key, proposal["n_pending"])
+    chain: _Chain
+    index: int
+    key: int
+    units: Mapping[str, float]
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
-        annealing, x0 = self._chain.annealing, self._chain.x0
-        if self._key == 0 and name in x0:
+        annealing, x0 = self.chain.annealing, self.chain.x0
+        if self.key == 0 and name in x0:
             value = self._x0_of(name, distribution)
             if not (n_choices(distribution) or distribution._contains(value)):
                 return nearest_value(value, distribution)
             # The internal representation checks the choices of categorical parameters.
             return distribution.to_external_repr(distribution.to_internal_repr(value))
 
-        column = self._columns.get(name)
         center = None
-        if column is not None:
-            known = self._chain.distributions[name]
+        if (known := self.chain.distributions.get(name)) is not None:
             if known == distribution:
-                return from_unit(float(self._units[column]), distribution)
+                return from_unit(float(self.units[name]), distribution)
             # The range has changed since. Any other change is for Optuna to refuse.
-            x = float(annealing.x[column])
+            x = float(annealing.x[list(self.units).index(name)])
             if not np.isnan(x) and can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in x0:
             center = to_unit(self._x0_of(name, distribution), distribution)
-        n_dims = annealing.n_dims if self._columns else max(len(x0), 1)
+        n_dims = annealing.n_dims if self.chain.distributions else max(len(x0), 1)
         unit = annealing.draw(
-            name,
-            n_choices(distribution),
-            center,
-            index=self._index,
-            key=self._key,
-            n_dims=n_dims,
+            name, n_choices(distribution), center, index=self.index, key=self.key, n_dims=n_dims
         )
         return from_unit(unit, distribution)
 
     def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
-        value = self._chain.x0[name]
+        value = self.chain.x0[name]
         if not n_choices(distribution):
             check_number(f"x0[{name!r}]", value)
         return value

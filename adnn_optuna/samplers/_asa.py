@@ -13,66 +13,33 @@ In Ingber's notation, with D parameters, of which the i-th was generated k_i tim
 8.  its annealing time    k_i = (ln(T_0i / T'_i) / c_i)^(D/Q_i), or 1 where T'_i >= T_0i
 9.  its cost temperature  T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
 
-See L. Ingber, *Very fast simulated re-annealing*, Mathematical and Computer Modelling 12 (1989)
-967-973, and *Adaptive simulated annealing (ASA): Lessons learned*, Control and Cybernetics 25
-(1996) 33-54, https://arxiv.org/abs/cs/0001018. The comments cite the equations by these numbers.
-
-Deviations, for tens to hundreds of expensive evaluations instead of thousands of cheap ones:
-
-*   The schedule ends with the budget of N points, at T = T_0 N^-3.
-*   T_c0 is a tenth of the standard deviation of the first five values.
-*   Every other point, and all in the last fifth, is the most promising of many that (2) generates,
-    by a model of the points so far. Those in between are Ingber's: they find what the model does
-    not know. While the values of earlier points are awaited, the model chooses three of four,
-    as long as there are few points.
-*   Sensitivities come from the points so far, at no evaluations.
+The comments cite the equations by these numbers. References and deviations are those that
+``AdaptiveSimulatedAnnealingSampler`` names.
 """
-
-from __future__ import annotations
 
 import copy
 import dataclasses
 import math
+from typing import Self
 
 import numpy as np
 
-from adnn_optuna.samplers._local_model import (
-    INTERPOLATION,
-    LocalModel,
-    PointPool,
-    sensitivities,
-)
+from adnn_optuna.samplers._local_model import INTERPOLATION, LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, REFINE, uniforms
 
-# Below this, (1 + 1/T)^|2u - 1| - 1 in (2) is all rounding.
-_MIN_TEMPERATURE = 1e-12
-
+_MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 # The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
 # powers of annealing times overflow.
 _MAX_EXPONENT = 20.0
-
-# The budget that the schedule is made for if it is unknown.
-_UNKNOWN_N_TRIALS = 100
-
-# Number_Cost_Samples
-_N_COST_SAMPLES = 5
-
-# How many of the points nearest to the current one the model is fitted to.
-_N_MODEL_POINTS = 40
-
-# With this many points, the rule for several workers is no better than that for one.
-_N_FEW_POINTS = 60
-
-# After this part of the budget, all points are chosen by the model.
-_LAST_PART = 0.8
-
-# Trials between two re-annealings, and the largest ratio of temperatures.
+_UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
+_N_COST_SAMPLES = 5  # Number_Cost_Samples
+_N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
+_N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
+_LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
-
-# Acceptance_Frequency_Modulus, Generated_Frequency_Modulus
-_ACCEPTED_MODULUS = 100
-_GENERATED_MODULUS = 10_000
+_ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
+_GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
 
 
 def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
@@ -89,11 +56,7 @@ def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates within [0, 1].
-
-    Ingber redraws a coordinate that leaves the range. That is to draw from the part of the
-    distribution that lies within it, for which one random number is enough.
-    """
+    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)
@@ -114,27 +77,29 @@ def generate_choice(
     return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
 
 
+def move(
+    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
+) -> np.ndarray:
+    """Move coordinates of both kinds, or from anywhere in those that are unknown."""
+    moved = generate(x, u, temperature)
+    columns = n_choices > 0
+    if columns.any():
+        moved[..., columns] = generate_choice(
+            x[columns], u[..., columns], temperature[columns], n_choices[columns]
+        )
+    return np.where(np.isnan(x), u, moved)
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What defines an annealing but for its seed.
+    """What defines an annealing but for its seed: the arguments of the sampler."""
 
-    Attributes:
-        n_trials: N, the number of points the schedule is made for, :obj:`None` if unknown.
-        initial_temperature: T_0.
-        quench: Q.
-        n_candidates: How many points every other one is chosen from.
-        has_reannealing: Whether the temperatures follow the sensitivities.
-        is_published: Whether all is as in Ingber's code, ASA 30.53, by default: a schedule that
-            does not know N, and re-annealing in full and rarely. ``n_trials``,
-            ``n_candidates`` and ``has_reannealing`` then do not matter.
-    """
-
-    n_trials: int | None = None
-    initial_temperature: float = 1.0
-    quench: float = 1.0
+    n_trials: int | None = None  # N
+    initial_temperature: float = 1.0  # T_0
+    quench: float = 1.0  # Q
     n_candidates: int = 256
     has_reannealing: bool = False
-    is_published: bool = False
+    is_published: bool = False  # As in Ingber's code, ASA 30.53.
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4); a budget that the generated points outgrow grows."""
@@ -151,22 +116,17 @@ class AdaptiveSimulatedAnnealing:
     """The state of an annealing, as told so far.
 
     Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. Coordinates
-    can be added at any time.
-
-    Args:
-        seed: The seed of all random numbers.
-        options: The annealing's options.
+    can be added at any time. What it holds is replaced and never changed: copies are cheap.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
         self._seed = seed
         self._options = options
-        self._names: list[str] = []
+        self._names: tuple[str, ...] = ()
         self._n_choices = np.empty(0, dtype=np.int64)
-        self._cost_samples: list[float] = []
+        self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
-        # The annealing times k_i, less the index of the point.
-        self._k_offsets = np.empty(0)
+        self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
         self._max_initial_cost_temperature = math.inf
@@ -175,18 +135,15 @@ class AdaptiveSimulatedAnnealing:
         self.f: float | None = None
         self.k_c = 0
 
-    def copy(self) -> AdaptiveSimulatedAnnealing:
+    def copy(self) -> Self:
         """Return a copy that can be told more without changing this one."""
-        # Arrays are replaced and never changed, they need no copies.
         other = copy.copy(self)
-        other._names = self._names.copy()
-        other._cost_samples = self._cost_samples.copy()
         other._pool = copy.copy(self._pool)
         return other
 
     def add_coordinate(self, name: str, n_choices: int = 0) -> None:
         """Add a coordinate, numerical or with a number of choices."""
-        self._names.append(name)
+        self._names += (name,)
         self._n_choices = np.append(self._n_choices, n_choices)
         self._k_offsets = np.append(self._k_offsets, 0.0)
         self._pool.add_coordinate()
@@ -201,10 +158,7 @@ class AdaptiveSimulatedAnnealing:
     def temperatures(
         self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the temperatures at which a point with an index is generated (3).
-
-        By default, D is that of the current point, and the annealing times are as re-annealed.
-        """
+        """Return the temperatures at which a point with an index is generated (3)."""
         n_dims = self.n_dims if n_dims is None else n_dims
         k_offsets = self._k_offsets if k_offsets is None else k_offsets
         c, exponent = self._options.rate(n_dims, index)
@@ -234,26 +188,19 @@ class AdaptiveSimulatedAnnealing:
     ) -> float:
         """Draw one coordinate that the state does not know, about ``x`` or from everywhere."""
         u = uniforms(self._seed, key, GENERATE, name, 1)
-        if x is None or math.isnan(x):
-            return float(u[0])
-        center = np.clip(np.array([x]), 0.0, 1.0)
+        center = np.clip(np.array([math.nan if x is None else x]), 0.0, 1.0)
         temperature = self.temperatures(index, n_dims, np.zeros(1))
-        if n_choices:
-            return float(generate_choice(center, u, temperature, np.array([n_choices]))[0])
-        return float(generate(center, u, temperature)[0])
+        return float(move(center, u, temperature, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point around the current point.
+        """Generate a point while the values of some are awaited.
 
-        Args:
-            index: The index of the point, which is how far the annealing has come.
-            key: What its random numbers are keyed on.
-            n_pending: How many points' values are awaited.
+        The index is how far the annealing has come, the key what the random numbers depend on.
         """
         if not self._names:
             return np.empty(0)
         x = np.clip(self.x, 0.0, 1.0)
-        # Values are awaited that would have told much.
+        # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
             points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
@@ -273,56 +220,30 @@ class AdaptiveSimulatedAnnealing:
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
-        options = self._options
+        n_trials = self._options.n_trials or 0
+        is_due = index % 2 == 0 or _LAST_PART * n_trials <= index < n_trials
         # The model must see more points than its linear part has coefficients.
-        if (
-            options.is_published
-            or options.n_candidates == 1
-            or len(self._pool) < len(self._names) + 2
-        ):
-            return False
-        n_trials = options.n_trials or 0
-        return (
-            index % 2 == 0
-            or _LAST_PART * n_trials <= index < n_trials
-            or (looks_ahead and index % 4 == 1)
-        )
+        is_known = len(self._pool) >= len(self._names) + 2
+        has_model = self._options.n_candidates > 1 and not self._options.is_published
+        return has_model and is_known and (is_due or (looks_ahead and index % 4 == 1))
 
     def _generate(
         self, x: np.ndarray, index: int, key: int, size: int, purpose: int = GENERATE
     ) -> np.ndarray:
-        """Move from a point, or from anywhere in the coordinates that it lacks."""
-        u = np.stack(
-            [uniforms(self._seed, key, purpose, name, size) for name in self._names], axis=-1
-        )
-        temperatures = self.temperatures(index)
-        moved = np.where(np.isnan(x), u, generate(x, u, temperatures))
-        columns = self._n_choices > 0
-        if columns.any():
-            choices = generate_choice(
-                x[columns], u[:, columns], temperatures[columns], self._n_choices[columns]
-            )
-            moved[:, columns] = np.where(np.isnan(x[columns]), u[:, columns], choices)
-        return moved
+        us = [uniforms(self._seed, key, purpose, name, size) for name in self._names]
+        return move(x, np.stack(us, axis=-1), self.temperatures(index), self._n_choices)
 
     def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
-        """Take in a point's value.
+        """Take in a point's value, NaN if it has none, and return whether it is accepted.
 
-        Args:
-            index: The point's index, :obj:`None` if it was not asked for. Such a point is
-                adopted if it is better than the current one.
-            x: The point.
-            f: Its value, NaN if it has none.
-
-        Returns:
-            Whether the point was accepted: it is the current one now.
+        A point that was not asked for has no index; it is accepted if it is better.
         """
         if math.isnan(f):
             return False
         if math.isfinite(f):
             self._pool.add(x, f)
             if len(self._cost_samples) < _N_COST_SAMPLES:
-                self._cost_samples.append(f)
+                self._cost_samples += (f,)
         if f < self._best_f:
             self._best_x, self._best_f = np.where(np.isnan(x), self._best_x, x), f
         is_accepted = self._is_accepted(index, f)
@@ -339,13 +260,10 @@ class AdaptiveSimulatedAnnealing:
     def _is_accepted(self, index: int | None, f: float) -> bool:
         if self.f is None or f <= self.f:
             return True
-        if index is None:
-            return False
-        cost_temperature = self.cost_temperature(index)
-        if cost_temperature == 0:
+        if index is None or (T_c := self.cost_temperature(index)) == 0:
             return False
         u = float(uniforms(self._seed, index, ACCEPT, "", 1)[0])
-        return u < math.exp(-(f - self.f) / cost_temperature)  # (5)
+        return u < math.exp(-(f - self.f) / T_c)  # (5)
 
     def _reanneal_if_due(self, index: int) -> None:
         if self._options.is_published:

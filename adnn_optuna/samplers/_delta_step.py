@@ -1,43 +1,38 @@
 """Walks away from an origin, step by step."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
 import itertools
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._checks import check_integer, check_number
+from adnn_optuna._attributes import Proposal, StoredStep
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
-from adnn_optuna.samplers._walk import Origin, Step, StepsInside, Walk, step_on_ray
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
-
-    from adnn_optuna._attributes import Proposal
+from adnn_optuna.samplers._owners import is_own
+from adnn_optuna.samplers._walk import (
+    Origin,
+    Walk,
+    fixed_parameters,
+    moves,
+    n_steps_inside,
+    step_of,
+)
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class WalkStep:
-    """Which step of which walk the trial with a number is.
+    """Which step of which walk, from 1 on, a trial is.
 
-    Args:
-        number:
-            The trial's number.
-        delta:
-            The length of the walk's steps, :obj:`None` for the baseline, where all walks start.
-        step:
-            The how manieth step it is, from 1 on; 0 for the baseline.
+    The baseline, where all walks start, is step 0, without a δ.
     """
 
     number: int
@@ -54,14 +49,13 @@ class DeltaStepSampler(IndexedSampler):
     With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
     far; if not, the walk tries the opposite step, and if that fails too, half the step.
 
-    It is for cheap looks along one line: are there better values near the origin? Each trial is a
-    step of its own, whatever the number of parameters, so tens of trials are enough, and with
-    ``accept="always"`` any number of workers loses nothing. Don't use it where the best values of
-    the parameters differ, as the walk cannot tell the parameters apart, nor far from the origin:
-    use :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical
-    parameters do not move at all.
-
-    When all steps are done, the study stops, as with :class:`~optuna.samplers.GridSampler`.
+    It is for cheap looks along one line: are there better values near the origin? Tens of trials
+    are enough, whatever the number of parameters, and with ``accept="always"`` any number of
+    workers loses nothing. Don't use it where the best values of the parameters differ, as the walk
+    cannot tell them apart, nor far from the origin: use
+    :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
+    do not move at all. When all steps are done, the study stops, as with
+    :class:`~optuna.samplers.GridSampler`.
 
     Example:
 
@@ -83,41 +77,26 @@ class DeltaStepSampler(IndexedSampler):
             assert len(study.trials) == 11
 
     Note:
-        The walk is kept in the study and not in the sampler: a new sampler with the same
-        ``deltas``, ``max_steps``, ``accept`` and ``origin`` goes on where the study stopped. A
-        step whose worker died is done again; one that failed by itself is not.
-
-    Note:
-        No two workers get the same step. When the steps that are left are all held by other
-        workers, the study stops for those who find nothing to do. A trial that is asked for even
-        so repeats a step, with a warning.
-
-    Note:
-        A step out of the search space is left out of the walk, and with ``accept="always"`` so
-        are those after it. Parameters whose distribution does not contain the origin start at
-        the nearest value it contains. Categorical parameters stay at their origin, by default
-        the first choice.
+        A new sampler with the same arguments goes on where the study stopped. A step whose worker
+        died is done again; one that failed by itself is not. No two workers get the same step. A
+        trial that is asked for when all steps are done or held by others repeats one, with a
+        warning. A step out of the search space is left out of the walk, and with
+        ``accept="always"`` so are those after it.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
         reproduces, see ``studies/README.md``.
 
     Args:
-        deltas:
-            The length of a step, for each walk, in units of the parameters; negative ones walk
-            down. By default they are the paper's, 0.0025 and 0.003, for offsets of the initial
-            weights of a network. Elsewhere, choose them so that ``max_steps`` steps cross the part
-            of the search space that is of interest.
-        max_steps:
-            The number of steps of each walk, 50 by default, as in the paper.
-        accept:
-            Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. By
-            default all are, so that no trial depends on the values of others. With noise,
-            ``"improving"`` stays where a value was good by luck.
-        origin:
-            Where the walks start: one value for all numerical parameters, or a mapping from the
-            names of parameters to their values (0 for those that it lacks). The default, 0, is the
-            unmoved network of a search over offsets.
+        deltas: The length of a step, for each walk, in units of the parameters; negative ones walk
+            down. By default they are the paper's, for offsets of a network's initial weights.
+            Elsewhere, choose them so that ``max_steps`` steps cross what is of interest.
+        max_steps: The number of steps of each walk; the paper's are 50.
+        accept: Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. With
+            noise, the latter stays where a value was good by luck.
+        origin: Where the walks start: one value for all numerical parameters, or a mapping from
+            the names of parameters to their values (0 for those that it lacks, and the first
+            choice). Where a parameter cannot have its value, it starts at the nearest one.
     """
 
     def __init__(
@@ -130,7 +109,7 @@ class DeltaStepSampler(IndexedSampler):
         _check_deltas(deltas)
         check_integer("max_steps", max_steps, low=1)
         if not isinstance(accept, str) or accept not in ("always", "improving"):
-            raise ValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
+            raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
         self._origin = Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
@@ -149,10 +128,9 @@ class DeltaStepSampler(IndexedSampler):
     def steps(self, study: Study) -> list[WalkStep]:
         """Return which step each finished trial is, in the order of the walks.
 
-        Args:
-            study: A study that was searched by a sampler with the same arguments.
+        The study was searched by a sampler with the same arguments.
         """
-        with self._lock:
+        with self._memory.lock:
             results = self._look(study).results
         steps = []
         for index in sorted(results):
@@ -164,50 +142,35 @@ class DeltaStepSampler(IndexedSampler):
         return steps
 
     def is_exhausted(self, study: Study) -> bool:
-        """Return whether all steps are done.
-
-        Args:
-            study: The study, which is to be asked for no further trial if so.
-        """
-        with self._lock:
+        """Return whether all steps are done, and no further trial is to be asked for."""
+        with self._memory.lock:
             return next(self._look(study).unfinished_indices()) > self._last_index
 
     def n_free_steps(self, study: Study, at_most: int = 1) -> int:
-        """Return how many steps there are that are neither done nor held by a live trial.
-
-        Args:
-            study: The study, which those who ask for several trials at once ask for no more.
-            at_most: The number that is enough to know of.
-        """
-        with self._lock:
-            free = self._free_indices(self._look(study), None)
+        """Return how many steps are neither done nor held by a live trial, or ``at_most``."""
+        with self._memory.lock:
+            free = self._look(study).free_indices()
             return sum(index <= self._last_index for index in itertools.islice(free, at_most))
 
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Stop the study if there is no further step to do."""
         super().after_trial(study, trial, state, values)
-        if not study._is_multi_objective() and self._is_next_step_missing(study):
+        if is_own(trial) and self._is_next_step_missing(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
 
     def _is_next_step_missing(self, study: Study) -> bool:
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
+            # The trial that is being told is not finished yet, so its own step is not free.
+            is_left = next(indices.free_indices()) <= self._last_index
             # Other workers may have done the rest, or left something to do, since the last look.
-            if len(indices.reader.unfinished) > 1 or not self._has_free_step(indices):
-                indices = self._look(study)
-            return not self._has_free_step(indices)
-
-    def _has_free_step(self, indices: Indices) -> bool:
-        # The trial that is being told is not finished yet, so its own step is not free.
-        return next(self._free_indices(indices, None)) <= self._last_index
+            if is_left and len(indices.reader.unfinished) == 1:
+                return False
+        return not self.n_free_steps(study)
 
     @property
     def _last_index(self) -> int:
@@ -216,88 +179,97 @@ class DeltaStepSampler(IndexedSampler):
     def _remember(self, study: Study) -> Indices:
         if self._accept == "improving":
             return super()._remember(study)
-        return _IndicesInside(self._key, StepsInside(self._origin, self._deltas, self._max_steps))
+        return _IndicesInside(self._key, self._origin, self._deltas, self._max_steps)
 
-    def _step(
-        self,
-        study: Study,
-        indices: Indices,
-        proposal: Proposal,
-        number: int,
-    ) -> tuple[int | None, float] | None:
-        index = proposal["index"]
-        if self._accept == "always" or not index or index > self._last_index:
-            return None
-        walk = indices.state(proposal, lambda: self._start(study))
-        of_walk = (index - 1) // self._max_steps
-        pending = [
-            found["step"]
-            for other, trial in sorted(indices.pending(number).items())
-            if (other - 1) // self._max_steps == of_walk
-            and (found := indices.proposal_of(trial)) is not None
-            and found["step"] is not None
-        ]
-        return walk.next_step(index, pending)
-
-    def _start(self, study: Study) -> Walk:
-        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return Walk(self._origin, self._deltas, self._max_steps, sign)
-
-    def _propose(
-        self,
-        study: Study,  # noqa: ARG002
-        indices: Indices,
-        proposal: Proposal,
-        number: int,
-    ) -> ParameterSource:
-        index, step = proposal["index"] or 0, proposal["step"]
+    def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep:
+        index, number = proposal["index"], proposal["owner"]["trial"]
+        if not index:
+            return None, 0.0
+        pending = indices.pending(number)
         if index > self._last_index:
-            index = next(indices.unfinished_indices())
-            held = indices.pending(number).get(index)
-            held_proposal = None if held is None else indices.proposal_of(held)
-            if held_proposal is None or index > self._last_index:
-                index = 0
-            else:
-                step = held_proposal["step"]
+            repeated = next(indices.unfinished_indices())
+            is_held = repeated in pending and repeated <= self._last_index
             _logger.warning(
                 "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
                 "repeats %s.",
                 number,
-                f"step {index}" if index else "the baseline",
+                f"step {repeated}" if is_held and repeated else "the baseline",
             )
-        if self._accept == "always" or not index or step is None:
-            return step_on_ray(self._origin, self._deltas, self._max_steps, index)
-        start, length = step
-        return Step(self._origin, length, None if start is None else indices.reader.trials[start])
+            return (is_held and pending[repeated]["step"]) or (None, 0.0)
+        walk, step = divmod(index - 1, self._max_steps)
+        if self._accept == "always":
+            return None, (step + 1) * self._deltas[walk]
+        awaited = [
+            other["step"]
+            for of_other, other in sorted(pending.items())
+            if (of_other - 1) // self._max_steps == walk and other["step"] is not None
+        ]
+        state = indices.state(proposal, lambda: self._start(study, indices))
+        return state.next_step(index, awaited)
+
+    def _start(self, study: Study, indices: Indices) -> Walk:
+        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+        return Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
+
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
+        return step_of(self._origin, proposal["step"], indices.reader.trials)
 
 
 class _IndicesInside(Indices):
-    """Indices of which those whose steps lead out of the search space are left out."""
+    """Indices without those whose steps lead out of the search space of all trials so far.
 
-    def __init__(self, key: str, inside: StepsInside) -> None:
+    A parameter that another sampler fixes does not move, so its range does not matter.
+    """
+
+    def __init__(
+        self, key: str, origin: Origin, deltas: tuple[float, ...], max_steps: int
+    ) -> None:
         super().__init__(key)
-        self._inside = inside
+        self._origin = origin
+        self._deltas = deltas
+        self._max_steps = max_steps
+        # How many steps of each walk are inside of all ranges of a parameter so far, and of all
+        # parameters that move.
+        self._n_inside_of: dict[str, list[float]] = {}
+        self._n_inside = [math.inf] * len(deltas)
+        self._fixed: frozenset[str] = frozenset()
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
-        index = self.index_of(trial)
-        if index is not None:
-            self._inside.note(trial, index)
+        proposal = self.proposal_of(trial)
+        if proposal is None or proposal["step"] is None:
+            return
+        # As far as it is known: a trial that has just begun has asked for no parameters.
+        step = step_of(self._origin, proposal["step"], self.reader.trials)
+        self._fixed |= fixed_parameters(trial, step)
+        for name, distribution in trial.distributions.items():
+            if moves(distribution):
+                start = self._origin.value(name, distribution)
+                inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
+                self._n_inside_of[name] = [*map(min, inside, self._n_inside_of.get(name, inside))]
+        moving = [of_one for name, of_one in self._n_inside_of.items() if name not in self._fixed]
+        # `min` takes two at least.
+        everywhere = [math.inf] * len(self._deltas)
+        self._n_inside = [*map(min, everywhere, everywhere, *moving)]
 
     def unfinished_indices(self) -> Iterator[int]:
-        return filter(self._inside.has, super().unfinished_indices())
+        return filter(self._is_inside, super().unfinished_indices())
+
+    def _is_inside(self, index: int) -> bool:
+        walk, step = divmod(index - 1, self._max_steps)
+        return index == 0 or walk >= len(self._deltas) or step + 1 <= self._n_inside[walk]
 
 
 def _check_deltas(deltas: Any) -> None:
     if isinstance(deltas, str | bytes | bytearray) or not isinstance(deltas, Sequence):
-        raise TypeError(
+        raise WrongTypeError(
             f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
         )
     if not deltas:
-        raise ValueError("`deltas` is empty, but must have the step of at least one walk.")
+        raise WrongValueError("`deltas` is empty, but must have the step of at least one walk.")
     for delta in deltas:
         check_number("deltas", delta)
         if delta == 0:
-            raise ValueError(
+            raise WrongValueError(
                 f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
             )

@@ -1,10 +1,9 @@
 """Samplers whose state is the study: each of their trials is proposed by its index.
 
-A sampler whose state is the study needs to know, for each trial, the how manieth of its own
-proposals it is. The trial number does not tell: trials are enqueued by the user, killed, retried,
-or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and everything else
-(the step of a walk, the random numbers of a draw) follows from the index and from what the
-proposal saw of the study.
+The trial number does not tell the how manieth proposal of its sampler a trial is: some trials are
+enqueued, killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1,
+2, …, and everything else (the step of a walk, the random numbers of a draw) follows from the index
+and from what the proposal saw of the study.
 
 Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
 result and no live trial has, writes it, and reads all trials once more. If another one has that
@@ -17,29 +16,23 @@ An index whose worker died is free again, and its next trial sees what the first
 that was killed and resumed ends up with the same proposals as one that never stopped.
 """
 
-from __future__ import annotations
-
 import abc
+import functools
 import itertools
-import random
+import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal
+from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
-from adnn_optuna.samplers._replay import Replay, ReplayState, State
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
+from adnn_optuna.samplers._trials import PerStudy, Replay, State, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
 """What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
@@ -50,20 +43,16 @@ class Indices:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._replay: Replay[Any] | None = None
+        self._replay: Replay | None = None
         self.reader = TrialReader()
         self.is_constrained = False
-        # The finished trial of each index.
-        self.results: dict[int, FrozenTrial] = {}
-        # The parameters of the trials that this process runs, by their ids.
-        self.sources: dict[int, ParameterSource] = {}
-        # The trial that each thread began last in `Study.optimize`.
-        self.begun: dict[int, FrozenTrial] = {}
-        # The first index above all results, and those below it that have none.
-        self._end = 0
-        self._holes: set[int] = set()
+        self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
+        self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
+        self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
+        self._end = 0  # The first index above all results.
+        self._holes: set[int] = set()  # Those below it that have none.
         # The numbers of the trials that an index was ever given to, as far as it has no result.
-        self._holders: dict[int, set[int]] = {}
+        self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
@@ -87,12 +76,12 @@ class Indices:
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
-        index = self.index_of(trial)
-        if constraints_of(trial):
-            self.is_constrained = True
+        index, attrs = self.index_of(trial), trial.system_attrs
+        self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
-        if not _is_result(trial):
+        has_died = trial.state == TrialState.FAIL and FAILED not in attrs
+        if not trial.state.is_finished() or has_died or attrs.get(INTERRUPTED):
             self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
@@ -108,15 +97,23 @@ class Indices:
             self._holes.update(range(self._end, index))
             self._end = index + 1
 
-    def pending(self, own_number: int | None = None) -> dict[int, FrozenTrial]:
-        """Return the trials under way that have an index, by that, but for one of them."""
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        indices = [(self.index_of(t), t) for t in running if t.number != own_number]
-        return {index: trial for index, trial in indices if index is not None}
+    def _running(self, own_number: int | None) -> list[FrozenTrial]:
+        unfinished = self.reader.unfinished.values()
+        return [t for t in unfinished if t.state == TrialState.RUNNING and t.number != own_number]
+
+    def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
+        """Return what other trials under way that have an index say of themselves, by that."""
+        proposals = map(self.proposal_of, self._running(own_number))
+        return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
         return itertools.chain(sorted(self._holes), itertools.count(self._end))
+
+    def free_indices(self, own_number: int | None = None) -> Iterator[int]:
+        """Yield those of them that no other live trial has."""
+        held = self.pending(own_number)
+        return (index for index in self.unfinished_indices() if index not in held)
 
     def is_taken(self, index: int, own_number: int) -> bool:
         """Return whether another trial has an index."""
@@ -124,17 +121,16 @@ class Indices:
 
     def n_choosing(self, own_number: int) -> int:
         """Return how many other trials may be about to take an index."""
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        return sum(t.number != own_number and self.index_of(t) is None for t in running)
+        return sum(self.index_of(t) is None for t in self._running(own_number))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        for number in sorted(self._holders.get(index, ())) if index is not None else ():
+        for number in sorted(self._holders.get(index, ())):
             first = self.proposal_of(self.reader.trials[number])
             if first is not None and first["index"] == index and number != trial.number:
                 return {**first, "owner": ownership(trial)}
         unfinished = sorted(self.reader.unfinished)
-        n_trials = self.reader.n_trials
+        n_trials = len(self.reader.trials)
         # Those at the end, as in a long queue, need no list.
         while unfinished and unfinished[-1] == n_trials - 1:
             n_trials = unfinished.pop()
@@ -152,12 +148,9 @@ class Indices:
         """Return a state that was told the trials that a proposal saw."""
         if self._replay is None:
             self._replay = Replay(initial_state(), self.tell)
-        state: State = self._replay.state_after(
-            self.reader.trials, proposal["n_trials"], proposal["unfinished"]
-        )
-        return state
+        return cast("State", self._replay.state_after(self.reader.trials, proposal))
 
-    def tell(self, state: ReplayState, trial: FrozenTrial) -> None:
+    def tell(self, state: State, trial: FrozenTrial) -> None:
         """Tell a state a trial, if that counts."""
         index = self.counted_index(trial)
         is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
@@ -167,24 +160,15 @@ class Indices:
     def counted_index(self, trial: FrozenTrial) -> int | None:
         """Return the index of which a trial is the result, :obj:`None` if it is none."""
         index = self.index_of(trial)
-        if index is None or not _is_result(trial):
-            return None
-        return index if self.results[index].number == trial.number else None
-
-
-def _is_result(trial: FrozenTrial) -> bool:
-    """Return whether a trial with an index was run to its end, whatever came of it."""
-    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
-        return False
-    return trial.state != TrialState.FAIL or FAILED in trial.system_attrs
+        result = None if index is None else self.results.get(index)
+        return index if result is not None and result.number == trial.number else None
 
 
 class IndexedSampler(BaseSampler, abc.ABC):
     """Base class of samplers whose proposals follow from their index and the study's trials.
 
-    A parameter's value does not depend on which other parameters are asked for, nor in which
-    order. So there is no difference between relative and independent sampling, and search
-    spaces that change from trial to trial need no special care.
+    A parameter's value does not depend on which others are asked for, nor in which order. So
+    search spaces that change from trial to trial need no special care.
 
     Args:
         key: Trials with the same key are counted together.
@@ -194,21 +178,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
         self._key = key
         self._memory = PerStudy(self._remember)
         self._has_warned_of_constraints = False
-        self._lock = threading.RLock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.RLock()
 
     def __str__(self) -> str:
         return repr(self)
 
-    def _remember(self, study: Study) -> Indices:  # noqa: ARG002
+    def _remember(self, study: Study) -> Indices:
         return Indices(self._key)
 
     def _look(self, study: Study) -> Indices:
@@ -220,35 +194,19 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return self._look(study)
         return indices
 
-    def _free_indices(self, indices: Indices, own_number: int | None) -> Iterator[int]:
-        """Yield the indices that no result and no live trial has, from the smallest one on."""
-        held = indices.pending(own_number)
-        return (index for index in indices.unfinished_indices() if index not in held)
-
-    def _step(
-        self,
-        study: Study,  # noqa: ARG002
-        indices: Indices,  # noqa: ARG002
-        proposal: Proposal,  # noqa: ARG002
-        number: int,  # noqa: ARG002
-    ) -> tuple[int | None, float] | None:
+    def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None
 
     @abc.abstractmethod
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
-        """Decide on the parameters of a trial.
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
+        """Decide on the parameters of a trial from its index and from what it saw.
 
-        Its number must not matter, unless it has no index: a trial that was enqueued, but with
-        some of its parameters only.
+        It may have no index: then it was enqueued, but with some of its parameters only.
         """
 
     def infer_relative_search_space(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
+        self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return an empty search space, as parameters need not be sampled together."""
         return {}
@@ -272,7 +230,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> Any:
         """Sample one parameter."""
         self._raise_error_if_multi_objective(study)
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
             if trial._trial_id not in indices.sources:
                 # The trial began in another process, or with another sampler.
@@ -280,15 +238,14 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 proposal = indices.proposal_of(indices.reader.trials[trial.number])
                 if proposal is None:
                     proposal = indices.proposal(trial, None)
-                source = self._propose(study, indices, proposal, trial.number)
-                indices.sources[trial._trial_id] = source
+                indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
             return indices.sources[trial._trial_id](param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
-        with self._lock:
+        with self._memory.lock:
             self._end_left_behind(study, trial)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
@@ -299,8 +256,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     "that violate them, and learns from trials that did.",
                     stacklevel=2,
                 )
-            source = self._propose(study, indices, proposal, trial.number)
-            indices.sources[trial._trial_id] = source
+            indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
 
     def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
         """End the trial that an objective left by an exception that Optuna lets pass.
@@ -317,13 +273,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
+        write: Callable[[str, Any], None] = functools.partial(
+            study._storage.set_trial_system_attr, trial._trial_id
+        )
         attrs = trial.system_attrs
         if attrs.get(INTERRUPTED):  # A retry inherits it.
-            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=False)
+            write(INTERRUPTED, False)  # noqa: FBT003
         is_fixed = "fixed_params" in attrs or bool(trial.params)
-        copied: Proposal | None = attrs.get(PROPOSAL)
-        is_retry = copied is not None and copied["sampler"] == self._key
-        wanted = copied["index"] if is_retry and copied is not None else None
+        copied = attrs.get(PROPOSAL) or {}
+        is_retry = copied.get("sampler") == self._key
+        wanted: int | None = copied["index"] if is_retry else None
         gave_way = False
         while True:
             indices = self._look(study)
@@ -334,37 +293,27 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 index = wanted if is_free and not gave_way else None
             else:
                 n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
-                free = self._free_indices(indices, trial.number)
-                index = random.choice([*itertools.islice(free, n_choices)])  # noqa: S311
+                free = indices.free_indices(trial.number)
+                # The user's own random numbers are left alone.
+                index = secrets.choice([*itertools.islice(free, n_choices)])
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
-                proposal["step"] = self._step(study, indices, proposal, trial.number)
-            self._write(study, trial, proposal)
-            if index is None:
+                proposal["step"] = self._step(study, indices, proposal)
+            write(PROPOSAL, proposal)
+            if index is None or not self._look(study).is_taken(index, trial.number):
                 break
-            indices = self._look(study)
-            if not indices.is_taken(index, trial.number):
-                break
-            self._write(study, trial, {**proposal, "index": None})
+            write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
         if wanted is not None and index is None:
             # It was done again meanwhile: this one counts for nothing.
-            study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+            write(INTERRUPTED, True)  # noqa: FBT003
         return proposal
 
-    @staticmethod
-    def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
-        study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, cast("Any", proposal))
-
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,  # noqa: ARG002
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
-        with self._lock:
+        with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
             indices.begun.pop(threading.get_ident(), None)
@@ -376,9 +325,3 @@ class IndexedSampler(BaseSampler, abc.ABC):
             and is_alive(trial)
         ):
             study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
-
-    def reseed_rng(self) -> None:
-        """Do nothing, as each draw has its own random numbers.
-
-        Optuna calls this in each thread of ``n_jobs``, so that they do not draw the same.
-        """

@@ -1,96 +1,69 @@
 """A model of the objective near a point, fitted to the trials so far."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 INTERPOLATION = 1e-6
 _NOISE = 1.0
-
-# Keeps the linear part defined where the points lie in a plane.
-_TAIL_RIDGE = 1e-9
+_TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
 
 
 class PointPool:
-    """The points that a model is fitted to: the best ones, and the latest.
+    """The points that a model is fitted to, one a row: the best ones, and the latest.
 
-    Their number is bounded, and with it the time of a fit, however long the study is.
-
-    Args:
-        capacity: The number of points kept.
+    Their number is bounded, and with it the time of a fit, however long the study is. The arrays
+    are replaced and never changed, so that a copy is cheap.
     """
 
     def __init__(self, capacity: int = 200) -> None:
         self._capacity = capacity
         self._n_told = 0
-        self._points = np.empty((0, 0))
-        self._values = np.empty(0)
+        self.points = np.empty((0, 0))
+        self.values = np.empty(0)
         self._ages = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._values)
-
-    @property
-    def points(self) -> np.ndarray:
-        """The points, one a row."""
-        return self._points
-
-    @property
-    def values(self) -> np.ndarray:
-        """The values of the points."""
-        return self._values
+        return len(self.values)
 
     def add_coordinate(self) -> None:
         """Add a coordinate, which is unknown of all points so far."""
         unknown = np.full((len(self), 1), np.nan)
-        self._points = np.hstack([self._points, unknown])
+        self.points = np.hstack([self.points, unknown])
 
     def add(self, x: np.ndarray, value: float) -> None:
         """Add a point, in place of the worst old one if the pool is full."""
-        # The arrays are replaced and never changed, so that a copy of the pool is cheap.
         if len(self) < self._capacity:
-            self._points = np.concatenate([self._points, x[None, :]])
-            self._values = np.concatenate([self._values, [value]])
+            self.points = np.concatenate([self.points, x[None, :]])
+            self.values = np.concatenate([self.values, [value]])
             self._ages = np.concatenate([self._ages, [self._n_told]])
         else:
             is_old = self._ages < self._n_told - self._capacity // 4
-            worst = np.argmax(np.where(is_old, self._values, -np.inf))
-            self._points, self._values = self._points.copy(), self._values.copy()
+            worst = np.argmax(np.where(is_old, self.values, -np.inf))
+            self.points, self.values = self.points.copy(), self.values.copy()
             self._ages = self._ages.copy()
-            self._points[worst], self._values[worst] = x, value
+            self.points[worst], self.values[worst] = x, value
             self._ages[worst] = self._n_told
         self._n_told += 1
 
     def nearest(self, x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points nearest to ``x`` and their values.
-
-        Coordinates that a point lacks are taken to be those of ``x``.
-        """
-        points = np.where(np.isnan(self._points), x, self._points)
+        """Return the points nearest to ``x``, which has the coordinates they lack, and values."""
+        points = np.where(np.isnan(self.points), x, self.points)
         if len(self) <= size:
-            return points, self._values
+            return points, self.values
         distances = ((points - x) ** 2).sum(axis=1)
         rows = np.argpartition(distances, size)[:size]
-        return points[rows], self._values[rows]
+        return points[rows], self.values[rows]
 
 
 class LocalModel:
-    """The cubic radial basis function with a linear tail, of points and their values.
+    """The cubic radial basis function with a linear tail, of points in [0, 1], one a row.
 
     It is the smoothest function through the values, or near them if there is noise, which shows in
     how well each value is predicted from all others.
-
-    Args:
-        points: The points, in [0, 1], one a row.
-        n_choices: The number of choices of each coordinate, 0 for numerical ones.
     """
 
     def __init__(self, points: np.ndarray, n_choices: np.ndarray) -> None:
@@ -106,16 +79,7 @@ class LocalModel:
     def fit(
         self, values: np.ndarray, smoothings: Sequence[float] = (INTERPOLATION, _NOISE)
     ) -> bool:
-        """Fit the model.
-
-        Args:
-            values: The values of the points.
-            smoothings: How much the values may be smoothed, of which the one that predicts best is
-                chosen.
-
-        Returns:
-            Whether the values tell anything.
-        """
+        """Fit values, by that smoothing which predicts best; return whether they tell anything."""
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)
         variance = deviations @ deviations / len(values)
@@ -177,18 +141,10 @@ class LocalModel:
 
 
 def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> np.ndarray | None:
-    """Estimate how sharply the values rise from the best point along each coordinate.
+    """Estimate how sharply the values rise from the best point along each coordinate, if at all.
 
     Ingber takes finite differences, each of which costs an evaluation. Here, the curvatures of a
     separable parabola are fitted to the points near the best one.
-
-    Args:
-        points: The points nearest to the best.
-        values: Their values.
-        best: The best point.
-
-    Returns:
-        The curvatures, not below zero, or :obj:`None` if nothing can be said.
     """
     values = values / (np.abs(values).max() or 1.0)  # Differences of large values overflow.
     rises = np.minimum(values, np.quantile(values, 0.9)) - values.min()

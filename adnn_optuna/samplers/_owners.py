@@ -1,53 +1,36 @@
 """Who owns a trial, and whether that process still lives.
 
-A RUNNING trial is either under way or was left behind by a process that died. Optuna tells the
-two apart by heartbeats, which few storages have and which take minutes. A process on this host
-can be looked up instead.
+A RUNNING trial may have been left behind by a process that died. Optuna finds out by heartbeats,
+which few storages have and which take minutes. A process on this host can be looked up instead.
 """
-
-from __future__ import annotations
 
 import contextlib
 import functools
 import hashlib
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
-# Processes found dead, by process id and start time. They stay dead.
-_dead_processes: set[tuple[int, str]] = set()
-
 
 def _start_time(process_id: int) -> str | None:
-    """Return when a process started, or :obj:`None` if there is no such process.
-
-    A process id alone is not enough, as the system uses it again.
-    """
+    """Return when a process started, :obj:`None` if there is none; the system uses ids again."""
     if Path("/proc/self/stat").exists():
         # Clock ticks since boot, and which boot. Not `psutil`, whose start times on Linux are in
         # seconds of the system clock: set that clock, and all live workers would look dead.
-        try:
-            text = Path(f"/proc/{process_id}/stat").read_text(errors="replace")
-        except OSError:
-            return None
         # The second field, the command's name, may itself hold blanks and parentheses.
-        fields = text.rpartition(")")[2].split()
-        if fields[0] in "ZX":  # A zombie: dead, but its parent has not asked for its exit code.
+        fields = _text(f"/proc/{process_id}/stat").rpartition(")")[2].split()
+        if not fields or fields[0] in "ZX":  # A zombie's parent has not asked for its exit code.
             return None
-        return f"{fields[19]}@{_boot_id()}"
+        return f"{fields[19]}@{_text('/proc/sys/kernel/random/boot_id')}"
 
     try:
         process = psutil.Process(process_id)
@@ -56,23 +39,17 @@ def _start_time(process_id: int) -> str | None:
         return None
 
 
-@functools.cache
-def _boot_id() -> str:
+def _text(path: str) -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path(path).read_text(errors="replace").strip()
     except OSError:
         return ""
 
 
 @functools.cache
 def _host() -> str:
-    """Return what tells hosts of the same name apart, and containers on one host.
-
-    Processes can be looked up only by those who see the same process ids.
-    """
-    known = []
-    with contextlib.suppress(OSError):
-        known.append(Path("/etc/machine-id").read_text().strip())
+    """Return what tells hosts of one name apart, and containers, which see other process ids."""
+    known = [_text("/etc/machine-id")]
     with contextlib.suppress(OSError):
         known.append(str(Path("/proc/self/ns/pid").readlink()))
     # The id of a machine is to be shown to nobody.
@@ -99,8 +76,7 @@ def ownership(trial: FrozenTrial) -> Owner:
 def owner_of(trial: FrozenTrial) -> Owner | None:
     """Return who runs a trial, or ran it last, if that is known.
 
-    A retry begins with a copy of what was stored in the trial that it repeats: the owner of that
-    one is not its own.
+    A retry begins with a copy of what was stored in the trial that it repeats, also its owner.
     """
     attrs = trial.system_attrs
     proposal = attrs.get(PROPOSAL)
@@ -123,22 +99,14 @@ def is_alive(trial: FrozenTrial) -> bool | None:
     owner = owner_of(trial)
     if owner is None or owner["host"] != _host():
         return None
-    if is_own(trial):
-        return True
-    process = (owner["process"], owner["start"])
-    if process not in _dead_processes and _start_time(owner["process"]) != owner["start"]:
-        _dead_processes.add(process)
-    return process not in _dead_processes
+    return is_own(trial) or _start_time(owner["process"]) == owner["start"]
 
 
 def fail_dead(study: Study, trials: Iterable[FrozenTrial]) -> bool:
-    """Tell the RUNNING trials of dead processes FAIL.
+    """Tell the RUNNING trials of dead processes FAIL; return whether there was any to read again.
 
     The storage does so in one transaction, which fails for a trial that has ended: a worker may
     have told it and exited since it was read.
-
-    Returns:
-        Whether there was any; then what was read before is not true any more.
     """
     dead = [t for t in trials if t.state == TrialState.RUNNING and is_alive(t) is False]
     for trial in dead:

@@ -1,36 +1,24 @@
 """Random numbers that depend on nothing but what they are for."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
-from adnn_optuna._checks import check_integer
-
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+from adnn_optuna._attributes import Proposal
+from adnn_optuna._checks import WrongValueError, check_integer
 
 # What a random number is for. Numbers for different purposes are independent.
-GENERATE = 0
-ACCEPT = 1
-REFINE = 2
+GENERATE, ACCEPT, REFINE = range(3)
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
-    """Return numbers of [0, 1), the same ones for the same arguments.
+    """Return numbers of [0, 1), the same for the same arguments; a larger size only adds some.
 
-    They are keyed and not drawn one after the other. So no draw depends on how many there were
-    before, and a study can be resumed, or shared by many workers, at any point.
-
-    Args:
-        seed: The seed, below 2**64.
-        key: Which trial they are for, see :func:`draw_key`.
-        purpose: What they are for.
-        name: Which parameter they are for.
-        size: How many. A larger size only adds numbers.
+    They are keyed (on the trial by :func:`draw_key`) and not drawn one after the other. So no draw
+    depends on how many there were before, and a study can be resumed, or shared by many workers.
     """
     # A hash of any length is a counter-based generator. It takes a third of the time that
     # `numpy.random.Philox` takes to be set up for each parameter anew.
@@ -39,15 +27,10 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
     return (words >> np.uint64(11)) * 2.0**-53
 
 
-def draw_key(index: int | None, number: int) -> int:
-    """Return what the random numbers of a trial are keyed on.
-
-    Args:
-        index: The trial's index.
-        number: The trial's number, for trials without an index: enqueued ones, with some of
-            their parameters only.
-    """
-    return 2**63 + number if index is None else index
+def draw_key(proposal: Proposal) -> int:
+    """Return what a trial's random numbers are keyed on: its index, or else its number."""
+    index = proposal["index"]
+    return 2**63 + proposal["owner"]["trial"] if index is None else index
 
 
 def check_seed(seed: Any) -> None:
@@ -56,19 +39,14 @@ def check_seed(seed: Any) -> None:
         return
     check_integer("seed", seed, low=0)
     if seed >= 2**64:
-        raise ValueError(f"`seed` must be below 2**64, but is {seed!r}.")
+        raise WrongValueError(f"`seed` must be below 2**64, but is {seed!r}.")
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
-    """Return the seed, which follows from the study if it is :obj:`None`.
+    """Return the seed, which follows from the study's name and beginning if it is :obj:`None`.
 
-    So a new sampler without a seed goes on where the one before stopped, and all workers have the
-    same: from the study's name, and from when its first trial began, which never change.
-
-    Args:
-        study: The study.
-        first_trial: Its first trial.
-        seed: The seed that was given.
+    These never change: a new sampler without a seed goes on where the one before stopped, and all
+    workers have the same.
     """
     if seed is not None:
         return int(seed)

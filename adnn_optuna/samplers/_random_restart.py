@@ -1,27 +1,14 @@
 """A new random initialisation for each trial."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.study import Study
 
-from optuna.distributions import IntDistribution
-
-from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._random_numbers import (
-    GENERATE,
-    check_seed,
-    draw_key,
-    seed_of,
-    uniforms,
-)
+from adnn_optuna._attributes import Proposal
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._random_numbers import GENERATE, check_seed, draw_key, seed_of, uniforms
 from adnn_optuna.samplers._unit_interval import from_unit, nearest_value
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-
-    from adnn_optuna._attributes import Proposal
-    from adnn_optuna.samplers._indexed import Indices, ParameterSource
 
 RESTART = "restart"
 
@@ -55,15 +42,12 @@ class RandomRestartSampler(IndexedSampler):
             assert [trial.params["restart"] for trial in study.trials] == list(range(10))
 
     Note:
-        The count is kept in the study and not in the sampler. A new sampler goes on where the
-        study stopped, no two workers that share a study get the same restart, and that of a worker
-        that died is done again. Where ``restart`` cannot have a number, its nearest value is
-        taken. An enqueued trial without it does not count, and gets a random one.
+        A new sampler goes on where the study stopped, no two workers get the same restart, and
+        that of a worker that died is done again. Where ``restart`` cannot have a number, it gets
+        the nearest one. An enqueued trial without it gets a random one.
 
     Args:
-        seed:
-            Seed for the other parameters; ``restart`` does not depend on it. If :obj:`None`, it
-            follows from the study: its name, and when it began.
+        seed: Seed for the other parameters. If :obj:`None`, it follows from the study.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -74,12 +58,10 @@ class RandomRestartSampler(IndexedSampler):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(seed={self._seed})"
 
-    def _propose(
-        self, study: Study, indices: Indices, proposal: Proposal, number: int
-    ) -> ParameterSource:
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         index = proposal["index"]
         seed = seed_of(study, indices.reader.trials[0], self._seed)
-        key = draw_key(index, number)
+        key = draw_key(proposal)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if index is not None and name == RESTART and isinstance(distribution, IntDistribution):

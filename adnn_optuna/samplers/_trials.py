@@ -1,16 +1,15 @@
-"""Reading the trials of a growing study without looking at a finished one twice."""
+"""Reading and replaying the trials of a growing study, a finished one only once."""
 
-from __future__ import annotations
-
+import bisect
+import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+from adnn_optuna._attributes import Proposal
 
 Kept = TypeVar("Kept")
 
@@ -21,19 +20,13 @@ class TrialReader:
     Attributes:
         trials: All trials as of the last read, by number.
         unfinished: Those of them that had not finished, by number.
-        was_reset: Whether the last read found another study than the one before: the study was
-            deleted, and its id is in use again.
+        was_reset: Whether that read found another study: one was deleted, its id is used again.
     """
 
     def __init__(self) -> None:
         self.trials: list[FrozenTrial] = []
         self.unfinished: dict[int, FrozenTrial] = {}
         self.was_reset = False
-
-    @property
-    def n_trials(self) -> int:
-        """The number of trials as of the last read."""
-        return len(self.trials)
 
     def read(self, study: Study) -> list[FrozenTrial]:
         """Read all trials and return those that are new or were unfinished, by number."""
@@ -43,7 +36,7 @@ class TrialReader:
         self.was_reset = not self._is_beginning_of(trials)
         if self.was_reset:
             self.trials, self.unfinished = [], {}
-        news = [trials[number] for number in self.unfinished] + trials[self.n_trials :]
+        news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
         self.trials = trials
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
@@ -51,9 +44,9 @@ class TrialReader:
     def _is_beginning_of(self, trials: list[FrozenTrial]) -> bool:
         if not self.trials:
             return True
-        if len(trials) < self.n_trials:
+        if len(trials) < len(self.trials):
             return False
-        old, new = self.trials[-1], trials[self.n_trials - 1]
+        old, new = self.trials[-1], trials[len(self.trials) - 1]
         if old._trial_id != new._trial_id:
             return False
         # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
@@ -73,15 +66,14 @@ class PerStudy(Generic[Kept]):
     """What is kept in memory of the study that was asked for last, only to save time.
 
     One place, and not one for each study: an object that is used for many studies keeps nothing
-    of those before. A copy, also one in another process, begins with nothing.
-
-    Args:
-        create: Returns what is kept of a study of which nothing is.
+    of those before. A copy, also one in another process, begins with nothing. Threads that share
+    it hold its lock meanwhile.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
+        self.lock = threading.RLock()
         self._create = create
-        self._place: tuple[weakref.ref[BaseStorage], int, Kept] | None = None
+        self._place: tuple[weakref.ref[Any], int, Kept] | None = None
 
     def __getitem__(self, study: Study) -> Kept:
         if self._place is not None:
@@ -90,20 +82,79 @@ class PerStudy(Generic[Kept]):
                 return kept
         kept = self._create(study)
         # What was read goes with the storage, however long its reader lives.
-        storage = weakref.ref(study._storage, self._forget)
+        storage = weakref.ref(study._storage, self.forget)
         self._place = storage, study._study_id, kept
         return kept
 
-    def forget(self) -> None:
+    def forget(self, _: object = None) -> None:
         """Keep nothing."""
         self._place = None
 
-    def _forget(self, storage: weakref.ref[BaseStorage]) -> None:
-        if self._place is not None and self._place[0] is storage:
-            self._place = None
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._create,)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_place": None}
+
+class ReplayState(Protocol):
+    """What a sampler knows, as a function of the finished trials that it was told of."""
+
+    def copy(self) -> Self:
+        """Return a copy that can be told more without changing this one."""
+
+    def tell(self, index: int | None, trial: FrozenTrial) -> object:
+        """Take in a trial with its index, :obj:`None` for a trial of others."""
+
+
+State = TypeVar("State", bound=ReplayState)
+
+
+class Replay:
+    """Tells a state finished trials by their numbers, whatever order they finished in.
+
+    So the state is a function of these trials alone, the same in each worker and each new process.
+    It is kept before each trial that was unfinished, and where the replay has come to: it costs
+    no more than the trials since the first one that has finished meanwhile, however long the study
+    is, and even if some trial never ends.
+    """
+
+    def __init__(
+        self, initial_state: ReplayState, tell: Callable[[Any, FrozenTrial], None]
+    ) -> None:
+        self._tell = tell
+        # Of how many trials a state was told, without which of them, and the state.
+        self._kept: list[tuple[int, list[int], ReplayState]] = [(0, [], initial_state)]
+
+    def state_after(self, trials: Sequence[FrozenTrial], proposal: Proposal) -> ReplayState:
+        """Return the state after the trials that a proposal saw; nobody may change it."""
+        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
+        kept = [
+            (n_told, left_out, state)
+            for n_told, left_out, state in self._kept
+            if n_told <= n_trials
+            and left_out == unfinished[: bisect.bisect_left(unfinished, n_told)]
+        ]
+        n_told, left_out, state = kept[-1]
+        if n_told == n_trials:
+            return state
+        state, missing = state.copy(), set(unfinished)
+        if n_told and n_told not in missing:
+            kept.pop()  # Nothing is left to come in there.
+        for number in range(n_told, n_trials):
+            if number not in missing:
+                self._tell(state, trials[number])
+                continue
+            if number > n_told:
+                kept.append((number, left_out, state))
+                state = state.copy()
+            left_out = [*left_out, number]
+        kept.append((n_trials, left_out, state))
+        # What was seen long ago, and is proposed again after a death, is not gone on from.
+        if n_trials >= self._kept[-1][0]:
+            self._kept = kept
+        return state
+
+    def restart(self) -> None:
+        """Forget all but the initial state: what was told is not true any more."""
+        del self._kept[1:]
 
 
 def constraints_of(trial: FrozenTrial) -> dict[str, float]:

@@ -1,23 +1,21 @@
 """Parameters of every kind as numbers in [0, 1]."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 
 def to_unit(value: Any, distribution: BaseDistribution) -> float:
-    """Scale a parameter's value to [0, 1].
+    """Scale a parameter's value to [0, 1], in the logarithm for log parameters.
 
-    Log parameters are scaled in the logarithm. Parameters with a finite number of values get
-    an interval of equal width for each (in the logarithm for log parameters), and its middle
-    stands for the value.
-    A value outside the distribution ends up outside [0, 1].
+    Parameters with a finite number of values get an interval of equal width for each, and its
+    middle stands for the value. A value outside the distribution ends up outside [0, 1].
     """
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)

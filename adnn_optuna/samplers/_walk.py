@@ -1,31 +1,25 @@
 """Steps of all parameters together, from an origin or from the best point so far."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, TypeGuard
 
 from optuna.distributions import (
+    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
     check_distribution_compatibility,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import PROPOSAL
-from adnn_optuna._checks import check_number, check_parameters
+from adnn_optuna._attributes import PROPOSAL, StoredStep
+from adnn_optuna._checks import check_kind, check_number, check_parameters
+from adnn_optuna.samplers._trials import TrialReader
 from adnn_optuna.samplers._unit_interval import nearest_value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
 
 # A bound is reached even if the sum of many steps is off by rounding, as 0.1 + 0.2 is.
 _TOLERANCE = 1e-9
@@ -40,12 +34,8 @@ class Origin:
         if isinstance(values, Mapping):
             check_parameters("origin", values)
             self._by_name = dict(sorted(values.items()))
-        elif isinstance(values, bool) or not isinstance(values, Real):
-            raise TypeError(
-                "`origin` must be a number or a mapping from names to values, but is "
-                f"{values!r} of type {type(values).__name__}."
-            )
         else:
+            check_kind("origin", values, Real, "a number or a mapping from names to values")
             check_number("origin", values)
             self._default = float(values)
 
@@ -74,68 +64,17 @@ def _identity(value: Any) -> Any:
     return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
 
 
-def _moves(distribution: BaseDistribution) -> bool:
+def moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
+    """Return whether a parameter can be moved by a step."""
     return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
 
 
-def _is_inside(value: float, delta: float, distribution: BaseDistribution) -> bool:
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    tolerance = _TOLERANCE * abs(delta)
-    return distribution.low - tolerance <= value <= distribution.high + tolerance
-
-
-class StepsInside:
-    """Which steps of walks along a ray are in the search space of all trials so far.
-
-    A parameter that another sampler fixes does not move, so its range does not matter.
-    """
-
-    def __init__(self, origin: Origin, deltas: tuple[float, ...], max_steps: int) -> None:
-        self._origin = origin
-        self._deltas = deltas
-        self._max_steps = max_steps
-        # For each parameter, how many steps of each walk are inside of all its ranges so far.
-        self._n_inside_of: dict[str, list[float]] = {}
-        self._n_inside = [float(max_steps)] * len(deltas)
-        self._fixed: frozenset[str] = frozenset()
-        self._last_noted: dict[str, BaseDistribution] = {}
-
-    def note(self, trial: FrozenTrial, index: int) -> None:
-        """Take in the search space of a trial, as far as it is known."""
-        fixed = self._fixed
-        # What was asked for in vain repeats some other step.
-        if index <= len(self._deltas) * self._max_steps:
-            step = step_on_ray(self._origin, self._deltas, self._max_steps, index)
-            fixed |= fixed_parameters(trial, step)
-        if fixed == self._fixed and trial.distributions == self._last_noted:
-            return
-        self._fixed = fixed
-        self._last_noted = trial.distributions.copy()
-        for name, distribution in self._last_noted.items():
-            if _moves(distribution):
-                start = self._origin.value(name, distribution)
-                known = self._n_inside_of.get(name, [float(self._max_steps)] * len(self._deltas))
-                self._n_inside_of[name] = [
-                    min(n_inside, _n_steps_inside(start, delta, distribution))
-                    for n_inside, delta in zip(known, self._deltas, strict=True)
-                ]
-        moving = [n for name, n in self._n_inside_of.items() if name not in self._fixed]
-        self._n_inside = [
-            min((of_one[walk] for of_one in moving), default=float(self._max_steps))
-            for walk in range(len(self._deltas))
-        ]
-
-    def has(self, index: int) -> bool:
-        """Return whether the step with an index is in the search space, or beyond all walks."""
-        walk, step = divmod(index - 1, self._max_steps)
-        return index == 0 or walk >= len(self._deltas) or step < self._n_inside[walk]
-
-
-def _n_steps_inside(value: float, delta: float, distribution: BaseDistribution) -> float:
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+def n_steps_inside(
+    value: float, delta: float, distribution: FloatDistribution | IntDistribution
+) -> float:
+    """Return how many steps from a value stay in a range."""
     bound = distribution.high if delta > 0 else distribution.low
-    steps = (bound - value) / delta + _TOLERANCE
-    return math.floor(steps) if math.isfinite(steps) else steps
+    return (bound - value) / delta + _TOLERANCE
 
 
 @dataclasses.dataclass
@@ -157,10 +96,10 @@ class Step:
         return nearest_value(value + self.length, distribution)
 
 
-def step_on_ray(origin: Origin, deltas: tuple[float, ...], max_steps: int, index: int) -> Step:
-    """Return the step with an index of walks along a ray; 0 is the origin itself."""
-    walk, step = divmod(index - 1, max_steps)
-    return Step(origin, (step + 1) * deltas[walk] if index else 0.0)
+def step_of(origin: Origin, step: StoredStep | None, trials: Sequence[FrozenTrial]) -> Step:
+    """Return the step that a proposal says it is; without one, it is the origin itself."""
+    start, length = step or (None, 0.0)
+    return Step(origin, length, None if start is None else trials[start])
 
 
 def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
@@ -168,7 +107,7 @@ def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
     return frozenset(
         name
         for name, distribution in trial.distributions.items()
-        if _moves(distribution) and trial.params[name] != step(name, distribution)
+        if moves(distribution) and trial.params[name] != step(name, distribution)
     )
 
 
@@ -177,7 +116,7 @@ class _Leg:
     """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
 
     length: float  # Of the next step forward.
-    kept: FrozenTrial | None = None
+    start: int | None = None
     best_value: float | None = None
     is_reversed: bool = False  # The step forward failed, so that the next one leads back.
 
@@ -185,12 +124,12 @@ class _Leg:
     def next_length(self) -> float:
         return -self.length if self.is_reversed else self.length
 
-    def after(self, start: int | None, length: float) -> _Leg:
+    def after(self, start: int | None, length: float) -> Self:
         """Return the leg after a step of this length that failed, or whose value is awaited.
 
         A step from where the walk stood before says nothing of the next one.
         """
-        if start != (None if self.kept is None else self.kept.number):
+        if start != self.start:
             return self
         is_reversed = (length < 0) != (self.length < 0)
         size = math.copysign(length, self.length) / (2 if is_reversed else 1)
@@ -200,76 +139,72 @@ class _Leg:
 
 
 class Walk:
-    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise.
+
+    Nothing in it is changed but replaced, so that a copy is cheap.
+    """
 
     def __init__(
-        self, origin: Origin, deltas: tuple[float, ...], max_steps: int, sign: int
+        self,
+        origin: Origin,
+        deltas: Sequence[float],
+        max_steps: int,
+        sign: int,
+        reader: TrialReader,
     ) -> None:
         self._origin = origin
         self._max_steps = max_steps
         self._sign = sign
+        self._reader = reader
         self._baseline = math.inf
-        self._legs = [_Leg(delta) for delta in deltas]
-        self._starts: dict[int | None, FrozenTrial | None] = {None: None}
+        self._legs = {number: _Leg(delta) for number, delta in enumerate(deltas)}
         self._distributions: dict[str, BaseDistribution] = {}
         self._fixed: frozenset[str] = frozenset()
 
     def copy(self) -> Self:
         """Return a copy that can walk on without changing this one."""
-        other = copy.copy(self)
-        other._legs = self._legs.copy()
-        other._starts = self._starts.copy()
-        return other
+        return copy.copy(self)
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         """Take in the trial of a step; one of others is no step."""
         if index is None:
             return
-        # Replaced and never changed, as copies share it.
+        start, length = step = trial.system_attrs[PROPOSAL]["step"]
+        self._fixed |= fixed_parameters(trial, step_of(self._origin, step, self._reader.trials))
         self._distributions = {**self._distributions, **trial.distributions}
-        is_complete = trial.state == TrialState.COMPLETE and trial.value is not None
-        value = self._sign * trial.value if is_complete and trial.value is not None else math.inf
+        value = math.inf
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            value = self._sign * trial.value
         if index == 0:
             self._baseline = value
-            self._fixed |= fixed_parameters(trial, Step(self._origin, 0.0))
             return
         number = (index - 1) // self._max_steps
-        if number >= len(self._legs):  # It was asked for in vain.
+        if number not in self._legs:  # It was asked for in vain.
             return
-        start, length = trial.system_attrs[PROPOSAL]["step"]
-        self._fixed |= fixed_parameters(trial, Step(self._origin, length, self._starts.get(start)))
         leg = self._legs[number]
         best_value = self._baseline if leg.best_value is None else leg.best_value
-        if value < best_value:
-            # On in the direction that improved.
-            self._legs[number] = _Leg(length, trial, value)
-            self._starts[trial.number] = trial
-        else:
-            self._legs[number] = leg.after(start, length)
+        # On in the direction that improved.
+        leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
+        self._legs = {**self._legs, number: leg}
 
-    def next_step(
-        self, index: int, pending: Iterable[tuple[int | None, float]]
-    ) -> tuple[int | None, float]:
-        """Return from which trial the step with an index starts, and its length.
-
-        ``pending`` is the same of the steps whose values are awaited.
-        """
+    def next_step(self, index: int, pending: Iterable[StoredStep]) -> StoredStep:
+        """Return the step with an index, given the steps whose values are awaited."""
         leg = self._legs[(index - 1) // self._max_steps]
         for step in pending:
             leg = leg.after(*step)
-        number = None if leg.kept is None else leg.kept.number
         # Each turn but the first halves the step: after 100, it is no step any more.
         for _ in range(100):
             if self._is_inside(leg):
                 break
-            leg = leg.after(number, leg.next_length)
-        return number, leg.next_length
+            leg = leg.after(leg.start, leg.next_length)
+        return leg.start, leg.next_length
 
     def _is_inside(self, leg: _Leg) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        step, length = Step(self._origin, 0.0, leg.kept), leg.next_length
+        step = step_of(self._origin, (leg.start, 0.0), self._reader.trials)
+        length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
-            _is_inside(step(name, distribution) + length, length, distribution)
-            for name, distribution in self._distributions.items()
-            if _moves(distribution) and name not in self._fixed
+            known.low - tolerance <= step(name, known) + length <= known.high + tolerance
+            for name, known in self._distributions.items()
+            if moves(known) and name not in self._fixed
         )

@@ -99,7 +99,8 @@ def _adapted(source: str, package: str) -> str:
 def _api(name: str, cls: type) -> str:
     """Return a class and its arguments as a list, from its docstring."""
     documentation = inspect.cleandoc(cls.__doc__ or "")
-    signature = re.sub(r"'([^']*)'", r"\1", str(inspect.signature(cls)))
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(cls)))
+    signature = re.sub(r"collections\.abc\.|typing\.", "", signature)
     lines = [f"- `{name}{signature.removesuffix(' -> None')}`"]
     arguments = documentation.partition("\nArgs:\n")[2]
     for entry in re.split(r"\n(?=    \w)", "\n" + arguments.strip("\n"))[1:]:

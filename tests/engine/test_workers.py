@@ -155,7 +155,7 @@ def test_ctrl_c_is_said_once_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"
     assert {t.state for t in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
     done = [t.params["restart"] for t in study.trials if t.state == TrialState.COMPLETE]
-    assert len(done) == len(set(done)) >= 6
+    assert len(done) == len(set(done)) >= 4
 
 
 def begin_worker(url: str, sampler: str, max_trial: int, batch_size: int) -> subprocess.Popen[str]:

@@ -135,7 +135,6 @@ class Workers:
         self._killed: list[Worker] = []
         self._current = MAIN
         self._n_started = 0
-        _owners._dead_processes.clear()
         monkeypatch.setattr(os, "getpid", lambda: self._current)
         monkeypatch.setattr(_owners, "_own_start_time", lambda pid: f"start of {pid}")
         monkeypatch.setattr(

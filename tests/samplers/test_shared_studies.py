@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import cProfile
+import random
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -423,6 +425,33 @@ def test_who_finds_a_dead_workers_trial_may_tell_that_it_failed() -> None:
 
 
 @all_samplers
+def test_a_dead_workers_trial_may_be_told_while_another_one_runs(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    study.optimize(suggest, n_trials=2)
+    study.ask()
+    dead = study.ask()
+    value = suggest(dead)
+    kill(study, dead)
+    study.tell(dead.number, state=TrialState.FAIL)
+    assert suggest(study.ask()) == value
+
+
+def test_a_step_that_was_repeated_is_repeated_again_after_a_death() -> None:
+    study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=2))
+    held = [study.ask() for _ in range(3)]
+    xs = [trial.suggest_float("x", 0, 1) for trial in held]
+    for trial in held[:2]:
+        study.tell(trial, 0.0)
+    repeated = study.ask()
+    assert repeated.suggest_float("x", 0, 1) == xs[2]
+    kill(study, repeated)
+    study.tell(held[2], 0.0)
+    assert study.ask().suggest_float("x", 0, 1) == xs[2]
+
+
+@all_samplers
 def test_a_sampler_keeps_the_studies_of_different_storages_apart(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
@@ -597,3 +626,11 @@ def test_trials_with_a_time_zone(make_sampler: Callable[[], BaseSampler]) -> Non
     study.add_trial(trial)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 7
+
+
+@all_samplers
+def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], BaseSampler]) -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
+    optuna.create_study(sampler=make_sampler()).optimize(suggest, n_trials=5, n_jobs=2)
+    after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
+    assert before == after
