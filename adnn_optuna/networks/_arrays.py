@@ -77,8 +77,8 @@ def checked_labels(
     return array
 
 
-class _Twin(np.ndarray[Any, Any]):
-    """What an array that cannot be written to is a view of; only this module makes any."""
+class _Memory(np.ndarray[Any, np.dtype[np.uint8]]):
+    """Bytes that only this module gives out, as arrays that cannot be written to."""
 
 
 # In bytes. TensorFlow uses an array in place only if it begins at a multiple of it.
@@ -89,13 +89,13 @@ def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Return a copy that cannot be written to, or the array itself if it is such; scale uint8."""
     if array.dtype == dtype and writable_view(array) is not None:
         return array
-    memory = np.empty(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
-    twin = _Twin(array.shape, dtype, memory.data, offset=-memory.ctypes.data % _ALIGNMENT)
+    memory = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
+    offset = -memory.ctypes.data % _ALIGNMENT
+    copy: NDArray[Any] = np.ndarray(array.shape, dtype, buffer=memory, offset=offset)
     if array.dtype == np.uint8 and dtype is np.float32:
-        np.divide(array, 255, out=twin, dtype=np.float32)
+        np.divide(array, 255, out=copy, dtype=np.float32)
     else:
-        twin[...] = array
-    copy = twin.view(np.ndarray)
+        copy[...] = array
     copy.flags.writeable = False
     return copy
 
@@ -105,4 +105,10 @@ def writable_view(array: NDArray[Any]) -> NDArray[Any] | None:
 
     It is for those that use the memory in place, without writing to it: NumPy exports no other.
     """
-    return array.base if isinstance(array.base, _Twin) and not array.flags.writeable else None
+    memory, flags = array.base, array.flags
+    if not isinstance(memory, _Memory) or flags.writeable or not flags.c_contiguous:
+        return None
+    if array.ctypes.data % _ALIGNMENT:  # A slice.
+        return None
+    offset = array.ctypes.data - memory.ctypes.data
+    return np.ndarray(array.shape, array.dtype, buffer=memory, offset=offset)

@@ -105,11 +105,7 @@ class Program:
     ) -> tuple[list[tf.Tensor], list[tuple[int, float]]]:
         """Train by ``orders[begin:end]``, int32 of shape (epochs, rows), from a state.
 
-        It holds the values of the network's variables and of the optimizer's.
-
-        Returns:
-            The new state, and, if asked for, of each split the count of correct rows and the sum
-            of losses.
+        Return the new one, and, if asked for, each split's count of correct rows and its loss.
         """
         new_state, scores = self._train(
             state, orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)

@@ -99,11 +99,7 @@ def _kind(variable: keras.Variable) -> Kind:
 
 
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
-    """Return the standard deviation that ``initializer`` draws values with.
-
-    Where Keras documents it, it follows from the arguments and does not depend on a draw. It is
-    that of the drawn ``values`` for any other initializer, function or name.
-    """
+    """Return the standard deviation by Keras's formula for an initializer, else of the values."""
     import keras
 
     match initializer:

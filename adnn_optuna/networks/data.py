@@ -30,10 +30,8 @@ _MNIST_VALIDATION_SIZE = 10_000
 class Dataset:
     """Images or feature vectors with integer labels, in three splits that cannot be written to.
 
-    A search trains on the training split and selects on the validation split (or on the training
-    split, as the paper does); the test split is for the final report only. Use
-    :func:`load_dataset` for known data sets and :meth:`from_arrays` for your own data; the
-    constructor takes data that are split already.
+    A search selects on the validation or the training split; the test split is for the report.
+    The constructor takes data that are split already; see also :meth:`from_arrays`.
 
     Example:
         >>> dataset = load_dataset("digits")
@@ -134,9 +132,8 @@ class Dataset:
     ) -> Dataset:
         """Make a data set of your own arrays, splitting off what is not given.
 
-        The splits are drawn at random, stratified by label: each holds the classes in nearly the
-        same proportions, and keeps its samples in the order of ``x``. The test split does not
-        depend on ``validation_size``.
+        The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
+        split does not depend on ``validation_size``.
 
         Example:
             >>> x, y = np.random.default_rng(0).random((100, 4)), np.arange(100) % 2
@@ -211,9 +208,6 @@ def load_dataset(
         test_size: As for :meth:`Dataset.from_arrays`; ``mnist`` and ``fashion_mnist`` come with
             their own test set.
         seed: Seed of the draw of the splits, 0 or more.
-
-    Returns:
-        The data set. Its ``config`` lets :func:`dataset_from_config` load the same again.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.

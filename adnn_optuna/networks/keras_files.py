@@ -49,10 +49,7 @@ _Result = TypeVar("_Result")
 
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function where Keras, which does so by thread, has counted no names yet.
-
-    The caller's dtype policy and custom objects hold there too.
-    """
+    """Call a function where Keras has counted no names yet; the caller's settings hold there."""
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()
@@ -84,12 +81,7 @@ def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) 
 
 
 def read_model_config(path: Path) -> dict[str, Any]:
-    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a ``.keras`` file, or its configuration is too large.
-    """
+    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it."""
     try:
         with zipfile.ZipFile(path) as archive:
             is_too_large = archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES
@@ -109,12 +101,7 @@ def read_model_config(path: Path) -> dict[str, Any]:
 
 
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
-    """Refuse a configuration of anything but Keras's own layers, initializers and the like.
-
-    Raises:
-        ValueError: If it holds a lambda, a custom or unknown object, or a layer that runs code or
-            reads files; ``path`` tells where it stands.
-    """
+    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
     if isinstance(node, list):
@@ -162,12 +149,7 @@ def _is_class(module: str, name: str) -> bool:
 
 
 def check_model_config(config: dict[str, Any], path: str) -> None:
-    """Refuse a model's configuration that is unsafe, or larger than what may come from a file.
-
-    Raises:
-        ValueError: If :func:`check_keras_config` or Keras refuses it, if it is not that of a
-            model, or if its variables or the outputs of a layer for one example are too large.
-    """
+    """Refuse a configuration that is unsafe, no model's, or larger than may come from a file."""
     import keras
 
     config = without_compilation(config)  # A copy, for Keras empties it.

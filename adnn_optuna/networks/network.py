@@ -78,14 +78,7 @@ def hash_weights(weights: Sequence[np.ndarray]) -> str:
 def build_architecture(
     model: MLP | Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
 ) -> Architecture:
-    """Return the architecture of ``model`` on data of the given shape.
-
-    Raises:
-        TypeError: If ``model`` is neither an MLP nor a callable that returns a ``keras.Model``.
-        ValueError: If it does not fit the data, nothing in it could be moved, it trains itself, or
-            its weights do not follow from the seed.
-        MemoryError: If no memory holds the network.
-    """
+    """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, num_classes)
     # A class of models is such a callable; a model is not, though it can be called.
@@ -232,10 +225,7 @@ def _keras_architecture(
 
     model, other = build(0, 0), build(0, 0)
     if other is model:
-        raise WrongValueError(
-            "Your callable returned the same model twice; it must build a fresh keras.Model "
-            "each time it is called."
-        )
+        raise WrongValueError("Your callable returned the same model twice; build a fresh one.")
     _check_trains_as_keras(model)
     weights = _values(model)
     if hash_weights(_values(other)) != hash_weights(weights):

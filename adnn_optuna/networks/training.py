@@ -67,8 +67,7 @@ class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
     A training gives the same bits alone and beside any others. The graph is compiled once, for the
-    first one. TensorFlow uses the dataset in place; for each core there are the variables of the
-    network and the optimizer, a few times. Several threads may train at once.
+    first one, and uses the dataset in place. Several threads may train at once.
 
     Args:
         architecture: The network.
