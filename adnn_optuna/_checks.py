@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 
@@ -32,7 +33,7 @@ def check_integer(name: str, value: Any, low: int) -> None:
         raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
-def check_kind(name: str, value: Any, kind: type | tuple[type, ...], words: str) -> None:
+def check_kind(name: str, value: Any, kind: type | UnionType, words: str) -> None:
     """Raise unless the value is of a kind; truth values are numbers to Python only."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
@@ -68,6 +69,12 @@ def as_positive_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
+
+
+def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
+    """Raise unless the value is of a kind; a truth value is no number."""
+    if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
+        raise WrongTypeError(f"{name} must be {wanted}, but it is {value!r}.")
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

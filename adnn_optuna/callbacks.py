@@ -1,7 +1,6 @@
 """Optuna callbacks that end a study at a limit of time, trials or gain.
 
-The limits hold for the study and not for a call of :meth:`~optuna.study.Study.optimize`: they are
-computed from the study's trials alone, and so add up over resumed runs and over all workers.
+They are computed from the study's trials alone, and so add up over resumed runs and all workers.
 """
 
 from __future__ import annotations
@@ -9,9 +8,8 @@ from __future__ import annotations
 import abc
 import bisect
 import math
-import threading
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -39,14 +37,14 @@ def is_done(trial: FrozenTrial) -> bool:
     return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
 
 
-class _Tally:
-    """What the finished trials of a study add up to."""
+class Tally:
+    """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
-        self._is_maximized = study.direction == StudyDirection.MAXIMIZE
-        interval = getattr(study._storage, "get_heartbeat_interval", None)
-        self._has_heartbeats = interval is not None and interval() is not None
-        self._reader = TrialReader()
+        self._better = max if study.direction == StudyDirection.MAXIMIZE else min
+        interval = getattr(study._storage, "get_heartbeat_interval", lambda: None)
+        self.has_heartbeats = interval() is not None
+        self.reader = TrialReader()
         self._clear()
 
     def _clear(self) -> None:
@@ -60,35 +58,32 @@ class _Tally:
 
     @property
     def elapsed(self) -> float:
-        """The working time of the study until now, in seconds."""
+        """The seconds that the study's trials took until the last of them ended."""
         return self._seconds[-1] if self._seconds else 0.0
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
-        news = self._reader.read(study)
-        if self._reader.was_reset:
+        news = self.reader.read(study)
+        if self.reader.was_reset:
             self._clear()
         finished = [trial for trial in news if trial.state.is_finished()]
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
-            self.n_done += is_done(trial)
-            self._add_value(trial)
             if not self._may_have_died(trial):
                 self.add_time(trial)
-
-    def _add_value(self, trial: FrozenTrial) -> None:
-        # As for Optuna's `study.best_value`, an infeasible trial has no value.
-        if not (trial.state == TrialState.COMPLETE and is_done(trial) and is_feasible(trial)):
-            return
-        assert trial.value is not None
-        better = max if self._is_maximized else min
-        self.best = trial.value if self.best is None else better(self.best, trial.value)
-        if self.first is None or trial.number < self.first.number:
-            self.first = trial
+            if not is_done(trial):
+                continue
+            self.n_done += 1
+            # As for Optuna's `study.best_value`, an infeasible trial has no value.
+            if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
+                continue
+            self.best = trial.value if self.best is None else self._better(self.best, trial.value)
+            if self.first is None or trial.number < self.first.number:
+                self.first = trial
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
-        is_watched = self._has_heartbeats or owner_of(trial) is not None
+        is_watched = self.has_heartbeats or owner_of(trial) is not None
         notes = trial.system_attrs.keys() | trial.user_attrs.keys()
         ended_by_itself = notes & {FAILED, INTERRUPTED, DIVERGED, ELAPSED}
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
@@ -109,20 +104,18 @@ class _Tally:
             self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
-class _Limit(abc.ABC):
+class Limit(abc.ABC):
     """A limit of a study. It remembers what one study's trials add up to, only to save time."""
 
     reason: ClassVar[str]
 
     def __init__(self) -> None:
-        self._tallies = PerStudy(_Tally)
-        self._lock = threading.Lock()
+        self._tallies = PerStudy(Tally)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+    def __repr__(self) -> str:
+        arguments = {name[1:]: value for name, value in vars(self).items() if name != "_tallies"}
+        listed = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        return f"{type(self).__name__}({listed})"
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """End the study if it has reached the limit, and store why."""
@@ -134,22 +127,22 @@ class _Limit(abc.ABC):
     def reached(self, study: Study) -> bool:
         """Return whether the study, which has one objective, has reached the limit.
 
-        Optuna calls callbacks after each trial only. To run no trial at all in a study that
-        is at its limit already, ask before calling :meth:`~optuna.study.Study.optimize`.
+        Optuna calls callbacks after each trial only: ask before
+        :meth:`~optuna.study.Study.optimize` to run none in a study that is at its limit already.
         """
         return self._is_reached(study, self._tally(study))
 
     @abc.abstractmethod
-    def _is_reached(self, study: Study, tally: _Tally) -> bool: ...
+    def _is_reached(self, study: Study, tally: Tally) -> bool: ...
 
-    def _tally(self, study: Study, own: FrozenTrial | None = None) -> _Tally:
+    def _tally(self, study: Study, own: FrozenTrial | None = None) -> Tally:
         """Return what the trials add up to now, with one that has certainly ended by itself."""
         if study._is_multi_objective():
             raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
                 f"{len(study.directions)}."
             )
-        with self._lock:
+        with self._tallies.lock:
             tally = self._tallies[study]
             tally.update(study)
             if own is not None:
@@ -157,16 +150,14 @@ class _Limit(abc.ABC):
             return tally
 
 
-class MaxTimeCallback(_Limit):
+class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
-    or in an earlier run. Where several ran at once, it is that of the longest row of trials that
-    followed each other. Time in which nothing ran does not count, nor does the trial of a worker
-    that died. The trial that runs when the limit is reached is completed first.
-
-    On a storage with heartbeats, a failed trial of a sampler that is none of this package looks
-    like that of a worker that died. So it counts in the process that ran it only.
+    or in an earlier run; where several ran at once, the longest row of trials that followed each
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died, which on
+    a storage with heartbeats other processes take any failed trial of a foreign sampler for. The
+    trial that runs when the limit is reached is completed first.
 
     Example:
 
@@ -176,10 +167,8 @@ class MaxTimeCallback(_Limit):
             from adnn_optuna.callbacks import MaxTimeCallback
 
             study = optuna.create_study()
-            study.optimize(
-                lambda trial: trial.suggest_float("x", -1, 1) ** 2,
-                callbacks=[MaxTimeCallback(0.1)],
-            )
+            limit = MaxTimeCallback(0.1)
+            study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, callbacks=[limit])
             assert study.user_attrs["adnn:stop_reason"] == "max_time"
 
     Args:
@@ -193,9 +182,6 @@ class MaxTimeCallback(_Limit):
         super().__init__()
         self._max_time = max_time
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_time={self._max_time})"
-
     def elapsed(self, study: Study) -> float:
         """Return the seconds that the study's trials took until the last of them ended."""
         return self._tally(study).elapsed
@@ -204,19 +190,17 @@ class MaxTimeCallback(_Limit):
         """Return the seconds that are left, 0 if none are."""
         return max(self._max_time - self.elapsed(study), 0.0)
 
-    def _is_reached(self, study: Study, tally: _Tally) -> bool:  # noqa: ARG002
+    def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
         return tally.elapsed >= self._max_time
 
 
-class MaxTrialCallback(_Limit):
+class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
     Completed and pruned trials count, and failed ones whose training diverged. Those that were
-    interrupted, or whose worker died, do not: they are done again.
-
-    :class:`optuna.study.MaxTrialsCallback` counts completed trials only, unless it is given other
-    states, and then also those that were cut off. This one also tells before the first trial
-    whether there is anything to do.
+    interrupted, or whose worker died, do not: they are done again. Unlike
+    :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial whether there is
+    anything to do.
 
     Example:
 
@@ -245,18 +229,15 @@ class MaxTrialCallback(_Limit):
         super().__init__()
         self._max_trial = int(max_trial)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_trial={self._max_trial})"
-
     def remaining(self, study: Study) -> int:
         """Return the number of trials that are left, 0 if none are."""
         return max(self._max_trial - self._tally(study).n_done, 0)
 
-    def _is_reached(self, study: Study, tally: _Tally) -> bool:  # noqa: ARG002
+    def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
         return tally.n_done >= self._max_trial
 
 
-class MaxGainCallback(_Limit):
+class MaxGainCallback(Limit):
     """End a study once its best value is a given gain better than the baseline.
 
     The gain is best value minus baseline if the study maximizes, and baseline minus best value
@@ -272,20 +253,17 @@ class MaxGainCallback(_Limit):
             from adnn_optuna.callbacks import MaxGainCallback
 
             study = optuna.create_study(direction="maximize")
-            study.optimize(
-                lambda trial: trial.suggest_float("x", 0, 1),
-                callbacks=[MaxGainCallback(0.25, baseline=0.5)],
-            )
+            limit = MaxGainCallback(0.25, baseline=0.5)
+            study.optimize(lambda trial: trial.suggest_float("x", 0, 1), callbacks=[limit])
             assert study.best_value >= 0.75
             assert all(trial.value < 0.75 for trial in study.trials[:-1])
 
     Args:
-        max_gain:
-            The gain, in units of the objective.
+        max_gain: The gain, in units of the objective.
         baseline:
-            The value to gain on. If :obj:`None`, it is what the study has stored as the user
-            attribute ``adnn:baseline``, and without that the value of the first completed trial
-            that violates no constraint.
+            The value to gain on. If :obj:`None`, it is the study's user attribute
+            ``adnn:baseline``, and without that the value of the first completed trial that
+            violates no constraint.
     """
 
     reason = "max_gain"
@@ -298,23 +276,20 @@ class MaxGainCallback(_Limit):
         self._max_gain = max_gain
         self._baseline = baseline
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_gain={self._max_gain}, baseline={self._baseline})"
-
-    def _is_reached(self, study: Study, tally: _Tally) -> bool:
+    def _is_reached(self, study: Study, tally: Tally) -> bool:
         if tally.best is None or tally.first is None:
             return False
-        baseline = self._baseline
+        baseline: object = self._baseline
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
-            if isinstance(baseline, bool) or not isinstance(baseline, Real | None):
-                raise WrongTypeError(
-                    f"The user attribute {BASELINE!r} of the study must be a number, but is "
-                    f"{baseline!r}."
-                )
         if baseline is None:
             baseline = tally.first.value
-        assert baseline is not None
+        if isinstance(baseline, bool) or not isinstance(baseline, Real):
+            raise WrongTypeError(
+                f"The user attribute {BASELINE!r} of the study must be a number, but is "
+                f"{baseline!r}."
+            )
+        baseline = float(baseline)
         if not math.isfinite(baseline):
             return False
         gain = tally.best - baseline

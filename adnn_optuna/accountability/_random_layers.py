@@ -1,7 +1,7 @@
 """Which layers of a Keras model are random when it is called, found by calling it.
 
-Nothing here is a list of Keras's layers. The model is traced, and which random states it advances
-is observed. So the layers of any version of Keras are covered, and those of the user's own.
+Nothing here is a list of Keras's layers. The model is traced, and which random states it uses is
+observed. So the layers of any version of Keras are covered, and those of the user's own.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
+from adnn_optuna.networks._variables import noting_use
 from adnn_optuna.networks.initializers import given_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     import keras
 
@@ -23,11 +24,9 @@ When = Literal["training", "always", "never", "unknown"]
 class RandomLayer:
     """A layer with a source of random numbers.
 
-    It draws ``when`` in ``"training"``; ``"always"``, in inference too (Keras's recurrent layers
-    draw their dropout masks there, but do not use them); ``"never"``, as with a rate of 0; or
-    ``"unknown"``, where the model cannot be called symbolically. Its ``parameters`` are its
-    settings that are fractions and not 0; ``is_seeded`` says whether a configuration holds its
-    seed.
+    Recurrent layers ``"always"`` draw, but use it in training only; ``"never"``: as with a rate of
+    0; ``"unknown"``: the model cannot be called symbolically. The ``parameters`` are settings that
+    are fractions and not 0; ``is_seeded`` says whether a configuration holds the seed.
     """
 
     path: str
@@ -47,83 +46,57 @@ def walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def find_random_layers(
-    model: keras.Model, tree: Sequence[tuple[str, Any]], *, is_from_file: bool
+    model: keras.Model, tree: Mapping[str, Any], *, is_from_file: bool
 ) -> tuple[list[RandomLayer], bool]:
     """Return the layers with random states, and whether the model draws from the global one."""
     import keras
 
     # So that there is a global state, and it is known, before a graph is traced.
-    [of_global] = _updated(lambda: keras.random.uniform(()))
-    updated = [_updated_by_call(model, training=training) for training in (True, False)]
-    in_training, in_inference = (ids or set() for ids in updated)
+    with noting_use() as used_by_global:
+        keras.random.uniform(())
+    used = [_used_by_call(model, training=training) for training in (True, False)]
+    in_training, in_inference = (ids or set() for ids in used)
     found = []
-    for path, layer in tree:
-        # Keras keeps a layer's in a list, which is one of its attributes.
-        values = [v for value in vars(layer).values() for v in _as_list(value)]
-        generators = {id(v): v for v in values if isinstance(v, keras.random.SeedGenerator)}
-        for generator in generators.values():
+    for path, layer in tree.items():
+        for generator in layer._seed_generators:
             state, seed = id(generator.state), given_seed(generator)
             when: When = "training" if state in in_training else "never"
-            if None in updated or state in in_inference:
-                when = "unknown" if None in updated else "always"
+            if None in used or state in in_inference:
+                when = "unknown" if None in used else "always"
             is_seeded = seed is not None
             if not is_seeded and not is_from_file:
                 seed = int(generator.state.numpy()[0])
             kind, parameters = type(layer).__name__, _fractions(layer)
             found.append(RandomLayer(path, kind, when, parameters, seed, is_seeded))
-    return found, of_global in in_training | in_inference
+    return found, not (in_training | in_inference).isdisjoint(used_by_global)
 
 
-def _updated(function: Callable[[], Any]) -> set[int]:
-    """Return the ids of the variables that a function would update."""
-    import keras
-
-    updated = set()
-
-    class Watch(keras.StatelessScope):  # type: ignore[misc]
-        """What updates are told."""
-
-        def add_update(self, update: tuple[keras.Variable, Any]) -> None:
-            updated.add(id(update[0]))
-            super().add_update(update)
-
-    with Watch():
-        function()
-    return updated
-
-
-def _updated_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
-    """Return what a call of a model would update; :obj:`None` where it cannot be called."""
+def _used_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
+    """Return the ids of what a call of a model uses; :obj:`None` where it cannot be called."""
     import tensorflow as tf
 
-    inputs, updated = getattr(model, "inputs", None), set[int]()
-    if not inputs:
-        return None
-
     def call(*given: Any) -> None:
-        x = given[0] if len(given) == 1 else [*given]
-        updated.update(_updated(lambda: model(x, training=training)))
+        model([*given] if len(given) > 1 else given[0], training=training)
 
     try:
-        specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-        tf.function(call, autograph=False).get_concrete_function(*specs)
+        with noting_use() as used:
+            specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
+            tf.function(call, autograph=False).get_concrete_function(*specs)
     except Exception:  # noqa: BLE001 - a layer of the user's may fail in any way.
         return None
-    return updated
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [*value] if isinstance(value, list | tuple) else [value]
+    return {*used}
 
 
 def _fractions(layer: Any) -> dict[str, Any]:
     """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
+    import keras
+
     try:
-        config = layer.get_config()
+        config = {name: (v, keras.tree.flatten(v)) for name, v in layer.get_config().items()}
     except Exception:  # noqa: BLE001 - as above
         return {}
     return {
         name: value
-        for name, value in config.items()
-        if all(isinstance(v, float) for v in _as_list(value)) and any(_as_list(value))
+        for name, (value, leaves) in config.items()
+        if all(isinstance(leaf, float) for leaf in leaves) and any(leaves)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -10,20 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.accountability._random_layers import RandomLayer, find_random_layers, walk
-from adnn_optuna.networks import keras_files
+from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.initializers import (
-    Distribution,
-    class_name,
-    describe,
-    drawn_seed,
-    given_seed,
-    short,
-)
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import keras
     import pandas as pd
@@ -33,15 +26,14 @@ if TYPE_CHECKING:
 class InitializedVariable:
     """A variable and what it starts from.
 
-    Its ``shape`` is :obj:`None` where its layer is not built yet, and its ``initializer``
-    ``"unknown"`` where it could not be found. The ``seed`` is that which the initializer draws
-    with, if any and known; ``is_seeded`` says whether a configuration holds it.
+    It has no ``shape`` where its layer is not built yet. The ``seed`` is that which the
+    initializer draws with, if any and known; ``is_seeded`` says whether a configuration holds it.
     """
 
     path: str
     shape: tuple[int, ...] | None
     initializer: str
-    distribution: Distribution
+    distribution: initializers.Distribution
     seed: int | None
     is_seeded: bool
 
@@ -50,18 +42,13 @@ class InitializedVariable:
 class Audit:
     """What is random in a model; see :func:`audit_randomness`. It prints as a table.
 
-    It has all weights of the model, in its order; all layers with a source of random numbers; and
-    sentences on what is not reproducible or not independent.
+    It has the weights of the model, in its order, the layers with a source of random numbers, and
+    a sentence on each thing that is not reproducible or not independent.
     """
 
     variables: tuple[InitializedVariable, ...]
     layers: tuple[RandomLayer, ...]
     warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the audit as JSON holds it."""
-        read: dict[str, Any] = json.loads(self.to_json())
-        return read
 
     def to_json(self, indent: int | None = 1) -> str:
         """Return the audit as JSON text."""
@@ -69,82 +56,41 @@ class Audit:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the variables, one in each row."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [
-                {
-                    "variable": v.path,
-                    "shape": "not built" if v.shape is None else str(v.shape),
-                    "initializer": v.initializer,
-                    "starts from": str(v.distribution),
-                    "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
-                }
-                for v in self.variables
-            ],
-            columns=["variable", "shape", "initializer", "starts from", "seed"],
-        )
+        return _table(self.variables)
 
     def __str__(self) -> str:
-        import pandas as pd
-
         kinds = [variable.distribution.kind for variable in self.variables]
         counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
-        parts = [f"{len(kinds)} variables: {counts}", as_text(self.to_dataframe())]
-        rows = [
-            {
-                "layer": layer.path,
-                "class": layer.layer,
-                "draws": layer.when,
-                "with": ", ".join(f"{k}={short(v)}" for k, v in layer.parameters.items()),
-                "seed": _seed_in_words(layer),
-            }
-            for layer in self.layers
-        ]
-        if rows:
-            parts += [f"\n{len(rows)} layers with random states", as_text(pd.DataFrame(rows))]
-        if self.warnings:
-            parts += ["", *(f"! {warning}" for warning in self.warnings)]
-        return "\n".join(parts)
+        parts = [f"{len(kinds)} variables: {counts}", self.to_dataframe().to_string(index=False)]
+        if self.layers:
+            parts.append(f"\n{len(self.layers)} layers with random states")
+            parts.append(_table(self.layers).to_string(index=False))
+        return "\n".join([*parts, *(f"! {warning}" for warning in self.warnings)])
 
 
-def as_text(frame: pd.DataFrame) -> str:
-    """Return a table as aligned text, one line for each row."""
-    rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+def _table(rows: Sequence[InitializedVariable | RandomLayer]) -> pd.DataFrame:
+    import pandas as pd
 
-
-def _seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
-    if drawing.is_seeded:
-        return str(drawing.seed)
-    return "unseeded" if drawing.seed is None else f"unseeded (drew {drawing.seed})"
+    # As objects, or a seed that is not known would make numbers of the others.
+    return pd.DataFrame([vars(row) for row in rows], dtype=object)
 
 
 def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
     Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, twice
-    with two seeds, to compare what it returns. Of a model that is not built yet, the initializers
-    are reported without shapes.
+    its configuration, without values; only an initializer that is none of Keras's is called, with
+    two seeds, to compare what it returns.
 
     Example:
 
         .. code-block:: python
 
-            import keras
-            import adnn_optuna as adnn
-
-            model = keras.Sequential(
-                [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
-            )
-            print(adnn.audit_randomness(model))
+            layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
+            print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model:
-            The model.
+        model: The model, built or not.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.
@@ -156,15 +102,13 @@ def audit_randomness(model: keras.Model) -> Audit:
             f"model must be a keras.Model, but it is a {type(model).__name__}; build it first."
         )
     with undisturbed():
-        audit: Audit = keras_files.without_values(_audit, model)
-    return audit
+        return keras_files.without_values(_audit, model)
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:
     """Find all that is random in the model of a ``.keras`` file, see :func:`audit_randomness`.
 
-    The file is data: nothing in it is executed, and its weights are not read. Of an initializer
-    without a seed, the file does not know what it drew.
+    Nothing in the file is executed. It does not know what an initializer without a seed drew.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -182,42 +126,47 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
         return _audit(model, is_from_file=True)
 
     with undisturbed():
-        audit: Audit = keras_files.without_values(load_and_audit)
-    return audit
+        return keras_files.without_values(load_and_audit)
 
 
 def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
-    tree = [*walk(model)]
-    # Of two models that are made alike, but for the seeds that are given.
-    made, others = _initializers(model, lambda config: config), _initializers(model, _reseeded)
-    owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
-    found = []
-    for variable in model.weights:
-        used, other = made.get(id(variable)), others.get(id(variable))
+    tree = dict(walk(model))
+    made = _initializers(model)
+    owners = {id(v): layer for layer in (model, *tree.values()) for v in layer.weights}
+    variables, equal = [], collections.defaultdict(list)
+    for weight in model.weights:
+        used, other = made.get(id(weight), (None, None))
         # Such as `recurrent_initializer` of a `recurrent_kernel`.
-        attribute = f"{variable.name.removesuffix('_kernel')}_initializer"
-        kept = getattr(owners.get(id(variable)), attribute, None)
+        attribute = f"{weight.name.removesuffix('_kernel')}_initializer"
+        kept = getattr(owners.get(id(weight)), attribute, None)
         # In a file: what it drew there is not what was drawn when the model was trained.
         if is_from_file or type(kept) is not type(used):
             kept = None
-        found.append((variable.path, tuple(variable.shape), used, other, kept))
-    variables = [_variable(*of_one) for of_one in found]
-    sources = [used if kept is None else kept for _, _, used, _, kept in found]
+        variable = _variable(weight.path, tuple(weight.shape), used, other, kept)
+        variables.append(variable)
+        # A SeedGenerator gives each variable other values.
+        if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
+            equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
+    warnings = []
     unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
-    warnings = [*_equal(variables, sources)]
     if unseeded:
-        warnings.insert(
-            0,
+        warnings.append(
             f"The initializers of {', '.join(unseeded)} have no seed: their configuration says "
             "seed: None, so a model made from it (from_config, clone_model) starts from other "
-            "weights. Give each a seed.",
+            "weights. Give each a seed."
         )
+    warnings += [
+        f"{', '.join(paths)} share one initializer object or its seed, and one shape, so they "
+        "start from equal values. Give each layer an initializer of its own, with its own seed."
+        for paths in equal.values()
+        if len(paths) > 1
+    ]
     variables += [
         _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
-        for path, layer in tree
+        for path, layer in tree.items()
         if not layer.built
         for name, initializer in vars(layer).items()
         if isinstance(initializer, keras.Initializer)
@@ -244,17 +193,49 @@ def _variable(
     path: str, shape: tuple[int, ...] | None, used: Any, other: Any, kept: Any
 ) -> InitializedVariable:
     """Return what starts from the initializer ``used``; ``other`` has other seeds if given any."""
-    distribution = describe(used, shape, other)
-    is_random = distribution.kind == "random"
-    given = given_seed(used)
+    distribution, name = initializers.describe(used, shape, other), initializers.class_name(used)
+    if distribution.kind != "random":
+        return InitializedVariable(path, shape, name, distribution, None, is_seeded=False)
+    seed, others = initializers.given_seed(used), initializers.given_seed(other)
     # A layer may draw the seed that it gives: then no configuration holds it.
-    is_seeded = given is not None and given_seed(other) in {given, given ^ 1}
-    seed = given if is_seeded else drawn_seed(kept)
-    return InitializedVariable(
-        *(path, shape, class_name(used), distribution),
-        seed=seed if is_random else None,
-        is_seeded=is_random and is_seeded,
-    )
+    is_seeded = seed is not None and others in {seed, seed ^ 1}
+    seed = seed if is_seeded else initializers.drawn_seed(kept)
+    return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
+
+
+def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:
+    """Return the initializer of each variable that can be found, by the variable's id.
+
+    Keras forgets which initializer a variable was made with. So the model is made again from its
+    configuration, without values; there, each variable still has its initializer. The second of
+    a pair is that of a model made alike, but for the seeds that are given.
+    """
+    import keras
+
+    def twins(layer: Any, change: Callable[[Any], Any]) -> list[Any]:
+        def remade(layer: Any) -> Any:
+            twin = type(layer).from_config(change(layer.get_config()))
+            if not twin.built and layer.built:
+                twin.build_from_config(layer.get_build_config())
+            return twin
+
+        if layer is model and hasattr(model, "operations"):
+            return list(keras.models.clone_model(model, clone_function=remade).weights)
+        return list(remade(layer).weights)
+
+    found: dict[int, tuple[Any, Any]] = {}
+    # The layers by themselves, where the model as a whole cannot be made from a configuration.
+    for layer in [model, *model.layers]:
+        if all(id(v) in found for v in layer.weights):
+            continue
+        # Whatever a class of the user's does when it is made without its arguments.
+        with contextlib.suppress(Exception):
+            made, others = twins(layer, lambda config: config), twins(layer, _reseeded)
+            if [v.shape for v in made] == [v.shape for v in layer.weights]:
+                for v, one, other in zip(layer.weights, made, others, strict=True):
+                    # No public attribute holds it.
+                    found[id(v)] = one._initializer, other._initializer
+    return found
 
 
 def _reseeded(config: Any) -> Any:
@@ -265,54 +246,3 @@ def _reseeded(config: Any) -> Any:
             for key, value in config.items()
         }
     return [*map(_reseeded, config)] if type(config) is list else config
-
-
-def _initializers(model: keras.Model, change: Callable[[Any], Any]) -> dict[int, Any]:
-    """Return the initializer of each variable that can be found, by the variable's id.
-
-    Keras forgets which initializer a variable was made with. So the model is made again from its
-    configuration, without values; there, each variable still has its initializer.
-    """
-    import keras
-
-    def remade(layer: Any) -> Any:
-        twin = type(layer).from_config(change(layer.get_config()))
-        if not twin.built and layer.built:
-            twin.build_from_config(layer.get_build_config())
-        return twin
-
-    found: dict[int, Any] = {}
-    # The layers by themselves, where the model as a whole cannot be made from a configuration.
-    for layer in [model, *model.layers]:
-        if all(id(v) in found for v in layer.weights):
-            continue
-        # Whatever a class of the user's does when it is made without its arguments.
-        with contextlib.suppress(Exception):
-            if layer is model and hasattr(model, "operations"):
-                twin = keras.models.clone_model(model, clone_function=remade).weights
-            else:
-                twin = remade(layer).weights
-            if [v.shape for v in twin] == [v.shape for v in layer.weights]:
-                # No public attribute holds it.
-                pairs = zip(layer.weights, (v._initializer for v in twin), strict=True)
-                found |= {id(v): used for v, used in pairs if used is not None}
-    return found
-
-
-def _equal(variables: Sequence[InitializedVariable], sources: Sequence[Any]) -> Iterator[str]:
-    """Yield a warning for each group of variables that start from equal values."""
-    groups: dict[Any, list[int]] = {}
-    for i, (variable, source) in enumerate(zip(variables, sources, strict=True)):
-        # A SeedGenerator gives each variable other values.
-        if variable.seed is not None and isinstance(getattr(source, "seed", None), int):
-            key = (variable.initializer, str(variable.distribution), variable.shape, variable.seed)
-            groups.setdefault(key, []).append(i)
-    for group in groups.values():
-        if len(group) > 1:
-            is_one = len({id(sources[i]) for i in group}) == 1
-            cause = "share one initializer object" if is_one else "have initializers of one seed"
-            yield (
-                f"{', '.join(variables[i].path for i in group)} {cause} and one shape, so they "
-                "start from equal values. Give each layer an initializer of its own, with its own "
-                "seed."
-            )

@@ -18,18 +18,19 @@ from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.records import params_in_words
-from adnn_optuna.networks.differences import model_differences
+from adnn_optuna.networks.differences import config_differences
 from adnn_optuna.networks.keras_files import check_model_config
 from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import keras
 
     from adnn_optuna.engine.objective import InitOffsetObjective
     from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.networks.network import Architecture
     from adnn_optuna.networks.offsets import Start
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -39,6 +40,8 @@ ROLES = ("baseline", "winner")
 _LAST_BITS = (1e-7, -1e-7)
 # How many times that counts as within tolerance.
 _SAFETY = 3
+# A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
+_LEAST_LOSS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +52,16 @@ class Contract:
     :func:`verify`.
 
     Attributes:
-        content:
-            What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
+        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
             ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
             of weights, accuracies, losses), ``environment`` and ``tolerance`` (how far results may
             differ in another one, as measured here).
-        weights:
-            The winner's trained weights by their paths in the model, in the model's order.
+        weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
     content: dict[str, Any]
     weights: dict[str, np.ndarray]
-    _build: Callable[[], keras.Model] = dataclasses.field(repr=False)
+    _model: keras.Model = dataclasses.field(repr=False)
 
     @classmethod
     def from_search(cls, record: SearchRecord, objective: InitOffsetObjective) -> Contract:
@@ -75,67 +76,55 @@ class Contract:
                 f"The study {study.study_name!r} has no completed trial, so there is no "
                 "winner to make a contract of; resume it."
             )
-        architecture = objective.trainer.architecture
         starts = (objective.baseline_start, objective.start(best.params))
         trained, weights = train_again(objective, starts)
-        for role, metrics in zip(ROLES, trained, strict=True):
+        stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
+        for role, metrics, before in zip(ROLES, trained, stored, strict=True):
             if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
                 raise WrongValueError(
                     f"The {role}'s training diverged, so there is nothing to make a contract of."
                 )
-        stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
-        if any(
-            before is not None and not before.items() <= metrics.items()
-            for before, metrics in zip(stored, trained, strict=True)
-        ):
-            _logger.warning(
-                "Trained again for the contract, baseline or winner of study %r came out "
-                "differently than in the search, which ran on another machine, or with other "
-                "versions or threads; the contract states what came out now.",
-                study.study_name,
-            )
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        data = objective.dataset
+            if before is not None and not before.items() <= metrics.items():
+                _logger.warning(
+                    "The %s of study %r came out differently than in the search, which had other "
+                    "versions, threads or processors; the contract states what came out now.",
+                    *(role, study.study_name),
+                )
+        architecture, data = objective.trainer.architecture, objective.dataset
+        states = [trial.state for trial in record.done_trials]
         content = {
             "format": contract_file.FORMAT,
             "format_version": contract_file.FORMAT_VERSION,
             "study": {
                 "name": study.study_name,
                 "sampler": study.user_attrs.get(SEARCH, {}).get("sampler"),
-                "trials": len(record.done_trials),
-                "completed_trials": len(completed),
+                "trials": len(states),
+                "completed_trials": states.count(TrialState.COMPLETE),
                 "best_trial": best.number,
                 "stop_reason": record.stop_reason,
             },
             "objective": portable_config(objective.config),
-            "rebuilds_from_config": _rebuilds(objective),
+            "rebuilds_from_config": _rebuilds(architecture),
             "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
             "baseline": trained[0],
-            "winner": {"params": dict(best.params), **trained[1]},
+            "winner": {"params": best.params, **trained[1]},
             "environment": describe_environment(),
             "tolerance": measure_tolerance(objective, starts, trained),
         }
-        paths = [variable.path for variable in architecture.variables]
-        return cls(
-            # As it comes back from the file: tuples are lists there.
-            json.loads(json.dumps(content, allow_nan=False)),
-            dict(zip(paths, weights[1], strict=True)),
-            lambda: architecture.build(starts[1].seed, starts[1].restart),
-        )
-
-    def build_model(self) -> keras.Model:
-        """Return the winner as a Keras model, trained. An :class:`MLP`'s outputs are logits."""
-        model = self._build()
-        for variable, values in zip(model.variables, self.weights.values(), strict=True):
+        model = architecture.build(starts[1].seed, starts[1].restart)
+        for variable, values in zip(model.variables, weights[1], strict=True):
             variable.assign(values)
-        return model
+        paths = [variable.path for variable in architecture.variables]
+        # As it comes back from the file: tuples are lists there.
+        content = json.loads(json.dumps(content, allow_nan=False))
+        return cls(content, dict(zip(paths, weights[1], strict=True)), model)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the winner's trained weights.
 
-        For ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
-        paths in the model, readable without pickle) and the model is ``fashion.contract.keras``,
-        which :func:`keras.saving.load_model` opens. Files of these names are replaced.
+        Beside ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
+        paths in the model) and the model is ``fashion.contract.keras``. Files of these names are
+        replaced.
 
         Raises:
             ValueError: If its name does not end in ``.json``, if one of the three files cannot be
@@ -143,21 +132,22 @@ class Contract:
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
-        contract_file.check_contract_path(
-            "path", path, self.content["objective"]["dataset"].get("path")
-        )
+        data = self.content["objective"]["dataset"].get("path")
+        contract_file.check_contract_path("path", path, data)
         files = contract_file.files_beside(path)
         try:
-            self.build_model().save(files["model"])
+            self._model.save(files["model"])
         except NotImplementedError:
             raise WrongValueError(
                 "Keras cannot save the winner's model, as one of its classes has arguments that "
                 "no configuration can hold; give that class a get_config method."
             ) from None
         np.savez(files["weights"], allow_pickle=False, **self.weights)
-        hashes = {kind: contract_file.hash_file(file) for kind, file in files.items()}
-        beside = {kind: {"name": files[kind].name, "sha256": h} for kind, h in hashes.items()}
-        content = {**self.content, "files": beside}
+        content = dict(self.content)
+        content["files"] = {
+            kind: {"name": file.name, "sha256": contract_file.hash_file(file)}
+            for kind, file in files.items()
+        }
         content["sha256"] = contract_file.contract_sha256(content)
         # Last and at once: there is no contract without its files, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
@@ -165,16 +155,16 @@ class Contract:
         unfinished.replace(path)
 
     def __str__(self) -> str:
-        study, winner = self.content["study"], self.content["winner"]
-        data = self.content["objective"]["dataset"]["name"]
+        content, winner = self.content, self.content["winner"]
+        study, data = content["study"], content["objective"]["dataset"]["name"]
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
-        for name in ("val_accuracy", "train_accuracy", "test_accuracy"):
-            if name in winner:
-                before, after = 100 * self.content["baseline"][name], 100 * winner[name]
+        for name, after in winner.items():
+            if name.endswith("_accuracy"):
+                before = content["baseline"][name]
+                gain = f"{100 * (after - before):+.2f} pp"
                 lines.append(
-                    f"  {name:<15} baseline {before:6.2f} %  winner {after:6.2f} %  "
-                    f"gain {after - before:+.2f} pp"
+                    f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain {gain}"
                 )
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
@@ -201,14 +191,20 @@ def train_again(
     return said, weights
 
 
+def distance(name: str, one: float, other: float) -> tuple[str, float]:
+    """Return which tolerance holds for a result of a training, and how far apart two of it are."""
+    if name.endswith("_loss"):
+        return "relative_loss", abs(one - other) / max(abs(one), abs(other), _LEAST_LOSS)
+    return "accuracy", abs(one - other)
+
+
 def measure_tolerance(
     objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
 ) -> dict[str, float]:
     """Return how far results may differ where the last bits of numbers do.
 
-    It is a property of the training: some forget a difference in the last bit of a weight, others
-    double it with every step. So it is measured, by trainings from such weights; ``trained`` is
-    what :func:`train_again` says of those from ``starts``.
+    Some trainings forget a difference in the last bit of a weight, others double it with every
+    step. So it is measured; ``trained`` is what :func:`train_again` says of ``starts``.
     """
     data, variables = objective.dataset, objective.trainer.architecture.variables
     drifts = dict.fromkeys(MAX_TOLERANCE, 0.0)
@@ -219,14 +215,10 @@ def measure_tolerance(
             for start in starts
         ]
         for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
-            for name in before.keys() & after.keys():
-                kind, scale = "accuracy", 1.0
-                if name.endswith("_sha256"):
-                    continue
-                if name.endswith("_loss"):
-                    scale = max(abs(before[name]), abs(after[name])) or 1.0
-                    kind = "relative_loss"
-                drifts[kind] = max(drifts[kind], abs(before[name] - after[name]) / scale)
+            for name, value in before.items():
+                if not name.endswith("_sha256"):
+                    kind, drift = distance(name, value, after[name])
+                    drifts[kind] = max(drifts[kind], drift)
     rows = min(len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y))
     least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / rows)}
     return {
@@ -236,10 +228,7 @@ def measure_tolerance(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration with the bare name of its data's file.
-
-    What tells its initial weights is left out: a contract states their SHA-256.
-    """
+    """Return an objective's configuration without folders, nor what tells its initial weights."""
     portable: dict[str, Any] = json.loads(json.dumps(config))
     portable["model"].pop("initial_weights", None)
     if "path" in portable["dataset"]:
@@ -247,12 +236,11 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     return portable
 
 
-def _rebuilds(objective: InitOffsetObjective) -> bool:
+def _rebuilds(architecture: Architecture) -> bool:
     """Return whether the model's configuration gives the same initial weights as the model.
 
     It may not: those that were loaded, or one initializer for several layers, are not stored.
     """
-    architecture = objective.trainer.architecture
     config = architecture.config
     if config["type"] == "MLP":
         return True
@@ -263,4 +251,4 @@ def _rebuilds(objective: InitOffsetObjective) -> bool:
         )
     except (TypeError, ValueError):
         return False
-    return not model_differences(config, rebuilt.config)
+    return not config_differences(config, rebuilt.config)

@@ -25,6 +25,7 @@ def describe_environment() -> dict[str, Any]:
     cpuinfo = _cpuinfo()
     # By their names on x86 and on ARM.
     features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     return {
         "versions": {
             "python": platform.python_version(),
@@ -38,34 +39,22 @@ def describe_environment() -> dict[str, Any]:
             "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
         },
         "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
-        "intra_op_threads": _threads(
-            tf.config.threading.get_intra_op_parallelism_threads(), "TF_NUM_INTRAOP_THREADS"
-        ),
-        "inter_op_threads": _threads(
-            tf.config.threading.get_inter_op_parallelism_threads(), "TF_NUM_INTEROP_THREADS"
-        ),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in {"0", "false"},
+        "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
+        "inter_op_threads": _threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
+        "onednn": onednn.lower() not in {"0", "false"},
         "flags": {name: os.environ.get(name, "") for name in _FLAGS},
     }
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Return what Linux says of the first processor; nothing on other systems."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
-    except OSError:
-        return {}
+    """Return what Linux says of the first processor."""
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _threads(configured: int, variable: str) -> int:
+def _threads(configured: int, kind: str) -> int:
     """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
-    if configured:
-        return configured
-    wanted = os.environ.get(variable, "")
-    if wanted.isdigit() and int(wanted):
-        return int(wanted)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
+    by_shell = int(wanted) if wanted.isdigit() else 0
+    return configured or by_shell or len(os.sched_getaffinity(0))

@@ -15,24 +15,18 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from tqdm.auto import tqdm
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_positive
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_positive_int,
+    check_positive,
+)
 from adnn_optuna.api.search import conclude, result_of
+from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.searchers import (
-    RANDOM_RESTART,
-    check_searcher,
-    default_batch_size,
-    objective_for,
-)
+from adnn_optuna.engine.searchers import RANDOM_RESTART, check_searcher
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import (
-    Limits,
-    Plan,
-    check_objective,
-    check_study_name,
-    open_studies,
-    resume_hint,
-)
+from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
@@ -46,7 +40,6 @@ if TYPE_CHECKING:
 
     from adnn_optuna.engine.objective import InitOffsetObjective
     from adnn_optuna.engine.searchers import Searcher
-    from adnn_optuna.engine.studies import Job
 
 # A mistyped range would fill the storage.
 _MAX_SEEDS = 10_000
@@ -71,12 +64,9 @@ def compare(
 ) -> Comparison:
     """Compare searchers on the same networks: paired seeds, the same budget for each.
 
-    All runs of one seed start from the same initial weights and see the same batches. As many
-    runs as there are cores advance side by side. Each is a study of its own, called
-    ``<study_name>/<sampler>/seed=<seed>``; those that are stored already are continued.
-
-    Random restarts are always compared, also where they are not named: what they gain is what
-    luck alone brings, and only what a searcher gains beyond that is worth its name.
+    All runs of one seed start from the same initial weights and see the same batches. Each is a
+    study of its own, called ``<study_name>/<sampler>/seed=<seed>``; those that are stored already
+    are continued. Random restarts are always compared: what they gain is what luck alone brings.
 
     Example:
 
@@ -90,91 +80,80 @@ def compare(
             comparison.plot().show()
 
     Args:
-        objective:
-            What is searched; its seed is replaced by each of ``seeds``.
+        objective: What is searched; its seed is replaced by each of ``seeds``.
         samplers:
-            Names of searchers, see :func:`~adnn_optuna.search`, or a mapping from a label to a
-            name, an Optuna sampler or a factory ``(seed, n_trials) -> sampler``. Without random
-            restarts among them, they are added as ``"random_restart"``.
-        max_trial:
-            The number of trials of each run.
-        seeds:
-            The seeds of the runs.
-        storage:
-            A database URL, an Optuna storage, or :obj:`None` to keep the studies in memory.
-        study_name:
-            What the studies' names begin with.
-        max_time:
-            The seconds that each run's trials may take, beside those of other runs.
-        max_gain:
-            The gain over its baseline at which a run ends.
-        batch_size:
-            How many trials of a run are proposed before any of them is told, see
-            :func:`~adnn_optuna.search`.
+            Names of searchers, or a mapping from labels to what :func:`~adnn_optuna.search` takes.
+        max_trial: The number of trials of each run.
+        seeds: The seeds of the runs.
+        storage: Where the studies are, see :func:`~adnn_optuna.search`.
+        study_name: What the studies' names begin with.
+        max_time: The seconds that each run's trials may take, beside those of other runs.
+        max_gain: The gain over its baseline at which a run ends.
+        batch_size: How many trials of a run are proposed before any of them is told, as in search.
         executor:
-            Who runs the comparison, one job for each run: a Dask cluster's
-            ``client.get_executor()``, a process pool of new processes
-            (``ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))``), any other
-            :class:`concurrent.futures.Executor`. Its workers have to reach ``storage``, and each
-            compiles for itself. If :obj:`None`, all is done in this process, which uses all
-            cores, too.
+            Who runs the comparison, one job for each run, such as a Dask cluster's
+            ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
+            ``storage``. If :obj:`None`, it is this process, on all cores.
         equivalence:
-            The difference of test accuracies up to which two searchers are as good as each other,
-            as a fraction: 0.001 is 0.1 percentage points.
-        show_progress_bar:
-            Whether to show a progress bar.
+            The difference of test accuracies, as a fraction, up to which two searchers are as good
+            as each other.
+        show_progress_bar: Whether to show a progress bar.
 
     Returns:
         The comparison.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong, or a study that exists is of another objective or
-            searcher.
+        ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
-    check_objective(objective)
-    check_study_name(study_name)
+    studies.check_objective(objective)
+    studies.check_study_name(study_name)
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds, objective)
     max_trial = as_positive_int("max_trial", max_trial)
-    if not (isinstance(batch_size, str) and batch_size == "auto"):
-        batch_size = as_positive_int("batch_size", batch_size)
     check_positive("equivalence", equivalence)
     limits = Limits(max_time, max_trial, max_gain)
     plans = [
         Plan(
-            of_searcher.replace(seed=seed),
+            objective.replace(seed=seed),
             f"{study_name}/{label}/{seed=}",
-            _one_for_each_run(searcher),
+            # Samplers keep random state.
+            copy.deepcopy(searcher) if isinstance(searcher, BaseSampler) else searcher,
             limits,
-            default_batch_size(searcher, of_searcher) if batch_size == "auto" else batch_size,
+            batch_size,
         )
         for label, searcher in searchers.items()
-        for of_searcher in (objective_for(searcher, objective),)
         for seed in seeds
     ]
-    for plan in plans:
-        check_study_name(plan.name)
     _check_executor(executor)
-    opened = open_storage(storage)
-    if executor is not None and isinstance(opened, InMemoryStorage):
+    opened_storage = open_storage(storage)
+    if executor is not None and isinstance(opened_storage, InMemoryStorage):
         raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
         )
-    jobs = open_studies(plans, opened)
-    with tqdm(total=max_trial * len(jobs), unit="trial", disable=not show_progress_bar) as bar:
-        try:
-            with interruptible() as stop:
-                if executor is None:
-                    _run_here(jobs, stop, bar.update)
-                else:
-                    _run_elsewhere(plans, storage, executor, bar.update)
-        except KeyboardInterrupt:
-            _logger.info(resume_hint(jobs[0].study))
-            raise
-    results = iter([result_of(job.study, job.plan.objective) for job in jobs])
+    opened = studies.open_studies(plans, opened_storage)
+    try:
+        with (
+            tqdm(total=max_trial * len(plans), unit="trial", disable=not show_progress_bar) as bar,
+            interruptible() as stop,
+        ):
+            lock = threading.Lock()
+
+            def count(n_trials: int) -> None:
+                with lock:
+                    bar.update(n_trials)
+
+            if executor is None:
+                with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
+                    runs = zip(plans, opened, strict=True)
+                    _finish([threads.submit(_run_one, stop, count, *run) for run in runs], stop)
+            else:
+                _finish([executor.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
+    except KeyboardInterrupt:
+        _logger.info(studies.resume_hint(opened[0]))
+        raise
+    results = iter([result_of(s, plan.objective) for s, plan in zip(opened, plans, strict=True)])
     comparison = Comparison(
         {label: list(itertools.islice(results, len(seeds))) for label in searchers},
         seeds,
@@ -184,59 +163,37 @@ def compare(
     return comparison
 
 
-def _run_here(jobs: Sequence[Job], stop: threading.Event, update: Callable[[int], object]) -> None:
-    """Run all studies, as many at once as there are cores."""
-    lock = threading.Lock()
-
-    def count(n_trials: int) -> None:
-        with lock:
-            update(n_trials)
-
-    # Neighbours have the same seed.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as executor:
-        futures = [executor.submit(_run_one, job, stop, count) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        finally:
-            # Where one failed or was interrupted, so are the others.
-            if not all(future.done() for future in futures):
-                stop.set()
-            _cancel(futures)
-
-
-def _run_elsewhere(
-    plans: Sequence[Plan],
-    storage: str | BaseStorage | None,
-    executor: Executor,
-    update: Callable[[int], object],
+def _finish(
+    futures: Sequence[Future[int]],
+    stop: threading.Event,
+    update: Callable[[int], object] = lambda _: None,
 ) -> None:
-    futures = [executor.submit(_run_plan, plan, storage) for plan in plans]
+    """Wait for all runs; where one failed or was interrupted, so are the others."""
     try:
         for future in as_completed(futures):
             update(future.result())
     finally:
-        _cancel(futures)
+        if not all(future.done() for future in futures):
+            stop.set()
+        for future in futures:
+            future.cancel()
 
 
-def _cancel(futures: Iterable[Future[int]]) -> None:
-    for future in futures:
-        future.cancel()
-
-
-def _run_plan(plan: Plan, storage: str | BaseStorage | None) -> int:
+def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
     """Run a study in a worker of an executor."""
-    [job] = open_studies([plan], open_storage(storage))
+    [study] = studies.open_studies([plan], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(job, stop, lambda _: None)
+        return _run_one(stop, lambda _: None, plan, study)
 
 
-def _run_one(job: Job, stop: threading.Event, update: Callable[[int], object]) -> int:
+def _run_one(
+    stop: threading.Event, update: Callable[[int], object], plan: Plan, study: optuna.Study
+) -> int:
     """Run a study and return how many trials it has."""
-    loop = Loop(job, stop, lambda _, __: update(1))
+    loop = Loop(plan, study, stop, lambda _, __: update(1))
     update(loop.n_done)
     loop.run()
-    conclude(job, stop)
+    conclude(study, plan.objective, stop)
     return loop.n_done
 
 
@@ -252,17 +209,6 @@ def _check_executor(executor: object) -> None:
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
-
-
-def _one_for_each_run(searcher: Searcher) -> Searcher:
-    """Return a searcher that gives each run a sampler of its own: samplers keep random state."""
-    if not isinstance(searcher, BaseSampler):
-        return searcher
-
-    def copied(seed: int, n_trials: int | None) -> BaseSampler:  # noqa: ARG001
-        return copy.deepcopy(searcher)
-
-    return copied
 
 
 def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
@@ -285,9 +231,8 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
                 )
         if len(set(samplers)) < len(samplers):
             raise WrongValueError(f"samplers names a searcher twice: {', '.join(samplers)}.")
-        searchers: dict[str, Searcher] = {name: name for name in samplers}
-    else:
-        searchers = dict(samplers)
+        samplers = {name: name for name in samplers}
+    searchers = dict(samplers)
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():

@@ -47,16 +47,15 @@ def search(
         check_contract_path("--contract", contract, network["dataset"])
     if study_name is None:
         study_name = f"{Path(network['dataset']).stem}-{sampler}"
+    limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     result = adnn.search(
         make_objective(**network),
         sampler,
         storage=storage,
         study_name=study_name,
-        max_time=max_time,
-        max_trial=max_trial,
-        max_gain=max_gain,
         batch_size=trials_at_once or "auto",
         show_progress_bar=out.wants_progress_bar(quiet),
+        **limits,
     )
     out.show_search(result, storage, network["data_dir"], contract, quiet)
 
@@ -90,15 +89,9 @@ def resume(
     if contract is not None:
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    result = adnn.resume(
-        opened,
-        study_name,
-        max_time=max_time,
-        max_trial=max_trial,
-        max_gain=max_gain,
-        data_dir=data_dir,
-        show_progress_bar=out.wants_progress_bar(quiet),
-    )
+    limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
+    bar = out.wants_progress_bar(quiet)
+    result = adnn.resume(opened, study_name, data_dir=data_dir, show_progress_bar=bar, **limits)
     out.show_search(result, storage, data_dir, contract, quiet)
 
 
@@ -137,15 +130,14 @@ def compare(
     files = [(kind, file) for kind, file in (("plot", plot), ("report", report)) if file]
     for kind, file in files:
         check_output_file(f"--{kind}", file, ".html")
+    limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     comparison = adnn.compare(
         make_objective(**network),
         samplers.split(","),
-        max_trial=max_trial,
+        **limits,
         seeds=parse_seeds(seeds),
         storage=storage,
         study_name=study_name,
-        max_time=max_time,
-        max_gain=max_gain,
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=out.wants_progress_bar(quiet),
@@ -220,14 +212,16 @@ def audit(
       adnn audit model.keras --json
       adnn audit --initializers
     """
-    from adnn_optuna.accountability.audit import as_text, audit_file
+    from adnn_optuna.accountability.audit import audit_file
 
     if (file is None) != initializers:
         raise WrongValueError("Give either the file of a model or --initializers.")
     out.load_libraries()
     if file is None:
         table = adnn.initializers_table()
-        out.show(table.to_json(orient="records", indent=1) if as_json else as_text(table))
+        out.show(
+            table.to_json(orient="records", indent=1) if as_json else table.to_string(index=False)
+        )
     else:
         found = audit_file(file)
         out.show(found.to_json() if as_json else found)

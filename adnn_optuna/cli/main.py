@@ -17,7 +17,7 @@ from typing import NoReturn
 import typer
 
 from adnn_optuna import __version__
-from adnn_optuna._checks import WrongInputError
+from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory
 from adnn_optuna.cli import commands, output
 from adnn_optuna.cli.options import HELP, with_help
 
@@ -79,7 +79,6 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     if isinstance(error, WrongInputError):
         return _in_words_of_the_command_line(str(error)), output.WRONG_INPUT
     from adnn_optuna.engine.storages import StorageError
-    from adnn_optuna.networks.training import TOO_LITTLE_MEMORY, is_out_of_memory
 
     if isinstance(error, StorageError):
         return str(error), output.FAILED

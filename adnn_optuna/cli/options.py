@@ -117,10 +117,9 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+(,\d+)*,?", text):
-        raise WrongValueError(
-            f"{option} must be whole numbers separated by commas, but it is {text!r}."
-        )
-    return tuple(int(part) for part in text.rstrip(",").split(","))
+        wanted = "must be whole numbers separated by commas"
+        raise WrongValueError(f"{option} {wanted}, but it is {text!r}.")
+    return tuple(map(int, text.rstrip(",").split(",")))
 
 
 def parse_seeds(text: str) -> Sequence[int]:
@@ -134,7 +133,6 @@ def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
     if not text.lstrip().startswith("{"):
         return text
     try:
-        config: dict[str, Any] = json.loads(text)
+        return dict(json.loads(text))
     except ValueError as error:
         raise WrongValueError(f"{option} is no valid JSON ({error}): {text!r}.") from None
-    return config

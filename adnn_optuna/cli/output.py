@@ -7,18 +7,13 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adnn_optuna.api.search import SearchResult
 
-BREACHED = 1
-WRONG_INPUT = 2
-UNEXPECTED = 3
-FAILED = 4
-INTERRUPTED = 130
+BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 def prepare_streams() -> None:
@@ -38,8 +33,7 @@ def load_libraries() -> None:
     It writes some of them before it looks at any log level, straight to file descriptor 2.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A user's Keras configuration may name another one.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -47,8 +41,7 @@ def load_libraries() -> None:
         import optuna
         import tensorflow as tf
 
-        # Looking for a GPU is what the last notices are about.
-        tf.config.list_physical_devices()
+        tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -91,18 +84,13 @@ def show_search(
         if contract is not None:
             result.contract().save(contract)
     finally:
-        # Also of a search that no contract can be made of.
-        show(result)
-    reached = {
-        "max_time": MaxTimeCallback(1).elapsed(result.study),
-        "max_trial": len(result.done_trials),
-        "max_gain": result.gain,
-    }
+        show(result)  # Also of a search that no contract can be made of.
     if quiet:
         return
+    study, time = result.study, MaxTimeCallback(1).elapsed(result.study)
+    reached = {"max_time": time, "max_trial": len(result.done_trials), "max_gain": result.gain}
     if (reason := result.stop_reason or "") in reached and not is_in_memory(storage):
-        name = result.study.study_name
-        words = ["adnn", "resume", "--storage", masked(storage), "--study-name", name]
+        words = ["adnn", "resume", "--storage", masked(storage), "--study-name", study.study_name]
         words += [] if data_dir is None else ["--data-dir", str(data_dir)]
         words += [f"--{reason.replace('_', '-')}", f"{2 * reached[reason]:g}"]
         say(f"\nGo on:      {shlex.join(words)}")

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,18 +13,12 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import (
-    BASELINE,
-    BASELINE_METRICS,
-    CONFIG,
-    INTERRUPTED,
-    Metrics,
-)
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.differences import in_words, objective_differences
+from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
@@ -44,17 +37,13 @@ METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "tr
 class InitOffsetObjective:
     """Trains a network from offset initial weights and returns how good it became.
 
-    It is an objective for :meth:`optuna.study.Study.optimize`, on any study with any sampler.
-    The first trial of a study also trains the *baseline*, the unmoved network, and stores its
-    value in the study (user attribute ``adnn:baseline``), together with the objective's whole
-    configuration. If the study was given a pruner, the metric is reported after each epoch, and
-    the pruner may end the training. (Optuna gives every study a
-    :class:`~optuna.pruners.MedianPruner` with default arguments; that one is not used, as nobody
-    asked for it, and half of a walk's steps would have no value.)
+    It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
+    of a study also trains the *baseline*, the unmoved network, and stores its value (user
+    attribute ``adnn:baseline``). A pruner that the study was given sees the metric after each
+    epoch, but for the :class:`~optuna.pruners.MedianPruner` that Optuna gives every study.
 
-    A training is deterministic: the same parameters give the same value, bit for bit, on the
-    same machine. One that diverges (a loss that is not finite) returns NaN, which Optuna notes as
-    a failed trial, and the study goes on.
+    The same parameters give the same value, bit for bit, on the same machine. A training that
+    diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
 
     Example:
 
@@ -71,17 +60,13 @@ class InitOffsetObjective:
         model:
             An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
             ``keras.Model`` with one output for each class.
-        dataset:
-            The data.
-        training:
-            How the network is trained.
-        space:
-            Which initial values move, and how far.
+        dataset: The data.
+        training: How the network is trained.
+        space: Which initial values move, and how far.
         metric:
             What the search sees: ``"val_accuracy"``, ``"train_accuracy"`` (the paper's), which
             are maximized, ``"val_loss"`` or ``"train_loss"``, which are minimized.
-        seed:
-            The seed of the initial weights and of the order of the batches.
+        seed: The seed of the initial weights and of the order of the batches.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -128,16 +113,14 @@ class InitOffsetObjective:
             training,
             dataset,
         )
+        # Only asked for the working time; its limit does not matter.
+        self._clock = MaxTimeCallback(1.0)
         self._search_in(space)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
-        settings: dict[str, Any] = {
-            "training": self.training,
-            "space": self.space,
-            "metric": self.metric,
-            "seed": self.seed,
-        }
+        names = ("training", "space", "metric", "seed")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         return functools.partial(type(self), **settings), (self._model, self.dataset)
 
     def _search_in(self, space: OffsetSpace | RestartSpace) -> None:
@@ -150,11 +133,6 @@ class InitOffsetObjective:
             )
         self.space: OffsetSpace | RestartSpace = space
         self.distributions = space.distributions(architecture.variables)
-        # The metrics of those seen before, which only saves reading them again. By the objects:
-        # on SQLite, a new study may have the id of one that was deleted.
-        self._known_baselines = weakref.WeakKeyDictionary[optuna.Study, Metrics]()
-        # Only asked for the working time; its limit does not matter.
-        self._clock = MaxTimeCallback(1.0)
 
     def replace(
         self, *, seed: int | None = None, space: OffsetSpace | RestartSpace | None = None
@@ -202,62 +180,41 @@ class InitOffsetObjective:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
 
-    def attach(self, study: optuna.Study) -> Metrics | None:
+    def attach(self, study: optuna.Study) -> None:
         """Store the configuration in a study, or check that it is the one stored there.
 
-        Returns:
-            The metrics of the study's baseline, :obj:`None` if it was not trained yet.
-
         Raises:
-            ValueError: If the study optimizes in the wrong direction, has trials of something
-                else, or belongs to an objective that differs in model, data, training, space,
-                metric or seed.
+            ValueError: If the study has another direction, trials or objective.
         """
-        known = self._known_baselines.get(study)
-        if known is not None:
-            return known
-        if len(study.directions) > 1:
+        named, n_values = f"The study {study.study_name!r}", len(study.directions)
+        if n_values > 1:
             raise WrongValueError(
-                f"The study {study.study_name!r} has {len(study.directions)} objectives, but "
-                "InitOffsetObjective has one value."
+                f"{named} has {n_values} objectives, but InitOffsetObjective has one value."
             )
         if study.direction != self.direction:
             raise WrongValueError(
-                f"The study {study.study_name!r} must be created with "
-                f"direction={self.direction.name.lower()!r} for metric={self.metric!r}."
+                f"{named} must be created with direction={self.direction.name.lower()!r} for "
+                f"metric={self.metric!r}."
             )
         attrs = study.user_attrs
         if CONFIG not in attrs:
-            self._check_trials(study)
+            # Another study of the same name may have values of something else.
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+                if trial.params.keys() != self.distributions.keys():
+                    raise WrongValueError(
+                        f"{named} has trials of another objective: trial {trial.number} has "
+                        f"{', '.join(trial.params) or 'no parameters'}, not "
+                        f"{', '.join(self.distributions)}; use another study name."
+                    )
             study.set_user_attr(CONFIG, self.config)
-        else:
-            differences = objective_differences(attrs[CONFIG], self.config)
-            if differences:
-                raise WrongValueError(
-                    f"The study {study.study_name!r} belongs to another objective "
-                    f"({in_words(differences)}); use another study name or the same settings."
-                )
-        metrics: Metrics | None = attrs.get(BASELINE_METRICS)
-        if metrics is not None:
-            self._known_baselines[study] = metrics
-        return metrics
-
-    def _check_trials(self, study: optuna.Study) -> None:
-        """Refuse a study with values of something else, as of another one with the same name."""
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if trial.params.keys() != self.distributions.keys():
-                found, wanted = (
-                    ", ".join(names) or "no parameters"
-                    for names in (trial.params, self.distributions)
-                )
-                raise WrongValueError(
-                    f"The study {study.study_name!r} has trials of another objective: trial "
-                    f"{trial.number} has {found}, not {wanted}; use another study name."
-                )
+        elif differences := config_differences(attrs[CONFIG], self.config):
+            raise WrongValueError(
+                f"{named} belongs to another objective ({in_words(differences)}); use another "
+                "study name or the same settings."
+            )
 
     def set_baseline(self, study: optuna.Study, metrics: Metrics) -> None:
         """Store what the baseline's training came to."""
-        self._known_baselines[study] = metrics
         study.set_user_attr(BASELINE_METRICS, metrics)
         study.set_user_attr(BASELINE, self._value(metrics))
 
@@ -266,19 +223,14 @@ class InitOffsetObjective:
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
-        """Train one trial.
+        """Train one trial and return its metric, NaN if the training diverged.
 
-        Args:
-            trial:
-                The trial. One that is of no running study, such as ``study.best_trial``, is
-                trained again, and nothing is stored.
-
-        Returns:
-            The metric after the last epoch, NaN if the training diverged.
+        One of no running study, such as ``study.best_trial``, is trained again, and nothing is
+        stored.
 
         Raises:
-            optuna.TrialPruned: If the study's pruner ended the training, or the trial is to
-                repeat one that another worker has done meanwhile.
+            optuna.TrialPruned: If the study's pruner ended the training, or another worker has
+                done meanwhile what the trial is to repeat.
         """
         if not isinstance(trial, optuna.Trial):
             params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
@@ -304,7 +256,7 @@ class InitOffsetObjective:
             raise
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(study.pruner).__name__}.")
-        return outcome.value if outcome.value is not None else math.nan
+        return math.nan if outcome.value is None else outcome.value
 
 
 def _checked_seed(seed: object) -> int:

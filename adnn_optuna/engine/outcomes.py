@@ -13,7 +13,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import DIVERGED, ELAPSED, INTERRUPTED, TRIAL_METRICS, Metrics
+from adnn_optuna._attributes import (
+    BASELINE_METRICS,
+    DIVERGED,
+    ELAPSED,
+    INTERRUPTED,
+    TRIAL_METRICS,
+    Metrics,
+)
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import is_finite
@@ -32,19 +39,9 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ends.
+    """How a trial ends: FAIL is that its training diverged.
 
-    Args:
-        state:
-            COMPLETE; PRUNED, by a pruner or a limit; FAIL, where the training diverged.
-        value:
-            The metric of a COMPLETE trial.
-        metrics:
-            Accuracy and loss at its end, where that was reached.
-        is_cut_off:
-            Whether a limit cut it off.
-        is_stopped:
-            Whether the user did: then it is not told, but done again.
+    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
     """
 
     state: TrialState
@@ -75,41 +72,18 @@ def train_trials(
     """Train trials of one study side by side, and its baseline where that is missing.
 
     Nothing is told to the study; only baseline and intermediate values are stored. Where memory
-    runs out, the trials are trained one by one.
-
-    Args:
-        objective:
-            The study's objective.
-        trials:
-            The trials, with all of their parameters.
-        stop:
-            What ends the trainings when it is set.
-        deadline:
-            The value of :func:`time.monotonic` after which no further epoch begins.
-        with_default_pruner:
-            Whether the pruner that Optuna gives every study may prune.
-
-    Returns:
-        How each trial ends, in the order of ``trials``.
-
-    Raises:
-        MemoryError: If there is too little memory for even one training.
+    runs out, the trials are trained one by one. ``deadline`` is a :func:`time.monotonic`;
+    ``with_default_pruner``, whether the pruner that Optuna gives every study may prune.
     """
-    train = functools.partial(
-        _train,
-        objective,
-        stop=stop,
-        deadline=deadline,
-        with_default_pruner=with_default_pruner,
-    )
-    some = [trials]
+    train = functools.partial(_train, objective, stop, deadline, with_default_pruner)
+    parts: Sequence[Sequence[optuna.Trial]] = [trials]
     while True:
         try:
-            return [outcome for part in some for outcome in train(part)]
+            return [outcome for part in parts for outcome in train(part)]
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            if len(some[0]) == 1:
+            if len(parts) == len(trials):
                 raise MemoryError(TOO_LITTLE_MEMORY) from error
         # The error and with it the memory is held by a cycle: its traceback's frames hold the
         # futures, and these hold it.
@@ -118,21 +92,20 @@ def train_trials(
             "There is too little memory to train %d networks at once; going on one by one.",
             len(trials),
         )
-        some = [[trial] for trial in trials]
+        parts = [[trial] for trial in trials]
 
 
 def _train(
     objective: InitOffsetObjective,
-    trials: Sequence[optuna.Trial],
-    *,
     stop: threading.Event | None,
     deadline: float,
-    with_default_pruner: bool,
+    with_default_pruner: bool,  # noqa: FBT001
+    trials: Sequence[optuna.Trial],
 ) -> list[Outcome]:
     study = trials[0].study
     starts = [objective.start(trial.params) for trial in trials]
     unmoved = objective.baseline_start
-    is_first = patiently(objective.attach, study) is None
+    is_first = BASELINE_METRICS not in patiently(lambda: study.user_attrs)
     if is_first and unmoved not in starts:
         starts.append(unmoved)
     pruned: set[int] = set()
@@ -146,14 +119,12 @@ def _train(
         # The baseline is needed to its end.
         return run in pruned and not (is_first and starts[run] == unmoved)
 
-    is_pruning = not isinstance(study.pruner, NopPruner) and (
-        with_default_pruner or not _is_default(study.pruner)
-    )
+    may_prune = with_default_pruner or not _is_default(study.pruner)
     runs = objective.trainer.train(
         starts,
         stop=stop,
         deadline=deadline,
-        after_epoch=after_epoch if is_pruning else None,
+        after_epoch=after_epoch if may_prune and not isinstance(study.pruner, NopPruner) else None,
         evaluate_each_epoch=False,
     )
     if is_first:
@@ -173,8 +144,7 @@ def _train(
 def _outcome(metric: str, status: str, metrics: Metrics | None) -> Outcome:
     if metrics is not None and not is_finite(metrics):
         return Outcome(TrialState.FAIL, metrics=metrics)
-    if status == "complete":
-        assert metrics is not None
+    if metrics is not None and status == "complete":
         return Outcome(TrialState.COMPLETE, metrics[metric], metrics)
     is_cut_off, is_stopped = status == "timeout", status == "stopped"
     return Outcome(TrialState.PRUNED, None, metrics, is_cut_off, is_stopped)
@@ -182,8 +152,11 @@ def _outcome(metric: str, status: str, metrics: Metrics | None) -> Outcome:
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
+    stored = patiently(trial.study._storage.get_trial, trial._trial_id)
     try:
-        patiently(trial.report, value, epoch)
+        # It was reported where this is trained again, as memory had run out.
+        if epoch not in stored.intermediate_values:
+            patiently(trial.report, value, epoch)
         return patiently(trial.should_prune)
     except UpdateFinishedTrialError:
         # Another worker took this one for dead; whoever tells the trial will see that, too.

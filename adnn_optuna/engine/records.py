@@ -37,19 +37,9 @@ if TYPE_CHECKING:
 class SearchRecord:
     """What a study tells of its search, without the objective that it was searched with.
 
-    Args:
-        study:
-            The study.
-        metric:
-            The name of the selection metric.
-        baseline:
-            The selection metric of the unmoved network; NaN where its training was cut off.
-        best:
-            The best trial, :obj:`None` where none was completed.
-        test_baseline:
-            The baseline's accuracy on the test set, which the search never saw.
-        test_value:
-            The best trial's accuracy on the test set.
+    ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
+    ``best`` the best trial, :obj:`None` where none was completed. The test values are accuracies
+    on the test set, which the search never saw.
     """
 
     study: optuna.Study
@@ -66,22 +56,20 @@ class SearchRecord:
 
     @property
     def gain(self) -> float:
-        """By how much the best trial is better than the baseline, never below 0.
-
-        The baseline itself is a candidate: where no trial is better, nothing is gained.
-        """
+        """By how much the best trial is better than the baseline, never below 0."""
         gain = self.improvement(self.best_value, self.baseline)
         return gain if math.isnan(gain) else max(gain, 0.0)
 
     @property
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
-        return _val_accuracy(self.study.user_attrs.get(BASELINE_METRICS))
+        return float(self.study.user_attrs.get(BASELINE_METRICS, {}).get("val_accuracy", math.nan))
 
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
-        return _val_accuracy(self.best.user_attrs.get(TRIAL_METRICS) if self.best else None)
+        attrs = self.best.user_attrs if self.best else {}
+        return float(attrs.get(TRIAL_METRICS, {}).get("val_accuracy", math.nan))
 
     @property
     def test_gain(self) -> float:
@@ -91,7 +79,7 @@ class SearchRecord:
     @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
-        return done_trials(self.study)
+        return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
 
     @property
     def stop_reason(self) -> str | None:
@@ -123,22 +111,19 @@ class SearchRecord:
     @functools.cached_property
     def values(self) -> list[float]:
         """The finite values of the completed trials, by number."""
-        return list(self._value_of.values())
+        return [value for _, value in self._valued]
 
     @functools.cached_property
     def gains(self) -> dict[int, float]:
         """The gain of each completed trial with a finite value, by number; it may be negative."""
-        gains = {n: self.improvement(value, self.baseline) for n, value in self._value_of.items()}
+        gains = {n: self.improvement(value, self.baseline) for n, value in self._valued}
         return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
     @functools.cached_property
-    def _value_of(self) -> dict[int, float]:
-        return {
-            trial.number: trial.value
-            for trial in self.done_trials
-            if trial.state == TrialState.COMPLETE and trial.value is not None
-            if math.isfinite(trial.value)
-        }
+    def _valued(self) -> list[tuple[int, float]]:
+        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
+        values = [(trial.number, trial.value) for trial in completed]
+        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     def gains_so_far(self) -> list[float]:
         """Return the best gain after each trial that was run to an end, never below 0."""
@@ -149,26 +134,22 @@ class SearchRecord:
         n_trials, reason = len(self.done_trials), self.stop_reason
         end = "not ended" if reason is None else f"ended by {reason}"
         lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {end}"]
-        for name, is_percent, baseline, best, gain in (
-            (self.metric, self.has_accuracy, self.baseline, self.best_value, self.gain),
-            ("test_accuracy", True, self.test_baseline, self.test_value, self.test_gain),
+        for name, baseline, best, gain in (
+            (self.metric, self.baseline, self.best_value, self.gain),
+            ("test_accuracy", self.test_baseline, self.test_value, self.test_gain),
         ):
-            lines.append(
-                f"  {name:<15}  baseline {_number(baseline, percent=is_percent)}  "
-                f"best {_number(best, percent=is_percent)}  "
-                f"gain {_gain(gain, percent=is_percent)}"
-            )
+            if name.endswith("accuracy"):
+                shown = f"{100 * baseline:6.2f} %", f"{100 * best:6.2f} %", f"{100 * gain:+.2f} pp"
+            else:
+                shown = f"{baseline:8.4f}", f"{best:8.4f}", f"{gain:+.4f}"
+            lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown))
         if self.best is not None:
             lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
         return "\n".join(lines)
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
-    """Return what a study that was searched, concluded or not, tells of it.
-
-    Raises:
-        ValueError: If the study has several objectives.
-    """
+    """Return what a study that was searched, concluded or not, tells of it."""
     if len(study.directions) > 1:
         raise WrongValueError(
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
@@ -191,11 +172,6 @@ def record_of(study: optuna.Study) -> SearchRecord:
     )
 
 
-def done_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that were run to an end, whatever came of them, by number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if is_done(trial)]
-
-
 def runs_of(study: optuna.Study) -> list[RunRecord]:
     """Return the runs of a study that had something to do, in the order in which they began."""
     attrs = study.user_attrs.items()
@@ -207,11 +183,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    return min(
-        completed,
-        key=lambda trial: (sign * trial.value, trial.number) if trial.value is not None else (),
-        default=None,
-    )
+    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def records_of(
@@ -228,15 +200,3 @@ def params_in_words(params: Mapping[str, Any]) -> str:
         f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}"
         for name, value in params.items()
     )
-
-
-def _val_accuracy(metrics: Mapping[str, float] | None) -> float:
-    return (metrics or {}).get("val_accuracy", math.nan)
-
-
-def _number(value: float, *, percent: bool) -> str:
-    return f"{100 * value:6.2f} %" if percent else f"{value:8.4f}"
-
-
-def _gain(value: float, *, percent: bool) -> str:
-    return f"{100 * value:+.2f} pp" if percent else f"{value:+.4f}"

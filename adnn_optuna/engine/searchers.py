@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -40,26 +41,21 @@ _BATCH_BYTES = 2**30
 
 
 def check_searcher(searcher: object) -> None:
-    """Refuse what names no searcher.
-
-    Raises:
-        ValueError: If it is a string that is not one of the names.
-        TypeError: If it is neither a name nor a sampler nor a factory with two arguments.
-    """
-    if isinstance(searcher, str):
-        if searcher not in SEARCHERS:
-            raise WrongValueError(
-                f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
-                "for any other give an Optuna sampler."
-            )
-    elif not isinstance(searcher, BaseSampler) and (
-        not callable(searcher) or isinstance(searcher, type)
-    ):
+    """Refuse what is neither a searcher's name nor a sampler nor a factory of one."""
+    if isinstance(searcher, str) and searcher not in SEARCHERS:
+        raise WrongValueError(
+            f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
+            "for any other give an Optuna sampler."
+        )
+    if isinstance(searcher, str | BaseSampler):
+        return
+    if not callable(searcher) or isinstance(searcher, type):
         raise WrongTypeError(
             "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
             f"but it is {searcher!r}."
         )
-    elif not isinstance(searcher, BaseSampler):
+    # Not every function of an extension module tells what it takes.
+    with contextlib.suppress(ValueError):
         try:
             inspect.signature(searcher).bind(0, None)
         except TypeError as error:
@@ -67,9 +63,6 @@ def check_searcher(searcher: object) -> None:
                 f"The factory {searcher_label(searcher)} must take (seed, n_trials), but it does "
                 f"not ({error})."
             ) from None
-        # Not every function of an extension module tells what it takes.
-        except ValueError:
-            pass
 
 
 def searcher_label(searcher: Searcher) -> str:
@@ -90,9 +83,8 @@ def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOff
 def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> int:
     """Return how many trials a searcher is best asked for at once.
 
-    A walk and random restarts lose nothing by batches, so they get as many as the memory for their
-    weights and the optimizer's moments allows. A searcher that learns from each trial gets them
-    one by one.
+    A walk and random restarts lose nothing by batches, as far as the memory for weights and
+    moments allows. A searcher that learns from each trial gets them one by one.
     """
     if searcher not in (GREEDY, RANDOM_RESTART):
         return 1
@@ -103,37 +95,19 @@ def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> in
 
 
 def build_sampler(
-    searcher: Searcher,
-    *,
-    seed: int,
-    parameters: Iterable[str],
-    n_trials: int | None,
+    searcher: Searcher, *, seed: int, parameters: Iterable[str], n_trials: int | None
 ) -> BaseSampler:
-    """Return the Optuna sampler of a searcher.
-
-    Args:
-        searcher:
-            What to build.
-        seed:
-            The objective's seed.
-        parameters:
-            The names of the objective's parameters.
-        n_trials:
-            The trials that the study may have, :obj:`None` if there is no such limit.
-    """
-    if isinstance(searcher, BaseSampler):
-        return searcher
+    """Return the sampler of a searcher, for an objective's seed and parameters."""
     match searcher:
+        case BaseSampler():
+            return searcher
         case "greedy":
             return DeltaStepSampler()
         case "greedy_improving":
             return DeltaStepSampler(accept="improving")
         case "annealing":
-            return AdaptiveSimulatedAnnealingSampler(
-                seed=seed,
-                n_trials=n_trials,
-                x0=dict.fromkeys(parameters, 0.0),
-            )
+            x0 = dict.fromkeys(parameters, 0.0)
+            return AdaptiveSimulatedAnnealingSampler(seed=seed, n_trials=n_trials, x0=x0)
         case "random_restart":
             return RandomRestartSampler(seed=seed)
         case str():
@@ -148,10 +122,9 @@ def build_sampler(
 
 
 def sampler_of(study: optuna.Study) -> BaseSampler:
-    """Return a sampler in the state of a search: the study's own, or built as search did.
+    """Return the sampler of a search: built as search did where that is one of ours by name.
 
-    A study that was only loaded does not have its sampler. If that cannot be built, because it is
-    none of ours by name, it is the one that the study has.
+    A study that was only loaded has another one.
     """
     attrs = study.user_attrs
     stored: SearchSettings | None = attrs.get(SEARCH)

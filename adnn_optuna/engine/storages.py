@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.orm import ORMExecuteState
 
-__all__ = ["StorageError", "is_in_memory", "masked", "open_storage", "patiently", "storage_url"]
-
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
 _Arguments = ParamSpec("_Arguments")
@@ -90,16 +88,11 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
     Args:
-        storage:
-            A database URL as in :func:`optuna.create_study`, a storage, or :obj:`None` for one
-            in memory.
-        must_exist:
-            Whether to refuse an SQLite file that holds no studies yet, instead of creating it.
+        storage: A database URL, a storage, or :obj:`None` for one in memory.
+        must_exist: Whether to refuse an SQLite file without studies, instead of creating it.
 
     Raises:
-        TypeError: If it is none of these.
         ValueError: If the URL is not one, or what it names cannot be opened as a database.
-        FileNotFoundError: If it must exist and does not.
         StorageError: If it was locked, or its server away, for five minutes.
     """
     if storage is None:
@@ -189,18 +182,14 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     is_retry = "failed_trial" in attrs
     if is_proposed_again or is_retry or not (trial.params or "fixed_params" in attrs):
         return
-    user_attrs, system_attrs = (
-        {name: value for name, value in given.items() if not name.startswith("adnn:")}
-        for given in (trial.user_attrs, attrs)
-    )
     # As Optuna's own callback notes it.
-    system_attrs |= {"failed_trial": trial.number, "retry_history": [trial.number]}
+    attrs = {**attrs, "failed_trial": trial.number, "retry_history": [trial.number]}
     again = optuna.create_trial(
         state=TrialState.WAITING,
         params=trial.params,
         distributions=trial.distributions,
-        user_attrs=user_attrs,
-        system_attrs=system_attrs,
+        user_attrs={k: v for k, v in trial.user_attrs.items() if not k.startswith("adnn:")},
+        system_attrs={k: v for k, v in attrs.items() if not k.startswith("adnn:")},
     )
     study.add_trial(again)
 
@@ -212,11 +201,8 @@ def patiently(
 ) -> _Result:
     """Call a function, and again for up to five minutes where the database is locked or away.
 
-    The function may have done a part of its work: an :meth:`~optuna.study.Study.ask` that failed
-    leaves a running trial, and a :meth:`~optuna.study.Study.tell` may find that it had told.
-
-    Raises:
-        StorageError: If the fault stays. Errors of other kinds are left as they are.
+    If the fault stays, it is a :class:`StorageError`. What is called again may have done a part of
+    its work: an ``ask`` leaves a running trial, and a ``tell`` may find that it had told.
     """
     try:
         return _repeated(lambda: function(*args, **kwargs), _passes)
@@ -250,22 +236,22 @@ def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) 
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    """Return SQLAlchemy's error, which Optuna's hides."""
-    return error.__cause__ if isinstance(error, StorageInternalError) else error
+def _causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Return SQLAlchemy's error, which Optuna's hides, and the driver's, if there is one."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return cause, getattr(cause, "orig", None)
 
 
 def _reason(error: BaseException) -> str:
-    """Return what the driver says."""
-    cause = _cause(error)
-    return first_line(getattr(cause, "orig", None) or cause)
+    cause, driver_error = _causes(error)
+    return first_line(driver_error or cause)
 
 
 def _is_fault(error: BaseException) -> bool:
     """Return whether the database failed, not the request."""
-    cause = _cause(error)
+    cause, driver_error = _causes(error)
     # SQLite reports a corrupt file as a DatabaseError, which is the class of all others, too.
-    if type(getattr(cause, "orig", None)) is sqlite3.DatabaseError:
+    if type(driver_error) is sqlite3.DatabaseError:
         return True
     # Optuna tries a query that failed in another form, which a broken connection answers so.
     return isinstance(cause, exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError)
@@ -273,7 +259,7 @@ def _is_fault(error: BaseException) -> bool:
 
 def _passes(error: BaseException) -> bool:
     """Return whether waiting may help."""
-    driver_error = getattr(_cause(error), "orig", None)
+    _, driver_error = _causes(error)
     if isinstance(driver_error, sqlite3.Error):
         # The lower byte is the code, the others say more about it.
         return (getattr(driver_error, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_PASSING
@@ -281,7 +267,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def _passes_at_opening(error: BaseException) -> bool:
-    said = str(getattr(_cause(error), "orig", None))
+    said = str(_causes(error)[1])
     passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
     # Optuna asserts that the version was written, which may be another worker's next step.
     return bool(passes) or isinstance(error, AssertionError)
@@ -289,19 +275,17 @@ def _passes_at_opening(error: BaseException) -> bool:
 
 def _check_holds_studies(storage: str) -> None:
     """Refuse an SQLite file without studies before SQLAlchemy creates it or its tables."""
+    url, named = make_url(storage), f"storage {masked(storage)!r}"
     if is_in_memory(storage):
         raise WrongValueError(
-            f"The storage {masked(storage)!r} is in memory and holds no studies; name a file, as "
-            "in 'sqlite:///name.db'."
+            f"The {named} is in memory and holds no studies; name a file, as in "
+            "'sqlite:///name.db'."
         )
-    url = make_url(storage)
     if "uri" in url.query:  # Its path is one of SQLite's own URIs.
         return
     path = Path(url.database or "")
     if not is_file(path):
-        raise NoSuchFileError(
-            f"There is no file {str(path)!r} for the storage {masked(storage)!r}; check its path."
-        )
+        raise NoSuchFileError(f"There is no file {str(path)!r} for the {named}; check its path.")
     # A file that SQLite cannot read is refused, with the reason, when it is opened.
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -309,8 +293,8 @@ def _check_holds_studies(storage: str) -> None:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'")
             if found.fetchone() is None:
                 raise WrongValueError(
-                    f"The file {str(path)!r} of the storage {masked(storage)!r} holds no Optuna "
-                    "studies; check its path."
+                    f"The file {str(path)!r} of the {named} holds no Optuna studies; check its "
+                    "path."
                 )
 
 

@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 _warnings_lock = threading.Lock()
 
 
-def heartbeat_interval(storage: BaseStorage) -> int | None:
+def heartbeat_interval(storage: Any) -> int | None:
     """Return after how many seconds a storage wants a sign of life, :obj:`None` if it has none."""
-    of_storage: Any = storage
-    interval: int | None = getattr(of_storage, "get_heartbeat_interval", lambda: None)()
+    interval: int | None = getattr(storage, "get_heartbeat_interval", lambda: None)()
     return interval
+
+
+def record_heartbeat(storage: Any, trial_id: int) -> None:
+    """Show that this process runs a trial, where the storage notes that."""
+    if heartbeat_interval(storage) is not None:
+        storage.record_heartbeat(trial_id)
 
 
 @contextlib.contextmanager
 def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
-    """Show that this process runs trials, given by their ids, where the storage notes that."""
+    """Show again and again that this process runs trials, given by their ids."""
     interval = heartbeat_interval(storage)
     if interval is None:
         yield
         return
-    of_storage: Any = storage
     is_over = threading.Event()
 
     def beat() -> None:
@@ -41,7 +45,7 @@ def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iter
             for trial_id in list(trials):
                 # A storage that is away is the loop's matter, and this thread outlives it.
                 with contextlib.suppress(Exception):
-                    of_storage.record_heartbeat(trial_id)
+                    record_heartbeat(storage, trial_id)
         with contextlib.suppress(Exception):
             storage.remove_session()
 
@@ -52,13 +56,6 @@ def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iter
     finally:
         is_over.set()
         thread.join(timeout=1.0)
-
-
-def begin_heartbeat(trial: optuna.Trial) -> None:
-    """Show that a trial has begun; without a first sign, Optuna misses none."""
-    storage: Any = trial.study._storage
-    if heartbeat_interval(storage) is not None:
-        storage.record_heartbeat(trial._trial_id)
 
 
 def fail_stale(study: optuna.Study) -> None:
@@ -85,8 +82,7 @@ def without_warnings(storage: BaseStorage) -> Iterator[None]:
 def interruptible() -> Iterator[threading.Event]:
     """Yield what Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
 
-    A signal that the user handles is left alone. If one comes again, nothing is waited for any
-    longer.
+    A signal that the user handles is left alone. The second one is not waited for any longer.
     """
     stop = threading.Event()
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from adnn_optuna.evidence.paired_differences import MIN_PAIRS
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.paired_differences import MIN_PAIRS, PairedDifference
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.evidence.comparison import Comparison
-    from adnn_optuna.evidence.paired_differences import PairedDifference
 
 
 def points(gain: float, *, percent: bool = True) -> str:
@@ -77,10 +76,8 @@ def claim_of_comparison(comparison: Comparison) -> str:
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         names = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
         also = f"; so {'is' if len(others) == 1 else 'are'} {names}" if others else ""
-        return (
-            f"{best.arm} is better than random restarts: {mean} for the same number of trials "
-            f"{evidence}{also}."
-        )
+        claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
+        return f"{claim} {evidence}{also}."
     if verdicts == {"worse"}:
         claim = f"Every searcher is worse than random restarts; {best.arm} comes closest"
     elif "undecided" not in verdicts:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import optuna
 import pandas as pd
+import plotly.graph_objects as go
+from optuna.storages import BaseStorage
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence.claims import claim_of_comparison
 from adnn_optuna.evidence.paired_differences import (
@@ -24,15 +27,6 @@ from adnn_optuna.evidence.paired_differences import (
 from adnn_optuna.evidence.reports import comparison_page
 from adnn_optuna.plots._comparison import plot_best_against_trials
 
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
-
-    import plotly.graph_objects as go
-    from optuna.storages import BaseStorage
-
-    from adnn_optuna.engine.records import SearchRecord
-
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -43,8 +37,7 @@ class Comparison:
     Args:
         results: The results of each searcher, by its label, in the order of ``seeds``.
         seeds: The seeds.
-        equivalence: The difference of test accuracies up to which two searchers are as good as
-            each other.
+        equivalence: The difference of test accuracies up to which two searchers are equivalent.
     """
 
     results: Mapping[str, Sequence[SearchRecord]]
@@ -64,10 +57,9 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """Return one row for each searcher, with means and standard deviations over the seeds.
 
-        ``best`` is what the search selected by, and too good to be true for that; the test set
-        no search saw. A gain over the run's own baseline is large where that was unlucky, so each
-        gain also comes over the mean of all seeds' baselines: its mean over the runs is the same,
-        its spread is that of the winners alone.
+        ``best`` is what the search selected by, so it is too good to be true; the test set no
+        search saw. A gain over a run's own baseline is large where that was unlucky, so each also
+        comes over the mean of all seeds' baselines, with the same mean and the winners' spread.
 
         Returns:
             A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
@@ -108,8 +100,7 @@ class Comparison:
 
     def means_in_words(self) -> list[tuple[str, ...]]:
         """Return each searcher's label and the shown columns of :meth:`table`, as text."""
-        of_metric = 100 if self.any_record.has_accuracy else 1
-        scales = {"best": of_metric, "gain": of_metric}
+        scales = dict.fromkeys(("best", "gain"), 100 if self.any_record.has_accuracy else 1)
         accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
         scales |= dict.fromkeys(accuracies, 100)
         return [
@@ -120,17 +111,14 @@ class Comparison:
     def differences(self) -> pd.DataFrame:
         """Return one row for each pair of searchers: by how much the first is better on the test.
 
-        The unit is the seed: runs of the same seed have the same data, initial weights and
-        batches, so the difference of their test accuracies is that of their searchers.
-        :class:`~adnn_optuna.evidence.paired_differences.PairedDifference` says when a verdict is
-        ``"better"``, ``"worse"``, ``"equivalent"`` or ``"undecided"``.
+        Runs of the same seed have the same data, initial weights and batches, so the difference
+        of their test accuracies is that of their searchers.
 
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
-            ``low`` and ``high`` (its 95 % BCa bootstrap interval), ``p_value`` (sign-flip test),
-            ``p_holm`` (the same after Holm's correction for all rows), ``superiority`` (the
-            probability that ``sampler`` has the higher accuracy for a seed) and ``verdict``.
+            ``low``, ``high``, ``p_value``, ``p_holm``, ``superiority`` and ``verdict``, as in
+            :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
         names = [field.name for field in dataclasses.fields(PairedDifference)]
         table = pd.DataFrame([vars(row) for row in self.paired_differences], columns=names)
@@ -154,18 +142,10 @@ class Comparison:
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report, one HTML file that opens from disk: claim, evidence, figures, settings.
 
-        Args:
-            path: The file to write.
-
         Raises:
             FileNotFoundError: If the file's folder does not exist.
         """
         comparison_page(self).save(path)
-
-    @property
-    def studies(self) -> dict[str, list[optuna.Study]]:
-        """The studies of each searcher, as the functions of ``adnn_optuna.plots`` take them."""
-        return {label: [run.study for run in runs] for label, runs in self.results.items()}
 
     def __str__(self) -> str:
         any_record = self.any_record
@@ -178,13 +158,11 @@ class Comparison:
             (_shortened(label, 22), best, gain, *of_test)
             for label, best, gain, _, *of_test in self.means_in_words()
         ]
-        lines = [
-            *_aligned(header, body),
-            f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points",
-        ]
+        note = f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points"
+        lines = [*_aligned(header, body), note]
         if self.paired_differences:
-            lines += ["", *self._verdict_lines()]
-            lines += ["", *textwrap.wrap(claim_of_comparison(self), 98)]
+            claim = textwrap.wrap(claim_of_comparison(self), 98)
+            lines += ["", *self._verdict_lines(), "", *claim]
         return "\n".join(lines)
 
     def _verdict_lines(self) -> list[str]:
@@ -214,9 +192,8 @@ def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> 
     """Return a table's lines, the first column to the left and all others to the right."""
     rows = [*header, *body]
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = [
-        "  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]).rstrip() for row in rows
-    ]
+    cells = [(row[0].ljust(first), *map(str.rjust, row[1:], others)) for row in rows]
+    lines = ["  ".join(row).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 

@@ -6,21 +6,16 @@ import contextlib
 import hashlib
 import html
 import importlib.util
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import optuna
 from optuna.storages import InMemoryStorage
 
 from adnn_optuna._attributes import NOTE
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import claims
-from adnn_optuna.evidence.reports import figures_of_comparison, figures_of_search
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.evidence.comparison import Comparison
-    from adnn_optuna.evidence.page import Figure
+from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.evidence.reports import Figure, figures_of_comparison, figures_of_search
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -42,16 +37,15 @@ def show_comparison(comparison: Comparison) -> None:
 
     As :func:`show_search`, where optuna-dashboard is installed.
     """
-    if not _is_shown(comparison.any_record.study):
-        return
-    with _logged():
-        figures = figures_of_comparison(comparison)
-        claim = claims.claim_of_comparison(comparison)
-        note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
-        for runs in comparison.results.values():
-            _save_figures(runs[0].study, figures)
-            for run in runs:
-                _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
+    if _is_shown(comparison.any_record.study):
+        with _logged():
+            figures = figures_of_comparison(comparison)
+            claim = claims.claim_of_comparison(comparison)
+            note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
+            for runs in comparison.results.values():
+                _save_figures(runs[0].study, figures)
+                for run in runs:
+                    _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
 
 
 def _is_shown(study: optuna.Study) -> bool:

@@ -5,9 +5,8 @@ the mean of the pairs' differences.
 
 *   Its interval is the bias-corrected and accelerated bootstrap (BCa) of the pairs [1].
 *   Its test is the sign-flip permutation test: under the null hypothesis each difference is as
-    likely to be negative as positive. Wilcoxon's signed-rank test would be the usual choice, but
-    accuracies on a finite test set are often equal, and with ties and zeros its tables do not
-    hold. The sign-flip test is exact with them, and it tests the mean that is reported.
+    likely to be negative as positive. Wilcoxon's signed-rank test is more usual, but accuracies
+    are often equal, and with ties its tables do not hold. The sign-flip test is exact with them.
 *   The p-values of all pairs of arms are corrected together after Holm [2].
 *   Differences within a region of practical equivalence matter to nobody [3].
 
@@ -26,30 +25,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
-# The error rate that verdicts keep to, and one minus the coverage of intervals.
-ALPHA = 0.05
-
-# Half the width of the region of practical equivalence: 0.1 percentage points of accuracy.
-EQUIVALENCE = 0.001
-
-# With fewer pairs, no test can have a p-value of ALPHA.
-MIN_PAIRS = 6
-
-# With up to 13 pairs these are all sign flips there are, and the test is exact.
-_N_RESAMPLES = 9999
-
-# Differences of accuracies that are equal differ in later ones.
-_DECIMALS = 12
+ALPHA = 0.05  # The error rate that verdicts keep to, and one minus the coverage of intervals.
+EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
+MIN_PAIRS = 6  # With fewer pairs, no test can have a p-value of ALPHA.
+_N_RESAMPLES = 9999  # With up to 13 pairs, all sign flips are fewer, and the test is exact.
+_DECIMALS = 12  # Differences of accuracies that are equal differ in later ones.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +49,11 @@ class PairedDifference:
         other: The other.
         n_pairs: The number of seeds with a value of both.
         mean: The mean of the arm's value minus the other's; NaN without any pair.
-        low: The lower end of the mean's 95 % interval; NaN with less than two pairs.
+        low: The lower end of the mean's 95 % BCa interval; NaN with less than two pairs.
         high: Its upper end.
         p_value: Two-sided, of the sign-flip test that the mean is 0; NaN without any pair.
         p_holm: The same, corrected for the number of pairs of arms.
-        superiority: The probability that the arm has the higher value for a seed, ties counted
-            half.
+        superiority: The probability that the arm has the higher value for a seed; a tie is half.
         verdict: ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region
             of practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the
             interval lies within the region, and so says a sign-flip test against each of its ends
@@ -94,8 +81,7 @@ def paired_differences(
     Args:
         values: The values of each arm, higher ones better, in the order of the seeds; NaN where
             an arm has none. A pair with a NaN is left out.
-        equivalence: Half the width of the region of practical equivalence around 0, in the
-            values' unit.
+        equivalence: Half the width of the region of practical equivalence, in the values' unit.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
@@ -105,20 +91,15 @@ def paired_differences(
     raw = [arrays[arm] - arrays[other] for arm, other in pairs]
     differences = [d[np.isfinite(d)].round(_DECIMALS) for d in raw]
     p_values = np.array([_sign_flip(d, "two-sided") for d in differences])
+    tests = np.stack([p_values, holm(p_values)], axis=1).tolist()
     rows = []
-    for (arm, other), d, p_value, p_holm in zip(
-        pairs, differences, p_values.tolist(), holm(p_values).tolist(), strict=True
-    ):
+    for (arm, other), d, (p_value, p_holm) in zip(pairs, differences, tests, strict=True):
         low, high = bca_interval(d)
-        mean, superiority = math.nan, math.nan
-        if len(d):
-            mean, superiority = float(d.mean()), float(np.mean((d > 0) + 0.5 * (d == 0)))
+        mean = float(d.mean()) if len(d) else math.nan
+        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if len(d) else math.nan
+        numbers = (len(d), mean, low, high, p_value, p_holm, superiority)
         verdict = _verdict(d, low, high, p_holm, equivalence)
-        rows.append(
-            PairedDifference(
-                arm, other, len(d), mean, low, high, p_value, p_holm, superiority, verdict
-            )
-        )
+        rows.append(PairedDifference(arm, other, *numbers, verdict))
     return rows
 
 
@@ -129,22 +110,16 @@ def bca_interval(values: np.ndarray) -> tuple[float, float]:
     if np.ptp(values) == 0:
         # Each resample is the same, for which BCa is not defined.
         return float(values[0]), float(values[0])
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        confidence_level=1 - ALPHA,
-        n_resamples=_N_RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    options = {"confidence_level": 1 - ALPHA, "n_resamples": _N_RESAMPLES, "method": "BCa"}
+    resampled = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0), **options)
+    low, high = resampled.confidence_interval
+    return float(low), float(high)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Return p-values corrected for their number after Holm; NaN stay and do not count."""
     corrected: np.ndarray = np.full(len(p_values), np.nan)
-    known = np.flatnonzero(~np.isnan(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
+    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]  # NaN come last.
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
     return corrected
@@ -154,10 +129,8 @@ def _sign_flip(
     differences: np.ndarray, alternative: Literal["two-sided", "less", "greater"]
 ) -> float:
     """Return the p-value of the sign-flip test that the mean is 0."""
-    if len(differences) == 0:
-        return math.nan
-    if len(differences) == 1 or not differences.any():
-        return 1.0
+    if len(differences) < 2:
+        return 1.0 if len(differences) else math.nan
     test = stats.permutation_test(
         (differences,),
         np.mean,

@@ -1,60 +1,121 @@
-"""The reports of a search and of a comparison: one HTML file that opens from disk."""
+"""The reports of a search and of a comparison: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
 import math
+import os
+import re
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 import numpy as np
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
-from adnn_optuna._attributes import CONFIG, SEARCH
-from adnn_optuna._checks import WrongValueError
+import adnn_optuna.plots._comparison as several
+import adnn_optuna.plots._search as single
+from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
+from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims
-from adnn_optuna.evidence.page import Figure, Page
-from adnn_optuna.plots._comparison import (
-    plot_best_against_seconds,
-    plot_best_against_trials,
-    plot_target_share,
-    plot_test_accuracy,
-)
-from adnn_optuna.plots._luck import plot_accuracy_distribution, plot_best_of_n, plot_price_of_luck
-from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from adnn_optuna._attributes import RunRecord
-    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.evidence.comparison import Comparison
+
+_PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure: its kind, by which the template knows how to read it, and whose it is."""
+
+    kind: str
+    figure: go.Figure
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        """The heading of the figure, which needs no title of its own then."""
+        title = str(self.figure.layout.title.text)
+        return f"{title}: {self.label}" if self.label else title
+
+    @property
+    def json(self) -> str:
+        """The figure as JSON that cannot end the script element that it stands in."""
+        text: str = self.figure.to_json()
+        return text.replace("&", r"\u0026").replace("<", r"\u003c")
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page: its template, what it claims, what to think of it, and all that is shown besides."""
+
+    template: str
+    claim: str
+    lead: str
+    content: Mapping[str, Any]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page to a file; refuse one that cannot be written, or that has no folder."""
+        file = Path(path)
+        check_output_file("The report", file)
+        # Names of files may have bytes that are no text.
+        file.write_text(self.render(), encoding="utf-8", errors="backslashreplace")
+
+    def render(self) -> str:
+        """Return the page as HTML. All texts are escaped."""
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("adnn_optuna.evidence"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters.update(value=_value, gain=claims.points, interval=claims.interval)
+        return environment.get_template(self.template).render(
+            **self.content,
+            page=self,
+            footer="Report by " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+            plotly_js=_plotly_js(),
+        )
+
+
+def _value(value: float, *, percent: bool = True) -> str:
+    """Return an accuracy in percent, or another value as it is."""
+    if math.isnan(value):
+        return "unknown"
+    return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
+
+
+def _plotly_js() -> str:
+    """Return plotly.js, with escapes for control characters that HTML forbids in a script."""
+    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())
 
 
 def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
-    """Return the report of a search.
-
-    Args:
-        record: What the search came to.
-        contract: What the file of its contract holds.
+    """Return the report of a search, with what the file of its contract holds.
 
     Raises:
         ValueError: If the contract is that of another study.
     """
     name = record.study.study_name
-    return Page(
-        "search.html.jinja",
-        claims.claim_of_search(record),
-        claims.caveat_of_search(record),
-        {
-            "name": name,
-            "record": record,
-            "figures": figures_of_search(record),
-            "contract": None if contract is None else _shown_contract(name, contract),
-            **_origin([[record]]),
-        },
-    )
+    content = {
+        "name": name,
+        "record": record,
+        "figures": figures_of_search(record),
+        "contract": None if contract is None else _shown_contract(name, contract),
+        **_origin([[record]]),
+    }
+    claim, caveat = claims.claim_of_search(record), claims.caveat_of_search(record)
+    return Page("search.html.jinja", claim, caveat, content)
 
 
 def comparison_page(comparison: Comparison) -> Page:
@@ -83,28 +144,28 @@ def comparison_page(comparison: Comparison) -> Page:
 
 def figures_of_search(record: SearchRecord) -> list[Figure]:
     """Return the figures of a search."""
-    figures = [Figure("gain", plot_gain(record))]
+    gain = Figure("gain", single.plot_gain(record))
     if not record.is_restart:
-        return [*figures, *_figures_of_searcher([record])]
-    distribution, best = plot_accuracy_distribution(record), plot_best_of_n(record)
-    return [*figures, Figure("distribution", distribution), Figure("best-of-n", best)]
+        return [gain, *_figures_of_searcher([record])]
+    distribution, best = several.plot_accuracy_distribution(record), several.plot_best_of_n(record)
+    return [gain, Figure("distribution", distribution), Figure("best-of-n", best)]
 
 
 def figures_of_comparison(comparison: Comparison) -> list[Figure]:
     """Return the figures of a comparison that bear its claim."""
     return [
-        Figure("test-accuracy", plot_test_accuracy(comparison.results)),
-        Figure("price-of-luck", plot_price_of_luck(comparison.results)),
-        Figure("trials", plot_best_against_trials(comparison.results)),
+        Figure("test-accuracy", several.plot_test_accuracy(comparison.results)),
+        Figure("price-of-luck", several.plot_price_of_luck(comparison.results)),
+        Figure("trials", several.plot_best_against_trials(comparison.results)),
     ]
 
 
 def _further_figures(comparison: Comparison) -> Iterator[Figure]:
     results = comparison.results
-    yield Figure("seconds", plot_best_against_seconds(results))
-    yield Figure("target", plot_target_share(results))
+    yield Figure("seconds", several.plot_best_against_seconds(results))
+    yield Figure("target", several.plot_target_share(results))
     everything = [run for runs in results.values() for run in runs]
-    yield Figure("distribution", plot_accuracy_distribution(everything))
+    yield Figure("distribution", several.plot_accuracy_distribution(everything))
     for label, runs in results.items():
         if not runs[0].is_restart:
             yield from _figures_of_searcher(runs, label)
@@ -113,9 +174,9 @@ def _further_figures(comparison: Comparison) -> Iterator[Figure]:
 def _figures_of_searcher(runs: Sequence[SearchRecord], label: str = "") -> list[Figure]:
     """Return the figures of what one searcher did, in one or several runs."""
     figures = [
-        Figure("walk", plot_walk(runs), label),
-        Figure("annealing", plot_annealing(runs[0]), label),
-        Figure("offsets", plot_offsets(runs), label),
+        Figure("walk", single.plot_walk(runs), label),
+        Figure("annealing", single.plot_annealing(runs[0]), label),
+        Figure("offsets", single.plot_offsets(runs), label),
     ]
     return [figure for figure in figures if figure.figure.data]
 
@@ -134,14 +195,9 @@ def _origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
         settings.append((f"search{of_arm}", _listed(search)))
         settings += [(f"run{of_arm}", _run_in_words(run)) for run in record.runs]
     url = storage_url(study._storage)
-    days = sorted(
-        f"{moment:%Y-%m-%d}"
-        for runs in arms
-        for record in runs
-        for trial in record.done_trials
-        for moment in (trial.datetime_start, trial.datetime_complete)
-        if moment is not None
-    )
+    trials = [trial for runs in arms for record in runs for trial in record.done_trials]
+    moments = [m for trial in trials for m in (trial.datetime_start, trial.datetime_complete) if m]
+    days = sorted({f"{moment:%Y-%m-%d}" for moment in moments})
     return {
         "settings": [*settings, ("storage", url or "in memory")],
         "url": url,
@@ -157,13 +213,10 @@ def _run_in_words(run: RunRecord) -> str:
     """Return when a run of a study began, under which limits, and why it ended."""
     limits = {name: run[name] for name in ("max_time", "max_trial", "max_gain")}
     before, after = run["n_trials_before"], run["n_trials"]
-    words = [
-        f"{run['began'][:16].replace('T', ' ')} UTC",
-        _listed(limits) or "no limits",
-        f"from {before} trials on" if after is None else f"from {before} to {after} trials",
-        "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}",
-    ]
-    return ", ".join(words)
+    counts = f"from {before} trials on" if after is None else f"from {before} to {after} trials"
+    end = "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}"
+    began = f"{run['began'][:16].replace('T', ' ')} UTC"
+    return ", ".join([began, _listed(limits) or "no limits", counts, end])
 
 
 def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -184,9 +237,11 @@ def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, A
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
     promised = {key: contract[key] for key in ("winner", "baseline", "tolerance", "environment")}
+    text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
-        "text": json.dumps(contract, indent=1) + "\n",
+        "text": text,
+        "base64": base64.b64encode(text.encode()).decode(),
     }

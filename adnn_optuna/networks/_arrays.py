@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
 
 def checked_pair(
-    where: str, x_name: str, x: ArrayLike, y_name: str, y: ArrayLike
+    where: str, suffix: str, x: ArrayLike, y: ArrayLike, num_classes: int | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return inputs, floats in [0, 1] or uint8, and as many labels, checked but not converted."""
-    pixels, labels = _checked_pixels(where, x_name, x), checked_labels(where, y_name, y)
+    pixels = _checked_pixels(where, f"x{suffix}", x)
+    labels = checked_labels(where, f"y{suffix}", y, num_classes)
     if len(pixels) != len(labels):
-        raise WrongValueError(
-            f"{where}: {x_name} has {len(pixels)} samples and {y_name} {len(labels)}: each sample "
-            "needs one label."
-        )
+        sizes = f"x{suffix} has {len(pixels)} samples and y{suffix} {len(labels)}"
+        raise WrongValueError(f"{where}: {sizes}: each sample needs one label.")
     return pixels, labels
 
 
@@ -52,8 +51,10 @@ def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def checked_labels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return labels as an array of non-negative integers, checked but not converted."""
+def checked_labels(
+    where: str, name: str, values: ArrayLike, num_classes: int | None = None
+) -> NDArray[Any]:
+    """Return labels as an array of integers from 0, checked but not converted."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise WrongValueError(
@@ -64,12 +65,14 @@ def checked_labels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}, but labels must be integers from 0."
         )
-    valid = (array >= 0) & (array < np.iinfo(np.int32).max)
+    # At the most what int32 holds.
+    valid = (array >= 0) & (array < min(num_classes or np.inf, np.iinfo(np.int32).max))
     if not valid.all():
         i = int(np.argmin(valid))
+        last = "num_classes - 1" if num_classes is None else num_classes - 1
         raise WrongValueError(
-            f"{where}: {name}[{i}] is {array[i]}, but labels are numbered from 0 to "
-            "num_classes - 1: number them so."
+            f"{where}: {name}[{i}] is {array[i]}, out of the range 0 to {last}: mend the label, "
+            "or give a larger num_classes."
         )
     return array
 
@@ -83,11 +86,7 @@ _ALIGNMENT = 64
 
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """Return a copy of the dtype that cannot be written to, or the array itself if it is such.
-
-    As float32, uint8 pixels are divided by 255. TensorFlow can use the copy in place, see
-    :func:`writable_view`.
-    """
+    """Return a copy that cannot be written to, or the array itself if it is such; scale uint8."""
     if array.dtype == dtype and writable_view(array) is not None:
         return array
     memory = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
@@ -104,8 +103,7 @@ def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
 def writable_view(array: NDArray[Any]) -> NDArray[Any] | None:
     """Return a view of what :func:`read_only` returned, :obj:`None` of any other array.
 
-    It is for others that use the memory in place, as NumPy exports only what can be written to.
-    It must not be written to.
+    It is for those that use the memory in place, without writing to it: NumPy exports no other.
     """
     memory, flags = array.base, array.flags
     if not isinstance(memory, _Memory) or flags.writeable or not flags.c_contiguous:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     Data = tuple[tf.Tensor, tf.Tensor]
 
-# So begin the operations whose random numbers follow from nothing that the model's variables hold;
-# others are called Stateless….
+# So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
 
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
@@ -31,17 +30,12 @@ _EVALUATION_ROWS = 1000
 class Program:
     """Epochs of a network's training, and its evaluation, compiled once.
 
-    The gradients are TensorFlow's, the updates those of the Keras optimizer. ``splits`` are the
-    training set and, if there is one, the validation set; the orders of one call are for as many
-    ``epochs``. Several threads may call :meth:`train` at once.
+    ``splits`` are the training set and, if there is one, the validation set; the orders of one
+    call are for as many ``epochs``. Several threads may call :meth:`train` at once.
     """
 
     def __init__(
-        self,
-        architecture: Architecture,
-        training: Training,
-        splits: Sequence[Data],
-        epochs: int,
+        self, architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
     ) -> None:
         self._model = architecture.build(0, 0)
         self._optimizer = training.build_optimizer()
@@ -63,16 +57,14 @@ class Program:
         try:
             self._compile(example, jit_compile=True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            # The model has an operation that XLA lacks. An error of the model's own comes again,
-            # in plainer words.
+            # XLA lacks an operation. An error of the model's own comes again, in plainer words.
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
         self._check_is_deterministic(train.graph)
-        # A call locks the variables that it captured until it is over. So that threads need not
-        # wait for each other, each has its own.
+        # A call locks the variables that it captured: so each thread has its own.
         indices = {id(v.value.handle): i for i, v in enumerate(self._variables)}
         for captured in train.captured_inputs:
             if id(captured) in indices:
@@ -109,36 +101,22 @@ class Program:
         return self._of_thread.variables[index].handle
 
     def train(
-        self,
-        state: Sequence[tf.Tensor],
-        orders: tf.Tensor,
-        begin: int,
-        end: int,
-        *,
-        evaluate: bool,
+        self, state: list[tf.Tensor], orders: tf.Tensor, begin: int, end: int, *, evaluate: bool
     ) -> tuple[list[tf.Tensor], list[tuple[int, float]]]:
-        """Train from a state, the values of the network's variables and of the optimizer's.
+        """Train by ``orders[begin:end]``, int32 of shape (epochs, rows), from a state.
 
-        The epochs take the training rows in ``orders[begin:end]``, int32 of shape (epochs, rows).
-
-        Returns:
-            The new state, and for each split, if it was evaluated, the count of correct rows and
-            the sum of losses.
+        Return the new one, and, if asked for, each split's count of correct rows and its loss.
         """
         new_state, scores = self._train(
-            list(state), orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
+            state, orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
         )
         values = [score.numpy().item() for score in scores] if evaluate else []
         return new_state, list(zip(values[::2], values[1::2], strict=True))
 
-    def evaluate(self, weights: Sequence[tf.Tensor], data: Data) -> tuple[int, float]:
-        """Return the count of correct rows and the sum of losses of a network on any data.
-
-        Only one thread may call it at a time.
-        """
+    def evaluate(self, weights: list[tf.Tensor], data: Data) -> tuple[int, float]:
+        """Return the count of correct rows and the sum of losses; not for two threads at once."""
         # A call would warn that it is traced anew for each size of the data.
-        evaluate = self._evaluate.get_concrete_function(list(weights), data)
-        correct, loss = evaluate(list(weights), data)
+        correct, loss = self._evaluate.get_concrete_function(weights, data)(weights, data)
         return correct.numpy().item(), loss.numpy().item()
 
     def _trace_training(
@@ -162,10 +140,9 @@ class Program:
             _in_batches(order.shape[0], self._batch_size, train_batch)
             return epoch + 1
 
-        # XLA does not know the number of epochs, lest it unrolls the loop.
+        # XLA must not know the number of epochs, lest it unrolls the loop.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
-        # Before the scores: Keras's recurrent layers advance their seeds also where they do not
-        # drop anything out, and how often it is evaluated must not change a training.
+        # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
         scores = tf.cond(
             evaluate,
@@ -229,11 +206,7 @@ def _in_batches(
 def loss_function(
     name: str, num_classes: int, *, from_logits: bool
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return a Keras loss as a function of integer labels and outputs, with one value per row.
-
-    Raises:
-        ValueError: If Keras knows no such loss, or it does not suit a classifier.
-    """
+    """Return a Keras loss as a function of integer labels and outputs, with one value per row."""
     try:
         loss = keras.losses.get(name)
     except (TypeError, ValueError):  # A class that needs arguments has a name, too.

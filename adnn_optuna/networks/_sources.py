@@ -29,7 +29,7 @@ _UNSIGNED_BYTES = 0x08
 _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
 
 
-def read_digits() -> dict[str, NDArray[Any]]:
+def read_digits() -> dict[str, Any]:
     """Return scikit-learn's digits: x, float64 of shape (1797, 8, 8), and y, int64."""
     from sklearn.datasets import load_digits
 
@@ -37,19 +37,10 @@ def read_digits() -> dict[str, NDArray[Any]]:
     return {"x": digits.images / 16, "y": digits.target}
 
 
-def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]:
-    """Return x, y, x_test and y_test, uint8, from the first folder that has them, else from Keras.
-
-    Raises:
-        FileNotFoundError: If the data are nowhere to be found, or only a part of them is.
-        ValueError: If a file is corrupt or empty, or images and labels do not belong together.
-    """
-    environment = os.environ.get("ADNN_DATA_DIR")
-    folders = [
-        Path(folder) / MNIST_LIKE[name]
-        for folder in (data_dir, environment, _SYSTEM_DATA_DIR)
-        if folder
-    ]
+def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
+    """Return x, y, x_test and y_test, uint8, from the first folder that has them, else Keras's."""
+    places = data_dir, os.environ.get("ADNN_DATA_DIR"), _SYSTEM_DATA_DIR
+    folders = [Path(place) / MNIST_LIKE[name] for place in places if place]
     for folder in folders:
         found = {
             key: path
@@ -57,27 +48,8 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, NDArray[Any]]
             for path in (folder / f"{stem}.gz", folder / stem)
             if is_file(path)
         }
-        if not found:
-            continue
-        missing = [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]
-        if missing:
-            raise NoSuchFileError(
-                f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
-            )
-        arrays = {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
-        for x, y in (("x", "y"), ("x_test", "y_test")):
-            if len(arrays[x]) != len(arrays[y]):
-                raise WrongValueError(
-                    f"{found[x]} holds {len(arrays[x])} images and {found[y]} "
-                    f"{len(arrays[y])} labels: fetch or copy them again, together."
-                )
-            if not len(arrays[x]):
-                raise WrongValueError(f"{found[x]} holds no images: fetch or copy it again.")
-        return arrays
-    return _read_keras(name, folders)
-
-
-def _read_keras(name: str, folders: list[Path]) -> dict[str, NDArray[Any]]:
+        if found:
+            return _read_idx_files(name, folder, found)
     try:
         import keras
 
@@ -92,13 +64,25 @@ def _read_keras(name: str, folders: list[Path]) -> dict[str, NDArray[Any]]:
     return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
 
 
-def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """Return the array of an IDX file of unsigned bytes; gzip-compressed if it ends in ``.gz``.
+def _read_idx_files(name: str, folder: Path, found: dict[str, Path]) -> dict[str, Any]:
+    if missing := [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]:
+        raise NoSuchFileError(
+            f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
+        )
+    arrays = {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
+    for x, y in (("x", "y"), ("x_test", "y_test")):
+        if len(arrays[x]) != len(arrays[y]):
+            raise WrongValueError(
+                f"{found[x]} holds {len(arrays[x])} images and {found[y]} {len(arrays[y])} "
+                "labels: fetch or copy them again, together."
+            )
+        if not len(arrays[x]):
+            raise WrongValueError(f"{found[x]} holds no images: fetch or copy it again.")
+    return arrays
 
-    Raises:
-        ValueError: If the file is corrupt, truncated, too long, or has not ``ndim`` dimensions: 3
-            for images, 1 for labels.
-    """
+
+def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
+    """Return an IDX file of unsigned bytes, of 3 dimensions for images and of 1 for labels."""
     content = path.read_bytes()
     if path.suffix == ".gz":
         try:
@@ -107,7 +91,6 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
             raise WrongValueError(
                 f"{path} is no sound gzip file ({error}): fetch or copy it again."
             ) from error
-
     magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
     if content[:4] != magic:
         raise WrongValueError(
@@ -117,37 +100,30 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     n_header = 4 + 4 * ndim
     if len(content) < n_header:
         raise WrongValueError(f"{path} is truncated within its header: fetch or copy it again.")
-    shape = tuple(int(size) for size in np.frombuffer(content, dtype=">u4", count=ndim, offset=4))
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
+    shape = np.frombuffer(content, ">u4", ndim, offset=4).tolist()
     n_announced, n_found = math.prod(shape), len(content) - n_header
     if n_announced != n_found:
         raise WrongValueError(
             f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
             f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=n_header).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
 def find_npz(path: Path, data_dir: Path | None) -> Path:
     """Return the path if it is a file, else where ``data_dir`` has it."""
     paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
-    for candidate in paths:
-        if is_file(candidate):
-            return candidate
+    if found := next(filter(is_file, paths), None):
+        return found
     raise NoSuchFileError(
         f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "
         "its folder by data_dir."
     )
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an ``.npz`` file; nothing in it is unpickled.
-
-    They are x, y and those of x_val, y_val, x_test and y_test that the file holds.
-
-    Raises:
-        ValueError: If the file is corrupt, holds objects, or lacks x or y.
-    """
+def read_npz(path: Path) -> dict[str, Any]:
+    """Return x, y and those of x_val, y_val, x_test and y_test that an ``.npz`` file holds."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS}

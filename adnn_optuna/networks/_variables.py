@@ -31,11 +31,11 @@ class VariableInfo:
     kind: Kind
     """``"weight"`` for kernels, ``"bias"`` for biases, ``"other"`` for what never moves."""
     layer: int
-    """The index of its layer among the layers that have kernels or biases."""
+    """The index of its layer among the layers that have kernels or biases, -1 of what has none."""
     is_output: bool
     """Whether that layer is the last of them."""
     stddev: float
-    """The standard deviation of the distribution that its initial values are drawn from."""
+    """Of what its initial values are drawn from."""
 
 
 @contextlib.contextmanager
@@ -46,8 +46,6 @@ def noting_use() -> Iterator[dict[int, None]]:
     used: dict[int, None] = {}
 
     class Watch(keras.StatelessScope):  # type: ignore[misc]
-        """What the values of variables are asked of."""
-
         def get_current_value(self, variable: keras.Variable) -> Any:
             used.setdefault(id(variable))
             return super().get_current_value(variable)
@@ -57,13 +55,7 @@ def noting_use() -> Iterator[dict[int, None]]:
 
 
 def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
-    """Yield what ``model.variables`` are, in their order.
-
-    Layers are numbered as they are first used, in the order of the ids of variables in ``used``:
-    the class of a model may make them in any order.
-    """
-    import keras
-
+    """Yield what ``model.variables`` are; layers are numbered in the order of ``used``."""
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
     output = layers[-1] if layers else None
@@ -74,7 +66,6 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
     for variable in model.variables:
         layer = owners.get(id(variable))
         values = np.asarray(variable.numpy())
-        # A function or, in a class of the user's, a name have no arguments that tell.
         initializer = getattr(layer, f"{variable.name}_initializer", None)
         # Models within a model may have layers of the same name.
         path, count = variable.path, paths[variable.path]
@@ -82,13 +73,9 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         yield VariableInfo(
             path=f"{path}#{count}" if count else path,
             kind="other" if layer is None else _kind(variable),
-            layer=-1 if layer is None else numbers[id(layer)],
-            is_output=layer is not None and id(layer) == output,
-            stddev=(
-                initializer_stddev(initializer, values)
-                if isinstance(initializer, keras.Initializer)
-                else float(np.std(values, dtype=np.float64))
-            ),
+            layer=numbers.get(id(layer), -1),
+            is_output=id(layer) == output,
+            stddev=initializer_stddev(initializer, values),
         )
 
 
@@ -111,26 +98,23 @@ def _kind(variable: keras.Variable) -> Kind:
     return "bias" if variable.name.endswith("bias") else "other"
 
 
-def initializer_stddev(initializer: keras.initializers.Initializer, values: np.ndarray) -> float:
-    """Return the standard deviation that ``initializer`` draws values with.
-
-    It follows from the initializer's arguments where Keras documents it, so that it does not
-    depend on a draw, and is that of the drawn ``values`` for every other initializer.
-    """
+def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
+    """Return the standard deviation by Keras's formula for an initializer, else of the values."""
     import keras
 
-    config = initializer.get_config()
     match initializer:
         case keras.initializers.RandomNormal():
-            return float(config["stddev"])
+            return float(initializer.stddev)
         case keras.initializers.TruncatedNormal():
-            return float(config["stddev"]) * TRUNCATED_STDDEV
+            return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
-            return float(config["maxval"] - config["minval"]) / math.sqrt(12)
-        case keras.initializers.VarianceScaling() if not config.get("input_axes"):
+            return float(initializer.maxval - initializer.minval) / math.sqrt(12)
+        case keras.initializers.VarianceScaling() if not initializer.get_config().get(
+            "input_axes"
+        ):
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             # Keras widens a truncated normal, so all three distributions have this variance.
-            return math.sqrt(initializer.scale / fan(values.shape, initializer.mode))
-        case _:
-            # All values of a constant initializer are equal: exactly 0, no rounding.
-            return float(np.std(values, dtype=np.float64)) if np.ptp(values) else 0.0
+            return math.sqrt(initializer.scale / fan(initializer, values.shape))
+    # Exactly 0 for a constant one, no rounding.
+    is_constant = np.all(values == values.reshape(-1)[:1])
+    return 0.0 if is_constant else float(np.std(values, dtype=np.float64))

@@ -11,21 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import (
-    NoSuchFileError,
-    WrongTypeError,
-    WrongValueError,
-    expanded,
-    is_folder,
-)
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, expanded, is_folder
+from adnn_optuna.networks import _sources
 from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
-from adnn_optuna.networks._sources import (
-    MNIST_LIKE,
-    find_npz,
-    read_digits,
-    read_mnist_like,
-    read_npz,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,13 +28,10 @@ _MNIST_VALIDATION_SIZE = 10_000
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images or feature vectors with integer labels, in three splits.
+    """Images or feature vectors with integer labels, in three splits that cannot be written to.
 
-    A search trains on the training split and selects on the validation split (or on the training
-    split, as the paper does); the test split is for the final report only. Use
-    :func:`load_dataset` for known data sets and :meth:`from_arrays` for your own data; the
-    constructor takes data that are split already. All arrays are copied (unless read-only) and
-    cannot be written to.
+    A search selects on the validation or the training split; the test split is for the report.
+    The constructor takes data that are split already; see also :meth:`from_arrays`.
 
     Example:
         >>> dataset = load_dataset("digits")
@@ -55,11 +40,9 @@ class Dataset:
 
     Args:
         name: What reports and plots call the data.
-        x_train: Training inputs, float32 in [0, 1], shape (n, features), (n, height, width) or
-            (n, height, width, channels). Any float array in [0, 1] is accepted and converted;
-            uint8 pixels are divided by 255.
-        y_train: Training labels, int32 in 0 … num_classes - 1, shape (n,). Any integer array is
-            accepted and converted.
+        x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
+            channels): floats in [0, 1], or uint8 pixels, which are divided by 255.
+        y_train: Training labels, integers in 0 … num_classes - 1, shape (n,).
         x_val, y_val: The same for validation. May be empty: then only metrics on the training
             split can steer a search.
         x_test, y_test: The same for the test.
@@ -84,26 +67,16 @@ class Dataset:
         where = f"Dataset {self.name!r}"
         if not _is_integer(self.num_classes) or self.num_classes < 2:
             raise WrongValueError(
-                f"{where}: num_classes is {self.num_classes!r}, but must be an integer from 2."
+                f"{where}: num_classes is {self.num_classes!r}, not an integer from 2."
             )
         object.__setattr__(self, "num_classes", int(self.num_classes))
-        if self.origin is not None:
-            object.__setattr__(self, "origin", dict(self.origin))
         for split in _SPLITS:
             x_name, y_name = f"x_{split}", f"y_{split}"
-            x, y = checked_pair(
-                where, x_name, getattr(self, x_name), y_name, getattr(self, y_name)
-            )
+            x, y = getattr(self, x_name), getattr(self, y_name)
+            x, y = checked_pair(where, f"_{split}", x, y, self.num_classes)
             if len(y) == 0 and split != "val":
                 raise WrongValueError(
-                    f"{where}: {x_name} is empty, but training and the final report each need at "
-                    "least one sample."
-                )
-            if y.size and y.max() >= self.num_classes:
-                i = int(np.argmax(y >= self.num_classes))
-                raise WrongValueError(
-                    f"{where}: {y_name}[{i}] is {y[i]}, out of the range 0 to "
-                    f"{self.num_classes - 1}: mend the label, or give a larger num_classes."
+                    f"{where}: {x_name} is empty, but needs at least one sample."
                 )
             object.__setattr__(self, x_name, read_only(x, np.float32))
             object.__setattr__(self, y_name, read_only(y, np.int32))
@@ -159,9 +132,8 @@ class Dataset:
     ) -> Dataset:
         """Make a data set of your own arrays, splitting off what is not given.
 
-        The splits are drawn at random, stratified by label: each holds the classes in nearly the
-        same proportions, and keeps its samples in the order of ``x``. The test split does not
-        depend on ``validation_size``.
+        The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
+        split does not depend on ``validation_size``.
 
         Example:
             >>> x, y = np.random.default_rng(0).random((100, 4)), np.arange(100) % 2
@@ -169,9 +141,8 @@ class Dataset:
             Dataset('mine', train=60, val=10, test=30, shape=(4,), num_classes=2)
 
         Args:
-            x: Inputs, shape (n, features), (n, height, width) or (n, height, width, channels):
-                floats in [0, 1], or uint8 pixels, which are divided by 255.
-            y: Labels, integers in 0 … num_classes - 1, shape (n,).
+            x: Inputs, as :class:`Dataset` takes them.
+            y: Labels, likewise.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
@@ -187,31 +158,27 @@ class Dataset:
             ValueError: If dtypes, shapes, lengths, pixels, labels, sizes or the seed are wrong.
         """
         where = f"Dataset {name!r}"
-        x, y = checked_pair(where, "x", x, "y", y)
+        x, y = checked_pair(where, "", x, y)
         n = len(y)
         n_test = _split_size(where, "test", x_test, y_test, size=test_size, n=n)
         n_val = _split_size(where, "val", x_val, y_val, size=validation_size, n=n)
         if n_test + n_val >= n:
-            raise WrongValueError(
-                f"{where}: of {n} samples, {n_val} for validation and {n_test} for the test leave "
-                "none for training: give more data or smaller sizes."
-            )
+            parts = f"of {n} samples, {n_val} for validation and {n_test} for the test"
+            raise WrongValueError(f"{where}: {parts} leave none for training: give smaller sizes.")
         if not _is_integer(seed) or seed < 0:
             raise WrongValueError(
                 f"{where}: seed is {seed!r}, but must be an integer of 0 or more."
             )
-        order = _stratified_order(y, int(seed))
-        test, val, train = np.split(order, [n_test, n_test + n_val])
-        if x_test is None or y_test is None:
-            x_test, y_test = _take(x, test), _take(y, test)
-        if x_val is None or y_val is None:
-            x_val, y_val = _take(x, val), _take(y, val)
-        given: Any = {"x_val": x_val, "y_val": y_val, "x_test": x_test, "y_test": y_test}
-        if num_classes is None:
-            labels = [y, *(checked_labels(where, key, given[key]) for key in ("y_val", "y_test"))]
-            num_classes = 1 + max(int(part.max(initial=0)) for part in labels)
+        splits = np.split(_stratified_order(y, int(seed)), [n_test, n_test + n_val])
+        drawn = [(x[rows], y[rows]) for rows in map(np.sort, splits)]
         # The constructor checks and converts whatever arrays it is given.
-        return cls(name, _take(x, train), _take(y, train), num_classes=num_classes, **given)
+        test: Any = drawn[0] if x_test is None else (x_test, y_test)
+        val: Any = drawn[1] if x_val is None else (x_val, y_val)
+        if num_classes is None:
+            others = (("y_val", val), ("y_test", test))
+            labels = [y, *(checked_labels(where, key, pair[1]) for key, pair in others)]
+            num_classes = 1 + max(int(part.max(initial=0)) for part in labels)
+        return cls(name, *drawn[2], val[0], val[1], test[0], test[1], num_classes)
 
 
 def load_dataset(
@@ -228,75 +195,55 @@ def load_dataset(
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
       files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``.
       The folder is ``data_dir``, else ``$ADNN_DATA_DIR``, else ``/usr/share/datasets``; where
-      none has them, ``keras.datasets`` is asked, which may download them. The official test set
-      is the test split.
-    - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``)
-      and, if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``. See
-      :meth:`Dataset.from_arrays` for what they may hold. A relative path is looked up in the
-      working folder, then in ``data_dir``.
+      none has them, ``keras.datasets`` is asked, which may download them.
+    - a path that ends in ``.npz``, in the working folder or in ``data_dir``: of the arguments of
+      :meth:`Dataset.from_arrays`, the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``) and,
+      if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``.
 
     Args:
         name: Name of the data set, or path of the ``.npz`` file.
         data_dir: Folder to look in first.
-        validation_size: How much of the training data is held out for validation: a number of
-            samples (an int) or a fraction (a float below 1). With 0 nothing is held out, the
-            validation split is empty, and a search must select on the training split. Default:
-            10,000 for ``mnist`` and ``fashion_mnist``, else 0.2.
-        test_size: How much is held out for the test, likewise, of data that come without a test
-            set. Default: 0.2.
-        seed: Seed of the draw of the splits, 0 or more. They are stratified by label.
-
-    Returns:
-        The data set. Its ``config`` lets :func:`dataset_from_config` load the same again.
+        validation_size: As for :meth:`Dataset.from_arrays`, but by default 10,000 of ``mnist`` and
+            ``fashion_mnist``. With 0 a search must select on the training split.
+        test_size: As for :meth:`Dataset.from_arrays`; ``mnist`` and ``fashion_mnist`` come with
+            their own test set.
+        seed: Seed of the draw of the splits, 0 or more.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.
         FileNotFoundError: If the data are nowhere to be found.
-        ValueError: If the name is unknown, a file is corrupt, its data are not valid, or a size
-            or the seed is wrong.
+        ValueError: If the name is unknown, a file is corrupt, or its data or a setting are wrong.
     """
-    if not isinstance(name, str | os.PathLike):
-        raise WrongTypeError(
-            f"name must be that of a data set or an .npz file, but it is {name!r}."
-        )
-    if not isinstance(data_dir, str | os.PathLike | None):
-        raise WrongTypeError(f"data_dir must be the path of a folder, but it is {data_dir!r}.")
+    check_type("name", name, str | os.PathLike, "that of a data set or an .npz file")
+    check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
     folder = None if data_dir is None else expanded(data_dir)
     if folder is not None and not is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     origin: dict[str, Any] = {"source": "built-in"}
+    num_classes: int | None = 10
     if name.endswith(".npz"):
-        path = find_npz(expanded(name), folder)
-        arrays = read_npz(path)
-        name = path.stem
+        path = _sources.find_npz(expanded(name), folder)
+        arrays, name, num_classes = _sources.read_npz(path), path.stem, None
         origin = {"source": "npz", "path": str(path.absolute())}
-    elif name in MNIST_LIKE:
+    elif name in _sources.MNIST_LIKE:
         if test_size is not None:
             raise WrongValueError(f"{name} comes with its own test set: omit test_size.")
-        arrays = read_mnist_like(name, folder)
-        if validation_size is None:
-            validation_size = _MNIST_VALIDATION_SIZE
+        arrays = _sources.read_mnist_like(name, folder)
+        validation_size = _MNIST_VALIDATION_SIZE if validation_size is None else validation_size
     elif name == "digits":
-        arrays = read_digits()
+        arrays = _sources.read_digits()
         # Written out, for the configuration must not depend on what is the default one day.
         validation_size = _DEFAULT_FRACTION if validation_size is None else validation_size
         test_size = _DEFAULT_FRACTION if test_size is None else test_size
     else:
+        known = ", ".join(("digits", *_sources.MNIST_LIKE))
         raise WrongValueError(
-            f"There is no data set {name!r}: use digits, {', '.join(MNIST_LIKE)} or an "
-            ".npz file by its path."
+            f"There is no data set {name!r}: use {known} or the path of an .npz file."
         )
-    dataset = Dataset.from_arrays(
-        **arrays,
-        name=name,
-        validation_size=validation_size,
-        test_size=test_size,
-        seed=seed,
-        num_classes=None if origin["source"] == "npz" else 10,
-    )
-    arguments = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
-    for key, value in arguments.items():
+    settings: Any = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
+    dataset = Dataset.from_arrays(**arrays, **settings, name=name, num_classes=num_classes)
+    for key, value in settings.items():
         # NumPy's scalars are no JSON.
         origin[key] = value.item() if isinstance(value, np.generic) else value
     return dataclasses.replace(dataset, origin=origin)
@@ -305,10 +252,9 @@ def load_dataset(
 def dataset_from_config(
     config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Dataset:
-    """Load the data set of a stored study again, and makes sure that it is the same.
+    """Load the data set of a stored study again, as :func:`load_dataset` does.
 
     Raises:
-        FileNotFoundError: If the data are nowhere to be found.
         ValueError: If the data were made of arrays, are not the same any more, or ``config`` is
             not :attr:`Dataset.config` of a data set.
     """
@@ -343,13 +289,12 @@ def _split_size(
 ) -> int:
     """Return how many of n samples are drawn for a split: none if its arrays are given."""
     size_name = {"val": "validation_size", "test": "test_size"}[split]
+    arrays = f"x_{split} and y_{split}"
     if (x is None) != (y is None):
-        raise WrongValueError(f"{where}: give both x_{split} and y_{split}, or neither.")
+        raise WrongValueError(f"{where}: give both {arrays}, or neither.")
+    if x is not None and size is not None:
+        raise WrongValueError(f"{where}: give either {size_name} or {arrays}, not both.")
     if x is not None:
-        if size is not None:
-            raise WrongValueError(
-                f"{where}: give either {size_name} or x_{split} and y_{split}, not both."
-            )
         return 0
     if size is None:
         size = _DEFAULT_FRACTION
@@ -375,8 +320,3 @@ def _stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
     first = np.cumsum(counts) - counts
     rank[np.argsort(label, kind="stable")] = np.arange(len(y)) - np.repeat(first, counts)
     return shuffled[np.argsort((rank + 0.5) / counts[label], kind="stable")]
-
-
-def _take(array: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
-    """Return the chosen samples in the order of the array."""
-    return np.take(array, np.sort(indices), axis=0)

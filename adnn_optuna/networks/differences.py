@@ -10,39 +10,15 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+INITIAL_WEIGHTS = "initial_weights"
+"""The setting that holds what :func:`sketch_weights` returns of a model."""
 _MOST = 3
 _LONGEST_VALUE = 100
-
-# How far the sketches of equal weights may be apart, relative to the weights. Not exactly equal,
-# as workers on several machines share a study: Keras's uniform draws have the same bits on all
-# processors, but the logarithms of normal ones and the decompositions of orthogonal ones may
-# differ in the last. Another version of Keras may draw other numbers altogether, which is told.
+# How far the sketches of equal weights may be apart, relative to the weights: processors may
+# differ in the last bits of a normal or orthogonal draw, and workers share a study.
 _TOLERANCE = 1e-4
 # So many values of an array are summed up at once, to take little memory.
 _CHUNK = 2**20
-
-
-def objective_differences(
-    stored: dict[str, Any], given: dict[str, Any], path: str = ""
-) -> list[str]:
-    """Return a phrase for each setting in which the configurations of two objectives differ."""
-    where = f"{path}.model" if path else "model"
-    return [
-        *config_differences({**stored, "model": None}, {**given, "model": None}, path),
-        *model_differences(stored["model"], given["model"], where),
-    ]
-
-
-def model_differences(
-    stored: dict[str, Any], given: dict[str, Any], path: str = "model"
-) -> list[str]:
-    """Return a phrase for each difference between two models, also in their initial weights."""
-    stored, given = dict(stored), dict(given)
-    sketches = [config.pop("initial_weights", []) for config in (stored, given)]
-    differences = config_differences(stored, given, path)
-    if not differences and not _is_same_sketch(*sketches):
-        return [f"{path} starts from other initial weights"]
-    return differences
 
 
 def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
@@ -50,13 +26,17 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(given, dict):
         # Things of two kinds have no setting in common.
         kinds = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
-        return [
+        differences = [
             difference
-            for key in kinds or sorted(stored.keys() | given.keys())
+            for key in kinds or sorted((stored.keys() | given.keys()) - {INITIAL_WEIGHTS})
             for difference in config_differences(
                 stored.get(key), given.get(key), f"{path}.{key}" if path else key
             )
         ]
+        sketches = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
+        if differences or _is_same_sketch(*sketches):
+            return differences
+        return [f"{path} starts from other initial weights"]
     if isinstance(given, tuple):
         given = list(given)
     if stored == given:
@@ -86,11 +66,7 @@ def in_words(differences: Sequence[str]) -> str:
 
 
 def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
-    """Return two numbers for each array, which differ where its values do.
-
-    They are its norm and a sum with alternating factors, and no hash, so that what rounding does
-    can be left out of account.
-    """
+    """Return each array's norm and mixed sum: no hash, so that rounding can be forgiven."""
     return [_sketch(values.reshape(-1)) for values in weights]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -27,9 +27,6 @@ _NAMES = {
     "TruncatedNormal": "truncated_normal",
 }
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
-# Of these it follows from their scale, mode and distribution, and from the shape.
-_SCALED = {f"{who}{kind}" for who in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")}
-_SCALED.add("VarianceScaling")
 # The standard deviation of a standard normal that is cut off at -2 and 2.
 TRUNCATED_STDDEV = 0.87962566103423978
 
@@ -38,16 +35,9 @@ TRUNCATED_STDDEV = 0.87962566103423978
 class Distribution:
     """What initial values are drawn from.
 
-    Args:
-        kind:
-            ``"random"``, ``"fixed"`` (the same values at each call and with any seed) or
-            ``"unknown"``.
-        name:
-            ``"uniform"``, ``"normal"``, ``"truncated_normal"`` (cut off at two standard deviations
-            ``stddev``, which is that before the cut), as the functions of ``keras.random``;
-            ``"constant"``; else the class of the initializer.
-        parameters:
-            Its parameters for the variable's shape.
+    Of the ``kind`` ``"fixed"`` are the same values at each call and with any seed. Its ``name`` is
+    that of the function of ``keras.random`` (whose ``"truncated_normal"`` is cut off at two
+    ``stddev``), ``"constant"``, or the initializer's class; its ``parameters`` fit the shape.
     """
 
     kind: Kind
@@ -55,8 +45,15 @@ class Distribution:
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        values = ", ".join(f"{key}={short(value)}" for key, value in self.parameters.items())
-        return f"{self.name}({values})"
+        return f"{self.name}({_in_words(self.parameters)})"
+
+
+def _in_words(parameters: Mapping[str, Any]) -> str:
+    """Return parameters as text, such as ``mean=0, stddev=0.05``."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in parameters.items()
+    )
 
 
 def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None) -> Distribution:
@@ -67,14 +64,16 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
     """
     import keras
 
-    name, config = class_name(initializer), settings(initializer)
-    kind: Kind = "random" if _is_seedable(initializer) else "fixed"
+    name, config = class_name(initializer), _config(initializer)
+    kind: Kind = "random" if "seed" in config else "fixed"
+    config.pop("seed", None)
     # A class of the user's may have the name of one of Keras's, or be derived from it.
     is_of_keras = type(initializer) is getattr(keras.initializers, name, None)
     try:
         if shape is None:
             return Distribution(kind, name, config)
-        if is_of_keras and name in _SCALED:
+        # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+        if is_of_keras and isinstance(initializer, keras.initializers.VarianceScaling):
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
             return Distribution(kind, _NAMES[name], _VALUES.get(name, config))
@@ -84,8 +83,7 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
 
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    axes = [getattr(initializer, name, None) for name in ("input_axes", "output_axes")]
-    stddev = math.sqrt(initializer.scale / fan(shape, initializer.mode, *axes))
+    stddev = math.sqrt(initializer.scale / fan(initializer, shape))
     if initializer.distribution == "uniform":
         limit = math.sqrt(3) * stddev
         return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
@@ -95,31 +93,28 @@ def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
     return Distribution("random", "truncated_normal" if is_cut else "normal", parameters)
 
 
-def fan(
-    shape: Sequence[int],
-    mode: str,
-    input_axes: Sequence[int] | None = None,
-    output_axes: Sequence[int] | None = None,
-) -> float:
+def fan(initializer: Any, shape: Sequence[int]) -> float:
     """Return the n of Keras's documentation of VarianceScaling, for a kernel or a bias."""
     fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
     fan_out = math.prod((*shape[:-2], *shape[-1:]))
-    if input_axes is not None and output_axes is not None:
-        fan_in, fan_out = (math.prod(shape[i] for i in axes) for axes in (input_axes, output_axes))
-    return max(1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2))
+    inputs, outputs = (getattr(initializer, f"{end}_axes", None) for end in ("input", "output"))
+    if inputs is not None and outputs is not None:
+        fan_in, fan_out = (math.prod(shape[i] for i in axes) for axes in (inputs, outputs))
+    sizes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+    return max(1.0, sizes[initializer.mode])
 
 
 def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribution:
-    name, config = class_name(initializer), settings(initializer)
+    name, config = class_name(initializer), _config(initializer)
     pair = [initializer, initializer if other is None else other]
-    # Called twice, one with a whole number as its seed would return the same.
-    if _is_seedable(initializer):
+    has_seed = "seed" in config
+    if has_seed:  # Called twice, one with a whole number as its seed would return the same.
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
+        del config["seed"]
     one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
     if not np.array_equal(one, two, equal_nan=True):
         return Distribution("random", name, config)
-    has_hidden_seed = not _is_seedable(initializer) and drawn_seed(initializer) is not None
-    if has_hidden_seed or one.shape != tuple(shape):
+    if (not has_seed and drawn_seed(initializer) is not None) or one.shape != tuple(shape):
         # It was never called with another seed, or does not do what an initializer does.
         return Distribution("unknown", name, config)
     low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
@@ -128,30 +123,13 @@ def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribu
     return Distribution("fixed", name, {"min": low, "max": high})
 
 
-def _is_seedable(initializer: Any) -> bool:
-    return hasattr(initializer, "get_config") and "seed" in initializer.get_config()
-
-
-def settings(initializer: Any) -> dict[str, Any]:
-    """Return the configuration of an initializer without its seed."""
-    config = initializer.get_config() if hasattr(initializer, "get_config") else {}
-    return {key: value for key, value in config.items() if key != "seed"}
-
-
 def initializers_table() -> pd.DataFrame:
-    """Return all of Keras's public initializers with what they draw from.
+    """Return all public initializers of the installed Keras with what they draw from.
 
-    The table is made from the installed Keras: its columns are ``initializer``, ``kind``,
-    ``distribution``, ``parameters`` (those of the constructor, with their defaults) and
-    ``formula``, where the distribution follows from a variable's shape.
+    The ``parameters`` are those of the constructor, with their defaults; there is a ``formula``
+    where the distribution follows from a variable's shape.
 
-    Example:
-
-        .. code-block:: python
-
-            import adnn_optuna as adnn
-
-            print(adnn.initializers_table().to_string(index=False))
+    Example: ``print(adnn.initializers_table().to_string(index=False))``
     """
     import keras
     import pandas as pd
@@ -160,22 +138,17 @@ def initializers_table() -> pd.DataFrame:
     rows = []
     with undisturbed():
         for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
-            initializer = cls()
-            distribution = describe(initializer, (8, 8))
-            arguments = inspect.signature(cls).parameters.items()
-            rows.append(
-                {
-                    "initializer": cls.__name__,
-                    "kind": distribution.kind,
-                    "distribution": distribution.name,
-                    "parameters": ", ".join(f"{name}={a.default}" for name, a in arguments),
-                    "formula": _formula(initializer) if cls.__name__ in _SCALED else "",
-                }
-            )
-    return pd.DataFrame(rows)
+            initializer, arguments = cls(), inspect.signature(cls).parameters
+            drawn = describe(initializer, (8, 8))
+            defaults = _in_words({name: a.default for name, a in arguments.items()})
+            rows.append((cls.__name__, drawn.kind, drawn.name, defaults, _formula(initializer)))
+    columns = ["initializer", "kind", "distribution", "parameters", "formula"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _formula(initializer: Any) -> str:
+    if not hasattr(initializer, "scale"):
+        return ""
     is_average = initializer.mode == "fan_avg"
     n = "(fan_in + fan_out)" if is_average else initializer.mode
     factor = initializer.scale * (2 if is_average else 1)
@@ -192,13 +165,14 @@ def class_name(initializer: Any) -> str:
     return str(getattr(initializer, "__name__", type(initializer).__name__))
 
 
+def _config(initializer: Any) -> dict[str, Any]:
+    return dict(initializer.get_config()) if hasattr(initializer, "get_config") else {}
+
+
 def given_seed(initializer: Any) -> int | None:
     """Return the seed that an initializer's or seed generator's configuration holds."""
-    if not hasattr(initializer, "get_config"):
-        return None
-    seed = initializer.get_config().get("seed")
-    if isinstance(seed, dict):
-        # A SeedGenerator, as Keras serializes it.
+    seed = _config(initializer).get("seed")
+    if isinstance(seed, dict):  # A SeedGenerator, as Keras serializes it.
         seed = seed.get("config", {}).get("seed")
     return seed if isinstance(seed, int) else None
 
@@ -207,8 +181,3 @@ def drawn_seed(initializer: Any) -> int | None:
     """Return the seed that an initializer draws with, given or not."""
     seed = getattr(initializer, "seed", None)
     return seed if isinstance(seed, int) else given_seed(initializer)
-
-
-def short(value: Any) -> str:
-    """Return a setting as text."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

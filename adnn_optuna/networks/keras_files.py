@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 MAX_PARAMETERS = 100_000_000
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
+_LEFT_OUT = ("compile_config", "shared_object_id")
 
 # Values that Keras writes as if they were objects. `__lambda__` holds Python bytecode,
 # `__typespec__` names a class of any module.
 _VALUES = frozenset(
     {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
+)
+# The classes that parts of models are derived from.
+_PARTS = frozenset(
+    {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
+    | {"LearningRateSchedule", "Loss", "Metric"}
 )
 # They run code that a configuration brings along or names, or read files that it names.
 _REFUSED_LAYERS = frozenset(
@@ -43,11 +49,7 @@ _Result = TypeVar("_Result")
 
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function where Keras has counted no names yet, and leave nothing behind there.
-
-    Names, and the variables that wait for their values, Keras notes by thread; of what else it
-    does, the caller's dtype policy and custom objects hold there too.
-    """
+    """Call a function where Keras has counted no names yet; the caller's settings hold there."""
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()
@@ -64,10 +66,10 @@ def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any)
 
 
 def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function so that the Keras variables it makes have no values.
+    """Call a function in a fresh thread, so that the Keras variables it makes have no values.
 
-    They have shape and initializer, and take no memory. It is called in a thread of its own, as
-    in :func:`in_fresh_thread`: Keras would give them their values as soon as it could.
+    They have shape and initializer, and take no memory. In this thread, Keras would give them
+    their values as soon as it could.
     """
     import keras
 
@@ -79,16 +81,11 @@ def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) 
 
 
 def read_model_config(path: Path) -> dict[str, Any]:
-    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a ``.keras`` file, or its configuration is too large.
-    """
+    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it."""
     try:
         with zipfile.ZipFile(path) as archive:
             is_too_large = archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES
-            config = None if is_too_large else json.loads(archive.read("config.json"))
+            config = {} if is_too_large else json.loads(archive.read("config.json"))
     except FileNotFoundError:
         raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
     # A broken archive can raise anything that zipfile, zlib and codecs know.
@@ -96,20 +93,15 @@ def read_model_config(path: Path) -> dict[str, Any]:
         is_too_large, config = False, None
     if is_too_large:
         raise WrongValueError(f"The configuration of the model in {str(path)!r} is too large.")
-    if not isinstance(config, dict):
-        raise WrongValueError(
-            f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
-        )
-    return config
+    if isinstance(config, dict):
+        return config
+    raise WrongValueError(
+        f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
+    )
 
 
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
-    """Refuse a configuration of anything but Keras's own layers, initializers and the like.
-
-    Raises:
-        ValueError: If it holds a lambda, a custom or unknown object, or a layer that runs code or
-            reads files; ``path`` tells where it stands.
-    """
+    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
     if isinstance(node, list):
@@ -124,12 +116,17 @@ def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
+    import keras
+
     name, module = node["class_name"], node.get("module")
     if isinstance(name, str) and name in _VALUES:
         return
     if name == "function":
         name = node.get("config")
-        is_known = module in _FUNCTION_MODULES and _is_function(name)
+        is_known = module in _FUNCTION_MODULES and any(
+            isinstance(name, str) and callable(getattr(functions, name, None))
+            for functions in (keras.activations, keras.ops)
+        )
     else:
         is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
     if not is_known or node.get("registered_name") not in (None, name):
@@ -139,50 +136,20 @@ def _check_object(node: dict[str, Any], path: str) -> None:
         )
 
 
-def _is_function(name: Any) -> bool:
-    import keras
-
-    return isinstance(name, str) and any(
-        callable(getattr(module, name, None)) for module in (keras.activations, keras.ops)
-    )
-
-
 def _is_class(module: str, name: str) -> bool:
     """Return whether this names one of Keras's classes for parts of models."""
-    import keras
-
     # What Keras imported by itself already: nothing is imported because a file says so.
     if module.split(".", maxsplit=1)[0] != "keras" or module not in sys.modules:
         return False
     found = getattr(sys.modules[module], name, None)
-    kinds = (
-        keras.Operation,
-        keras.Initializer,
-        keras.Regularizer,
-        keras.constraints.Constraint,
-        keras.DTypePolicy,
-        keras.Optimizer,
-        keras.optimizers.schedules.LearningRateSchedule,
-        keras.Loss,
-        keras.Metric,
-    )
-    return (
-        isinstance(found, type)
-        and issubclass(found, kinds)
-        and found.__module__.split(".", maxsplit=1)[0] == "keras"
-        and not any(parent.__name__ in _REFUSED_LAYERS for parent in found.__mro__)
-    )
+    if not isinstance(found, type) or found.__module__.split(".", maxsplit=1)[0] != "keras":
+        return False
+    parents = {parent.__name__ for parent in found.__mro__}
+    return not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
 
 
 def check_model_config(config: dict[str, Any], path: str) -> None:
-    """Refuse a model's configuration that is unsafe, or larger than what may come from a file.
-
-    What the model was compiled with is not looked at: see :func:`without_compilation`.
-
-    Raises:
-        ValueError: If :func:`check_keras_config` or Keras refuses it, if it is not that of a
-            model, or if its variables or the outputs of a layer for one example are too large.
-    """
+    """Refuse a configuration that is unsafe, no model's, or larger than may come from a file."""
     import keras
 
     config = without_compilation(config)  # A copy, for Keras empties it.
@@ -218,16 +185,14 @@ def check_parameter_count(count: int, path: str) -> None:
 
 
 def without_compilation(config: Any) -> Any:
-    """Return a copy of a configuration, as JSON holds it, without what models were compiled with.
+    """Return a copy of a configuration, as JSON holds it, of what is built alone.
 
-    Nothing here uses that, and Keras would make the optimizer's variables of it.
+    Without what models were compiled with, of which Keras would make the optimizer's variables,
+    and without what objects are shared, which Keras notes by addresses in memory.
     """
-    return _without_key(config, "compile_config")
 
-
-def _without_key(config: Any, key: str) -> Any:
     def without(node: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in node.items() if name != key}
+        return {key: node[key] for key in node if key not in _LEFT_OUT}
 
     try:
         return json.loads(json.dumps(config), object_hook=without)
@@ -238,26 +203,20 @@ def _without_key(config: Any, key: str) -> Any:
 def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
     """Return the configuration of a model, of which two were built alike, as JSON holds it.
 
-    If the two differ, as where the user's code counts names itself, or Keras cannot write them,
-    because an argument of one of the user's classes is none that JSON can hold, it is only the
-    name of the class.
+    It is only the name of the class where the two differ, as where the user's code counts names,
+    or where an argument of one of the user's classes is none that JSON can hold.
     """
     import keras
 
     try:
-        written, other = map(keras.saving.serialize_keras_object, (first, second))
-        described: dict[str, Any] = without_compilation(written)
-        if is_same_config(described, without_compilation(other)):
+        described: dict[str, Any]
+        described, other = (
+            without_compilation(keras.saving.serialize_keras_object(m)) for m in (first, second)
+        )
+        if described == other:
             return described
     except Exception as error:
         if is_out_of_memory(error):
             raise
         # Whatever a class of the user's does when it is written.
     return {"class_name": type(first).__name__}
-
-
-def is_same_config(one: Any, other: Any) -> bool:
-    """Return whether two configurations, as JSON holds them, are of equal models."""
-    # Sharing, which Keras notes by addresses in memory, is not rebuilt.
-    one, other = (_without_key(config, "shared_object_id") for config in (one, other))
-    return bool(one == other)

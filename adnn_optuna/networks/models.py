@@ -15,8 +15,8 @@ from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
     as_positive_int,
+    check_type,
     first_line,
-    is_finite,
 )
 
 if TYPE_CHECKING:
@@ -61,23 +61,20 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
 class MLP:
     """A multilayer perceptron: flatten, hidden dense layers, one dense output layer of logits.
 
-    It holds names and numbers only, so building one imports neither Keras nor TensorFlow.
-
     Example:
         >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
         (256, 256)
 
     Args:
-        hidden: The number of units of each hidden layer.
+        hidden: The number of units of each hidden layer, at least one.
         activation: The Keras name of the hidden layers' activation; the output layer has none.
-        kernel_initializer: The initializer of every kernel, the output layer's too: a Keras name,
-            a Keras configuration (``{"class_name": ..., "config": ...}``) or an initializer
-            object, whose seed is replaced by one derived from the objective's seed.
+        kernel_initializer: Of all kernels: a Keras name, a Keras configuration
+            (``{"class_name": ..., "config": ...}``) or an object, whose seed is replaced.
         bias_initializer: The same for every bias.
 
     Raises:
-        ValueError: If there is no hidden layer or a size is not a positive whole number.
-        TypeError: If an initializer or the activation is none of the above.
+        TypeError: If an argument is none of the above.
+        ValueError: If a size is not a positive whole number, or there is none.
     """
 
     hidden: tuple[int, ...] = (64,)
@@ -98,10 +95,7 @@ class MLP:
         if not sizes:
             raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
         object.__setattr__(self, "hidden", sizes)
-        if not isinstance(self.activation, str):
-            raise WrongTypeError(
-                f"activation must be a Keras name, but it is {self.activation!r}."
-            )
+        check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
             object.__setattr__(self, name, _as_keras_name_or_config(name, getattr(self, name)))
 
@@ -113,15 +107,15 @@ class MLP:
         return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
 
-# Optimizers whose update of one weight depends on that weight alone. Others (LAMB, Muon,
-# Adafactor) look at whole kernels.
-ELEMENTWISE_OPTIMIZERS = frozenset(
-    {"sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "ftrl", "nadam", "lion"}
+# Others (LAMB, Muon, Adafactor) look at whole kernels.
+_ELEMENTWISE_OPTIMIZERS = (
+    *("adadelta", "adagrad", "adam", "adamax", "adamw"),
+    *("ftrl", "lion", "nadam", "rmsprop", "sgd"),
 )
-
+_NORM = "a norm looks at more than one weight: use clipvalue"
 _REFUSED_OPTIONS = {
-    "clipnorm": "a norm looks at more than one weight: use clipvalue",
-    "global_clipnorm": "a norm looks at more than one weight: use clipvalue",
+    "clipnorm": _NORM,
+    "global_clipnorm": _NORM,
     "use_ema": "the average would not be what is evaluated: leave it out",
     "loss_scale_factor": "trainings run in float32, where losses need no scale: leave it out",
 }
@@ -135,21 +129,18 @@ class Training:
     """How a network is trained.
 
     Args:
-        optimizer: The Keras name of an optimizer that updates each weight by itself, its Keras
-            configuration, or an optimizer object (of which the configuration is taken).
-        learning_rate: The learning rate; not used where ``optimizer`` is a configuration or an
-            object, which bring their own.
+        optimizer: The Keras name, configuration or object of an optimizer that updates each weight
+            by itself.
+        learning_rate: Of an optimizer that is given by its name; the others bring their own.
         batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
         epochs: How often the training set is gone through.
-        shuffle: Whether the batches are drawn in a new order in each epoch, seeded by the
-            objective's seed; otherwise they come in the order of the data.
+        shuffle: Whether each epoch has an order of its own, which follows from the seed.
         loss: The Keras name of a loss on integer or one-hot labels. Cross-entropies are computed
             from logits, unless a model of the user's own ends in a softmax.
 
     Raises:
         TypeError: If a setting is of the wrong type.
-        ValueError: If a number is out of range or the optimizer is not one that works weight by
-            weight.
+        ValueError: If a number is out of range, or the optimizer looks at more than one weight.
     """
 
     optimizer: str | dict[str, Any] = "adam"
@@ -162,32 +153,25 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
             object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
-        rate = self.learning_rate
-        if isinstance(rate, bool) or not isinstance(rate, Real):
-            raise WrongTypeError(f"learning_rate must be a number, but it is {rate!r}.")
-        if not (is_finite(rate) and _SMALLEST <= rate <= _LARGEST):
+        check_type("learning_rate", self.learning_rate, Real, "a number")
+        if not _SMALLEST <= self.learning_rate <= _LARGEST:
             raise WrongValueError(
                 f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
-                f"as trainings run in float32, but it is {rate!r}."
+                f"as trainings run in float32, but it is {self.learning_rate!r}."
             )
-        object.__setattr__(self, "learning_rate", float(rate))
-        if not isinstance(self.shuffle, bool):
-            raise WrongTypeError(f"shuffle must be True or False, but it is {self.shuffle!r}.")
-        if not isinstance(self.loss, str):
-            raise WrongTypeError(
-                f"loss must be the Keras name of a loss, but it is {self.loss!r}."
-            )
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        check_type("shuffle", self.shuffle, bool, "True or False")
+        check_type("loss", self.loss, str, "the Keras name of a loss")
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
-        name, config = optimizer, {}
-        if isinstance(optimizer, dict):
-            name, config = optimizer["class_name"], optimizer["config"]
+        if isinstance(optimizer, str):
+            name, config, optimizer = optimizer, {}, optimizer.lower()
         else:
-            optimizer = optimizer.lower()
+            name, config = optimizer["class_name"], optimizer["config"]
         object.__setattr__(self, "optimizer", optimizer)
-        if name.lower() not in ELEMENTWISE_OPTIMIZERS:
+        if name.lower() not in _ELEMENTWISE_OPTIMIZERS:
             raise WrongValueError(
                 f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
-                f"{', '.join(sorted(ELEMENTWISE_OPTIMIZERS))}."
+                f"{', '.join(_ELEMENTWISE_OPTIMIZERS)}."
             )
         for option, why in _REFUSED_OPTIONS.items():
             if config.get(option):
@@ -199,23 +183,20 @@ class Training:
         return dataclasses.asdict(self)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return a fresh Keras optimizer with these settings.
-
-        Raises:
-            ValueError: If Keras does not know one of the settings.
-        """
+        """Return a fresh Keras optimizer; raise ValueError where Keras does not know a setting."""
         import keras
 
-        name: Any = self.optimizer
-        config: dict[str, Any] = {"learning_rate": self.learning_rate}
-        if not isinstance(name, str):
-            # A copy, as Keras fills in `config` in place.
-            name, config = name["class_name"], copy.deepcopy(name["config"])
+        optimizer: Any = self.optimizer
+        if isinstance(optimizer, str):
+            config = {"learning_rate": self.learning_rate}
+            optimizer = {"class_name": optimizer, "config": config}
         try:
-            return keras.optimizers.get({"class_name": name, "config": config})
+            # Of a copy, as Keras fills it in.
+            return keras.optimizers.get(copy.deepcopy(optimizer))
         except (TypeError, ValueError) as error:
             raise WrongValueError(
-                f"Keras cannot make the optimizer {name!r} with {config!r} ({first_line(error)})."
+                f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
+                f"{optimizer['config']!r} ({first_line(error)})."
             ) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -25,12 +26,8 @@ from adnn_optuna.networks._variables import (
     initializer_stddev,
     noting_use,
 )
-from adnn_optuna.networks.differences import sketch_weights
-from adnn_optuna.networks.keras_files import (
-    describe_model,
-    in_fresh_thread,
-    without_compilation,
-)
+from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
+from adnn_optuna.networks.keras_files import describe_model, in_fresh_thread, without_compilation
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
@@ -47,18 +44,15 @@ class Architecture:
     """A network's variables and their seeded initial values; :func:`build_architecture` makes it.
 
     ``initial_weights(seed, restart)`` are the values before any offset, one array for each
-    variable, and ``build(seed, restart)`` is the Keras model with them. ``seed`` is the
-    objective's, ``restart`` counts that seed's initialisations; 0 is the baseline's.
+    variable, and ``build(seed, restart)`` is the Keras model with them. ``restart`` counts a
+    seed's initialisations; 0 is the baseline's.
     """
 
     input_shape: tuple[int, ...]
     num_classes: int
     config: dict[str, Any]
-    """What the network is, as JSON holds it."""
     variables: tuple[VariableInfo, ...]
-    """What the model's variables are, in its order."""
-    ends_in_probabilities: bool
-    """Whether its outputs are probabilities; otherwise they are logits."""
+    ends_in_probabilities: bool  # Otherwise in logits.
     initial_weights: Callable[[int, int], list[np.ndarray]]
     build: Callable[[int, int], keras.Model]
 
@@ -84,15 +78,7 @@ def hash_weights(weights: Sequence[np.ndarray]) -> str:
 def build_architecture(
     model: MLP | Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
 ) -> Architecture:
-    """Return the architecture of ``model`` on data of the given shape.
-
-    Raises:
-        TypeError: If ``model`` is neither an :class:`~adnn_optuna.MLP` nor a callable that returns
-            a ``keras.Model``.
-        ValueError: If the model does not fit the data, has no kernel that could be moved, or
-            starts from weights that do not follow from the seed.
-        MemoryError: If no memory holds the network.
-    """
+    """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, num_classes)
     # A class of models is such a callable; a model is not, though it can be called.
@@ -105,10 +91,7 @@ def build_architecture(
 
 
 def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
-    """Return an MLP's architecture, the weights of which are drawn without building a model.
-
-    Kernels have shape (inputs, units), biases (units,); kernel and bias alternate, layer by layer.
-    """
+    """Return an MLP's architecture, the weights of which are drawn without building a model."""
     sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
     shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
     n_bytes = 4 * sum(map(math.prod, shapes))
@@ -136,23 +119,21 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
         import keras
 
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
-        layers = [
-            keras.Input(input_shape, dtype=dtype, name="input"),
-            keras.layers.Flatten(dtype=dtype, name="flatten"),
-        ]
         with undisturbed(derived_seed(seed, restart)):
-            for i, name in enumerate(names):
-                layers.append(
-                    keras.layers.Dense(
-                        sizes[i + 1],
-                        activation=None if i == last else mlp.activation,
-                        kernel_initializer=initializer(2 * i, seed, restart),
-                        bias_initializer=initializer(2 * i + 1, seed, restart),
-                        name=name,
-                        dtype=dtype,
-                    )
+            dense = [
+                keras.layers.Dense(
+                    sizes[i + 1],
+                    activation=None if i == last else mlp.activation,
+                    kernel_initializer=initializer(2 * i, seed, restart),
+                    bias_initializer=initializer(2 * i + 1, seed, restart),
+                    name=name,
+                    dtype=dtype,
                 )
-            return keras.Sequential(layers, name="mlp")
+                for i, name in enumerate(names)
+            ]
+            inputs = keras.Input(input_shape, dtype=dtype, name="input")
+            flatten = keras.layers.Flatten(dtype=dtype, name="flatten")
+            return keras.Sequential([inputs, flatten, *dense], name="mlp")
 
     variables = tuple(
         VariableInfo(
@@ -211,10 +192,9 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
 def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initializers.Initializer:
     import keras
 
-    identifier = spec if isinstance(spec, str) else {**spec, "config": dict(spec["config"])}
     # Keras draws a default seed from Python's global source, which is left as it was.
     with undisturbed(seed):
-        initializer = keras.initializers.get(identifier)
+        initializer = keras.initializers.get(copy.deepcopy(spec))
         config = initializer.get_config()
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})
@@ -224,17 +204,13 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
 def _keras_architecture(
     build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
 ) -> Architecture:
-    """Return the architecture of the model that a callable of the user's builds.
-
-    Its initial weights are those that the callable gives under a seed derived from (seed,
-    restart). Layers take their default seeds from Python's ``random`` when they are made, so the
-    seed is set there for the time of the call, and put back afterwards. The call is made in a
-    thread of its own, where Keras counts names from 0: so equal models have equal names.
-    """
+    """Return the architecture of the model that a callable of the user's builds."""
 
     def build(seed: int, restart: int) -> keras.Model:
         import keras
 
+        # Layers take their default seeds from Python's `random` when they are made. In a fresh
+        # thread equal models have equal names.
         with undisturbed(derived_seed(seed, restart)):
             model = in_fresh_thread(build_model)
             if not isinstance(model, keras.Model):
@@ -249,10 +225,7 @@ def _keras_architecture(
 
     model, other = build(0, 0), build(0, 0)
     if other is model:
-        raise WrongValueError(
-            "Your callable returned the same model twice; it must build a fresh keras.Model "
-            "each time it is called."
-        )
+        raise WrongValueError("Your callable returned the same model twice; build a fresh one.")
     _check_trains_as_keras(model)
     weights = _values(model)
     if hash_weights(_values(other)) != hash_weights(weights):
@@ -274,16 +247,14 @@ def _keras_architecture(
         raise WrongValueError(
             "The model has no trainable kernel or bias that an offset could move."
         )
-    # Judged by what they are: a softmax may stand in a layer, an activation or the call of a
-    # subclassed model. Logits do not sum up to 1 for one example after the other.
+    # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
     sums_to_one = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
     config = {
         "type": "keras.Model",
         "model": describe_model(model, other),
-        # A configuration does not hold them: not those that the callable loads, nor which layers
-        # share an initializer or draw first.
-        "initial_weights": sketch_weights(weights),
+        # A configuration does not hold those that the callable loads, nor which layer draws first.
+        INITIAL_WEIGHTS: sketch_weights(weights),
     }
     return Architecture(
         input_shape,
@@ -323,11 +294,7 @@ def _values(model: keras.Model) -> list[np.ndarray]:
 
 
 def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
-    """Return the model that an architecture's ``config`` describes.
-
-    Whether a Keras model then starts from the same weights, its architecture's ``config`` tells.
-    Where Keras cannot rebuild it by itself, the callable that is returned raises ValueError.
-    """
+    """Return the model of an architecture's ``config``; the callable may raise ValueError."""
     if config["type"] == "MLP":
         return MLP(**{key: value for key, value in config.items() if key != "type"})
 
@@ -335,20 +302,19 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
         import keras
 
         stored = without_compilation(config["model"])  # A copy, for Keras empties it.
+        problem = f"no configuration can hold the arguments of {stored['class_name']}"
         try:
-            if "config" not in stored:
-                raise WrongValueError(  # noqa: TRY301
-                    f"no configuration can hold the arguments of {stored['class_name']}"
-                )
-            # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
-            return keras.saving.deserialize_keras_object(stored, safe_mode=True)
+            if "config" in stored:
+                # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
+                return keras.saving.deserialize_keras_object(stored, safe_mode=True)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             # Whatever a class of the user's does when it is made without its arguments.
-            raise WrongValueError(
-                "The stored model cannot be rebuilt from its configuration "
-                f"({first_line(error)}); pass the objective again."
-            ) from error
+            problem = first_line(error)
+        raise WrongValueError(
+            f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
+            "objective again."
+        )
 
     return rebuild

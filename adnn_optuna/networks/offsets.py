@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, is_finite
+from adnn_optuna._checks import WrongValueError, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,24 +35,19 @@ class Start:
 class OffsetSpace:
     """The space of init offsets: values added to the initial weights and biases of layers.
 
-    With ``scope="layer"`` hidden layer i has the parameters ``weight_offset_i`` and
-    ``bias_offset_i`` (i from 0), the output layer, on request, ``weight_offset_output`` and
-    ``bias_offset_output``. With ``scope="shared"``, the paper's, the one parameter ``offset``
-    moves them all.
-
     Args:
         low: The smallest offset; at most 0, so that the unmoved network belongs to the space.
         high: The largest offset; at least 0.
-        scope: ``"layer"`` or ``"shared"``.
+        scope: ``"layer"``: the parameters of hidden layer i, from 0, are ``weight_offset_i`` and
+            ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
+            ``bias_offset_output``. ``"shared"``, as in the paper: one ``offset`` moves them all.
         include_output: Whether the output layer moves too.
-        unit: ``"absolute"``: offsets are added as they are. ``"stddev"``: they are multiples of
-            the standard deviation of the variable's initializer; for a variable that starts
-            constant (a bias of zeros), of its layer's kernel.
+        unit: ``"absolute"``, or ``"stddev"``: in standard deviations of the variable's
+            initializer; where that is constant (a bias of zeros), of its layer's kernel's.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If the bounds are not finite, reversed or do not enclose 0, or if an option is
-            unknown.
+        ValueError: If the bounds are not finite or do not enclose 0, or an option is unknown.
     """
 
     low: float = -0.2
@@ -64,9 +59,8 @@ class OffsetSpace:
     def __post_init__(self) -> None:
         for name in ("low", "high"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise WrongTypeError(f"{name} must be a number, but it is {value!r}.")
-            if not is_finite(value) or abs(float(value)) > float(np.finfo(np.float32).max):
+            check_type(name, value, Real, "a number")
+            if not abs(value) <= float(np.finfo(np.float32).max):  # In this form NaN fails too.
                 raise WrongValueError(
                     f"{name} must be finite, also in float32, but it is {value!r}."
                 )
@@ -77,13 +71,9 @@ class OffsetSpace:
                 "enclose 0, where the unmoved network is: low <= 0 <= high, low < high."
             )
         for name, known in (("scope", ("layer", "shared")), ("unit", ("absolute", "stddev"))):
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in known:
+            if (value := getattr(self, name)) not in known:
                 raise WrongValueError(f"{name} is {value!r}, but it must be one of {known}.")
-        if not isinstance(self.include_output, bool):
-            raise WrongTypeError(
-                f"include_output must be True or False, but it is {self.include_output!r}."
-            )
+        check_type("include_output", self.include_output, bool, "True or False")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -91,11 +81,7 @@ class OffsetSpace:
         return {"type": "OffsetSpace", **dataclasses.asdict(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial, for a network of these variables.
-
-        Raises:
-            ValueError: If no variable of the network moves in this space.
-        """
+        """Return the parameters of a trial; raise ValueError where no variable moves."""
         names = [name for v in variables if (name := self._parameter(v)) is not None]
         if not names:
             raise WrongValueError(
@@ -128,10 +114,7 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class RestartSpace:
-    """The control arm's space: a new random initialisation for each trial, no offsets.
-
-    Its one parameter ``restart`` counts a seed's initialisations; 0 is the baseline's.
-    """
+    """The control arm's space: each trial has a new initialisation ``restart``, no offsets."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -139,13 +122,13 @@ class RestartSpace:
         return {"type": "RestartSpace"}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
-        """Return the parameters of a trial."""
+        """See :class:`OffsetSpace`."""
         return {"restart": IntDistribution(0, 2**31 - 1)}
 
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
-        """Return what a trial with these parameters starts from."""
+        """See :class:`OffsetSpace`."""
         return Start(seed, int(params.get("restart", 0)), (0.0,) * len(variables))
 
 

@@ -1,10 +1,8 @@
 """Training many initialisations of one network by one compiled graph.
 
-The graph takes one training through some epochs, and threads, one for each core, take one training
-after the other. Not all of them at once: XLA chooses the order of sums, and what it fuses, by the
-shapes of arrays, so the last bits of a network would depend on how many are trained beside it
-(measured, in about one setting of eight). So it is also faster: a small network leaves no core
-without work, and its numbers stay in the processor's cache.
+Threads, one for each core, take one training after the other. Not all of them as one array: XLA
+chooses the order of sums by the shapes of arrays, so the last bits of a network would depend on
+how many are trained beside it. It is also faster: a small network stays in a core's cache.
 """
 
 from __future__ import annotations
@@ -20,28 +18,23 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.networks._arrays import writable_view
-from adnn_optuna.networks.metrics import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import tensorflow as tf
 
+    from adnn_optuna._attributes import Metrics
     from adnn_optuna.networks._program import Program
     from adnn_optuna.networks.data import Dataset
     from adnn_optuna.networks.models import Training
     from adnn_optuna.networks.network import Architecture
     from adnn_optuna.networks.offsets import Start
 
-__all__ = ["TOO_LITTLE_MEMORY", "Metrics", "Run", "Trainer", "is_finite", "is_out_of_memory"]
-
-# No call of a compiled function takes longer than this, in seconds, unless one epoch does: Ctrl-C,
-# the stop event and a deadline must wait for its end.
+# No call of a compiled function takes longer, unless one epoch does: Ctrl-C, the stop event and a
+# deadline must wait for its end.
 _SECONDS_BETWEEN_LOOKS = 0.5
-
 # How many row numbers the orders for one call hold at the most, unless one epoch has more: 1 MB.
 _ROWS_IN_ORDERS = 2**18
 
@@ -74,16 +67,12 @@ class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
     A training gives the same bits alone and beside any others. The graph is compiled once, for the
-    first one. In memory there are the dataset, which TensorFlow uses in place; for each core the
-    variables of the network and the optimizer, a few times, and the activations of a batch; the
-    orders of the rows for the last 32 calls (1 MB, or one epoch's, each); and the initial weights
-    of the trainings that wait for their turn. Several threads may train at once.
+    first one, and uses the dataset in place. Several threads may train at once.
 
     Args:
         architecture: The network.
         training: The training settings.
-        dataset: The data. Training set and validation set are evaluated after each epoch, the
-            test set only by :meth:`evaluate`.
+        dataset: The data; its test set is only for :meth:`evaluate`.
 
     Raises:
         ValueError: If Keras does not know the optimizer or the loss.
@@ -122,21 +111,17 @@ class Trainer:
         evaluate_each_epoch: bool = True,
         keep_weights: bool = False,
     ) -> list[Run]:
-        """Train from each of ``starts``.
+        """Train from each of ``starts``, and return what came of each.
 
         Args:
             starts: What to train from.
             stop: After it is set, no further epoch begins.
             deadline: The value of :func:`time.monotonic` after which no further epoch begins.
-            after_epoch: Called with (index in ``starts``, epoch from 0, metrics), for all
-                trainings before any goes on to its next epoch; where it returns :obj:`True`, that
-                training ends as ``"pruned"``.
-            evaluate_each_epoch: Whether to evaluate after each epoch, and not only after the last
-                one. It is implied by ``after_epoch``.
+            after_epoch: Called with (index in ``starts``, epoch from 0, metrics) for all trainings
+                before any goes on; where it returns :obj:`True`, that training is pruned.
+            evaluate_each_epoch: Whether to evaluate not only after the last epoch.
+                ``after_epoch`` implies it.
             keep_weights: Whether to return the trained weights.
-
-        Returns:
-            What came of each, in the order of ``starts``.
         """
         with self._lock:
             self._program  # noqa: B018 - compiled here, where its errors are the caller's.
@@ -194,16 +179,12 @@ class Trainer:
 
     def _train_epochs(self, training: _UnderWay, count: int, *, evaluate: bool) -> None:
         """Train at most ``count`` more epochs by one call; evaluate if asked to or at the end."""
-        left = self.training.epochs - training.epochs
         begin = training.epochs % self._orders_epochs
-        end = min(begin + max(count, 1), self._orders_epochs, begin + left)
-        orders = _orders(
-            len(self._dataset.y_train),
-            training.start.seed if self.training.shuffle else None,
-            training.epochs - begin,
-            self._orders_epochs,
-        )
-        training.epochs += end - begin
+        first = training.epochs - begin
+        end = min(begin + max(count, 1), self._orders_epochs, self.training.epochs - first)
+        seed = training.start.seed if self.training.shuffle else None
+        orders = _orders(len(self._dataset.y_train), seed, first, self._orders_epochs)
+        training.epochs = first + end
         is_last = training.epochs == self.training.epochs
         began = time.monotonic()
         training.state, scores = self._program.train(
@@ -213,9 +194,9 @@ class Trainer:
         self._epoch_seconds = min(self._epoch_seconds, seconds)
         if scores:
             metrics: Metrics = {}
-            splits = {"train": self._dataset.y_train, "val": self._dataset.y_val}
-            for (split, y), (correct, loss) in zip(splits.items(), scores, strict=False):
-                metrics |= {f"{split}_accuracy": correct / len(y), f"{split}_loss": loss / len(y)}
+            rows = {"train": len(self._dataset.y_train), "val": len(self._dataset.y_val)}
+            for (split, n), (correct, loss) in zip(rows.items(), scores, strict=False):
+                metrics |= {f"{split}_accuracy": correct / n, f"{split}_loss": loss / n}
             training.run.history.append(metrics)
             if not is_finite(metrics):
                 training.run.status = "diverged"
@@ -223,7 +204,7 @@ class Trainer:
                 training.run.status = "complete"
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
-        """Return the values that a training starts from, the offsets added in float32."""
+        """Return what a training starts from, the offsets added in float32."""
         weights = self.architecture.initial_weights(start.seed, start.restart)
         return [
             (w + np.float32(offset)).astype(w.dtype) if offset else w
@@ -238,6 +219,11 @@ class Trainer:
         with self._lock:
             scores = [self._program.evaluate([*map(_as_tensor, w)], data) for w in weights]
         return [correct / len(y) for correct, _ in scores]
+
+
+def is_finite(metrics: Metrics) -> bool:
+    """Return whether a training has not diverged: even then it has accuracies."""
+    return all(math.isfinite(value) for value in metrics.values())
 
 
 @functools.cache
@@ -268,7 +254,6 @@ def _shared(array: np.ndarray) -> tf.Tensor:
     view = writable_view(array)
     if view is None or not view.size:
         return _as_tensor(array)
-    # The tensor keeps the array alive, and nothing writes to it.
     return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
 
 

@@ -1,37 +1,21 @@
-"""Figures of several searchers, each with several seeds."""
+"""Figures of several searchers, each with several seeds, and of the luck that all of them have."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
+from optuna.trial import FrozenTrial
+from scipy.special import gammaln
 
-from adnn_optuna.plots._style import (
-    COLORS,
-    CONTROL_COLOR,
-    add_mean,
-    arms_of,
-    gain_title,
-    line,
-    metric_of,
-    new_figure,
-    say_if_empty,
-)
+import adnn_optuna.plots._style as style
+from adnn_optuna.engine.records import records_of
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal
-
-    import plotly.graph_objects as go
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna.plots._style import Runs
-
-# Where curves against seconds are drawn.
-_N_TIMES = 100
+_N_TIMES = 100  # Where curves against seconds are drawn.
 
 
-def plot_best_against_trials(runs: Runs) -> go.Figure:
+def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against trials, for each searcher the mean over its runs.
 
     The band is one standard deviation to each side. A run that ended early keeps its last gain.
@@ -42,24 +26,21 @@ def plot_best_against_trials(runs: Runs) -> go.Figure:
     return _plot_best_against("trials", "Trial", runs)
 
 
-def plot_best_against_seconds(runs: Runs) -> go.Figure:
+def plot_best_against_seconds(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against seconds, as :func:`plot_best_against_trials`.
 
-    Runs that were trained at the same time share its seconds equally.
-
-    Args:
-        runs: For each searcher, by its label, its studies or their records.
+    style.Runs that were trained at the same time share its seconds equally.
     """
     return _plot_best_against("seconds", "Seconds of each run", runs)
 
 
-def _plot_best_against(unit: Literal["trials", "seconds"], x_title: str, runs: Runs) -> go.Figure:
-    arms = arms_of(runs)
+def _plot_best_against(unit: str, x_title: str, runs: style.Runs) -> go.Figure:
+    arms = style.arms_of(runs)
     everything = [record for *_, records in arms for record in records]
-    metric, scale = metric_of(everything)
+    metric, scale, pp = style.metric_of(everything)
     n_seeds = max((len(records) for *_, records in arms), default=0)
     title = f"Best gain against {unit}, mean ± sd of {n_seeds} seeds"
-    figure = new_figure(title, x_title, gain_title(f"Gain in {metric}", scale))
+    figure = style.new_figure(title, x_title, f"Gain in {metric}{pp}")
     trials = [record.done_trials for record in everything]
     counts = [range(1, len(of_run) + 1) for of_run in trials]
     ends = iter(counts if unit == "trials" else seconds_until_done(trials))
@@ -69,8 +50,9 @@ def _plot_best_against(unit: Literal["trials", "seconds"], x_title: str, runs: R
         last = max((end[-1] for end, _ in steps), default=0)
         x = np.arange(1, last + 1) if unit == "trials" else np.linspace(0, last, _N_TIMES)
         gains = [np.array([0.0, *gain])[np.searchsorted(end, x, "right")] for end, gain in steps]
-        add_mean(figure, x.round(3).tolist(), scale * np.array(gains), color, label, width=2.5)
-    return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
+        table = scale * np.array(gains)
+        style.add_mean(figure, x.round(3).tolist(), table, color, label, width=2.5)
+    return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
 def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float]]:
@@ -89,8 +71,7 @@ def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float
     of_all = np.maximum(sum(under_way), 1)
     seconds = []
     for span, of_run in zip(spans, under_way, strict=True):
-        shares = np.diff(times) * (of_run / of_all)[:-1]
-        clock = np.concatenate([[0.0], np.cumsum(shares)])
+        clock = np.cumsum([0.0, *(np.diff(times) * (of_run / of_all)[:-1])])
         seconds.append(clock[np.searchsorted(times, span[:, 1])].tolist())
     return seconds
 
@@ -100,7 +81,7 @@ def _span(trial: FrozenTrial) -> list[float]:
     return [moment.timestamp() if moment else 0.0 for moment in moments]
 
 
-def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
+def plot_target_share(runs: style.Runs, target: float | None = None) -> go.Figure:
     """Plot the share of a searcher's runs that reached a target, against trials.
 
     Args:
@@ -108,16 +89,15 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
         target: A value of the metric. By default it is what random restarts come to in the end,
             in the mean over their runs, and without any the mean of all baselines.
     """
-    arms = arms_of(runs)
+    arms = style.arms_of(runs)
     everything = [record for *_, records in arms for record in records]
-    metric, scale = metric_of(everything)
+    metric, scale, pp = style.metric_of(everything)
     if target is None:
         reached = [record.best_value for record in everything if record.is_restart]
         known = [v for v in reached or [r.baseline for r in everything] if np.isfinite(v)]
         target = float(np.mean(known)) if known else float("nan")
-    unit = " %" if scale > 1 else ""
-    title = f"Share of the runs that reached {metric} {scale * target:.4g}{unit}"
-    figure = new_figure(title, "Trial", "Share of the runs [%]")
+    title = f"Share of the runs that reached {metric} {scale * target:.4g}{' %' if pp else ''}"
+    figure = style.new_figure(title, "Trial", "Share of the runs [%]")
     for label, color, records in arms:
         share = np.zeros(max((len(record.done_trials) for record in records), default=0))
         for record in records:
@@ -127,45 +107,133 @@ def plot_target_share(runs: Runs, target: float | None = None) -> go.Figure:
             share[first:] += 100 / len(records)
         if len(share):
             x = range(1, len(share) + 1)
-            figure.add_trace(line(x, share.tolist(), color, label, width=2.5, shape="hv"))
-    figure.update_yaxes(range=[-3, 103])
-    return say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
+            figure.add_trace(style.line(x, share.tolist(), color, label, width=2.5, shape="hv"))
+    figure.update_yaxes(range=[-3, 103]).update_layout(hovermode="x unified")
+    return style.say_if_empty(figure, "No trial is done.")
 
 
-def plot_test_accuracy(runs: Runs) -> go.Figure:
+def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     """Plot the test accuracy of the unmoved networks and of each searcher's winners.
 
     Args:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds. Winners of the same seed are joined by a line.
     """
-    figure = new_figure("Test accuracy by seed, which no search saw", "", "test accuracy [%]")
-    arms = [arm for arm in arms_of(runs) if arm[-1]]
+    title = "Test accuracy by seed, which no search saw"
+    figure = style.new_figure(title, "", "test accuracy [%]")
+    arms = [arm for arm in style.arms_of(runs) if arm[-1]]
     first = arms[0][-1] if arms else []
-    columns = [("unmoved", COLORS[-1], [record.test_baseline for record in first])]
-    for label, color, records in arms:
-        columns.append((label, color, [record.test_value for record in records]))
-    table = 100 * np.array([values for *_, values in columns])
+    names = ["unmoved", *(label for label, *_ in arms)]
+    colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
+    columns = [[record.test_value for record in records] for *_, records in arms]
+    table = 100 * np.array([[record.test_baseline for record in first], *columns])
     if np.isfinite(table).any():
-        # Labels such as 0.1 are names, too.
-        figure.update_xaxes(type="category")
+        figure.update_xaxes(type="category")  # Labels such as 0.1 are names, too.
         for of_seed in table.T.tolist():
             y = [value if np.isfinite(value) else None for value in of_seed]
-            trace = line([name for name, *_ in columns], y, CONTROL_COLOR, "", width=1)
+            trace = style.line(names, y, style.CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
-        for (name, color, _), values in zip(columns, table, strict=True):
-            known = values[np.isfinite(values)].tolist()
-            figure.add_box(
-                x=[name] * len(known),
-                y=known,
-                name=name,
-                boxpoints="all",
-                jitter=0.3,
-                pointpos=0,
-                boxmean=True,
-                marker={"color": color, "size": 6},
-                line={"width": 1.5},
-                width=0.45,
-                showlegend=False,
-            )
-    return say_if_empty(figure, "No winner was tested.")
+        look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
+        for name, color, values in zip(names, colors, table, strict=True):
+            known, marker = values[np.isfinite(values)].tolist(), {"color": color, "size": 6}
+            box = go.Box(x=[name] * len(known), y=known, name=name, marker=marker, **look)
+            figure.add_trace(box.update(line_width=1.5, showlegend=False))
+    return style.say_if_empty(figure, "No winner was tested.")
+
+
+def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
+    """Plot the distribution of the metric over random initialisations of the unmoved network.
+
+    It shows how far luck alone moves a model's accuracy. The initialisations are the trials of
+    random restarts; without any, the baselines of all studies.
+
+    Args:
+        study: A study of random restarts or its record, or those of several seeds.
+    """
+    records = records_of(study)
+    metric, scale, pp = style.metric_of(records)
+    title = f"{metric} [%]" if pp else metric
+    figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
+    baselines = sorted({record.baseline for record in records if np.isfinite(record.baseline)})
+    draws = [value for record in records if record.is_restart for value in record.values]
+    values = scale * np.array(draws or baselines)
+    if len(values):
+        n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
+        counts, edges = np.histogram(values, bins=n_bins)
+        std = values.std(ddof=1) if len(values) > 1 else 0
+        figure.add_bar(
+            x=((edges[1:] + edges[:-1]) / 2).tolist(),
+            y=counts.tolist(),
+            width=np.diff(edges).tolist(),
+            marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
+            name=f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
+            f"{values.min():.2f} to {values.max():.2f}",
+        )
+        xs, ys = [scale * b for b in baselines], [-0.03 * float(counts.max())] * len(baselines)
+        tick = {"symbol": "line-ns-open", "size": 12, "color": style.COLORS[0], "line_width": 2}
+        name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
+        figure.add_scatter(x=xs, y=ys, mode="markers", marker=tick, name=name)
+    return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
+
+
+def plot_best_of_n(study: style.Sources) -> go.Figure:
+    """Plot what the best of n random restarts is expected to gain over one: the price of luck.
+
+    Args:
+        study: A study of random restarts or its record, or those of several seeds, of which the
+            mean and the standard deviation are shown.
+    """
+    return plot_price_of_luck({"": [record for record in records_of(study) if record.is_restart]})
+
+
+def plot_price_of_luck(runs: style.Runs) -> go.Figure:
+    """Plot the expected best of n random restarts, and what the searchers reached.
+
+    All are gains over the mean of a seed's random initialisations: what is below the curve, as
+    many lucky draws would bring, too.
+
+    Args:
+        runs: As for :func:`plot_test_accuracy`.
+    """
+    arms = style.arms_of(runs)
+    _, scale, pp = style.metric_of([record for *_, records in arms for record in records])
+    title = "The price of luck: the best of n random initialisations"
+    figure = style.new_figure(title, "Number of initialisations n", f"Gain over the mean draw{pp}")
+    control = next((arm[-1] for arm in arms if any(record.is_restart for record in arm[-1])), [])
+    bests = [
+        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
+        for record in control
+        if record.values
+    ]
+    numbers = range(1, min(map(len, bests), default=0) + 1)
+    curves = scale * np.array([best[: len(numbers)] - best[0] for best in bests])
+    name = "best of n random restarts"
+    style.add_mean(figure, numbers, curves, style.CONTROL_COLOR, name, width=3)
+    means = [float(np.mean(record.values or np.nan)) for record in control]
+    ends = [1, max((len(record.values) for record in control), default=0)]
+    for label, color, records in arms:
+        pairs = zip(records, means, strict=False)
+        gains = [record.improvement(record.best_value, mean) for record, mean in pairs]
+        if records is not control and np.isfinite(gains).any():
+            y = [scale * float(np.nanmean(gains))] * 2
+            name = f"{label}, mean of the winners"
+            figure.add_trace(style.line(ends, y, color, name, width=2, dash="dash"))
+    return style.say_if_empty(figure, "No random restarts.")
+
+
+def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
+    """Return the mean of the best of n of the values, for each n up to all of them.
+
+    It is the exact mean over all subsets: the i-th smallest of N values is the largest of n in
+    C(i - 1, n - 1) of C(N, n) subsets.
+    """
+    ascending = np.sort(np.asarray(values, dtype=np.float64))
+    size = len(ascending)
+    i, n = np.arange(1, size + 1), np.arange(1, size + 1)[:, None]
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(_log_choose(i - 1, n - 1) - _log_choose(size, n))
+    return np.asarray(np.where(i >= n, weights, 0.0) @ ascending)
+
+
+def _log_choose(n: np.ndarray | int, k: np.ndarray) -> np.ndarray:
+    return np.asarray(gammaln(np.add(n, 1)) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1))

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
+from optuna.trial import FrozenTrial
 from plotly.subplots import make_subplots
 
-from adnn_optuna.engine.records import records_of
+import adnn_optuna.plots._style as style
+from adnn_optuna.engine.records import SearchRecord, records_of
 from adnn_optuna.engine.searchers import sampler_of
-from adnn_optuna.plots._style import (
-    COLORS,
-    CONTROL_COLOR,
-    add_mean,
-    floor_of,
-    gain_title,
-    line,
-    literal,
-    metric_of,
-    new_figure,
-    say_if_empty,
-    trial_points,
-)
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    import plotly.graph_objects as go
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.plots._style import Source, Sources
-
-
-def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
+def plot_gain(study: style.Source, baselines: Sequence[float] = ()) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far.
 
     Args:
@@ -45,25 +26,26 @@ def plot_gain(study: Source, baselines: Sequence[float] = ()) -> go.Figure:
             more than another seed would bring.
     """
     [record] = records = records_of(study)
-    metric, scale = metric_of(records)
-    figure = new_figure("Gain against trials", "Trial", gain_title(f"Gain in {metric}", scale))
+    metric, scale, pp = style.metric_of(records)
+    figure = style.new_figure("Gain against trials", "Trial", f"Gain in {metric}{pp}")
     gains = {number: scale * gain for number, gain in record.gains.items()}
     if gains and len(baselines) > 1:
         luck = [[scale * record.improvement(b, record.baseline)] * 2 for b in baselines]
         name = f"unmoved networks, {len(luck)} seeds: mean ± sd"
         ends = [min(gains), max(gains)]
-        add_mean(figure, ends, np.array(luck), CONTROL_COLOR, name, dash="dot")
+        style.add_mean(figure, ends, np.array(luck), style.CONTROL_COLOR, name, dash="dot")
     if gains:
-        look = {"color": COLORS[0], "size": 6, "opacity": 0.6}
-        floor = floor_of(gains.values())
-        figure.add_trace(trial_points(gains, floor, name="trial", symbol="circle", **look))
+        look = {"color": style.COLORS[0], "size": 6, "opacity": 0.6}
+        floor = style.floor_of(gains.values())
+        figure.add_trace(style.trial_points(gains, floor, name="trial", symbol="circle", **look))
         numbers = [trial.number for trial in record.done_trials]
         best = [scale * gain for gain in record.gains_so_far()]
-        figure.add_trace(line(numbers, best, COLORS[1], "best so far", width=2.5, shape="hv"))
-    return say_if_empty(figure, "No trial was completed.")
+        color, name = style.COLORS[1], "best so far"
+        figure.add_trace(style.line(numbers, best, color, name, width=2.5, shape="hv"))
+    return style.say_if_empty(figure, "No trial was completed.")
 
 
-def plot_walk(study: Sources) -> go.Figure:
+def plot_walk(study: style.Sources) -> go.Figure:
     """Plot the gain along the walks of a :class:`~adnn_optuna.DeltaStepSampler`.
 
     Args:
@@ -71,18 +53,17 @@ def plot_walk(study: Sources) -> go.Figure:
             their mean is bold where the steps are the same for all.
     """
     records = records_of(study)
-    metric, scale = metric_of(records)
-    title = gain_title(f"Gain in {metric}", scale)
-    figure = new_figure("Walk along δ", "Offset of all parameters", title)
+    metric, scale, pp = style.metric_of(records)
+    figure = style.new_figure("Walk along δ", "Offset of all parameters", f"Gain in {metric}{pp}")
     walks = [_walks(record) for record in records]
     is_single = len(records) == 1
     deltas = dict.fromkeys(delta for of_run in walks for delta in of_run)
-    for color, delta in zip(itertools.cycle(COLORS), deltas, strict=False):
+    for color, delta in zip(itertools.cycle(style.COLORS), deltas, strict=False):
         name, group = f"δ = {delta:g}", f"{delta:g}"
         of_delta = [of_run[delta] for of_run in walks if delta in of_run]
         for walk in of_delta:
             gains = [scale * gain for gain in walk.values()]
-            trace = line(walk, gains, color, name, width=2 if is_single else 1)
+            trace = style.line(walk, gains, color, name, width=2 if is_single else 1)
             trace.update(legendgroup=group, showlegend=is_single)
             trace.update({"mode": "lines+markers"} if is_single else {"opacity": 0.3})
             figure.add_trace(trace)
@@ -90,77 +71,73 @@ def plot_walk(study: Sources) -> go.Figure:
         if not is_single and shared:
             means = [scale * float(np.mean([walk[x] for walk in of_delta])) for x in shared]
             name += f", mean of {len(of_delta)} seeds"
-            figure.add_trace(line(shared, means, color, name, width=3).update(legendgroup=group))
-    return say_if_empty(figure, "No walk of a DeltaStepSampler.")
+            mean = style.line(shared, means, color, name, width=3)
+            figure.add_trace(mean.update(legendgroup=group))
+    return style.say_if_empty(figure, "No walk of a DeltaStepSampler.")
 
 
 def _walks(record: SearchRecord) -> dict[float, dict[float, float]]:
     """Return the gain at each offset of each walk, by its δ; all walks begin at the baseline."""
     walks: dict[float, dict[float, float]] = {}
-    if isinstance(sampler := sampler_of(record.study), DeltaStepSampler):
-        trials = record.study.get_trials(deepcopy=False)
-        start: dict[float, float] = {}
-        for step in sampler.steps(record.study):
-            if (gain := record.gains.get(step.number)) is None:
-                continue
-            offset = next(iter(trials[step.number].params.values()), 0.0)
-            if step.delta is None:
-                start = {offset: gain}
-            else:
-                walks.setdefault(step.delta, dict(start))[offset] = gain
+    start: dict[float, float] = {}
+    sampler, trials = sampler_of(record.study), record.study.get_trials(deepcopy=False)
+    for step in sampler.steps(record.study) if isinstance(sampler, DeltaStepSampler) else ():
+        if (gain := record.gains.get(step.number)) is None:
+            continue
+        offset = next(iter(trials[step.number].params.values()), 0.0)
+        if step.delta is None:
+            start = {offset: gain}
+        else:
+            walks.setdefault(step.delta, dict(start))[offset] = gain
     return walks
 
 
-def plot_annealing(study: Source) -> go.Figure:
+def plot_annealing(study: style.Source) -> go.Figure:
     """Plot the temperatures of an annealing, and which of its trials were accepted.
 
     The parameters' temperatures say how far they are moved (1 is everywhere), the cost
     temperature how much worse a trial may be and still be accepted.
 
     Args:
-        study: A study that was searched by
-            :class:`~adnn_optuna.AdaptiveSimulatedAnnealingSampler`, or its record.
+        study: The study or its record.
     """
     [record] = records = records_of(study)
-    _, scale = metric_of(records)
-    figure = new_figure("Annealing", "", "")
-    steps = []
+    _, scale, pp = style.metric_of(records)
+    figure, steps = style.new_figure("Annealing", "", ""), []
     if isinstance(sampler := sampler_of(record.study), AdaptiveSimulatedAnnealingSampler):
         steps = sampler.steps(record.study)
     if not steps:
-        return say_if_empty(figure, "No trial of an annealing.")
+        return style.say_if_empty(figure, "No trial of an annealing.")
     make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, figure=figure)
-    curves = {
-        name: [step.temperatures.get(name) for step in steps] for name in steps[-1].temperatures
-    }
-    if len({tuple(curve) for curve in curves.values()}) == 1:
-        curves = {"all parameters": next(iter(curves.values()))}
+    names = steps[-1].temperatures
+    curves = {name: [step.temperatures.get(name) for step in steps] for name in names}
+    if len(different := {tuple(curve) for curve in curves.values()}) == 1:
+        curves = {"all parameters": [*different.pop()]}
     curves["cost"] = [scale * step.cost_temperature or None for step in steps]
     numbers = [step.number for step in steps]
-    for color, (name, curve) in zip(itertools.cycle(COLORS), curves.items(), strict=False):
-        dash, label = "dash" if name == "cost" else "solid", f"temperature of {literal(name)}"
-        figure.add_trace(line(numbers, curve, color, label, dash=dash), row=1, col=1)
+    for color, (name, curve) in zip(itertools.cycle(style.COLORS), curves.items(), strict=False):
+        dash = "dash" if name == "cost" else "solid"
+        label = f"temperature of {style.literal(name)}"
+        figure.add_trace(style.line(numbers, curve, color, label, dash=dash), row=1, col=1)
     # A trial has no gain where it diverged, nor any where the baseline did.
     gains = {number: scale * gain for number, gain in record.gains.items()}
     way, others = (
         {s.number: gains[s.number] for s in steps if s.is_accepted == ok and s.number in gains}
         for ok in (True, False)
     )
-    floor, green = floor_of(gains.values()), COLORS[2]
-    cross = {"symbol": "x-thin-open", "color": CONTROL_COLOR}
-    rejected = trial_points(others, floor, name="rejected", **cross)
-    accepted = trial_points(way, floor, name="accepted", symbol="circle", color=green)
+    floor, green = style.floor_of(gains.values()), style.COLORS[2]
+    cross = {"symbol": "x-thin-open", "color": style.CONTROL_COLOR}
+    rejected = style.trial_points(others, floor, name="rejected", **cross)
+    accepted = style.trial_points(way, floor, name="accepted", symbol="circle", color=green)
     accepted.update(mode="lines+markers", line={"color": green, "width": 1, "shape": "hv"})
     figure.add_traces([rejected, accepted], rows=2, cols=1)
-    figure.update_yaxes(
-        type="log", title_text="Temperature", exponentformat="power", dtick=1, row=1, col=1
-    )
-    figure.update_yaxes(title_text=gain_title("Gain", scale), row=2, col=1)
-    figure.update_xaxes(title_text="Trial", row=2, col=1)
-    return figure
+    log = {"type": "log", "exponentformat": "power", "dtick": 1}
+    figure.update_yaxes(title_text="Temperature", row=1, col=1, **log)
+    figure.update_yaxes(title_text=f"Gain{pp}", row=2, col=1)
+    return figure.update_xaxes(title_text="Trial", row=2, col=1)
 
 
-def plot_offsets(study: Sources) -> go.Figure:
+def plot_offsets(study: style.Sources) -> go.Figure:
     """Plot the offsets of all completed trials by layer, and mark the best trial's.
 
     Args:
@@ -168,39 +145,41 @@ def plot_offsets(study: Sources) -> go.Figure:
             marked.
     """
     records = records_of(study)
-    _, scale = metric_of(records)
-    figure = new_figure("Offsets by layer", "", "Offset")
+    _, scale, pp = style.metric_of(records)
+    figure = style.new_figure("Offsets by layer", "", "Offset")
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]
     names = list(dict.fromkeys(name for _, best in bests for name in best.distributions))
 
     def places(trial: FrozenTrial) -> list[tuple[int, float]]:
-        return [
-            (names.index(name), value)
-            for name, value in trial.params.items()
-            if isinstance(value, int | float) and name in names
-        ]
+        numbers = {n: v for n, v in trial.params.items() if isinstance(v, int | float)}
+        return [(names.index(name), value) for name, value in numbers.items() if name in names]
 
-    points = [
-        (*place, scale * record.gains[trial.number])
+    trials = [
+        (trial, scale * record.gains[trial.number])
         for record, _ in bests
         for trial in record.done_trials
         if trial.number in record.gains
-        for place in places(trial)
     ]
+    points = [(x, y, gain) for trial, gain in trials for x, y in places(trial)]
     if points:
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points)).tolist()
         dots = [(x + shift, y) for (x, y, _), shift in zip(points, jitter, strict=True)]
         stars = [place for _, best in bests for place in places(best)]
         gains = [gain for *_, gain in points]
-        bar = {"title": {"text": gain_title("Gain", scale)}, "thickness": 12}
-        dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis", "colorbar": bar}
-        dot["color"] = np.maximum(gains, floor_of(gains)).tolist()
-        outline = {"width": 1, "color": "white"}
-        star = {"symbol": "star", "size": 13, "color": COLORS[4], "line": outline}
+        dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
+        dot["color"] = np.maximum(gains, style.floor_of(gains)).tolist()
+        dot["colorbar"] = {"title_text": f"Gain{pp}", "thickness": 12}
+        star = {
+            "symbol": "star",
+            "size": 13,
+            "color": style.COLORS[4],
+            "line_color": "white",
+            "line_width": 1,
+        }
         best_name = "best trial" if len(records) == 1 else "best trial of each seed"
         for shown, name, marker in ((dots, "trial", dot), (stars, best_name, star)):
-            xs, ys = [x for x, _ in shown], [y for _, y in shown]
+            xs, ys = zip(*shown, strict=True)
             figure.add_scatter(x=xs, y=ys, mode="markers", name=name, marker=marker)
-        labels = [literal(name) for name in names]
+        labels = [style.literal(name) for name in names]
         figure.update_xaxes(tickvals=list(range(len(names))), ticktext=labels, showgrid=False)
-    return say_if_empty(figure, "No offsets were moved.")
+    return style.say_if_empty(figure, "No offsets were moved.")

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import optuna
 import plotly.graph_objects as go
 
-from adnn_optuna.engine.records import records_of
+from adnn_optuna.engine.records import SearchRecord, records_of
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+Source = optuna.Study | SearchRecord
+Sources = Source | Sequence[Source]
+Runs = Mapping[str, Sequence[Source]]
 
-    import optuna
-
-    from adnn_optuna.engine.records import SearchRecord
-
-    Source = optuna.Study | SearchRecord
-    Sources = Source | Sequence[Source]
-    Runs = Mapping[str, Sequence[Source]]
-
-# They can be told apart by the colour-blind and from both backgrounds.
+# They can be told apart by the colour-blind and from both backgrounds; luck is grey.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
-
-# Luck is grey.
 CONTROL_COLOR = "#8b929c"
 
 _AXIS = {
@@ -49,36 +42,26 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def metric_of(records: Sequence[SearchRecord]) -> tuple[str, float]:
-    """Return the metric of all records, and what its values are shown times."""
+def metric_of(records: Sequence[SearchRecord]) -> tuple[str, float, str]:
+    """Return the metric of all records, what its values are shown times, and gains' unit."""
     metric = records[0].metric if records else "value"
-    return metric, 100.0 if metric.endswith("accuracy") else 1.0
-
-
-def is_control(records: Sequence[SearchRecord]) -> bool:
-    """Return whether an arm is that of the random restarts."""
-    return any(record.is_restart for record in records)
+    return (metric, 100.0, " [pp]") if metric.endswith("accuracy") else (metric, 1.0, "")
 
 
 def arms_of(runs: Runs) -> list[tuple[str, str, list[SearchRecord]]]:
     """Return label, color and records of each arm; random restarts are grey."""
-    colors = itertools.cycle(COLORS)
-    arms = [(literal(label), records_of(studies)) for label, studies in runs.items()]
-    return [
-        (label, CONTROL_COLOR if is_control(records) else next(colors), records)
-        for label, records in arms
-    ]
+    arms, colors = [], itertools.cycle(COLORS)
+    for label, studies in runs.items():
+        records = records_of(studies)
+        is_control = any(record.is_restart for record in records)
+        arms.append((literal(label), CONTROL_COLOR if is_control else next(colors), records))
+    return arms
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
     titles = {"title_text": title, "xaxis_title_text": x, "yaxis_title_text": y}
     return go.Figure().update_layout(template=_TEMPLATE, **titles)
-
-
-def gain_title(what: str, scale: float) -> str:
-    """Return the title of an axis of gains, which are percentage points of accuracies."""
-    return f"{what} [pp]" if scale > 1 else what
 
 
 def literal(label: str) -> str:
@@ -109,16 +92,12 @@ def add_mean(
 
 
 def floor_of(gains: Collection[float]) -> float:
-    """Return a floor for gains: those far below all others are drawn on it.
-
-    A few bad trials may lose 80 percentage points, where all others differ by 2.
-    """
+    """Return a floor for gains: the few that are far below all others are drawn on it."""
     if not gains:
         return 0.0
     # Far below is below the lower quartile by more than three times the quartiles' distance.
     low, high = np.quantile([*gains], [0.25, 0.75])
-    limit = low - 3 * (high - low)
-    floor = min(gain for gain in gains if gain >= limit)
+    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
     # Below the lowest of the others, so that they can be told from it.
     return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
 
@@ -143,6 +122,5 @@ def say_if_empty(figure: go.Figure, text: str) -> go.Figure:
     """Return the figure, with a text instead of nothing."""
     if not figure.data:
         figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
+        figure.update_xaxes(visible=False).update_yaxes(visible=False)
     return figure

@@ -153,8 +153,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
-        check_kind("reannealing", reannealing, (bool, np.bool_), "True or False")
-        check_kind("ingber", ingber, (bool, np.bool_), "True or False")
+        check_kind("reannealing", reannealing, bool | np.bool_, "True or False")
+        check_kind("ingber", ingber, bool | np.bool_, "True or False")
         super().__init__("annealing")
         self._seed = seed
         self._x0 = dict(x0 or {})

@@ -19,7 +19,7 @@ that was killed and resumed ends up with the same proposals as one that never st
 import abc
 import functools
 import itertools
-import random
+import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -290,7 +290,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             else:
                 n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
                 free = indices.free_indices(trial.number)
-                index = random.choice([*itertools.islice(free, n_choices)])  # noqa: S311
+                # The user's own random numbers are left alone.
+                index = secrets.choice([*itertools.islice(free, n_choices)])
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)

@@ -76,7 +76,7 @@ def test_what_other_workers_begin_meanwhile_counts(
     ask, others = Loop._ask_one, []
 
     def ask_too_late(self: Loop) -> optuna.Trial:
-        if not others and self._n_done == 3:
+        if not others and self._tally.n_done == 3:
             others.append(other_worker(storage).ask(objective.distributions))
         return ask(self)
 

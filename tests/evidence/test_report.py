@@ -23,8 +23,7 @@ from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.claims import against_control, claim_of_comparison
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
-from adnn_optuna.evidence.page import _plotly_js
-from adnn_optuna.evidence.reports import comparison_page, search_page
+from adnn_optuna.evidence.reports import _plotly_js, comparison_page, search_page
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ import pytest
 from adnn_optuna.networks.differences import (
     config_differences,
     in_words,
-    model_differences,
     sketch_weights,
 )
 
@@ -68,5 +67,5 @@ def test_initial_weights_are_compared_but_for_rounding(
         {"type": "keras.Model", "initial_weights": sketch_weights(w)} for w in (WEIGHTS, weights)
     )
     expected = [] if is_same else ["model starts from other initial weights"]
-    assert model_differences(stored, given) == expected
+    assert config_differences(stored, given, "model") == expected
     assert "initial_weights" in stored

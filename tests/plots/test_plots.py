@@ -17,13 +17,14 @@ from stored_studies import N_TRIALS, store_comparison, store_study
 
 from adnn_optuna import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler, plots
 from adnn_optuna.engine.searchers import sampler_of
-from adnn_optuna.plots._comparison import seconds_until_done
-from adnn_optuna.plots._luck import expected_best_of_n
+from adnn_optuna.plots._comparison import expected_best_of_n, seconds_until_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import plotly.graph_objects as go
+
+    from adnn_optuna.evidence.comparison import Comparison
 
 OF_ONE = [
     plots.plot_gain,
@@ -46,6 +47,10 @@ NAMES = ("weight_offset_0", "bias_offset_0")
 def named(figure: go.Figure, name: str) -> Any:
     [trace] = [trace for trace in figure.data if trace.name and trace.name.startswith(name)]
     return trace
+
+
+def studies_of(comparison: Comparison) -> dict[str, list[optuna.Study]]:
+    return {label: [run.study for run in runs] for label, runs in comparison.results.items()}
 
 
 def empty(name: str = "empty") -> optuna.Study:
@@ -102,15 +107,16 @@ class TestAnyStudy:
         # The dashboard's plotly.js is older than the compact format for arrays.
         comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
         for plot in OF_SEVERAL:
-            assert "bdata" not in plot(comparison.studies).to_json()
-        for study in (comparison.studies["greedy"][0], comparison.studies["random_restart"][0]):
+            assert "bdata" not in plot(studies_of(comparison)).to_json()
+        studies = studies_of(comparison)
+        for study in (studies["greedy"][0], studies["random_restart"][0]):
             for plot in OF_ONE:
                 assert "bdata" not in plot(study).to_json()
 
     def test_has_the_same_figure_as_its_record(self) -> None:
         comparison = store_comparison({"greedy": [0.01] * 2, "random_restart": [0.0] * 2})
         for plot in OF_SEVERAL:
-            assert plot(comparison.results) == plot(comparison.studies)
+            assert plot(comparison.results) == plot(studies_of(comparison))
         for runs in comparison.results.values():
             for plot in OF_ONE:
                 assert plot(runs[0]) == plot(runs[0].study)
@@ -291,7 +297,7 @@ class TestLuck:
 
     def test_price_shows_the_other_searchers_beside_it(self) -> None:
         comparison = store_comparison({"greedy": [0.0] * 2, "random_restart": [0.0] * 2})
-        figure = plots.plot_price_of_luck(comparison.studies)
+        figure = plots.plot_price_of_luck(studies_of(comparison))
         gains = [
             100 * (winner.best_value - np.mean(draws.values))
             for winner, draws in zip(*comparison.results.values(), strict=True)
@@ -322,7 +328,7 @@ class TestComparison:
 
     def test_test_accuracy_is_by_seed(self) -> None:
         comparison = store_comparison({"greedy": [0.01, 0.02], "random_restart": [0.0, 0.0]})
-        figure = plots.plot_test_accuracy(comparison.studies)
+        figure = plots.plot_test_accuracy(studies_of(comparison))
         boxes = {trace.name: list(trace.y) for trace in figure.data if trace.type == "box"}
         assert list(boxes) == ["unmoved", "greedy", "random_restart"]
         # A label such as 0.1 is none of a number.
@@ -332,7 +338,10 @@ class TestComparison:
     def test_figures_are_small(self) -> None:
         comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
         for plot in OF_SEVERAL:
-            assert len(json.dumps(plot(comparison.studies).to_plotly_json(), default=str)) < 30_000
+            assert (
+                len(json.dumps(plot(studies_of(comparison)).to_plotly_json(), default=str))
+                < 30_000
+            )
 
 
 class TestSeconds:

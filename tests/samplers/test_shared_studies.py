@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import cProfile
+import random
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -624,3 +626,11 @@ def test_trials_with_a_time_zone(make_sampler: Callable[[], BaseSampler]) -> Non
     study.add_trial(trial)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 7
+
+
+@all_samplers
+def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], BaseSampler]) -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
+    optuna.create_study(sampler=make_sampler()).optimize(suggest, n_trials=5, n_jobs=2)
+    after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
+    assert before == after
