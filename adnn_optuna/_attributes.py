@@ -1,7 +1,4 @@
-"""The names and shapes of all that a study stores, beside what Optuna stores itself.
-
-Everything is JSON, and nothing is rewritten by a later run.
-"""
+"""The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
 from typing import TypedDict
 

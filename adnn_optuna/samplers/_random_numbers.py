@@ -44,8 +44,7 @@ def check_seed(seed: Any) -> None:
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
     """Return the seed, which follows from the study's name and beginning if it is :obj:`None`.
 
-    These never change: a new sampler without a seed goes on where the one before stopped, and all
-    workers have the same.
+    These never change: all workers have the same, also one that goes on where another stopped.
     """
     if seed is not None:
         return int(seed)
