@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import math
+import os
+import platform
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +17,21 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+import adnn_optuna
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
-from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.engine.records import params_in_words
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import SearchRecord, params_in_words
+from adnn_optuna.networks import network
 from adnn_optuna.networks.differences import config_differences
 from adnn_optuna.networks.keras_files import check_model_config
-from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
+from adnn_optuna.networks.network import Architecture, hash_weights
+from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
     import keras
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.networks.network import Architecture
-    from adnn_optuna.networks.offsets import Start
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -42,6 +42,11 @@ _LAST_BITS = (1e-7, -1e-7)
 _SAFETY = 3
 # A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
 _LEAST_LOSS = 0.1
+_PACKAGES = ("numpy", "tensorflow", "keras", "optuna")
+# Of a processor's features, those that say which vector instructions a compiler may use.
+_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
+# Both change what XLA compiles.
+_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,9 +251,51 @@ def _rebuilds(architecture: Architecture) -> bool:
         return True
     try:
         check_model_config(config["model"], "objective.model.model")
-        rebuilt = build_architecture(
-            model_from_config(config), architecture.input_shape, architecture.num_classes
+        rebuilt = network.build_architecture(
+            network.model_from_config(config), architecture.input_shape, architecture.num_classes
         )
     except (TypeError, ValueError):
         return False
     return not config_differences(config, rebuilt.config)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what this process trains with, as JSON holds it."""
+    import tensorflow as tf
+
+    cpuinfo = _cpuinfo()
+    # By their names on x86 and on ARM.
+    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            "adnn_optuna": adnn_optuna.__version__,
+        },
+        "system": platform.system(),
+        "processor": {
+            "machine": platform.machine(),
+            "model": cpuinfo.get("model name", platform.processor()),
+            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
+        },
+        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
+        "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
+        "inter_op_threads": _threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
+        "onednn": onednn.lower() not in {"0", "false"},
+        "flags": {name: os.environ.get(name, "") for name in _FLAGS},
+    }
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first processor."""
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _threads(configured: int, kind: str) -> int:
+    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
+    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
+    by_shell = int(wanted) if wanted.isdigit() else 0
+    return configured or by_shell or len(os.sched_getaffinity(0))

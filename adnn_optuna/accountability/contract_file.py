@@ -8,19 +8,16 @@ import json
 import math
 import os
 import zipfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adnn_optuna._checks import WrongValueError, check_output_file, first_line, is_file, is_folder
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.network import hash_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
 
 FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +14,6 @@ from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
-from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
@@ -22,9 +23,6 @@ from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
     import keras
     import numpy as np
 
@@ -53,6 +51,11 @@ class Verdict:
 
     status: Status
     reasons: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was trained again and nothing differs, or no more than is tolerated."""
+        return self.status in {"exact", "within_tolerance"}
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]
@@ -109,7 +112,7 @@ def verify(
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
         elsewhere = differences.config_differences(
-            contract["environment"], describe_environment(), "environment"
+            contract["environment"], contracts.describe_environment(), "environment"
         )
         drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
         if "weights" in files:

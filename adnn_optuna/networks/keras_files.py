@@ -10,16 +10,15 @@ import json
 import math
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_out_of_memory
-from adnn_optuna.networks._random_state import undisturbed
+from adnn_optuna.networks.initializers import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     import keras
 
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
