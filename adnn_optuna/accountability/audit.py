@@ -114,9 +114,8 @@ def audit_randomness(model: keras.Model) -> Audit:
     import keras
 
     if not isinstance(model, keras.Model):
-        raise WrongTypeError(
-            f"model must be a keras.Model, but it is a {type(model).__name__}; build it first."
-        )
+        kind = type(model).__name__
+        raise WrongTypeError(f"model must be a keras.Model, but it is a {kind}; build it first.")
     with initializers.undisturbed():
         return keras_files.without_values(_audit, model)
 
@@ -318,10 +317,9 @@ def _fractions(layer: Any) -> dict[str, Any]:
     """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
     import keras
 
-    try:
+    config = {}
+    with contextlib.suppress(Exception):  # As above.
         config = {name: (v, keras.tree.flatten(v)) for name, v in layer.get_config().items()}
-    except Exception:  # noqa: BLE001 - as above
-        return {}
     return {
         name: value
         for name, (value, leaves) in config.items()

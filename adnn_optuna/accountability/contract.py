@@ -42,11 +42,8 @@ _LAST_BITS = (1e-7, -1e-7)
 _SAFETY = 3
 # A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
 _LEAST_LOSS = 0.1
-_PACKAGES = ("numpy", "tensorflow", "keras", "optuna")
 # Of a processor's features, those that say which vector instructions a compiler may use.
 _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
-# Both change what XLA compiles.
-_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +145,11 @@ class Contract:
                 "no configuration can hold; give that class a get_config method."
             ) from None
         np.savez(files["weights"], allow_pickle=False, **self.weights)
-        content = dict(self.content)
-        content["files"] = {
+        beside = {
             kind: {"name": file.name, "sha256": contract_file.hash_file(file)}
             for kind, file in files.items()
         }
+        content = {**self.content, "files": beside}
         content["sha256"] = contract_file.contract_sha256(content)
         # Last and at once: there is no contract without its files, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
@@ -167,10 +164,8 @@ class Contract:
         for name, after in winner.items():
             if name.endswith("_accuracy"):
                 before = content["baseline"][name]
-                gain = f"{100 * (after - before):+.2f} pp"
-                lines.append(
-                    f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain {gain}"
-                )
+                line = f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain "
+                lines.append(f"{line}{100 * (after - before):+.2f} pp")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         return "\n".join(lines)
@@ -242,18 +237,14 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rebuilds(architecture: Architecture) -> bool:
-    """Return whether the model's configuration gives the same initial weights as the model.
-
-    It may not: those that were loaded, or one initializer for several layers, are not stored.
-    """
-    config = architecture.config
+    """Return whether the model's configuration gives the same initial weights as the model."""
+    # Those that were loaded, or one initializer for several layers, are not stored.
+    config, sizes = architecture.config, (architecture.input_shape, architecture.num_classes)
     if config["type"] == "MLP":
         return True
     try:
         check_model_config(config["model"], "objective.model.model")
-        rebuilt = network.build_architecture(
-            network.model_from_config(config), architecture.input_shape, architecture.num_classes
-        )
+        rebuilt = network.build_architecture(network.model_from_config(config), *sizes)
     except (TypeError, ValueError):
         return False
     return not config_differences(config, rebuilt.config)
@@ -263,14 +254,17 @@ def describe_environment() -> dict[str, Any]:
     """Return what this process trains with, as JSON holds it."""
     import tensorflow as tf
 
-    cpuinfo = _cpuinfo()
+    packages = ("numpy", "tensorflow", "keras", "optuna")
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
     # By their names on x86 and on ARM.
     features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
     threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            **{name: importlib.metadata.version(name) for name in packages},
             "adnn_optuna": adnn_optuna.__version__,
         },
         "system": platform.system(),
@@ -283,15 +277,8 @@ def describe_environment() -> dict[str, Any]:
         "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
         "inter_op_threads": _threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
         "onednn": onednn.lower() not in {"0", "false"},
-        "flags": {name: os.environ.get(name, "") for name in _FLAGS},
+        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
     }
-
-
-def _cpuinfo() -> dict[str, str]:
-    """Return what Linux says of the first processor."""
-    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _threads(configured: int, kind: str) -> int:

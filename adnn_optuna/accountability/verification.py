@@ -111,9 +111,8 @@ def verify(
         files, notes = contract_file.files_as_written(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
-        elsewhere = differences.config_differences(
-            contract["environment"], contracts.describe_environment(), "environment"
-        )
+        found = contracts.describe_environment()
+        elsewhere = differences.config_differences(contract["environment"], found, "environment")
         drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
         if "weights" in files:
             contract_file.check_weights(contract, objective, files["weights"], trained)
@@ -143,10 +142,8 @@ def _dataset(
             folder = folder if data_dir is None else expanded(data_dir)
             file = contract_file.find_in(folder, config["path"], f"{where}.path")
             if file is None:
-                raise CannotCheckError(
-                    f"{where}.path: there is no file {config['path']!r} in {str(folder)!r}; "
-                    "give data_dir."
-                )
+                said = f"there is no file {config['path']!r} in {str(folder)!r}"
+                raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
             config = {**config, "path": str(file)}
     try:
         return dataset_from_config(config, data_dir)
@@ -188,16 +185,12 @@ def _rebuild(
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
     optimizer = stored["training"]["optimizer"]
-    if isinstance(optimizer, dict):
-        where = "objective.training.optimizer.config"
-        keras_files.check_keras_config(optimizer.get("config"), where)
+    config = optimizer.get("config") if isinstance(optimizer, dict) else None
+    keras_files.check_keras_config(config, "objective.training.optimizer.config")
+    model = model or _model(contract, data)
+    training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     objective = InitOffsetObjective(
-        model or _model(contract, data),
-        data,
-        training=Training(**stored["training"]),
-        space=space_from_config(stored["space"]),
-        metric=stored["metric"],
-        seed=stored["seed"],
+        model, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
     )
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
     differing = differences.config_differences(stored, rebuilt, "objective")

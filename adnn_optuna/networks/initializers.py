@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 Kind = Literal["random", "fixed", "unknown"]
 VariableKind = Literal["weight", "bias", "other"]
 
-_WEIGHT_NAMES = ("kernel", "embeddings")
-
 # What a variable starts from, by the class of keras.initializers.
 _NAMES = {
     **dict.fromkeys(("Zeros", "Ones", "Constant"), "constant"),
@@ -44,11 +42,7 @@ _is_held = contextvars.ContextVar("is_held", default=False)
 
 @contextlib.contextmanager
 def undisturbed(seed: int | None = None) -> Iterator[None]:
-    """Put the states of Python's and NumPy's global sources back at the end.
-
-    Args:
-        seed: What they are seeded with meanwhile; by default they go on as they are.
-    """
+    """Put the states of Python's and NumPy's global sources back, seeded meanwhile if asked."""
     with contextlib.nullcontext() if _is_held.get() else _lock:
         token = _is_held.set(True)
         python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -217,18 +211,17 @@ def drawn_seed(initializer: Any) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class VariableInfo:
-    """One variable of a network, as the offsets see it."""
+    """One variable of a network, as the offsets see it.
 
-    path: str
-    """Its name, unique in the network."""
+    Of the ``kind`` ``"weight"`` are kernels, ``"bias"`` biases, ``"other"`` what never moves. The
+    ``layer`` is its layer's index among those that have kernels or biases, -1 of what has none.
+    """
+
+    path: str  # Unique in the network.
     kind: VariableKind
-    """``"weight"`` for kernels, ``"bias"`` for biases, ``"other"`` for what never moves."""
     layer: int
-    """The index of its layer among the layers that have kernels or biases, -1 of what has none."""
-    is_output: bool
-    """Whether that layer is the last of them."""
-    stddev: float
-    """Of what its initial values are drawn from."""
+    is_output: bool  # Whether that layer is the last of them.
+    stddev: float  # Of what its initial values are drawn from.
 
 
 @contextlib.contextmanager
@@ -258,7 +251,6 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
     paths: collections.Counter[str] = collections.Counter()
     for variable in model.variables:
         layer = owners.get(id(variable))
-        values = np.asarray(variable.numpy())
         initializer = getattr(layer, f"{variable.name}_initializer", None)
         # Models within a model may have layers of the same name.
         path, count = variable.path, paths[variable.path]
@@ -268,7 +260,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
             kind="other" if layer is None else _kind(variable),
             layer=numbers.get(id(layer), -1),
             is_output=id(layer) == output,
-            stddev=initializer_stddev(initializer, values),
+            stddev=initializer_stddev(initializer, np.asarray(variable.numpy())),
         )
 
 
@@ -286,7 +278,7 @@ def _owners(model: keras.Model) -> dict[int, Any]:
 
 
 def _kind(variable: keras.Variable) -> VariableKind:
-    if variable.name.endswith(_WEIGHT_NAMES):
+    if variable.name.endswith(("kernel", "embeddings")):
         return "weight"
     return "bias" if variable.name.endswith("bias") else "other"
 
@@ -302,9 +294,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
-        case keras.initializers.VarianceScaling() if not initializer.get_config().get(
-            "input_axes"
-        ):
+        case keras.initializers.VarianceScaling() if not getattr(initializer, "input_axes", None):
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             # Keras widens a truncated normal, so all three distributions have this variance.
             return math.sqrt(initializer.scale / fan(initializer, values.shape))

@@ -41,9 +41,9 @@ class Architecture:
     num_classes: int
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
-    ends_in_probabilities: bool  # Otherwise in logits.
     initial_weights: Callable[[int, int], list[np.ndarray]]
     build: Callable[[int, int], keras.Model]
+    ends_in_probabilities: bool = False  # Otherwise in logits.
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
@@ -135,13 +135,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
         for i, values in enumerate(draw(0, 0))
     )
     return Architecture(
-        input_shape,
-        num_classes,
-        mlp.config,
-        variables,
-        ends_in_probabilities=False,
-        initial_weights=lambda seed, restart: list(draw(seed, restart)),
-        build=build,
+        input_shape, num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build
     )
 
 
@@ -243,22 +237,18 @@ def _keras_architecture(
         )
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
-    sums_to_one = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
+    is_softmax = bool(np.allclose(values.sum(axis=-1), 1, atol=1e-3) and (values >= 0).all())
     config = {
         "type": "keras.Model",
         "model": describe_model(model, other),
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-    return Architecture(
-        input_shape,
-        num_classes,
-        config,
-        variables,
-        ends_in_probabilities=bool(sums_to_one and (values >= 0).all()),
-        initial_weights=lambda seed, restart: _values(build(seed, restart)),
-        build=build,
-    )
+
+    def draw(seed: int, restart: int) -> list[np.ndarray]:
+        return _values(build(seed, restart))
+
+    return Architecture(input_shape, num_classes, config, variables, draw, build, is_softmax)
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
