@@ -6,20 +6,19 @@ import collections
 import contextlib
 import dataclasses
 import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna._checks import WrongTypeError
-from adnn_optuna.accountability._random_layers import RandomLayer, find_random_layers, walk
 from adnn_optuna.networks import initializers, keras_files
-from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
-
     import keras
     import pandas as pd
+
+When = Literal["training", "always", "never", "unknown"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +33,23 @@ class InitializedVariable:
     shape: tuple[int, ...] | None
     initializer: str
     distribution: initializers.Distribution
+    seed: int | None
+    is_seeded: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomLayer:
+    """A layer with a source of random numbers.
+
+    Recurrent layers ``"always"`` draw, but use it in training only; ``"never"``: as with a rate of
+    0; ``"unknown"``: the model cannot be called symbolically. The ``parameters`` are settings that
+    are fractions and not 0; ``is_seeded`` says whether a configuration holds the seed.
+    """
+
+    path: str
+    layer: str
+    when: When
+    parameters: dict[str, Any]
     seed: int | None
     is_seeded: bool
 
@@ -98,10 +114,9 @@ def audit_randomness(model: keras.Model) -> Audit:
     import keras
 
     if not isinstance(model, keras.Model):
-        raise WrongTypeError(
-            f"model must be a keras.Model, but it is a {type(model).__name__}; build it first."
-        )
-    with undisturbed():
+        kind = type(model).__name__
+        raise WrongTypeError(f"model must be a keras.Model, but it is a {kind}; build it first.")
+    with initializers.undisturbed():
         return keras_files.without_values(_audit, model)
 
 
@@ -125,7 +140,7 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
         model = keras.saving.deserialize_keras_object(stored, safe_mode=True)
         return _audit(model, is_from_file=True)
 
-    with undisturbed():
+    with initializers.undisturbed():
         return keras_files.without_values(load_and_audit)
 
 
@@ -133,7 +148,7 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
-    tree = dict(walk(model))
+    tree = dict(_walk(model))
     made = _initializers(model)
     owners = {id(v): layer for layer in (model, *tree.values()) for v in layer.weights}
     variables, equal = [], collections.defaultdict(list)
@@ -171,7 +186,7 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
         for name, initializer in vars(layer).items()
         if isinstance(initializer, keras.Initializer)
     ]
-    layers, draws_globally = find_random_layers(model, tree, is_from_file=is_from_file)
+    layers, draws_globally = _random_layers(model, tree, is_from_file=is_from_file)
     warnings += [
         f"{layer.path} ({layer.layer}) has no seed: each run of the program draws other numbers. "
         "Give it seed=."
@@ -246,3 +261,67 @@ def _reseeded(config: Any) -> Any:
             for key, value in config.items()
         }
     return [*map(_reseeded, config)] if type(config) is list else config
+
+
+def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each layer below one with its path."""
+    for child in layer._layers:  # Only models have public `layers`.
+        path = f"{parents}{child.name}"
+        yield path, child
+        yield from _walk(child, f"{path}/")
+
+
+def _random_layers(
+    model: keras.Model, tree: Mapping[str, Any], *, is_from_file: bool
+) -> tuple[list[RandomLayer], bool]:
+    """Return the layers with random states, and whether the model draws from the global one."""
+    import keras
+
+    # So that there is a global state, and it is known, before a graph is traced.
+    with initializers.noting_use() as used_by_global:
+        keras.random.uniform(())
+    used = [_used_by_call(model, training=training) for training in (True, False)]
+    in_training, in_inference = (ids or set() for ids in used)
+    found = []
+    for path, layer in tree.items():
+        for generator in layer._seed_generators:
+            state, seed = id(generator.state), initializers.given_seed(generator)
+            when: When = "training" if state in in_training else "never"
+            if None in used or state in in_inference:
+                when = "unknown" if None in used else "always"
+            is_seeded = seed is not None
+            if not is_seeded and not is_from_file:
+                seed = int(generator.state.numpy()[0])
+            kind, parameters = type(layer).__name__, _fractions(layer)
+            found.append(RandomLayer(path, kind, when, parameters, seed, is_seeded))
+    return found, not (in_training | in_inference).isdisjoint(used_by_global)
+
+
+def _used_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
+    """Return the ids of what a call of a model uses; :obj:`None` where it cannot be called."""
+    import tensorflow as tf
+
+    def call(*given: Any) -> None:
+        model([*given] if len(given) > 1 else given[0], training=training)
+
+    try:
+        with initializers.noting_use() as used:
+            specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
+            tf.function(call, autograph=False).get_concrete_function(*specs)
+    except Exception:  # noqa: BLE001 - a layer of the user's may fail in any way.
+        return None
+    return {*used}
+
+
+def _fractions(layer: Any) -> dict[str, Any]:
+    """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
+    import keras
+
+    config = {}
+    with contextlib.suppress(Exception):  # As above.
+        config = {name: (v, keras.tree.flatten(v)) for name, v in layer.get_config().items()}
+    return {
+        name: value
+        for name, (value, leaves) in config.items()
+        if all(isinstance(leaf, float) for leaf in leaves) and any(leaves)
+    }

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import math
+import os
+import platform
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +17,21 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+import adnn_optuna
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
-from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.engine.records import params_in_words
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import SearchRecord, params_in_words
+from adnn_optuna.networks import network
 from adnn_optuna.networks.differences import config_differences
 from adnn_optuna.networks.keras_files import check_model_config
-from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
+from adnn_optuna.networks.network import Architecture, hash_weights
+from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
     import keras
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.networks.network import Architecture
-    from adnn_optuna.networks.offsets import Start
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -42,6 +42,8 @@ _LAST_BITS = (1e-7, -1e-7)
 _SAFETY = 3
 # A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
 _LEAST_LOSS = 0.1
+# Of a processor's features, those that say which vector instructions a compiler may use.
+_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +145,11 @@ class Contract:
                 "no configuration can hold; give that class a get_config method."
             ) from None
         np.savez(files["weights"], allow_pickle=False, **self.weights)
-        content = dict(self.content)
-        content["files"] = {
+        beside = {
             kind: {"name": file.name, "sha256": contract_file.hash_file(file)}
             for kind, file in files.items()
         }
+        content = {**self.content, "files": beside}
         content["sha256"] = contract_file.contract_sha256(content)
         # Last and at once: there is no contract without its files, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
@@ -162,10 +164,8 @@ class Contract:
         for name, after in winner.items():
             if name.endswith("_accuracy"):
                 before = content["baseline"][name]
-                gain = f"{100 * (after - before):+.2f} pp"
-                lines.append(
-                    f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain {gain}"
-                )
+                line = f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain "
+                lines.append(f"{line}{100 * (after - before):+.2f} pp")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         return "\n".join(lines)
@@ -237,18 +237,52 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rebuilds(architecture: Architecture) -> bool:
-    """Return whether the model's configuration gives the same initial weights as the model.
-
-    It may not: those that were loaded, or one initializer for several layers, are not stored.
-    """
-    config = architecture.config
+    """Return whether the model's configuration gives the same initial weights as the model."""
+    # Those that were loaded, or one initializer for several layers, are not stored.
+    config, sizes = architecture.config, (architecture.input_shape, architecture.num_classes)
     if config["type"] == "MLP":
         return True
     try:
         check_model_config(config["model"], "objective.model.model")
-        rebuilt = build_architecture(
-            model_from_config(config), architecture.input_shape, architecture.num_classes
-        )
+        rebuilt = network.build_architecture(network.model_from_config(config), *sizes)
     except (TypeError, ValueError):
         return False
     return not config_differences(config, rebuilt.config)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what this process trains with, as JSON holds it."""
+    import tensorflow as tf
+
+    packages = ("numpy", "tensorflow", "keras", "optuna")
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
+    # By their names on x86 and on ARM.
+    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+            "adnn_optuna": adnn_optuna.__version__,
+        },
+        "system": platform.system(),
+        "processor": {
+            "machine": platform.machine(),
+            "model": cpuinfo.get("model name", platform.processor()),
+            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
+        },
+        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
+        "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
+        "inter_op_threads": _threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
+        "onednn": onednn.lower() not in {"0", "false"},
+        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
+    }
+
+
+def _threads(configured: int, kind: str) -> int:
+    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
+    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
+    by_shell = int(wanted) if wanted.isdigit() else 0
+    return configured or by_shell or len(os.sched_getaffinity(0))

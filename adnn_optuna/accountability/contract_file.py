@@ -8,19 +8,16 @@ import json
 import math
 import os
 import zipfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adnn_optuna._checks import WrongValueError, check_output_file, first_line, is_file, is_folder
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.network import hash_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
 
 FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1
@@ -101,11 +98,7 @@ def check_contract_path(what: str, path: Path, data: str | None) -> None:
 
 
 def read_contract(path: Path) -> dict[str, Any]:
-    """Return a contract as its file holds it, each field of the right type and within bounds.
-
-    Raises:
-        CannotCheckError: If it is not the file of a contract that this version can read.
-    """
+    """Return a contract as its file holds it; :class:`CannotCheckError` if it is none to read."""
     where = f"The file {os.fspath(path)!a}"
     if is_folder(path):
         raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
@@ -126,11 +119,10 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CannotCheckError(f"{where} is not a contract: its field format is not {FORMAT!r}.")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise CannotCheckError(
-            f"format_version is {content.get('format_version')!a:.80}, but this version of "
-            f"adnn_optuna reads {FORMAT_VERSION}."
-        )
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        said = f"format_version is {version!a:.80}, but this version of adnn_optuna reads"
+        raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
     found = set(_checked_fields(content, ()))
     for field, (_, is_optional) in _FIELDS.items():
         if field not in found and not is_optional:
@@ -189,16 +181,11 @@ def hash_file(path: Path) -> str:
 
 
 def find_in(folder: Path, name: str, field: str) -> Path | None:
-    """Return a file of a folder, if it is there.
-
-    Raises:
-        CannotCheckError: If its name (that ``field`` holds) or a link leads out of it.
-    """
+    """Return a folder's file, if there; refuse a name (of ``field``) or link that leads out."""
     file = folder / name
     is_there = is_file(file)
-    if os.path.basename(name) != name or (  # noqa: PTH119
-        is_there and file.resolve().parent != folder.resolve()
-    ):
+    leads_out = is_there and file.resolve().parent != folder.resolve()
+    if leads_out or os.path.basename(name) != name:  # noqa: PTH119
         raise CannotCheckError(f"{field}: {name!r} leads out of {str(folder)!r}.")
     return file if is_there else None
 
@@ -242,10 +229,8 @@ def check_weights(
     [found] = objective.trainer.evaluate([weights], data.x_test, data.y_test)
     # Another processor may round the outputs of a row or two to another class.
     if not abs(found - claimed) <= max(LEAST_TOLERANCE["accuracy"], 2 / len(data.y_test)):
-        raise BreachedError(
-            f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r} is "
-            f"{found}."
-        )
+        said = f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r}"
+        raise BreachedError(f"{said} is {found}.")
 
 
 def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:

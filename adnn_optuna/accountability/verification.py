@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +14,6 @@ from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
-from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
@@ -22,9 +23,6 @@ from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
     import keras
     import numpy as np
 
@@ -53,6 +51,11 @@ class Verdict:
 
     status: Status
     reasons: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was trained again and nothing differs, or no more than is tolerated."""
+        return self.status in {"exact", "within_tolerance"}
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]
@@ -108,9 +111,8 @@ def verify(
         files, notes = contract_file.files_as_written(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
-        elsewhere = differences.config_differences(
-            contract["environment"], describe_environment(), "environment"
-        )
+        found = contracts.describe_environment()
+        elsewhere = differences.config_differences(contract["environment"], found, "environment")
         drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
         if "weights" in files:
             contract_file.check_weights(contract, objective, files["weights"], trained)
@@ -140,10 +142,8 @@ def _dataset(
             folder = folder if data_dir is None else expanded(data_dir)
             file = contract_file.find_in(folder, config["path"], f"{where}.path")
             if file is None:
-                raise CannotCheckError(
-                    f"{where}.path: there is no file {config['path']!r} in {str(folder)!r}; "
-                    "give data_dir."
-                )
+                said = f"there is no file {config['path']!r} in {str(folder)!r}"
+                raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
             config = {**config, "path": str(file)}
     try:
         return dataset_from_config(config, data_dir)
@@ -185,16 +185,12 @@ def _rebuild(
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
     optimizer = stored["training"]["optimizer"]
-    if isinstance(optimizer, dict):
-        where = "objective.training.optimizer.config"
-        keras_files.check_keras_config(optimizer.get("config"), where)
+    config = optimizer.get("config") if isinstance(optimizer, dict) else None
+    keras_files.check_keras_config(config, "objective.training.optimizer.config")
+    model = model or _model(contract, data)
+    training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     objective = InitOffsetObjective(
-        model or _model(contract, data),
-        data,
-        training=Training(**stored["training"]),
-        space=space_from_config(stored["space"]),
-        metric=stored["metric"],
-        seed=stored["seed"],
+        model, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
     )
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
     differing = differences.config_differences(stored, rebuilt, "objective")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 INITIAL_WEIGHTS = "initial_weights"
 """The setting that holds what :func:`sketch_weights` returns of a model."""
@@ -33,8 +31,12 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
                 stored.get(key), given.get(key), f"{path}.{key}" if path else key
             )
         ]
-        sketches = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
-        if differences or _is_same_sketch(*sketches):
+        one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
+        is_same = len(one) == len(other) and all(
+            math.dist(a, b) <= _TOLERANCE * max(a[0], b[0])
+            for a, b in zip(one, other, strict=True)
+        )
+        if differences or is_same:
             return differences
         return [f"{path} starts from other initial weights"]
     if isinstance(given, tuple):
@@ -67,20 +69,13 @@ def in_words(differences: Sequence[str]) -> str:
 
 def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
     """Return each array's norm and mixed sum: no hash, so that rounding can be forgiven."""
-    return [_sketch(values.reshape(-1)) for values in weights]
-
-
-def _sketch(values: np.ndarray) -> list[float]:
-    square = mixed = 0.0
-    for begin in range(0, values.size, _CHUNK):
-        part = values[begin : begin + _CHUNK].astype(np.float64)
-        part = np.nan_to_num(part, nan=-1.0, posinf=1.0, neginf=-1.0)
-        square += float(part @ part)
-        mixed += float(part @ np.cos(np.arange(begin, begin + part.size)))
-    return [float(f"{number:.9g}") for number in (math.sqrt(square), mixed)]
-
-
-def _is_same_sketch(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> bool:
-    return len(one) == len(other) and all(
-        math.dist(a, b) <= _TOLERANCE * max(a[0], b[0]) for a, b in zip(one, other, strict=True)
-    )
+    sketches = []
+    for values in weights:
+        square = mixed = 0.0
+        for begin in range(0, values.size, _CHUNK):
+            part = values.reshape(-1)[begin : begin + _CHUNK].astype(np.float64)
+            part = np.nan_to_num(part, nan=-1.0, posinf=1.0, neginf=-1.0)
+            square += float(part @ part)
+            mixed += float(part @ np.cos(np.arange(begin, begin + part.size)))
+        sketches.append([float(f"{number:.9g}") for number in (math.sqrt(square), mixed)])
+    return sketches

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import contextvars
 import dataclasses
 import inspect
 import math
+import random
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna.networks._random_state import undisturbed
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    import keras
     import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
+VariableKind = Literal["weight", "bias", "other"]
 
 # What a variable starts from, by the class of keras.initializers.
 _NAMES = {
@@ -29,6 +33,28 @@ _NAMES = {
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
 # The standard deviation of a standard normal that is cut off at -2 and 2.
 TRUNCATED_STDDEV = 0.87962566103423978
+
+# They are the process's, so two threads must not build models at once. What the holder calls may
+# ask for them again, also in a thread that it starts with its context and waits for.
+_lock = threading.Lock()
+_is_held = contextvars.ContextVar("is_held", default=False)
+
+
+@contextlib.contextmanager
+def undisturbed(seed: int | None = None) -> Iterator[None]:
+    """Put the states of Python's and NumPy's global sources back, seeded meanwhile if asked."""
+    with contextlib.nullcontext() if _is_held.get() else _lock:
+        token = _is_held.set(True)
+        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+        try:
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed)  # noqa: NPY002
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            _is_held.reset(token)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,3 +207,97 @@ def drawn_seed(initializer: Any) -> int | None:
     """Return the seed that an initializer draws with, given or not."""
     seed = getattr(initializer, "seed", None)
     return seed if isinstance(seed, int) else given_seed(initializer)
+
+
+@dataclasses.dataclass(frozen=True)
+class VariableInfo:
+    """One variable of a network, as the offsets see it.
+
+    Of the ``kind`` ``"weight"`` are kernels, ``"bias"`` biases, ``"other"`` what never moves. The
+    ``layer`` is its layer's index among those that have kernels or biases, -1 of what has none.
+    """
+
+    path: str  # Unique in the network.
+    kind: VariableKind
+    layer: int
+    is_output: bool  # Whether that layer is the last of them.
+    stddev: float  # Of what its initial values are drawn from.
+
+
+@contextlib.contextmanager
+def noting_use() -> Iterator[dict[int, None]]:
+    """Note the ids of the variables that are used meanwhile, in the order of their first use."""
+    import keras
+
+    used: dict[int, None] = {}
+
+    class Watch(keras.StatelessScope):  # type: ignore[misc]
+        def get_current_value(self, variable: keras.Variable) -> Any:
+            used.setdefault(id(variable))
+            return super().get_current_value(variable)
+
+    with Watch():
+        yield used
+
+
+def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
+    """Yield what ``model.variables`` are; layers are numbered in the order of ``used``."""
+    owners = _owners(model)
+    layers = [id(owners[i]) for i in used if i in owners]
+    output = layers[-1] if layers else None
+    numbers: dict[int, int] = {}
+    for layer_id in [*layers, *map(id, owners.values())]:
+        numbers.setdefault(layer_id, len(numbers))
+    paths: collections.Counter[str] = collections.Counter()
+    for variable in model.variables:
+        layer = owners.get(id(variable))
+        initializer = getattr(layer, f"{variable.name}_initializer", None)
+        # Models within a model may have layers of the same name.
+        path, count = variable.path, paths[variable.path]
+        paths[path] += 1
+        yield VariableInfo(
+            path=f"{path}#{count}" if count else path,
+            kind="other" if layer is None else _kind(variable),
+            layer=numbers.get(id(layer), -1),
+            is_output=id(layer) == output,
+            stddev=initializer_stddev(initializer, np.asarray(variable.numpy())),
+        )
+
+
+def _owners(model: keras.Model) -> dict[int, Any]:
+    """Return the layer of each variable that can move, by the variable's id."""
+    owners: dict[int, Any] = {}
+    # Keras has no public walk over the layers within layers.
+    for layer in model._flatten_layers():  # noqa: SLF001
+        children = layer._flatten_layers(include_self=False, recursive=False)  # noqa: SLF001
+        inner = {id(variable) for child in children for variable in child.variables}
+        for variable in layer.trainable_variables:
+            if id(variable) not in inner and _kind(variable) != "other":
+                owners[id(variable)] = layer
+    return owners
+
+
+def _kind(variable: keras.Variable) -> VariableKind:
+    if variable.name.endswith(("kernel", "embeddings")):
+        return "weight"
+    return "bias" if variable.name.endswith("bias") else "other"
+
+
+def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
+    """Return the standard deviation by Keras's formula for an initializer, else of the values."""
+    import keras
+
+    match initializer:
+        case keras.initializers.RandomNormal():
+            return float(initializer.stddev)
+        case keras.initializers.TruncatedNormal():
+            return float(initializer.stddev) * TRUNCATED_STDDEV
+        case keras.initializers.RandomUniform():
+            return float(initializer.maxval - initializer.minval) / math.sqrt(12)
+        case keras.initializers.VarianceScaling() if not getattr(initializer, "input_axes", None):
+            # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+            # Keras widens a truncated normal, so all three distributions have this variance.
+            return math.sqrt(initializer.scale / fan(initializer, values.shape))
+    # Exactly 0 for a constant one, no rounding.
+    is_constant = np.all(values == values.reshape(-1)[:1])
+    return 0.0 if is_constant else float(np.std(values, dtype=np.float64))

@@ -1,7 +1,4 @@
-"""Keras configurations, as studies store them and as files from others bring them.
-
-Nothing in a file is executed or imported, and no file that it names is read.
-"""
+"""Keras configurations, of studies and of files: nothing in these is executed or imported."""
 
 from __future__ import annotations
 
@@ -10,40 +7,31 @@ import json
 import math
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_out_of_memory
-from adnn_optuna.networks._random_state import undisturbed
+from adnn_optuna.networks.initializers import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     import keras
 
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
 MAX_PARAMETERS = 100_000_000
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
-_LEFT_OUT = ("compile_config", "shared_object_id")
 
 # Values that Keras writes as if they were objects. `__lambda__` holds Python bytecode,
 # `__typespec__` names a class of any module.
-_VALUES = frozenset(
-    {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
-)
+_VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
 # The classes that parts of models are derived from.
-_PARTS = frozenset(
-    {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
-    | {"LearningRateSchedule", "Loss", "Metric"}
-)
+_PARTS = {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
+_PARTS |= {"LearningRateSchedule", "Loss", "Metric"}
 # They run code that a configuration brings along or names, or read files that it names.
-_REFUSED_LAYERS = frozenset(
-    {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup"}
-    | {"IntegerLookup", "IndexLookup", "TextVectorization"}
-)
-_FUNCTION_MODULES = ("builtins", "keras.activations", "keras.ops")
+_REFUSED_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"}
 
 _Result = TypeVar("_Result")
 
@@ -123,7 +111,7 @@ def _check_object(node: dict[str, Any], path: str) -> None:
         return
     if name == "function":
         name = node.get("config")
-        is_known = module in _FUNCTION_MODULES and any(
+        is_known = module in ("builtins", "keras.activations", "keras.ops") and any(
             isinstance(name, str) and callable(getattr(functions, name, None))
             for functions in (keras.activations, keras.ops)
         )
@@ -192,7 +180,8 @@ def without_compilation(config: Any) -> Any:
     """
 
     def without(node: dict[str, Any]) -> dict[str, Any]:
-        return {key: node[key] for key in node if key not in _LEFT_OUT}
+        left_out = ("compile_config", "shared_object_id")
+        return {key: node[key] for key in node if key not in left_out}
 
     try:
         return json.loads(json.dumps(config), object_hook=without)

@@ -8,31 +8,20 @@ import functools
 import hashlib
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import (
-    TOO_LITTLE_MEMORY,
-    WrongTypeError,
-    WrongValueError,
-    first_line,
-    is_out_of_memory,
-)
-from adnn_optuna.networks._random_state import derived_seed, undisturbed
-from adnn_optuna.networks._variables import (
-    VariableInfo,
-    describe_variables,
-    initializer_stddev,
-    noting_use,
-)
+from adnn_optuna import _checks
+from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
+from adnn_optuna.networks import initializers
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
+from adnn_optuna.networks.initializers import VariableInfo, undisturbed
 from adnn_optuna.networks.keras_files import describe_model, in_fresh_thread, without_compilation
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import keras
 
 # What initial weights that were drawn before may take, in bytes; those last used are always kept.
@@ -52,9 +41,9 @@ class Architecture:
     num_classes: int
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
-    ends_in_probabilities: bool  # Otherwise in logits.
     initial_weights: Callable[[int, int], list[np.ndarray]]
     build: Callable[[int, int], keras.Model]
+    ends_in_probabilities: bool = False  # Otherwise in logits.
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
@@ -98,12 +87,12 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
     try:
         np.empty(n_bytes, np.uint8)  # It fails at once, where TensorFlow waits for memory.
     except (MemoryError, ValueError):
-        raise MemoryError(TOO_LITTLE_MEMORY) from None
+        raise MemoryError(_checks.TOO_LITTLE_MEMORY) from None
     _check_names(mlp, *shapes[:2])
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
         spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
-        return _seeded_initializer(spec, derived_seed(seed, restart, i))
+        return _seeded_initializer(spec, _derived_seed(seed, restart, i))
 
     @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
@@ -119,7 +108,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
         import keras
 
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
-        with undisturbed(derived_seed(seed, restart)):
+        with undisturbed(_derived_seed(seed, restart)):
             dense = [
                 keras.layers.Dense(
                     sizes[i + 1],
@@ -141,18 +130,12 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
             kind="bias" if i % 2 else "weight",
             layer=i // 2,
             is_output=i // 2 == last,
-            stddev=initializer_stddev(initializer(i, 0, 0), values),
+            stddev=initializers.initializer_stddev(initializer(i, 0, 0), values),
         )
         for i, values in enumerate(draw(0, 0))
     )
     return Architecture(
-        input_shape,
-        num_classes,
-        mlp.config,
-        variables,
-        ends_in_probabilities=False,
-        initial_weights=lambda seed, restart: list(draw(seed, restart)),
-        build=build,
+        input_shape, num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build
     )
 
 
@@ -181,8 +164,8 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
             _seeded_initializer(spec, 0)(shape, dtype="float32")
         # Keras, NumPy and TensorFlow each refuse in their own way.
         except Exception as error:
-            if is_out_of_memory(error):
-                raise MemoryError(TOO_LITTLE_MEMORY) from error
+            if _checks.is_out_of_memory(error):
+                raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
             raise WrongValueError(
                 f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
                 "keras.initializers for the names, their arguments and what they can make."
@@ -201,6 +184,11 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
     return initializer
 
 
+def _derived_seed(*key: int) -> int:
+    """Return a 31-bit seed for ``key``; different keys give unrelated seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
+
+
 def _keras_architecture(
     build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
 ) -> Architecture:
@@ -211,7 +199,7 @@ def _keras_architecture(
 
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
-        with undisturbed(derived_seed(seed, restart)):
+        with undisturbed(_derived_seed(seed, restart)):
             model = in_fresh_thread(build_model)
             if not isinstance(model, keras.Model):
                 raise WrongTypeError(
@@ -234,7 +222,7 @@ def _keras_architecture(
             "give its own random sources (custom initializers, tf.random) a seed."
         )
     draws = np.random.default_rng(0).random((3, *input_shape), np.float32)
-    with noting_use() as used:
+    with initializers.noting_use() as used:
         outputs = _outputs(model, draws)
     shape = tuple(getattr(outputs, "shape", ()))
     if shape != (3, num_classes):
@@ -242,29 +230,25 @@ def _keras_architecture(
             f"The model's output for 3 examples has shape {shape}, but data with {num_classes} "
             f"classes need (3, {num_classes})."
         )
-    variables = tuple(describe_variables(model, [*used]))
+    variables = tuple(initializers.describe_variables(model, [*used]))
     if not any(v.kind != "other" for v in variables):
         raise WrongValueError(
             "The model has no trainable kernel or bias that an offset could move."
         )
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
-    sums_to_one = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
+    is_softmax = bool(np.allclose(values.sum(axis=-1), 1, atol=1e-3) and (values >= 0).all())
     config = {
         "type": "keras.Model",
         "model": describe_model(model, other),
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-    return Architecture(
-        input_shape,
-        num_classes,
-        config,
-        variables,
-        ends_in_probabilities=bool(sums_to_one and (values >= 0).all()),
-        initial_weights=lambda seed, restart: _values(build(seed, restart)),
-        build=build,
-    )
+
+    def draw(seed: int, restart: int) -> list[np.ndarray]:
+        return _values(build(seed, restart))
+
+    return Architecture(input_shape, num_classes, config, variables, draw, build, is_softmax)
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
@@ -308,7 +292,7 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
                 # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
                 return keras.saving.deserialize_keras_object(stored, safe_mode=True)
         except Exception as error:
-            if is_out_of_memory(error):
+            if _checks.is_out_of_memory(error):
                 raise
             # Whatever a class of the user's does when it is made without its arguments.
             problem = first_line(error)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-    from adnn_optuna.networks._variables import VariableInfo
+    from adnn_optuna.networks.initializers import VariableInfo
 
 
 @dataclasses.dataclass(frozen=True)

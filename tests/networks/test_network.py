@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna.networks._variables import initializer_stddev
+from adnn_optuna.networks.initializers import initializer_stddev
 from adnn_optuna.networks.models import MLP
 from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
 
