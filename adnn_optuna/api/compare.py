@@ -219,16 +219,7 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():
-        if not isinstance(label, str) or not label:
-            raise WrongTypeError(
-                "samplers must have labels that are strings and not empty, but one of them is "
-                f"{label!r}."
-            )
-        if "/" in label:
-            raise WrongValueError(
-                f"The label {label!r} of samplers has a slash, which parts the names of studies: "
-                "use another character."
-            )
+        _check_label(label)
         check_searcher(searcher)
     if RANDOM_RESTART not in searchers.values():
         if RANDOM_RESTART in searchers:
@@ -238,6 +229,19 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
             )
         searchers[RANDOM_RESTART] = RANDOM_RESTART
     return searchers
+
+
+def _check_label(label: object) -> None:
+    if not isinstance(label, str) or not label:
+        raise WrongTypeError(
+            "samplers must have labels that are strings and not empty, but one of them is "
+            f"{label!r}."
+        )
+    if "/" in label:
+        raise WrongValueError(
+            f"The label {label!r} of samplers has a slash, which parts the names of studies: "
+            "use another character."
+        )
 
 
 def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:
