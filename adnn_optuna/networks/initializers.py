@@ -1,4 +1,4 @@
-"""What initial values are drawn from: by the class of an initializer, or by what it returns."""
+"""A network's variables, what their initial values are drawn from, and the random sources."""
 
 from __future__ import annotations
 
