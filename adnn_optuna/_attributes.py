@@ -1,45 +1,31 @@
-"""The names and shapes of all that a study stores, beside what Optuna stores itself.
-
-Everything is JSON, and nothing is rewritten by a later run.
-"""
+"""The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
 from typing import TypedDict
 
 # User attributes of a study.
-CONFIG = "adnn:config"
-"""The objective's whole configuration: model, dataset, training, space, metric, seed."""
-BASELINE = "adnn:baseline"
-"""The selection metric of the unmoved network, a number."""
-BASELINE_METRICS = "adnn:baseline_metrics"
-"""All :data:`Metrics` of the unmoved network."""
-SEARCH = "adnn:search"
-"""How the study is searched: :class:`SearchSettings`."""
-RUNS = "adnn:runs"
-"""What the names of its runs begin with, each a :class:`RunRecord`."""
+CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
+BASELINE = "adnn:baseline"  # The selection metric of the unmoved network, a number.
+BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved network.
+SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
+RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
+# What the test set said: the number of the best `trial`, accuracies `baseline`, `best`.
 TEST = "adnn:test"
-"""What the test set said: the number of the best ``trial``, accuracies ``baseline``, ``best``."""
-STOP_REASON = "adnn:stop_reason"
-"""Why the study ended: the name of a limit, ``"exhausted"`` or ``"interrupted"``."""
+STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
-"""The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it."""
 
 # System attributes of a trial.
-PROPOSAL = "adnn:proposal"
-"""Which proposal of which sampler it is, and who runs it: :class:`Proposal`."""
-OWNER = "adnn:owner"
-"""Who runs it, where its sampler does not say so: :class:`Owner`."""
-FAILED = "adnn:failed"
-"""True where it failed by itself. Without it, a failed trial's worker died."""
+PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
+OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
+FAILED = "adnn:failed"  # True where it failed by itself. Without it, its worker died.
+# True where it counts for nothing and its index is free: it was cut off, or repeats another.
 INTERRUPTED = "adnn:interrupted"
-"""True where it counts for nothing and its index is free: it was cut off, or repeats another."""
 
 # User attributes of a trial.
-TRIAL_METRICS = "adnn:metrics"
-"""All :data:`Metrics` at its end."""
-DIVERGED = "adnn:diverged"
-"""True where the training diverged: it failed, but it is a trial that was made."""
+TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
+DIVERGED = "adnn:diverged"  # True where it failed as its training diverged: it was made even so.
+# The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"
-"""The study's working time in seconds at its end: the largest it saw, plus its own duration."""
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""

@@ -33,9 +33,10 @@ def check_integer(name: str, value: Any, low: int) -> None:
         raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
-def check_kind(name: str, value: Any, kind: type, words: str) -> None:
-    """Raise unless the value is of a kind of number; truth values are numbers to Python only."""
-    if isinstance(value, bool) or not isinstance(value, kind):
+def check_kind(name: str, value: Any, kind: type | UnionType, words: str) -> None:
+    """Raise unless the value is of a kind; truth values are numbers to Python only."""
+    is_no_number = isinstance(value, bool) and kind in (Integral, Real)
+    if is_no_number or not isinstance(value, kind):
         raise WrongTypeError(
             f"`{name}` must be {words}, but is {value!r} of type {type(value).__name__}."
         )
@@ -74,16 +75,6 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
     """Raise unless the value is of a kind; a truth value is no number."""
     if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
         raise WrongTypeError(f"{name} must be {wanted}, but it is {value!r}.")
-
-
-def check_bool(name: str, value: Any) -> None:
-    """Raise unless the value is a truth value, of Python or NumPy."""
-    import numpy as np
-
-    if not isinstance(value, bool | np.bool_):
-        raise WrongTypeError(
-            f"`{name}` must be True or False, but is {value!r} of type {type(value).__name__}."
-        )
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

@@ -6,40 +6,27 @@ import copy
 import itertools
 import os
 import threading
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
+from typing import Literal
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from tqdm.auto import tqdm
 
-from adnn_optuna._checks import (
-    WrongTypeError,
-    WrongValueError,
-    as_positive_int,
-    check_positive,
-)
+from adnn_optuna import _checks as checks
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import conclude, result_of
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.searchers import RANDOM_RESTART, check_searcher
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.searchers import RANDOM_RESTART, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
-
-    from optuna.storages import BaseStorage
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.searchers import Searcher
 
 # A mistyped range would fill the storage.
 _MAX_SEEDS = 10_000
@@ -58,7 +45,7 @@ def compare(
     max_time: float | None = None,
     max_gain: float | None = None,
     batch_size: int | Literal["auto"] = "auto",
-    executor: Executor | None = None,
+    executor: futures.Executor | None = None,
     equivalence: float = EQUIVALENCE,
     show_progress_bar: bool = False,
 ) -> Comparison:
@@ -90,13 +77,11 @@ def compare(
         max_time: The seconds that each run's trials may take, beside those of other runs.
         max_gain: The gain over its baseline at which a run ends.
         batch_size: How many trials of a run are proposed before any of them is told, as in search.
-        executor:
-            Who runs the comparison, one job for each run, such as a Dask cluster's
+        executor: Who runs the comparison, one job for each run, such as a Dask cluster's
             ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
             ``storage``. If :obj:`None`, it is this process, on all cores.
-        equivalence:
-            The difference of test accuracies, as a fraction, up to which two searchers are as good
-            as each other.
+        equivalence: The difference of test accuracies, as a fraction, up to which two searchers
+            are as good as each other.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
@@ -110,11 +95,11 @@ def compare(
     studies.check_study_name(study_name)
     searchers = _labelled(samplers)
     seeds = _checked_seeds(seeds, objective)
-    max_trial = as_positive_int("max_trial", max_trial)
-    check_positive("equivalence", equivalence)
-    limits = Limits(max_time, max_trial, max_gain)
+    max_trial = checks.as_positive_int("max_trial", max_trial)
+    checks.check_positive("equivalence", equivalence)
+    limits = studies.Limits(max_time, max_trial, max_gain)
     plans = [
-        Plan(
+        studies.Plan(
             objective.replace(seed=seed),
             f"{study_name}/{label}/{seed=}",
             # Samplers keep random state.
@@ -145,7 +130,7 @@ def compare(
                     bar.update(n_trials)
 
             if executor is None:
-                with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
+                with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
                     runs = zip(plans, opened, strict=True)
                     _finish([threads.submit(_run_one, stop, count, *run) for run in runs], stop)
             else:
@@ -164,22 +149,22 @@ def compare(
 
 
 def _finish(
-    futures: Sequence[Future[int]],
+    runs: Sequence[futures.Future[int]],
     stop: threading.Event,
     update: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Wait for all runs; where one failed or was interrupted, so are the others."""
     try:
-        for future in as_completed(futures):
-            update(future.result())
+        for run in futures.as_completed(runs):
+            update(run.result())
     finally:
-        if not all(future.done() for future in futures):
+        if not all(run.done() for run in runs):
             stop.set()
-        for future in futures:
-            future.cancel()
+        for run in runs:
+            run.cancel()
 
 
-def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
+def _run_elsewhere(plan: studies.Plan, storage: str | BaseStorage | None) -> int:
     """Run a study in a worker of an executor."""
     [study] = studies.open_studies([plan], open_storage(storage))
     with interruptible() as stop:
@@ -187,7 +172,7 @@ def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
 
 
 def _run_one(
-    stop: threading.Event, update: Callable[[int], object], plan: Plan, study: optuna.Study
+    stop: threading.Event, update: Callable[[int], object], plan: studies.Plan, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials it has."""
     loop = Loop(plan, study, stop, lambda _, __: update(1))
@@ -198,11 +183,9 @@ def _run_one(
 
 
 def _check_executor(executor: object) -> None:
-    if executor is not None and not isinstance(executor, Executor):
-        raise WrongTypeError(
-            f"executor must be a concurrent.futures.Executor or None, but it is {executor!r}."
-        )
-    if isinstance(executor, ProcessPoolExecutor):
+    wanted = "a concurrent.futures.Executor or None"
+    checks.check_type("executor", executor, futures.Executor | None, wanted)
+    if isinstance(executor, futures.ProcessPoolExecutor):
         context = getattr(executor, "_mp_context", None)
         if context is not None and context.get_start_method() == "fork":
             raise WrongValueError(
@@ -236,7 +219,16 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():
-        _check_label(label)
+        if not isinstance(label, str) or not label:
+            raise WrongTypeError(
+                "samplers must have labels that are strings and not empty, but one of them is "
+                f"{label!r}."
+            )
+        if "/" in label:
+            raise WrongValueError(
+                f"The label {label!r} of samplers has a slash, which parts the names of studies: "
+                "use another character."
+            )
         check_searcher(searcher)
     if RANDOM_RESTART not in searchers.values():
         if RANDOM_RESTART in searchers:
@@ -246,19 +238,6 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
             )
         searchers[RANDOM_RESTART] = RANDOM_RESTART
     return searchers
-
-
-def _check_label(label: object) -> None:
-    if not isinstance(label, str) or not label:
-        raise WrongTypeError(
-            "samplers must have labels that are strings and not empty, but one of them is "
-            f"{label!r}."
-        )
-    if "/" in label:
-        raise WrongValueError(
-            f"The label {label!r} of samplers has a slash, which parts the names of studies: "
-            "use another character."
-        )
 
 
 def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:

@@ -5,45 +5,34 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
 from tqdm.auto import tqdm
 
-from adnn_optuna._attributes import (
-    BASELINE,
-    BASELINE_METRICS,
-    SEARCH,
-    STOP_REASON,
-    TEST,
-    TRIAL_METRICS,
-    SearchSettings,
-)
+from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
 from adnn_optuna.engine.searchers import SEARCHERS, Searcher
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.evidence.reports import search_page
 from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
-    import os
-    import threading
-
     import keras
-    from optuna.pruners import BasePruner
-    from optuna.storages import BaseStorage
-
-    from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.outcomes import Outcome
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -137,13 +126,11 @@ def search(
 
     Args:
         objective: What is searched.
-        sampler:
-            ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"``, ``"annealing"``,
+        sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"``, ``"annealing"``,
             ``"random_restart"`` (new random initialisations instead of offsets: the control), an
             Optuna sampler, or a factory ``(seed, n_trials) -> sampler``.
-        storage:
-            A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None` to
-            keep the study in memory.
+        storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
+            to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
         max_time: The seconds that its trials may take; a training under way is then cut off.
         max_trial: The number of trials.
@@ -161,8 +148,8 @@ def search(
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
-    limits = Limits(max_time, max_trial, max_gain)
-    plan = Plan(objective, study_name, sampler, limits, batch_size, pruner)
+    limits = studies.Limits(max_time, max_trial, max_gain)
+    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
     return _run(plan, open_storage(storage), show_progress_bar=show_progress_bar)
 
 
@@ -200,7 +187,7 @@ def resume(
         ValueError: If there is no such study, it cannot be rebuilt without help, or it is one of
             another objective or searcher than those that are given.
     """
-    limits = Limits(max_time, max_trial, max_gain)
+    limits = studies.Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if sampler is None:
@@ -209,18 +196,18 @@ def resume(
         objective = studies.objective_from_study(study, data_dir)
     given = {name: value for name, value in vars(limits).items() if value is not None}
     limits = dataclasses.replace(studies.last_limits(study), **given)
-    plan = Plan(objective, study_name, sampler, limits, pruner=pruner)
+    plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
     return _run(plan, opened, show_progress_bar=show_progress_bar)
 
 
 def _stored_searcher(study: optuna.Study) -> str:
-    stored: SearchSettings | None = study.user_attrs.get(SEARCH)
-    if stored is None:
+    settings: stored.SearchSettings | None = study.user_attrs.get(stored.SEARCH)
+    if settings is None:
         raise WrongValueError(
             f"The study {study.study_name!r} was not begun by search, so it does not know its "
             f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
-    searcher = stored["sampler"]
+    searcher = settings["sampler"]
     if searcher not in SEARCHERS:
         raise WrongValueError(
             f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
@@ -229,7 +216,7 @@ def _stored_searcher(study: optuna.Study) -> str:
     return searcher
 
 
-def _run(plan: Plan, storage: BaseStorage, *, show_progress_bar: bool) -> SearchResult:
+def _run(plan: studies.Plan, storage: BaseStorage, *, show_progress_bar: bool) -> SearchResult:
     [study] = studies.open_studies([plan], storage)
     max_trial = plan.limits.max_trial
     bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
@@ -243,7 +230,7 @@ def _run(plan: Plan, storage: BaseStorage, *, show_progress_bar: bool) -> Search
                 _logger.info(
                     "Nothing was left to do in study %r: it had ended by %s already.",
                     study.study_name,
-                    study.user_attrs.get(STOP_REASON),
+                    study.user_attrs.get(stored.STOP_REASON),
                 )
             conclude(study, plan.objective, stop)
     except KeyboardInterrupt:
@@ -257,7 +244,7 @@ def _run(plan: Plan, storage: BaseStorage, *, show_progress_bar: bool) -> Search
 class _Progress:
     """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them."""
 
-    def __init__(self, plan: Plan, study: optuna.Study, bar: tqdm[Any]) -> None:
+    def __init__(self, plan: studies.Plan, study: optuna.Study, bar: tqdm[Any]) -> None:
         self._improvement, self._study, self._bar = plan.objective.improvement, study, bar
         self._best = math.nan
 
@@ -267,7 +254,7 @@ class _Progress:
         if value is not None and not self._improvement(value, self._best) <= 0:
             self._best = value
         if not self._bar.disable:
-            baseline = patiently(lambda: self._study.user_attrs).get(BASELINE, math.nan)
+            baseline = patiently(lambda: self._study.user_attrs).get(stored.BASELINE, math.nan)
             gain = self._improvement(self._best, baseline)
             self._bar.set_postfix_str(f"best {self._best:.4f}, gain {gain:+.4f}", refresh=False)
             self._bar.update()
@@ -287,7 +274,7 @@ def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threadin
     Both are trained again for it; that the selection metric comes out the same is checked.
     """
     attrs, best = patiently(lambda: study.user_attrs), patiently(best_trial, study)
-    if best is None or attrs.get(TEST, {}).get("trial") == best.number:
+    if best is None or attrs.get(stored.TEST, {}).get("trial") == best.number:
         return
     starts = [objective.baseline_start, objective.start(best.params)]
     runs = objective.trainer.train(starts, stop=stop, evaluate_each_epoch=False, keep_weights=True)
@@ -301,10 +288,10 @@ def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threadin
         "baseline": accuracies[0] if is_finite(of_baseline) else math.nan,
         "best": accuracies[1],
     }
-    patiently(study.set_user_attr, TEST, record)
-    stored = best.user_attrs.get(TRIAL_METRICS), attrs.get(BASELINE_METRICS)
+    patiently(study.set_user_attr, stored.TEST, record)
+    told = best.user_attrs.get(stored.TRIAL_METRICS), attrs.get(stored.BASELINE_METRICS)
     # As text, for the NaN of a baseline that diverged does not equal itself.
-    if json.dumps(stored, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
+    if json.dumps(told, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
         _logger.warning(
             "Trained again for the test, baseline or best trial of study %r came out differently: "
             "its trials were trained on another machine, or with other versions or threads.",

@@ -9,31 +9,25 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna.callbacks import MaxGainCallback, Tally
 from adnn_optuna.engine import workers
 from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
-from adnn_optuna.engine.studies import last_limits
+from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
 from adnn_optuna.samplers._owners import is_alive, is_own, note_owner, owner_of
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Sequence
-
-    from optuna.trial import FrozenTrial
-
-    from adnn_optuna.engine.studies import Plan
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -68,8 +62,7 @@ class Loop:
     ) -> None:
         self._study, self._objective, self._limits = study, plan.objective, plan.limits
         self._max_trial = plan.limits.max_trial or math.inf
-        self._stop = stop
-        self._after_tell = after_tell
+        self._stop, self._after_tell = stop, after_tell
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
         self._first_seen: dict[int, float] = {}
@@ -125,7 +118,9 @@ class Loop:
 
     def _next(self) -> tuple[str | None, int]:
         """Return why the study has ended, if so, and else how many trials may begin now."""
-        workers.fail_stale(self._study)
+        if self._tally.has_heartbeats:
+            with workers.without_warnings(self._study._storage):
+                optuna.storages.fail_stale_trials(self._study)
         self._look()
         if reason := self._limit():
             return reason, 0
@@ -230,11 +225,11 @@ class Loop:
             raise
 
     def _show_life(self, trial_id: int) -> None:
-        storage = self._study._storage
+        storage: Any = self._study._storage
         if not isinstance(self._study.sampler, IndexedSampler):
             note_owner(self._study, storage.get_trial(trial_id))
-        # Without a first sign, Optuna misses none.
-        workers.record_heartbeat(storage, trial_id)
+        if self._tally.has_heartbeats:  # Without a first sign, Optuna misses none.
+            storage.record_heartbeat(trial_id)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether other workers took the last steps of a walk while this one asked."""
@@ -248,9 +243,7 @@ class Loop:
             mark_interrupted(trial)
             self._fail(self._tally.reader.trials[trial.number])
 
-    def _tell(
-        self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome], began: float
-    ) -> None:
+    def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
         for trial, outcome in zip(trials, outcomes, strict=True):
             if outcome.is_stopped:
@@ -291,12 +284,11 @@ class Loop:
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""
+        is_open = self._study.user_attrs.get(STOP_REASON) is None
         if self._n_trials_before is not None:
             self._store_run(self._n_trials_before, reason)
-            return
-        is_open = self._study.user_attrs.get(STOP_REASON) is None
         # Unless its limits are those of a run that died before it could say so.
-        if is_open and last_limits(self._study) == self._limits:
+        elif is_open and last_limits(self._study) == self._limits:
             self._study.set_user_attr(STOP_REASON, reason)
 
     def _store_run(self, n_trials_before: int, reason: str | None) -> None:

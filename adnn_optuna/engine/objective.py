@@ -6,12 +6,13 @@ import contextlib
 import functools
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
 from adnn_optuna._checks import WrongTypeError, WrongValueError
@@ -25,10 +26,7 @@ from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
 from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import keras
-    from optuna.trial import FixedTrial, FrozenTrial
 
 Metric = Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"]
 METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
@@ -57,14 +55,12 @@ class InitOffsetObjective:
             study.optimize(objective, n_trials=10)
 
     Args:
-        model:
-            An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
+        model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
             ``keras.Model`` with one output for each class.
         dataset: The data.
         training: How the network is trained.
         space: Which initial values move, and how far.
-        metric:
-            What the search sees: ``"val_accuracy"``, ``"train_accuracy"`` (the paper's), which
+        metric: What the search sees: ``"val_accuracy"``, ``"train_accuracy"`` (the paper's), which
             are maximized, ``"val_loss"`` or ``"train_loss"``, which are minimized.
         seed: The seed of the initial weights and of the order of the batches.
 
@@ -108,11 +104,8 @@ class InitOffsetObjective:
         self.metric: Metric = metric
         self.seed = _checked_seed(seed)
         self.dataset = dataset
-        self.trainer = Trainer(
-            build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes),
-            training,
-            dataset,
-        )
+        architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
+        self.trainer = Trainer(architecture, training, dataset)
         # Only asked for the working time; its limit does not matter.
         self._clock = MaxTimeCallback(1.0)
         self._search_in(space)

@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import gc
 import math
+import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import optuna
@@ -13,24 +15,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import (
-    BASELINE_METRICS,
-    DIVERGED,
-    ELAPSED,
-    INTERRUPTED,
-    TRIAL_METRICS,
-    Metrics,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Sequence
-
-    from optuna.pruners import BasePruner
-
     from adnn_optuna.engine.objective import InitOffsetObjective
 
 
@@ -52,13 +43,13 @@ class Outcome:
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is to be known beside state and value."""
-        trial.set_user_attr(ELAPSED, elapsed)
+        trial.set_user_attr(stored.ELAPSED, elapsed)
         if self.metrics is not None:
-            trial.set_user_attr(TRIAL_METRICS, self.metrics)
+            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
         if self.is_cut_off:
             mark_interrupted(trial)
         if self.state == TrialState.FAIL:
-            trial.set_user_attr(DIVERGED, value=True)
+            trial.set_user_attr(stored.DIVERGED, value=True)
 
 
 def train_trials(
@@ -105,7 +96,7 @@ def _train(
     study = trials[0].study
     starts = [objective.start(trial.params) for trial in trials]
     unmoved = objective.baseline_start
-    is_first = BASELINE_METRICS not in patiently(lambda: study.user_attrs)
+    is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)
     if is_first and unmoved not in starts:
         starts.append(unmoved)
     pruned: set[int] = set()
@@ -119,7 +110,9 @@ def _train(
         # The baseline is needed to its end.
         return run in pruned and not (is_first and starts[run] == unmoved)
 
-    may_prune = with_default_pruner or not _is_default(study.pruner)
+    # What Optuna takes where none is given.
+    is_default = type(study.pruner) is MedianPruner and vars(study.pruner) == vars(MedianPruner())
+    may_prune = with_default_pruner or not is_default
     runs = objective.trainer.train(
         starts,
         stop=stop,
@@ -152,10 +145,10 @@ def _outcome(metric: str, status: str, metrics: Metrics | None) -> Outcome:
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
-    stored = patiently(trial.study._storage.get_trial, trial._trial_id)
+    known = patiently(trial.study._storage.get_trial, trial._trial_id).intermediate_values
     try:
         # It was reported where this is trained again, as memory had run out.
-        if epoch not in stored.intermediate_values:
+        if epoch not in known:
             patiently(trial.report, value, epoch)
         return patiently(trial.should_prune)
     except UpdateFinishedTrialError:
@@ -163,11 +156,7 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
         return True
 
 
-def _is_default(pruner: BasePruner) -> bool:
-    """Return whether a pruner is what Optuna takes where none is given."""
-    return type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
-
-
 def mark_interrupted(trial: optuna.Trial) -> None:
     """Note that a trial counts for nothing, whatever state it ends in: it is done again."""
-    trial.study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, True)  # noqa: FBT003
+    storage = trial.study._storage
+    storage.set_trial_system_attr(trial._trial_id, stored.INTERRUPTED, True)  # noqa: FBT003

@@ -6,31 +6,18 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import optuna
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import (
-    BASELINE,
-    BASELINE_METRICS,
-    CONFIG,
-    RUNS,
-    STOP_REASON,
-    TEST,
-    TRIAL_METRICS,
-    RunRecord,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.networks.offsets import RestartSpace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import optuna
-    from optuna.trial import FrozenTrial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +50,14 @@ class SearchRecord:
     @property
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
-        return float(self.study.user_attrs.get(BASELINE_METRICS, {}).get("val_accuracy", math.nan))
+        metrics = self.study.user_attrs.get(stored.BASELINE_METRICS, {})
+        return float(metrics.get("val_accuracy", math.nan))
 
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
         attrs = self.best.user_attrs if self.best else {}
-        return float(attrs.get(TRIAL_METRICS, {}).get("val_accuracy", math.nan))
+        return float(attrs.get(stored.TRIAL_METRICS, {}).get("val_accuracy", math.nan))
 
     @property
     def test_gain(self) -> float:
@@ -84,7 +72,7 @@ class SearchRecord:
     @property
     def stop_reason(self) -> str | None:
         """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
-        reason: str | None = self.study.user_attrs.get(STOP_REASON)
+        reason: str | None = self.study.user_attrs.get(stored.STOP_REASON)
         return reason
 
     @property
@@ -100,7 +88,7 @@ class SearchRecord:
     @property
     def is_restart(self) -> bool:
         """Whether the search is the control, which draws new initial weights for each trial."""
-        config = self.study.user_attrs.get(CONFIG, {})
+        config = self.study.user_attrs.get(stored.CONFIG, {})
         return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
 
     def improvement(self, value: float, baseline: float) -> float:
@@ -156,15 +144,15 @@ def record_of(study: optuna.Study) -> SearchRecord:
             "and figures are of one; give a study with one objective."
         )
     attrs: dict[str, Any] = study.user_attrs
-    test = attrs.get(TEST, {})
-    baseline = attrs.get(BASELINE, math.nan)
-    if CONFIG not in attrs:
+    test = attrs.get(stored.TEST, {})
+    baseline = attrs.get(stored.BASELINE, math.nan)
+    if stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         baseline = completed[0].value if completed else math.nan
     return SearchRecord(
         study=study,
-        metric=attrs.get(CONFIG, {}).get("metric", "value"),
+        metric=attrs.get(stored.CONFIG, {}).get("metric", "value"),
         baseline=baseline,
         best=best_trial(study),
         test_baseline=test.get("baseline", math.nan),
@@ -175,7 +163,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
 def runs_of(study: optuna.Study) -> list[RunRecord]:
     """Return the runs of a study that had something to do, in the order in which they began."""
     attrs = study.user_attrs.items()
-    runs: list[RunRecord] = [value for name, value in attrs if name.startswith(f"{RUNS}/")]
+    runs: list[RunRecord] = [value for name, value in attrs if name.startswith(f"{stored.RUNS}/")]
     return sorted(runs, key=lambda run: run["began"])
 
 

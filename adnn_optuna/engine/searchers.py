@@ -7,21 +7,15 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import optuna
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
-from adnn_optuna._attributes import CONFIG, SEARCH
+from adnn_optuna import samplers
+from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.offsets import RestartSpace
-from adnn_optuna.samplers import (
-    AdaptiveSimulatedAnnealingSampler,
-    DeltaStepSampler,
-    RandomRestartSampler,
-)
 
 if TYPE_CHECKING:
-    import optuna
-
-    from adnn_optuna._attributes import SearchSettings
     from adnn_optuna.engine.objective import InitOffsetObjective
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -102,14 +96,14 @@ def build_sampler(
         case BaseSampler():
             return searcher
         case "greedy":
-            return DeltaStepSampler()
+            return samplers.DeltaStepSampler()
         case "greedy_improving":
-            return DeltaStepSampler(accept="improving")
+            return samplers.DeltaStepSampler(accept="improving")
         case "annealing":
             x0 = dict.fromkeys(parameters, 0.0)
-            return AdaptiveSimulatedAnnealingSampler(seed=seed, n_trials=n_trials, x0=x0)
+            return samplers.AdaptiveSimulatedAnnealingSampler(seed=seed, n_trials=n_trials, x0=x0)
         case "random_restart":
-            return RandomRestartSampler(seed=seed)
+            return samplers.RandomRestartSampler(seed=seed)
         case str():
             raise AssertionError(searcher)
     sampler: Any = searcher(seed, n_trials)
@@ -142,11 +136,10 @@ def sampler_of(study: optuna.Study) -> BaseSampler:
 
 def ends_by_itself(searcher: Searcher) -> bool:
     """Return whether a searcher has proposed all that it can at some time."""
-    walks = (GREEDY, GREEDY_IMPROVING)
-    samplers = (DeltaStepSampler, GridSampler, BruteForceSampler)
-    return searcher in walks or isinstance(searcher, samplers)
+    enumerating = samplers.DeltaStepSampler | GridSampler | BruteForceSampler
+    return searcher in (GREEDY, GREEDY_IMPROVING) or isinstance(searcher, enumerating)
 
 
 def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
     """Return whether a sampler by itself begins with the unmoved network."""
-    return isinstance(searcher, str) or isinstance(sampler, DeltaStepSampler)
+    return isinstance(searcher, str) or isinstance(sampler, samplers.DeltaStepSampler)

@@ -7,34 +7,24 @@ import random
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Select, exc
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna._attributes import PROPOSAL
-from adnn_optuna._checks import (
-    NoSuchFileError,
-    WrongTypeError,
-    WrongValueError,
-    first_line,
-    is_file,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.orm import ORMExecuteState
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, first_line, is_file
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
@@ -99,11 +89,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
         return storage
-    if not isinstance(storage, str):
-        raise WrongTypeError(
-            "storage must be a database URL such as 'sqlite:///name.db', an Optuna storage or "
-            f"None, but it is {storage!r}."
-        )
+    wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
+    check_type("storage", storage, str, wanted)
     try:
         url = make_url(storage)
     # A port that is no number raises a bare ValueError.
@@ -119,7 +106,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         )
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and must_exist:
-        _check_holds_studies(storage)
+        _check_holds_studies(url, f"storage {masked(storage)!r}")
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
     # Optuna refuses databases of other versions, and takes braces in a URL for its own.
@@ -273,10 +260,9 @@ def _passes_at_opening(error: BaseException) -> bool:
     return bool(passes) or isinstance(error, AssertionError)
 
 
-def _check_holds_studies(storage: str) -> None:
+def _check_holds_studies(url: URL, named: str) -> None:
     """Refuse an SQLite file without studies before SQLAlchemy creates it or its tables."""
-    url, named = make_url(storage), f"storage {masked(storage)!r}"
-    if is_in_memory(storage):
+    if is_in_memory(url):
         raise WrongValueError(
             f"The {named} is in memory and holds no studies; name a file, as in "
             "'sqlite:///name.db'."
@@ -298,7 +284,7 @@ def _check_holds_studies(storage: str) -> None:
                 )
 
 
-def is_in_memory(url: str) -> bool:
+def is_in_memory(url: str | URL) -> bool:
     """Return whether a database URL names SQLite's database in memory, which ends with us."""
     parsed = make_url(url)
     return parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.storages import InMemoryStorage
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -21,13 +24,6 @@ from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
-
-    from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
 
 # The width of Optuna's database column.
 _MAX_NAME_LENGTH = 512
@@ -80,11 +76,8 @@ class Plan:
     def __post_init__(self) -> None:
         check_objective(self.objective)
         searchers.check_searcher(self.searcher)
-        if self.pruner is not None and not isinstance(self.pruner, BasePruner):
-            raise WrongTypeError(
-                "pruner must be an Optuna pruner, such as optuna.pruners.MedianPruner(), but it "
-                f"is {self.pruner!r}."
-            )
+        wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
+        check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
             check_study_name(self.name)
         if self.limits == Limits() and not searchers.ends_by_itself(self.searcher):
@@ -106,10 +99,9 @@ def check_objective(objective: object) -> None:
         )
 
 
-def check_study_name(study_name: object) -> None:
+def check_study_name(study_name: str) -> None:
     """Refuse a name that not every storage can hold."""
-    if not isinstance(study_name, str):
-        raise WrongTypeError(f"study_name must be a string, but it is {study_name!r}.")
+    check_type("study_name", study_name, str, "a string")
     # Bytes from a command line that are no UTF-8 become surrogates, which no database takes.
     is_text = not any("\ud800" <= character <= "\udfff" for character in study_name)
     if not (study_name and is_text and len(study_name) <= _MAX_NAME_LENGTH):
@@ -151,8 +143,7 @@ def objective_from_study(
         metric=config["metric"],
         seed=config["seed"],
     )
-    differences = config_differences(config["model"], objective.config["model"], "model")
-    if differences:
+    if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
             f"configuration ({in_words(differences)}); pass the objective again."

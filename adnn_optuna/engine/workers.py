@@ -6,15 +6,12 @@ import contextlib
 import signal
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage
 
 _warnings_lock = threading.Lock()
 
@@ -25,14 +22,8 @@ def heartbeat_interval(storage: Any) -> int | None:
     return interval
 
 
-def record_heartbeat(storage: Any, trial_id: int) -> None:
-    """Show that this process runs a trial, where the storage notes that."""
-    if heartbeat_interval(storage) is not None:
-        storage.record_heartbeat(trial_id)
-
-
 @contextlib.contextmanager
-def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
+def heartbeats(storage: Any, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
     """Show again and again that this process runs trials, given by their ids."""
     interval = heartbeat_interval(storage)
     if interval is None:
@@ -45,7 +36,7 @@ def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iter
             for trial_id in list(trials):
                 # A storage that is away is the loop's matter, and this thread outlives it.
                 with contextlib.suppress(Exception):
-                    record_heartbeat(storage, trial_id)
+                    storage.record_heartbeat(trial_id)
         with contextlib.suppress(Exception):
             storage.remove_session()
 
@@ -56,13 +47,6 @@ def heartbeats(storage: BaseStorage, trials: Mapping[int, optuna.Trial]) -> Iter
     finally:
         is_over.set()
         thread.join(timeout=1.0)
-
-
-def fail_stale(study: optuna.Study) -> None:
-    """Let Optuna end the trials of workers that show no sign of life."""
-    if heartbeat_interval(study._storage) is not None:
-        with without_warnings(study._storage):
-            optuna.storages.fail_stale_trials(study)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
-    check_bool,
     check_integer,
+    check_kind,
     check_number,
     check_parameters,
     check_positive,
@@ -153,8 +153,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
-        check_bool("reannealing", reannealing)
-        check_bool("ingber", ingber)
+        check_kind("reannealing", reannealing, bool | np.bool_, "True or False")
+        check_kind("ingber", ingber, bool | np.bool_, "True or False")
         super().__init__("annealing")
         self._seed = seed
         self._x0 = dict(x0 or {})
@@ -171,10 +171,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         options = self._options
         return (
             f"{type(self).__name__}(seed={self._seed}, n_trials={options.n_trials}, "
-            f"x0={self._x0 or None}, "
-            f"initial_temperature={options.initial_temperature}, quench={options.quench}, "
-            f"n_candidates={options.n_candidates}, reannealing={options.has_reannealing}, "
-            f"ingber={options.is_published})"
+            f"x0={self._x0 or None}, initial_temperature={options.initial_temperature}, "
+            f"quench={options.quench}, n_candidates={options.n_candidates}, "
+            f"reannealing={options.has_reannealing}, ingber={options.is_published})"
         )
 
     def steps(self, study: Study) -> list[AnnealingStep]:
@@ -234,8 +233,7 @@ class _Chain:
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
         if trial.state != TrialState.COMPLETE:
-            # The value of a pruned trial is one of an unfinished training.
-            return False
+            return False  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
         units = {}
         for name, distribution in trial.distributions.items():

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import itertools
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -204,12 +203,9 @@ class DeltaStepSampler(IndexedSampler):
             for of_other, other in sorted(pending.items())
             if (of_other - 1) // self._max_steps == walk and other["step"] is not None
         ]
-        state = indices.state(proposal, lambda: self._start(study, indices))
-        return state.next_step(index, awaited)
-
-    def _start(self, study: Study, indices: Indices) -> Walk:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
+        start = Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
+        return indices.state(proposal, lambda: start).next_step(index, awaited)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         return step_of(self._origin, proposal["step"], indices.reader.trials)
@@ -228,10 +224,8 @@ class _IndicesInside(Indices):
         self._origin = origin
         self._deltas = deltas
         self._max_steps = max_steps
-        # How many steps of each walk are inside of all ranges of a parameter so far, and of all
-        # parameters that move.
-        self._n_inside_of: dict[str, list[float]] = {}
-        self._n_inside = [math.inf] * len(deltas)
+        # How many steps of each walk are inside of all ranges of a parameter so far.
+        self._n_inside: dict[str, list[float]] = {}
         self._fixed: frozenset[str] = frozenset()
 
     def note(self, trial: FrozenTrial) -> None:
@@ -246,18 +240,15 @@ class _IndicesInside(Indices):
             if moves(distribution):
                 start = self._origin.value(name, distribution)
                 inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
-                self._n_inside_of[name] = [*map(min, inside, self._n_inside_of.get(name, inside))]
-        moving = [of_one for name, of_one in self._n_inside_of.items() if name not in self._fixed]
-        # `min` takes two at least.
-        everywhere = [math.inf] * len(self._deltas)
-        self._n_inside = [*map(min, everywhere, everywhere, *moving)]
+                self._n_inside[name] = [*map(min, inside, self._n_inside.get(name, inside))]
 
     def unfinished_indices(self) -> Iterator[int]:
-        return filter(self._is_inside, super().unfinished_indices())
-
-    def _is_inside(self, index: int) -> bool:
-        walk, step = divmod(index - 1, self._max_steps)
-        return index == 0 or walk >= len(self._deltas) or step + 1 <= self._n_inside[walk]
+        moving = [of_one for name, of_one in self._n_inside.items() if name not in self._fixed]
+        n_inside = [min(of_walk) for of_walk in zip(*moving, strict=True)]
+        for index in super().unfinished_indices():
+            walk, step = divmod(index - 1, self._max_steps)
+            if index == 0 or walk >= len(n_inside) or step + 1 <= n_inside[walk]:
+                yield index
 
 
 def _check_deltas(deltas: Any) -> None:

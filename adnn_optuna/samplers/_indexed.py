@@ -43,7 +43,7 @@ class Indices:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._replay: Replay | None = None
+        self._replay = Replay(self.tell)
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
@@ -85,12 +85,10 @@ class Indices:
             self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
-        # A worker that was suspended, taken for dead and woke up did the same: the lower number
-        # counts.
+        # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
-            if self._replay is not None:
-                self._replay.restart()
+            self._replay.restart()
         self._holders.pop(index, None)
         self._holes.discard(index)
         if index >= self._end:
@@ -144,11 +142,9 @@ class Indices:
             "step": None,
         }
 
-    def state(self, proposal: Proposal, initial_state: Callable[[], State]) -> State:
+    def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that was told the trials that a proposal saw."""
-        if self._replay is None:
-            self._replay = Replay(initial_state(), self.tell)
-        return cast("State", self._replay.state_after(self.reader.trials, proposal))
+        return cast("State", self._replay.state_after(self.reader.trials, proposal, start))
 
     def tell(self, state: State, trial: FrozenTrial) -> None:
         """Tell a state a trial, if that counts."""
@@ -317,11 +313,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
             indices.begun.pop(threading.get_ident(), None)
-        if (
-            state == TrialState.FAIL
-            and PROPOSAL in trial.system_attrs
-            and not trial.system_attrs.get(INTERRUPTED)
-            # Who finds the trial of a dead worker may end it by `Study.tell`.
-            and is_alive(trial)
-        ):
+        attrs = trial.system_attrs
+        # Who finds the trial of a dead worker may end it by `Study.tell`.
+        failed_here = state == TrialState.FAIL and is_alive(trial)
+        if failed_here and PROPOSAL in attrs and not attrs.get(INTERRUPTED):
             study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)

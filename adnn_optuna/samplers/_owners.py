@@ -64,13 +64,8 @@ def _own_start_time(process_id: int) -> str:
 
 def ownership(trial: FrozenTrial) -> Owner:
     """Return what is to be stored of a trial that this process runs."""
-    process_id = os.getpid()  # A forked child is another process.
-    return {
-        "trial": trial.number,
-        "host": _host(),
-        "process": process_id,
-        "start": _own_start_time(process_id),
-    }
+    pid = os.getpid()  # A forked child is another process.
+    return {"trial": trial.number, "host": _host(), "process": pid, "start": _own_start_time(pid)}
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:

@@ -35,18 +35,16 @@ def draw_key(proposal: Proposal) -> int:
 
 def check_seed(seed: Any) -> None:
     """Raise unless the seed is :obj:`None` or an integer of 64 bits."""
-    if seed is None:
-        return
-    check_integer("seed", seed, low=0)
-    if seed >= 2**64:
-        raise WrongValueError(f"`seed` must be below 2**64, but is {seed!r}.")
+    if seed is not None:
+        check_integer("seed", seed, low=0)
+        if seed >= 2**64:
+            raise WrongValueError(f"`seed` must be below 2**64, but is {seed!r}.")
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
     """Return the seed, which follows from the study's name and beginning if it is :obj:`None`.
 
-    These never change: a new sampler without a seed goes on where the one before stopped, and all
-    workers have the same.
+    These never change: all workers have the same, also one that goes on where another stopped.
     """
     if seed is not None:
         return int(seed)

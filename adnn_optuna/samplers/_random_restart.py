@@ -59,9 +59,8 @@ class RandomRestartSampler(IndexedSampler):
         return f"{type(self).__name__}(seed={self._seed})"
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        index = proposal["index"]
+        index, key = proposal["index"], draw_key(proposal)
         seed = seed_of(study, indices.reader.trials[0], self._seed)
-        key = draw_key(proposal)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if index is not None and name == RESTART and isinstance(distribution, IntDistribution):

@@ -15,17 +15,12 @@ Kept = TypeVar("Kept")
 
 
 class TrialReader:
-    """A place in the list of a study's trials, with those before it that may still change.
-
-    Attributes:
-        trials: All trials as of the last read, by number.
-        unfinished: Those of them that had not finished, by number.
-        was_reset: Whether that read found another study: one was deleted, its id is used again.
-    """
+    """A place in the list of a study's trials, with those before it that may still change."""
 
     def __init__(self) -> None:
-        self.trials: list[FrozenTrial] = []
-        self.unfinished: dict[int, FrozenTrial] = {}
+        self.trials: list[FrozenTrial] = []  # All as of the last read, by number.
+        self.unfinished: dict[int, FrozenTrial] = {}  # Those of them that had not finished.
+        # Whether that read found another study: one was deleted, its id is used again.
         self.was_reset = False
 
     def read(self, study: Study) -> list[FrozenTrial]:
@@ -55,11 +50,9 @@ class TrialReader:
         if before is None or before == now:
             return True
         # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
-        return (
-            now is not None
-            and now.microsecond == 0
-            and abs(now.timestamp() - before.timestamp()) < 1
-        )
+        if now is None or now.microsecond:
+            return False
+        return abs(now.timestamp() - before.timestamp()) < 1
 
 
 class PerStudy(Generic[Kept]):
@@ -116,16 +109,17 @@ class Replay:
     is, and even if some trial never ends.
     """
 
-    def __init__(
-        self, initial_state: ReplayState, tell: Callable[[Any, FrozenTrial], None]
-    ) -> None:
+    def __init__(self, tell: Callable[[Any, FrozenTrial], None]) -> None:
         self._tell = tell
         # Of how many trials a state was told, without which of them, and the state.
-        self._kept: list[tuple[int, list[int], ReplayState]] = [(0, [], initial_state)]
+        self._kept: list[tuple[int, list[int], ReplayState]] = []
 
-    def state_after(self, trials: Sequence[FrozenTrial], proposal: Proposal) -> ReplayState:
+    def state_after(
+        self, trials: Sequence[FrozenTrial], proposal: Proposal, start: Callable[[], ReplayState]
+    ) -> ReplayState:
         """Return the state after the trials that a proposal saw; nobody may change it."""
         n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
+        self._kept = self._kept or [(0, [], start())]
         kept = [
             (n_told, left_out, state)
             for n_told, left_out, state in self._kept
@@ -153,8 +147,8 @@ class Replay:
         return state
 
     def restart(self) -> None:
-        """Forget all but the initial state: what was told is not true any more."""
-        del self._kept[1:]
+        """Forget all: what was told is not true any more."""
+        self._kept = []
 
 
 def constraints_of(trial: FrozenTrial) -> dict[str, float]:

@@ -193,8 +193,10 @@ def test_no_index_is_kept_by_two_live_workers(
     ).study
     indices = [index for t in results_of(study) if (index := index_of(t)) is not None]
     assert len(set(indices)) == len(indices) >= N_TRIALS
-    # Whatever is left out at the end was held by a worker that died or was about to be chosen.
-    assert max(indices) < len(indices) + n_workers
+    # Whatever is left out was held, or skipped by one who gave way to those about to choose. A
+    # worker that died before it wrote who it is counts as such for ever.
+    running = [t for t in study.trials if t.state == TrialState.RUNNING]
+    assert max(indices) < len(indices) + n_workers + sum(index_of(t) is None for t in running)
 
 
 @pytest.mark.slow
