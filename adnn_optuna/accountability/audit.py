@@ -317,11 +317,10 @@ def _fractions(layer: Any) -> dict[str, Any]:
     """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
     import keras
 
-    config = {}
+    fractions = {}
     with contextlib.suppress(Exception):  # As above.
-        config = {name: (v, keras.tree.flatten(v)) for name, v in layer.get_config().items()}
-    return {
-        name: value
-        for name, (value, leaves) in config.items()
-        if all(isinstance(leaf, float) for leaf in leaves) and any(leaves)
-    }
+        for name, value in layer.get_config().items():
+            leaves = keras.tree.flatten(value)
+            if all(isinstance(leaf, float) for leaf in leaves) and any(leaves):
+                fractions[name] = value
+    return fractions

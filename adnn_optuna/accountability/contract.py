@@ -38,8 +38,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 ROLES = ("baseline", "winner")
 # What the last bits of a number may do, tried out by moving the initial weights by as much.
 _LAST_BITS = (1e-7, -1e-7)
-# How many times that counts as within tolerance.
-_SAFETY = 3
+_SAFETY = 3  # How many times that counts as within tolerance.
 # A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
 _LEAST_LOSS = 0.1
 # Of a processor's features, those that say which vector instructions a compiler may use.

@@ -81,8 +81,7 @@ def files_beside(path: Path) -> dict[str, Path]:
 def check_contract_path(what: str, path: Path, data: str | None) -> None:
     """Refuse a file that a contract, and those beside it, cannot be written to.
 
-    In the message it is called ``what``; ``data`` is the name or path of its data, if any. It
-    raises what :func:`check_output_file` does.
+    In the message it is called ``what``; ``data`` is the name or path of its data, if any.
     """
     check_output_file(what, path, ".json")
     beside = files_beside(path)

@@ -31,14 +31,14 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
                 stored.get(key), given.get(key), f"{path}.{key}" if path else key
             )
         ]
+        if differences:
+            return differences
         one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
         is_same = len(one) == len(other) and all(
             math.dist(a, b) <= _TOLERANCE * max(a[0], b[0])
             for a, b in zip(one, other, strict=True)
         )
-        if differences or is_same:
-            return differences
-        return [f"{path} starts from other initial weights"]
+        return [] if is_same else [f"{path} starts from other initial weights"]
     if isinstance(given, tuple):
         given = list(given)
     if stored == given:

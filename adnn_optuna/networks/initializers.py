@@ -1,4 +1,4 @@
-"""What initial values are drawn from: by the class of an initializer, or by what it returns."""
+"""A network's variables, what their initial values are drawn from, and the random sources."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _NAMES = {
 }
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
 # The standard deviation of a standard normal that is cut off at -2 and 2.
-TRUNCATED_STDDEV = 0.87962566103423978
+_TRUNCATED_STDDEV = 0.87962566103423978
 
-# They are the process's, so two threads must not build models at once. What the holder calls may
-# ask for them again, also in a thread that it starts with its context and waits for.
+# Random sources are the process's, so two threads must not build models at once. What the holder
+# calls may ask for them again, also in a thread that it starts with its context and waits for.
 _lock = threading.Lock()
 _is_held = contextvars.ContextVar("is_held", default=False)
 
@@ -109,17 +109,17 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
 
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    stddev = math.sqrt(initializer.scale / fan(initializer, shape))
+    stddev = math.sqrt(initializer.scale / _fan(initializer, shape))
     if initializer.distribution == "uniform":
         limit = math.sqrt(3) * stddev
         return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
     is_cut = initializer.distribution == "truncated_normal"
     # Keras widens a normal that is cut off, so that its variance holds after the cut.
-    parameters = {"mean": 0.0, "stddev": stddev / TRUNCATED_STDDEV if is_cut else stddev}
+    parameters = {"mean": 0.0, "stddev": stddev / _TRUNCATED_STDDEV if is_cut else stddev}
     return Distribution("random", "truncated_normal" if is_cut else "normal", parameters)
 
 
-def fan(initializer: Any, shape: Sequence[int]) -> float:
+def _fan(initializer: Any, shape: Sequence[int]) -> float:
     """Return the n of Keras's documentation of VarianceScaling, for a kernel or a bias."""
     fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
     fan_out = math.prod((*shape[:-2], *shape[-1:]))
@@ -291,13 +291,13 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
         case keras.initializers.RandomNormal():
             return float(initializer.stddev)
         case keras.initializers.TruncatedNormal():
-            return float(initializer.stddev) * TRUNCATED_STDDEV
+            return float(initializer.stddev) * _TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
         case keras.initializers.VarianceScaling() if not getattr(initializer, "input_axes", None):
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             # Keras widens a truncated normal, so all three distributions have this variance.
-            return math.sqrt(initializer.scale / fan(initializer, values.shape))
+            return math.sqrt(initializer.scale / _fan(initializer, values.shape))
     # Exactly 0 for a constant one, no rounding.
     is_constant = np.all(values == values.reshape(-1)[:1])
     return 0.0 if is_constant else float(np.std(values, dtype=np.float64))

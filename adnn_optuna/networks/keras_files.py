@@ -83,9 +83,8 @@ def read_model_config(path: Path) -> dict[str, Any]:
         raise WrongValueError(f"The configuration of the model in {str(path)!r} is too large.")
     if isinstance(config, dict):
         return config
-    raise WrongValueError(
-        f"{str(path)!r} is not a .keras file; save the model with model.save('name.keras')."
-    )
+    how = "save the model with model.save('name.keras')"
+    raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
 
 
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
@@ -158,18 +157,15 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
         for output in keras.tree.flatten(getattr(operation, "output", [])):
             size = math.prod(n or 1 for n in output.shape)
             if size > MAX_PARAMETERS:
-                raise WrongValueError(
-                    f"{path} has a layer {operation.name!r} with {size:,} outputs: too many."
-                )
+                layer = f"a layer {operation.name!r} with {size:,} outputs"
+                raise WrongValueError(f"{path} has {layer}: too many.")
 
 
 def check_parameter_count(count: int, path: str) -> None:
     """Refuse a network with more than :data:`MAX_PARAMETERS` parameters."""
     if count > MAX_PARAMETERS:
-        raise WrongValueError(
-            f"{path} has {count:,} parameters, more than the {MAX_PARAMETERS:,} that are rebuilt "
-            "from a file."
-        )
+        most = f"the {MAX_PARAMETERS:,} that are rebuilt from a file"
+        raise WrongValueError(f"{path} has {count:,} parameters, more than {most}.")
 
 
 def without_compilation(config: Any) -> Any:

@@ -282,6 +282,11 @@ def changed(value: Any) -> Any:
     return 1
 
 
+def test_a_contract_holds_that_was_trained_again_and_came_out_alike() -> None:
+    statuses = ("exact", "within_tolerance", "breached", "cannot_check")
+    assert [adnn.Verdict(status).holds for status in statuses] == [True, True, False, False]
+
+
 EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
 
 
