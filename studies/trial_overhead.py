@@ -63,7 +63,7 @@ WRITES = (
 )
 N_TRIALS = 100
 N_TRIALS_BEFORE = (100, 2000)
-REPETITIONS = 5
+REPETITIONS = 3
 
 
 class CountingStorage(InMemoryStorage):

@@ -45,6 +45,7 @@ def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
     assert all((STUDIES / name).is_file() for name in drawn)
 
 
+@pytest.mark.slow
 def test_a_study_that_is_run_again_finds_its_trials(figures: Any, tmp_path: Path) -> None:
     motivation = figures.motivation
     settings = motivation.Settings(runs=3, draws=2, epochs=2)
