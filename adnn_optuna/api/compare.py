@@ -60,7 +60,6 @@ def compare(
         .. code-block:: python
 
             import adnn_optuna as adnn
-
             objective = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
             comparison = adnn.compare(objective, max_trial=30, seeds=range(10))
             print(comparison)
@@ -230,14 +229,13 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
                 "use another character."
             )
         check_searcher(searcher)
-    if RANDOM_RESTART not in searchers.values():
-        if RANDOM_RESTART in searchers:
-            raise WrongValueError(
-                f"The label {RANDOM_RESTART!r} is that of the control, which is added to every "
-                f"comparison: call {searchers[RANDOM_RESTART]!r} otherwise."
-            )
-        searchers[RANDOM_RESTART] = RANDOM_RESTART
-    return searchers
+    has_control = RANDOM_RESTART in searchers.values()
+    if RANDOM_RESTART in searchers and not has_control:
+        raise WrongValueError(
+            f"The label {RANDOM_RESTART!r} is that of the control, which is added to every "
+            f"comparison: call {searchers[RANDOM_RESTART]!r} otherwise."
+        )
+    return searchers if has_control else {**searchers, RANDOM_RESTART: RANDOM_RESTART}
 
 
 def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:

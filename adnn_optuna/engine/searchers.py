@@ -116,10 +116,7 @@ def build_sampler(
 
 
 def sampler_of(study: optuna.Study) -> BaseSampler:
-    """Return the sampler of a search: built as search did where that is one of ours by name.
-
-    A study that was only loaded has another one.
-    """
+    """Return a search's sampler, one of ours as search built it: a loaded study has another."""
     attrs = study.user_attrs
     stored: SearchSettings | None = attrs.get(SEARCH)
     if stored is None or stored["sampler"] not in SEARCHERS:
