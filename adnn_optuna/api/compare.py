@@ -28,8 +28,7 @@ from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 
-# A mistyped range would fill the storage.
-_MAX_SEEDS = 10_000
+_MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 

@@ -79,10 +79,7 @@ class Loop:
         self._study._stop_flag = _was_stopped(self._study)
         _loops.add(self)
         try:
-            beats = (
-                workers.heartbeats(storage, interval, self._open) if interval else nullcontext()
-            )
-            with beats:
+            with workers.heartbeats(storage, interval, self._open) if interval else nullcontext():
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)
@@ -216,8 +213,7 @@ class Loop:
             # The one that was begun in vain holds what is to be proposed.
             self._look()
         try:
-            is_watched = self._tally.heartbeat_interval is not None
-            with workers.without_warnings() if is_watched else nullcontext():
+            with workers.without_warnings() if self._tally.heartbeat_interval else nullcontext():
                 return self._study.ask(self._objective.distributions)
         except BaseException:
             # It may have begun.

@@ -29,9 +29,7 @@ SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8
-
-# What the state of a batch may take by default.
-_BATCH_BYTES = 2**30
+_BATCH_BYTES = 2**30  # What the state of a batch may take by default.
 
 
 def check_searcher(searcher: object) -> None:
