@@ -38,8 +38,8 @@ class Tally:
 
     def __init__(self, study: Study) -> None:
         self._better = max if study.direction == StudyDirection.MAXIMIZE else min
-        interval = getattr(study._storage, "get_heartbeat_interval", lambda: None)
-        self.has_heartbeats = interval() is not None
+        ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
+        self.heartbeat_interval: int | None = ask()
         self.reader = TrialReader()
         self._clear()
 
@@ -79,7 +79,7 @@ class Tally:
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
-        is_watched = self.has_heartbeats or owner_of(trial) is not None
+        is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         notes = trial.system_attrs.keys() | trial.user_attrs.keys()
         ended_by_itself = notes & {FAILED, INTERRUPTED, DIVERGED, ELAPSED}
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
@@ -161,7 +161,6 @@ class MaxTimeCallback(Limit):
 
             import optuna
             from adnn_optuna.callbacks import MaxTimeCallback
-
             study = optuna.create_study()
             study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[MaxTimeCallback(0.1)])
 
@@ -202,7 +201,6 @@ class MaxTrialCallback(Limit):
 
             import optuna
             from adnn_optuna.callbacks import MaxTrialCallback
-
             study = optuna.create_study()
             study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[MaxTrialCallback(10)])
 
@@ -239,7 +237,6 @@ class MaxGainCallback(Limit):
 
             import optuna
             from adnn_optuna.callbacks import MaxGainCallback
-
             study = optuna.create_study(direction="maximize")
             study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[MaxGainCallback(0.25)])
 

@@ -28,8 +28,7 @@ from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 
-# A mistyped range would fill the storage.
-_MAX_SEEDS = 10_000
+_MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -60,7 +59,6 @@ def compare(
         .. code-block:: python
 
             import adnn_optuna as adnn
-
             objective = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
             comparison = adnn.compare(objective, max_trial=30, seeds=range(10))
             print(comparison)
@@ -221,14 +219,13 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     for label, searcher in searchers.items():
         _check_label(label)
         check_searcher(searcher)
-    if RANDOM_RESTART not in searchers.values():
-        if RANDOM_RESTART in searchers:
-            raise WrongValueError(
-                f"The label {RANDOM_RESTART!r} is that of the control, which is added to every "
-                f"comparison: call {searchers[RANDOM_RESTART]!r} otherwise."
-            )
-        searchers[RANDOM_RESTART] = RANDOM_RESTART
-    return searchers
+    has_control = RANDOM_RESTART in searchers.values()
+    if RANDOM_RESTART in searchers and not has_control:
+        raise WrongValueError(
+            f"The label {RANDOM_RESTART!r} is that of the control, which is added to every "
+            f"comparison: call {searchers[RANDOM_RESTART]!r} otherwise."
+        )
+    return searchers if has_control else {**searchers, RANDOM_RESTART: RANDOM_RESTART}
 
 
 def _check_label(label: object) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,9 +43,6 @@ class SearchResult(SearchRecord):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
     objective: InitOffsetObjective
-
-    # A dataclass would not take over the base class's.
-    __str__ = SearchRecord.__str__
 
     def model(self) -> keras.Model:
         """Return the best trial's network, trained again. An :class:`MLP`'s outputs are logits.
@@ -119,7 +117,6 @@ def search(
         .. code-block:: python
 
             import adnn_optuna as adnn
-
             objective = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
             result = adnn.search(objective, "annealing", max_trial=30)
             print(result)
@@ -222,16 +219,13 @@ def _run(plan: studies.Plan, storage: BaseStorage, *, show_progress_bar: bool) -
     bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
     try:
         with bar, interruptible() as stop:
-            loop = Loop(plan, study, stop, _Progress(plan, study, bar).update)
+            loop = Loop(plan, study, stop, _progress(plan, study, bar))
             n_before = bar.initial = bar.n = loop.n_done
             bar.total = None if max_trial is None else max(max_trial, n_before)
             loop.run()
             if n_before and loop.n_done == n_before:
-                _logger.info(
-                    "Nothing was left to do in study %r: it had ended by %s already.",
-                    study.study_name,
-                    study.user_attrs.get(stored.STOP_REASON),
-                )
+                said = "Nothing was left to do in study %r: it had ended by %s already."
+                _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
             conclude(study, plan.objective, stop)
     except KeyboardInterrupt:
         _logger.info(studies.resume_hint(study))
@@ -241,31 +235,26 @@ def _run(plan: studies.Plan, storage: BaseStorage, *, show_progress_bar: bool) -
     return result
 
 
-class _Progress:
-    """A progress bar, or log lines as :meth:`optuna.Study.optimize` writes them."""
+def _progress(
+    plan: studies.Plan, study: optuna.Study, bar: tqdm[Any]
+) -> Callable[[optuna.Trial, Outcome], None]:
+    """Return what shows a trial that was told: in the bar, or as Optuna's log lines do."""
+    improvement, best = plan.objective.improvement, math.nan
 
-    def __init__(self, plan: studies.Plan, study: optuna.Study, bar: tqdm[Any]) -> None:
-        self._improvement, self._study, self._bar = plan.objective.improvement, study, bar
-        self._best = math.nan
-
-    def update(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Show a trial that was told."""
-        value = outcome.value
-        if value is not None and not self._improvement(value, self._best) <= 0:
-            self._best = value
-        if not self._bar.disable:
-            baseline = patiently(lambda: self._study.user_attrs).get(stored.BASELINE, math.nan)
-            gain = self._improvement(self._best, baseline)
-            self._bar.set_postfix_str(f"best {self._best:.4f}, gain {gain:+.4f}", refresh=False)
-            self._bar.update()
+    def show(trial: optuna.Trial, outcome: Outcome) -> None:
+        nonlocal best
+        if (value := outcome.value) is not None and not improvement(value, best) <= 0:
+            best = value
+        if not bar.disable:
+            baseline = patiently(lambda: study.user_attrs).get(stored.BASELINE, math.nan)
+            gain = improvement(best, baseline)
+            bar.set_postfix_str(f"best {best:.4f}, gain {gain:+.4f}", refresh=False)
+            bar.update()
         elif value is not None:
-            _logger.info(
-                "Trial %d finished with value: %s and parameters: %s. Best of this run: %s.",
-                trial.number,
-                value,
-                trial.params,
-                self._best,
-            )
+            said = "Trial %d finished with value: %s and parameters: %s. Best of this run: %s."
+            _logger.info(said, trial.number, value, trial.params, best)
+
+    return show
 
 
 def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threading.Event) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,13 +34,8 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 # How long to wait before looking again whether others have done the rest, in seconds.
 _SECONDS_BETWEEN_LOOKS = 0.1
-
 # For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
 _SECONDS_OF_BELIEF = 10.0
-
-# Reasons for a study to end, beside those of the callbacks.
-EXHAUSTED = "exhausted"
-INTERRUPTED_BY_USER = "interrupted"
 
 # The loops under way in this process, and the studies in which it may have left trials running:
 # as it lives on, nobody takes those for dead.
@@ -79,11 +75,11 @@ class Loop:
 
     def run(self) -> None:
         """Run the study; where that is interrupted, the trials under way end as failed."""
-        storage = self._study._storage
+        storage, interval = self._study._storage, self._tally.heartbeat_interval
         self._study._stop_flag = _was_stopped(self._study)
         _loops.add(self)
         try:
-            with workers.heartbeats(storage, self._open):
+            with workers.heartbeats(storage, interval, self._open) if interval else nullcontext():
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)
@@ -118,8 +114,8 @@ class Loop:
 
     def _next(self) -> tuple[str | None, int]:
         """Return why the study has ended, if so, and else how many trials may begin now."""
-        if self._tally.has_heartbeats:
-            with workers.without_warnings(self._study._storage):
+        if self._tally.heartbeat_interval:
+            with workers.without_warnings():
                 optuna.storages.fail_stale_trials(self._study)
         self._look()
         if reason := self._limit():
@@ -127,7 +123,7 @@ class Loop:
         n_done, n_live = self._tally.n_done, len(self._live())
         n_waiting, n_free = len(self._in_state(TrialState.WAITING)), self._n_proposals()
         if not (n_live or n_waiting or n_free):
-            return EXHAUSTED, 0
+            return "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
         # it was begun before the study was killed. What was enqueued is told before anything is
         # proposed: a GridSampler cannot be told of it when all but one of its own are under way.
@@ -177,7 +173,7 @@ class Loop:
     def _lives(self, trial: FrozenTrial) -> bool:
         if (alive := is_alive(trial)) is not None:
             return alive
-        if self._tally.has_heartbeats and owner_of(trial) is not None:
+        if self._tally.heartbeat_interval and owner_of(trial) is not None:
             return True  # Whose heart does not beat is told FAIL.
         first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
         return time.monotonic() - first_seen < _SECONDS_OF_BELIEF
@@ -217,7 +213,7 @@ class Loop:
             # The one that was begun in vain holds what is to be proposed.
             self._look()
         try:
-            with workers.without_warnings(self._study._storage):
+            with workers.without_warnings() if self._tally.heartbeat_interval else nullcontext():
                 return self._study.ask(self._objective.distributions)
         except BaseException:
             # It may have begun.
@@ -228,7 +224,7 @@ class Loop:
         storage: Any = self._study._storage
         if not isinstance(self._study.sampler, IndexedSampler):
             note_owner(self._study, storage.get_trial(trial_id))
-        if self._tally.has_heartbeats:  # Without a first sign, Optuna misses none.
+        if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
             storage.record_heartbeat(trial_id)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
@@ -312,7 +308,7 @@ class Loop:
         self._open.clear()
         self._look()
         if is_interrupt and self._n_trials_before is not None:
-            self._end(self._limit() or INTERRUPTED_BY_USER)
+            self._end(self._limit() or "interrupted")
 
 
 def _was_stopped(study: optuna.Study) -> bool:
@@ -320,4 +316,4 @@ def _was_stopped(study: optuna.Study) -> bool:
     sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
     # A grid may have more points now.
     has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
-    return reason == EXHAUSTED and not has_more
+    return reason == "exhausted" and not has_more

@@ -49,7 +49,6 @@ class InitOffsetObjective:
 
             import optuna
             from adnn_optuna import DeltaStepSampler, InitOffsetObjective, MLP, load_dataset
-
             objective = InitOffsetObjective(MLP(hidden=(64,)), load_dataset("digits"), seed=0)
             study = optuna.create_study(direction="maximize", sampler=DeltaStepSampler())
             study.optimize(objective, n_trials=10)

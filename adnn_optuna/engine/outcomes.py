@@ -19,7 +19,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.training import is_finite
+from adnn_optuna.networks.training import Run, is_finite
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.objective import InitOffsetObjective
@@ -79,10 +79,8 @@ def train_trials(
         # The error and with it the memory is held by a cycle: its traceback's frames hold the
         # futures, and these hold it.
         gc.collect()
-        _logger.warning(
-            "There is too little memory to train %d networks at once; going on one by one.",
-            len(trials),
-        )
+        said = "There is too little memory to train %d networks at once; going on one by one."
+        _logger.warning(said, len(trials))
         parts = [[trial] for trial in trials]
 
 
@@ -124,17 +122,13 @@ def _train(
         baseline = runs[starts.index(unmoved)]
         if baseline.status in ("complete", "diverged"):
             patiently(objective.set_baseline, study, baseline.history[-1])
-    return [
-        _outcome(
-            objective.metric,
-            "pruned" if i in pruned else run.status,
-            run.history[-1] if run.history else None,
-        )
-        for i, run in enumerate(runs[: len(trials)])
-    ]
+    done = enumerate(runs[: len(trials)])
+    return [_outcome(objective.metric, run, is_pruned=i in pruned) for i, run in done]
 
 
-def _outcome(metric: str, status: str, metrics: Metrics | None) -> Outcome:
+def _outcome(metric: str, run: Run, *, is_pruned: bool) -> Outcome:
+    status = "pruned" if is_pruned else run.status
+    metrics = run.history[-1] if run.history else None
     if metrics is not None and not is_finite(metrics):
         return Outcome(TrialState.FAIL, metrics=metrics)
     if metrics is not None and status == "complete":

@@ -29,9 +29,7 @@ SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8
-
-# What the state of a batch may take by default.
-_BATCH_BYTES = 2**30
+_BATCH_BYTES = 2**30  # What the state of a batch may take by default.
 
 
 def check_searcher(searcher: object) -> None:
@@ -116,10 +114,7 @@ def build_sampler(
 
 
 def sampler_of(study: optuna.Study) -> BaseSampler:
-    """Return the sampler of a search: built as search did where that is one of ours by name.
-
-    A study that was only loaded has another one.
-    """
+    """Return a search's sampler, one of ours as search built it: a loaded study has another."""
     attrs = study.user_attrs
     stored: SearchSettings | None = attrs.get(SEARCH)
     if stored is None or stored["sampler"] not in SEARCHERS:

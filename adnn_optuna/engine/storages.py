@@ -28,8 +28,8 @@ from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, fi
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -181,11 +181,7 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     study.add_trial(again)
 
 
-def patiently(
-    function: Callable[_Arguments, _Result],
-    *args: _Arguments.args,
-    **kwargs: _Arguments.kwargs,
-) -> _Result:
+def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Call a function, and again for up to five minutes where the database is locked or away.
 
     If the fault stays, it is a :class:`StorageError`. What is called again may have done a part of
@@ -202,7 +198,7 @@ def patiently(
         ) from error
 
 
-def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) -> _Result:
+def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool]) -> _T:
     """Call again while it raises what passes, as long as the patience lasts."""
     began, has_warned = time.monotonic(), False
     while True:
@@ -215,11 +211,8 @@ def _repeated(call: Callable[[], _Result], passes: Callable[[Exception], bool]) 
             # That others create tables at the same moment is no fault.
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
-                _logger.warning(
-                    "The storage does not answer (%s); trying again for %g s.",
-                    _reason(error),
-                    _PATIENCE,
-                )
+                said = "The storage does not answer (%s); trying again for %g s."
+                _logger.warning(said, _reason(error), _PATIENCE)
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 

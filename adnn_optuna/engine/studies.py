@@ -25,8 +25,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 
-# The width of Optuna's database column.
-_MAX_NAME_LENGTH = 512
+_MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 
 @dataclasses.dataclass(frozen=True)

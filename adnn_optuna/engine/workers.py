@@ -11,24 +11,13 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage
 
 _warnings_lock = threading.Lock()
 
 
-def heartbeat_interval(storage: Any) -> int | None:
-    """Return after how many seconds a storage wants a sign of life, :obj:`None` if it has none."""
-    interval: int | None = getattr(storage, "get_heartbeat_interval", lambda: None)()
-    return interval
-
-
 @contextlib.contextmanager
-def heartbeats(storage: Any, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
-    """Show again and again that this process runs trials, given by their ids."""
-    interval = heartbeat_interval(storage)
-    if interval is None:
-        yield
-        return
+def heartbeats(storage: Any, interval: int, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
+    """Show every ``interval`` seconds that this process runs trials, given by their ids."""
     is_over = threading.Event()
 
     def beat() -> None:
@@ -50,11 +39,8 @@ def heartbeats(storage: Any, trials: Mapping[int, optuna.Trial]) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def without_warnings(storage: BaseStorage) -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Keep Optuna from warning of heartbeats, which are used as `Study.optimize` does."""
-    if heartbeat_interval(storage) is None:
-        yield
-        return
     # Filters are the process's: two threads would restore each other's.
     with _warnings_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
