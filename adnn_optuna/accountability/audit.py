@@ -5,9 +5,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -136,21 +137,18 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
     keras_files.check_model_config(config, "model")
     stored = keras_files.without_compilation(config)
 
-    def load_and_audit() -> Audit:
-        model = keras.saving.deserialize_keras_object(stored, safe_mode=True)
-        return _audit(model, is_from_file=True)
-
+    load = functools.partial(keras.saving.deserialize_keras_object, stored, safe_mode=True)
     with initializers.undisturbed():
-        return keras_files.without_values(load_and_audit)
+        return keras_files.without_values(lambda: _audit(load(), is_from_file=True))
 
 
 def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
-    tree = dict(_walk(model))
+    tree = [*_walk(model)]
     made = _initializers(model)
-    owners = {id(v): layer for layer in (model, *tree.values()) for v in layer.weights}
+    owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
     variables, equal = [], collections.defaultdict(list)
     for weight in model.weights:
         used, other = made.get(id(weight), (None, None))
@@ -181,7 +179,7 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     ]
     variables += [
         _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
-        for path, layer in tree.items()
+        for path, layer in tree
         if not layer.built
         for name, initializer in vars(layer).items()
         if isinstance(initializer, keras.Initializer)
@@ -264,7 +262,7 @@ def _reseeded(config: Any) -> Any:
 
 
 def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each layer below one with its path."""
+    """Yield each layer below one with its path, which siblings may have in common."""
     for child in layer._layers:  # Only models have public `layers`.
         path = f"{parents}{child.name}"
         yield path, child
@@ -272,7 +270,7 @@ def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _random_layers(
-    model: keras.Model, tree: Mapping[str, Any], *, is_from_file: bool
+    model: keras.Model, tree: Sequence[tuple[str, Any]], *, is_from_file: bool
 ) -> tuple[list[RandomLayer], bool]:
     """Return the layers with random states, and whether the model draws from the global one."""
     import keras
@@ -283,7 +281,7 @@ def _random_layers(
     used = [_used_by_call(model, training=training) for training in (True, False)]
     in_training, in_inference = (ids or set() for ids in used)
     found = []
-    for path, layer in tree.items():
+    for path, layer in tree:
         for generator in layer._seed_generators:
             state, seed = id(generator.state), initializers.given_seed(generator)
             when: When = "training" if state in in_training else "never"

@@ -354,6 +354,20 @@ def test_resolves_the_layers_of_a_subclassed_model() -> None:
     assert "Not resolved" in audit.warnings[-1]
 
 
+def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = (L.Dropout(rate, name="same") for rate in (0.25, 0.5))
+
+        def call(self, x: Any) -> Any:
+            return self.second(self.first(x))
+
+    layers = adnn.audit_randomness(Own()).layers
+    assert [layer.path for layer in layers] == ["same", "same"]
+    assert [layer.parameters for layer in layers] == [{"rate": 0.25}, {"rate": 0.5}]
+
+
 def test_prints_and_is_json(audit: adnn.Audit) -> None:
     text = str(audit)
     assert "23 variables: 11 random, 12 fixed, 0 unknown" in text
