@@ -73,23 +73,46 @@ class Audit:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the variables, one in each row."""
-        return _table(self.variables)
+        import pandas as pd
+
+        rows = [
+            {
+                "variable": v.path,
+                "shape": "not built" if v.shape is None else str(v.shape),
+                "initializer": v.initializer,
+                "starts from": str(v.distribution),
+                "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
+            }
+            for v in self.variables
+        ]
+        return pd.DataFrame(rows)
 
     def __str__(self) -> str:
+        import pandas as pd
+
         kinds = [variable.distribution.kind for variable in self.variables]
         counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
         parts = [f"{len(kinds)} variables: {counts}", self.to_dataframe().to_string(index=False)]
-        if self.layers:
-            parts.append(f"\n{len(self.layers)} layers with random states")
-            parts.append(_table(self.layers).to_string(index=False))
-        return "\n".join([*parts, *(f"! {warning}" for warning in self.warnings)])
+        rows = [
+            {
+                "layer": layer.path,
+                "class": layer.layer,
+                "draws": layer.when,
+                "with": initializers.in_words(layer.parameters),
+                "seed": _seed_in_words(layer),
+            }
+            for layer in self.layers
+        ]
+        if rows:
+            table = pd.DataFrame(rows).to_string(index=False)
+            parts += [f"\n{len(rows)} layers with random states", table]
+        return "\n".join([*parts, "", *(f"! {warning}" for warning in self.warnings)]).rstrip()
 
 
-def _table(rows: Sequence[InitializedVariable | RandomLayer]) -> pd.DataFrame:
-    import pandas as pd
-
-    # As objects, or a seed that is not known would make numbers of the others.
-    return pd.DataFrame([vars(row) for row in rows], dtype=object)
+def _seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
+    if drawing.is_seeded:
+        return str(drawing.seed)
+    return "unseeded" if drawing.seed is None else f"unseeded (drew {drawing.seed})"
 
 
 def audit_randomness(model: keras.Model) -> Audit:

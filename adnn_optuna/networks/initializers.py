@@ -71,10 +71,10 @@ class Distribution:
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.name}({_in_words(self.parameters)})"
+        return f"{self.name}({in_words(self.parameters)})"
 
 
-def _in_words(parameters: Mapping[str, Any]) -> str:
+def in_words(parameters: Mapping[str, Any]) -> str:
     """Return parameters as text, such as ``mean=0, stddev=0.05``."""
     return ", ".join(
         f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
@@ -166,7 +166,7 @@ def initializers_table() -> pd.DataFrame:
         for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
             initializer, arguments = cls(), inspect.signature(cls).parameters
             drawn = describe(initializer, (8, 8))
-            defaults = _in_words({name: a.default for name, a in arguments.items()})
+            defaults = in_words({name: a.default for name, a in arguments.items()})
             rows.append((cls.__name__, drawn.kind, drawn.name, defaults, _formula(initializer)))
     columns = ["initializer", "kind", "distribution", "parameters", "formula"]
     return pd.DataFrame(rows, columns=columns)

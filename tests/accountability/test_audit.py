@@ -372,6 +372,8 @@ def test_prints_and_is_json(audit: adnn.Audit) -> None:
     text = str(audit)
     assert "23 variables: 11 random, 12 fixed, 0 unknown" in text
     assert "spectral/vector_u" in text
+    assert f"unseeded (drew {audit.variables[0].seed})" in text
+    assert "dropout  Dropout training    rate=0.3" in text
     read = json.loads(audit.to_json())
     assert len(read["variables"]) == 23
     assert read["variables"][1]["distribution"]["parameters"] == {"value": 0}
