@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import keras
@@ -140,7 +141,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     if not isinstance(model, keras.Model):
         kind = type(model).__name__
         raise WrongTypeError(f"model must be a keras.Model, but it is a {kind}; build it first.")
-    with initializers.undisturbed():
+    with undisturbed():
         return keras_files.without_values(_audit, model)
 
 
@@ -161,7 +162,7 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
     stored = keras_files.without_compilation(config)
 
     load = functools.partial(keras.saving.deserialize_keras_object, stored, safe_mode=True)
-    with initializers.undisturbed():
+    with undisturbed():
         return keras_files.without_values(lambda: _audit(load(), is_from_file=True))
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import math
 import os
-import platform
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +14,11 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-import adnn_optuna
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
+from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, params_in_words
 from adnn_optuna.networks import network
@@ -41,8 +38,6 @@ _LAST_BITS = (1e-7, -1e-7)
 _SAFETY = 3  # How many times that counts as within tolerance.
 # A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
 _LEAST_LOSS = 0.1
-# Of a processor's features, those that say which vector instructions a compiler may use.
-_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,41 +242,3 @@ def _rebuilds(architecture: Architecture) -> bool:
     except (TypeError, ValueError):
         return False
     return not config_differences(config, rebuilt.config)
-
-
-def describe_environment() -> dict[str, Any]:
-    """Return what this process trains with, as JSON holds it."""
-    import tensorflow as tf
-
-    packages = ("numpy", "tensorflow", "keras", "optuna")
-    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
-    # By their names on x86 and on ARM.
-    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
-    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-            "adnn_optuna": adnn_optuna.__version__,
-        },
-        "system": platform.system(),
-        "processor": {
-            "machine": platform.machine(),
-            "model": cpuinfo.get("model name", platform.processor()),
-            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
-        },
-        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
-        "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
-        "inter_op_threads": _threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
-        "onednn": onednn.lower() not in {"0", "false"},
-        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
-    }
-
-
-def _threads(configured: int, kind: str) -> int:
-    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
-    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
-    by_shell = int(wanted) if wanted.isdigit() else 0
-    return configured or by_shell or len(os.sched_getaffinity(0))

@@ -14,6 +14,7 @@ from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
+from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
@@ -111,7 +112,7 @@ def verify(
         files, notes = contract_file.files_as_written(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
-        found = contracts.describe_environment()
+        found = describe_environment()
         elsewhere = differences.config_differences(contract["environment"], found, "environment")
         drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
         if "weights" in files:

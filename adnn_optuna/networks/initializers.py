@@ -1,19 +1,18 @@
-"""A network's variables, what their initial values are drawn from, and the random sources."""
+"""What a network's variables start from: distributions, and their parameters and seeds."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import contextvars
 import dataclasses
 import inspect
 import math
-import random
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import keras
@@ -34,29 +33,9 @@ _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
 # The standard deviation of a standard normal that is cut off at -2 and 2.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
+
 # Random sources are the process's, so two threads must not build models at once. What the holder
 # calls may ask for them again, also in a thread that it starts with its context and waits for.
-_lock = threading.Lock()
-_is_held = contextvars.ContextVar("is_held", default=False)
-
-
-@contextlib.contextmanager
-def undisturbed(seed: int | None = None) -> Iterator[None]:
-    """Put the states of Python's and NumPy's global sources back, seeded meanwhile if asked."""
-    with contextlib.nullcontext() if _is_held.get() else _lock:
-        token = _is_held.set(True)
-        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-        try:
-            if seed is not None:
-                random.seed(seed)
-                np.random.seed(seed)  # noqa: NPY002
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            _is_held.reset(token)
-
-
 @dataclasses.dataclass(frozen=True)
 class Distribution:
     """What initial values are drawn from.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_out_of_memory
-from adnn_optuna.networks.initializers import undisturbed
+from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import keras

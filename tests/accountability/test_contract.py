@@ -515,6 +515,7 @@ def test_notices_another_model_than_the_winner(
         assert "winner.trained_weights_sha256" in reason
 
 
+@pytest.mark.slow
 def test_compares_only_the_weights_of_a_model_that_another_keras_wrote(
     content: Any, path: Path
 ) -> None:

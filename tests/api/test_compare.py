@@ -309,6 +309,7 @@ def comparable(comparison: adnn.Comparison) -> list[tuple[str, object, float | N
     ]
 
 
+@pytest.mark.slow
 def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="dask is not installed")
     settings = {"samplers": ("greedy", "annealing"), "max_trial": 3, "seeds": range(2)}

@@ -435,7 +435,11 @@ def bidirectional() -> Any:
     return sequential(keras.layers.Bidirectional(keras.layers.LSTM(3)))
 
 
-@pytest.mark.parametrize("build", [other_order, one_initializer, pretrained, bidirectional])
+@pytest.mark.parametrize(
+    "build",
+    [other_order, pretrained]
+    + [pytest.param(build, marks=pytest.mark.slow) for build in (one_initializer, bidirectional)],
+)
 def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) -> None:
     objective = adnn.InitOffsetObjective(
         build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=400)

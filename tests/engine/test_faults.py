@@ -205,6 +205,7 @@ def test_what_is_no_fault_of_the_database_is_not_waited_for(postgresql: Server) 
         patiently(study._storage.get_trial, 10**6)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(path: Path) -> None:
     program = f"""
 import optuna, resource

@@ -61,6 +61,7 @@ def test_many_processes_share_an_sqlite_file_that_none_has_made(tmp_path: Path) 
     assert_is_shared_well(f"sqlite:///{tmp_path / 'study.db'}", n_workers=4, n_trials=60)
 
 
+@pytest.mark.slow
 def test_many_processes_share_a_file_that_optuna_opens(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     # When several processes make the file at one moment, Optuna itself may fail.
@@ -72,6 +73,7 @@ def test_many_processes_share_a_journal(tmp_path: Path) -> None:
     assert_is_shared_well(str(tmp_path / "journal.log"), n_workers=3, n_trials=30, how="journal")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_many_processes_share_a_grpc_proxy(tmp_path: Path) -> None:
     with contextlib.closing(socket.socket()) as free:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna.networks.initializers import undisturbed
+from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.keras_files import (
     check_keras_config,
     check_model_config,

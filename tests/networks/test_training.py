@@ -153,7 +153,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
         pytest.param(
             *settings,
             id=settings[1]["optimizer"],
-            marks=[pytest.mark.slow] if i >= 3 else [],
+            marks=[pytest.mark.slow] if i >= 2 else [],
         )
         for i, settings in enumerate(SETTINGS)
     ],
@@ -189,7 +189,7 @@ def test_a_training_is_the_same_in_any_company(
     assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
 
 
-@pytest.mark.parametrize("build", [conv_net, net_beyond_xla])
+@pytest.mark.parametrize("build", [pytest.param(conv_net, marks=pytest.mark.slow), net_beyond_xla])
 def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Model]) -> None:
     trainer = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
     starts = [start(trainer, 0.0), start(trainer, 0.1), start(trainer, 0.0, seed=5)]

@@ -170,7 +170,7 @@ def outcome(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | None
 
 
 common = settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
