@@ -19,8 +19,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo         compare the searchers on a small data set, in under two minutes"
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
-	@echo "make test         run the tests and the notebooks"
-	@echo "make test-slow    run the tests that are long by nature"
+	@echo "make test         run the tests and the first notebook"
+	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the oldest supported Optuna"
 	@echo "make lint         check style, formatting, types and which folder imports which"
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
@@ -61,11 +61,12 @@ PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 
 .PHONY: test
 test: $(INSTALLED)
-	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' tests $(NOTEBOOKS)
+	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' tests notebooks/quickstart.ipynb
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)
-	@$(BIN)/python $(PYTEST) -m slow tests
+	@$(BIN)/python $(PYTEST) --nbmake -m slow tests
+	@$(BIN)/python $(PYTEST) --nbmake $(NOTEBOOKS)
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST_INSTALLED)
