@@ -237,8 +237,11 @@ class MaxGainCallback(Limit):
 
             import optuna
             from adnn_optuna.callbacks import MaxGainCallback
+
             study = optuna.create_study(direction="maximize")
-            study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[MaxGainCallback(0.25)])
+            limit = MaxGainCallback(0.25, baseline=0.5)
+            study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[limit])
+            assert study.best_value >= 0.75
 
     Args:
         max_gain: The gain, in units of the objective.
