@@ -25,7 +25,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
-from adnn_optuna.engine.searchers import SEARCHERS, Searcher
+from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
@@ -145,6 +145,8 @@ def search(
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
+    studies.check_objective(objective)
+    check_searcher(sampler)
     limits = studies.Limits(max_time, max_trial, max_gain)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
     return _run(plan, open_storage(storage), show_progress_bar=show_progress_bar)
@@ -187,8 +189,8 @@ def resume(
     limits = studies.Limits(max_time, max_trial, max_gain)
     opened = open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
-    if sampler is None:
-        sampler = _stored_searcher(study)
+    sampler = _stored_searcher(study) if sampler is None else sampler
+    check_searcher(sampler)
     if objective is None:
         objective = studies.objective_from_study(study, data_dir)
     given = {name: value for name, value in vars(limits).items() if value is not None}

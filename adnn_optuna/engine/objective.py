@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import optuna
@@ -22,7 +22,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Start
+from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Space, Start
 from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class InitOffsetObjective:
         dataset: Dataset,
         *,
         training: Training | None = None,
-        space: OffsetSpace | RestartSpace | None = None,
+        space: Space | None = None,
         metric: Metric = "val_accuracy",
         seed: int = 0,
     ) -> None:
@@ -83,7 +83,7 @@ class InitOffsetObjective:
         for name, value, types in (
             ("dataset", dataset, (Dataset,)),
             ("training", training, (Training,)),
-            ("space", space, (OffsetSpace, RestartSpace)),
+            ("space", space, get_args(Space)),
         ):
             if not isinstance(value, types):
                 wanted = " or ".join(t.__name__ for t in types)
@@ -115,7 +115,7 @@ class InitOffsetObjective:
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         return functools.partial(type(self), **settings), (self._model, self.dataset)
 
-    def _search_in(self, space: OffsetSpace | RestartSpace) -> None:
+    def _search_in(self, space: Space) -> None:
         architecture = self.trainer.architecture
         if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
             raise WrongValueError(
@@ -123,11 +123,11 @@ class InitOffsetObjective:
                 "would train one network again and again and show no luck: give its initializers "
                 "no seed of their own, and load no weights."
             )
-        self.space: OffsetSpace | RestartSpace = space
+        self.space: Space = space
         self.distributions = space.distributions(architecture.variables)
 
     def replace(
-        self, *, seed: int | None = None, space: OffsetSpace | RestartSpace | None = None
+        self, *, seed: int | None = None, space: Space | None = None
     ) -> InitOffsetObjective:
         """Return the same objective with another seed or space; both share data and graphs."""
         other = object.__new__(type(self))
@@ -208,9 +208,10 @@ class InitOffsetObjective:
     def set_baseline(self, study: optuna.Study, metrics: Metrics) -> None:
         """Store what the baseline's training came to."""
         study.set_user_attr(BASELINE_METRICS, metrics)
-        study.set_user_attr(BASELINE, self._value(metrics))
+        study.set_user_attr(BASELINE, self.value(metrics))
 
-    def _value(self, metrics: Metrics) -> float:
+    def value(self, metrics: Metrics) -> float:
+        """Return the selection metric of a training, NaN where it diverged."""
         # Even weights that are no numbers have an accuracy.
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
@@ -227,7 +228,7 @@ class InitOffsetObjective:
         if not isinstance(trial, optuna.Trial):
             params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
             [run] = self.trainer.train([self.start(params)], evaluate_each_epoch=False)
-            return self._value(run.history[-1])
+            return self.value(run.history[-1])
         study, trial_id = trial.study, trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 
 from adnn_optuna import samplers
 from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.networks.offsets import RestartSpace
+from adnn_optuna.networks.offsets import EpochsSpace, LearningRateSpace, RestartSpace
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.objective import InitOffsetObjective
+    from adnn_optuna.networks.models import Training
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -26,6 +30,13 @@ GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
 SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
+
+# The same compute, spent otherwise: what a comparison runs beside its searchers.
+LONGER = "longer"
+LEARNING_RATE = "learning_rate"
+CONSTANT = "constant"
+CONTROLS = (LONGER, LEARNING_RATE, CONSTANT)
+OBJECTIVE = "objective"  # What a study of a user's own objective stores, as a control.
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8
@@ -67,9 +78,37 @@ def searcher_label(searcher: Searcher) -> str:
     return f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
 
 
-def objective_for(searcher: Searcher, objective: InitOffsetObjective) -> InitOffsetObjective:
-    """Return the objective that a searcher searches: random restarts move no offsets."""
-    return objective.replace(space=RestartSpace()) if searcher == RANDOM_RESTART else objective
+def objective_for(
+    searcher: Searcher, objective: InitOffsetObjective, n_trials: int | None
+) -> InitOffsetObjective:
+    """Return the objective that a searcher or a control searches; few controls move offsets."""
+    training = objective.training
+    match searcher:
+        case "random_restart":
+            return objective.replace(space=RestartSpace())
+        case "learning_rate":
+            return objective.replace(space=LearningRateSpace(_learning_rate(training)))
+        case "longer":
+            longest = training.epochs * (n_trials or 1)
+            return objective.replace(space=EpochsSpace(training.epochs, longest))
+        case "constant":
+            # One parameter then moves all that the searchers move.
+            space: Any = objective.space
+            return objective.replace(space=dataclasses.replace(space, scope="shared"))
+    return objective
+
+
+def _learning_rate(training: Training) -> float:
+    """Return the learning rate of a training, which no schedule may say."""
+    rate: Any = training.learning_rate
+    if isinstance(training.optimizer, dict):
+        rate = training.optimizer["config"].get("learning_rate")
+    if not isinstance(rate, int | float):
+        raise WrongValueError(
+            "The control 'learning_rate' needs one number to search around, but the optimizer has "
+            f"{rate!r}: give the optimizer a number, or controls without 'learning_rate'."
+        )
+    return float(rate)
 
 
 def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> int:
@@ -87,30 +126,50 @@ def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> in
 
 
 def build_sampler(
-    searcher: Searcher, *, seed: int, parameters: Iterable[str], n_trials: int | None
+    searcher: Searcher,
+    *,
+    seed: int,
+    parameters: Mapping[str, BaseDistribution],
+    n_trials: int | None,
 ) -> BaseSampler:
-    """Return the sampler of a searcher, for an objective's seed and parameters."""
+    """Return the sampler of a searcher or control, for an objective's seed and parameters."""
+    sampler: Any
     match searcher:
         case BaseSampler():
-            return searcher
+            sampler = searcher
         case "greedy":
-            return samplers.DeltaStepSampler()
+            sampler = samplers.DeltaStepSampler()
         case "greedy_improving":
-            return samplers.DeltaStepSampler(accept="improving")
+            sampler = samplers.DeltaStepSampler(accept="improving")
         case "annealing":
             x0 = dict.fromkeys(parameters, 0.0)
-            return samplers.AdaptiveSimulatedAnnealingSampler(seed=seed, n_trials=n_trials, x0=x0)
+            options: Any = {"seed": seed, "n_trials": n_trials, "x0": x0}
+            sampler = samplers.AdaptiveSimulatedAnnealingSampler(**options)
         case "random_restart":
-            return samplers.RandomRestartSampler(seed=seed)
+            sampler = samplers.RandomRestartSampler(seed=seed)
+        case "learning_rate" | "longer":  # Of the latter's epochs, one training tells all.
+            sampler = TPESampler(seed=seed)
+        case "constant":
+            sampler = GridSampler(_grid(parameters, n_trials or 1), seed=seed)
         case str():
             raise AssertionError(searcher)
-    sampler: Any = searcher(seed, n_trials)
+        case _:
+            sampler = searcher(seed, n_trials)
     if not isinstance(sampler, BaseSampler):
         raise WrongTypeError(
             f"The factory {searcher_label(searcher)} must return an Optuna sampler, but it "
             f"returned {sampler!r}."
         )
     return sampler
+
+
+def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
+    """Return values all over the range of the one offset; the unmoved network takes one's place."""
+    grid = {}
+    for name, distribution in parameters.items():
+        values = np.linspace(distribution.low, distribution.high, max(n_trials, 2))
+        grid[name] = np.delete(values, np.abs(values).argmin()).tolist()
+    return grid
 
 
 def sampler_of(study: optuna.Study) -> BaseSampler:
@@ -124,7 +183,7 @@ def sampler_of(study: optuna.Study) -> BaseSampler:
         stored["sampler"],
         seed=attrs[CONFIG]["seed"],
         # A trial that died at once has none.
-        parameters=next((t.distributions for t in trials if t.distributions), ()),
+        parameters=next((t.distributions for t in trials if t.distributions), {}),
         n_trials=stored["n_trials"],
     )
 
@@ -137,4 +196,4 @@ def ends_by_itself(searcher: Searcher) -> bool:
 
 def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
     """Return whether a sampler by itself begins with the unmoved network."""
-    return isinstance(searcher, str) or isinstance(sampler, samplers.DeltaStepSampler)
+    return searcher in (*SEARCHERS, LONGER) or isinstance(sampler, samplers.DeltaStepSampler)

@@ -74,7 +74,6 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
-        searchers.check_searcher(self.searcher)
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
@@ -83,7 +82,9 @@ class Plan:
             raise WrongValueError(
                 "The search would never end: give max_time, max_trial or max_gain."
             )
-        self.objective = searchers.objective_for(self.searcher, self.objective)
+        self.objective = searchers.objective_for(
+            self.searcher, self.objective, self.limits.max_trial
+        )
         if isinstance(self.batch_size, str) and self.batch_size == "auto":
             self.batch_size = searchers.default_batch_size(self.searcher, self.objective)
         self.batch_size = as_positive_int("batch_size", self.batch_size)
@@ -217,4 +218,4 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
         study.set_user_attr(SEARCH, _settings(plan))
     is_new = not study.get_trials(deepcopy=False)
     if is_new and not searchers.starts_at_baseline(plan.searcher, study.sampler):
-        study.enqueue_trial(dict.fromkeys(plan.objective.distributions, 0.0))
+        study.enqueue_trial(plan.objective.space.unmoved(plan.objective.distributions))

@@ -49,7 +49,6 @@ class Program:
         )
         self._splits = splits
         self._of_thread = threading.local()
-        self.optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
@@ -99,6 +98,17 @@ class Program:
         if not hasattr(self._of_thread, "variables"):
             self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
         return self._of_thread.variables[index].handle
+
+    def optimizer_state(self, learning_rate: float | None) -> list[tf.Tensor]:
+        """Return the optimizer's first state, with another learning rate if one is given."""
+        # The one of the learning rate, where no schedule says what it is, is an ordinary one.
+        rate = self._optimizer.learning_rate
+        return [
+            tf.convert_to_tensor(
+                v.value if learning_rate is None or v is not rate else learning_rate
+            )
+            for v in self._optimizer.variables
+        ]
 
     def train(
         self, state: list[tf.Tensor], orders: tf.Tensor, begin: int, end: int, *, evaluate: bool

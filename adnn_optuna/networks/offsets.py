@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from adnn_optuna._checks import WrongValueError, check_type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
 
@@ -29,6 +29,10 @@ class Start:
     """Which of that seed's initialisations, 0 the baseline's; the batches do not depend on it."""
     offsets: tuple[float, ...]
     """What is added to the values of each variable of the network, in the network's order."""
+    learning_rate: float | None = None
+    """The optimizer's learning rate, where it is not that of the training settings."""
+    epochs: int | None = None
+    """The number of epochs, where it is not that of the training settings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,10 @@ class OffsetSpace:
             )
         return dict.fromkeys(names, FloatDistribution(self.low, self.high))
 
+    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
+        """Return the parameters, of these names, of the unmoved network."""
+        return dict.fromkeys(names, 0.0)
+
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
@@ -131,9 +139,82 @@ class RestartSpace:
         """See :class:`OffsetSpace`."""
         return Start(seed, int(params.get("restart", 0)), (0.0,) * len(variables))
 
+    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
+        """See :class:`OffsetSpace`."""
+        return dict.fromkeys(names, 0)
 
-def space_from_config(config: Mapping[str, Any]) -> OffsetSpace | RestartSpace:
+
+@dataclasses.dataclass(frozen=True)
+class LearningRateSpace:
+    """A control's space: no offsets, but a learning rate within four decades around the given.
+
+    Args:
+        learning_rate: The given one.
+    """
+
+    learning_rate: float
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {"type": "LearningRateSpace", **dataclasses.asdict(self)}
+
+    def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """See :class:`OffsetSpace`."""
+        low, high = self.learning_rate / 100, self.learning_rate * 100
+        return {"learning_rate": FloatDistribution(low, high, log=True)}
+
+    def start(
+        self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
+    ) -> Start:
+        """See :class:`OffsetSpace`."""
+        rate = float(params.get("learning_rate", self.learning_rate))
+        return Start(seed, 0, (0.0,) * len(variables), learning_rate=rate)
+
+    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
+        """See :class:`OffsetSpace`."""
+        return dict.fromkeys(names, self.learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochsSpace:
+    """A control's space: no offsets, but a longer training, of which one epoch is the best.
+
+    Args:
+        epochs: The epochs of the training settings.
+        longest: Those of the longer training.
+    """
+
+    epochs: int
+    longest: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {"type": "EpochsSpace", **dataclasses.asdict(self)}
+
+    def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """See :class:`OffsetSpace`."""
+        return {"epochs": IntDistribution(1, self.longest)}
+
+    def start(
+        self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
+    ) -> Start:
+        """See :class:`OffsetSpace`."""
+        epochs = int(params.get("epochs", self.epochs))
+        return Start(seed, 0, (0.0,) * len(variables), epochs=epochs)
+
+    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
+        """See :class:`OffsetSpace`."""
+        return dict.fromkeys(names, self.epochs)
+
+
+Space = OffsetSpace | RestartSpace | LearningRateSpace | EpochsSpace
+_SPACES = {space.__name__: space for space in get_args(Space)}
+
+
+def space_from_config(config: Mapping[str, Any]) -> Space:
     """Return the space that a ``config`` describes."""
-    if config["type"] == "RestartSpace":
-        return RestartSpace()
-    return OffsetSpace(**{key: value for key, value in config.items() if key != "type"})
+    settings = {key: value for key, value in config.items() if key != "type"}
+    space: Space = _SPACES[config["type"]](**settings)
+    return space

@@ -58,6 +58,7 @@ class _UnderWay:
     """A training under way: its epochs so far, and the values of all variables after them."""
 
     start: Start
+    last_epoch: int
     run: Run = dataclasses.field(default_factory=Run)
     epochs: int = 0
     state: list[tf.Tensor] = dataclasses.field(default_factory=list)
@@ -125,8 +126,8 @@ class Trainer:
         """
         with self._lock:
             self._program  # noqa: B018 - compiled here, where its errors are the caller's.
-        trainings = [_UnderWay(start) for start in starts]
-        epochs = self.training.epochs
+        trainings = [_UnderWay(start, start.epochs or self.training.epochs) for start in starts]
+        epochs = max((training.last_epoch for training in trainings), default=0)
         looks = (epochs,) if after_epoch is None else range(1, epochs + 1)
         evaluate = evaluate_each_epoch or after_epoch is not None
         abandoned = threading.Event()
@@ -150,7 +151,7 @@ class Trainer:
                     # In this thread: settings of Keras, such as its global policy, are a thread's.
                     training.state = training.state or [
                         *map(_as_tensor, self.initial_weights(training.start)),
-                        *self._program.optimizer_state,
+                        *self._program.optimizer_state(training.start.learning_rate),
                     ]
                     futures.append(_threads().submit(advance, training, look))
                 for (i, training), future in zip(running, futures, strict=True):
@@ -181,11 +182,11 @@ class Trainer:
         """Train at most ``count`` more epochs by one call; evaluate if asked to or at the end."""
         begin = training.epochs % self._orders_epochs
         first = training.epochs - begin
-        end = min(begin + max(count, 1), self._orders_epochs, self.training.epochs - first)
+        end = min(begin + max(count, 1), self._orders_epochs, training.last_epoch - first)
         seed = training.start.seed if self.training.shuffle else None
         orders = _orders(len(self._dataset.y_train), seed, first, self._orders_epochs)
         training.epochs = first + end
-        is_last = training.epochs == self.training.epochs
+        is_last = training.epochs == training.last_epoch
         began = time.monotonic()
         training.state, scores = self._program.train(
             training.state, orders, begin, end, evaluate=evaluate or is_last
