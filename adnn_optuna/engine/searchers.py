@@ -164,7 +164,7 @@ def build_sampler(
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
-    """Return values all over the range of the one offset; the unmoved network takes one's place."""
+    """Return values all over the one offset's range; the unmoved network takes one's place."""
     grid = {}
     for name, distribution in parameters.items():
         values = np.linspace(distribution.low, distribution.high, max(n_trials, 2))
