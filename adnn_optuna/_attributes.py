@@ -10,6 +10,7 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 # What the test set said: the number of the best `trial`, accuracies `baseline`, `best`.
 TEST = "adnn:test"
+COMPARISON = "adnn:comparison"  # The comparison that it belongs to: `Declaration`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -67,6 +68,16 @@ class SearchSettings(TypedDict):
     sampler: str
     n_trials: int | None
     batch_size: int
+
+
+class Declaration(TypedDict):
+    """What a comparison was declared to be: its seeds in their order, and whether it looks again.
+
+    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    """
+
+    seeds: list[int]
+    looks_again: bool
 
 
 class RunRecord(TypedDict):

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping
 from concurrent import futures
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna import _checks as checks
+from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.api.search import conclude, result_of
+from adnn_optuna.api.jobs import Job, check_executor, open_jobs, record_of_job, run_jobs
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.controls import Control, OwnControl
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.searchers import RANDOM_RESTART, Searcher, check_searcher
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.searchers import (
+    ANNEALING,
+    CONTROLS,
+    GREEDY,
+    LEARNING_RATE,
+    RANDOM_RESTART,
+    Searcher,
+    check_searcher,
+    learning_rate_of,
+)
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.evidence.comparison import (
+    Comparison,
+    check_equivalence,
+    declaration_of,
+    seeds_in_words,
+    studies_of_comparison,
+)
 from adnn_optuna.evidence.dashboard import show_comparison
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE
+from adnn_optuna.evidence.paired_differences import EQUIVALENCE, fewest_pairs
 
 _MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
+_TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -39,6 +57,8 @@ def compare(
     *,
     max_trial: int,
     seeds: Iterable[int] = range(10),
+    controls: Iterable[str] | Mapping[str, Control] | None = None,
+    stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
     study_name: str = "compare",
     max_time: float | None = None,
@@ -53,6 +73,7 @@ def compare(
     All runs of one seed start from the same initial weights and see the same batches. Each is a
     study of its own, called ``<study_name>/<sampler>/seed=<seed>``; those that are stored already
     are continued. Random restarts are always compared: what they gain is what luck alone brings.
+    Controls spend the same compute otherwise.
 
     Example:
 
@@ -69,10 +90,20 @@ def compare(
         samplers:
             Names of searchers, or a mapping from labels to what :func:`~adnn_optuna.search` takes.
         max_trial: The number of trials of each run.
-        seeds: The seeds of the runs.
+        seeds: The seeds of the runs, in the order in which they count. A comparison that gets
+            further ones later pays for having been looked at, with wider intervals.
+        controls: What the same compute buys otherwise: ``"longer"`` (one training for the epochs
+            of all trials, its best epoch), ``"learning_rate"`` (TPE over four decades around the
+            given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid), or a
+            mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
+            that return the selection metric and set the trial's user attribute
+            ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on.
+        stop_when_decided: Whether to add seed after seed, as many at once as there are cores,
+            only until every claim on the searchers is decided.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
         study_name: What the studies' names begin with.
-        max_time: The seconds that each run's trials may take, beside those of other runs.
+        max_time: The seconds that each run's trials may take, beside those of other runs; with
+            ``stop_when_decided``, the seconds of all, after which no seed is begun.
         max_gain: The gain over its baseline at which a run ends.
         batch_size: How many trials of a run are proposed before any of them is told, as in search.
         executor: Who runs the comparison, one job for each run, such as a Dask cluster's
@@ -91,105 +122,138 @@ def compare(
     """
     studies.check_objective(objective)
     studies.check_study_name(study_name)
-    searchers = _labelled(samplers)
-    seeds = _checked_seeds(seeds, objective)
     max_trial = checks.as_positive_int("max_trial", max_trial)
-    checks.check_positive("equivalence", equivalence)
+    searchers = _labelled(samplers)
+    arms = {**searchers, **_checked_controls(controls, searchers, objective, max_trial)}
+    seeds = _checked_seeds(seeds, objective)
+    check_equivalence(equivalence)
+    # All are checked, whichever holds for a single run.
     limits = studies.Limits(max_time, max_trial, max_gain)
-    plans = [
-        studies.Plan(
-            objective.replace(seed=seed),
-            f"{study_name}/{label}/{seed=}",
-            # Samplers keep random state.
-            copy.deepcopy(searcher) if isinstance(searcher, BaseSampler) else searcher,
-            limits,
-            batch_size,
-        )
-        for label, searcher in searchers.items()
-        for seed in seeds
-    ]
-    _check_executor(executor)
+    limits = dataclasses.replace(limits, max_time=None if stop_when_decided else limits.max_time)
+    check_executor(executor)
     opened_storage = open_storage(storage)
     if executor is not None and isinstance(opened_storage, InMemoryStorage):
         raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
         )
-    opened = studies.open_studies(plans, opened_storage)
-    try:
-        with (
-            tqdm(total=max_trial * len(plans), unit="trial", disable=not show_progress_bar) as bar,
-            interruptible() as stop,
-        ):
-            lock = threading.Lock()
+    declaration = _declared(opened_storage, study_name, seeds, looks_again=stop_when_decided)
+    _warn_of_few_seeds(len(seeds), searchers, looks_again=declaration["looks_again"])
 
-            def count(n_trials: int) -> None:
-                with lock:
-                    bar.update(n_trials)
+    def job(label: str, seed: int) -> Job:
+        of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
+        # Samplers keep random state.
+        arm: Any = copy.deepcopy(arms[label])
+        if label not in searchers and callable(arm):
+            return OwnControl(arm, name, of_seed.direction, seed, max_trial, limits.max_time)
+        return studies.Plan(of_seed, name, arm, limits, batch_size)
 
-            if executor is None:
-                with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
-                    runs = zip(plans, opened, strict=True)
-                    _finish([threads.submit(_run_one, stop, count, *run) for run in runs], stop)
-            else:
-                _finish([executor.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
-    except KeyboardInterrupt:
-        _logger.info(studies.resume_hint(opened[0]))
-        raise
-    results = iter([result_of(s, plan.objective) for s, plan in zip(opened, plans, strict=True)])
-    comparison = Comparison(
-        {label: list(itertools.islice(results, len(seeds))) for label in searchers},
-        seeds,
-        float(equivalence),
-    )
+    at_once = len(os.sched_getaffinity(0)) if stop_when_decided else len(seeds)
+    results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
+    n_seeds, total = 0, max_trial * len(arms) * len(seeds)
+    with (
+        tqdm(total=total, unit="trial", disable=not show_progress_bar) as bar,
+        interruptible() as stop,
+    ):
+        while True:
+            part = seeds[n_seeds : n_seeds + at_once]
+            n_seeds += len(part)
+            jobs = [job(label, seed) for label in arms for seed in part]
+            opened = open_jobs(jobs, opened_storage)
+            for study in opened:
+                if patiently(lambda s: s.user_attrs, study).get(COMPARISON) != declaration:
+                    patiently(study.set_user_attr, COMPARISON, declaration)
+            try:
+                run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
+            except KeyboardInterrupt:
+                _logger.info(studies.resume_hint(opened[0]))
+                raise
+            found = iter(map(record_of_job, jobs, opened))
+            for of_arm in results.values():
+                of_arm.extend(itertools.islice(found, len(part)))
+            comparison = Comparison(results, seeds[:n_seeds], float(equivalence))
+            if stop_when_decided:
+                n_claims = len(comparison.families[0])
+                n_decided = n_claims - comparison.n_undecided
+                said = f"{n_seeds} seeds, {n_decided} of {n_claims} claims decided"
+                bar.set_postfix_str(said)
+                _logger.info("%s: %s.", study_name, said)
+                if n_decided == n_claims or (max_time and comparison.seconds >= max_time):
+                    break
+            if n_seeds == len(seeds):
+                break
     show_comparison(comparison)
     return comparison
 
 
-def _finish(
-    runs: Sequence[futures.Future[int]],
-    stop: threading.Event,
-    update: Callable[[int], object] = lambda _: None,
+def _declared(
+    storage: BaseStorage, study_name: str, seeds: tuple[int, ...], *, looks_again: bool
+) -> Declaration:
+    """Return what a comparison is declared to be, with what its studies say of it already."""
+    arms = studies_of_comparison(storage, study_name)
+    before = declaration_of([s for of_arm in arms.values() for s in of_arm.values()], ())
+    known = tuple(before["seeds"])
+    is_shorter = len(seeds) < len(known) and not before["looks_again"]
+    if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
+        raise WrongValueError(
+            f"The comparison {study_name!r} was declared with the {len(known)} seeds "
+            f"{seeds_in_words(known)}; give these in this order, or these and more."
+        )
+    looks_again = looks_again or before["looks_again"] or 0 < len(known) < len(seeds)
+    if known and looks_again and not before["looks_again"]:
+        _logger.warning(
+            "The comparison %r was planned with %d seeds; with more, all its claims pay for "
+            "having been looked at, for good: about half of those that were just decided become "
+            "undecided.",
+            study_name,
+            len(known),
+        )
+    return {"seeds": [*max(seeds, known, key=len)], "looks_again": looks_again}
+
+
+def _warn_of_few_seeds(
+    n_seeds: int, searchers: Mapping[str, Searcher], *, looks_again: bool
 ) -> None:
-    """Wait for all runs; where one failed or was interrupted, so are the others."""
-    try:
-        for run in futures.as_completed(runs):
-            update(run.result())
-    finally:
-        if not all(run.done() for run in runs):
-            stop.set()
-        for run in runs:
-            run.cancel()
+    """Warn where the seeds cannot decide anything, whatever comes of them."""
+    names = [searcher for searcher in searchers.values() if searcher != RANDOM_RESTART]
+    n_claims = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
+    needed = fewest_pairs(n_claims, looks_again=looks_again)
+    if n_seeds < needed:
+        warnings.warn(
+            f"{n_seeds} seeds can decide nothing: with {n_claims} "
+            f"claim{'s' if n_claims > 1 else ''} it takes at least {needed}.",
+            stacklevel=3,
+        )
 
 
-def _run_elsewhere(plan: studies.Plan, storage: str | BaseStorage | None) -> int:
-    """Run a study in a worker of an executor."""
-    [study] = studies.open_studies([plan], open_storage(storage))
-    with interruptible() as stop:
-        return _run_one(stop, lambda _: None, plan, study)
-
-
-def _run_one(
-    stop: threading.Event, update: Callable[[int], object], plan: studies.Plan, study: optuna.Study
-) -> int:
-    """Run a study and return how many trials it has."""
-    loop = Loop(plan, study, stop, lambda _, __: update(1))
-    update(loop.n_done)
-    loop.run()
-    conclude(study, plan.objective, stop)
-    return loop.n_done
-
-
-def _check_executor(executor: object) -> None:
-    wanted = "a concurrent.futures.Executor or None"
-    checks.check_type("executor", executor, futures.Executor | None, wanted)
-    if isinstance(executor, futures.ProcessPoolExecutor):
-        context = getattr(executor, "_mp_context", None)
-        if context is not None and context.get_start_method() == "fork":
+def _checked_controls(
+    controls: Iterable[str] | Mapping[str, Control] | None,
+    searchers: Mapping[str, Searcher],
+    objective: InitOffsetObjective,
+    max_trial: int,
+) -> dict[str, Control]:
+    """Return the controls by their labels, by default the learning rate, where it is a number."""
+    if controls is None:
+        is_default = max_trial >= _TRIALS_FOR_CONTROL and LEARNING_RATE not in searchers
+        has_rate = learning_rate_of(objective.training) is not None
+        return {LEARNING_RATE: LEARNING_RATE} if is_default and has_rate else {}
+    if isinstance(controls, str):
+        raise WrongTypeError(f"controls must be a sequence: write controls=({controls!r},).")
+    if not isinstance(controls, Mapping):
+        controls = {control: control for control in controls}
+    for label, control in controls.items():
+        _check_label("controls", label)
+        if label in searchers:
             raise WrongValueError(
-                "executor forks this process, and in a copy TensorFlow waits for ever: give "
-                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+                f"{label!r} is a label of samplers and of controls; use another."
             )
+        if not callable(control) and control not in CONTROLS:
+            raise WrongValueError(
+                f"The control {label!r} is {control!r}, but it must be one of "
+                f"{', '.join(CONTROLS)}, or an Optuna objective by its label: "
+                "controls={'label': objective}."
+            )
+    return dict(controls)
 
 
 def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
@@ -217,7 +281,7 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():
-        _check_label(label)
+        _check_label("samplers", label)
         check_searcher(searcher)
     has_control = RANDOM_RESTART in searchers.values()
     if RANDOM_RESTART in searchers and not has_control:
@@ -228,15 +292,15 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     return searchers if has_control else {**searchers, RANDOM_RESTART: RANDOM_RESTART}
 
 
-def _check_label(label: object) -> None:
+def _check_label(argument: str, label: object) -> None:
     if not isinstance(label, str) or not label:
         raise WrongTypeError(
-            "samplers must have labels that are strings and not empty, but one of them is "
+            f"{argument} must have labels that are strings and not empty, but one of them is "
             f"{label!r}."
         )
     if "/" in label:
         raise WrongValueError(
-            f"The label {label!r} of samplers has a slash, which parts the names of studies: "
+            f"The label {label!r} of {argument} has a slash, which parts the names of studies: "
             "use another character."
         )
 

@@ -61,7 +61,7 @@ def _adnn() -> None:
     """
 
 
-for _verb in ("search", "resume", "compare", "report", "audit", "verify"):
+for _verb in ("search", "resume", "compare", "plan", "report", "audit", "verify"):
     app.command()(with_help(getattr(commands, _verb)))
 
 

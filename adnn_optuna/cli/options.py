@@ -122,6 +122,11 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, text.rstrip(",").split(",")))
 
 
+def parse_controls(text: str) -> tuple[str, ...]:
+    """Return the controls of a list."""
+    return () if text == "none" else tuple(text.split(","))
+
+
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
     if ends := re.fullmatch(r"(\d+)-(\d+)", text):

@@ -30,6 +30,9 @@ from adnn_optuna.networks.training import is_finite
 if TYPE_CHECKING:
     from adnn_optuna.networks.offsets import EpochsSpace
 
+Control = str | Callable[..., float]
+"""A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
+
 
 def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None:
     """Train the unmoved network once, for the epochs of all trials, as a study of one trial.

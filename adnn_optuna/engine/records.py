@@ -17,6 +17,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.searchers import CONTROLS, LONGER, OBJECTIVE
 from adnn_optuna.networks.offsets import RestartSpace
 
 
@@ -91,6 +92,30 @@ class SearchRecord:
         config = self.study.user_attrs.get(stored.CONFIG, {})
         return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
 
+    @property
+    def searcher(self) -> str:
+        """Who searched, as the study stores it; empty where :func:`search` did not run it."""
+        return str(self.study.user_attrs.get(stored.SEARCH, {}).get("sampler", ""))
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is what the same compute buys otherwise, and no search."""
+        return self.searcher in (*CONTROLS, OBJECTIVE)
+
+    @property
+    def budget(self) -> dict[str, float | None]:
+        """The limits of the last run; those that it is to have where there was none yet."""
+        if runs := self.runs:
+            return {name: runs[-1][name] for name in ("max_trial", "max_time", "max_gain")}
+        settings = self.study.user_attrs.get(stored.SEARCH, {})
+        return {"max_trial": settings.get("n_trials", len(self.done_trials))}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended by itself, and its winner, if there is one, was tested."""
+        was_ended = self.stop_reason not in (None, "interrupted")
+        return was_ended and (self.best is None or not math.isnan(self.test_value))
+
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         is_loss = self.study.direction == StudyDirection.MINIMIZE
@@ -117,6 +142,23 @@ class SearchRecord:
         """Return the best gain after each trial that was run to an end, never below 0."""
         gains = (self.gains.get(trial.number, 0.0) for trial in self.done_trials)
         return list(itertools.accumulate(gains, max, initial=0.0))[1:]
+
+    def best_by_epochs(self) -> dict[int, float]:
+        """Return the best selection metric so far by the epochs that were trained until then."""
+        config = self.study.user_attrs.get(stored.CONFIG, {})
+        epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
+        best, curve = math.nan, {}
+        for trial in self.done_trials:
+            # A longer training tells of each of its epochs.
+            steps = (
+                trial.intermediate_values if self.searcher == LONGER else {epochs - 1: trial.value}
+            )
+            for step, value in steps.items():
+                if value is not None and not self.improvement(value, best) <= 0:
+                    best = value
+                curve[n_trained + step + 1] = best
+            n_trained = max(curve)
+        return {n: value for n, value in curve.items() if math.isfinite(value)}
 
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason

@@ -87,7 +87,12 @@ def objective_for(
         case "random_restart":
             return objective.replace(space=RestartSpace())
         case "learning_rate":
-            return objective.replace(space=LearningRateSpace(_learning_rate(training)))
+            if (rate := learning_rate_of(training)) is None:
+                raise WrongValueError(
+                    "The control 'learning_rate' needs one rate to search around, but the "
+                    "optimizer has none: give it a number, or leave out this control."
+                )
+            return objective.replace(space=LearningRateSpace(rate))
         case "longer":
             longest = training.epochs * (n_trials or 1)
             return objective.replace(space=EpochsSpace(training.epochs, longest))
@@ -98,17 +103,12 @@ def objective_for(
     return objective
 
 
-def _learning_rate(training: Training) -> float:
-    """Return the learning rate of a training, which no schedule may say."""
+def learning_rate_of(training: Training) -> float | None:
+    """Return the learning rate of a training, :obj:`None` where a schedule says it."""
     rate: Any = training.learning_rate
     if isinstance(training.optimizer, dict):
         rate = training.optimizer["config"].get("learning_rate")
-    if not isinstance(rate, int | float):
-        raise WrongValueError(
-            "The control 'learning_rate' needs one number to search around, but the optimizer has "
-            f"{rate!r}: give the optimizer a number, or controls without 'learning_rate'."
-        )
-    return float(rate)
+    return float(rate) if isinstance(rate, int | float) else None
 
 
 def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.paired_differences import MIN_PAIRS, PairedDifference
+from adnn_optuna.evidence.paired_differences import PairedDifference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adnn_optuna.evidence.comparison import Comparison
 
 
@@ -20,11 +23,24 @@ def points(gain: float, *, percent: bool = True) -> str:
     return f"{round(100 * gain, 2) + 0.0:+.2f} pp" if percent else f"{gain:+.4f}"
 
 
-def interval(difference: PairedDifference) -> str:
+def interval(difference: PairedDifference, unit: str = " pp") -> str:
     """Return the interval of a difference in percentage points."""
-    if math.isnan(difference.low):
-        return "no interval"
-    return f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f} pp"
+    low, high = 100 * difference.low, 100 * difference.high
+    if not (math.isfinite(low) or math.isfinite(high)):
+        return "none"
+    return f"{low:+.2f} to {high:+.2f}{unit}"
+
+
+def interval_in_words(comparison: Comparison) -> str:
+    """Return what the intervals promise, and at what price."""
+    n_claims = [len(claims) for claims in comparison.families if claims]
+    which = " and ".join(f"all {n} claims" if n > 1 else "one claim" for n in n_claims)
+    how = (
+        "from an e-process: holds however often one looks and adds seeds"
+        if comparison.looks_again
+        else "from inverted sign flips, for the planned seeds"
+    )
+    return f"interval: 95 % for {which}, {how}"
 
 
 def claim_of_search(record: SearchRecord) -> str:
@@ -57,50 +73,95 @@ def against_control(comparison: Comparison) -> list[PairedDifference]:
 
     Those that are shown to be better come before all others, whatever their means.
     """
-    rows = [row for row in comparison.paired_differences if row.other == comparison.control]
-    known = [row for row in rows if row.n_pairs]
+    rows = comparison.rows_of(comparison.families[0])
+    known = [row for row in rows if row.other == comparison.control and row.n_pairs]
     return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
 
 
 def claim_of_comparison(comparison: Comparison) -> str:
-    """Return whether the best searcher is better than random restarts, on the test set."""
+    """Return whether the best searcher is better than random restarts, on the test set.
+
+    Beside it stands what the same compute gains otherwise, where a control was run.
+    """
     if comparison.control is None:
         return "There are no random restarts to compare with, so nothing can be told from luck."
     rows = against_control(comparison)
     if not rows:
         return "There are no searchers with results to compare with random restarts."
     best, verdicts = rows[0], {row.verdict for row in rows}
-    evidence = f"(95 % interval {interval(best)}, {best.n_pairs} seeds)"
     mean = f"{points(best.mean)} of test accuracy"
+    if best.n_pairs == 1:
+        claim = (
+            f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
+            "and another seed may say the opposite"
+        )
+        return f"{claim}.{_otherwise(comparison)}"
+    evidence = f"(interval {interval(best)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
-        others = [row.arm for row in rows[1:] if row.verdict == "better"]
-        names = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
-        also = f"; so {'is' if len(others) == 1 else 'are'} {names}" if others else ""
+        also = _listed([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
-        return f"{claim} {evidence}{also}."
+        return f"{claim} {evidence}{also}.{_otherwise(comparison)}"
     if verdicts == {"worse"}:
         claim = f"Every searcher is worse than random restarts; {best.arm} comes closest"
     elif "undecided" not in verdicts:
         claim = f"No searcher is better than random restarts: {best.arm} is equivalent"
     else:
         claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
-    return f"{claim}, with {mean} {evidence}."
+    return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
+
+
+def _listed(others: Sequence[str]) -> str:
+    if not others:
+        return ""
+    names = " and ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
+    return f"; so {'is' if len(others) == 1 else 'are'} {names}"
+
+
+_SPENT = {
+    "longer": "on one longer training",
+    "learning_rate": "on the learning rate",
+    "constant": "on one offset for all layers",
+}
+
+
+def _otherwise(comparison: Comparison) -> str:
+    """Return the sentence on what the same compute gains otherwise, empty without controls."""
+    control = comparison.strongest_control
+    rows = [r for r in comparison.rows_of(comparison.families[1]) if r.other == control]
+    row = next((r for r in rows if r.arm == comparison.control and r.n_pairs), None)
+    if control is None or row is None:
+        return ""
+    turned = dataclasses.replace(row, low=-row.high, high=-row.low)
+    evidence = f"(interval {interval(turned)})" if row.n_pairs > 1 else "(one seed)"
+    searcher = comparison.controls[control][0].searcher
+    spent = _SPENT.get(searcher, f"on {control}")
+    return (
+        f" The same compute spent {spent} gains {points(-row.mean)} over random restarts "
+        f"{evidence}."
+    )
 
 
 def caveat_of_comparison(comparison: Comparison) -> str:
     """Return what to think of the claim."""
-    n_seeds = len(comparison.seeds)
-    if n_seeds < MIN_PAIRS:
-        return (
-            f"{n_seeds} seeds are too few to show any difference: compare with 10 or more before "
-            "you decide anything by this."
+    rows = against_control(comparison)
+    parts = list(dict.fromkeys(f"{row.arm}: {row.reason}." for row in rows if row.reason))
+    if comparison.looks_again:
+        parts.append(
+            "Seeds were added until all was decided or later, and the intervals pay for each look."
         )
-    if any(row.verdict == "undecided" for row in against_control(comparison)):
-        return (
-            "Undecided means that these seeds show neither a difference nor that there is none. "
-            "What random restarts gain is luck, and comes for free with any searcher."
+    n_looks = max(len(run.test_looks) for runs in comparison.results.values() for run in runs)
+    if n_looks > 1:
+        parts.append(
+            f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
+            "no longer of untouched test data."
         )
-    return (
+    if any(row.verdict == "undecided" for row in rows):
+        parts.append(
+            "Undecided means that these seeds show neither a difference nor that there is none."
+        )
+    parts.append(
         "Random restarts move nothing, they only draw other initial weights: what they gain is "
-        "luck, and only what a searcher gains beyond them is its own."
+        "luck, and only what a searcher gains beyond them is its own. All is said of this data "
+        "set, and assumes that differences are symmetric about their centre."
     )
+    return " ".join(parts)

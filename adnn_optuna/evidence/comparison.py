@@ -4,45 +4,121 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import re
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from statistics import fmean
+from typing import cast
 
 import optuna
 import pandas as pd
 import plotly.graph_objects as go
 from optuna.storages import BaseStorage
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._attributes import COMPARISON, CONFIG, Declaration
+from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.searchers import ANNEALING, GREEDY, RANDOM_RESTART
 from adnn_optuna.engine.storages import open_storage, storage_url
-from adnn_optuna.evidence.claims import claim_of_comparison
+from adnn_optuna.evidence import tables
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
-    MIN_PAIRS,
     PairedDifference,
     paired_differences,
 )
+from adnn_optuna.evidence.power import SeedPlan, plan_seeds
 from adnn_optuna.evidence.reports import comparison_page
-from adnn_optuna.plots._comparison import plot_best_against_trials
+from adnn_optuna.networks.differences import config_differences, in_words
+from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """What searchers came to, each on the same seeds.
 
-    Printed, it is the table of means and, below it, the verdict on each pair of searchers.
+    Printed, it is the table of means and, below it, the verdict on each claim. There are two
+    families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
+    restarts, and greedy against annealing; and all of these against the controls, what the same
+    compute buys otherwise. Where a comparison stops once all is decided, or got further seeds
+    later, the intervals pay for each look.
 
     Args:
-        results: The results of each searcher, by its label, in the order of ``seeds``.
-        seeds: The seeds.
-        equivalence: The difference of test accuracies up to which two searchers are equivalent.
+        results: The results of each arm, by its label, in the order of ``seeds``.
+        seeds: The seeds, in their declared order.
+        equivalence: The difference of test accuracies up to which two arms are equivalent.
+
+    Raises:
+        ValueError: If there is no arm or seed, or the arms differ in more than how they search:
+            in seeds, data, model, training, metric or budget.
     """
 
     results: Mapping[str, Sequence[SearchRecord]]
     seeds: tuple[int, ...]
     equivalence: float = EQUIVALENCE
+
+    def __post_init__(self) -> None:
+        check_equivalence(self.equivalence)
+        if not self.results or not self.seeds:
+            raise WrongValueError("A comparison needs at least one arm and one seed.")
+        for label, runs in self.results.items():
+            if len(runs) != len(self.seeds):
+                raise WrongValueError(
+                    f"The arm {label!r} has {len(runs)} results for {len(self.seeds)} seeds; give "
+                    "one for each seed, in their order."
+                )
+            if label == RANDOM_RESTART and not all(run.is_restart for run in runs):
+                raise WrongValueError(
+                    f"The arm {label!r} is not random restarts, but was searched by "
+                    f"{runs[0].searcher or 'another sampler'}; give it another label."
+                )
+        self._check_arms_are_alike()
+        declared = tuple(self.declaration["seeds"])
+        if declared[: len(self.seeds)] != self.seeds:
+            raise WrongValueError(
+                f"The seeds {seeds_in_words(self.seeds)} are not the first ones of those that the "
+                f"comparison was declared with, {seeds_in_words(declared)}; seeds that are chosen "
+                "afterwards prove nothing: give all, in that order."
+            )
+
+    def _check_arms_are_alike(self) -> None:
+        """Refuse results that differ in more than how they were searched for."""
+        all_runs = [
+            (label, seed, run)
+            for label, runs in self.results.items()
+            for seed, run in zip(self.seeds, runs, strict=True)
+        ]
+        of_first: dict[str, object] | None = None
+        budget = all_runs[0][-1].budget
+        for label, seed, run in all_runs:
+            config = run.study.user_attrs.get(CONFIG)
+            if config is not None:
+                if config["seed"] != seed:
+                    raise WrongValueError(
+                        f"The result of {label!r} for seed {seed} is of seed {config['seed']}; "
+                        "give all arms' results in the order of the seeds."
+                    )
+                compared = {k: v for k, v in config.items() if k not in ("seed", "space")}
+                of_first = of_first or compared
+                if differences := config_differences(of_first, compared):
+                    raise WrongValueError(
+                        f"The result of {label!r} for seed {seed} is of another objective than "
+                        f"the first one ({in_words(differences)}); compare what was trained alike."
+                    )
+            for name in budget.keys() & run.budget.keys():
+                if budget[name] != run.budget[name]:
+                    raise WrongValueError(
+                        f"The arms have unequal budgets: {all_runs[0][0]!r} has {name} "
+                        f"{budget[name]}, but {label!r} with seed {seed} has "
+                        f"{run.budget[name]}; go on with compare until all have the same."
+                    )
+
+    @functools.cached_property
+    def declaration(self) -> Declaration:
+        """The seeds that were declared, and whether the comparison looks again at what it has."""
+        everything = [run for runs in self.results.values() for run in runs]
+        return declaration_of([run.study for run in everything], self.seeds)
 
     @property
     def control(self) -> str | None:
@@ -50,9 +126,32 @@ class Comparison:
         return next((label for label, runs in self.results.items() if runs[0].is_restart), None)
 
     @property
+    def searchers(self) -> dict[str, Sequence[SearchRecord]]:
+        """The results of the searchers, random restarts among them."""
+        return {label: runs for label, runs in self.results.items() if not runs[0].is_control}
+
+    @property
+    def controls(self) -> dict[str, Sequence[SearchRecord]]:
+        """The results of what spends the same compute otherwise."""
+        return {label: runs for label, runs in self.results.items() if runs[0].is_control}
+
+    @property
     def any_record(self) -> SearchRecord:
         """One of the results, for what is the same for all of them."""
         return next(iter(self.results.values()))[0]
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether the intervals pay for looking again after each seed."""
+        return self.declaration["looks_again"]
+
+    @property
+    def n_missing_seeds(self) -> int:
+        """How many of the planned seeds are not done yet; before, a planned comparison is open."""
+        n_done = sum(
+            all(runs[i].is_over for runs in self.results.values()) for i in range(len(self.seeds))
+        )
+        return 0 if self.looks_again else len(self.declaration["seeds"]) - n_done
 
     def table(self) -> pd.DataFrame:
         """Return one row for each searcher, with means and standard deviations over the seeds.
@@ -98,18 +197,8 @@ class Comparison:
             table[f"{name}_std"] = arms[name].std()
         return table
 
-    def means_in_words(self) -> list[tuple[str, ...]]:
-        """Return each searcher's label and the shown columns of :meth:`table`, as text."""
-        scales = dict.fromkeys(("best", "gain"), 100 if self.any_record.has_accuracy else 1)
-        accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
-        scales |= dict.fromkeys(accuracies, 100)
-        return [
-            (str(label), *(_mean_and_std(row, name, scale) for name, scale in scales.items()))
-            for label, row in self.table().iterrows()
-        ]
-
     def differences(self) -> pd.DataFrame:
-        """Return one row for each pair of searchers: by how much the first is better on the test.
+        """Return one row for each pair of arms: by how much the first is better on the test.
 
         Runs of the same seed have the same data, initial weights and batches, so the difference
         of their test accuracies is that of their searchers.
@@ -117,7 +206,7 @@ class Comparison:
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
-            ``low``, ``high``, ``p_value``, ``p_holm``, ``superiority`` and ``verdict``, as in
+            ``low``, ``high``, ``superiority``, ``verdict`` and ``reason``, as in
             :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
         names = [field.name for field in dataclasses.fields(PairedDifference)]
@@ -125,19 +214,99 @@ class Comparison:
         columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
         return table.rename(columns=columns).set_index(["sampler", "other"])
 
+    @property
+    def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """The claims: each searcher against luck and greedy against annealing; all on controls."""
+        restarts = [label for label, runs in self.searchers.items() if runs[0].is_restart][:1]
+        arms = [label for label in self.searchers if label not in restarts]
+        rivals = [arm for arm in arms if self.results[arm][0].searcher in (GREEDY, ANNEALING)]
+        of_searchers = [(arm, restart) for arm in arms for restart in restarts]
+        if len({self.results[arm][0].searcher for arm in rivals}) == len(rivals) == 2:
+            of_searchers.append((rivals[0], rivals[1]))
+        return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
+
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
-        """The statistics behind :meth:`differences`."""
-        # The control is last, so that all others are compared with it, not it with them.
-        labels = sorted(self.results, key=lambda label: label == self.control)
-        return paired_differences(
-            {label: [run.test_value for run in self.results[label]] for label in labels},
-            equivalence=self.equivalence,
+        """The statistics behind :meth:`differences`: from these come all tables and sentences."""
+        of_searchers, of_controls = self.families
+        # Restarts and controls come last: all others are compared with them.
+        labels = sorted(self.searchers, key=lambda label: label == self.control)
+        values = {
+            label: [run.test_value for run in self.results[label]]
+            for label in (*labels, *self.controls)
+        }
+        compared = functools.partial(
+            paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
         )
+        rows = compared({label: values[label] for label in labels}, claims=of_searchers)
+        if of_controls:
+            rows += [r for r in compared(values, claims=of_controls) if r.verdict is not None]
+        if missing := self.n_missing_seeds:
+            n_seeds = len(self.declaration["seeds"])
+            reason = f"{missing} of {n_seeds} planned seeds are missing"
+            rows = [
+                dataclasses.replace(
+                    row, low=-math.inf, high=math.inf, verdict="undecided", reason=reason
+                )
+                if row.verdict
+                else row
+                for row in rows
+            ]
+        return rows
+
+    @property
+    def n_undecided(self) -> int:
+        """How many of the claims about searchers are not decided."""
+        return sum(row.verdict == "undecided" for row in self.rows_of(self.families[0]))
+
+    def rows_of(self, claims: Sequence[tuple[str, str]]) -> list[PairedDifference]:
+        """Return the differences behind some claims."""
+        return [row for row in self.paired_differences if (row.arm, row.other) in claims]
+
+    @property
+    def strongest_control(self) -> str | None:
+        """The control that is best by what was selected by, :obj:`None` if there is none.
+
+        One that were chosen by the test accuracy would be too good by chance.
+        """
+        means = {
+            label: self.any_record.improvement(fmean(run.best_value for run in runs), 0.0)
+            for label, runs in self.controls.items()
+        }
+        return max(means, key=means.__getitem__, default=None)
+
+    def plan(self, gain: float) -> SeedPlan:
+        """Return how many seeds it takes to show a gain, from these seeds as a pilot.
+
+        Args:
+            gain: The difference of test accuracies, as a fraction, that is to be shown for every
+                searcher against random restarts, and for greedy against annealing.
+
+        Raises:
+            ValueError: If there are less than two seeds, or the gain is not positive.
+        """
+        claims = self.families[0]
+        if not claims:
+            raise WrongValueError("There is no searcher to compare with random restarts.")
+        pairs = {
+            f"{arm} - {other}": [
+                one.test_value - two.test_value
+                for one, two in zip(self.results[arm], self.results[other], strict=True)
+            ]
+            for arm, other in claims
+        }
+        known = {k: [d for d in of_pair if math.isfinite(d)] for k, of_pair in pairs.items()}
+        return plan_seeds(known, gain=gain, seconds_per_seed=self.seconds / len(self.seeds))
+
+    @property
+    def seconds(self) -> float:
+        """The seconds in which any trial ran."""
+        runs = [run.done_trials for of_arm in self.results.values() for run in of_arm]
+        return sum(ends[-1] for ends in seconds_until_done(runs) if ends)
 
     def plot(self) -> go.Figure:
         """Return the best gain so far against trials, the mean over seeds with its spread."""
-        return plot_best_against_trials(self.results)
+        return plot_best_against_trials(self.searchers)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report, one HTML file that opens from disk: claim, evidence, figures, settings.
@@ -148,64 +317,33 @@ class Comparison:
         comparison_page(self).save(path)
 
     def __str__(self) -> str:
-        any_record = self.any_record
-        unit = "[pp]" if any_record.has_accuracy else "[loss]"
-        header = [
-            ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
-            ("sampler", any_record.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
-        ]
-        body = [
-            (_shortened(label, 22), best, gain, *of_test)
-            for label, best, gain, _, *of_test in self.means_in_words()
-        ]
-        note = f"mean ± standard deviation over {len(self.seeds)} seeds; pp = percentage points"
-        lines = [*_aligned(header, body), note]
-        if self.paired_differences:
-            claim = textwrap.wrap(claim_of_comparison(self), 98)
-            lines += ["", *self._verdict_lines(), "", *claim]
-        return "\n".join(lines)
-
-    def _verdict_lines(self) -> list[str]:
-        header = [
-            ("", "difference", "95 %", "p after", "", ""),
-            ("test accuracy of", "[pp]", "interval", "Holm", "superior", "verdict"),
-        ]
-        body = [
-            (
-                f"{_shortened(row.arm, 18)} - {_shortened(row.other, 18)}",
-                f"{100 * row.mean:+.2f}",
-                f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
-                f"{row.p_holm:.4f}",
-                f"{100 * row.superiority:.0f} %",
-                row.verdict,
-            )
-            for row in self.paired_differences
-        ]
-        region = f"equivalent: within ±{100 * self.equivalence:g} pp"
-        notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
-        if len(self.seeds) < MIN_PAIRS:
-            notes += [f"undecided, as {len(self.seeds)} seeds can prove nothing: give 10 or more"]
-        return [*_aligned(header, body), *notes]
+        return tables.comparison_as_text(self)
 
 
-def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
-    """Return a table's lines, the first column to the left and all others to the right."""
-    rows = [*header, *body]
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    cells = [(row[0].ljust(first), *map(str.rjust, row[1:], others)) for row in rows]
-    lines = ["  ".join(row).rstrip() for row in cells]
-    rule = "-" * max(map(len, lines))
-    return [*lines[: len(header)], rule, *lines[len(header) :], rule]
+def check_equivalence(equivalence: object) -> None:
+    """Refuse a margin that any two accuracies are within, or none."""
+    check_type("equivalence", equivalence, Real, "a number")
+    if not 0 < cast("float", equivalence) < 1:
+        raise WrongValueError(
+            "equivalence must be above 0 and below 1, by which accuracies, as fractions, can "
+            f"differ at the most, but it is {equivalence!r}."
+        )
 
 
-def _shortened(label: str, width: int) -> str:
-    return label if len(label) <= width else f"{label[: width - 1]}…"
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """Return the first few seeds as text."""
+    return ", ".join(map(str, seeds[:10])) + (", …" if len(seeds) > 10 else "")
 
 
-def _mean_and_std(row: pd.Series[float], name: str, scale: float) -> str:
-    sign = "+" if "gain" in name else ""
-    # Adding 0 makes a rounded -0.00 a +0.00.
-    return f"{round(scale * row[name], 2) + 0.0:{sign}.2f} ± {scale * row[f'{name}_std']:.2f}"
+def declaration_of(studies: Iterable[optuna.Study], seeds: Sequence[int]) -> Declaration:
+    """Return what the studies of a comparison store of it; without anything, these seeds."""
+    found: list[Declaration | None] = [study.user_attrs.get(COMPARISON) for study in studies]
+    known = [declaration for declaration in found if declaration is not None]
+    return {
+        # Some may have been stored before further seeds were added.
+        "seeds": max((d["seeds"] for d in known), key=len, default=[*seeds]),
+        "looks_again": any(d["looks_again"] for d in known),
+    }
 
 
 def load_comparison(
@@ -219,30 +357,39 @@ def load_comparison(
         equivalence: See :class:`Comparison`.
 
     Returns:
-        The comparison, over the seeds that all of its searchers have.
+        The comparison, over the first seeds, in their declared order, that all arms have.
 
     Raises:
         ValueError: If there are no such studies, or their searchers have no seed in common.
     """
     opened = open_storage(storage, must_exist=True)
-    pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
-    arms: dict[str, dict[int, str]] = {}
-    for name in optuna.get_all_study_names(opened):
-        if match := pattern.fullmatch(name):
-            arms.setdefault(match[1], {})[int(match[2])] = name
+    arms = studies_of_comparison(opened, study_name)
     if not arms:
         raise WrongValueError(
             f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
             f"no study is called '{study_name}/…/seed=…'."
         )
-    seeds = tuple(sorted(set.intersection(*map(set, arms.values()))))
+    everything = [study for of_arm in arms.values() for study in of_arm.values()]
+    declared = declaration_of(everything, sorted(set().union(*arms.values())))["seeds"]
+    is_in_all = [all(seed in of_arm for of_arm in arms.values()) for seed in declared]
+    seeds = tuple(declared[: [*is_in_all, False].index(False)])
     if not seeds:
         raise WrongValueError(
-            f"The searchers of the comparison {study_name!r} have no seed in common; go on with "
-            "it, with the same seeds for all."
+            f"The searchers of the comparison {study_name!r} do not all have its first seed, "
+            f"{declared[0]}; go on with it, with the same seeds for all."
         )
-    results = {
-        label: [record_of(optuna.load_study(study_name=of_arm[s], storage=opened)) for s in seeds]
-        for label, of_arm in arms.items()
-    }
+    results = {label: [record_of(of_arm[s]) for s in seeds] for label, of_arm in arms.items()}
     return Comparison(results, seeds, equivalence)
+
+
+def studies_of_comparison(
+    storage: BaseStorage, study_name: str
+) -> dict[str, dict[int, optuna.Study]]:
+    """Return the stored studies of a comparison, by arm and seed."""
+    pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
+    arms: dict[str, dict[int, optuna.Study]] = {}
+    for name in optuna.get_all_study_names(storage):
+        if match := pattern.fullmatch(name):
+            study = optuna.load_study(study_name=name, storage=storage)
+            arms.setdefault(match[1], {})[int(match[2])] = study
+    return arms

@@ -25,7 +25,7 @@ from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.evidence import claims
+from adnn_optuna.evidence import claims, tables
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -120,7 +120,7 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
 
 def comparison_page(comparison: Comparison) -> Page:
     """Return the report of a comparison."""
-    results = comparison.results
+    results = comparison.searchers
     everything = [(label, run) for label, runs in results.items() for run in runs]
     label, first = everything[0]
     best = next(iter(claims.against_control(comparison)), None)
@@ -134,10 +134,13 @@ def comparison_page(comparison: Comparison) -> Page:
             "comparison": comparison,
             "lucky": lucky,
             "best": best,
+            "intervals": claims.interval_in_words(comparison),
+            "means": tables.means_in_words(comparison),
+            "strongest": comparison.strongest_control,
             "test_gain": comparison.table()["test_gain"].to_dict(),
             "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
-            **_origin([*results.values()]),
+            **_origin([*comparison.results.values()]),
         },
     )
 
@@ -155,13 +158,14 @@ def figures_of_comparison(comparison: Comparison) -> list[Figure]:
     """Return the figures of a comparison that bear its claim."""
     return [
         Figure("test-accuracy", several.plot_test_accuracy(comparison.results)),
-        Figure("price-of-luck", several.plot_price_of_luck(comparison.results)),
-        Figure("trials", several.plot_best_against_trials(comparison.results)),
+        Figure("compute", several.plot_best_against_compute(comparison.results)),
+        Figure("price-of-luck", several.plot_price_of_luck(comparison.searchers)),
+        Figure("trials", several.plot_best_against_trials(comparison.searchers)),
     ]
 
 
 def _further_figures(comparison: Comparison) -> Iterator[Figure]:
-    results = comparison.results
+    results = comparison.searchers
     yield Figure("seconds", several.plot_best_against_seconds(results))
     yield Figure("target", several.plot_target_share(results))
     everything = [run for runs in results.values() for run in runs]

@@ -55,6 +55,30 @@ def _plot_best_against(unit: str, x_title: str, runs: style.Runs) -> go.Figure:
     return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
+def plot_best_against_compute(runs: style.Runs) -> go.Figure:
+    """Plot the best selection metric so far against the epochs trained, the mean over the seeds.
+
+    So searchers and controls are seen side by side: a longer training spends its epochs in one
+    row, the others a training after the other. A run that ended early keeps its last value.
+
+    Args:
+        runs: For each arm, by its label, its studies or their records.
+    """
+    arms = style.arms_of(runs)
+    metric, scale, pp = style.metric_of([record for *_, records in arms for record in records])
+    title = "What the same compute brings: best so far against epochs trained"
+    figure = style.new_figure(title, "Epochs trained", f"{metric} [%]" if pp else metric)
+    for label, color, records in arms:
+        curves = [curve for record in records if (curve := record.best_by_epochs())]
+        # From the first epoch at which all have a value, to the last of any.
+        x = sorted({epochs for curve in curves for epochs in curve})
+        x = [n for n in x if n >= max(min(curve) for curve in curves)]
+        table = [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
+        dash = "dot" if any(record.is_control for record in records) else "solid"
+        style.add_mean(figure, x, scale * np.array(table), color, label, width=2.5, dash=dash)
+    return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
+
+
 def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float]]:
     """Return the seconds that each run took until each of its finished trials was done.
 
