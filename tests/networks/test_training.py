@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import random
@@ -300,6 +301,24 @@ def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
         assert value.dtype == np.float32
         np.testing.assert_array_equal(value, weight + np.float32(offset))
     assert not np.array_equal(weights[0], moved[0])
+
+
+def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
+    # As the same training settings would say it, bit for bit, also beside ordinary trainings.
+    given = digits.training
+    data = digits._dataset
+    other = trainer_of(
+        MLP(hidden=(32,)), data, **{**given.config, "learning_rate": 0.02, "epochs": 5}
+    )
+    mine = trainer_of(MLP(hidden=(32,)), data, **given.config)
+    plain = start(mine)
+    changed = dataclasses.replace(plain, learning_rate=0.02, epochs=5)
+    of_settings = other.train([plain], keep_weights=True)
+    runs = mine.train([changed, plain], keep_weights=True)
+    assert bits(runs[0]) == bits(of_settings[0])
+    assert bits(runs[1]) == bits(mine.train([plain], keep_weights=True)[0])
+    same = dataclasses.replace(plain, learning_rate=given.learning_rate, epochs=given.epochs)
+    assert bits(mine.train([same], keep_weights=True)[0]) == bits(runs[1])
 
 
 def test_each_epoch_and_seed_has_its_own_order() -> None:

@@ -1,0 +1,171 @@
+"""The controls: what the same compute buys without any search of offsets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna.api.jobs import open_jobs, run_jobs
+from adnn_optuna.engine.controls import OwnControl
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import Limits, Plan
+
+if TYPE_CHECKING:
+    from adnn_optuna import InitOffsetObjective
+    from adnn_optuna.api.jobs import Job
+    from adnn_optuna.engine.records import SearchRecord
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective(training=adnn.Training(epochs=2, batch_size=100))
+
+
+def run(job: Job, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
+    storage = open_storage(None) if storage is None else storage
+    [study] = open_jobs([job], storage)
+    bar: Any = optuna.progress_bar.tqdm(disable=True)
+    stop = threading.Event()
+    run_jobs([job], [study], stop=stop, bar=bar, executor=None, storage=None)
+    return record_of(study)
+
+
+def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, float]]:
+    """Return the metrics after each epoch of a training of its own."""
+    training = dataclasses.replace(objective.training, **settings)
+    other = adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(16,)), objective.dataset, training=training, seed=objective.seed
+    )
+    [run] = other.trainer.train([other.baseline_start])
+    return run.history
+
+
+def test_longer_is_one_training_of_all_epochs_and_its_best_one(
+    objective: InitOffsetObjective,
+) -> None:
+    record = run(Plan(objective, "longer", "longer", Limits(max_trial=6)))
+    history = trained(objective, epochs=12)
+    accuracies = [metrics["val_accuracy"] for metrics in history]
+    [trial] = record.study.trials
+    assert list(trial.intermediate_values.values()) == accuracies
+    assert record.best_value == max(accuracies)
+    assert trial.params == {"epochs": 1 + int(np.argmax(accuracies))}
+    assert record.baseline == accuracies[1]
+    # The test accuracy is that of the best epoch, not of the last one.
+    alone = adnn.search(
+        adnn.InitOffsetObjective(
+            adnn.MLP(hidden=(16,)),
+            objective.dataset,
+            training=dataclasses.replace(objective.training, epochs=trial.params["epochs"]),
+            seed=objective.seed,
+        ),
+        "greedy",
+        max_trial=1,
+    )
+    assert record.test_value == alone.test_value
+
+
+def test_longer_runs_once(objective: InitOffsetObjective) -> None:
+    storage = open_storage(None)
+    plan = Plan(objective, "longer", "longer", Limits(max_trial=3))
+    first = run(plan, storage)
+    assert [t.value for t in run(plan, storage).study.trials] == [first.best_value]
+
+
+def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetObjective) -> None:
+    record = run(Plan(objective, "rates", "learning_rate", Limits(max_trial=8)))
+    rates = [trial.params["learning_rate"] for trial in record.done_trials]
+    assert len(rates) == 8
+    # The given one is the first, which the others are around.
+    given = objective.training.learning_rate
+    assert rates[0] == given
+    assert all(given / 100 <= rate <= given * 100 for rate in rates)
+    assert max(rates) > 3 * given > given > 3 * min(rates)
+    for trial in record.done_trials[:3]:
+        alone = trained(objective, learning_rate=trial.params["learning_rate"])
+        assert trial.value == alone[-1]["val_accuracy"]
+
+
+def test_another_seed_tries_other_learning_rates(objective: InitOffsetObjective) -> None:
+    of_seeds = [
+        run(Plan(objective.replace(seed=seed), f"{seed}", "learning_rate", Limits(max_trial=3)))
+        for seed in (1, 2)
+    ]
+    first, second = ([t.params["learning_rate"] for t in r.done_trials[1:]] for r in of_seeds)
+    assert not set(first) & set(second)
+
+
+def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> None:
+    wild = adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(16,), activation="linear"),
+        objective.dataset,
+        training=adnn.Training("sgd", learning_rate=1e3, epochs=2, batch_size=100, loss="mse"),
+    )
+    record = run(Plan(wild, "wild", "learning_rate", Limits(max_trial=12)))
+    assert len(record.done_trials) == 12
+    assert any(trial.state == TrialState.FAIL for trial in record.done_trials)
+
+
+def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetObjective) -> None:
+    record = run(Plan(objective, "constant", "constant", Limits(max_trial=9)))
+    offsets = sorted(trial.params["offset"] for trial in record.done_trials)
+    assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 9).tolist())
+    trial = record.done_trials[-1]
+    names = objective.distributions
+    everywhere = optuna.trial.FixedTrial(dict.fromkeys(names, trial.params["offset"]))
+    assert objective(everywhere) == trial.value
+
+
+def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjective) -> None:
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 10, 0.9))
+    scheduled = adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(16,)), objective.dataset, training=adnn.Training(optimizer, epochs=1)
+    )
+    with pytest.raises(ValueError, match="'learning_rate' needs one rate"):
+        Plan(scheduled, "rates", "learning_rate", Limits(max_trial=8))
+    kept = adnn.compare(scheduled, ("greedy",), max_trial=10, seeds=[0])
+    assert list(kept.results) == ["greedy", "random_restart"]
+
+
+class TestOwnObjective:
+    def control(self, function: Any, **settings: Any) -> OwnControl:
+        options = {"seed": 3, "max_trial": 5, "max_time": None, **settings}
+        direction = optuna.study.StudyDirection.MAXIMIZE
+        return OwnControl(function, "mine", direction, **options)
+
+    def test_gets_the_seed_and_says_what_its_winner_reaches(self) -> None:
+        seeds = []
+
+        def mine(trial: optuna.Trial, seed: int) -> float:
+            seeds.append(seed)
+            x = trial.suggest_float("x", 0, 1)
+            trial.set_user_attr("test_accuracy", x / 2)
+            return x
+
+        storage = open_storage(None)
+        record = run(self.control(mine), storage)
+        assert seeds == [3] * 5
+        assert record.test_value == record.best_value / 2
+        # Done is done; and the same seed proposes the same.
+        assert len(run(self.control(mine), storage).study.trials) == 5
+        again = run(self.control(mine))
+        assert [t.params for t in again.study.trials] == [t.params for t in record.study.trials]
+
+    def test_may_take_the_trial_alone_and_fail(self) -> None:
+        def mine(trial: optuna.Trial) -> float:
+            return math.nan if trial.number % 2 else trial.suggest_float("x", 0, 1)
+
+        record = run(self.control(mine))
+        assert len(record.study.trials) == 5
+        assert math.isnan(record.test_value)
