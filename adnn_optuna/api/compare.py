@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -131,14 +132,6 @@ def compare(
     limits = studies.Limits(max_time, max_trial, max_gain)
     limits = dataclasses.replace(limits, max_time=None if stop_when_decided else limits.max_time)
     check_executor(executor)
-    opened_storage = open_storage(storage)
-    if executor is not None and isinstance(opened_storage, InMemoryStorage):
-        raise WrongValueError(
-            "storage is in the memory of this process, where no worker of the executor can reach "
-            "it; give the URL of a database."
-        )
-    declaration = _declared(opened_storage, study_name, seeds, looks_again=stop_when_decided)
-    _warn_of_few_seeds(len(seeds), searchers, looks_again=declaration["looks_again"])
 
     def job(label: str, seed: int) -> Job:
         of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
@@ -148,6 +141,17 @@ def compare(
             return OwnControl(arm, name, of_seed.direction, seed, max_trial, limits.max_time)
         return studies.Plan(of_seed, name, arm, limits, batch_size)
 
+    # What may be refused is, before anything is stored.
+    for label in arms:
+        job(label, seeds[0])
+    opened_storage = open_storage(storage)
+    if executor is not None and isinstance(opened_storage, InMemoryStorage):
+        raise WrongValueError(
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
+        )
+    declaration = _declared(opened_storage, study_name, seeds, looks_again=stop_when_decided)
+    _warn_of_few_seeds(len(seeds), searchers, looks_again=declaration["looks_again"])
     at_once = len(os.sched_getaffinity(0)) if stop_when_decided else len(seeds)
     results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
     n_seeds, total = 0, max_trial * len(arms) * len(seeds)
@@ -160,9 +164,7 @@ def compare(
             n_seeds += len(part)
             jobs = [job(label, seed) for label in arms for seed in part]
             opened = open_jobs(jobs, opened_storage)
-            for study in opened:
-                if patiently(lambda s: s.user_attrs, study).get(COMPARISON) != declaration:
-                    patiently(study.set_user_attr, COMPARISON, declaration)
+            _declare(opened, declaration)
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
@@ -172,18 +174,24 @@ def compare(
             for of_arm in results.values():
                 of_arm.extend(itertools.islice(found, len(part)))
             comparison = Comparison(results, seeds[:n_seeds], float(equivalence))
-            if stop_when_decided:
-                n_claims = len(comparison.families[0])
-                n_decided = n_claims - comparison.n_undecided
-                said = f"{n_seeds} seeds, {n_decided} of {n_claims} claims decided"
-                bar.set_postfix_str(said)
-                _logger.info("%s: %s.", study_name, said)
-                if n_decided == n_claims or (max_time and comparison.seconds >= max_time):
-                    break
-            if n_seeds == len(seeds):
+            if n_seeds == len(seeds) or (
+                stop_when_decided and _is_over(comparison, study_name, max_time, bar)
+            ):
                 break
     show_comparison(comparison)
     return comparison
+
+
+def _is_over(
+    comparison: Comparison, study_name: str, max_time: float | None, bar: tqdm[Any]
+) -> bool:
+    """Return whether all is decided or no time is left, and say how far it is."""
+    n_claims = len(comparison.families[0])
+    n_decided = n_claims - comparison.n_undecided
+    said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
+    bar.set_postfix_str(said)
+    _logger.info("%s: %s.", study_name, said)
+    return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
 
 
 def _declared(
@@ -211,6 +219,13 @@ def _declared(
     return {"seeds": [*max(seeds, known, key=len)], "looks_again": looks_again}
 
 
+def _declare(opened: Iterable[optuna.Study], declaration: Declaration) -> None:
+    """Store in studies what the comparison that they belong to is declared to be."""
+    for study in opened:
+        if patiently(lambda s: s.user_attrs, study).get(COMPARISON) != declaration:
+            patiently(study.set_user_attr, COMPARISON, declaration)
+
+
 def _warn_of_few_seeds(
     n_seeds: int, searchers: Mapping[str, Searcher], *, looks_again: bool
 ) -> None:
@@ -220,7 +235,7 @@ def _warn_of_few_seeds(
     needed = fewest_pairs(n_claims, looks_again=looks_again)
     if n_seeds < needed:
         warnings.warn(
-            f"{n_seeds} seeds can decide nothing: with {n_claims} "
+            f"{n_seeds} seed{'s' if n_seeds > 1 else ''} can decide nothing: with {n_claims} "
             f"claim{'s' if n_claims > 1 else ''} it takes at least {needed}.",
             stacklevel=3,
         )

@@ -96,7 +96,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
             "and another seed may say the opposite"
         )
         return f"{claim}.{_otherwise(comparison)}"
-    evidence = f"(interval {interval(best)}, {best.n_pairs} seeds)"
+    evidence = f"({_with_interval(best)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         also = _listed([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
@@ -108,6 +108,11 @@ def claim_of_comparison(comparison: Comparison) -> str:
     else:
         claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
     return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
+
+
+def _with_interval(difference: PairedDifference) -> str:
+    shown = interval(difference)
+    return "no interval yet" if shown == "none" else f"interval {shown}"
 
 
 def _listed(others: Sequence[str]) -> str:
@@ -132,7 +137,7 @@ def _otherwise(comparison: Comparison) -> str:
     if control is None or row is None:
         return ""
     turned = dataclasses.replace(row, low=-row.high, high=-row.low)
-    evidence = f"(interval {interval(turned)})" if row.n_pairs > 1 else "(one seed)"
+    evidence = f"({_with_interval(turned)})" if row.n_pairs > 1 else "(one seed)"
     searcher = comparison.controls[control][0].searcher
     spent = _SPENT.get(searcher, f"on {control}")
     return (

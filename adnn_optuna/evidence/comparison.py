@@ -211,6 +211,7 @@ class Comparison:
         """
         names = [field.name for field in dataclasses.fields(PairedDifference)]
         table = pd.DataFrame([vars(row) for row in self.paired_differences], columns=names)
+        table["verdict"] = table["verdict"].fillna("no claim")
         columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
         return table.rename(columns=columns).set_index(["sampler", "other"])
 

@@ -1,23 +1,17 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
 The unit is the seed: the values of two arms with the same seed form a pair, and what is judged is
-the mean of the pairs' differences.
+the centre of the pairs' differences, which are taken to be symmetric about it. Each claim has one
+interval, of the level 1 - alpha / m for m claims (Bonferroni), and its verdict follows from that
+alone. The interval inverts the test by sign flips [1]: with n pairs, the means of all 2^n - 1
+non-empty subsets of the differences, in order, part the line into intervals that hold the centre
+with equal probability; so between the K-th from each end it is with probability 1 - 2K / 2^n.
 
-*   Its interval is the bias-corrected and accelerated bootstrap (BCa) of the pairs [1].
-*   Its test is the sign-flip permutation test: under the null hypothesis each difference is as
-    likely to be negative as positive. Wilcoxon's signed-rank test is more usual, but accuracies
-    are often equal, and with ties its tables do not hold. The sign-flip test is exact with them.
-*   The p-values of all pairs of arms are corrected together after Holm [2].
-*   Differences within a region of practical equivalence matter to nobody [3].
+Intervals of seeds that were planned hold for one look; :mod:`~adnn_optuna.evidence.sequential` has
+those for looking again.
 
-[1] B. Efron. Better bootstrap confidence intervals. Journal of the American Statistical
-Association 82(397):171-185, 1987.
-
-[2] S. Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of
-Statistics 6(2):65-70, 1979.
-
-[3] J. K. Kruschke. Rejecting or accepting parameter values in Bayesian estimation. Advances in
-Methods and Practices in Psychological Science 1(2):270-280, 2018.
+[1] J. A. Hartigan. Using subsample values as typical values. Journal of the American Statistical
+Association 64(328):1303-1317, 1969.
 """
 
 from __future__ import annotations
@@ -26,39 +20,41 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
-from scipy import stats
 
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.evidence.sequential import (
+    ALPHA,
+    VerdictName,
+    fewest_looks,
+    sequential_interval,
+    verdict_of,
+)
 
-ALPHA = 0.05  # The error rate that verdicts keep to, and one minus the coverage of intervals.
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
-MIN_PAIRS = 6  # With fewer pairs, no test can have a p-value of ALPHA.
-_N_RESAMPLES = 9999  # With up to 13 pairs, all sign flips are fewer, and the test is exact.
+_MOST_EXACT = 16  # Pairs of which all subsets are looked at: 65,535.
+_N_SUBSETS = 99_999  # Of more pairs; one less than a round number, so that levels are exact.
 _DECIMALS = 12  # Differences of accuracies that are equal differ in later ones.
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """By how much one arm is better than the other, over the seeds that both have.
+    """By how much one arm is better than the other, over the seeds that count.
 
     Args:
         arm: The one.
         other: The other.
-        n_pairs: The number of seeds with a value of both.
+        n_pairs: The number of seeds with a value of both, up to the first without.
         mean: The mean of the arm's value minus the other's; NaN without any pair.
-        low: The lower end of the mean's 95 % BCa interval; NaN with less than two pairs.
+        low: The lower end of the interval of the centre, infinite where the pairs are too few,
+            and NaN where nothing is claimed of the arms.
         high: Its upper end.
-        p_value: Two-sided, of the sign-flip test that the mean is 0; NaN without any pair.
-        p_holm: The same, corrected for the number of pairs of arms.
-        superiority: The probability that the arm has the higher value for a seed; a tie is half.
-        verdict: ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region
-            of practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the
-            interval lies within the region, and so says a sign-flip test against each of its ends
-            (two one-sided tests). ``"undecided"``: all else, and always with less than 6 seeds,
-            as so few prove nothing.
+        superiority: The share of seeds for which the arm has the higher value; a tie is half.
+        verdict: ``"equivalent"``: the interval lies within the region of practical equivalence.
+            Otherwise ``"better"`` or ``"worse"``: it lies above or below 0. ``"undecided"``: all
+            else. :obj:`None`: the pair is only shown.
+        reason: Why the verdict is what it is, where the interval alone does not tell.
     """
 
     arm: str
@@ -67,92 +63,104 @@ class PairedDifference:
     mean: float
     low: float
     high: float
-    p_value: float
-    p_holm: float
     superiority: float
-    verdict: Verdict
+    verdict: VerdictName | None
+    reason: str = ""
 
 
 def paired_differences(
-    values: Mapping[str, Sequence[float]], *, equivalence: float
+    values: Mapping[str, Sequence[float]],
+    *,
+    equivalence: float,
+    claims: Sequence[tuple[str, str]] | None = None,
+    looks_again: bool = False,
 ) -> list[PairedDifference]:
-    """Compare each two arms.
+    """Compare each two arms, and judge those of which something is claimed.
 
     Args:
-        values: The values of each arm, higher ones better, in the order of the seeds; NaN where
-            an arm has none. A pair with a NaN is left out.
+        values: The values of each arm, higher ones better, in the declared order of the seeds; NaN
+            where an arm has none, which ends the evidence on its pairs: seeds after one that
+            failed were not chosen by chance.
         equivalence: Half the width of the region of practical equivalence, in the values' unit.
+        claims: The pairs of arms that are judged, together at the level ``ALPHA``; all if
+            :obj:`None`.
+        looks_again: Whether the intervals pay for looking after each seed.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
+
+    Raises:
+        ValueError: If the arms have not as many values.
     """
-    arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
-    pairs = list(itertools.combinations(arrays, 2))
-    raw = [arrays[arm] - arrays[other] for arm, other in pairs]
-    differences = [d[np.isfinite(d)].round(_DECIMALS) for d in raw]
-    p_values = np.array([_sign_flip(d, "two-sided") for d in differences])
-    tests = np.stack([p_values, holm(p_values)], axis=1).tolist()
+    lengths = {arm: len(of_arm) for arm, of_arm in values.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{arm!r} has {n}" for arm, n in lengths.items())
+        raise WrongValueError(
+            f"The arms must have one value for each seed, but {listed}; give NaN where one is "
+            "missing."
+        )
+    pairs = list(itertools.combinations(values, 2))
+    claims = pairs if claims is None else claims
+    interval = sequential_interval if looks_again else planned_interval
+    fewest = fewest_pairs(max(len(claims), 1), looks_again=looks_again)
     rows = []
-    for (arm, other), d, (p_value, p_holm) in zip(pairs, differences, tests, strict=True):
-        low, high = bca_interval(d)
-        mean = float(d.mean()) if len(d) else math.nan
-        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if len(d) else math.nan
-        numbers = (len(d), mean, low, high, p_value, p_holm, superiority)
-        verdict = _verdict(d, low, high, p_holm, equivalence)
-        rows.append(PairedDifference(arm, other, *numbers, verdict))
+    for arm, other in pairs:
+        raw = np.asarray(values[arm], np.float64) - np.asarray(values[other], np.float64)
+        is_known = np.isfinite(raw)
+        n_pairs = len(raw) if is_known.all() else int(is_known.argmin())
+        d = raw[:n_pairs].round(_DECIMALS)
+        low = high = math.nan
+        verdict: VerdictName | None = None
+        reasons = []
+        if is_known[n_pairs:].any():
+            reasons.append(f"seed {n_pairs + 1} of {len(raw)} has no result: evidence ends there")
+        if (arm, other) in claims:
+            low, high = interval(d, len(claims))
+            verdict = verdict_of(low, high, equivalence)
+            if math.isnan(low):
+                reasons.append("the differences are not of one distribution")
+            elif n_pairs < fewest:
+                reasons.append(f"{n_pairs} of at least {fewest} seeds that can decide anything")
+            elif verdict == "equivalent" and not low <= 0 <= high:
+                reasons.append("they differ, by less than the margin")
+        mean = float(d.mean()) if n_pairs else math.nan
+        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
+        numbers = (n_pairs, mean, low, high, superiority)
+        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
     return rows
 
 
-def bca_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % BCa bootstrap interval of a mean, NaN with less than two values."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    if np.ptp(values) == 0:
-        # Each resample is the same, for which BCa is not defined.
-        return float(values[0]), float(values[0])
-    options = {"confidence_level": 1 - ALPHA, "n_resamples": _N_RESAMPLES, "method": "BCa"}
-    resampled = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0), **options)
-    low, high = resampled.confidence_interval
-    return float(low), float(high)
+def planned_interval(
+    differences: np.ndarray, n_claims: int, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """Return the interval of the centre of differences, of shape (n,), from a planned number.
+
+    It is exact up to 16 pairs, and with more up to which 99,999 subsets are drawn; infinite where
+    the pairs are too few for the level 1 − ``alpha`` / ``n_claims``.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    sums, sizes = np.zeros(1), np.zeros(1)
+    if len(d) <= _MOST_EXACT:
+        for value in d:
+            sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
+        sums, sizes = sums[1:], sizes[1:]  # Without the empty one.
+    else:
+        # Drawn pair by pair: a further one leaves the subsets of those before as they are.
+        sums, sizes = np.zeros(_N_SUBSETS), np.zeros(_N_SUBSETS)
+        for i, value in enumerate(d):
+            is_in = np.random.default_rng([i]).integers(0, 2, _N_SUBSETS, dtype=np.int8)
+            sums, sizes = sums + is_in * value, sizes + is_in
+        sums, sizes = sums[sizes > 0], sizes[sizes > 0]
+    # As many intervals as subsets, and one more.
+    rank = math.floor(alpha / (2 * n_claims) * (len(sums) + 1) + 1e-9)
+    if not rank:
+        return -math.inf, math.inf
+    means = np.sort((sums / sizes).round(_DECIMALS))
+    return float(means[rank - 1]), float(means[len(means) - rank])
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for their number after Holm; NaN stay and do not count."""
-    corrected: np.ndarray = np.full(len(p_values), np.nan)
-    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]  # NaN come last.
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
-    return corrected
-
-
-def _sign_flip(
-    differences: np.ndarray, alternative: Literal["two-sided", "less", "greater"]
-) -> float:
-    """Return the p-value of the sign-flip test that the mean is 0."""
-    if len(differences) < 2:
-        return 1.0 if len(differences) else math.nan
-    test = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_N_RESAMPLES,
-        alternative=alternative,
-        rng=np.random.default_rng(0),
-    )
-    return float(test.pvalue)
-
-
-def _verdict(
-    differences: np.ndarray, low: float, high: float, p_holm: float, equivalence: float
-) -> Verdict:
-    if p_holm <= ALPHA and low > equivalence:
-        return "better"
-    if p_holm <= ALPHA and high < -equivalence:
-        return "worse"
-    if -equivalence <= low and high <= equivalence:
-        p_above = _sign_flip(differences + equivalence, "greater")
-        p_below = _sign_flip(differences - equivalence, "less")
-        if max(p_above, p_below) <= ALPHA / 2:  # As the interval is two-sided.
-            return "equivalent"
-    return "undecided"
+def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
+    """Return with how many pairs, at least, anything can be decided."""
+    if looks_again:
+        return fewest_looks(n_claims)
+    return math.ceil(math.log2(2 * n_claims / ALPHA))
