@@ -8,8 +8,7 @@ BASELINE = "adnn:baseline"  # The selection metric of the unmoved network, a num
 BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved network.
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
-# What the test set said: the number of the best `trial`, accuracies `baseline`, `best`.
-TEST = "adnn:test"
+TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
 COMPARISON = "adnn:comparison"  # The comparison that it belongs to: `Declaration`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
@@ -91,3 +90,21 @@ class RunRecord(TypedDict):
     n_trials_before: int
     stop_reason: str | None
     n_trials: int | None
+
+
+class TestLook(TypedDict):
+    """One look at the test set: when, at which winner, after how many trials, what it showed.
+
+    ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
+    are accuracies on ``n_images``, of which the winner alone gets ``won`` right, the unmoved
+    network alone ``lost``.
+    """
+
+    looked: str
+    trial: int
+    n_trials: int
+    n_images: int
+    baseline: float
+    best: float
+    won: int
+    lost: int

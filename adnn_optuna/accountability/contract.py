@@ -172,7 +172,7 @@ def train_again(
     trainer, data = objective.trainer, objective.dataset
     runs = trainer.train(starts, evaluate_each_epoch=False, keep_weights=True)
     weights = [run.weights or [] for run in runs]
-    accuracies = trainer.evaluate(weights, data.x_test, data.y_test)
+    accuracies = trainer.evaluate(weights, data.x_test, data.y_test).mean(axis=1).tolist()
     said = [
         {
             "initial_weights_sha256": hash_weights(trainer.initial_weights(start)),

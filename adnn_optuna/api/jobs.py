@@ -20,7 +20,7 @@ from adnn_optuna.engine.controls import OwnControl, train_longer
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import LONGER
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 
 Job = studies.Plan | OwnControl
@@ -116,5 +116,5 @@ def _run_one(
         update(loop.n_done)
         loop.run()
         n_done = loop.n_done
-    conclude(study, job.objective, stop)
+    conclude(patiently(record_of, study), job.objective, stop)
     return n_done

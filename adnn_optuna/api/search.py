@@ -8,12 +8,14 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 from tqdm.auto import tqdm
 
 from adnn_optuna import _attributes as stored
@@ -24,7 +26,7 @@ from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
-from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
@@ -62,15 +64,34 @@ class SearchResult(SearchRecord):
             variable.assign(values)
         return model
 
+    def test(self) -> SearchResult:
+        """Look at the test set, if it was kept closed, and return this result.
+
+        Its ``test_value``, ``test_baseline`` and what follows from them are known then.
+
+        Raises:
+            ValueError: If no trial was completed.
+        """
+        if self.best is None:
+            raise WrongValueError(
+                f"The study {self.study.study_name!r} has no completed trial, so there is no "
+                "winner to test; resume it."
+            )
+        with interruptible() as stop:
+            conclude(self, self.objective, stop)
+        show_search(self)
+        return self
+
     def contract(self) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
         It takes six trainings: of baseline and winner, also from weights that differ in the last
-        bits, to measure the tolerance.
+        bits, to measure the tolerance. It tells the test accuracy, so it looks as :meth:`test`.
 
         Raises:
             ValueError: If no trial was completed, or a training diverges.
         """
+        self.test()
         return Contract.from_search(self, self.objective)
 
     def report(
@@ -105,6 +126,7 @@ def search(
     max_gain: float | None = None,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
+    test: bool = True,
     show_progress_bar: bool = False,
 ) -> SearchResult:
     """Search for the init offsets that train to the best network, within limits.
@@ -136,6 +158,8 @@ def search(
             How many trials are proposed before any of them is told. ``"auto"``: 8 for ``"greedy"``
             and ``"random_restart"`` (fewer for more than 5 million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
+        test: Whether to look at the test set at the end. Each look is recorded, and those after
+            the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
 
     Returns:
@@ -149,7 +173,7 @@ def search(
     check_searcher(sampler)
     limits = studies.Limits(max_time, max_trial, max_gain)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
-    return _run(plan, open_storage(storage), show_progress_bar=show_progress_bar)
+    return _run(plan, open_storage(storage), test=test, show_progress_bar=show_progress_bar)
 
 
 def resume(
@@ -163,6 +187,7 @@ def resume(
     sampler: Searcher | None = None,
     pruner: BasePruner | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    test: bool = True,
     show_progress_bar: bool = False,
 ) -> SearchResult:
     """Continue a stored search; the study knows its model, data, training, searcher and limits.
@@ -177,6 +202,7 @@ def resume(
         sampler: The searcher, where it is not one of ours by name.
         pruner: The pruner, if the study had one.
         data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
+        test: See :func:`search`.
         show_progress_bar: See :func:`search`.
 
     Returns:
@@ -196,7 +222,7 @@ def resume(
     given = {name: value for name, value in vars(limits).items() if value is not None}
     limits = dataclasses.replace(studies.last_limits(study), **given)
     plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
-    return _run(plan, opened, show_progress_bar=show_progress_bar)
+    return _run(plan, opened, test=test, show_progress_bar=show_progress_bar)
 
 
 def _stored_searcher(study: optuna.Study) -> str:
@@ -215,7 +241,9 @@ def _stored_searcher(study: optuna.Study) -> str:
     return searcher
 
 
-def _run(plan: studies.Plan, storage: BaseStorage, *, show_progress_bar: bool) -> SearchResult:
+def _run(
+    plan: studies.Plan, storage: BaseStorage, *, test: bool, show_progress_bar: bool
+) -> SearchResult:
     [study] = studies.open_studies([plan], storage)
     max_trial = plan.limits.max_trial
     bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
@@ -228,11 +256,12 @@ def _run(plan: studies.Plan, storage: BaseStorage, *, show_progress_bar: bool) -
             if n_before and loop.n_done == n_before:
                 said = "Nothing was left to do in study %r: it had ended by %s already."
                 _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
-            conclude(study, plan.objective, stop)
+            result = patiently(result_of, study, plan.objective)
+            if test:
+                conclude(result, plan.objective, stop)
     except KeyboardInterrupt:
         _logger.info(studies.resume_hint(study))
         raise
-    result = result_of(study, plan.objective)
     show_search(result)
     return result
 
@@ -259,27 +288,36 @@ def _progress(
     return show
 
 
-def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threading.Event) -> None:
-    """Evaluate baseline and winner of a study on the test set, once, and store the accuracy.
+def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event) -> None:
+    """Look at the test set: store what baseline and winner of a study get right of it.
 
-    Both are trained again for it; that the selection metric comes out the same is checked.
+    Both are trained again for it, unless the winner was looked at before; that the selection
+    metric comes out the same is checked. Without further trials it is no new look.
     """
-    attrs, best = patiently(lambda: study.user_attrs), patiently(best_trial, study)
-    if best is None or attrs.get(stored.TEST, {}).get("trial") == best.number:
+    study, best = record.study, record.best
+    if best is None:
         return
+    n_trials = len(patiently(lambda: record.done_trials))
+    look = patiently(lambda: record.test_look)
+    if look is None:
+        look = _first_look(study, best, objective, stop)
+    elif look["n_trials"] == n_trials:
+        return
+    now = datetime.now(UTC).isoformat()
+    look = {**look, "looked": now, "n_trials": n_trials}
+    patiently(study.set_user_attr, f"{stored.TEST}/{now}-{os.getpid()}", look)
+
+
+def _first_look(
+    study: optuna.Study, best: FrozenTrial, objective: InitOffsetObjective, stop: threading.Event
+) -> stored.TestLook:
     starts = [objective.baseline_start, objective.start(best.params)]
     runs = objective.trainer.train(starts, stop=stop, evaluate_each_epoch=False, keep_weights=True)
     if stop.is_set():
         raise KeyboardInterrupt
     data, weights = objective.dataset, [run.weights or [] for run in runs]
-    accuracies = objective.trainer.evaluate(weights, data.x_test, data.y_test)
     of_baseline, of_best = (run.history[-1] for run in runs)
-    record = {
-        "trial": best.number,
-        "baseline": accuracies[0] if is_finite(of_baseline) else math.nan,
-        "best": accuracies[1],
-    }
-    patiently(study.set_user_attr, stored.TEST, record)
+    attrs = patiently(lambda: study.user_attrs)
     told = best.user_attrs.get(stored.TRIAL_METRICS), attrs.get(stored.BASELINE_METRICS)
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(told, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
@@ -288,3 +326,14 @@ def conclude(study: optuna.Study, objective: InitOffsetObjective, stop: threadin
             "its trials were trained on another machine, or with other versions or threads.",
             study.study_name,
         )
+    baseline, winner = objective.trainer.evaluate(weights, data.x_test, data.y_test)
+    return {
+        "looked": "",
+        "trial": best.number,
+        "n_trials": 0,
+        "n_images": len(data.y_test),
+        "baseline": float(baseline.mean()) if is_finite(of_baseline) else math.nan,
+        "best": float(winner.mean()),
+        "won": int((winner & ~baseline).sum()),
+        "lost": int((baseline & ~winner).sum()),
+    }

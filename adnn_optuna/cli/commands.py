@@ -33,6 +33,7 @@ def search(
     study_name: Annotated[
         str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
     ] = None,
+    test: bool = True,
     contract: Path | None = None,
     quiet: Quiet = False,
     **network: Any,
@@ -61,6 +62,7 @@ def search(
         storage=storage,
         study_name=study_name,
         batch_size=trials_at_once or "auto",
+        test=test,
         show_progress_bar=out.wants_progress_bar(quiet),
         **limits,
     )
@@ -75,6 +77,7 @@ def resume(
     max_gain: float | None = None,
     storage: str = DEFAULT_STORAGE,
     data_dir: Path | None = None,
+    test: bool = True,
     contract: Path | None = None,
     quiet: Quiet = False,
 ) -> None:
@@ -98,7 +101,8 @@ def resume(
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     bar = out.wants_progress_bar(quiet)
-    result = adnn.resume(opened, study_name, data_dir=data_dir, show_progress_bar=bar, **limits)
+    limits |= {"test": test, "show_progress_bar": bar}
+    result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
     out.show_search(result, storage, data_dir, contract, quiet)
 
 

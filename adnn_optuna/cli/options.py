@@ -48,6 +48,7 @@ HELP = {
     "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
     "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
     "study_name": "Name of the study, as adnn search showed it.",
+    "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
     "unit": "absolute: as they are; stddev: in standard deviations of each initializer.",
     "validation_size": "Held out of the training data to select on: a number of samples, or a "
     "fraction such as 0.1; by default 10000 of mnist and fashion_mnist, else 0.2.",

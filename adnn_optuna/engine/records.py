@@ -14,9 +14,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import RunRecord
+from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value
 from adnn_optuna.engine.searchers import CONTROLS, LONGER, OBJECTIVE
 from adnn_optuna.networks.offsets import RestartSpace
 
@@ -27,15 +28,13 @@ class SearchRecord:
 
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
     ``best`` the best trial, :obj:`None` where none was completed. The test values are accuracies
-    on the test set, which the search never saw.
+    on the test set, which the search never saw; NaN while nobody looked at it for ``best``.
     """
 
     study: optuna.Study
     metric: str
     baseline: float
     best: FrozenTrial | None
-    test_baseline: float
-    test_value: float
 
     @property
     def best_value(self) -> float:
@@ -61,9 +60,65 @@ class SearchRecord:
         return float(attrs.get(stored.TRIAL_METRICS, {}).get("val_accuracy", math.nan))
 
     @property
+    def test_looks(self) -> list[TestLook]:
+        """All looks at the test set, in their order."""
+        attrs = self.study.user_attrs.items()
+        looks = [value for name, value in attrs if name.startswith(f"{stored.TEST}/")]
+        looks.sort(key=lambda look: look["looked"])
+        # Workers that end together look at the same.
+        return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+
+    @property
+    def test_look(self) -> TestLook | None:
+        """The last look that was at the best trial; :obj:`None` where there is none."""
+        number = None if self.best is None else self.best.number
+        return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
+
+    @property
+    def test_baseline(self) -> float:
+        """The baseline's accuracy on the test set; NaN where its training diverged."""
+        look = self.test_look
+        return look["baseline"] if look else math.nan
+
+    @property
+    def test_value(self) -> float:
+        """The best trial's accuracy on the test set."""
+        look = self.test_look
+        return look["best"] if look else math.nan
+
+    @property
     def test_gain(self) -> float:
         """The best trial's test accuracy minus the baseline's; it may be negative."""
         return self.test_value - self.test_baseline
+
+    @property
+    def test_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the test gain, as far as the choice of the images goes."""
+        if (look := self.test_look) is None or math.isnan(look["baseline"]):
+            return math.nan, math.nan
+        return difference_interval(look["won"], look["lost"], look["n_images"])
+
+    @property
+    def test_p_value(self) -> float:
+        """The p-value of McNemar's exact test of the test gain."""
+        if (look := self.test_look) is None or math.isnan(look["baseline"]):
+            return math.nan
+        return mcnemar_p_value(look["won"], look["lost"])
+
+    @property
+    def test_gain_in_words(self) -> str:
+        """The test gain with its size in images and its interval."""
+        if (look := self.test_look) is None:
+            has_test_set = self.best is not None and stored.CONFIG in self.study.user_attrs
+            return f"unknown{': the test set is closed; result.test() opens it' * has_test_set}"
+        if math.isnan(look["baseline"]):
+            return "unknown: the training of the unmoved network diverged"
+        # Adding 0 makes a rounded -0.00 a +0.00.
+        gain = round(100 * self.test_gain, 2) + 0.0
+        n_gained, n_images = abs(look["won"] - look["lost"]), look["n_images"]
+        images = f"{n_gained} of {n_images} test images" if n_gained else "no image"
+        low, high = self.test_interval
+        return f"{gain:+.2f} pp: {images} (95 % interval {100 * low:+.2f} to {100 * high:+.2f} pp)"
 
     @property
     def done_trials(self) -> list[FrozenTrial]:
@@ -164,15 +219,14 @@ class SearchRecord:
         n_trials, reason = len(self.done_trials), self.stop_reason
         end = "not ended" if reason is None else f"ended by {reason}"
         lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {end}"]
-        for name, baseline, best, gain in (
-            (self.metric, self.baseline, self.best_value, self.gain),
-            ("test_accuracy", self.test_baseline, self.test_value, self.test_gain),
+        gain = f"{100 * self.gain:+.2f} pp" if self.has_accuracy else f"{self.gain:+.4f}"
+        for name, *values, gained in (
+            (self.metric, self.baseline, self.best_value, gain),
+            ("test_accuracy", self.test_baseline, self.test_value, self.test_gain_in_words),
         ):
-            if name.endswith("accuracy"):
-                shown = f"{100 * baseline:6.2f} %", f"{100 * best:6.2f} %", f"{100 * gain:+.2f} pp"
-            else:
-                shown = f"{baseline:8.4f}", f"{best:8.4f}", f"{gain:+.4f}"
-            lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown))
+            form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"
+            shown = [form.format(value).replace("%", " %") for value in values]
+            lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
         if self.best is not None:
             lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
         return "\n".join(lines)
@@ -186,7 +240,6 @@ def record_of(study: optuna.Study) -> SearchRecord:
             "and figures are of one; give a study with one objective."
         )
     attrs: dict[str, Any] = study.user_attrs
-    test = attrs.get(stored.TEST, {})
     baseline = attrs.get(stored.BASELINE, math.nan)
     if stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
@@ -197,8 +250,6 @@ def record_of(study: optuna.Study) -> SearchRecord:
         metric=attrs.get(stored.CONFIG, {}).get("metric", "value"),
         baseline=baseline,
         best=best_trial(study),
-        test_baseline=test.get("baseline", math.nan),
-        test_value=test.get("best", math.nan),
     )
 
 

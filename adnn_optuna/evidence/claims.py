@@ -12,6 +12,7 @@ from adnn_optuna.evidence.paired_differences import PairedDifference
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from adnn_optuna._attributes import TestLook
     from adnn_optuna.evidence.comparison import Comparison
 
 
@@ -21,6 +22,16 @@ def points(gain: float, *, percent: bool = True) -> str:
         return "unknown"
     # Adding 0 makes a rounded -0.00 a +0.00.
     return f"{round(100 * gain, 2) + 0.0:+.2f} pp" if percent else f"{gain:+.4f}"
+
+
+def images(gain: float, n_images: int) -> str:
+    """Return how many test images a gain of accuracy is, such as a mean over seeds."""
+    if math.isnan(gain):
+        return f"an unknown number of {n_images} test images"
+    # A difference of accuracies is a whole number of images but for its last bits.
+    n_gained = round(abs(gain) * n_images, 6)
+    count = f"about {n_gained:.0f}" if n_gained >= 1 else "less than one"
+    return f"{count} of {n_images} test images"
 
 
 def interval(difference: PairedDifference, unit: str = " pp") -> str:
@@ -47,24 +58,37 @@ def claim_of_search(record: SearchRecord) -> str:
     """Return what a search came to, on the test set."""
     if record.best is None:
         return "The search has no completed trial yet."
-    if math.isnan(record.test_value):
-        return "The search is not concluded: its winner was not evaluated on the test set yet."
-    return (
-        f"The search's winner reaches {100 * record.test_value:.2f} % on the test set, "
-        f"{points(record.test_gain)} against the unmoved network with the same seed."
-    )
+    gain = f"its gain over the unmoved network with the same seed is {record.test_gain_in_words}"
+    if record.test_look is None:
+        return f"The search's winner was not tested yet, so {gain}."
+    return f"The search's winner reaches {100 * record.test_value:.2f} % on the test set; {gain}."
 
 
 def caveat_of_search(record: SearchRecord) -> str:
     """Return what a search cannot show."""
+    looks = record.test_looks
+    again = f" {use_of_test_set(looks)}." if len(looks) > 1 else ""
     if record.is_restart:
-        return (
-            "This is the control: it only drew other random weights, so all that it gains is luck."
-        )
+        caveat = "it only drew other random weights, so all that it gains is luck."
+        return f"This is the control: {caveat}{again}"
     return (
         "This is one run against one baseline, which may have been an unlucky one: it cannot tell "
         "what the search gained from what as many random restarts would have brought. "
-        "A comparison over several seeds can: adnn compare."
+        f"A comparison over several seeds can: adnn compare.{again}"
+    )
+
+
+def use_of_test_set(looks: Sequence[TestLook]) -> str:
+    """Return how often the test set of a search was looked at, and what that means."""
+    if not looks:
+        return "The test set is closed; result.test() opens it"
+    numbers = [str(look["n_trials"]) for look in looks]
+    if len(looks) == 1:
+        return f"The test set was used once, after {numbers[0]} trials"
+    after = f"{', '.join(numbers[:-1])} and {numbers[-1]} trials"
+    return (
+        f"The test set was looked at {len(looks)} times, after {after}: the later gains are no "
+        "longer of untouched test data"
     )
 
 

@@ -110,6 +110,7 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
     content = {
         "name": name,
         "record": record,
+        "use_of_test_set": claims.use_of_test_set(record.test_looks),
         "figures": figures_of_search(record),
         "contract": None if contract is None else _shown_contract(name, contract),
         **_origin([[record]]),

@@ -15,6 +15,8 @@ from adnn_optuna._checks import WrongValueError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+
     from adnn_optuna.networks.models import Training
     from adnn_optuna.networks.network import Architecture
 
@@ -123,11 +125,12 @@ class Program:
         values = [score.numpy().item() for score in scores] if evaluate else []
         return new_state, list(zip(values[::2], values[1::2], strict=True))
 
-    def evaluate(self, weights: list[tf.Tensor], data: Data) -> tuple[int, float]:
-        """Return the count of correct rows and the sum of losses; not for two threads at once."""
+    def evaluate(self, weights: list[tf.Tensor], data: Data) -> np.ndarray:
+        """Return which rows are correct, as an array of bool; not for two threads at once."""
         # A call would warn that it is traced anew for each size of the data.
-        correct, loss = self._evaluate.get_concrete_function(weights, data)(weights, data)
-        return correct.numpy().item(), loss.numpy().item()
+        hits = self._evaluate.get_concrete_function(weights, data)(weights, data)
+        right: np.ndarray = hits.numpy()
+        return right
 
     def _trace_training(
         self,
@@ -173,10 +176,27 @@ class Program:
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
 
-    def _trace_evaluation(self, weights: list[tf.Tensor], data: Data) -> Data:
+    def _trace_evaluation(self, weights: list[tf.Tensor], data: Data) -> tf.Tensor:
         for variable, value in zip(self._model.variables, weights, strict=True):
             variable.assign(value)
-        return self._score(*data)
+        x, y = data
+
+        def mark(first: tf.Tensor | int, size: int, hits: tf.Tensor) -> tuple[tf.Tensor]:
+            _, _, of_batch = self._outputs(x, y, first, size)
+            rows = (first + tf.range(size))[:, tf.newaxis]
+            return (tf.tensor_scatter_nd_update(hits, rows, of_batch),)
+
+        [hits] = _in_batches(y.shape[0], _EVALUATION_ROWS, mark, tf.zeros(y.shape, tf.bool))
+        return hits
+
+    def _outputs(
+        self, x: tf.Tensor, y: tf.Tensor, first: tf.Tensor | int, size: int
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the labels and outputs of a batch, and which of these are correct."""
+        labels = tf.slice(y, [first], [size])
+        xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
+        outputs = self._model(xs, training=False)
+        return labels, outputs, tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
 
     def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the count of correct rows (int32) and the sum of losses (float64)."""
@@ -184,10 +204,7 @@ class Program:
         def score(
             first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            labels = tf.slice(y, [first], [size])
-            xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
-            outputs = self._model(xs, training=False)
-            hits = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+            labels, outputs, hits = self._outputs(x, y, first, size)
             losses = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
             # As in Keras, the loss is that of the training, with what the model's layers add.
             for own_loss in self._model.losses:

@@ -214,12 +214,14 @@ class Trainer:
 
     def evaluate(
         self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
-    ) -> list[float]:
-        """Return the accuracy on (x, y) of each of several trained networks."""
+    ) -> np.ndarray:
+        """Return which of (x, y) each of several trained networks gets right.
+
+        It is an array of bool, of shape (networks, images); its means are the accuracies.
+        """
         data = _shared(x), _shared(y)
         with self._lock:
-            scores = [self._program.evaluate([*map(_as_tensor, w)], data) for w in weights]
-        return [correct / len(y) for correct, _ in scores]
+            return np.stack([self._program.evaluate([*map(_as_tensor, w)], data) for w in weights])
 
 
 def is_finite(metrics: Metrics) -> bool:

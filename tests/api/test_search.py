@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
+from adnn_optuna.evidence.claims import caveat_of_search, claim_of_search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -306,6 +307,75 @@ def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
     assert again.test_value != result.test_value
 
 
+class TestLooksAtTheTestSet:
+    def test_each_is_kept_with_what_it_showed(
+        self, objective: InitOffsetObjective, url: str
+    ) -> None:
+        result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
+        for _ in range(2):  # Again, nothing is new.
+            result = adnn.resume(url, "s", max_trial=5)
+        first, second = result.test_looks
+        assert (first["n_trials"], second["n_trials"]) == (2, 5)
+        assert first["looked"] < second["looked"]
+        assert result.best is not None
+        assert second["trial"] == result.best.number
+        data = objective.dataset
+        right = result.model().predict(data.x_test, verbose=0).argmax(axis=1) == data.y_test
+        assert second["best"] == result.test_value == right.mean()
+        assert second["n_images"] == len(right)
+        gained = second["won"] - second["lost"]
+        assert gained == pytest.approx(result.test_gain * len(right), abs=1e-9)
+        assert "looked at 2 times, after 2 and 5 trials" in caveat_of_search(result)
+
+    def test_the_same_winner_after_more_trials_is_one_without_a_training(self, url: str) -> None:
+        # Offsets so small change no accuracy, and of equals the first wins.
+        objective = make_objective(space=adnn.OffsetSpace(low=0, high=1e-12))
+        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=1)
+        result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
+        first, second = result.test_looks
+        assert first["trial"] == second["trial"] == 0
+        assert {**first, "looked": "", "n_trials": 2} == {**second, "looked": ""}
+
+    def test_there_are_none_until_the_result_is_asked_for_one(
+        self, objective: InitOffsetObjective, url: str
+    ) -> None:
+        options: Any = {"storage": url, "study_name": "s", "test": False}
+        adnn.search(objective, "annealing", max_trial=2, **options)
+        closed = adnn.resume(url, "s", max_trial=4, test=False)
+        assert closed.test_looks == []
+        assert math.isnan(closed.test_value)
+        for said in (str(closed), claim_of_search(closed)):
+            assert "the test set is closed; result.test() opens it" in said
+        assert closed.test() is closed
+        assert len(closed.test_looks) == len(closed.test().test_looks) == 1
+        whole = adnn.search(objective, "annealing", max_trial=2)
+        whole = adnn.search(
+            objective,
+            "annealing",
+            storage=whole.study._storage,
+            study_name=whole.study.study_name,
+            max_trial=4,
+        )
+        assert closed.test_value == whole.test_value
+        assert closed.test_gain_in_words == whole.test_gain_in_words
+        assert closed.test_gain_in_words in str(closed)
+
+    def test_a_contract_tells_the_test_accuracy_and_is_one(
+        self, objective: InitOffsetObjective
+    ) -> None:
+        result = adnn.search(objective, "annealing", max_trial=2, test=False)
+        contract = result.contract()
+        assert len(result.test_looks) == 1
+        assert contract.content["winner"]["test_accuracy"] == result.test_value
+
+    def test_there_can_be_none_without_a_completed_trial(self) -> None:
+        objective = make_objective(training=adnn.Training(epochs=10**6))
+        result = adnn.search(objective, "annealing", max_time=0.5)
+        assert result.test_looks == []
+        with pytest.raises(ValueError, match="no completed trial"):
+            result.test()
+
+
 def test_resume_needs_nothing_but_the_name(url: str) -> None:
     objective = make_objective(
         metric="train_loss",
@@ -580,6 +650,8 @@ def test_a_baseline_that_diverges_is_replayed_and_reported(
     result = adnn.search(objective, "annealing", storage=url, max_trial=3)
     assert math.isnan(result.baseline)
     assert math.isnan(result.test_baseline)
+    assert math.isnan(result.test_p_value)
+    assert "the unmoved network diverged" in claim_of_search(result)
     assert math.isnan(result.gain)
     assert result.best is not None
     # Neither the replay nor the dashboard has anything to warn of.
@@ -592,7 +664,7 @@ def test_what_is_printed(objective: InitOffsetObjective) -> None:
     text = str(result)
     assert "'mine': 5 trials, ended by max_trial" in text
     assert f"gain {100 * result.gain:+.2f} pp" in text
-    assert f"gain {100 * result.test_gain:+.2f} pp" in text
+    assert f"gain {100 * result.test_gain:+.2f} pp: " in text
 
 
 def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: str) -> None:

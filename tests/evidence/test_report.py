@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
 import shutil
@@ -15,13 +16,18 @@ import numpy as np
 import optuna
 import pytest
 from search_worker import make_objective
-from stored_studies import store_comparison, store_study
+from stored_studies import store_comparison, store_look, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import RUNS
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.claims import against_control, claim_of_comparison
+from adnn_optuna.evidence.claims import (
+    against_control,
+    claim_of_comparison,
+    claim_of_search,
+    images,
+)
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
 from adnn_optuna.evidence.reports import _plotly_js, comparison_page, search_page
 
@@ -250,6 +256,48 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
         search_page(record_of(store_study("another")), content)
 
 
+class TestTestSet:
+    """What a search's report says of its test gain, and of the looks at the test set."""
+
+    def test_gain_names_its_images_and_its_interval(self) -> None:
+        record = record_of(store_study("gained", gain=0.003))
+        low, high = (f"{100 * end:+.2f}" for end in record.test_interval)
+        gain = f"+0.30 pp: 3 of 1000 test images (95 % interval {low} to {high} pp)"
+        shown = text_of(search_page(record).render())
+        assert gain in shown
+        assert gain in str(record)
+        assert "used once, after 12 trials" in shown
+        assert "alone gets 23 of 1000 test images right, the unmoved network alone 20" in shown
+        assert "looked at" not in shown
+
+    @pytest.mark.parametrize(
+        ("gain", "words"), [(0.0, "+0.00 pp: no image (95"), (-0.002, "-0.20 pp: 2 of 1000 test")]
+    )
+    def test_gain_may_be_nothing_or_a_loss(self, gain: float, words: str) -> None:
+        assert words in claim_of_search(record_of(store_study("lost", gain=gain)))
+
+    def test_was_looked_at_twice(self) -> None:
+        study = store_study("twice", gain=0.003)
+        study.enqueue_trial({})
+        study.tell(study.ask(), 2.0)
+        assert math.isnan(record_of(study).test_value)
+        assert "result.test() opens it" in claim_of_search(record_of(study))
+        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        # Another worker that ended at the same time.
+        store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
+        shown = text_of(search_page(record_of(study)).render())
+        assert shown.count("was looked at 2 times, after 12 and 13 trials: the later gains") == 2
+        assert "+0.50 pp: 5 of 1000 test images" in shown
+
+    def test_gain_of_several_seeds_is_about_so_many_images(self) -> None:
+        assert images(2 / 359, 359) == "about 2 of 359 test images"
+        assert images(-0.0042, 359) == "about 2 of 359 test images"
+        assert images(-0.9 / 359, 359) == images(0.0, 359) == "less than one of 359 test images"
+        difference = 0.9777158774373259 - 0.9749303621169917  # One image but for the last bits.
+        assert images(difference, 359) == "about 1 of 359 test images"
+        assert images(math.nan, 359) == "an unknown number of 359 test images"
+
+
 class TestAnyState:
     def test_password_is_masked(self) -> None:
         database = optuna.storages.RDBStorage("sqlite://")
@@ -263,7 +311,8 @@ class TestAnyState:
         empty = optuna.create_study(study_name="empty", direction="maximize")
         failed = store_study("failed", values=[float("nan")] * 3)
         running = store_study("running")
-        running._storage.set_study_user_attr(running._study_id, "adnn:test", {})
+        running.enqueue_trial({})
+        running.tell(running.ask(), 2.0)
         for study in (empty, failed, running):
             html = search_page(record_of(study)).render()
             parsed(html)

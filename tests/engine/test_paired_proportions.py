@@ -1,0 +1,48 @@
+"""How sure a difference of two accuracies on the same images is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "n_images", "low", "high"),
+    # What Bonett's own functions return: the supplement of the paper, and statpsych 1.3.
+    [(26, 4, 40, 0.3126438, 0.7349752), (4, 26, 48, -0.6251933, -0.2548067)],
+)
+def test_interval_is_that_of_its_authors(
+    won: int, lost: int, n_images: int, low: float, high: float
+) -> None:
+    assert difference_interval(won, lost, n_images) == pytest.approx((low, high), abs=1e-7)
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_of_the_two_networks_in_the_other_order_is_the_opposite(
+    won: int, lost: int, others: int
+) -> None:
+    n_images = won + lost + others + 1
+    low, high = difference_interval(won, lost, n_images)
+    assert -1 <= low < high <= 1
+    assert difference_interval(lost, won, n_images) == pytest.approx((-high, -low))
+    assert mcnemar_p_value(won, lost) == pytest.approx(mcnemar_p_value(lost, won))
+
+
+def test_interval_holds_in_95_of_100_cases() -> None:
+    rng, n_images = np.random.default_rng(0), 359
+    for p_won, p_lost in ((0.02, 0.02), (0.03, 0.01), (0.005, 0.002), (0.3, 0.1)):
+        chances = [p_won, p_lost, 1 - p_won - p_lost]
+        counts = rng.multinomial(n_images, chances, size=4000)
+        ends = np.array([difference_interval(won, lost, n_images) for won, lost, _ in counts])
+        holds = (ends[:, 0] <= p_won - p_lost) & (p_won - p_lost <= ends[:, 1])
+        assert holds.mean() >= 0.94
+
+
+def test_p_value_is_that_of_fair_coins() -> None:
+    assert mcnemar_p_value(0, 0) == mcnemar_p_value(1, 0) == mcnemar_p_value(7, 7) == 1
+    assert mcnemar_p_value(10, 2) == pytest.approx(2 * binom.cdf(2, 12, 0.5))
