@@ -40,8 +40,8 @@ from adnn_optuna.evidence.comparison import (
     Comparison,
     check_equivalence,
     declaration_of,
+    records_of_comparison,
     seeds_in_words,
-    studies_of_comparison,
 )
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, fewest_pairs
@@ -198,8 +198,8 @@ def _declared(
     storage: BaseStorage, study_name: str, seeds: tuple[int, ...], *, looks_again: bool
 ) -> Declaration:
     """Return what a comparison is declared to be, with what its studies say of it already."""
-    arms = studies_of_comparison(storage, study_name)
-    before = declaration_of([s for of_arm in arms.values() for s in of_arm.values()], ())
+    arms = patiently(records_of_comparison, storage, study_name)
+    before = declaration_of([r.attrs for of_arm in arms.values() for r in of_arm.values()], ())
     known = tuple(before["seeds"])
     is_shorter = len(seeds) < len(known) and not before["looks_again"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):

@@ -112,7 +112,9 @@ class SearchResult(SearchRecord):
 
 def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
     """Return what a study of an objective came to."""
-    return SearchResult(**vars(record_of(study)), objective=objective)
+    record = record_of(study)
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return SearchResult(**fields, objective=objective)
 
 
 def search(
@@ -298,14 +300,16 @@ def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threadi
     if best is None:
         return
     n_trials = len(patiently(lambda: record.done_trials))
-    look = patiently(lambda: record.test_look)
+    look = record.test_look
     if look is None:
         look = _first_look(study, best, objective, stop)
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
     look = {**look, "looked": now, "n_trials": n_trials}
-    patiently(study.set_user_attr, f"{stored.TEST}/{now}-{os.getpid()}", look)
+    name = f"{stored.TEST}/{now}-{os.getpid()}"
+    patiently(study.set_user_attr, name, look)
+    record.attrs[name] = look
 
 
 def _first_look(

@@ -29,9 +29,11 @@ class SearchRecord:
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
     ``best`` the best trial, :obj:`None` where none was completed. The test values are accuracies
     on the test set, which the search never saw; NaN while nobody looked at it for ``best``.
+    ``attrs`` are the user attributes of the study, as they were read with it.
     """
 
     study: optuna.Study
+    attrs: dict[str, Any] = dataclasses.field(repr=False)
     metric: str
     baseline: float
     best: FrozenTrial | None
@@ -50,7 +52,7 @@ class SearchRecord:
     @property
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
-        metrics = self.study.user_attrs.get(stored.BASELINE_METRICS, {})
+        metrics = self.attrs.get(stored.BASELINE_METRICS, {})
         return float(metrics.get("val_accuracy", math.nan))
 
     @property
@@ -62,7 +64,7 @@ class SearchRecord:
     @property
     def test_looks(self) -> list[TestLook]:
         """All looks at the test set, in their order."""
-        attrs = self.study.user_attrs.items()
+        attrs = self.attrs.items()
         looks = [value for name, value in attrs if name.startswith(f"{stored.TEST}/")]
         looks.sort(key=lambda look: look["looked"])
         # Workers that end together look at the same.
@@ -83,6 +85,8 @@ class SearchRecord:
     @property
     def test_value(self) -> float:
         """The best trial's accuracy on the test set."""
+        if self.searcher == OBJECTIVE and self.best is not None:  # Which says so itself.
+            return float(self.best.user_attrs.get("test_accuracy", math.nan))
         look = self.test_look
         return look["best"] if look else math.nan
 
@@ -109,7 +113,7 @@ class SearchRecord:
     def test_gain_in_words(self) -> str:
         """The test gain with its size in images and its interval."""
         if (look := self.test_look) is None:
-            has_test_set = self.best is not None and stored.CONFIG in self.study.user_attrs
+            has_test_set = self.best is not None and stored.CONFIG in self.attrs
             return f"unknown{': the test set is closed; result.test() opens it' * has_test_set}"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
@@ -128,13 +132,13 @@ class SearchRecord:
     @property
     def stop_reason(self) -> str | None:
         """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
-        reason: str | None = self.study.user_attrs.get(stored.STOP_REASON)
+        reason: str | None = self.attrs.get(stored.STOP_REASON)
         return reason
 
     @property
     def runs(self) -> list[RunRecord]:
         """The runs that had something to do, in the order in which they began."""
-        return runs_of(self.study)
+        return runs_of(self.attrs)
 
     @property
     def has_accuracy(self) -> bool:
@@ -144,13 +148,13 @@ class SearchRecord:
     @property
     def is_restart(self) -> bool:
         """Whether the search is the control, which draws new initial weights for each trial."""
-        config = self.study.user_attrs.get(stored.CONFIG, {})
+        config = self.attrs.get(stored.CONFIG, {})
         return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
 
     @property
     def searcher(self) -> str:
         """Who searched, as the study stores it; empty where :func:`search` did not run it."""
-        return str(self.study.user_attrs.get(stored.SEARCH, {}).get("sampler", ""))
+        return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
 
     @property
     def is_control(self) -> bool:
@@ -162,7 +166,7 @@ class SearchRecord:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
             return {name: runs[-1][name] for name in ("max_trial", "max_time", "max_gain")}
-        settings = self.study.user_attrs.get(stored.SEARCH, {})
+        settings = self.attrs.get(stored.SEARCH, {})
         return {"max_trial": settings.get("n_trials", len(self.done_trials))}
 
     @property
@@ -200,7 +204,7 @@ class SearchRecord:
 
     def best_by_epochs(self) -> dict[int, float]:
         """Return the best selection metric so far by the epochs that were trained until then."""
-        config = self.study.user_attrs.get(stored.CONFIG, {})
+        config = self.attrs.get(stored.CONFIG, {})
         epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
         best, curve = math.nan, {}
         for trial in self.done_trials:
@@ -247,16 +251,18 @@ def record_of(study: optuna.Study) -> SearchRecord:
         baseline = completed[0].value if completed else math.nan
     return SearchRecord(
         study=study,
+        attrs=attrs,
         metric=attrs.get(stored.CONFIG, {}).get("metric", "value"),
         baseline=baseline,
         best=best_trial(study),
     )
 
 
-def runs_of(study: optuna.Study) -> list[RunRecord]:
+def runs_of(attrs: Mapping[str, Any]) -> list[RunRecord]:
     """Return the runs of a study that had something to do, in the order in which they began."""
-    attrs = study.user_attrs.items()
-    runs: list[RunRecord] = [value for name, value in attrs if name.startswith(f"{stored.RUNS}/")]
+    runs: list[RunRecord] = [
+        value for name, value in attrs.items() if name.startswith(f"{stored.RUNS}/")
+    ]
     return sorted(runs, key=lambda run: run["began"])
 
 

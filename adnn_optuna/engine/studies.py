@@ -53,7 +53,7 @@ class Limits:
 
 def last_limits(study: optuna.Study) -> Limits:
     """Return the limits of the last run of a study that had something to do."""
-    if not (runs := runs_of(study)):
+    if not (runs := runs_of(study.user_attrs)):
         return Limits()
     return Limits(runs[-1]["max_time"], runs[-1]["max_trial"], runs[-1]["max_gain"])
 

@@ -45,7 +45,10 @@ def interval(difference: PairedDifference, unit: str = " pp") -> str:
 def interval_in_words(comparison: Comparison) -> str:
     """Return what the intervals promise, and at what price."""
     n_claims = [len(claims) for claims in comparison.families if claims]
-    which = " and ".join(f"all {n} claims" if n > 1 else "one claim" for n in n_claims)
+    which = " and ".join(
+        f"all {n} claims on {what} together" if n > 1 else f"the claim on {what}"
+        for n, what in zip(n_claims, ("searchers", "controls"), strict=False)
+    )
     how = (
         "from an e-process: holds however often one looks and adds seeds"
         if comparison.looks_again
@@ -113,7 +116,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
     if not rows:
         return "There are no searchers with results to compare with random restarts."
     best, verdicts = rows[0], {row.verdict for row in rows}
-    mean = f"{points(best.mean)} of test accuracy"
+    mean = f"{points(best.mean)} of test accuracy{_in_images(comparison, best.mean)}"
     if best.n_pairs == 1:
         claim = (
             f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
@@ -132,6 +135,11 @@ def claim_of_comparison(comparison: Comparison) -> str:
     else:
         claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
     return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
+
+
+def _in_images(comparison: Comparison, gain: float) -> str:
+    look = comparison.any_record.test_look
+    return f" ({images(gain, look['n_images'])})" if look else ""
 
 
 def _with_interval(difference: PairedDifference) -> str:

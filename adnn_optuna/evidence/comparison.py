@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from statistics import fmean
-from typing import cast
+from typing import Any, cast
 
 import optuna
 import pandas as pd
@@ -92,7 +92,7 @@ class Comparison:
         of_first: dict[str, object] | None = None
         budget = all_runs[0][-1].budget
         for label, seed, run in all_runs:
-            config = run.study.user_attrs.get(CONFIG)
+            config = run.attrs.get(CONFIG)
             if config is not None:
                 if config["seed"] != seed:
                     raise WrongValueError(
@@ -118,7 +118,7 @@ class Comparison:
     def declaration(self) -> Declaration:
         """The seeds that were declared, and whether the comparison looks again at what it has."""
         everything = [run for runs in self.results.values() for run in runs]
-        return declaration_of([run.study for run in everything], self.seeds)
+        return declaration_of([run.attrs for run in everything], self.seeds)
 
     @property
     def control(self) -> str | None:
@@ -336,9 +336,9 @@ def seeds_in_words(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:10])) + (", …" if len(seeds) > 10 else "")
 
 
-def declaration_of(studies: Iterable[optuna.Study], seeds: Sequence[int]) -> Declaration:
+def declaration_of(attrs: Iterable[Mapping[str, Any]], seeds: Sequence[int]) -> Declaration:
     """Return what the studies of a comparison store of it; without anything, these seeds."""
-    found: list[Declaration | None] = [study.user_attrs.get(COMPARISON) for study in studies]
+    found: list[Declaration | None] = [of_study.get(COMPARISON) for of_study in attrs]
     known = [declaration for declaration in found if declaration is not None]
     return {
         # Some may have been stored before further seeds were added.
@@ -364,14 +364,15 @@ def load_comparison(
         ValueError: If there are no such studies, or their searchers have no seed in common.
     """
     opened = open_storage(storage, must_exist=True)
-    arms = studies_of_comparison(opened, study_name)
+    arms = records_of_comparison(opened, study_name)
     if not arms:
         raise WrongValueError(
             f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
             f"no study is called '{study_name}/…/seed=…'."
         )
-    everything = [study for of_arm in arms.values() for study in of_arm.values()]
-    declared = declaration_of(everything, sorted(set().union(*arms.values())))["seeds"]
+    everything = [record for of_arm in arms.values() for record in of_arm.values()]
+    all_seeds = sorted(set().union(*arms.values()))
+    declared = declaration_of([record.attrs for record in everything], all_seeds)["seeds"]
     is_in_all = [all(seed in of_arm for of_arm in arms.values()) for seed in declared]
     seeds = tuple(declared[: [*is_in_all, False].index(False)])
     if not seeds:
@@ -379,18 +380,18 @@ def load_comparison(
             f"The searchers of the comparison {study_name!r} do not all have its first seed, "
             f"{declared[0]}; go on with it, with the same seeds for all."
         )
-    results = {label: [record_of(of_arm[s]) for s in seeds] for label, of_arm in arms.items()}
+    results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
     return Comparison(results, seeds, equivalence)
 
 
-def studies_of_comparison(
+def records_of_comparison(
     storage: BaseStorage, study_name: str
-) -> dict[str, dict[int, optuna.Study]]:
-    """Return the stored studies of a comparison, by arm and seed."""
+) -> dict[str, dict[int, SearchRecord]]:
+    """Return what the stored studies of a comparison came to, by arm and seed."""
     pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
-    arms: dict[str, dict[int, optuna.Study]] = {}
+    arms: dict[str, dict[int, SearchRecord]] = {}
     for name in optuna.get_all_study_names(storage):
         if match := pattern.fullmatch(name):
             study = optuna.load_study(study_name=name, storage=storage)
-            arms.setdefault(match[1], {})[int(match[2])] = study
+            arms.setdefault(match[1], {})[int(match[2])] = record_of(study)
     return arms

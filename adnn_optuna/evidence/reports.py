@@ -189,13 +189,13 @@ def _figures_of_searcher(runs: Sequence[SearchRecord], label: str = "") -> list[
 def _origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
     """Return what determined the trials' values, where they are stored, and when they were run."""
     firsts = [runs[0] for runs in arms]
-    study = next((record for record in firsts if not record.is_restart), firsts[0]).study
-    config = dict(study.user_attrs.get(CONFIG, {}))
+    shown = next((record for record in firsts if not record.is_restart), firsts[0])
+    study, config = shown.study, dict(shown.attrs.get(CONFIG, {}))
     if len(arms) > 1:
         config.pop("seed", None)
     settings = [*_flattened(config)]
     for record in firsts:
-        search = record.study.user_attrs.get(SEARCH, {})
+        search = record.attrs.get(SEARCH, {})
         of_arm = f", {search.get('sampler', '')}" if len(arms) > 1 else ""
         settings.append((f"search{of_arm}", _listed(search)))
         settings += [(f"run{of_arm}", _run_in_words(run)) for run in record.runs]
