@@ -1,22 +1,19 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
 The unit is the seed: the values of two arms with the same seed form a pair, and what is judged is
-the mean of the pairs' differences.
+the centre of the pairs' differences, of which is assumed that they are symmetric about it. Each
+claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
+what the interval says.
 
-*   Its interval is the bias-corrected and accelerated bootstrap (BCa) of the pairs [1].
-*   Its test is the sign-flip permutation test: under the null hypothesis each difference is as
-    likely to be negative as positive. Wilcoxon's signed-rank test is more usual, but accuracies
-    are often equal, and with ties its tables do not hold. The sign-flip test is exact with them.
-*   The p-values of all pairs of arms are corrected together after Holm [2].
-*   Differences within a region of practical equivalence matter to nobody [3].
+*   For a planned number of seeds it inverts the sign-flip test after Hartigan [1].
+*   Where one looks again after further seeds, it is that of
+    :mod:`~adnn_optuna.evidence.sequential`.
+*   Differences within a region of practical equivalence matter to nobody [2].
 
-[1] B. Efron. Better bootstrap confidence intervals. Journal of the American Statistical
-Association 82(397):171-185, 1987.
+[1] J. A. Hartigan. Using subsample values as typical values. Journal of the American Statistical
+Association 64(328):1303-1317, 1969.
 
-[2] S. Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of
-Statistics 6(2):65-70, 1979.
-
-[3] J. K. Kruschke. Rejecting or accepting parameter values in Bayesian estimation. Advances in
+[2] J. K. Kruschke. Rejecting or accepting parameter values in Bayesian estimation. Advances in
 Methods and Practices in Psychological Science 1(2):270-280, 2018.
 """
 
@@ -26,39 +23,41 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
-from scipy import stats
 
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.evidence.sequential import (
+    ALPHA,
+    DECIMALS,
+    VerdictName,
+    sequential_interval,
+    verdict_of,
+)
 
-ALPHA = 0.05  # The error rate that verdicts keep to, and one minus the coverage of intervals.
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
-MIN_PAIRS = 6  # With fewer pairs, no test can have a p-value of ALPHA.
-_N_RESAMPLES = 9999  # With up to 13 pairs, all sign flips are fewer, and the test is exact.
-_DECIMALS = 12  # Differences of accuracies that are equal differ in later ones.
+MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
+_N_SUBSETS = 99_999
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """By how much one arm is better than the other, over the seeds that both have.
+    """By how much one arm is better than the other, over the first seeds that both have.
 
     Args:
         arm: The one.
         other: The other.
-        n_pairs: The number of seeds with a value of both.
+        n_pairs: The number of seeds with a value of both, up to the first that lacks one.
         mean: The mean of the arm's value minus the other's; NaN without any pair.
-        low: The lower end of the mean's 95 % BCa interval; NaN with less than two pairs.
+        low: The lower end of the interval of the differences' centre, at level 1 - 0.05 / m for m
+            claims; infinite where the pairs are too few, NaN without a claim or with
+            contradictory pairs.
         high: Its upper end.
-        p_value: Two-sided, of the sign-flip test that the mean is 0; NaN without any pair.
-        p_holm: The same, corrected for the number of pairs of arms.
-        superiority: The probability that the arm has the higher value for a seed; a tie is half.
-        verdict: ``"better"``: ``p_holm`` is at most 0.05, and the interval lies above the region
-            of practical equivalence. ``"worse"``: the same below it. ``"equivalent"``: the
-            interval lies within the region, and so says a sign-flip test against each of its ends
-            (two one-sided tests). ``"undecided"``: all else, and always with less than 6 seeds,
-            as so few prove nothing.
+        superiority: The share of pairs in which the arm has the higher value; a tie is half.
+        verdict: ``"equivalent"``: the interval lies within the region of practical equivalence;
+            else ``"better"``: above 0; ``"worse"``: below 0; ``"undecided"``: none of these;
+            :obj:`None`: the pair is shown without a claim.
+        reason: Why it must be undecided, or which seeds do not count; empty if there is nothing.
     """
 
     arm: str
@@ -67,92 +66,137 @@ class PairedDifference:
     mean: float
     low: float
     high: float
-    p_value: float
-    p_holm: float
     superiority: float
-    verdict: Verdict
+    verdict: VerdictName | None
+    reason: str = ""
 
 
 def paired_differences(
-    values: Mapping[str, Sequence[float]], *, equivalence: float
+    values: Mapping[str, Sequence[float]],
+    *,
+    equivalence: float,
+    claims: Sequence[tuple[str, str]] | None = None,
+    n_claims: int | None = None,
+    looks_again: bool = False,
 ) -> list[PairedDifference]:
     """Compare each two arms.
 
     Args:
-        values: The values of each arm, higher ones better, in the order of the seeds; NaN where
-            an arm has none. A pair with a NaN is left out.
+        values: The values of each arm, higher ones better, in the declared order of the seeds; NaN
+            where an arm has none. Pairs count up to the first NaN: what is missing may depend on
+            the value, so what comes later would be a selection.
         equivalence: Half the width of the region of practical equivalence, in the values' unit.
+        claims: The pairs of arms that claims are made of, in either order; by default all.
+        n_claims: The number of claims that share the error rate; by default that of ``claims``.
+        looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
+            only for a number of seeds that was planned.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
+
+    Raises:
+        ValueError: If arms have different numbers of values, or a claim is of no two arms.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
+    if len({len(array) for array in arrays.values()}) > 1:
+        lengths = ", ".join(f"{arm!r} {len(array)}" for arm, array in arrays.items())
+        raise WrongValueError(
+            "All arms must have one value for each seed, NaN where there is none, but have "
+            f"different numbers of values: {lengths}."
+        )
     pairs = list(itertools.combinations(arrays, 2))
-    raw = [arrays[arm] - arrays[other] for arm, other in pairs]
-    differences = [d[np.isfinite(d)].round(_DECIMALS) for d in raw]
-    p_values = np.array([_sign_flip(d, "two-sided") for d in differences])
-    tests = np.stack([p_values, holm(p_values)], axis=1).tolist()
+    claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
+    if unknown := claimed - {frozenset(pair) for pair in pairs}:
+        claim = " and ".join(map(repr, sorted(unknown.pop())))
+        raise WrongValueError(
+            f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
+        )
+    m = len(claimed) if n_claims is None else n_claims
+    interval_of = sequential_interval if looks_again else planned_interval
     rows = []
-    for (arm, other), d, (p_value, p_holm) in zip(pairs, differences, tests, strict=True):
-        low, high = bca_interval(d)
-        mean = float(d.mean()) if len(d) else math.nan
-        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if len(d) else math.nan
-        numbers = (len(d), mean, low, high, p_value, p_holm, superiority)
-        verdict = _verdict(d, low, high, p_holm, equivalence)
-        rows.append(PairedDifference(arm, other, *numbers, verdict))
+    for arm, other in pairs:
+        raw = arrays[arm] - arrays[other]
+        has_both = np.isfinite(raw)
+        n_pairs = int(np.logical_and.accumulate(has_both).sum())
+        d = raw[:n_pairs].round(DECIMALS)
+        low, high, verdict, reasons = math.nan, math.nan, None, []
+        if {arm, other} in claimed:
+            low, high = interval_of(d, m)
+            verdict = verdict_of(low, high, equivalence)
+            if math.isnan(low):
+                reasons.append("the differences are not of one distribution")
+            elif math.isinf(low):
+                reasons.append(f"fewer than {fewest_pairs(m, looks_again=looks_again)} pairs")
+        if has_both[n_pairs:].any():
+            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
+        mean = float(d.mean()) if n_pairs else math.nan
+        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
+        numbers = (n_pairs, mean, low, high, superiority)
+        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
     return rows
 
 
-def bca_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % BCa bootstrap interval of a mean, NaN with less than two values."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    if np.ptp(values) == 0:
-        # Each resample is the same, for which BCa is not defined.
-        return float(values[0]), float(values[0])
-    options = {"confidence_level": 1 - ALPHA, "n_resamples": _N_RESAMPLES, "method": "BCa"}
-    resampled = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0), **options)
-    low, high = resampled.confidence_interval
-    return float(low), float(high)
+def fewest_pairs(n_claims: int, *, looks_again: bool = False, alpha: float = ALPHA) -> int:
+    """Return how many pairs it takes before any verdict is possible.
+
+    Args:
+        n_claims: The number of claims that share the error rate; none need no pairs.
+        looks_again: See :func:`paired_differences`.
+        alpha: The error rate.
+    """
+    if n_claims == 0:
+        return 0
+    if not looks_again:
+        # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
+        return math.ceil(math.log2(2 * n_claims / alpha))
+    numbers = itertools.count(1)
+    return next(n for n in numbers if sequential_interval(np.zeros(n), n_claims, alpha) == (0, 0))
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for their number after Holm; NaN stay and do not count."""
-    corrected: np.ndarray = np.full(len(p_values), np.nan)
-    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]  # NaN come last.
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
-    return corrected
+def planned_interval(
+    differences: np.ndarray, n_claims: int, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """Return the centres that a sign-flip test does not reject, at level 1 - alpha / n_claims.
+
+    A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
+    so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
+
+    Args:
+        differences: The differences of one claim, of shape (pairs,). Above 16 pairs, 99,999
+            random subsets, always the same, stand for all.
+        n_claims: The number of claims that share ``alpha``.
+        alpha: The probability that any of their intervals misses its centre.
+
+    Returns:
+        Its ends, infinite with too few pairs.
+    """
+    # In whole units of the last decimal sums are exact, so equal means are equal.
+    units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
+    n_flips = 2 ** len(units) if len(units) <= MAX_EXACT else _N_SUBSETS + 1
+    k = math.floor(alpha / (2 * n_claims) * n_flips + 1e-9)
+    if k == 0:
+        return -math.inf, math.inf
+    means = _means_of_all_subsets(units) if len(units) <= MAX_EXACT else _means_of_subsets(units)
+    low, high = np.partition(means, [k - 1, n_flips - k - 1])[[k - 1, n_flips - k - 1]]
+    return float(low / 10.0**DECIMALS), float(high / 10.0**DECIMALS)
 
 
-def _sign_flip(
-    differences: np.ndarray, alternative: Literal["two-sided", "less", "greater"]
-) -> float:
-    """Return the p-value of the sign-flip test that the mean is 0."""
-    if len(differences) < 2:
-        return 1.0 if len(differences) else math.nan
-    test = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_N_RESAMPLES,
-        alternative=alternative,
-        rng=np.random.default_rng(0),
-    )
-    return float(test.pvalue)
+def _means_of_all_subsets(values: np.ndarray) -> np.ndarray:
+    sums = counts = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums, sums + value])
+        counts = np.concatenate([counts, counts + 1])
+    return np.asarray(sums[1:] / counts[1:])
 
 
-def _verdict(
-    differences: np.ndarray, low: float, high: float, p_holm: float, equivalence: float
-) -> Verdict:
-    if p_holm <= ALPHA and low > equivalence:
-        return "better"
-    if p_holm <= ALPHA and high < -equivalence:
-        return "worse"
-    if -equivalence <= low and high <= equivalence:
-        p_above = _sign_flip(differences + equivalence, "greater")
-        p_below = _sign_flip(differences - equivalence, "less")
-        if max(p_above, p_below) <= ALPHA / 2:  # As the interval is two-sided.
-            return "equivalent"
-    return "undecided"
+def _means_of_subsets(values: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    sums, counts = np.zeros(_N_SUBSETS), np.zeros(_N_SUBSETS)
+    for value in values:  # Pair by pair: a further one leaves the earlier draws as they are.
+        is_in = rng.integers(0, 2, _N_SUBSETS, dtype=bool)
+        sums += value * is_in
+        counts += is_in
+    # The empty subset has no mean; a full one, as rare, takes its place.
+    is_empty = counts == 0
+    sums[is_empty], counts[is_empty] = values.sum(), len(values)
+    return np.asarray(sums / counts)
