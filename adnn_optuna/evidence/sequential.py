@@ -155,9 +155,8 @@ def sequential_interval(
     if not len(possible):
         return math.nan, math.nan
     # Each end lies between the last possible centre, which is kept, and the next one outwards.
-    ends, outer = centres[possible[[0, -1]]], np.array([-math.inf, math.inf])
-    outer[0] = centres[possible[0] - 1] if possible[0] else -math.inf
-    outer[1] = centres[possible[-1] + 1] if possible[-1] + 1 < len(centres) else math.inf
+    ends = centres[possible[[0, -1]]]
+    outer = np.array([-math.inf, *centres, math.inf])[possible[[0, -1]] + [0, 2]]
     if not np.isfinite(outer).all():
         return -math.inf, math.inf
     steps = np.linspace(0, 1, 12)[:, np.newaxis]

@@ -45,7 +45,7 @@ def test_plans_keep_their_promise_within_5_points(n_pilot: int, effect: float) -
     rng = np.random.default_rng(0)
     pilots = rng.normal(0, 1, (150, n_pilot)).tolist()
     seeds = [planned({"claim": differences}, effect).seeds for differences in pilots]
-    found = [power_of(n, effect, 20, seed) for seed, n in enumerate(seeds)]
+    found = [power_of(n, effect, 10, seed) for seed, n in enumerate(seeds)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.05)
 
 
