@@ -1,17 +1,20 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
 The unit is the seed: the values of two arms with the same seed form a pair, and what is judged is
-the centre of the pairs' differences, which are taken to be symmetric about it. Each claim has one
-interval, of the level 1 - alpha / m for m claims (Bonferroni), and its verdict follows from that
-alone. The interval inverts the test by sign flips [1]: with n pairs, the means of all 2^n - 1
-non-empty subsets of the differences, in order, part the line into intervals that hold the centre
-with equal probability; so between the K-th from each end it is with probability 1 - 2K / 2^n.
+the centre of the pairs' differences, of which is assumed that they are symmetric about it. Each
+claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
+what the interval says.
 
-Intervals of seeds that were planned hold for one look; :mod:`~adnn_optuna.evidence.sequential` has
-those for looking again.
+*   For a planned number of seeds it inverts the sign-flip test after Hartigan [1].
+*   Where one looks again after further seeds, it is that of
+    :mod:`~adnn_optuna.evidence.sequential`.
+*   Differences within a region of practical equivalence matter to nobody [2].
 
 [1] J. A. Hartigan. Using subsample values as typical values. Journal of the American Statistical
 Association 64(328):1303-1317, 1969.
+
+[2] J. K. Kruschke. Rejecting or accepting parameter values in Bayesian estimation. Advances in
+Methods and Practices in Psychological Science 1(2):270-280, 2018.
 """
 
 from __future__ import annotations
@@ -26,35 +29,35 @@ import numpy as np
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.evidence.sequential import (
     ALPHA,
+    DECIMALS,
     VerdictName,
-    fewest_looks,
     sequential_interval,
     verdict_of,
 )
 
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
-_MOST_EXACT = 16  # Pairs of which all subsets are looked at: 65,535.
-_N_SUBSETS = 99_999  # Of more pairs; one less than a round number, so that levels are exact.
-_DECIMALS = 12  # Differences of accuracies that are equal differ in later ones.
+MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
+_N_SUBSETS = 99_999
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """By how much one arm is better than the other, over the seeds that count.
+    """By how much one arm is better than the other, over the first seeds that both have.
 
     Args:
         arm: The one.
         other: The other.
-        n_pairs: The number of seeds with a value of both, up to the first without.
+        n_pairs: The number of seeds with a value of both, up to the first that lacks one.
         mean: The mean of the arm's value minus the other's; NaN without any pair.
-        low: The lower end of the interval of the centre, infinite where the pairs are too few,
-            and NaN where nothing is claimed of the arms.
+        low: The lower end of the interval of the differences' centre, at level 1 - 0.05 / m for m
+            claims; infinite where the pairs are too few, NaN without a claim or with
+            contradictory pairs.
         high: Its upper end.
-        superiority: The share of seeds for which the arm has the higher value; a tie is half.
-        verdict: ``"equivalent"``: the interval lies within the region of practical equivalence.
-            Otherwise ``"better"`` or ``"worse"``: it lies above or below 0. ``"undecided"``: all
-            else. :obj:`None`: the pair is only shown.
-        reason: Why the verdict is what it is, where the interval alone does not tell.
+        superiority: The share of pairs in which the arm has the higher value; a tie is half.
+        verdict: ``"equivalent"``: the interval lies within the region of practical equivalence;
+            else ``"better"``: above 0; ``"worse"``: below 0; ``"undecided"``: none of these;
+            :obj:`None`: the pair is shown without a claim.
+        reason: Why it must be undecided, or which seeds do not count; empty if there is nothing.
     """
 
     arm: str
@@ -73,56 +76,59 @@ def paired_differences(
     *,
     equivalence: float,
     claims: Sequence[tuple[str, str]] | None = None,
+    n_claims: int | None = None,
     looks_again: bool = False,
 ) -> list[PairedDifference]:
     """Compare each two arms, and judge those of which something is claimed.
 
     Args:
         values: The values of each arm, higher ones better, in the declared order of the seeds; NaN
-            where an arm has none, which ends the evidence on its pairs: seeds after one that
-            failed were not chosen by chance.
+            where an arm has none. Pairs count up to the first NaN: what is missing may depend on
+            the value, so what comes later would be a selection.
         equivalence: Half the width of the region of practical equivalence, in the values' unit.
-        claims: The pairs of arms that are judged, together at the level ``ALPHA``; all if
-            :obj:`None`.
-        looks_again: Whether the intervals pay for looking after each seed.
+        claims: The pairs of arms that claims are made of, in either order; by default all.
+        n_claims: The number of claims that share the error rate; by default that of ``claims``.
+        looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
+            only for a number of seeds that was planned.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
 
     Raises:
-        ValueError: If the arms have not as many values.
+        ValueError: If arms have different numbers of values, or a claim is of no two arms.
     """
-    lengths = {arm: len(of_arm) for arm, of_arm in values.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{arm!r} has {n}" for arm, n in lengths.items())
+    arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
+    if len({len(array) for array in arrays.values()}) > 1:
+        lengths = ", ".join(f"{arm!r} {len(array)}" for arm, array in arrays.items())
         raise WrongValueError(
-            f"The arms must have one value for each seed, but {listed}; give NaN where one is "
-            "missing."
+            "All arms must have one value for each seed, NaN where there is none, but have "
+            f"different numbers of values: {lengths}."
         )
-    pairs = list(itertools.combinations(values, 2))
-    claims = pairs if claims is None else claims
-    interval = sequential_interval if looks_again else planned_interval
-    fewest = fewest_pairs(max(len(claims), 1), looks_again=looks_again)
+    pairs = list(itertools.combinations(arrays, 2))
+    claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
+    if unknown := claimed - {frozenset(pair) for pair in pairs}:
+        claim = " and ".join(map(repr, sorted(unknown.pop())))
+        raise WrongValueError(
+            f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
+        )
+    m = len(claimed) if n_claims is None else n_claims
+    interval_of = sequential_interval if looks_again else planned_interval
     rows = []
     for arm, other in pairs:
-        raw = np.asarray(values[arm], np.float64) - np.asarray(values[other], np.float64)
-        is_known = np.isfinite(raw)
-        n_pairs = len(raw) if is_known.all() else int(is_known.argmin())
-        d = raw[:n_pairs].round(_DECIMALS)
-        low = high = math.nan
-        verdict: VerdictName | None = None
-        reasons = []
-        if is_known[n_pairs:].any():
-            reasons.append(f"seed {n_pairs + 1} of {len(raw)} has no result: evidence ends there")
-        if (arm, other) in claims:
-            low, high = interval(d, len(claims))
+        raw = arrays[arm] - arrays[other]
+        has_both = np.isfinite(raw)
+        n_pairs = int(np.logical_and.accumulate(has_both).sum())
+        d = raw[:n_pairs].round(DECIMALS)
+        low, high, verdict, reasons = math.nan, math.nan, None, []
+        if {arm, other} in claimed:
+            low, high = interval_of(d, m)
             verdict = verdict_of(low, high, equivalence)
             if math.isnan(low):
                 reasons.append("the differences are not of one distribution")
-            elif n_pairs < fewest:
-                reasons.append(f"{n_pairs} of at least {fewest} seeds that can decide anything")
-            elif verdict == "equivalent" and not low <= 0 <= high:
-                reasons.append("they differ, by less than the margin")
+            elif math.isinf(low):
+                reasons.append(f"fewer than {fewest_pairs(m, looks_again=looks_again)} pairs")
+        if has_both[n_pairs:].any():
+            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
         mean = float(d.mean()) if n_pairs else math.nan
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
         numbers = (n_pairs, mean, low, high, superiority)
@@ -130,37 +136,67 @@ def paired_differences(
     return rows
 
 
+def fewest_pairs(n_claims: int, *, looks_again: bool = False, alpha: float = ALPHA) -> int:
+    """Return how many pairs it takes before any verdict is possible.
+
+    Args:
+        n_claims: The number of claims that share the error rate; none need no pairs.
+        looks_again: See :func:`paired_differences`.
+        alpha: The error rate.
+    """
+    if n_claims == 0:
+        return 0
+    if not looks_again:
+        # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
+        return math.ceil(math.log2(2 * n_claims / alpha))
+    numbers = itertools.count(1)
+    return next(n for n in numbers if sequential_interval(np.zeros(n), n_claims, alpha) == (0, 0))
+
+
 def planned_interval(
     differences: np.ndarray, n_claims: int, alpha: float = ALPHA
 ) -> tuple[float, float]:
-    """Return the interval of the centre of differences, of shape (n,), from a planned number.
+    """Return the centres that a sign-flip test does not reject, at level 1 - alpha / n_claims.
 
-    It is exact up to 16 pairs, and with more up to which 99,999 subsets are drawn; infinite where
-    the pairs are too few for the level 1 − ``alpha`` / ``n_claims``.
+    A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
+    so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
+
+    Args:
+        differences: The differences of one claim, of shape (pairs,). Above 16 pairs, 99,999
+            random subsets, always the same, stand for all.
+        n_claims: The number of claims that share ``alpha``.
+        alpha: The probability that any of their intervals misses its centre.
+
+    Returns:
+        Its ends, infinite with too few pairs.
     """
-    d = np.asarray(differences, dtype=np.float64)
-    sums, sizes = np.zeros(1), np.zeros(1)
-    if len(d) <= _MOST_EXACT:
-        for value in d:
-            sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
-        sums, sizes = sums[1:], sizes[1:]  # Without the empty one.
-    else:
-        # Drawn pair by pair: a further one leaves the subsets of those before as they are.
-        sums, sizes = np.zeros(_N_SUBSETS), np.zeros(_N_SUBSETS)
-        for i, value in enumerate(d):
-            is_in = np.random.default_rng([i]).integers(0, 2, _N_SUBSETS, dtype=np.int8)
-            sums, sizes = sums + is_in * value, sizes + is_in
-        sums, sizes = sums[sizes > 0], sizes[sizes > 0]
-    # As many intervals as subsets, and one more.
-    rank = math.floor(alpha / (2 * n_claims) * (len(sums) + 1) + 1e-9)
-    if not rank:
+    # In whole units of the last decimal sums are exact, so equal means are equal.
+    units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
+    n_flips = 2 ** len(units) if len(units) <= MAX_EXACT else _N_SUBSETS + 1
+    k = math.floor(alpha / (2 * n_claims) * n_flips + 1e-9)
+    if k == 0:
         return -math.inf, math.inf
-    means = np.sort((sums / sizes).round(_DECIMALS))
-    return float(means[rank - 1]), float(means[len(means) - rank])
+    means = _means_of_all_subsets(units) if len(units) <= MAX_EXACT else _means_of_subsets(units)
+    low, high = np.partition(means, [k - 1, n_flips - k - 1])[[k - 1, n_flips - k - 1]]
+    return float(low / 10.0**DECIMALS), float(high / 10.0**DECIMALS)
 
 
-def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
-    """Return with how many pairs, at least, anything can be decided."""
-    if looks_again:
-        return fewest_looks(n_claims)
-    return math.ceil(math.log2(2 * n_claims / ALPHA))
+def _means_of_all_subsets(values: np.ndarray) -> np.ndarray:
+    sums = counts = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums, sums + value])
+        counts = np.concatenate([counts, counts + 1])
+    return np.asarray(sums[1:] / counts[1:])
+
+
+def _means_of_subsets(values: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    sums, counts = np.zeros(_N_SUBSETS), np.zeros(_N_SUBSETS)
+    for value in values:  # Pair by pair: a further one leaves the earlier draws as they are.
+        is_in = rng.integers(0, 2, _N_SUBSETS, dtype=bool)
+        sums += value * is_in
+        counts += is_in
+    # The empty subset has no mean; a full one, as rare, takes its place.
+    is_empty = counts == 0
+    sums[is_empty], counts[is_empty] = values.sum(), len(values)
+    return np.asarray(sums / counts)

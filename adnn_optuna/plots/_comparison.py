@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -163,6 +163,22 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
             box = go.Box(x=[name] * len(known), y=known, name=name, marker=marker, **look)
             figure.add_trace(box.update(line_width=1.5, showlegend=False))
     return style.say_if_empty(figure, "No winner was tested.")
+
+
+def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: float) -> go.Figure:
+    """Plot the power of a comparison against its number of seeds.
+
+    Args:
+        curves: For each way of comparing, by its name, its power by the number of seeds.
+        title: The figure's title.
+        target: The power that is planned for, a dotted line.
+    """
+    figure = style.new_figure(title, "Seeds", "Power [%]")
+    for (name, curve), color in zip(curves.items(), style.COLORS, strict=False):
+        power = [round(100 * value, 2) for value in curve.values()]
+        figure.add_trace(style.line(curve, power, color, name, width=2.5))
+    figure.add_hline(100 * target, line={"color": style.CONTROL_COLOR, "dash": "dot", "width": 1})
+    return figure.update_yaxes(range=[-3, 103]).update_layout(hovermode="x unified")
 
 
 def plot_accuracy_distribution(study: style.Sources) -> go.Figure:

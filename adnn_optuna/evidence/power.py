@@ -1,0 +1,213 @@
+"""How many seeds it takes to show a gain, from a pilot of a few."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from adnn_optuna._checks import WrongValueError, check_positive
+from adnn_optuna.evidence.paired_differences import fewest_pairs
+from adnn_optuna.evidence.sequential import ALPHA, e_process, finite_differences
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+POWER = 0.8
+_N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
+_FEWEST_FOR_T = 8  # Below, few of the sign flips are beyond the ends: t promises too much.
+_MOST_SEEDS = 1_000_000
+_MOST_LOOKS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedPlan:
+    """How many seeds show a gain with a power of 80 %.
+
+    Args:
+        gain: The true difference that is to be shown.
+        n_claims: The number of claims that share the error rate.
+        n_pilot: The number of pilot pairs.
+        sd: The standard deviation of their differences, of the claim with the largest.
+        seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
+            leaves possible.
+        seeds_low: How many if the standard deviation is at the lower end of its 80 % interval.
+        seeds_high: How many if it is at its upper end.
+        seeds_looking_again: How many a comparison needs that looks again after each seed, those
+            of the pilot included; :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
+        hours: How long the fresh seeds take.
+        hours_looking_again: How long the further seeds take when looking again, or :obj:`None`.
+        power: The power of a planned comparison by its number of seeds.
+        power_looking_again: The probability to have decided by a number of seeds, looking again.
+    """
+
+    gain: float
+    n_claims: int
+    n_pilot: int
+    sd: float
+    seeds: int
+    seeds_low: int
+    seeds_high: int
+    seeds_looking_again: int | None
+    hours: float
+    hours_looking_again: float | None
+    power: dict[int, float]
+    power_looking_again: dict[int, float]
+
+    def plot(self) -> go.Figure:
+        """Return the power against the number of seeds, planned and looking again."""
+        from adnn_optuna.plots._comparison import plot_power
+
+        curves = {"planned": self.power, "looking again": self.power_looking_again}
+        return plot_power(curves, f"Power to show {100 * self.gain:+.4g} pp", POWER)
+
+    def __str__(self) -> str:
+        of_claims = "" if self.n_claims == 1 else f", for each of {self.n_claims} claims"
+        if self.seeds_looking_again is None or self.hours_looking_again is None:
+            again = "far more seeds than planned: do not"
+        else:
+            again = (
+                f"{self.seeds_looking_again} seeds in all, "
+                f"{_in_words(self.hours_looking_again)} more; one may stop as soon as all is "
+                "decided"
+            )
+        return (
+            f"To show a gain of {100 * self.gain:.4g} pp with a power of {POWER:.0%}{of_claims}:\n"
+            f"  planned, fresh seeds: {self.seeds} seeds, {_in_words(self.hours)}\n"
+            f"  going on and looking again: {again}\n"
+            f"The standard deviation of {100 * self.sd:.2g} pp is that of {self.n_pilot} pilot "
+            f"seeds, so it may take from {self.seeds_low} to {self.seeds_high} planned seeds."
+        )
+
+
+def plan_seeds(
+    differences: Mapping[str, Sequence[float]],
+    *,
+    gain: float,
+    seconds_per_seed: float,
+    alpha: float = ALPHA,
+) -> SeedPlan:
+    """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
+
+    A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
+    χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.
+    With s alone a plan from few pairs falls short of what it promises.
+
+    Args:
+        differences: The paired differences of each claim in a pilot. That with the largest
+            standard deviation decides, as all are to be shown.
+        gain: The true difference that is to be shown, in the same unit.
+        seconds_per_seed: How long a seed takes with all arms.
+        alpha: The error rate that the claims share.
+
+    Raises:
+        ValueError: If a claim has less than two pairs, or differences that are not finite; if the
+            pairs do not vary; if the gain is not positive, or so small that it takes more than a
+            million seeds.
+    """
+    check_positive("gain", gain)
+    if not differences:
+        raise WrongValueError(
+            "There is no claim in `differences`; give the pairs of at least one."
+        )
+    pilots = [finite_differences(claim, values) for claim, values in differences.items()]
+    if min(map(len, pilots)) < 2:
+        raise WrongValueError(
+            "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
+            "they vary."
+        )
+    pilot = max(pilots, key=lambda d: float(d.std(ddof=1)))
+    k, sd, m = len(pilot), float(pilot.std(ddof=1)), len(pilots)
+    if sd == 0:
+        raise WrongValueError(
+            f"All {k} pilot seeds have the same difference, so they do not say how much seeds "
+            "vary; run more of them, or test on more data."
+        )
+    shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
+    effects = gain / _possible_sds(sd, k, shares)
+
+    def mean_power(effects: np.ndarray, n: int) -> float:
+        return _planned_power(effects, n, m, alpha)
+
+    fewest = fewest_pairs(m, alpha=alpha)
+    seeds = _fewest_seeds(functools.partial(mean_power, effects), fewest)
+    seeds_low, seeds_high = (
+        _fewest_seeds(functools.partial(mean_power, np.array([gain / of_end])), fewest)
+        for of_end in _possible_sds(sd, k, np.array([0.9, 0.1]))
+    )
+    decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / alpha)
+    enough = np.flatnonzero(decided >= POWER)
+    again = max(int(enough[0]) + 1, k) if len(enough) else None
+    last = 2 * max(seeds, min(again or 0, 4 * seeds))
+    numbers = np.unique(np.append(np.geomspace(fewest, last, 24).round().astype(int), seeds))
+    return SeedPlan(
+        gain=gain,
+        n_claims=m,
+        n_pilot=k,
+        sd=sd,
+        seeds=seeds,
+        seeds_low=seeds_low,
+        seeds_high=seeds_high,
+        seeds_looking_again=again,
+        hours=seeds * seconds_per_seed / 3600,
+        hours_looking_again=None if again is None else (again - k) * seconds_per_seed / 3600,
+        power={n: mean_power(effects, n) for n in numbers.tolist()},
+        power_looking_again={
+            n: float(decided[n - 1]) for n in numbers.tolist() if n <= len(decided)
+        },
+    )
+
+
+def _in_words(hours: float) -> str:
+    return f"{hours:.2g} hours" if hours < 10 else f"{hours:.0f} hours"
+
+
+def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
+    return np.asarray(sd * np.sqrt((n_pilot - 1) / stats.chi2.ppf(shares, n_pilot - 1)))
+
+
+def _planned_power(effects: np.ndarray, n: int, n_claims: int, alpha: float) -> float:
+    """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
+    if n < _FEWEST_FOR_T:
+        # The same noise for all n, so that the power does not jump.
+        noise = np.random.default_rng(0).standard_normal((4000, _FEWEST_FOR_T))[:, :n]
+        drawn = noise + np.resize(effects, len(noise))[:, np.newaxis]
+        # The interval lies above 0 if less than k subsets, as there, have a mean below it.
+        subsets = np.arange(1, 2**n) >> np.arange(n)[:, np.newaxis] & 1
+        k = math.floor(alpha / (2 * n_claims) * 2**n)
+        return float(np.mean(np.sum(drawn @ subsets <= 0, axis=1) < k))
+    critical = stats.t.isf(alpha / (2 * n_claims), n - 1)
+    return float(stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
+
+
+def _fewest_seeds(power_of: Callable[[int], float], fewest: int) -> int:
+    """Return the smallest number of seeds that has the power."""
+    low = high = fewest
+    while power_of(high) < POWER:
+        low, high = high + 1, 2 * high
+        if low > _MOST_SEEDS:
+            raise WrongValueError(
+                f"To show so small a gain takes more than {_MOST_SEEDS} seeds; plan for a larger "
+                "one."
+            )
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power_of(middle) >= POWER else (middle + 1, high)
+    return high
+
+
+def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
+    """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
+    rng = np.random.default_rng(0)
+    is_decided = np.zeros(n_looks)
+    n_repeats = 5  # One after the other, to spare memory.
+    for _ in range(n_repeats):
+        noise = rng.standard_normal((len(effects), n_looks))
+        e_values = e_process(noise + effects[:, np.newaxis])
+        is_decided += (np.maximum.accumulate(e_values, axis=1) >= threshold).mean(axis=0)
+    return is_decided / n_repeats

@@ -1,0 +1,182 @@
+"""Looking again: how often it is wrong, what it finds, and that no look contradicts another."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adnn_optuna.evidence.sequential import (
+    Verdict,
+    e_process,
+    sequential_interval,
+    sequential_verdicts,
+    verdict_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, n: rng.normal(0, 0.01, n),
+    "t2": lambda rng, n: 0.01 * rng.standard_t(2, n),
+    "tied": lambda rng, n: rng.integers(-2, 3, n) / 360,
+}
+# Accuracies on 1000 images, so ties are common.
+SOME_DIFFERENCES = st.lists(st.integers(-40, 40).map(lambda n: n / 1000), max_size=25)
+
+
+def judged(differences: list[float], equivalence: float = 0.001) -> Verdict:
+    return sequential_verdicts({"claim": differences}, equivalence=equivalence)["claim"]
+
+
+class TestErrorRates:
+    # An interval that is not empty only shrinks, so after the last look it shows every false claim
+    # but those of which later pairs made it empty: these are seen in the e-process.
+    @pytest.mark.parametrize("spread", SPREADS)
+    @pytest.mark.parametrize("n_claims", [1, 3])
+    def test_under_the_null_few_are_ever_wrong(self, spread: str, n_claims: int) -> None:
+        rng, n_runs = np.random.default_rng(n_claims), 4000
+        d = SPREADS[spread](rng, n_runs * n_claims * 60).reshape(n_runs, n_claims, 60)
+        wrong = (e_process(d.round(12)) >= n_claims / 0.05).any(axis=(1, 2))
+        assert wrong.mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
+
+    @pytest.mark.parametrize("spread", SPREADS)
+    @pytest.mark.parametrize("n_claims", [1, 3])
+    def test_verdicts_are_as_rarely_wrong(self, spread: str, n_claims: int) -> None:
+        rng, n_runs, n_wrong = np.random.default_rng(7), 120 // n_claims, 0
+        for _ in range(n_runs):
+            claims = {str(i): SPREADS[spread](rng, 60).tolist() for i in range(n_claims)}
+            # With so small a margin nothing is equivalent, unless the interval is 0 alone.
+            verdicts = sequential_verdicts(claims, equivalence=1e-9)
+            n_wrong += any(v.verdict in ("better", "worse") for v in verdicts.values())
+        assert n_wrong / n_runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("spread", SPREADS)
+    def test_intervals_cover_at_each_of_many_looks(self, spread: str) -> None:
+        rng, n_runs = np.random.default_rng(1), 1000
+        missed = 0
+        for _ in range(n_runs):
+            low, high = sequential_interval((0.02 + SPREADS[spread](rng, 60)).round(12), 1)
+            missed += not low <= 0.02 <= high
+        assert missed / n_runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
+
+
+@pytest.mark.parametrize(("n_claims", "n_seeds"), [(1, 14), (3, 18)])
+def test_a_gain_of_one_standard_deviation_is_soon_found(n_claims: int, n_seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    found = [
+        sequential_verdicts({str(i): gains for i in range(n_claims)}, equivalence=0.1)["0"].verdict
+        for gains in rng.normal(1, 1, (100, n_seeds)).tolist()
+    ]
+    assert found.count("better") >= 50
+
+
+class TestIntervals:
+    @given(SOME_DIFFERENCES, st.floats(1e-4, 0.05))
+    @settings(max_examples=60, deadline=None)
+    def test_no_verdict_contradicts_them(self, d: list[float], equivalence: float) -> None:
+        found = judged(d, equivalence)
+        if found.verdict == "better":
+            assert 0 < found.low <= found.high
+        elif found.verdict == "worse":
+            assert found.low <= found.high < 0
+        elif found.verdict == "equivalent":
+            assert -equivalence <= found.low <= found.high <= equivalence
+        # And they say what the e-process says of 0.
+        if len(d) and e_process(np.array(d)).max() < 20:
+            assert found.low <= 0 <= found.high
+            assert found.verdict in ("equivalent", "undecided")
+
+    @given(SOME_DIFFERENCES)
+    @settings(max_examples=30, deadline=None)
+    def test_only_shrink_with_further_pairs(self, d: list[float]) -> None:
+        low, high = -math.inf, math.inf
+        for n in range(len(d) + 1):
+            now = sequential_interval(np.array(d[:n]), 1)
+            if math.isnan(now[0]):
+                break
+            slack = 1e-5 * (1 if math.isinf(high) else high - low + 0.01)
+            assert low - slack <= now[0] <= now[1] <= high + slack
+            low, high = now
+
+    @given(SOME_DIFFERENCES, st.sampled_from([-1e-5, 1e-3, -1.0, 1e4]))
+    @settings(max_examples=40, deadline=None)
+    def test_scale_and_turn_with_the_differences(self, d: list[float], factor: float) -> None:
+        ends = np.array(sequential_interval(np.array(d), 1)) * factor
+        scaled = sequential_interval(np.array(d) * factor, 1)
+        # Both are found by trying centres, which are not the same ones.
+        slack = 1e-5 * abs(factor)
+        np.testing.assert_allclose(scaled, np.sort(ends), rtol=1e-4, atol=slack)
+
+    @pytest.mark.parametrize("value", [0.0, 0.01, -1 / 3])
+    @pytest.mark.parametrize(("n_claims", "n_pairs"), [(1, 7), (2, 9), (3, 9), (4, 10)])
+    def test_of_equal_differences_are_a_point_as_soon_as_any_is_finite(
+        self, value: float, n_claims: int, n_pairs: int
+    ) -> None:
+        infinite = (-math.inf, math.inf)
+        assert sequential_interval(np.full(n_pairs - 1, value), n_claims) == infinite
+        ends = sequential_interval(np.full(n_pairs, value), n_claims)
+        assert ends == (round(value, 12), round(value, 12))
+
+    def test_are_those_of_a_fine_grid(self) -> None:
+        rng = np.random.default_rng(2)
+        for d in rng.standard_t(2, (5, 20)):
+            grid = np.linspace(-8, 8, 8001)
+            possible = grid[e_process(d - grid[:, np.newaxis]).max(axis=1) < 20]
+            ends = sequential_interval(d, 1)
+            np.testing.assert_allclose(ends, possible[[0, -1]], atol=0.0021)
+
+    def test_are_empty_where_the_differences_are_of_two_distributions(self) -> None:
+        found = judged([1.0] * 20 + [-1.0] * 20)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+        assert found.verdict == "undecided"
+
+
+def test_the_e_value_is_as_defined() -> None:
+    d = [0.01, 0.03, 0.0, -0.02, 0.05]
+    rates = np.array([0.25, 0.35, 0.5, 0.7, 1, 1.4, 2])
+    products = np.ones(14)
+    for i, value in enumerate(d):
+        z = np.append(rates, -rates) * value / math.sqrt(np.mean(np.square(d[: i + 1])))
+        products *= np.exp(z) / np.cosh(z)
+    assert judged(d).e_value == pytest.approx(products.mean())
+    assert judged([]) == Verdict("undecided", -math.inf, math.inf, 1.0)
+    assert judged([0.3]).e_value == pytest.approx(1)
+
+
+def test_claims_may_have_different_numbers_of_pairs_and_share_alpha() -> None:
+    found = sequential_verdicts({"few": [0.1] * 8, "many": [0.1] * 9}, equivalence=0.01)
+    assert [verdict.verdict for verdict in found.values()] == ["undecided", "better"]
+
+
+def test_equivalent_takes_precedence() -> None:
+    assert verdict_of(0.0001, 0.0009, 0.001) == "equivalent"
+    assert verdict_of(0.0001, 0.0011, 0.001) == "better"
+    assert verdict_of(-0.0011, -0.0001, 0.001) == "worse"
+    assert verdict_of(math.nan, math.nan, 0.001) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("differences", "options", "words"),
+    [
+        ({}, {}, "no claim"),
+        ({"a": [0.1, math.nan]}, {}, "'a' must be a sequence of finite"),
+        ({"a": [math.inf]}, {}, "'a' must be a sequence of finite"),
+        ({"a": [0.1]}, {"equivalence": 0}, "equivalence"),
+        ({"a": [0.1]}, {"equivalence": math.inf}, "equivalence"),
+        ({"a": [0.1]}, {"alpha": 1}, "alpha"),
+        ({"a": [0.1]}, {"alpha": 0}, "alpha"),
+    ],
+)
+def test_what_is_wrong_is_refused(
+    differences: dict[str, list[float]], options: dict[str, float], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        sequential_verdicts(differences, **{"equivalence": 0.001} | options)
