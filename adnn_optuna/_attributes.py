@@ -27,6 +27,18 @@ DIVERGED = "adnn:diverged"  # True where it failed as its training diverged: it 
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"
 
+# The names of searchers, as studies store them.
+GREEDY = "greedy"
+GREEDY_IMPROVING = "greedy_improving"
+ANNEALING = "annealing"
+RANDOM_RESTART = "random_restart"
+# The same compute, spent otherwise: what a comparison runs beside its searchers. The last is an
+# objective of a user's own.
+LONGER = "longer"
+LEARNING_RATE = "learning_rate"
+CONSTANT = "constant"
+OBJECTIVE = "objective"
+
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 

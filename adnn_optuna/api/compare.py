@@ -17,19 +17,23 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna import _checks as checks
-from adnn_optuna._attributes import COMPARISON, Declaration
-from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.api.jobs import Job, check_executor, open_jobs, record_of_job, run_jobs
-from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnControl
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.searchers import (
+from adnn_optuna._attributes import (
     ANNEALING,
-    CONTROLS,
+    COMPARISON,
     GREEDY,
     LEARNING_RATE,
     RANDOM_RESTART,
+    Declaration,
+)
+from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.api.search import result_of
+from adnn_optuna.engine import studies
+from adnn_optuna.engine.controls import Control, OwnControl
+from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.searchers import (
+    CONTROLS,
     Searcher,
     check_searcher,
     learning_rate_of,
@@ -170,7 +174,7 @@ def compare(
             except KeyboardInterrupt:
                 _logger.info(studies.resume_hint(opened[0]))
                 raise
-            found = iter(map(record_of_job, jobs, opened))
+            found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
                 of_arm.extend(itertools.islice(found, len(part)))
             comparison = Comparison(results, seeds[:n_seeds], float(equivalence))
@@ -180,6 +184,10 @@ def compare(
                 break
     show_comparison(comparison)
     return comparison
+
+
+def _result_of(job: Job, study: optuna.Study) -> SearchRecord:
+    return record_of(study) if isinstance(job, OwnControl) else result_of(study, job.objective)
 
 
 def _is_over(

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
-import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
 from tqdm.auto import tqdm
 
 from adnn_optuna import _attributes as stored
@@ -23,6 +19,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine import studies
+from adnn_optuna.engine.conclusion import conclude
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
@@ -32,7 +29,6 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.evidence.reports import search_page
-from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
     import keras
@@ -288,56 +284,3 @@ def _progress(
             _logger.info(said, trial.number, value, trial.params, best)
 
     return show
-
-
-def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event) -> None:
-    """Look at the test set: store what baseline and winner of a study get right of it.
-
-    Both are trained again for it, unless the winner was looked at before; that the selection
-    metric comes out the same is checked. Without further trials it is no new look.
-    """
-    study, best = record.study, record.best
-    if best is None:
-        return
-    n_trials = len(patiently(lambda: record.done_trials))
-    look = record.test_look
-    if look is None:
-        look = _first_look(study, best, objective, stop)
-    elif look["n_trials"] == n_trials:
-        return
-    now = datetime.now(UTC).isoformat()
-    look = {**look, "looked": now, "n_trials": n_trials}
-    name = f"{stored.TEST}/{now}-{os.getpid()}"
-    patiently(study.set_user_attr, name, look)
-    record.attrs[name] = look
-
-
-def _first_look(
-    study: optuna.Study, best: FrozenTrial, objective: InitOffsetObjective, stop: threading.Event
-) -> stored.TestLook:
-    starts = [objective.baseline_start, objective.start(best.params)]
-    runs = objective.trainer.train(starts, stop=stop, evaluate_each_epoch=False, keep_weights=True)
-    if stop.is_set():
-        raise KeyboardInterrupt
-    data, weights = objective.dataset, [run.weights or [] for run in runs]
-    of_baseline, of_best = (run.history[-1] for run in runs)
-    attrs = patiently(lambda: study.user_attrs)
-    told = best.user_attrs.get(stored.TRIAL_METRICS), attrs.get(stored.BASELINE_METRICS)
-    # As text, for the NaN of a baseline that diverged does not equal itself.
-    if json.dumps(told, sort_keys=True) != json.dumps((of_best, of_baseline), sort_keys=True):
-        _logger.warning(
-            "Trained again for the test, baseline or best trial of study %r came out differently: "
-            "its trials were trained on another machine, or with other versions or threads.",
-            study.study_name,
-        )
-    baseline, winner = objective.trainer.evaluate(weights, data.x_test, data.y_test)
-    return {
-        "looked": "",
-        "trial": best.number,
-        "n_trials": 0,
-        "n_images": len(data.y_test),
-        "baseline": float(baseline.mean()) if is_finite(of_baseline) else math.nan,
-        "best": float(winner.mean()),
-        "won": int((winner & ~baseline).sum()),
-        "lost": int((baseline & ~winner).sum()),
-    }

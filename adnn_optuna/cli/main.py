@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -119,5 +120,6 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """Run the command line of this process and end it with its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.showwarning = lambda message, *_, **__: output.say(f"adnn: {message}")
     output.prepare_streams()
     sys.exit(run(sys.argv[1:]))

@@ -22,7 +22,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna.engine.searchers import OBJECTIVE
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.networks.training import is_finite
@@ -103,7 +102,7 @@ class OwnControl:
             sampler=TPESampler(seed=self.seed),
             load_if_exists=True,
         )
-        settings = {"sampler": OBJECTIVE, "n_trials": self.max_trial, "batch_size": 1}
+        settings = {"sampler": stored.OBJECTIVE, "n_trials": self.max_trial, "batch_size": 1}
         if stored.SEARCH not in study.user_attrs:
             patiently(study.set_user_attr, stored.SEARCH, settings)
         return study

@@ -18,7 +18,6 @@ from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value
-from adnn_optuna.engine.searchers import CONTROLS, LONGER, OBJECTIVE
 from adnn_optuna.networks.offsets import RestartSpace
 
 
@@ -85,7 +84,7 @@ class SearchRecord:
     @property
     def test_value(self) -> float:
         """The best trial's accuracy on the test set."""
-        if self.searcher == OBJECTIVE and self.best is not None:  # Which says so itself.
+        if self.searcher == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
             return float(self.best.user_attrs.get("test_accuracy", math.nan))
         look = self.test_look
         return look["best"] if look else math.nan
@@ -159,7 +158,8 @@ class SearchRecord:
     @property
     def is_control(self) -> bool:
         """Whether it is what the same compute buys otherwise, and no search."""
-        return self.searcher in (*CONTROLS, OBJECTIVE)
+        kinds = (stored.LONGER, stored.LEARNING_RATE, stored.CONSTANT, stored.OBJECTIVE)
+        return self.searcher in kinds
 
     @property
     def budget(self) -> dict[str, float | None]:
@@ -208,11 +208,10 @@ class SearchRecord:
         epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
         best, curve = math.nan, {}
         for trial in self.done_trials:
-            # A longer training tells of each of its epochs.
-            steps = (
-                trial.intermediate_values if self.searcher == LONGER else {epochs - 1: trial.value}
-            )
-            for step, value in steps.items():
+            values = {epochs - 1: trial.value}
+            if self.searcher == stored.LONGER:  # It tells of each of its epochs.
+                values = {**trial.intermediate_values}
+            for step, value in values.items():
                 if value is not None and not self.improvement(value, best) <= 0:
                     best = value
                 curve[n_trained + step + 1] = best

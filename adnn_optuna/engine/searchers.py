@@ -14,7 +14,18 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 
 from adnn_optuna import samplers
-from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
+from adnn_optuna._attributes import (
+    ANNEALING,
+    CONFIG,
+    CONSTANT,
+    GREEDY,
+    GREEDY_IMPROVING,
+    LEARNING_RATE,
+    LONGER,
+    RANDOM_RESTART,
+    SEARCH,
+    SearchSettings,
+)
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.offsets import EpochsSpace, LearningRateSpace, RestartSpace
 
@@ -25,18 +36,8 @@ if TYPE_CHECKING:
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
-GREEDY = "greedy"
-GREEDY_IMPROVING = "greedy_improving"
-ANNEALING = "annealing"
-RANDOM_RESTART = "random_restart"
 SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
-
-# The same compute, spent otherwise: what a comparison runs beside its searchers.
-LONGER = "longer"
-LEARNING_RATE = "learning_rate"
-CONSTANT = "constant"
 CONTROLS = (LONGER, LEARNING_RATE, CONSTANT)
-OBJECTIVE = "objective"  # What a study of a user's own objective stores, as a control.
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8

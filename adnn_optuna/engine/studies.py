@@ -218,4 +218,6 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
         study.set_user_attr(SEARCH, _settings(plan))
     is_new = not study.get_trials(deepcopy=False)
     if is_new and not searchers.starts_at_baseline(plan.searcher, study.sampler):
-        study.enqueue_trial(plan.objective.space.unmoved(plan.objective.distributions))
+        study.enqueue_trial(
+            dict.fromkeys(plan.objective.distributions, plan.objective.space.unmoved)
+        )

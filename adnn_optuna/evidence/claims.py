@@ -116,14 +116,16 @@ def claim_of_comparison(comparison: Comparison) -> str:
     if not rows:
         return "There are no searchers with results to compare with random restarts."
     best, verdicts = rows[0], {row.verdict for row in rows}
-    mean = f"{points(best.mean)} of test accuracy{_in_images(comparison, best.mean)}"
+    mean = f"{points(best.mean)} of test accuracy"
     if best.n_pairs == 1:
         claim = (
             f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
             "and another seed may say the opposite"
         )
         return f"{claim}.{_otherwise(comparison)}"
-    evidence = f"({_with_interval(best)}, {best.n_pairs} seeds)"
+    look = comparison.any_record.test_look
+    size = f"{images(best.mean, look['n_images'])}; " if look else ""
+    evidence = f"({size}{_with_interval(best)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         also = _listed([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
@@ -135,11 +137,6 @@ def claim_of_comparison(comparison: Comparison) -> str:
     else:
         claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
     return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
-
-
-def _in_images(comparison: Comparison, gain: float) -> str:
-    look = comparison.any_record.test_look
-    return f" ({images(gain, look['n_images'])})" if look else ""
 
 
 def _with_interval(difference: PairedDifference) -> str:

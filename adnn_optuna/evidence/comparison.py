@@ -17,10 +17,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from optuna.storages import BaseStorage
 
-from adnn_optuna._attributes import COMPARISON, CONFIG, Declaration
+from adnn_optuna._attributes import (
+    ANNEALING,
+    COMPARISON,
+    CONFIG,
+    GREEDY,
+    RANDOM_RESTART,
+    Declaration,
+)
 from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import ANNEALING, GREEDY, RANDOM_RESTART
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence import tables
 from adnn_optuna.evidence.paired_differences import (
@@ -245,12 +251,9 @@ class Comparison:
         if missing := self.n_missing_seeds:
             n_seeds = len(self.declaration["seeds"])
             reason = f"{missing} of {n_seeds} planned seeds are missing"
+            open_ = functools.partial(dataclasses.replace, low=-math.inf, high=math.inf)
             rows = [
-                dataclasses.replace(
-                    row, low=-math.inf, high=math.inf, verdict="undecided", reason=reason
-                )
-                if row.verdict
-                else row
+                open_(row, verdict="undecided", reason=reason) if row.verdict else row
                 for row in rows
             ]
         return rows

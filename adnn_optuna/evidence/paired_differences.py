@@ -79,7 +79,7 @@ def paired_differences(
     n_claims: int | None = None,
     looks_again: bool = False,
 ) -> list[PairedDifference]:
-    """Compare each two arms, and judge those of which something is claimed.
+    """Compare each two arms.
 
     Args:
         values: The values of each arm, higher ones better, in the declared order of the seeds; NaN

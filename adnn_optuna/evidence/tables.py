@@ -64,7 +64,8 @@ def _verdict_lines(comparison: Comparison) -> list[str]:
     region = f"equivalent: within ±{100 * comparison.equivalence:g} pp"
     notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
     reasons = dict.fromkeys(row.reason for row in comparison.paired_differences if row.reason)
-    return [*_aligned(header, body), *notes, interval_in_words(comparison), *reasons]
+    notes += [*textwrap.wrap(interval_in_words(comparison), 98), *reasons]
+    return [*_aligned(header, body), *notes]
 
 
 def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:

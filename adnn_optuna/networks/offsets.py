@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from adnn_optuna._checks import WrongValueError, check_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
 
@@ -54,6 +54,7 @@ class OffsetSpace:
         ValueError: If the bounds are not finite or do not enclose 0, or an option is unknown.
     """
 
+    unmoved: ClassVar[float] = 0.0  # The value of each parameter for the unmoved network.
     low: float = -0.2
     high: float = 0.2
     scope: Literal["layer", "shared"] = "layer"
@@ -94,10 +95,6 @@ class OffsetSpace:
             )
         return dict.fromkeys(names, FloatDistribution(self.low, self.high))
 
-    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
-        """Return the parameters, of these names, of the unmoved network."""
-        return dict.fromkeys(names, 0.0)
-
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
@@ -124,6 +121,8 @@ class OffsetSpace:
 class RestartSpace:
     """The control arm's space: each trial has a new initialisation ``restart``, no offsets."""
 
+    unmoved: ClassVar[float] = 0
+
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -138,10 +137,6 @@ class RestartSpace:
     ) -> Start:
         """See :class:`OffsetSpace`."""
         return Start(seed, int(params.get("restart", 0)), (0.0,) * len(variables))
-
-    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
-        """See :class:`OffsetSpace`."""
-        return dict.fromkeys(names, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,9 +166,10 @@ class LearningRateSpace:
         rate = float(params.get("learning_rate", self.learning_rate))
         return Start(seed, 0, (0.0,) * len(variables), learning_rate=rate)
 
-    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
-        """See :class:`OffsetSpace`."""
-        return dict.fromkeys(names, self.learning_rate)
+    @property
+    def unmoved(self) -> float:
+        """The value of the parameter for the unmoved network."""
+        return self.learning_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +183,11 @@ class EpochsSpace:
 
     epochs: int
     longest: int
+
+    @property
+    def unmoved(self) -> float:
+        """The value of the parameter for the training settings."""
+        return self.epochs
 
     @property
     def config(self) -> dict[str, Any]:
@@ -204,10 +205,6 @@ class EpochsSpace:
         epochs = int(params.get("epochs", self.epochs))
         return Start(seed, 0, (0.0,) * len(variables), epochs=epochs)
 
-    def unmoved(self, names: Iterable[str]) -> dict[str, float]:
-        """See :class:`OffsetSpace`."""
-        return dict.fromkeys(names, self.epochs)
-
 
 Space = OffsetSpace | RestartSpace | LearningRateSpace | EpochsSpace
 _SPACES = {space.__name__: space for space in get_args(Space)}
@@ -215,6 +212,8 @@ _SPACES = {space.__name__: space for space in get_args(Space)}
 
 def space_from_config(config: Mapping[str, Any]) -> Space:
     """Return the space that a ``config`` describes."""
-    settings = {key: value for key, value in config.items() if key != "type"}
-    space: Space = _SPACES[config["type"]](**settings)
+    kind, settings = config["type"], {k: value for k, value in config.items() if k != "type"}
+    if kind not in _SPACES:
+        raise WrongValueError(f"space.type is {kind!r}, but must be one of {', '.join(_SPACES)}.")
+    space: Space = _SPACES[kind](**settings)
     return space

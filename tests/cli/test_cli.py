@@ -281,7 +281,7 @@ class TestSearch:
             "n_trials": 3,
             "batch_size": 2,
         }
-        [run] = runs_of(study)
+        [run] = runs_of(study.user_attrs)
         assert (run["max_time"], run["max_trial"], run["max_gain"]) == (100.0, 3, 5.0)
 
 
@@ -296,6 +296,7 @@ class TestCompare:
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in done.stdout
         assert done.stderr == (
+            "adnn: 2 seeds can decide nothing: with 3 claims it takes at least 7.\n"
             "\nThe plot is in figure.html.\nThe report is in whole.html.\n"
             "Look at it: optuna-dashboard sqlite:///adnn.db\n"
         )

@@ -15,15 +15,15 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.api.jobs import open_jobs, run_jobs
 from adnn_optuna.engine.controls import OwnControl
+from adnn_optuna.engine.jobs import open_jobs, run_jobs
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Limits, Plan
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
-    from adnn_optuna.api.jobs import Job
+    from adnn_optuna.engine.jobs import Job
     from adnn_optuna.engine.records import SearchRecord
 
 

@@ -110,7 +110,7 @@ class TestPage:
         shown = text_of(page)
         for row in comparison.differences().itertuples():
             assert f"{100 * row.difference:+.2f} pp" in shown
-            assert f"{row.p_holm:.4f}" in shown
+            assert f"{100 * row.low:+.2f} to {100 * row.high:+.2f} pp" in shown
         for runs in comparison.results.values():
             for run in runs:
                 assert run.study.study_name in shown

@@ -13,13 +13,13 @@ from optuna.storages import BaseStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna import _checks as checks
+from adnn_optuna._attributes import LONGER
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.api.search import conclude, result_of
 from adnn_optuna.engine import studies
+from adnn_optuna.engine.conclusion import conclude
 from adnn_optuna.engine.controls import OwnControl, train_longer
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import LONGER
+from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 
@@ -69,11 +69,6 @@ def run_jobs(
     else:
         elsewhere = [executor.submit(_run_elsewhere, job, storage) for job in jobs]
         _finish(elsewhere, stop, count)
-
-
-def record_of_job(job: Job, study: optuna.Study) -> SearchRecord:
-    """Return what a job came to."""
-    return record_of(study) if isinstance(job, OwnControl) else result_of(study, job.objective)
 
 
 def _finish(
