@@ -126,7 +126,7 @@ def summary(results: Results) -> str:
             "authors' logs (10 draws)",
             "ours",
             "draws",
-            "best − mean, logs (510)",
+            "best of 51 − mean, logs",
             "best − mean, ours",
         ],
         [
