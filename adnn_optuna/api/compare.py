@@ -42,13 +42,12 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import (
     Comparison,
-    check_equivalence,
     declaration_of,
     records_of_comparison,
     seeds_in_words,
 )
 from adnn_optuna.evidence.dashboard import show_comparison
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE, fewest_pairs
+from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence, fewest_pairs
 
 _MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
@@ -155,7 +154,8 @@ def compare(
             "it; give the URL of a database."
         )
     declaration = _declared(opened_storage, study_name, seeds, looks_again=stop_when_decided)
-    _warn_of_few_seeds(len(seeds), searchers, looks_again=declaration["looks_again"])
+    n_controls = len(arms) - len(searchers)
+    _warn_of_few_seeds(len(seeds), searchers, n_controls, looks_again=declaration["looks_again"])
     at_once = len(os.sched_getaffinity(0)) if stop_when_decided else len(seeds)
     results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
     n_seeds, total = 0, max_trial * len(arms) * len(seeds)
@@ -235,18 +235,20 @@ def _declare(opened: Iterable[optuna.Study], declaration: Declaration) -> None:
 
 
 def _warn_of_few_seeds(
-    n_seeds: int, searchers: Mapping[str, Searcher], *, looks_again: bool
+    n_seeds: int, searchers: Mapping[str, Searcher], n_controls: int, *, looks_again: bool
 ) -> None:
     """Warn where the seeds cannot decide anything, whatever comes of them."""
     names = [searcher for searcher in searchers.values() if searcher != RANDOM_RESTART]
-    n_claims = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
-    needed = fewest_pairs(n_claims, looks_again=looks_again)
-    if n_seeds < needed:
-        warnings.warn(
-            f"{n_seeds} seed{'s' if n_seeds > 1 else ''} can decide nothing: with {n_claims} "
-            f"claim{'s' if n_claims > 1 else ''} it takes at least {needed}.",
-            stacklevel=3,
-        )
+    of_searchers = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
+    of_controls = n_controls * len(searchers)
+    for n_claims, what in ((of_searchers, "searchers"), (of_controls, "controls")):
+        needed = fewest_pairs(n_claims, looks_again=looks_again)
+        if n_seeds < needed:
+            warnings.warn(
+                f"{n_seeds} seed{'s' * (n_seeds > 1)} can decide nothing about {what}: with "
+                f"{n_claims} claim{'s' * (n_claims > 1)} it takes at least {needed}.",
+                stacklevel=3,
+            )
 
 
 def _checked_controls(

@@ -8,9 +8,8 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
 from statistics import fmean
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -25,13 +24,14 @@ from adnn_optuna._attributes import (
     RANDOM_RESTART,
     Declaration,
 )
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence import tables
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
+    check_equivalence,
     paired_differences,
 )
 from adnn_optuna.evidence.power import SeedPlan, plan_seeds
@@ -277,7 +277,10 @@ class Comparison:
             label: self.any_record.improvement(fmean(run.best_value for run in runs), 0.0)
             for label, runs in self.controls.items()
         }
-        return max(means, key=means.__getitem__, default=None)
+        # A mean that is not known is below all others.
+        return max(
+            means, key=lambda label: (means[label] == means[label], means[label]), default=None
+        )
 
     def plan(self, gain: float) -> SeedPlan:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot.
@@ -322,16 +325,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return tables.comparison_as_text(self)
-
-
-def check_equivalence(equivalence: object) -> None:
-    """Refuse a margin that any two accuracies are within, or none."""
-    check_type("equivalence", equivalence, Real, "a number")
-    if not 0 < cast("float", equivalence) < 1:
-        raise WrongValueError(
-            "equivalence must be above 0 and below 1, by which accuracies, as fractions, can "
-            f"differ at the most, but it is {equivalence!r}."
-        )
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:

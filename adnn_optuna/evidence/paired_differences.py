@@ -23,10 +23,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import cast
 
 import numpy as np
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.evidence.sequential import (
     ALPHA,
     DECIMALS,
@@ -126,7 +128,9 @@ def paired_differences(
             if math.isnan(low):
                 reasons.append("the differences are not of one distribution")
             elif math.isinf(low):
-                reasons.append(f"fewer than {fewest_pairs(m, looks_again=looks_again)} pairs")
+                fewest = fewest_pairs(m, looks_again=looks_again)
+                of = f"{m} claims" if m > 1 else "one claim"
+                reasons.append(f"with {of} it takes {fewest} pairs to decide any")
         if has_both[n_pairs:].any():
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
         mean = float(d.mean()) if n_pairs else math.nan
@@ -134,6 +138,16 @@ def paired_differences(
         numbers = (n_pairs, mean, low, high, superiority)
         rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
     return rows
+
+
+def check_equivalence(equivalence: object) -> None:
+    """Refuse a margin that any two accuracies are within, or none."""
+    check_type("equivalence", equivalence, Real, "a number")
+    if not 0 < cast("float", equivalence) < 1:
+        raise WrongValueError(
+            "equivalence must be above 0 and below 1, by which accuracies, as fractions, can "
+            f"differ at the most, but it is {equivalence!r}."
+        )
 
 
 def fewest_pairs(n_claims: int, *, looks_again: bool = False, alpha: float = ALPHA) -> int:

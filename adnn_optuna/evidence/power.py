@@ -73,15 +73,14 @@ class SeedPlan:
         else:
             again = (
                 f"{self.seeds_looking_again} seeds in all, "
-                f"{_in_words(self.hours_looking_again)} more; one may stop as soon as all is "
-                "decided"
+                f"{_in_words(self.hours_looking_again)} more, or fewer if all is decided before"
             )
         return (
             f"To show a gain of {100 * self.gain:.4g} pp with a power of {POWER:.0%}{of_claims}:\n"
             f"  planned, fresh seeds: {self.seeds} seeds, {_in_words(self.hours)}\n"
             f"  going on and looking again: {again}\n"
             f"The standard deviation of {100 * self.sd:.2g} pp is that of {self.n_pilot} pilot "
-            f"seeds, so it may take from {self.seeds_low} to {self.seeds_high} planned seeds."
+            f"seeds, so it may take from\n{self.seeds_low} to {self.seeds_high} planned seeds."
         )
 
 
@@ -164,6 +163,8 @@ def plan_seeds(
 
 
 def _in_words(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.2g} minutes"
     return f"{hours:.2g} hours" if hours < 10 else f"{hours:.0f} hours"
 
 
