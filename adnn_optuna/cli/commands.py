@@ -188,6 +188,7 @@ def plan(
     max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
     storage: str = DEFAULT_STORAGE,
     study_name: Annotated[str, "What the names of the pilot's studies begin with."] = "pilot",
+    plot: Annotated[Path | None, "The .html file for the figure of power against seeds."] = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
@@ -204,6 +205,8 @@ def plan(
     """
     from adnn_optuna.evidence.comparison import load_comparison
 
+    if plot is not None:
+        check_output_file("--plot", plot, ".html")
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE.db and NAME, or neither for a pilot.")
     if file is not None and name is not None:
@@ -219,7 +222,10 @@ def plan(
             study_name=study_name,
             show_progress_bar=out.wants_progress_bar(quiet),
         )
-    out.show(comparison.plan(gain))
+    planned = comparison.plan(gain)
+    if plot is not None:
+        planned.plot().write_html(plot, include_plotlyjs=True)
+    out.show(planned)
 
 
 def report(

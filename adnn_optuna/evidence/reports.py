@@ -124,6 +124,7 @@ def comparison_page(comparison: Comparison) -> Page:
     results = comparison.searchers
     everything = [(label, run) for label, runs in results.items() for run in runs]
     label, first = everything[0]
+    look = first.test_look
     best = next(iter(claims.against_control(comparison)), None)
     lucky = max(everything, key=lambda pair: np.nan_to_num(pair[1].gain, nan=-math.inf))
     return Page(
@@ -139,6 +140,7 @@ def comparison_page(comparison: Comparison) -> Page:
             "means": tables.means_in_words(comparison),
             "strongest": comparison.strongest_control,
             "test_gain": comparison.table()["test_gain"].to_dict(),
+            "images": lambda gain: claims.images(gain, look["n_images"]) if look else "",
             "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
             **_origin([*comparison.results.values()]),

@@ -29,7 +29,11 @@ def comparison_as_text(comparison: Comparison) -> str:
     ]
     n_seeds = len(comparison.seeds)
     what = f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
-    lines = [*_aligned(header, body), f"{what}; pp = percentage points"]
+    look = any_record.test_look
+    size = (
+        f"; one of {look['n_images']} test images: {100 / look['n_images']:.2g} pp" if look else ""
+    )
+    lines = [*_aligned(header, body), f"{what}; pp = percentage points{size}"]
     if comparison.paired_differences:
         lines += ["", *_verdict_lines(comparison)]
     return "\n".join([*lines, "", *textwrap.wrap(claim_of_comparison(comparison), 98)])
