@@ -37,7 +37,7 @@ def evaluate(trial: Any, seed: int) -> float:
 
 
 def make_study(**options: Any) -> optuna.Study:
-    options.setdefault("sampler", optuna.samplers.TPESampler(seed=0))
+    options = {"sampler": optuna.samplers.TPESampler(seed=0), "study_name": "study", **options}
     study = optuna.create_study(direction="maximize", **options)
     study.optimize(lambda trial: evaluate(trial, trial.number), n_trials=20)
     return study

@@ -144,9 +144,8 @@ def recheck(
         worker = _Worker(report, evaluations, function, limits, bar)
         try:
             worker.run(n_jobs)
-        except BaseException:
-            known = patiently(worker.report).evaluations
-            _logger.info("%d evaluations are kept; the same call goes on from them.", len(known))
+        except KeyboardInterrupt:
+            _logger.info("Interrupted. %s", worker.report().claim)
             raise
     return patiently(worker.report)
 

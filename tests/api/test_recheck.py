@@ -30,7 +30,8 @@ SQLITE = "sqlite:///{}"
 
 
 def stored_study(values: Sequence[float], *, direction: str = "maximize") -> optuna.Study:
-    study = optuna.create_study(direction=direction)
+    # Its name, from which the seeds follow, is the same in each run.
+    study = optuna.create_study(direction=direction, study_name="stored")
     for value in values:
         study.add_trial(create_trial(value=value))
     return study
@@ -156,7 +157,7 @@ def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
 
 def test_no_value_is_left_out_and_told() -> None:
     def again(trial: Any, seed: int) -> float:
-        if trial.number == 1 and seed % 3 == 0:
+        if trial.number == 1 and seed % 4 < 2:
             raise optuna.TrialPruned
         return math.nan if trial.number == 2 else trial.number + seed % 7
 
@@ -226,7 +227,7 @@ def killed(database: Path, after: float) -> None:
 
 def check_killed(tmp_path: Path, moments: Sequence[float]) -> None:
     database = tmp_path / "killed.db"
-    study = make_study(storage=open_storage(SQLITE.format(database)), study_name="study")
+    study = make_study(storage=open_storage(SQLITE.format(database)))
     for moment in moments:
         killed(database, moment)
     report = make_recheck(study)
@@ -246,7 +247,7 @@ def test_killed_at_ten_moments_and_resumed_equals_an_undisturbed_one(tmp_path: P
 
 def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
     url = SQLITE.format(tmp_path / "shared.db")
-    study = make_study(storage=open_storage(url), study_name="study")
+    study = make_study(storage=open_storage(url))
     arguments = [sys.executable, recheck_worker.__file__, url, "0.02"]
     workers = [subprocess.Popen(arguments) for _ in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
@@ -314,10 +315,10 @@ class TestWrongInput:
 
     def test_evaluations_of_an_earlier_study_of_the_name_are_not_taken(self) -> None:
         storage = open_storage(None)
-        make_recheck(make_study(storage=storage, study_name="study"))
+        make_recheck(make_study(storage=storage))
         optuna.delete_study(study_name="study", storage=storage)
         with pytest.raises(ValueError, match="earlier one with its name"):
-            make_recheck(make_study(storage=storage, study_name="study"))
+            make_recheck(make_study(storage=storage))
 
 
 class TestCommandLine:
@@ -325,7 +326,7 @@ class TestCommandLine:
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "path", [*sys.path])
-        make_study(storage=open_storage("sqlite:///s.db"), study_name="study")
+        make_study(storage=open_storage("sqlite:///s.db"))
 
     def test_rechecks_a_study_of_anything(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path("own.py").write_text("from recheck_worker import evaluate\n")
