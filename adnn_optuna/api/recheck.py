@@ -22,12 +22,19 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from adnn_optuna._attributes import CONFIG, DIVERGED, RECHECK, Rechecked
+from adnn_optuna._attributes import CONFIG, DIVERGED, OWNER, RECHECK, Rechecked
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxTimeCallback
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.luck import Evaluation, Recheck
-from adnn_optuna.samplers._owners import end_trial, fail_dead, is_own, note_owner, owner_of
+from adnn_optuna.samplers._owners import (
+    end_trial,
+    fail_dead,
+    is_own,
+    note_owner,
+    owner_of,
+    ownership,
+)
 from adnn_optuna.samplers._trials import is_feasible
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -292,11 +299,15 @@ class _Worker:
             params={"trial": number, "seed": seed, "role": role},
             distributions=_DISTRIBUTIONS,
         )
+        # Its number, unless others create one at this moment: the dead are told by their trials.
+        template.number = len(trials)
+        template.system_attrs[OWNER] = ownership(template)
         storage = self._study._storage
         trial_id = storage.create_new_trial(self._study._study_id, template)
         _under_way.add(trial_id)
         own = storage.get_trial(trial_id)
-        note_owner(self._study, own)
+        if not is_own(own):
+            note_owner(self._study, own)
         for trial in self._look():
             is_earlier = trial.state == TrialState.RUNNING and trial.number < own.number
             if _evaluation(trial) == (number, seed) and (is_earlier or _is_done(trial)):

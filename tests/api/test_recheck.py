@@ -25,6 +25,8 @@ from adnn_optuna.engine.storages import open_storage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from optuna.storages import BaseStorage
+
 
 SQLITE = "sqlite:///{}"
 
@@ -213,36 +215,51 @@ def test_threads_make_the_same(tmp_path: Path) -> None:
         adnn.recheck(study, lambda trial, seed: 1 / 0, n_jobs=3, storage=open_storage(None))
 
 
-def killed(database: Path, after: float) -> None:
-    arguments = [sys.executable, recheck_worker.__file__, SQLITE.format(database), "0.02"]
+def killed(url: str, after: float, *, seconds: float) -> None:
+    """Kill a worker some time after it began an evaluation, which takes some seconds."""
+    storage, name = open_storage(url), "study/recheck"
+    n_before = len(open_recheck_of(storage).trials) if name in names(storage) else 0
+    arguments = [sys.executable, recheck_worker.__file__, url, str(seconds)]
     with subprocess.Popen(arguments) as process:
-        name, began = "study/recheck", time.monotonic()
-        # What its imports take is no moment of a recheck.
-        while name not in optuna.get_all_study_names(SQLITE.format(database)):
+        began = time.monotonic()
+        while name not in names(storage) or len(open_recheck_of(storage).trials) == n_before:
+            if process.poll() is not None:
+                return  # Nothing was left to do.
             assert time.monotonic() - began < 60
-            time.sleep(0.02)
+            time.sleep(0.01)
         time.sleep(after)
         process.send_signal(signal.SIGKILL)
 
 
-def check_killed(tmp_path: Path, moments: Sequence[float]) -> None:
-    database = tmp_path / "killed.db"
-    study = make_study(storage=open_storage(SQLITE.format(database)))
-    for moment in moments:
-        killed(database, moment)
+def names(storage: BaseStorage) -> list[str]:
+    return optuna.get_all_study_names(storage)
+
+
+def open_recheck_of(storage: BaseStorage) -> optuna.Study:
+    return optuna.load_study(study_name="study/recheck", storage=storage)
+
+
+def check_killed(tmp_path: Path, moments: Sequence[tuple[float, float]]) -> None:
+    url = SQLITE.format(tmp_path / "killed.db")
+    study = make_study(storage=open_storage(url))
+    for after, seconds in moments:
+        killed(url, after, seconds=seconds)
     report = make_recheck(study)
     assert report == make_recheck(study, storage=open_storage(None))
-    done = [t for t in open_recheck(study).trials if t.state == TrialState.COMPLETE]
+    trials = open_recheck(study).trials
+    done = [t for t in trials if t.state == TrialState.COMPLETE]
     assert len(done) == len({(t.params["trial"], t.params["seed"]) for t in done})
+    assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.FAIL}
 
 
 def test_killed_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    check_killed(tmp_path, [0.15])
+    check_killed(tmp_path, [(0.2, 60.0)])
 
 
 @pytest.mark.slow
 def test_killed_at_ten_moments_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    check_killed(tmp_path, np.random.default_rng(0).uniform(0, 0.15, 10).tolist())
+    moments = np.random.default_rng(0).uniform(0, 0.15, 10)
+    check_killed(tmp_path, [(after, 0.03) for after in moments])
 
 
 def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
