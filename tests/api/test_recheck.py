@@ -379,3 +379,18 @@ class TestCommandLine:
         assert "0.02167 better" in shown
         assert "probability 0.00079" in shown
         assert run(["luck", "--n", "0", "--sd", "1"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["whole", "cut off", "deterministic", "without values"])
+def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> None:
+    functions = {"deterministic": lambda trial: trial.value, "without values": lambda _: math.nan}
+    report = adnn.recheck(
+        stored_study([0.9, 0.91, 0.9]),
+        functions.get(kind, lambda trial, seed: 0.9 + seed % 7 / 100),
+        max_time=1e-9 if kind == "cut off" else None,
+    )
+    report.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert report.claim in page
+    assert "nan" not in page.partition("<script")[0]
+    assert "what the study said" in [trace.name for trace in report.plot().data]
