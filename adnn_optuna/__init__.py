@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.verification import Verdict as Verdict
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
+    from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import resume as resume
     from adnn_optuna.api.search import search as search
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.evidence.comparison import Comparison as Comparison
+    from adnn_optuna.evidence.luck import Recheck as Recheck
+    from adnn_optuna.evidence.luck import expected_luck as expected_luck
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.data import load_dataset as load_dataset
     from adnn_optuna.networks.initializers import initializers_table as initializers_table
@@ -43,10 +46,12 @@ _NAMES = {
     "accountability.contract": ["Contract"],
     "accountability.verification": ["Verdict", "verify"],
     "api.compare": ["compare"],
+    "api.recheck": ["recheck"],
     "api.search": ["SearchResult", "resume", "search"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.comparison": ["Comparison"],
+    "evidence.luck": ["Recheck", "expected_luck"],
     "networks.data": ["Dataset", "load_dataset"],
     "networks.initializers": ["initializers_table"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],

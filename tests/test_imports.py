@@ -25,6 +25,7 @@ def loaded(code: str, names: tuple[str, ...]) -> str:
     [
         "import adnn_optuna",
         "from adnn_optuna.samplers import DeltaStepSampler, AdaptiveSimulatedAnnealingSampler",
+        "import adnn_optuna as adnn; adnn.recheck, adnn.expected_luck(3, 1.0)",
         "from adnn_optuna import MaxGainCallback, MaxTimeCallback, MaxTrialCallback",
     ],
 )
@@ -33,7 +34,9 @@ def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
     assert loaded("import pandas", HEAVY) == "pandas"
 
 
-@pytest.mark.parametrize("verb", ["", "search", "resume", "compare", "report", "audit", "verify"])
+@pytest.mark.parametrize(
+    "verb", ["", "search", "resume", "compare", "recheck", "luck", "report", "audit", "verify"]
+)
 def test_help_loads_nothing_but_typer(verb: str) -> None:
     arguments = [*verb.split(), "--help"]
     assert not loaded(f"from adnn_optuna.cli.main import run; run({arguments})", HELPED)

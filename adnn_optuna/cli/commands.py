@@ -16,6 +16,7 @@ from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     AtOnce,
     Quiet,
+    load_function,
     make_objective,
     parse_controls,
     parse_seeds,
@@ -226,6 +227,78 @@ def plan(
     if plot is not None:
         planned.plot().write_html(plot, include_plotlyjs=True)
     out.show(planned)
+
+
+def recheck(
+    *,
+    storage: Annotated[
+        str, typer.Argument(metavar="STORAGE", help="The study's SQLite file, or any URL.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")],
+    evaluate: Annotated[
+        str | None,
+        "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
+        "first; a study of adnn search needs none.",
+    ] = None,
+    top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
+    seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
+    confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
+    confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
+    n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
+    max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
+    report: Annotated[Path | None, "The .html file for a report."] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tell how much of the best value of any Optuna study is luck.
+
+    The best trials are evaluated again with fresh seeds, which are kept in the
+    study NAME/recheck: the same command goes on where one was interrupted.
+
+    \b
+    Examples:
+      adnn recheck optuna.db my-study --evaluate train:objective
+      adnn recheck adnn.db digits-annealing --confirm-best --report recheck.html
+    """
+    import optuna
+
+    if report is not None:
+        check_output_file("--report", report, ".html")
+    if evaluate is None:
+        out.load_libraries()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = adnn.recheck(
+        (storage if "://" in storage else f"sqlite:///{storage}", name),
+        None if evaluate is None else load_function("--evaluate", evaluate),
+        top=top,
+        seeds=seeds,
+        confirm=confirm,
+        confirm_best=confirm_best,
+        n_jobs=n_jobs,
+        max_time=max_time,
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
+    if report is not None:
+        found.report(report)
+    out.show(found)
+    if report is not None and not quiet:
+        out.say(f"\nThe report is in {report}.")
+
+
+def luck(
+    *,
+    n: Annotated[int, "How many draws the best is of: trials, seeds or models."],
+    sd: Annotated[float, "The standard deviation of equally good ones."],
+    claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
+) -> None:
+    """Tell what the best of some equally good draws gains by luck alone.
+
+    \b
+    Example:
+      adnn luck --n 51 --sd 0.0096 --claimed 0.04
+    """
+    from adnn_optuna.evidence.luck import luck_in_words
+
+    out.show(luck_in_words(n, sd, claimed))
 
 
 def report(

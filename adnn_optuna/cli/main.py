@@ -62,7 +62,8 @@ def _adnn() -> None:
     """
 
 
-for _verb in ("search", "resume", "compare", "plan", "report", "audit", "verify"):
+_VERBS = "search resume compare plan recheck luck report audit verify"
+for _verb in _VERBS.split():
     app.command()(with_help(getattr(commands, _verb)))
 
 

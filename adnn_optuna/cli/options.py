@@ -1,8 +1,10 @@
 """What the commands of ``adnn`` take: their options, and how these become Python objects."""
 
+import importlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -121,6 +123,19 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
         wanted = "must be whole numbers separated by commas"
         raise WrongValueError(f"{option} {wanted}, but it is {text!r}.")
     return tuple(map(int, text.rstrip(",").split(",")))
+
+
+def load_function(option: str, text: str) -> Callable[..., float]:
+    """Return a function that is given as ``module:function``, out of this folder first."""
+    module, _, name = text.partition(":")
+    if not (module and name):
+        raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function: Callable[..., float] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise WrongValueError(f"{option} {text!r} cannot be loaded: {error}.") from None
+    return function
 
 
 def parse_controls(text: str) -> tuple[str, ...]:

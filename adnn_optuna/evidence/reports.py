@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import math
@@ -10,7 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class Page:
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
-            footer="Report by " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+            footer="Report by " + ", ".join(_versions()),
             plotly_js=_plotly_js(),
         )
 
@@ -93,6 +94,13 @@ def _value(value: float, *, percent: bool = True) -> str:
     if math.isnan(value):
         return "unknown"
     return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
+
+
+def _versions() -> Iterator[str]:
+    """Yield the packages that are installed, with their versions."""
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
 
 
 def _plotly_js() -> str:

@@ -1,0 +1,396 @@
+"""Rechecks of studies whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+import recheck_worker
+from optuna.trial import TrialState, create_trial
+from recheck_worker import NOISE, evaluate, make_recheck, make_study, truth
+
+import adnn_optuna as adnn
+from adnn_optuna.cli.main import run
+from adnn_optuna.engine.storages import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.storages import BaseStorage
+
+
+SQLITE = "sqlite:///{}"
+
+
+def stored_study(values: Sequence[float], *, direction: str = "maximize") -> optuna.Study:
+    # Its name, from which the seeds follow, is the same in each run.
+    study = optuna.create_study(direction=direction, study_name="stored")
+    for value in values:
+        study.add_trial(create_trial(value=value))
+    return study
+
+
+def simulated(number: int) -> tuple[float, float, float, bool]:
+    """Recheck a study of known truth; return the value's error, two regrets and if it covers."""
+    rng = np.random.default_rng(number)
+    sign = 1 if number % 2 else -1
+    worth = rng.normal(0, 1, 50)
+    study = stored_study(
+        [*(sign * (worth + rng.normal(0, 1, 50)))],
+        direction="maximize" if sign == 1 else "minimize",
+    )
+
+    def again(trial: Any, seed: int) -> float:
+        noise = np.random.default_rng([number, trial.number, seed]).normal()
+        return float(sign * (worth[trial.number] + noise))
+
+    report = adnn.recheck(study, again)
+    assert report.trial is not None
+    chosen = worth[report.trial.number]
+    regrets = worth.max() - chosen, worth.max() - worth[study.best_trial.number]
+    covers = report.low <= sign * chosen <= report.high
+    assert report.overstated == pytest.approx(sign * (study.best_value - report.value))
+    return sign * report.value - chosen, *regrets, covers
+
+
+def check_simulations(count: int) -> None:
+    errors, regrets, trusting, covered = map(
+        np.array, zip(*map(simulated, range(count)), strict=True)
+    )
+    assert abs(errors.mean()) < 0.1 + 2 * errors.std() / math.sqrt(count)
+    assert covered.mean() >= 0.88
+    assert regrets.mean() < 0.75 * trusting.mean()
+
+
+def test_value_is_unbiased_and_covered_and_the_choice_better_than_the_study_s() -> None:
+    check_simulations(30)
+
+
+@pytest.mark.slow
+def test_the_same_of_many_studies() -> None:
+    check_simulations(300)
+
+
+@pytest.mark.parametrize("sampler", [optuna.samplers.TPESampler, optuna.samplers.CmaEsSampler])
+def test_parameters_of_all_kinds_are_suggested_again(sampler: Any) -> None:
+    study = make_study(sampler=sampler(seed=1))
+    before = study.get_trials()
+    report = make_recheck(study)
+    assert report.trial is not None
+    assert abs(report.value - truth(report.trial)) < 4 * NOISE
+    assert study.get_trials() == before
+
+
+def test_trial_has_its_user_attributes_and_constants() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 3}, user_attrs={"fold": 2})
+    study.optimize(lambda trial: trial.suggest_int("x", 3, 3), n_trials=1)
+
+    def again(trial: Any, seed: int) -> float:
+        assert trial.user_attrs == {"fold": 2}
+        trial.set_user_attr("seen", seed)
+        return float(trial.suggest_int("x", 3, 3) + seed)
+
+    adnn.recheck(study, again)
+    assert study.trials[0].user_attrs == {"fold": 2}
+
+
+def test_fewer_trials_than_top_and_those_without_a_value() -> None:
+    study = stored_study([1.0, 2.0, math.inf])
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={0: 9.0}))
+    report = adnn.recheck(study, lambda trial, seed: trial.number + seed % 7)
+    assert [trial.number for trial in report.candidates] == [1, 0]
+    assert len(report.to_dataframe()) == 2 * 4 + 10
+
+
+@pytest.mark.parametrize("takes_seed", [True, False])
+def test_deterministic_objective_is_said_to_be_so(takes_seed: bool) -> None:
+    study = stored_study([0.3, 0.1, 0.2], direction="minimize")
+    calls = []
+
+    def with_seed(trial: Any, seed: int) -> float:
+        calls.append(trial.number)
+        return float(trial.value)
+
+    def without(trial: Any) -> float:
+        return with_seed(trial, 0)
+
+    report = adnn.recheck(study, with_seed if takes_seed else without)
+    assert calls == [1] * 5
+    assert "deterministic" in str(report)
+    assert (report.value, report.low, report.high, report.overstated) == (0.1, 0.1, 0.1, 0.0)
+
+
+def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
+    values = iter(np.random.default_rng(0).normal(size=100).tolist())
+    report = adnn.recheck(stored_study([1.0, 2.0]), lambda _: next(values))
+    assert math.isfinite(report.value)
+    assert "take no seed" in str(report)
+
+
+def test_seed_is_passed_by_its_name_too() -> None:
+    def again(trial: Any, *, verbose: bool = False, seed: int = 0) -> float:
+        assert not verbose
+        return float(seed)
+
+    report = adnn.recheck(stored_study([1.0]), again)
+    assert {*report.to_dataframe()["value"]} == {*report.to_dataframe()["seed"].astype(float)}
+
+
+def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
+    table = make_recheck(make_study()).to_dataframe()
+    choosing = table[table["role"] == "choose"].groupby("trial")["seed"].agg(set)
+    assert len(choosing) == 3
+    assert len({*map(frozenset, choosing)}) == 1
+    confirming = {*table[table["role"] == "confirm"]["seed"]}
+    assert not confirming & choosing.iloc[0]
+    assert len(confirming) == 5
+
+
+def test_no_value_is_left_out_and_told() -> None:
+    def again(trial: Any, seed: int) -> float:
+        if trial.number == 1 and seed % 4 < 2:
+            raise optuna.TrialPruned
+        return math.nan if trial.number == 2 else trial.number + seed % 7
+
+    study = stored_study([1.0, 9.0, 8.0])
+    report = adnn.recheck(study, again)
+    assert report.trial is not None
+    assert report.trial.number == 0  # The others came to fewer values.
+    assert "came to no value" in str(report)
+    n_trials = len(open_recheck(study).trials)
+    assert adnn.recheck(study, again).value == report.value
+    assert len(open_recheck(study).trials) == n_trials
+    never = adnn.recheck(stored_study([1.0]), lambda trial, seed: math.nan)
+    assert math.isnan(never.value)
+    assert "gives no value" in str(never)
+
+
+def open_recheck(study: optuna.Study) -> optuna.Study:
+    name = f"{study.study_name}/recheck"
+    return optuna.load_study(study_name=name, storage=study._storage)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_goes_on_after_an_error_and_makes_nothing_twice(error: type[BaseException]) -> None:
+    study, calls = make_study(), []
+
+    def again(trial: Any, seed: int) -> float:
+        calls.append((trial.number, seed))
+        if len(calls) == 7:
+            raise error
+        return evaluate(trial, seed)
+
+    with pytest.raises(error):
+        adnn.recheck(study, again)
+    report = adnn.recheck(study, again)
+    failed = calls.pop(6)
+    assert len({*calls}) == len(calls)
+    assert failed in calls
+    assert report == adnn.recheck(study, evaluate, storage=open_storage(None))
+
+
+def test_threads_make_the_same(tmp_path: Path) -> None:
+    study = make_study(storage=open_storage(SQLITE.format(tmp_path / "a.db")))
+    calls = []
+
+    def again(trial: Any, seed: int) -> float:
+        calls.append((trial.number, seed, threading.current_thread().name))
+        return recheck_worker.evaluate(trial, seed)
+
+    report = adnn.recheck(study, again, n_jobs=3)
+    assert len({call[:2] for call in calls}) == len(calls) == len(report.evaluations)
+    assert report == adnn.recheck(study, evaluate, storage=open_storage(None))
+    with pytest.raises(ZeroDivisionError):
+        adnn.recheck(study, lambda trial, seed: 1 / 0, n_jobs=3, storage=open_storage(None))
+
+
+def killed(url: str, after: float, *, seconds: float) -> None:
+    """Kill a worker some time after it began an evaluation, which takes some seconds."""
+    storage, name = open_storage(url), "study/recheck"
+    n_before = len(open_recheck_of(storage).trials) if name in names(storage) else 0
+    arguments = [sys.executable, recheck_worker.__file__, url, str(seconds)]
+    with subprocess.Popen(arguments) as process:
+        began = time.monotonic()
+        while name not in names(storage) or len(open_recheck_of(storage).trials) == n_before:
+            if process.poll() is not None:
+                return  # Nothing was left to do.
+            assert time.monotonic() - began < 60
+            time.sleep(0.01)
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+
+
+def names(storage: BaseStorage) -> list[str]:
+    return optuna.get_all_study_names(storage)
+
+
+def open_recheck_of(storage: BaseStorage) -> optuna.Study:
+    return optuna.load_study(study_name="study/recheck", storage=storage)
+
+
+def check_killed(tmp_path: Path, moments: Sequence[tuple[float, float]]) -> None:
+    url = SQLITE.format(tmp_path / "killed.db")
+    study = make_study(storage=open_storage(url))
+    for after, seconds in moments:
+        killed(url, after, seconds=seconds)
+    report = make_recheck(study)
+    assert report == make_recheck(study, storage=open_storage(None))
+    trials = open_recheck(study).trials
+    done = [t for t in trials if t.state == TrialState.COMPLETE]
+    assert len(done) == len({(t.params["trial"], t.params["seed"]) for t in done})
+    assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.FAIL}
+
+
+def test_killed_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    check_killed(tmp_path, [(0.2, 60.0)])
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    moments = np.random.default_rng(0).uniform(0, 0.15, 10)
+    check_killed(tmp_path, [(after, 0.03) for after in moments])
+
+
+def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
+    url = SQLITE.format(tmp_path / "shared.db")
+    study = make_study(storage=open_storage(url))
+    arguments = [sys.executable, recheck_worker.__file__, url, "0.02"]
+    workers = [subprocess.Popen(arguments) for _ in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0]
+    done = [t for t in open_recheck(study).trials if t.state == TrialState.COMPLETE]
+    report = make_recheck(study)
+    assert len(done) == len(report.evaluations)
+    assert report == make_recheck(study, storage=open_storage(None))
+
+
+def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
+    study = make_study()
+
+    def slow(trial: Any, seed: int) -> float:
+        time.sleep(0.05)
+        return evaluate(trial, seed)
+
+    report = adnn.recheck(study, slow, max_time=0.2)
+    assert 0 < len(report.evaluations) < 6
+    assert math.isnan(report.value)
+    assert math.isnan(report.overstated)
+    assert f"with {len(report.evaluations)} of 30 evaluations made" in str(report)
+    assert adnn.recheck(study, slow, max_time=0.2) == report
+    assert adnn.recheck(study, evaluate).value > 0
+
+
+def test_study_of_our_own_objective_needs_no_evaluate() -> None:
+    dataset = adnn.load_dataset("digits")
+    training = adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=1)
+    objective = adnn.InitOffsetObjective(adnn.MLP(hidden=(8,)), dataset, training=training)
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective, n_trials=3)
+    report = adnn.recheck(study, top=2, seeds=1, confirm=2)
+    assert {*report.to_dataframe()["value"]} - {*report.study_values}
+    [first, *_], value = report.evaluations.items(), None
+    (number, seed), value = first
+    assert value == objective.replace(seed=seed)(study.trials[number])
+    again = adnn.recheck(study, objective, top=2, seeds=1, confirm=2, storage=open_storage(None))
+    assert again == report
+
+
+class TestWrongInput:
+    def test_is_refused(self) -> None:
+        study = make_study()
+        for wrong, said in [
+            ({"evaluate": 3}, "evaluate must be a function"),
+            ({"evaluate": None}, "give evaluate"),
+            ({"top": 0}, "top must be a whole number"),
+            ({"confirm": 1}, "confirm must be at least 2"),
+            ({"max_time": -1}, "max_time"),
+            ({"evaluate": lambda trial, seed: "good"}, "must return a number"),
+        ]:
+            with pytest.raises((ValueError, TypeError), match=said):
+                adnn.recheck(study, **{"evaluate": evaluate, **wrong})  # type: ignore[arg-type]
+
+    def test_studies_without_a_best_value_are_refused(self) -> None:
+        sampler = optuna.samplers.NSGAIISampler(seed=0)
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+        study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 0.0), n_trials=2)
+        with pytest.raises(ValueError, match="has 2 objectives"):
+            adnn.recheck(study, evaluate)
+        with pytest.raises(ValueError, match="no completed trial"):
+            adnn.recheck(optuna.create_study(), evaluate)
+        with pytest.raises(TypeError, match="must be an Optuna study"):
+            adnn.recheck("study", evaluate)  # type: ignore[arg-type]
+
+    def test_evaluations_of_an_earlier_study_of_the_name_are_not_taken(self) -> None:
+        storage = open_storage(None)
+        make_recheck(make_study(storage=storage))
+        optuna.delete_study(study_name="study", storage=storage)
+        with pytest.raises(ValueError, match="earlier one with its name"):
+            make_recheck(make_study(storage=storage))
+
+
+class TestCommandLine:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        make_study(storage=open_storage("sqlite:///s.db"))
+
+    def test_rechecks_a_study_of_anything(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("own.py").write_text("from recheck_worker import evaluate\n")
+        arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
+        assert run([*arguments, "--report", "report.html"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("The study said 0.9")
+        assert shown.splitlines()[0] in Path("report.html").read_text()
+        assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
+        assert capsys.readouterr().out == shown
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["none.db", "study"], "There is no file 'none.db'"),
+            (["s.db", "other"], "There is no study 'other'"),
+            (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
+            (["s.db", "study", "--evaluate", "no_such:evaluate"], "cannot be loaded"),
+            (["s.db", "study", "--evaluate", "recheck_worker:no"], "cannot be loaded"),
+        ],
+    )
+    def test_refuses_what_is_wrong(
+        self, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(["recheck", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert len(error.splitlines()) == 1
+
+    def test_luck(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
+        shown = capsys.readouterr().out
+        assert "0.02167 better" in shown
+        assert "probability 0.00079" in shown
+        assert run(["luck", "--n", "0", "--sd", "1"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["whole", "cut off", "deterministic", "without values"])
+def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> None:
+    functions = {"deterministic": lambda trial: trial.value, "without values": lambda _: math.nan}
+    report = adnn.recheck(
+        stored_study([0.9, 0.91, 0.9]),
+        functions.get(kind, lambda trial, seed: 0.9 + seed % 7 / 100),
+        max_time=1e-9 if kind == "cut off" else None,
+    )
+    report.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert report.claim in page
+    assert "nan" not in page.partition("<script")[0]
+    assert "what the study said" in [trace.name for trace in report.plot().data]
