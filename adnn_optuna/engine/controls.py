@@ -22,6 +22,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.engine.records import best_trial
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.networks.training import is_finite
@@ -47,6 +49,10 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     [run] = objective.trainer.train([start], stop=stop, deadline=deadline)
     if stop.is_set():
         raise KeyboardInterrupt
+    reason = "max_time" if run.status == "timeout" else "max_trial"
+    patiently(study.set_user_attr, stored.STOP_REASON, reason)
+    if not run.history:
+        return  # There was no time for one epoch.
     values = [objective.value(metrics) for metrics in run.history]
     patiently(objective.set_baseline, study, run.history[: space.epochs][-1])
     known = [i for i, metrics in enumerate(run.history) if is_finite(metrics)]
@@ -67,7 +73,6 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     if trial.datetime_complete is not None:
         trial.datetime_start = trial.datetime_complete - timedelta(seconds=seconds)
     patiently(study.add_trial, trial)
-    patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +126,17 @@ class OwnControl:
 
         # Those that failed count, too: their compute is spent.
         done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        n_done = len(patiently(study.get_trials, deepcopy=False, states=done))
+        n_left = self.max_trial - len(patiently(study.get_trials, deepcopy=False, states=done))
         limits = Limits(max_time=self.max_time).callbacks
-        if n_done < self.max_trial and not any(limit.reached(study) for limit in limits):
-            study.optimize(train, self.max_trial - n_done, callbacks=[end, *limits])
+        if n_left > 0 and not any(limit.reached(study) for limit in limits):
+            study.optimize(train, n_left, callbacks=[end, *limits])
         if stop.is_set():
             raise KeyboardInterrupt
+        best = patiently(best_trial, study)
+        if best is not None and "test_accuracy" not in best.user_attrs:
+            raise WrongValueError(
+                f"The objective of the control {self.name!r} did not say what trial {best.number} "
+                "reaches on the test set: let it call trial.set_user_attr('test_accuracy', …)."
+            )
+        if stored.STOP_REASON not in study.user_attrs:  # No limit of time has set it.
+            patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")

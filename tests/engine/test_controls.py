@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -164,8 +165,35 @@ class TestOwnObjective:
 
     def test_may_take_the_trial_alone_and_fail(self) -> None:
         def mine(trial: optuna.Trial) -> float:
+            trial.set_user_attr("test_accuracy", 0.5)
             return math.nan if trial.number % 2 else trial.suggest_float("x", 0, 1)
 
         record = run(self.control(mine))
         assert len(record.study.trials) == 5
-        assert math.isnan(record.test_value)
+        assert record.test_value == 0.5
+        assert record.is_over
+
+    def test_has_to_say_what_its_winner_reaches(self) -> None:
+        with pytest.raises(ValueError, match="test_accuracy"):
+            run(self.control(lambda trial: trial.suggest_float("x", 0, 1)))
+
+    def test_takes_no_more_than_its_time(self) -> None:
+        def mine(trial: optuna.Trial) -> float:
+            time.sleep(0.05)
+            trial.set_user_attr("test_accuracy", 0.5)
+            return trial.suggest_float("x", 0, 1)
+
+        record = run(self.control(mine, max_trial=1000, max_time=0.3))
+        assert 1 <= len(record.study.trials) < 100
+        assert record.stop_reason == "max_time"
+
+
+def test_without_time_for_one_epoch_longer_is_over(objective: InitOffsetObjective) -> None:
+    record = run(Plan(objective, "longer", "longer", Limits(max_trial=3, max_time=1e-9)))
+    assert record.is_over
+    assert math.isnan(record.test_value)
+
+
+def test_a_constant_of_two_trials(objective: InitOffsetObjective) -> None:
+    record = run(Plan(objective, "constant", "constant", Limits(max_trial=2)))
+    assert len(record.done_trials) == 2
