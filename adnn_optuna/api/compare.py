@@ -28,7 +28,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnControl
+from adnn_optuna.engine.controls import Control, OwnControl, takes_seed
 from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
@@ -155,7 +155,7 @@ def compare(
             "it; give the URL of a database."
         )
     declaration = _declared(opened_storage, study_name, seeds, looks_again=stop_when_decided)
-    _warn_of_few_seeds(len(seeds), searchers, looks_again=declaration["looks_again"])
+    _warn_of_few_seeds(len(seeds), arms, searchers, looks_again=declaration["looks_again"])
     at_once = len(os.sched_getaffinity(0)) if stop_when_decided else len(seeds)
     results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
     n_seeds, total = 0, max_trial * len(arms) * len(seeds)
@@ -172,7 +172,10 @@ def compare(
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                _logger.info(studies.resume_hint(opened[0]))
+                is_kept = not isinstance(opened_storage, InMemoryStorage)
+                how = "all trials are kept. Compare again, with the same arguments, to go on"
+                lost = "the comparison is in memory and ends with this process"
+                _logger.info("Interrupted; %s.", how if is_kept else lost)
                 raise
             found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
@@ -235,18 +238,24 @@ def _declare(opened: Iterable[optuna.Study], declaration: Declaration) -> None:
 
 
 def _warn_of_few_seeds(
-    n_seeds: int, searchers: Mapping[str, Searcher], *, looks_again: bool
+    n_seeds: int,
+    arms: Mapping[str, object],
+    searchers: Mapping[str, Searcher],
+    *,
+    looks_again: bool,
 ) -> None:
     """Warn where the seeds cannot decide anything, whatever comes of them."""
     names = [searcher for searcher in searchers.values() if searcher != RANDOM_RESTART]
-    n_claims = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
-    needed = fewest_pairs(n_claims, looks_again=looks_again)
-    if n_seeds < needed:
-        warnings.warn(
-            f"{n_seeds} seed{'s' if n_seeds > 1 else ''} can decide nothing: with {n_claims} "
-            f"claim{'s' if n_claims > 1 else ''} it takes at least {needed}.",
-            stacklevel=3,
-        )
+    n_of_searchers = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
+    n_of_controls = (len(names) + 1) * (len(arms) - len(searchers))
+    for what, n_claims in (("searchers", n_of_searchers), ("controls", n_of_controls)):
+        needed = fewest_pairs(n_claims, looks_again=looks_again)
+        if n_seeds < needed:
+            warnings.warn(
+                f"{n_seeds} seed{'s' if n_seeds > 1 else ''} can decide nothing about the {what}: "
+                f"with {n_claims} claim{'s' if n_claims > 1 else ''} it takes at least {needed}.",
+                stacklevel=3,
+            )
 
 
 def _checked_controls(
@@ -263,6 +272,17 @@ def _checked_controls(
     if isinstance(controls, str):
         raise WrongTypeError(f"controls must be a sequence: write controls=({controls!r},).")
     if not isinstance(controls, Mapping):
+        if not isinstance(controls, Iterable):
+            raise WrongTypeError(
+                f"controls must be a sequence of names or a mapping, but it is {controls!r}."
+            )
+        controls = list(controls)
+        if not all(isinstance(control, str) for control in controls):
+            raise WrongTypeError(
+                "controls holds what has no name: write controls={'label': objective, ...}."
+            )
+        if len(set(controls)) < len(controls):
+            raise WrongValueError(f"controls names one twice: {', '.join(controls)}.")
         controls = {control: control for control in controls}
     for label, control in controls.items():
         _check_label("controls", label)
@@ -270,7 +290,9 @@ def _checked_controls(
             raise WrongValueError(
                 f"{label!r} is a label of samplers and of controls; use another."
             )
-        if not callable(control) and control not in CONTROLS:
+        if callable(control):
+            takes_seed(control)
+        elif control not in CONTROLS:
             raise WrongValueError(
                 f"The control {label!r} is {control!r}, but it must be one of "
                 f"{', '.join(CONTROLS)}, or an Optuna objective by its label: "

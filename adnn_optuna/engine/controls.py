@@ -6,6 +6,7 @@ are objectives of users' own. The rest (learning rates, constant offsets) are or
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -16,12 +17,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import optuna
-from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.engine.searchers import KeyedSampler
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.networks.training import is_finite
@@ -39,8 +41,14 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     Its value is that of the best epoch, its parameter the number of that epoch, and what it
     reports is the value after each. If it is killed or interrupted, it begins anew.
     """
-    if patiently(study.get_trials, deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
-        return
+    if not patiently(
+        study.get_trials, deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)
+    ):
+        patiently(study.add_trial, _longer_training(plan, study, stop))
+    patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")
+
+
+def _longer_training(plan: Plan, study: optuna.Study, stop: threading.Event) -> FrozenTrial:
     objective, space = plan.objective, cast("EpochsSpace", plan.objective.space)
     start, began = objective.start({"epochs": space.longest}), time.monotonic()
     deadline = began + (plan.limits.max_time or math.inf)
@@ -66,8 +74,27 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     )
     if trial.datetime_complete is not None:
         trial.datetime_start = trial.datetime_complete - timedelta(seconds=seconds)
-    patiently(study.add_trial, trial)
-    patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")
+    return trial
+
+
+def takes_seed(objective: Callable[..., float]) -> bool:
+    """Return whether a user's own objective is one of a trial and the seed, not of a trial only.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    try:
+        signature = inspect.signature(objective)
+    except ValueError:  # Not every function of an extension module tells what it takes.
+        return False
+    for arguments in ((None,), (None, 0)):
+        with contextlib.suppress(TypeError):
+            signature.bind(*arguments)
+            return len(arguments) > 1 or "seed" in signature.parameters
+    raise WrongTypeError(
+        f"The objective {getattr(objective, '__qualname__', objective)!s} of a control must take "
+        f"(trial) or (trial, seed), but it takes {signature}."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +126,7 @@ class OwnControl:
             storage=storage,
             study_name=self.name,
             direction=self.direction,
-            sampler=TPESampler(seed=self.seed),
+            sampler=KeyedSampler(self.seed),
             load_if_exists=True,
         )
         settings = {"sampler": stored.OBJECTIVE, "n_trials": self.max_trial, "batch_size": 1}
@@ -109,15 +136,20 @@ class OwnControl:
 
     def run(self, study: optuna.Study, stop: threading.Event) -> None:
         """Run the study until it has reached a limit or ``stop`` is set."""
-        takes_seed = len(inspect.signature(self.objective).parameters) > 1
-        function = self.objective
+        function, of_seed = self.objective, (self.seed,) * takes_seed(self.objective)
 
         def end(study: optuna.Study, _: FrozenTrial) -> None:
             if stop.is_set():
                 study.stop()
 
         def train(trial: optuna.Trial) -> float:
-            return function(trial, self.seed) if takes_seed else function(trial)
+            value = function(trial, *of_seed)
+            if math.isfinite(value) and "test_accuracy" not in trial.user_attrs:
+                raise WrongValueError(
+                    f"The objective of the control {self.name!r} does not say how good its trials "
+                    "are on the test set: let it call trial.set_user_attr('test_accuracy', …)."
+                )
+            return value
 
         # Those that failed count, too: their compute is spent.
         done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -127,3 +159,6 @@ class OwnControl:
             study.optimize(train, self.max_trial - n_done, callbacks=[end, *limits])
         if stop.is_set():
             raise KeyboardInterrupt
+        n_done = len(patiently(study.get_trials, deepcopy=False, states=done))
+        reason = "max_trial" if n_done >= self.max_trial else "max_time"
+        patiently(study.set_user_attr, stored.STOP_REASON, reason)
