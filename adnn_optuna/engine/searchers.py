@@ -194,14 +194,14 @@ class KeyedSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return an empty search space: each parameter is sampled alone."""
-        return {}
+        """Return the parameters that are sampled together: none."""
+        return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample nothing."""
-        return {}
+        """Sample them."""
+        return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
