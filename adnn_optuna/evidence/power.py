@@ -164,6 +164,8 @@ def plan_seeds(
 
 
 def _in_words(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.2g} minutes"
     return f"{hours:.2g} hours" if hours < 10 else f"{hours:.0f} hours"
 
 
