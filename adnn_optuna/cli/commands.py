@@ -227,7 +227,8 @@ def plan(
     out.show(planned)
     if not quiet:
         first = max(comparison.declaration["seeds"]) + 1
-        out.say(f"\nFresh seeds: adnn compare --seeds {first}-{first + planned.seeds - 1}")
+        last = first + planned.seeds - 1
+        out.say(f"\nFresh seeds: adnn compare --study-name planned --seeds {first}-{last}")
 
 
 def report(

@@ -346,7 +346,9 @@ class TestControlsAndPlans:
         out, err = capsys.readouterr()
         assert out.startswith("To show a gain of 20 pp with a power of 80%:\n  planned, fresh")
         assert re.search(r"it may take from \d+ to \d+ planned seeds", out)
-        assert re.fullmatch(r"\nFresh seeds: adnn compare --seeds 5-\d+\n", err)
+        assert re.fullmatch(
+            r"\nFresh seeds: adnn compare --study-name planned --seeds 5-\d+\n", err
+        )
 
     @pytest.mark.filterwarnings("error:.* can decide nothing")
     def test_without_a_comparison_a_pilot_is_run(self, capsys: pytest.CaptureFixture[str]) -> None:
