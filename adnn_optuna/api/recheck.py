@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import inspect
 import math
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -23,7 +22,7 @@ from tqdm.auto import tqdm
 
 from adnn_optuna._attributes import CONFIG, OWNER, RECHECK
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
-from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.callbacks import Limit, MaxTimeCallback, is_done
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name, load_study, objective_from_study
@@ -113,23 +112,19 @@ def recheck(
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     completed = patiently(_completed, study)
     function, is_seeded = _seeded(study, evaluate)
-    maximize = study.direction == StudyDirection.MAXIMIZE
-    # The first of equals is the better one, as for Optuna.
-    best = sorted(completed, key=lambda t: (-t.values[0] if maximize else t.values[0], t.number))
     report = Recheck(
         study_name=study.study_name,
-        maximize=maximize,
-        candidates=best[:top],
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        candidates=completed[:top],
         study_values=[trial.values[0] for trial in completed],
         seeds=seeds,
         confirm=confirm,
         confirm_best=confirm_best,
         is_seeded=is_seeded,
     )
-    opened = study._storage if storage is None else open_storage(storage)
-    evaluations = patiently(_open, study, opened)
-    bar = tqdm(unit="evaluation", desc=evaluations.study_name, disable=not show_progress_bar)
-    worker = _Worker(report, evaluations, function, limit, bar)
+    opened = patiently(_open, study, study._storage if storage is None else open_storage(storage))
+    bar = tqdm(unit="evaluation", desc=opened.study_name, disable=not show_progress_bar)
+    worker = _Worker(report, opened, function, limit, bar)
     try:
         with bar:
             worker.run(n_jobs)
@@ -140,7 +135,7 @@ def recheck(
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that have a finite value and violate no constraint."""
+    """Return the trials that have a finite value and violate no constraint, the best first."""
     named = f"The study {study.study_name!r}"
     if study._is_multi_objective():
         raise WrongValueError(
@@ -154,7 +149,9 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
             f"{named} has no completed trial with a finite value, so there is nothing to recheck; "
             "run it first."
         )
-    return found
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    # The first of equals is the better one, as for Optuna.
+    return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
 
 
 def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple[Evaluate, bool]:
@@ -213,7 +210,7 @@ class _Worker:
         report: Recheck,
         study: optuna.Study,
         evaluate: Evaluate,
-        limit: MaxTimeCallback | None,
+        limit: Limit | None,
         bar: tqdm[Any],
     ) -> None:
         self._report, self._study, self._evaluate = report, study, evaluate
@@ -263,29 +260,26 @@ class _Worker:
             self._stop.set()
             return None
         begun = {_evaluation(t) for t in trials if t.state == TrialState.RUNNING}
-        free = [evaluation for evaluation in report.missing if evaluation not in begun]
-        if not free:
+        evaluation = next((e for e in report.missing if e not in begun), None)
+        if evaluation is None:
             return None
-        # Not the same as others, who begin at the same moment.
-        evaluation = free[secrets.randbelow(min(len(free), len(begun) + 1))]
         template = optuna.create_trial(
             state=TrialState.RUNNING,
             params=dict(zip(("trial", "seed"), evaluation, strict=True)),
             distributions={"trial": _NUMBERS, "seed": _NUMBERS},
         )
         # Who owns a trial is told by its number, which it gets unless others create one now.
-        template.number = len(trials)
+        template.number = n_trials = len(trials)
         template.system_attrs[OWNER] = ownership(template)
-        trial_id = self._study._storage.create_new_trial(self._study._study_id, template)
-        trials = self._read()
-        own = next(trial for trial in trials if trial._trial_id == trial_id)
-        same = [t for t in trials if _evaluation(t) == evaluation and t.number != own.number]
-        is_begun = any(t.state == TrialState.RUNNING and t.number < own.number for t in same)
-        if own.number != template.number or is_begun or any(map(is_done, same)):
-            end_trial(self._study, own)
+        storage, study_id = self._study._storage, self._study._study_id
+        template._trial_id = storage.create_new_trial(study_id, template)
+        same = (trial for trial in self._read() if _evaluation(trial) == evaluation)
+        first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
+        if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
+            end_trial(self._study, template)
             return None
-        _under_way.add(trial_id)
-        return own
+        _under_way.add(first._trial_id)
+        return first
 
     def _make(self, trial: FrozenTrial) -> None:
         try:
@@ -313,13 +307,11 @@ class _Worker:
             ) from None
 
     def _tell(self, trial: FrozenTrial, value: float) -> None:
-        is_known = math.isfinite(value)
-        state = TrialState.COMPLETE if is_known else TrialState.PRUNED
+        values = [value] if math.isfinite(value) else None
+        state = TrialState.COMPLETE if values else TrialState.PRUNED
         # One that somebody took for dead is made again.
         with contextlib.suppress(UpdateFinishedTrialError):
-            self._study._storage.set_trial_state_values(
-                trial._trial_id, state, [value] if is_known else None
-            )
+            self._study._storage.set_trial_state_values(trial._trial_id, state, values)
 
 
 def _evaluation(trial: FrozenTrial) -> Evaluation:

@@ -10,12 +10,13 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.cli import output as out
 from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     AtOnce,
     Quiet,
+    as_url,
     load_function,
     make_objective,
     parse_controls,
@@ -31,9 +32,7 @@ def search(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[
-        str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
-    ] = None,
+    study_name: Annotated[str | None, "One that exists is continued. Or DATASET-SAMPLER."] = None,
     test: bool = True,
     contract: Path | None = None,
     quiet: Quiet = False,
@@ -111,26 +110,18 @@ def compare(
     *,
     samplers: str = "greedy,annealing,random_restart",
     seeds: str = "10",
-    controls: Annotated[
-        str | None,
-        "What the same compute buys otherwise: longer, learning_rate, constant, or none. By "
-        "default learning_rate, from 10 trials on.",
-    ] = None,
-    stop_when_decided: Annotated[
-        bool, "Add the seeds one after the other, only until every claim is decided."
-    ] = False,
+    controls: str | None = None,
+    stop_when_decided: bool = False,
     max_trial: Annotated[int, "Trials of each run."],
     max_time: float | None = None,
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
     study_name: Annotated[
-        str, "What the studies' names begin with; those that exist are continued."
+        str, "Begins the studies' names; those that exist are continued."
     ] = "compare",
-    plot: Annotated[Path | None, "The .html file for the figure of the best gain so far."] = None,
-    report: Annotated[
-        Path | None, "The .html file for a report: claim, evidence, figures and settings."
-    ] = None,
+    plot: Path | None = None,
+    report: Path | None = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
     **network: Any,
@@ -148,9 +139,7 @@ def compare(
       adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
-    files = [(kind, file) for kind, file in (("plot", plot), ("report", report)) if file]
-    for kind, file in files:
-        check_output_file(f"--{kind}", file, ".html")
+    out.check_pages(plot=plot, report=report)
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     comparison = adnn.compare(
         make_objective(**network),
@@ -165,39 +154,28 @@ def compare(
         equivalence=equivalence,
         show_progress_bar=out.wants_progress_bar(quiet),
     )
-    if plot is not None:
-        comparison.plot().write_html(plot, include_plotlyjs=True)
-    if report is not None:
-        comparison.report(report)
-    out.show(comparison)
+    out.show_with_pages(comparison, quiet=quiet, plot=plot, report=report)
     if not quiet:
-        out.say("".join(f"\nThe {kind} is in {file}." for kind, file in files))
         out.say_how_to_look(storage)
 
 
 def plan(
+    file: Annotated[str | None, "A comparison's SQLite file, or any URL."] = None,
+    name: Annotated[str | None, "The comparison's --study-name."] = None,
     *,
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE.db]", help="A comparison's database, or its URL."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The comparison's --study-name.")
-    ] = None,
     gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
     samplers: str = "greedy,annealing,random_restart",
     max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
     storage: str = DEFAULT_STORAGE,
     study_name: Annotated[str, "What the names of the pilot's studies begin with."] = "pilot",
-    plot: Annotated[Path | None, "The .html file for the figure of power against seeds."] = None,
+    plot: Path | None = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
 
-    How far the differences of two searchers vary is taken from a comparison in
-    FILE.db or, without one, from a pilot of five seeds with the options of adnn
-    compare.
+    How far the differences of two searchers vary is taken from a comparison or,
+    without one, from a pilot of five seeds with the options of adnn compare.
 
     \b
     Examples:
@@ -206,12 +184,11 @@ def plan(
     """
     from adnn_optuna.evidence.comparison import load_comparison
 
-    if plot is not None:
-        check_output_file("--plot", plot, ".html")
+    out.check_pages(plot=plot)
     if (file is None) != (name is None):
-        raise WrongValueError("Give both FILE.db and NAME, or neither for a pilot.")
+        raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
-        comparison = load_comparison(file if "://" in file else f"sqlite:///{file}", name)
+        comparison = load_comparison(as_url(file), name)
     else:
         comparison = adnn.compare(
             make_objective(**network),
@@ -223,30 +200,21 @@ def plan(
             study_name=study_name,
             show_progress_bar=out.wants_progress_bar(quiet),
         )
-    planned = comparison.plan(gain)
-    if plot is not None:
-        planned.plot().write_html(plot, include_plotlyjs=True)
-    out.show(planned)
+    out.show_with_pages(comparison.plan(gain), quiet=quiet, plot=plot)
 
 
 def recheck(
+    storage: Annotated[str, "The study's SQLite file, or any URL."],
+    name: Annotated[str, "The study's name."],
     *,
-    storage: Annotated[
-        str, typer.Argument(metavar="STORAGE", help="The study's SQLite file, or any URL.")
-    ],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")],
-    evaluate: Annotated[
-        str | None,
-        "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
-        "first; a study of adnn search needs none.",
-    ] = None,
+    evaluate: str | None = None,
     top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
     seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
     confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
     confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
     n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
     max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
-    report: Annotated[Path | None, "The .html file for a report."] = None,
+    report: Path | None = None,
     quiet: Quiet = False,
 ) -> None:
     """Tell how much of the best value of any Optuna study is luck.
@@ -261,13 +229,12 @@ def recheck(
     """
     import optuna
 
-    if report is not None:
-        check_output_file("--report", report, ".html")
+    out.check_pages(report=report)
     if evaluate is None:
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
-        (storage if "://" in storage else f"sqlite:///{storage}", name),
+        (as_url(storage), name),
         None if evaluate is None else load_function("--evaluate", evaluate),
         top=top,
         seeds=seeds,
@@ -277,11 +244,7 @@ def recheck(
         max_time=max_time,
         show_progress_bar=out.wants_progress_bar(quiet),
     )
-    if report is not None:
-        found.report(report)
-    out.show(found)
-    if report is not None and not quiet:
-        out.say(f"\nThe report is in {report}.")
+    out.show_with_pages(found, quiet=quiet, report=report)
 
 
 def luck(
@@ -303,9 +266,7 @@ def luck(
 
 def report(
     *,
-    study_name: Annotated[
-        str, "Name of a study, or what the names of a comparison's studies begin with."
-    ],
+    study_name: Annotated[str, "Name of a study, or what a comparison's studies begin with."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: str = DEFAULT_STORAGE,
@@ -325,7 +286,7 @@ def report(
     from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.evidence import comparison, reports
 
-    check_output_file("--output", output, ".html")
+    out.check_pages(output=output)
     opened = storages.open_storage(storage, must_exist=True)
     names = [study.study_name for study in opened.get_all_studies()]
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
@@ -344,11 +305,8 @@ def report(
 
 
 def audit(
+    file: Annotated[Path | None, "A model as model.save of Keras wrote it."] = None,
     *,
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="[MODEL.keras]", help="A model as model.save of Keras wrote it."),
-    ] = None,
     initializers: Annotated[bool, "Show the initializers of the installed Keras instead."] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
 ) -> None:
@@ -377,13 +335,9 @@ def audit(
 
 
 def verify(
+    file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The contract, as adnn search wrote it.")
-    ],
-    data_dir: Annotated[
-        Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
-    ] = None,
+    data_dir: Annotated[Path | None, "As in adnn search; of an .npz file, its folder."] = None,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 

@@ -24,12 +24,16 @@ HELP = {
     "bias_initializer": "The same for all biases.",
     "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
     "the winner's trained weights (.npz) and model (.keras).",
+    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none. By "
+    "default learning_rate, from 10 trials on.",
     "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
     "$ADNN_DATA_DIR, /usr/share/datasets and a download by Keras.",
     "dataset": "digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
     "epochs": "How often each trial goes through the training data.",
     "equivalence": "Difference of test accuracies up to which two searchers are equivalent.",
     "hidden": "Units of each hidden layer, e.g. 64 or 256,256.",
+    "evaluate": "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for "
+    "here first; a study of adnn search needs none.",
     "high": "The largest offset, at least 0.",
     "include_output": "Move the output layer too.",
     "kernel_initializer": "Keras initializer of all kernels: a name such as he_normal, or JSON "
@@ -41,6 +45,8 @@ HELP = {
     "max_trial": "Trials of a study, over all its runs.",
     "metric": "What the search sees; losses are minimized. The test set is never searched on.",
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
+    "plot": "The .html file for the figure.",
+    "report": "The .html file for a report: claim, evidence, figures and settings.",
     "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
     "annealing: simulated annealing; random_restart: new random weights, the control.",
     "samplers": "Searchers to compare: names as those of adnn search --sampler.",
@@ -48,6 +54,7 @@ HELP = {
     "seed": "Seed of the initial weights, the order of the batches and the sampler.",
     "seeds": "Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
     "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
+    "stop_when_decided": "Add the seeds one after the other, only until every claim is decided.",
     "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
     "study_name": "Name of the study, as adnn search showed it.",
     "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
@@ -104,7 +111,7 @@ def make_objective(
 
 
 def with_help(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb's options their help, and for ``**network`` all those of an objective."""
+    """Give a verb's arguments and options their help; ``**network`` is those of an objective."""
     parameters = list(inspect.signature(verb).parameters.values())
     if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
         parameters[-1:] = inspect.signature(make_objective).parameters.values()
@@ -112,7 +119,9 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
         annotation, note = parameter.annotation, HELP.get(parameter.name)
         if get_origin(annotation) is Annotated:
             annotation, note = get_args(annotation)
-        note = typer.Option(help=note) if isinstance(note, str) else note
+        if isinstance(note, str):
+            is_option = parameter.kind is parameter.KEYWORD_ONLY
+            note = (typer.Option if is_option else typer.Argument)(help=note)
         parameters[i] = parameter.replace(annotation=Annotated[annotation, note])
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return verb
@@ -123,6 +132,11 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
         wanted = "must be whole numbers separated by commas"
         raise WrongValueError(f"{option} {wanted}, but it is {text!r}.")
     return tuple(map(int, text.rstrip(",").split(",")))
+
+
+def as_url(text: str) -> str:
+    """Return the URL of a storage that may be given as the file of SQLite."""
+    return text if "://" in text else f"sqlite:///{text}"
 
 
 def load_function(option: str, text: str) -> Callable[..., float]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev, variance
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-Role = Literal["choose", "confirm"]
 Evaluation = tuple[int, int]
 """Which trial is evaluated, by its number, with which seed."""
+Estimate = tuple[float, float, float]
+"""A value with the ends of its interval."""
 
 # This many equal values show that nothing is random. There are as many seeds to choose by.
 N_EQUAL = 5
@@ -36,7 +36,7 @@ _LEVEL = 0.95
 _ROUNDING = 1e-12  # Values that differ by less are equal.
 
 
-def fresh_seeds(study_name: str, role: Role, count: int) -> tuple[int, ...]:
+def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31 for a study; a larger count only adds some.
 
     They follow from its name, so they are none of the small ones that people use. Those to choose
@@ -67,15 +67,14 @@ class Recheck:
         trial: The chosen one: of the best mean, in which the stored value counts once. Those that
             came to a value with more seeds come first. :obj:`None` until all are known.
         value: What the chosen one is worth; NaN where that is not known yet.
-        low: The lower end of the value's interval of 95 %.
-        high: The higher end.
+        low, high: The ends of the value's interval of 95 %.
         overstated: By how much the study's best value is too good; below 0, it is too bad.
-        overstated_low: The lower end of its interval.
-        overstated_high: The higher end.
+        overstated_low, overstated_high: The ends of its interval.
         noise: The standard deviation of the confirming values; NaN with fewer than two.
-        is_deterministic: Whether five fresh seeds give the best trial's stored value, to the last
-            bit.
+        noise_share: The noise's part of the variance of all values in the study, at most 1.
+        is_deterministic: Whether five fresh seeds give exactly the best trial's stored value.
         missing: The evaluations to be made next, all independent of each other; none at the end.
+        n_evaluations: How many evaluations a recheck takes, where anything is random.
     """
 
     study_name: str
@@ -87,28 +86,32 @@ class Recheck:
     confirm_best: bool
     is_seeded: bool
     evaluations: Mapping[Evaluation, float] = dataclasses.field(default_factory=dict)
+    trial: FrozenTrial | None = dataclasses.field(default=None, init=False)
+    is_deterministic: bool = dataclasses.field(default=False, init=False)
 
     def __post_init__(self) -> None:
         choosing = fresh_seeds(self.study_name, "choose", max(self.seeds, N_EQUAL))
         confirming = fresh_seeds(self.study_name, "confirm", self.confirm)
-        self._seeds: dict[Role, Sequence[int]] = {
-            "choose": choosing[: self.seeds],
-            "confirm": confirming,
-        }
-        known = _known([*self.evaluations.values(), *self.study_values])
-        # The least difference of values: of accuracies, one image or more.
-        gaps = (high - low for low, high in itertools.pairwise(sorted(known)))
-        self._resolution = min((gap for gap in gaps if gap > _ROUNDING), default=0.0)
-
-        self.best, self.is_deterministic = self.candidates[0], False
-        self.trial: FrozenTrial | None = None
+        self._seeds = {"choose": choosing[: self.seeds], "confirm": confirming}
+        self.best = self.candidates[0]
         stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
         missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
         self.missing: list[Evaluation] = next(filter(None, missing), [])
-        self.value, self.low, self.high = self.estimate(self.trial)
-        self.overstated, self.overstated_low, self.overstated_high = self._excess(self.trial)
-        confirmed = self.values(self.trial, "confirm") if self.trial is not None else []
+        n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
+        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+
+        # The least difference of values: of accuracies, one image or more.
+        gaps = np.diff(np.unique([*self.study_values, *self.evaluations.values()]))
+        self._resolution = float(min(gaps[gaps > _ROUNDING], default=0.0))
+        confirmed = self.values(self.trial, "confirm") if self.trial and not self.missing else []
+        estimate = mean_interval(confirmed, self._resolution)
+        if self.is_deterministic:
+            estimate = (_stored(self.best),) * 3
+        self.value, self.low, self.high = estimate
+        self.overstated, self.overstated_low, self.overstated_high = self._excess(estimate)
         self.noise = stdev(confirmed) if len(confirmed) > 1 else math.nan
+        of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
+        self.noise_share = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
 
     def _stages(self, equal: Sequence[Evaluation]) -> Iterator[Sequence[Evaluation]]:
         """Yield what is evaluated, and conclude from each part once it is known."""
@@ -119,7 +122,7 @@ class Recheck:
             if all(self.evaluations[e] == self.best.value for e in equal):
                 self.is_deterministic, self.trial = True, self.best
                 return
-        yield self._evaluations(self.candidates, "choose")
+        yield [(t.number, seed) for t in self.candidates for seed in self._seeds["choose"]]
 
         def rank(trial: FrozenTrial) -> tuple[int, float]:
             values = [_stored(trial), *self.values(trial, "choose")]
@@ -127,43 +130,20 @@ class Recheck:
 
         self.trial = max(self.candidates, key=rank)  # The first of equals, as the study's best is.
         with_best = self.confirm_best and self.trial is not self.best
-        yield self._evaluations([self.trial, self.best] if with_best else [self.trial], "confirm")
+        confirmed = [self.trial, self.best] if with_best else [self.trial]
+        yield [(t.number, seed) for t in confirmed for seed in self._seeds["confirm"]]
 
-    def _evaluations(self, trials: Iterable[FrozenTrial], role: Role) -> list[Evaluation]:
-        return [(trial.number, seed) for trial in trials for seed in self._seeds[role]]
-
-    @property
-    def n_evaluations(self) -> int:
-        """How many evaluations a recheck takes, where anything is random."""
-        n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        return len(self.candidates) * self.seeds + n_confirmed * self.confirm
-
-    def values(self, trial: FrozenTrial, role: Role) -> list[float]:
+    def values(self, trial: FrozenTrial, role: str) -> list[float]:
         """Return the values that a trial came to with the seeds of a role, in their order."""
-        made = self._evaluations([trial], role)
-        return _known([self.evaluations.get(evaluation, math.nan) for evaluation in made])
+        made = [(trial.number, seed) for seed in self._seeds[role]]
+        found = (self.evaluations.get(evaluation, math.nan) for evaluation in made)
+        return [value for value in found if not math.isnan(value)]
 
-    def estimate(self, trial: FrozenTrial | None) -> tuple[float, float, float]:
-        """Return the mean of a trial's confirming values, with Student's t interval of 95 %.
-
-        All are NaN until every one was evaluated, and where none came to a value.
-        """
-        if trial is not None and self.is_deterministic:
-            return (_stored(trial),) * 3
-        if trial is None or {*self._evaluations([trial], "confirm")} - self.evaluations.keys():
-            return (math.nan,) * 3
-        return mean_interval(self.values(trial, "confirm"), self._resolution)
-
-    def _excess(self, trial: FrozenTrial | None) -> tuple[float, float, float]:
-        """Return how much better the study's best value is than a trial, with the interval."""
-        value, low, high = (_stored(self.best) - bound for bound in self.estimate(trial))
-        return (value, high, low) if self.maximize else (-value, -low, -high)
-
-    @property
-    def noise_share(self) -> float:
-        """The noise's part of the variance of all values in the study, at most 1."""
-        of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
-        return min(self.noise**2 / of_study, 1.0) if of_study else math.nan
+    def _excess(self, estimate: Estimate) -> Estimate:
+        """Return how much better the study's best value is, with the interval."""
+        sign = 1 if self.maximize else -1
+        value, *ends = (sign * (_stored(self.best) - bound) for bound in estimate)
+        return value, min(ends), max(ends)
 
     def in_words(self, value: float, *interval: float) -> str:
         """Return a value as text, as exactly as two digits of the interval's width ask for."""
@@ -176,36 +156,37 @@ class Recheck:
     @property
     def claim(self) -> str:
         """What the recheck shows, in a sentence."""
-        best, trial = self.best, self.trial
-        said = f"The study said {self.in_words(_stored(best))} (trial {best.number})"
+        best, trial, shown = self.best, self.trial, self.in_words
+        said = f"The study said {shown(_stored(best))} (trial {best.number})"
         if self.is_deterministic:
             return (
                 f"{said}, and {N_EQUAL} fresh seeds give exactly that: the evaluation is "
                 "deterministic, so there is no luck of training to measure."
             )
-        if trial is None or math.isnan(self.value):
-            if not self.missing:
-                return f"{said}; trained afresh, trial {trial and trial.number} gives no value."
+        if trial is None or self.missing:
             return (
                 f"{said}; what it is worth is not known yet, with {len(self.evaluations)} of "
                 f"{self.n_evaluations} evaluations made. The same call goes on."
             )
-        excess, verb = self._excess(trial), "overstated"
-        if excess[0] < 0:
+        said = f"{said}; trained afresh, trial {trial.number} gives"
+        if math.isnan(self.value):
+            return f"{said} no value."
+        excess, verb = (self.overstated, self.overstated_low, self.overstated_high), "overstated"
+        if self.overstated < 0:
             excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
         claim = (
-            f"{said}; trained afresh, trial {trial.number} gives "
-            f"{self.in_words(*self.estimate(trial))}: the study {verb} by "
-            f"{self.in_words(*excess)}, on the same validation data."
+            f"{said} {shown(self.value, self.low, self.high)}: the study {verb} by "
+            f"{shown(*excess)}, on the same validation data."
         )
-        luck = self._excess(best)
+        # The word luck is for one and the same trial only.
+        again = mean_interval(self.values(best, "confirm"), self._resolution)
         if trial is not best:
-            # The word luck is for one and the same trial only.
-            if not self.confirm_best or math.isnan(luck[0]):
+            if not self.confirm_best or math.isnan(again[0]):
                 return claim
-            claim += f" Trial {best.number} itself gives {self.in_words(*self.estimate(best))}."
+            claim += f" Trial {best.number} itself gives {shown(*again)}."
+        luck = self._excess(again)
         if luck[1] > 0:
-            return f"{claim} Of trial {best.number}'s value, {self.in_words(*luck)} was luck."
+            return f"{claim} Of trial {best.number}'s value, {shown(*luck)} was luck."
         return f"{claim} That trial {best.number} was lucky is not shown."
 
     @property
@@ -248,8 +229,8 @@ class Recheck:
         from adnn_optuna.plots._luck import plot_recheck
 
         stored = {
-            f"trial {trial.number}{', chosen' if trial is self.trial else ''}": _stored(trial)
-            for trial in self.candidates
+            f"trial {t.number}{', chosen' if t is self.trial else ''}": _stored(t)
+            for t in self.candidates
         }
         choosing, confirming = (
             [(v, mean_interval(v, self._resolution)) for v in found]
@@ -267,12 +248,11 @@ class Recheck:
         """
         from adnn_optuna.evidence.reports import Figure, Page
 
-        content = {
+        content: dict[str, Any] = {
             "name": self.study_name,
-            "recheck": self,
-            "figures": [Figure("recheck", self.plot())],
             "dates": f"{len(self.evaluations)} evaluations",
         }
+        content |= {"recheck": self, "figures": [Figure("recheck", self.plot())]}
         Page("recheck.html.jinja", self.claim, self.caveat, content).save(path)
 
 
@@ -281,11 +261,7 @@ def _stored(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _known(values: Sequence[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
-
-
-def mean_interval(values: Sequence[float], resolution: float) -> tuple[float, float, float]:
+def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     """Return the mean with Student's t interval of 95 %, infinite for one value, NaN for none.
 
     Where all values are tied, it is as wide as the least difference that values can have.
