@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from adnn_optuna._attributes import CONFIG, OWNER, RECHECK
+from adnn_optuna._attributes import OWNER, RECHECK
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxTimeCallback, is_done
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -156,15 +156,8 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
 
 def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple[Evaluate, bool]:
     """Return a function of trial and seed, and whether it makes use of the seed."""
-    if evaluate is None:
-        if CONFIG not in study.user_attrs:
-            raise WrongValueError(
-                f"The study {study.study_name!r} is not one of an InitOffsetObjective, so it "
-                "cannot be evaluated by itself: give evaluate, a function (trial, seed) -> value."
-            )
-        evaluate = objective_from_study(study)
-    if isinstance(evaluate, InitOffsetObjective):
-        objective = evaluate
+    if evaluate is None or isinstance(evaluate, InitOffsetObjective):
+        objective = evaluate or objective_from_study(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True
     if not callable(evaluate):
         raise WrongTypeError(
@@ -197,6 +190,7 @@ def _open(study: optuna.Study, storage: BaseStorage) -> optuna.Study:
     return opened
 
 
+@dataclasses.dataclass
 class _Worker:
     """Makes the evaluations of a recheck, alone or beside others in any process.
 
@@ -205,17 +199,14 @@ class _Worker:
     sees the other one, and gives its own up.
     """
 
-    def __init__(
-        self,
-        report: Recheck,
-        study: optuna.Study,
-        evaluate: Evaluate,
-        limit: Limit | None,
-        bar: tqdm[Any],
-    ) -> None:
-        self._report, self._study, self._evaluate = report, study, evaluate
-        self._limit, self._bar = limit, bar
-        self._candidates = {trial.number: trial for trial in report.candidates}
+    empty: Recheck
+    study: optuna.Study
+    evaluate: Evaluate
+    limit: Limit | None
+    bar: tqdm[Any]
+
+    def __post_init__(self) -> None:
+        self._candidates = {trial.number: trial for trial in self.empty.candidates}
         self._stop, self._lock = threading.Event(), threading.Lock()
 
     def report(self) -> Recheck:
@@ -224,7 +215,7 @@ class _Worker:
         for trial in self._read():
             if is_done(trial) and (evaluation := _evaluation(trial))[0] in self._candidates:
                 values.setdefault(evaluation, math.nan if trial.value is None else trial.value)
-        return dataclasses.replace(self._report, evaluations=values)
+        return dataclasses.replace(self.empty, evaluations=values)
 
     def run(self, n_jobs: int) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
@@ -247,16 +238,16 @@ class _Worker:
                 self._make(trial)
 
     def _read(self) -> list[FrozenTrial]:
-        return self._study._storage.get_all_trials(self._study._study_id, deepcopy=False)
+        return self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
 
     def _begin(self) -> FrozenTrial | None:
         """Begin an evaluation, if there is one to begin now; stop where none is left."""
         for trial in filter(_is_abandoned, self._read()):
-            end_trial(self._study, trial)
+            end_trial(self.study, trial)
         trials, report = self._read(), self.report()
-        self._bar.total = report.n_evaluations
-        self._bar.update(len(report.evaluations) - self._bar.n)
-        if not report.missing or (self._limit is not None and self._limit.reached(self._study)):
+        self.bar.total = report.n_evaluations
+        self.bar.update(len(report.evaluations) - self.bar.n)
+        if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
             self._stop.set()
             return None
         begun = {_evaluation(t) for t in trials if t.state == TrialState.RUNNING}
@@ -271,12 +262,12 @@ class _Worker:
         # Who owns a trial is told by its number, which it gets unless others create one now.
         template.number = n_trials = len(trials)
         template.system_attrs[OWNER] = ownership(template)
-        storage, study_id = self._study._storage, self._study._study_id
+        storage, study_id = self.study._storage, self.study._study_id
         template._trial_id = storage.create_new_trial(study_id, template)
         same = (trial for trial in self._read() if _evaluation(trial) == evaluation)
         first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
-            end_trial(self._study, template)
+            end_trial(self.study, template)
             return None
         _under_way.add(first._trial_id)
         return first
@@ -288,7 +279,7 @@ class _Worker:
         except BaseException:
             self._stop.set()
             with contextlib.suppress(Exception):
-                end_trial(self._study, trial)
+                end_trial(self.study, trial)
             raise
         finally:
             _under_way.discard(trial._trial_id)
@@ -296,7 +287,7 @@ class _Worker:
     def _value(self, number: int, seed: int) -> float:
         """Return what an evaluation comes to, NaN if to no value."""
         try:
-            value: Any = self._evaluate(deepcopy(self._candidates[number]), seed)
+            value: Any = self.evaluate(deepcopy(self._candidates[number]), seed)
         except TrialPruned:
             return math.nan
         try:
@@ -311,7 +302,7 @@ class _Worker:
         state = TrialState.COMPLETE if values else TrialState.PRUNED
         # One that somebody took for dead is made again.
         with contextlib.suppress(UpdateFinishedTrialError):
-            self._study._storage.set_trial_state_values(trial._trial_id, state, values)
+            self.study._storage.set_trial_state_values(trial._trial_id, state, values)
 
 
 def _evaluation(trial: FrozenTrial) -> Evaluation:

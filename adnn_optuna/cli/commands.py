@@ -11,17 +11,9 @@ import typer
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.cli import options as take
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import (
-    DEFAULT_STORAGE,
-    AtOnce,
-    Quiet,
-    as_url,
-    load_function,
-    make_objective,
-    parse_controls,
-    parse_seeds,
-)
+from adnn_optuna.cli.options import DEFAULT_STORAGE, AtOnce, Quiet, make_objective
 
 
 def search(
@@ -41,8 +33,7 @@ def search(
     """Search for the init offsets that train to the best network, within limits.
 
     Give at least one limit (the greedy searchers also end by themselves). The
-    search selects on the validation set; the test set is used once, for the
-    unmoved network and the winner.
+    test set is used once, for the unmoved network and the winner.
 
     \b
     Examples:
@@ -100,9 +91,8 @@ def resume(
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
-    bar = out.wants_progress_bar(quiet)
-    limits |= {"test": test, "show_progress_bar": bar}
-    result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
+    limits["show_progress_bar"] = out.wants_progress_bar(quiet)
+    result = adnn.resume(opened, study_name, data_dir=data_dir, test=test, **limits)
     out.show_search(result, storage, data_dir, contract, quiet)
 
 
@@ -117,9 +107,7 @@ def compare(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[
-        str, "Begins the studies' names; those that exist are continued."
-    ] = "compare",
+    study_name: Annotated[str, "What the studies' names begin with."] = "compare",
     plot: Path | None = None,
     report: Path | None = None,
     equivalence: float = 0.001,
@@ -130,8 +118,7 @@ def compare(
 
     Every searcher runs once for each seed, from the same initial weights and on
     the same batches; random_restart, which is always compared, shows what luck
-    alone gains. One table gives the means over the seeds, the other says for each
-    two searchers whether one is better, worse, equivalent, or undecided.
+    alone gains. Searchers are better, worse, equivalent, or undecided.
 
     \b
     Examples:
@@ -145,8 +132,8 @@ def compare(
         make_objective(**network),
         samplers.split(","),
         **limits,
-        seeds=parse_seeds(seeds),
-        controls=None if controls is None else parse_controls(controls),
+        seeds=take.parse_seeds(seeds),
+        controls=take.parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
         study_name=study_name,
@@ -188,7 +175,7 @@ def plan(
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
-        comparison = load_comparison(as_url(file), name)
+        comparison = load_comparison(take.as_url(file), name)
     else:
         comparison = adnn.compare(
             make_objective(**network),
@@ -234,8 +221,8 @@ def recheck(
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
-        (as_url(storage), name),
-        None if evaluate is None else load_function("--evaluate", evaluate),
+        (take.as_url(storage), name),
+        None if evaluate is None else take.load_function("--evaluate", evaluate),
         top=top,
         seeds=seeds,
         confirm=confirm,

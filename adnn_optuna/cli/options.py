@@ -22,18 +22,14 @@ HELP = {
     "activation": "Keras activation of the hidden layers.",
     "batch_size": "Examples in a batch of the training.",
     "bias_initializer": "The same for all biases.",
-    "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
-    "the winner's trained weights (.npz) and model (.keras).",
-    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none. By "
-    "default learning_rate, from 10 trials on.",
-    "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
-    "$ADNN_DATA_DIR, /usr/share/datasets and a download by Keras.",
+    "contract": "Write what adnn verify checks (.json), with the winner's .npz and .keras beside it.",
+    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none.",
+    "data_dir": "Folder with e.g. mnist/*-ubyte.gz; then come $ADNN_DATA_DIR, /usr/share/datasets, Keras.",
     "dataset": "digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
     "epochs": "How often each trial goes through the training data.",
     "equivalence": "Difference of test accuracies up to which two searchers are equivalent.",
     "hidden": "Units of each hidden layer, e.g. 64 or 256,256.",
-    "evaluate": "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for "
-    "here first; a study of adnn search needs none.",
+    "evaluate": "The objective (trial, seed) -> value, as MODULE:FUNCTION; ours are known.",
     "high": "The largest offset, at least 0.",
     "include_output": "Move the output layer too.",
     "kernel_initializer": "Keras initializer of all kernels: a name such as he_normal, or JSON "
@@ -59,8 +55,7 @@ HELP = {
     "study_name": "Name of the study, as adnn search showed it.",
     "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
     "unit": "absolute: as they are; stddev: in standard deviations of each initializer.",
-    "validation_size": "Held out of the training data to select on: a number of samples, or a "
-    "fraction such as 0.1; by default 10000 of mnist and fashion_mnist, else 0.2.",
+    "validation_size": "Samples to select on, or a fraction: 10000 of (fashion_)mnist, else 0.2.",
 }
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
@@ -152,9 +147,9 @@ def load_function(option: str, text: str) -> Callable[..., float]:
     return function
 
 
-def parse_controls(text: str) -> tuple[str, ...]:
-    """Return the controls of a list."""
-    return () if text == "none" else tuple(text.split(","))
+def parse_controls(text: str | None) -> tuple[str, ...] | None:
+    """Return the controls of a list, if there is one."""
+    return () if text == "none" else None if text is None else tuple(text.split(","))
 
 
 def parse_seeds(text: str) -> Sequence[int]:
