@@ -28,7 +28,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnControl
+from adnn_optuna.engine.controls import Control, OwnControl, takes_seed
 from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
@@ -172,7 +172,10 @@ def compare(
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                _logger.info(studies.resume_hint(opened[0]))
+                is_kept = not isinstance(opened_storage, InMemoryStorage)
+                how = "all trials are kept. Compare again, with the same arguments, to go on"
+                lost = "the comparison is in memory and ends with this process"
+                _logger.info("Interrupted; %s.", how if is_kept else lost)
                 raise
             found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
@@ -245,7 +248,7 @@ def _warn_of_few_seeds(
         needed = fewest_pairs(n_claims, looks_again=looks_again)
         if n_seeds < needed:
             warnings.warn(
-                f"{n_seeds} seed{'s' * (n_seeds > 1)} can decide nothing about {what}: with "
+                f"{n_seeds} seed{'s' * (n_seeds > 1)} can decide nothing about the {what}: with "
                 f"{n_claims} claim{'s' * (n_claims > 1)} it takes at least {needed}.",
                 stacklevel=3,
             )
@@ -265,6 +268,17 @@ def _checked_controls(
     if isinstance(controls, str):
         raise WrongTypeError(f"controls must be a sequence: write controls=({controls!r},).")
     if not isinstance(controls, Mapping):
+        if not isinstance(controls, Iterable):
+            raise WrongTypeError(
+                f"controls must be a sequence of names or a mapping, but it is {controls!r}."
+            )
+        controls = list(controls)
+        if not all(isinstance(control, str) for control in controls):
+            raise WrongTypeError(
+                "controls holds what has no name: write controls={'label': objective, ...}."
+            )
+        if len(set(controls)) < len(controls):
+            raise WrongValueError(f"controls names one twice: {', '.join(controls)}.")
         controls = {control: control for control in controls}
     for label, control in controls.items():
         _check_label("controls", label)
@@ -272,7 +286,9 @@ def _checked_controls(
             raise WrongValueError(
                 f"{label!r} is a label of samplers and of controls; use another."
             )
-        if not callable(control) and control not in CONTROLS:
+        if callable(control):
+            takes_seed(control)
+        elif control not in CONTROLS:
             raise WrongValueError(
                 f"The control {label!r} is {control!r}, but it must be one of "
                 f"{', '.join(CONTROLS)}, or an Optuna objective by its label: "

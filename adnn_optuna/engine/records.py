@@ -228,7 +228,9 @@ class SearchRecord:
             ("test_accuracy", self.test_baseline, self.test_value, self.test_gain_in_words),
         ):
             form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"
-            shown = [form.format(value).replace("%", " %") for value in values]
+            shown = [
+                " unknown" if math.isnan(v) else form.format(v).replace("%", " %") for v in values
+            ]
             lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
         if self.best is not None:
             lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")

@@ -46,7 +46,7 @@ def interval_in_words(comparison: Comparison) -> str:
     """Return what the intervals promise, and at what price."""
     n_claims = [len(claims) for claims in comparison.families if claims]
     which = " and ".join(
-        f"all {n} claims on {what} together" if n > 1 else f"the claim on {what}"
+        f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
         for n, what in zip(n_claims, ("searchers", "controls"), strict=False)
     )
     how = (

@@ -296,8 +296,8 @@ class TestCompare:
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in done.stdout
         assert done.stderr == (
-            "adnn: 2 seeds can decide nothing about searchers: "
-            "with 3 claims it takes at least 7.\n"
+            "adnn: 2 seeds can decide nothing about the searchers: with 3 claims it takes at "
+            "least 7.\n"
             "\nThe plot is in figure.html.\nThe report is in whole.html.\n"
             "Look at it: optuna-dashboard sqlite:///adnn.db\n"
         )
