@@ -10,10 +10,17 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError
-from adnn_optuna.cli import options as take
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import DEFAULT_STORAGE, AtOnce, Quiet, make_objective
+from adnn_optuna.cli.options import (
+    DEFAULT_STORAGE,
+    AtOnce,
+    Quiet,
+    load_function,
+    make_objective,
+    parse_controls,
+    parse_seeds,
+)
 
 
 def search(
@@ -24,7 +31,9 @@ def search(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str | None, "One that exists is continued. Or DATASET-SAMPLER."] = None,
+    study_name: Annotated[
+        str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
+    ] = None,
     test: bool = True,
     contract: Path | None = None,
     quiet: Quiet = False,
@@ -33,7 +42,8 @@ def search(
     """Search for the init offsets that train to the best network, within limits.
 
     Give at least one limit (the greedy searchers also end by themselves). The
-    test set is used once, for the unmoved network and the winner.
+    search selects on the validation set; the test set is used once, for the
+    unmoved network and the winner.
 
     \b
     Examples:
@@ -91,8 +101,9 @@ def resume(
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
-    limits["show_progress_bar"] = out.wants_progress_bar(quiet)
-    result = adnn.resume(opened, study_name, data_dir=data_dir, test=test, **limits)
+    bar = out.wants_progress_bar(quiet)
+    limits |= {"test": test, "show_progress_bar": bar}
+    result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
     out.show_search(result, storage, data_dir, contract, quiet)
 
 
@@ -101,15 +112,17 @@ def compare(
     samplers: str = "greedy,annealing,random_restart",
     seeds: str = "10",
     controls: str | None = None,
-    stop_when_decided: bool = False,
+    stop_when_decided: Annotated[
+        bool, "Add seed after seed, until every claim is decided."
+    ] = False,
     max_trial: Annotated[int, "Trials of each run."],
     max_time: float | None = None,
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str, "What the studies' names begin with."] = "compare",
-    plot: Path | None = None,
-    report: Path | None = None,
+    study_name: Annotated[str, "What names of new or continued studies begin with."] = "compare",
+    plot: Annotated[Path | None, "The .html file for the figure of the best gain so far."] = None,
+    report: Annotated[Path | None, "The .html file for a report, all figures included."] = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
     **network: Any,
@@ -118,7 +131,7 @@ def compare(
 
     Every searcher runs once for each seed, from the same initial weights and on
     the same batches; random_restart, which is always compared, shows what luck
-    alone gains. Searchers are better, worse, equivalent, or undecided.
+    alone gains. A searcher is better, worse, equivalent, or that is undecided.
 
     \b
     Examples:
@@ -126,14 +139,16 @@ def compare(
       adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
-    out.check_pages(plot=plot, report=report)
+    files = [(kind, file) for kind, file in (("plot", plot), ("report", report)) if file]
+    for kind, file in files:
+        check_output_file(f"--{kind}", file, ".html")
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     comparison = adnn.compare(
         make_objective(**network),
         samplers.split(","),
         **limits,
-        seeds=take.parse_seeds(seeds),
-        controls=take.parse_controls(controls),
+        seeds=parse_seeds(seeds),
+        controls=parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
         study_name=study_name,
@@ -141,8 +156,13 @@ def compare(
         equivalence=equivalence,
         show_progress_bar=out.wants_progress_bar(quiet),
     )
-    out.show_with_pages(comparison, quiet=quiet, plot=plot, report=report)
+    if plot is not None:
+        comparison.plot().write_html(plot, include_plotlyjs=True)
+    if report is not None:
+        comparison.report(report)
+    out.show(comparison)
     if not quiet:
+        out.say("".join(f"\nThe {kind} is in {file}." for kind, file in files))
         out.say_how_to_look(storage)
 
 
@@ -155,7 +175,7 @@ def plan(
     max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
     storage: str = DEFAULT_STORAGE,
     study_name: Annotated[str, "What the names of the pilot's studies begin with."] = "pilot",
-    plot: Path | None = None,
+    plot: Annotated[Path | None, "The .html file for the figure of power against seeds."] = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
@@ -171,11 +191,12 @@ def plan(
     """
     from adnn_optuna.evidence.comparison import load_comparison
 
-    out.check_pages(plot=plot)
+    if plot is not None:
+        check_output_file("--plot", plot, ".html")
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
-        comparison = load_comparison(take.as_url(file), name)
+        comparison = load_comparison(file if "://" in file else f"sqlite:///{file}", name)
     else:
         comparison = adnn.compare(
             make_objective(**network),
@@ -187,7 +208,10 @@ def plan(
             study_name=study_name,
             show_progress_bar=out.wants_progress_bar(quiet),
         )
-    out.show_with_pages(comparison.plan(gain), quiet=quiet, plot=plot)
+    planned = comparison.plan(gain)
+    if plot is not None:
+        planned.plot().write_html(plot, include_plotlyjs=True)
+    out.show(planned)
 
 
 def recheck(
@@ -201,7 +225,7 @@ def recheck(
     confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
     n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
     max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
-    report: Path | None = None,
+    report: Annotated[Path | None, "The .html file for a report."] = None,
     quiet: Quiet = False,
 ) -> None:
     """Tell how much of the best value of any Optuna study is luck.
@@ -216,13 +240,14 @@ def recheck(
     """
     import optuna
 
-    out.check_pages(report=report)
+    if report is not None:
+        check_output_file("--report", report, ".html")
     if evaluate is None:
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
-        (take.as_url(storage), name),
-        None if evaluate is None else take.load_function("--evaluate", evaluate),
+        (storage if "://" in storage else f"sqlite:///{storage}", name),
+        None if evaluate is None else load_function("--evaluate", evaluate),
         top=top,
         seeds=seeds,
         confirm=confirm,
@@ -231,7 +256,11 @@ def recheck(
         max_time=max_time,
         show_progress_bar=out.wants_progress_bar(quiet),
     )
-    out.show_with_pages(found, quiet=quiet, report=report)
+    if report is not None:
+        found.report(report)
+    out.show(found)
+    if report is not None and not quiet:
+        out.say(f"\nThe report is in {report}.")
 
 
 def luck(
@@ -253,7 +282,7 @@ def luck(
 
 def report(
     *,
-    study_name: Annotated[str, "Name of a study, or what a comparison's studies begin with."],
+    study_name: Annotated[str, "Name of a study, or what those of a comparison begin with."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: str = DEFAULT_STORAGE,
@@ -273,7 +302,7 @@ def report(
     from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.evidence import comparison, reports
 
-    out.check_pages(output=output)
+    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     names = [study.study_name for study in opened.get_all_studies()]
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
@@ -324,7 +353,9 @@ def audit(
 def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
-    data_dir: Annotated[Path | None, "As in adnn search; of an .npz file, its folder."] = None,
+    data_dir: Annotated[
+        Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
+    ] = None,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 

@@ -22,14 +22,18 @@ HELP = {
     "activation": "Keras activation of the hidden layers.",
     "batch_size": "Examples in a batch of the training.",
     "bias_initializer": "The same for all biases.",
-    "contract": "Write what adnn verify checks (.json), with the winner's .npz and .keras beside it.",
-    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none.",
-    "data_dir": "Folder with e.g. mnist/*-ubyte.gz; then come $ADNN_DATA_DIR, /usr/share/datasets, Keras.",
+    "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
+    "the winner's trained weights (.npz) and model (.keras).",
+    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none; "
+    "by default learning_rate, from 10 trials on.",
+    "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
+    "$ADNN_DATA_DIR, /usr/share/datasets and a download by Keras.",
     "dataset": "digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
     "epochs": "How often each trial goes through the training data.",
     "equivalence": "Difference of test accuracies up to which two searchers are equivalent.",
+    "evaluate": "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked "
+    "for here first; a study of adnn search needs none.",
     "hidden": "Units of each hidden layer, e.g. 64 or 256,256.",
-    "evaluate": "The objective (trial, seed) -> value, as MODULE:FUNCTION; ours are known.",
     "high": "The largest offset, at least 0.",
     "include_output": "Move the output layer too.",
     "kernel_initializer": "Keras initializer of all kernels: a name such as he_normal, or JSON "
@@ -41,8 +45,6 @@ HELP = {
     "max_trial": "Trials of a study, over all its runs.",
     "metric": "What the search sees; losses are minimized. The test set is never searched on.",
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
-    "plot": "The .html file for the figure.",
-    "report": "The .html file for a report: claim, evidence, figures and settings.",
     "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
     "annealing: simulated annealing; random_restart: new random weights, the control.",
     "samplers": "Searchers to compare: names as those of adnn search --sampler.",
@@ -50,12 +52,12 @@ HELP = {
     "seed": "Seed of the initial weights, the order of the batches and the sampler.",
     "seeds": "Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
     "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
-    "stop_when_decided": "Add the seeds one after the other, only until every claim is decided.",
     "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
     "study_name": "Name of the study, as adnn search showed it.",
     "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
     "unit": "absolute: as they are; stddev: in standard deviations of each initializer.",
-    "validation_size": "Samples to select on, or a fraction: 10000 of (fashion_)mnist, else 0.2.",
+    "validation_size": "Held out of the training data to select on: a number of samples, or a "
+    "fraction such as 0.1; by default 10000 of mnist and fashion_mnist, else 0.2.",
 }
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
@@ -129,11 +131,6 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, text.rstrip(",").split(",")))
 
 
-def as_url(text: str) -> str:
-    """Return the URL of a storage that may be given as the file of SQLite."""
-    return text if "://" in text else f"sqlite:///{text}"
-
-
 def load_function(option: str, text: str) -> Callable[..., float]:
     """Return a function that is given as ``module:function``, out of this folder first."""
     module, _, name = text.partition(":")
@@ -147,9 +144,9 @@ def load_function(option: str, text: str) -> Callable[..., float]:
     return function
 
 
-def parse_controls(text: str | None) -> tuple[str, ...] | None:
+def parse_controls(text: str | None) -> Sequence[str] | None:
     """Return the controls of a list, if there is one."""
-    return () if text == "none" else None if text is None else tuple(text.split(","))
+    return [] if text == "none" else None if text is None else text.split(",")
 
 
 def parse_seeds(text: str) -> Sequence[int]:

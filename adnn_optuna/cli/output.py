@@ -8,9 +8,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
-
-from adnn_optuna._checks import check_output_file
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from adnn_optuna.api.search import SearchResult
@@ -68,28 +66,6 @@ def show(result: object, stream: TextIO | None = None) -> None:
 def say(text: str) -> None:
     """Write to stderr, so that stdout holds results alone."""
     show(text, sys.stderr)
-
-
-def check_pages(**pages: Path | None) -> None:
-    """Refuse the files of options that cannot be written, before there is what to write."""
-    for option, file in pages.items():
-        if file is not None:
-            check_output_file(f"--{option}", file, ".html")
-
-
-def show_with_pages(
-    result: Any, *, quiet: bool, plot: Path | None = None, report: Path | None = None
-) -> None:
-    """Write a result's figure and its report, print it, and say where they are."""
-    if plot is not None:
-        result.plot().write_html(plot, include_plotlyjs=True)
-    if report is not None:
-        result.report(report)
-    show(result)
-    written = {"plot": plot, "report": report}
-    lines = [f"\nThe {kind} is in {file}." for kind, file in written.items() if file is not None]
-    if lines and not quiet:
-        say("".join(lines))
 
 
 def wants_progress_bar(quiet: bool) -> bool:

@@ -38,13 +38,11 @@ def plot_recheck(
         means = [(i + shift + 0.07, *bounds) for i, (_, bounds) in enumerate(fresh)]
         x, y, _, ends = zip(*means, strict=True)
         # A single value has no interval.
-        widths = [
-            end - mean if math.isfinite(end) else 0.0 for mean, end in zip(y, ends, strict=True)
-        ]
+        widths = [end - mean if end < math.inf else 0.0 for mean, end in zip(y, ends, strict=True)]
         figure.add_scatter(
             x=x,
             y=y,
-            error_y={"array": widths, "thickness": 1.5, "width": 5},
+            error_y={"array": widths},
             mode="markers",
             marker={"color": color, "size": 10, "symbol": "square"},
             name="their mean, 95 % interval",
