@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import math
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -251,9 +252,11 @@ class _Worker:
             self._stop.set()
             return None
         begun = {_evaluation(t) for t in trials if t.state == TrialState.RUNNING}
-        evaluation = next((e for e in report.missing if e not in begun), None)
-        if evaluation is None:
+        free = [evaluation for evaluation in report.missing if evaluation not in begun]
+        if not free:
             return None
+        # Not the same as others, who begin at the same moment.
+        evaluation = free[secrets.randbelow(min(len(free), len(begun) + 1))]
         template = optuna.create_trial(
             state=TrialState.RUNNING,
             params=dict(zip(("trial", "seed"), evaluation, strict=True)),

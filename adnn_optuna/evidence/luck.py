@@ -248,11 +248,9 @@ class Recheck:
         """
         from adnn_optuna.evidence.reports import Figure, Page
 
-        content: dict[str, Any] = {
-            "name": self.study_name,
-            "dates": f"{len(self.evaluations)} evaluations",
-        }
-        content |= {"recheck": self, "figures": [Figure("recheck", self.plot())]}
+        content: dict[str, Any] = {"name": self.study_name, "recheck": self}
+        content["dates"] = f"{len(self.evaluations)} evaluations"
+        content["figures"] = [Figure("recheck", self.plot())]
         Page("recheck.html.jinja", self.claim, self.caveat, content).save(path)
 
 
