@@ -1,7 +1,5 @@
 """What differs between the configurations of two objectives, in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

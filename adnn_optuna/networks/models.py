@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from adnn_optuna._checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import keras
 
 

@@ -1,7 +1,5 @@
 """Figures of several searchers, each with several seeds, and of the luck that all of them have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of what one searcher did."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What all figures have in common, so that they look alike on white and on black."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
