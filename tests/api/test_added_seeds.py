@@ -194,3 +194,20 @@ def test_own_objectives_are_planned_like_all_arms() -> None:
     comparison = planned(SEEDS[:6], controls={"own": own_control})
     assert comparison.n_missing_seeds == 0
     assert comparison.differences()["verdict"].iloc[0] == "equivalent"
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+@pytest.mark.parametrize(
+    ("url", "said"), [("sqlite:///{}", "Compare again, with the same"), (None, "is in memory")]
+)
+def test_interrupted_it_says_how_to_go_on(
+    url: str | None, said: str, tmp_path: Path, logs: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(_: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    storage = url and url.format(tmp_path / "compare.db")
+    with pytest.raises(KeyboardInterrupt):
+        planned(SEEDS[:1], controls={"own": interrupt}, storage=storage)
+    assert said in logs.text
