@@ -101,7 +101,8 @@ def compare(
             given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid), or a
             mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
             that return the selection metric and set the trial's user attribute
-            ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on.
+            ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
+            ``max_gain``, which ends searches before their compute is spent.
         stop_when_decided: Whether to add seed after seed, as many at once as there are cores,
             only until every claim on the searchers is decided.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
@@ -128,7 +129,14 @@ def compare(
     studies.check_study_name(study_name)
     max_trial = checks.as_positive_int("max_trial", max_trial)
     searchers = _labelled(samplers)
+    if controls is None and max_gain is not None:
+        controls = ()
     arms = {**searchers, **_checked_controls(controls, searchers, objective, max_trial)}
+    if max_gain is not None and len(arms) > len(searchers):
+        raise WrongValueError(
+            "controls spend the compute of all trials, but max_gain ends searches before that; "
+            "give one of the two."
+        )
     seeds = _checked_seeds(seeds, objective)
     check_equivalence(equivalence)
     # All are checked, whichever holds for a single run.

@@ -281,6 +281,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"storage": 5}, "storage must be a database URL"),
         ({"executor": 5}, "executor must be"),
         ({"samplers": {"a/b": "greedy"}}, "has a slash"),
+        ({"controls": ("longer",), "max_gain": 0.1}, "give one of the two"),
         ({"controls": "longer"}, "write controls="),
         ({"controls": 5}, "controls must be a sequence"),
         ({"controls": [len]}, "controls holds what has no name"),
