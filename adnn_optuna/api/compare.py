@@ -290,8 +290,8 @@ def _checked_controls(
             takes_seed(control)
         elif control not in CONTROLS:
             raise WrongValueError(
-                f"The control {label!r} is {control!r}, but it must be one of "
-                f"{', '.join(CONTROLS)}, or an Optuna objective by its label: "
+                f"controls has {control!r}, but it must be one of "
+                f"{', '.join(map(repr, CONTROLS))}, or an Optuna objective by its label: "
                 "controls={'label': objective}."
             )
     return dict(controls)

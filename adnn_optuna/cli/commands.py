@@ -3,6 +3,7 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -194,20 +195,27 @@ def plan(
     if file is not None and name is not None:
         comparison = load_comparison(file if "://" in file else f"sqlite:///{file}", name)
     else:
-        comparison = adnn.compare(
-            make_objective(**network),
-            samplers.split(","),
-            max_trial=max_trial,
-            seeds=range(5),
-            controls=(),
-            storage=storage,
-            study_name=study_name,
-            show_progress_bar=out.wants_progress_bar(quiet),
-        )
+        with warnings.catch_warnings():
+            # A pilot is to decide nothing.
+            warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
+            comparison = adnn.compare(
+                make_objective(**network),
+                samplers.split(","),
+                max_trial=max_trial,
+                seeds=range(5),
+                controls=(),
+                storage=storage,
+                study_name=study_name,
+                show_progress_bar=out.wants_progress_bar(quiet),
+            )
     planned = comparison.plan(gain)
     if plot is not None:
         planned.plot().write_html(plot, include_plotlyjs=True)
     out.show(planned)
+    if not quiet:
+        first = max(comparison.declaration["seeds"]) + 1
+        last = first + planned.seeds - 1
+        out.say(f"\nFresh seeds: adnn compare --study-name planned --seeds {first}-{last}")
 
 
 def recheck(

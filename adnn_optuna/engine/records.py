@@ -113,7 +113,8 @@ class SearchRecord:
         """The test gain with its size in images and its interval."""
         if (look := self.test_look) is None:
             has_test_set = self.best is not None and stored.CONFIG in self.attrs
-            return f"unknown{': the test set is closed; result.test() opens it' * has_test_set}"
+            why = ": the test set is closed; result.test() or resume opens it"
+            return f"unknown{why * has_test_set}"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
         # Adding 0 makes a rounded -0.00 a +0.00.

@@ -84,7 +84,7 @@ def caveat_of_search(record: SearchRecord) -> str:
 def use_of_test_set(looks: Sequence[TestLook]) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
     if not looks:
-        return "The test set is closed; result.test() opens it"
+        return "The test set is closed; result.test() or resume opens it"
     numbers = [str(look["n_trials"]) for look in looks]
     if len(looks) == 1:
         return f"The test set was used once, after {numbers[0]} trials"

@@ -6,19 +6,16 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, expanded, is_folder
 from adnn_optuna.networks import _sources
 from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 _SPLITS = ("train", "val", "test")
 _DEFAULT_FRACTION = 0.2
