@@ -278,7 +278,12 @@ class _Worker:
     def _make(self, trial: FrozenTrial) -> None:
         try:
             value = self._value(*_evaluation(trial))
-            patiently(self._tell, trial, value)
+            values = [value] if math.isfinite(value) else None
+            state = TrialState.COMPLETE if values else TrialState.PRUNED
+            # One that somebody took for dead is made again.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                tell = self.study._storage.set_trial_state_values
+                patiently(tell, trial._trial_id, state, values)
         except BaseException:
             self._stop.set()
             with contextlib.suppress(Exception):
@@ -300,13 +305,6 @@ class _Worker:
                 f"evaluate must return a number, but for trial {number} it returned {value!r}."
             ) from None
 
-    def _tell(self, trial: FrozenTrial, value: float) -> None:
-        values = [value] if math.isfinite(value) else None
-        state = TrialState.COMPLETE if values else TrialState.PRUNED
-        # One that somebody took for dead is made again.
-        with contextlib.suppress(UpdateFinishedTrialError):
-            self.study._storage.set_trial_state_values(trial._trial_id, state, values)
-
 
 def _evaluation(trial: FrozenTrial) -> Evaluation:
     return cast("int", trial.params["trial"]), cast("int", trial.params["seed"])
@@ -314,6 +312,5 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
 
 def _is_abandoned(trial: FrozenTrial) -> bool:
     """Return whether nobody runs a trial any more; whose number is not its owner's is given up."""
-    if trial.state != TrialState.RUNNING or trial._trial_id in _under_way:
-        return False
-    return owner_of(trial) is None or is_own(trial) or is_alive(trial) is False
+    is_open = trial.state == TrialState.RUNNING and trial._trial_id not in _under_way
+    return is_open and (owner_of(trial) is None or is_own(trial) or is_alive(trial) is False)

@@ -32,9 +32,7 @@ def search(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[
-        str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
-    ] = None,
+    study_name: Annotated[str | None, "New or continued; by default DATASET-SAMPLER."] = None,
     test: bool = True,
     contract: Path | None = None,
     quiet: Quiet = False,
@@ -113,9 +111,7 @@ def compare(
     samplers: str = "greedy,annealing,random_restart",
     seeds: str = "10",
     controls: str | None = None,
-    stop_when_decided: Annotated[
-        bool, "Add seed after seed, until every claim is decided."
-    ] = False,
+    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
     max_trial: Annotated[int, "Trials of each run."],
     max_time: float | None = None,
     max_gain: float | None = None,

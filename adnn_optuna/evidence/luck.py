@@ -150,7 +150,7 @@ class Recheck:
         if interval:
             return f"{self.in_words(value)} ({' to '.join(map(self.in_words, interval))})"
         if not 0 < (width := (self.high - self.low) / 2) < math.inf:
-            return f"{value:.4g}"
+            return f"{value:.6g}"
         return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 
     @property
