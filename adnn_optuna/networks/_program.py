@@ -60,13 +60,10 @@ class Program:
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
         self._check_is_deterministic(train.graph)
         # A call locks the variables that it captured: so each thread has its own.
-        indices = {id(v.value.handle): i for i, v in enumerate(self._variables)}
-        for captured in train.captured_inputs:
-            if id(captured) in indices:
-                handle = functools.partial(self._handle_of_thread, indices[id(captured)])
-                train.replace_capture_with_deferred_capture(
-                    captured, handle, tf.TensorSpec((), tf.resource)
-                )
+        spec = tf.TensorSpec((), tf.resource)
+        for i, variable in enumerate(self._variables):
+            handle = functools.partial(self._handle_of_thread, i)
+            train.replace_capture_with_deferred_capture(variable.value.handle, handle, spec)
         train(*example)
         self._train = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
@@ -141,13 +138,8 @@ class Program:
             variable.assign(value)
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
-            order = orders[epoch]
-
-            def train_batch(first: tf.Tensor | int, size: int) -> tuple[()]:
-                self._train_batch(tf.slice(order, [first], [size]))
-                return ()
-
-            _in_batches(order.shape[0], self._batch_size, train_batch)
+            train_batch = functools.partial(self._train_batch, orders[epoch])
+            _in_batches(orders.shape[1], self._batch_size, train_batch)
             return epoch + 1
 
         # XLA must not know the number of epochs, lest it unrolls the loop.
@@ -161,8 +153,9 @@ class Program:
         ]
         return trained, scores
 
-    def _train_batch(self, rows: tf.Tensor) -> None:
+    def _train_batch(self, order: tf.Tensor, first: tf.Tensor | int, size: int) -> tuple[()]:
         x, y = self._splits[0]
+        rows = tf.slice(order, [first], [size])
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self._model(tf.gather(x, rows), training=True)
@@ -172,6 +165,7 @@ class Program:
                 loss += tf.cast(own_loss, loss.dtype)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
+        return ()
 
     def _trace_evaluation(
         self, weights: list[tf.Tensor], x: tf.Tensor, labels: tf.Tensor
@@ -225,9 +219,7 @@ def loss_function(
     try:
         loss = keras.losses.get(name)
     except (TypeError, ValueError):  # A class that needs arguments has a name, too.
-        raise WrongValueError(
-            f"Keras knows no loss {name!r}; see keras.losses for the names."
-        ) from None
+        raise WrongValueError(f"Keras knows no loss {name!r}; see keras.losses.") from None
     loss = getattr(loss, "fn", loss)
     takes_logits = "from_logits" in inspect.signature(loss).parameters
     options = {"from_logits": from_logits} if takes_logits else {}

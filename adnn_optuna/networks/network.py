@@ -228,9 +228,7 @@ def _keras_architecture(
         )
     variables = tuple(initializers.describe_variables(model, [*used]))
     if not any(v.kind != "other" for v in variables):
-        raise WrongValueError(
-            "The model has no trainable kernel or bias that an offset could move."
-        )
+        raise WrongValueError("The model has no trainable kernel or bias for an offset to move.")
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
     is_softmax = bool(np.allclose(values.sum(axis=-1), 1, atol=1e-3) and (values >= 0).all())

@@ -59,9 +59,7 @@ class OffsetSpace:
             value = getattr(self, name)
             check_type(name, value, Real, "a number")
             if not abs(value) <= float(np.finfo(np.float32).max):  # In this form NaN fails too.
-                raise WrongValueError(
-                    f"{name} must be finite, also in float32, but it is {value!r}."
-                )
+                raise WrongValueError(f"{name} must be finite, also in float32, but is {value!r}.")
             object.__setattr__(self, name, float(value))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
