@@ -59,7 +59,7 @@ class Program:
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
         self._check_is_deterministic(train.graph)
-        # A call locks the variables that it captured: so each thread has its own.
+        # A call locks the variables that it captured, which are all: so each thread has its own.
         spec = tf.TensorSpec((), tf.resource)
         for i, variable in enumerate(self._variables):
             handle = functools.partial(self._handle_of_thread, i)
@@ -95,13 +95,8 @@ class Program:
     def optimizer_state(self, learning_rate: float | None) -> list[tf.Tensor]:
         """Return the optimizer's first state, with another learning rate if one is given."""
         # The one of the learning rate, where no schedule says what it is, is an ordinary one.
-        rate = self._optimizer.learning_rate
-        return [
-            tf.convert_to_tensor(
-                v.value if learning_rate is None or v is not rate else learning_rate
-            )
-            for v in self._optimizer.variables
-        ]
+        rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
+        return [tf.convert_to_tensor(rates.get(id(v), v.value)) for v in self._optimizer.variables]
 
     def train(
         self, state: list[tf.Tensor], orders: tf.Tensor, begin: int, end: int, *, evaluate: bool

@@ -25,14 +25,6 @@ _UNSIGNED_BYTES = 0x08
 _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
 
 
-def read_digits() -> dict[str, Any]:
-    """Return scikit-learn's digits: x, float64 of shape (1797, 8, 8), and y, int64."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return {"x": digits.images / 16, "y": digits.target}
-
-
 def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
     """Return x, y, x_test and y_test, uint8, from the first folder that has them, else Keras's."""
     places = data_dir, os.environ.get("ADNN_DATA_DIR"), _SYSTEM_DATA_DIR

@@ -223,7 +223,10 @@ def load_dataset(
         arrays = _sources.read_mnist_like(name, folder)
         validation_size = _MNIST_VALIDATION_SIZE if validation_size is None else validation_size
     elif name == "digits":
-        arrays = _sources.read_digits()
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        arrays = {"x": digits.images / 16, "y": digits.target}
         # Written out, for the configuration must not depend on what is the default one day.
         validation_size = _DEFAULT_FRACTION if validation_size is None else validation_size
         test_size = _DEFAULT_FRACTION if test_size is None else test_size
@@ -285,8 +288,7 @@ def _split_size(
         raise WrongValueError(f"{where}: give either {size_name} or {arrays}, not both.")
     if x is not None:
         return 0
-    if size is None:
-        size = _DEFAULT_FRACTION
+    size = _DEFAULT_FRACTION if size is None else size
     if _is_integer(size) and 0 <= size < n:
         return int(size)
     if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:

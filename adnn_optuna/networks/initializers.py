@@ -222,9 +222,8 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
     output = layers[-1] if layers else None
-    numbers: dict[int, int] = {}
-    for layer_id in [*layers, *map(id, owners.values())]:
-        numbers.setdefault(layer_id, len(numbers))
+    in_order = dict.fromkeys([*layers, *map(id, owners.values())])
+    numbers = {layer: number for number, layer in enumerate(in_order)}
     paths: collections.Counter[str] = collections.Counter()
     for variable in model.variables:
         layer = owners.get(id(variable))

@@ -27,20 +27,17 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
     """Bring a Keras name, configuration or object into the form that JSON can hold."""
     if isinstance(value, str):
         return value
+    class_name = config = None
     if isinstance(value, dict):
         class_name, config = value.get("class_name"), value.get("config") or {}
-        if not isinstance(class_name, str) or not isinstance(config, dict):
-            raise WrongTypeError(
-                f"{name} is {value!r}; write a dict as Keras serializes it, "
-                "e.g. {'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}."
-            )
     # By its module, since a class of the user's may bear the name of one of Keras's.
     elif type(value).__module__.startswith("keras.") and hasattr(value, "get_config"):
         class_name, config = type(value).__name__, value.get_config()
-    else:
+    if not isinstance(class_name, str) or not isinstance(config, dict):
         raise WrongTypeError(
-            f"{name} must be a Keras name, a Keras configuration or an object of one of Keras's "
-            f"own classes, but it is {value!r}."
+            f"{name} must be a Keras name, a dict as Keras serializes it (such as "
+            "{'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}) or an object of one of "
+            f"Keras's own classes, but it is {value!r}."
         )
     try:
         # As it comes back from a study's storage: tuples are lists there.
@@ -84,8 +81,7 @@ class MLP:
         hidden: Any = self.hidden
         if isinstance(hidden, str) or not isinstance(hidden, Iterable):
             raise WrongTypeError(
-                "hidden must be a sequence with the size of each hidden layer, such as (64, 64) "
-                f"or (64,), but it is {hidden!r}."
+                f"hidden must be a sequence of sizes, such as (64, 64) or (64,), not {hidden!r}."
             )
         sizes = tuple(
             as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)

@@ -1,7 +1,7 @@
 """Which initial values move, and how a trial's parameters become offsets."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
@@ -81,8 +81,7 @@ class OffsetSpace:
         names = [name for v in variables if (name := self._parameter(v)) is not None]
         if not names:
             raise WrongValueError(
-                "The network has no hidden layer with a kernel or bias; use "
-                "OffsetSpace(include_output=True) to move its output layer."
+                "No hidden layer has a kernel or bias: use OffsetSpace(include_output=True)."
             )
         return dict.fromkeys(names, FloatDistribution(self.low, self.high))
 
@@ -93,8 +92,7 @@ class OffsetSpace:
         kernel_stddev = {v.layer: v.stddev for v in variables if v.kind == "weight"}
         offsets = []
         for variable in variables:
-            name = self._parameter(variable)
-            offset = 0.0 if name is None else float(params.get(name, 0.0))
+            offset = float(params.get(self._parameter(variable) or "", 0.0))
             if self.unit == "stddev":
                 offset *= variable.stddev or kernel_stddev.get(variable.layer, 0.0)
             offsets.append(offset)
@@ -184,7 +182,7 @@ class EpochsSpace(_ControlSpace):
 
 
 Space = OffsetSpace | RestartSpace | LearningRateSpace | EpochsSpace
-_SPACES = {space.__name__: space for space in get_args(Space)}
+_SPACES: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
 
 
 def space_from_config(config: Mapping[str, Any]) -> Space:
@@ -192,5 +190,4 @@ def space_from_config(config: Mapping[str, Any]) -> Space:
     kind, settings = config["type"], {k: value for k, value in config.items() if k != "type"}
     if kind not in _SPACES:
         raise WrongValueError(f"space.type is {kind!r}, but must be one of {', '.join(_SPACES)}.")
-    space: Space = _SPACES[kind](**settings)
-    return space
+    return _SPACES[kind](**settings)

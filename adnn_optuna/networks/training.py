@@ -167,14 +167,11 @@ class Trainer:
                             n = len(self.architecture.variables)
                             run.weights = [values.numpy() for values in training.state[:n]]
                         training.state = []
-        except Exception:
-            # Where memory ran out, the others' is free before the caller tries again.
+        finally:
+            # Where this thread was interrupted, those that train were not. Where memory ran out,
+            # the others' is free before the caller tries again.
             abandoned.set()
             wait(futures)
-            raise
-        finally:
-            # Where this thread was interrupted, those that train were not.
-            abandoned.set()
         return [training.run for training in trainings]
 
     def _train_epochs(self, training: _UnderWay, count: int, *, evaluate: bool) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -55,6 +56,7 @@ def plot_walk(study: style.Sources) -> go.Figure:
     figure = style.new_figure("Walk along δ", "Offset of all parameters", f"Gain in {metric}{pp}")
     walks = [_walks(record) for record in records]
     is_single = len(records) == 1
+    look: Any = {"mode": "lines+markers"} if is_single else {"opacity": 0.3}
     deltas = dict.fromkeys(delta for of_run in walks for delta in of_run)
     for color, delta in zip(itertools.cycle(style.COLORS), deltas, strict=False):
         name, group = f"δ = {delta:g}", f"{delta:g}"
@@ -62,9 +64,7 @@ def plot_walk(study: style.Sources) -> go.Figure:
         for walk in of_delta:
             gains = [scale * gain for gain in walk.values()]
             trace = style.line(walk, gains, color, name, width=2 if is_single else 1)
-            trace.update(legendgroup=group, showlegend=is_single)
-            trace.update({"mode": "lines+markers"} if is_single else {"opacity": 0.3})
-            figure.add_trace(trace)
+            figure.add_trace(trace.update(legendgroup=group, showlegend=is_single, **look))
         shared = [offset for offset in of_delta[0] if all(offset in walk for walk in of_delta)]
         if not is_single and shared:
             means = [scale * float(np.mean([walk[x] for walk in of_delta])) for x in shared]
