@@ -80,7 +80,7 @@ def headline() -> str:
     over = span(row["over_draws"] for row in walks)
     n_draws = walks[0]["draws"]
     in_short = greedy_vs_annealing.pooled(greedy_vs_annealing.EXPERIMENT.load())
-    in_papers = "; ".join(paper_size.sentences(paper_size.EXPERIMENT.load()))
+    in_papers = "; ".join(paper_size.sentences(paper_size.EXPERIMENT.load()).values())
     otherwise = regimes_controls.EXPERIMENT.load()
     worth, counted = regimes_controls.verdict(otherwise)
     return f"""\
