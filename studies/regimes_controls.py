@@ -170,7 +170,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
     shown.update_yaxes(type="category", categoryarray=rates, showgrid=False)
     shown.update_layout(
         title="Test accuracy with init offsets …<br><sup>blue: offsets win; orange: they lose; "
-        f"white: undecided; {setting['trials']} trials, {setting['seeds'][1]} seeds</sup>",
+        f"pale: undecided; {setting['trials']} trials, {setting['seeds'][1]} seeds</sup>",
         height=460,
         margin_t=120,
     )
@@ -182,7 +182,8 @@ def label_of(difference: PairedDifference, cell: Results) -> str:
     of_luck = difference.other == "random_restart"
     unmoved = f"unmoved: {100 * np.mean(cell['unmoved']):.0f} %"
     below = unmoved if of_luck else difference.other.replace("_", " ")
-    return f"<b>{100 * difference.mean:+.1f}</b><br>{below}"
+    # Adding 0 makes a rounded -0.0 a +0.0.
+    return f"<b>{round(100 * difference.mean, 1) + 0.0:+.1f}</b><br>{below}"
 
 
 def verdict(results: Results) -> tuple[str, str]:
