@@ -16,7 +16,7 @@ from plotly.subplots import make_subplots
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, paired_differences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import plotly.graph_objects as go
 
@@ -197,21 +197,60 @@ def panel_of(i: int, *, columns: int = 3) -> dict[str, int]:
     return {"row": i // columns + 1, "col": i % columns + 1}
 
 
-def differences(
-    values: Mapping[str, Sequence[float]], arm: str, others: Sequence[str]
-) -> list[PairedDifference]:
-    """Compare the test accuracies of one searcher, paired by seed, with those of others."""
-    ordered = {label: values[label] for label in (arm, *others)}
-    found = paired_differences(ordered, equivalence=EQUIVALENCE)
-    return [difference for difference in found if difference.arm == arm]
+def claims_on(
+    searchers: Iterable[str], *, annealing: str = "annealing"
+) -> tuple[tuple[str, str], ...]:
+    """Return the family of claims on searchers: each against luck, annealing against greedy."""
+    of_luck = [(label, "random_restart") for label in searchers if label != "random_restart"]
+    return ((annealing, "greedy"), *of_luck)
+
+
+def judged(
+    values: Mapping[str, Sequence[float]], *families: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], PairedDifference]:
+    """Judge the claims of each family, which has an error rate of its own.
+
+    Args:
+        values: The test accuracies of each arm, in the order of the seeds.
+        families: The claims of each, as pairs of arms.
+
+    Returns:
+        By how much the first of each pair is better.
+    """
+    found = {}
+    for claims in families:
+        arms = dict.fromkeys([*(arm for arm, _ in claims), *(other for _, other in claims)])
+        rows = paired_differences(
+            {arm: values[arm] for arm in arms}, equivalence=EQUIVALENCE, claims=claims
+        )
+        of_pair = {(row.arm, row.other): row for row in rows}
+        found |= {pair: of_pair[pair] for pair in claims}
+    return found
 
 
 def interval(difference: PairedDifference) -> str:
-    """Return a mean difference and its 95 % interval in percentage points as text."""
+    """Return a mean difference and its interval in percentage points as text."""
     d = difference
+    if not np.isfinite(d.low):
+        return f"{100 * d.mean:+.2f}"
     return f"{100 * d.mean:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f})"
 
 
-def mean_and_std(values: Sequence[float]) -> str:
+def differences_table(
+    judged_of: Mapping[str, Mapping[tuple[str, str], PairedDifference]],
+    claims: Sequence[tuple[str, str]],
+) -> str:
+    """Return a table with a row for each model and a column for each claim."""
+    return markdown_table(
+        ["difference [pp]", *(f"{arm} − {other}" for arm, other in claims)],
+        [
+            [name, *(f"{interval(of[pair])} {of[pair].verdict or 'open'}" for pair in claims)]
+            for name, of in judged_of.items()
+        ],
+    )
+
+
+def mean_and_std(values: Sequence[float] | np.ndarray) -> str:
     """Return mean and standard deviation of gains (fractions) in percentage points as text."""
-    return f"{100 * np.mean(values):+.2f} ± {100 * np.std(values, ddof=1):.2f}"
+    mean = f"{100 * np.mean(values):+.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * np.std(values, ddof=1):.2f}"

@@ -3,9 +3,8 @@
 The six models in the paper's training (60,000 images, of which 10,000 are for validation; 10
 epochs). Each arm of a seed has the same initial weights, batches and compute: Algorithm 1,
 simulated annealing, random restarts, a search of the learning rate with nothing moved, and one
-training for the epochs of all trials. What is compared is the accuracy of each arm's choice on
-the 10,000 test
-images.
+training for the epochs of all trials. What is compared is the accuracy of each arm's choice on the
+10,000 test images.
 
 The results are written seed by seed, and a run goes on after the seeds that are committed.
 """
@@ -13,6 +12,8 @@ The results are written seed by seed, and a run goes on after the seeds that are
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import warnings
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,11 @@ from _common import (
     Claim,
     Experiment,
     Results,
+    claims_on,
+    differences_table,
     first_rows,
     interval,
+    judged,
     main,
     markdown_table,
     mean_and_std,
@@ -33,7 +37,6 @@ from _common import (
 from _paper import PAPERS, PUBLISHED, Size
 
 import adnn_optuna as adnn
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE, paired_differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,13 +47,9 @@ if TYPE_CHECKING:
 
 SEARCHERS = ("greedy", "annealing", "random_restart")
 CONTROLS = ("learning_rate", "longer")
-# The claims: both families of a comparison, see `Comparison.families`.
-OF_SEARCHERS = (
-    ("greedy", "random_restart"),
-    ("annealing", "random_restart"),
-    ("greedy", "annealing"),
-)
-OF_CONTROLS = tuple((arm, control) for arm in SEARCHERS for control in CONTROLS)
+ARMS = (*SEARCHERS, *CONTROLS)
+OF_SEARCHERS = claims_on(SEARCHERS)
+OF_CONTROLS = tuple((control, arm) for control in CONTROLS for arm in SEARCHERS)
 # Those with four hidden layers first, as the paper claims most of them.
 MODELS = ("MNIST-4", "FMNIST-4", "MNIST-1", "FMNIST-1", "MNIST-2", "FMNIST-2")
 
@@ -118,50 +117,49 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
             yield {"models": models}
 
 
-def values(results: Results, name: str) -> dict[str, list[float]]:
-    """Return the test accuracies of each arm, and of the unmoved network, by seed."""
-    found = results["models"][name]
-    # Only the unbroken row of seeds from the first one on counts.
-    seeds = [str(seed) for seed in range(results["setting"]["seeds"])]
-    known = seeds[: [*(seed in found for seed in seeds), False].index(False)]
-    of_arm = {a: [found[s][a]["test"] for s in known] for a in (*SEARCHERS, *CONTROLS)}
-    return {"unmoved": [found[s]["greedy"]["test_baseline"] for s in known], **of_arm}
+def accuracies(results: Results, name: str) -> dict[str, list[float]]:
+    """Return the test accuracies of each arm on a model, over the first seeds that are done."""
+    found, planned = results["models"].get(name, {}), range(results["setting"]["seeds"])
+    known = [found[str(s)] for s in itertools.takewhile(lambda s: str(s) in found, planned)]
+    unmoved = [of_seed["greedy"]["test_baseline"] for of_seed in known]
+    return {"unmoved": unmoved, **{arm: [of[arm]["test"] for of in known] for arm in ARMS}}
 
 
-def judged(results: Results, name: str) -> dict[tuple[str, str], PairedDifference]:
-    """Return the differences of both families; they are claims once all seeds are done."""
-    found = values(results, name)
-    arms = {label: found[label] for label in ("greedy", "annealing", "random_restart", *CONTROLS)}
-    rows = []
-    for claims_ in (OF_SEARCHERS, OF_CONTROLS):
-        rows += paired_differences(arms, equivalence=EQUIVALENCE, claims=claims_)
-    return {(row.arm, row.other): row for row in rows if row.verdict is not None}
+def begun(results: Results) -> dict[str, dict[str, list[float]]]:
+    """Return the accuracies of each model of which there is any, in the paper's order."""
+    of_all = {name: accuracies(results, name) for name in PUBLISHED}
+    return {name: of_model for name, of_model in of_all.items() if of_model["unmoved"]}
 
 
-def is_done(results: Results, name: str) -> bool:
-    """Return whether all planned seeds of a model are there."""
-    return len(values(results, name)["unmoved"]) == results["setting"]["seeds"]
+def differences(results: Results) -> dict[str, dict[tuple[str, str], PairedDifference]]:
+    """Judge the claims on each model that is done, and on the mean over them.
 
-
-def models_of(results: Results) -> list[str]:
-    """Return the models of which there is anything, in the paper's order."""
-    return [name for name in PUBLISHED if values_or_none(results, name)]
-
-
-def values_or_none(results: Results, name: str) -> list[float]:
-    """Return the unmoved network's accuracies of a model, which may not have been begun."""
-    return values(results, name)["unmoved"] if name in results["models"] else []
+    Of a model that is not done there are differences without intervals and verdicts.
+    """
+    n_planned, found = results["setting"]["seeds"], begun(results)
+    done = {name: of for name, of in found.items() if len(of["unmoved"]) == n_planned}
+    if len(done) > 1:
+        means = {arm: np.mean([of[arm] for of in done.values()], axis=0).tolist() for arm in ARMS}
+        found[f"mean of {', '.join(done)}"] = means
+    rows = {name: judged(of, OF_SEARCHERS, OF_CONTROLS) for name, of in found.items()}
+    for name in begun(results).keys() - done.keys():
+        rows[name] = {
+            pair: dataclasses.replace(d, low=-math.inf, high=math.inf, verdict=None)
+            for pair, d in rows[name].items()
+        }
+    return rows
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    names = models_of(results)
-    shown = panels(names, "", "Gain in test accuracy [pp]", columns=2)
-    for i, name in enumerate(names):
-        found = values(results, name)
-        for j, label in enumerate((*SEARCHERS, *CONTROLS)):
+    found = begun(results)
+    n_planned = results["setting"]["seeds"]
+    titles = [f"{name}, {len(of['unmoved'])} of {n_planned} seeds" for name, of in found.items()]
+    shown = panels(titles, "", "Gain in test accuracy [pp]", columns=2)
+    for i, of_model in enumerate(found.values()):
+        for j, arm in enumerate(ARMS):
             shown.add_box(
-                y=100 * (np.array(found[label]) - found["unmoved"]),
-                name=label,
+                y=100 * np.subtract(of_model[arm], of_model["unmoved"]),
+                name=arm,
                 boxpoints="all",
                 boxmean=True,
                 marker={"color": COLORS[j], "size": 5},
@@ -170,90 +168,69 @@ def figures(results: Results) -> dict[str, go.Figure]:
             )
         shown.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i, columns=2))
     shown.update_layout(
-        title="What the same compute gains on the test images, in the paper's training",
+        title=f"What the compute of {results['setting']['trials']} trainings gains on the test "
+        "images, in the paper's training",
         margin_b=130,
     )
     return {"": shown}
 
 
-def pooled(results: Results) -> dict[tuple[str, str], PairedDifference]:
-    """Compare the means over all models, paired by seed: one statement for all of them."""
-    names = [name for name in models_of(results) if is_done(results, name)]
-    if not names:
-        return {}
-    of_models = [values(results, name) for name in names]
-    means = {a: np.mean([v[a] for v in of_models], axis=0).tolist() for a in SEARCHERS}
-    rows = paired_differences(means, equivalence=EQUIVALENCE, claims=OF_SEARCHERS)
-    return {(row.arm, row.other): row for row in rows if row.verdict is not None}
+def sentences(results: Results) -> dict[str, str]:
+    """Return how the arms of each model differ from luck, or that this is open."""
+    names = {
+        "greedy": "Algorithm 1",
+        "learning_rate": "another learning rate",
+        "longer": "one longer training",
+    }
+    found = {}
+    for name, of_model in begun(results).items():
+        rows = [d for d in differences(results)[name].values() if d.other == "random_restart"]
+        shown = [f"{names.get(d.arm, d.arm)} {interval(d)} pp ({d.verdict})" for d in rows]
+        seeds = f"{len(of_model['unmoved'])} of {results['setting']['seeds']} planned seeds"
+        is_done = None not in {d.verdict for d in rows}
+        found[name] = (
+            f"{name}, against random restarts: {', '.join(shown)}"
+            if is_done
+            else f"{name} is open ({seeds} are done)"
+        )
+    return found
 
 
 def claims(results: Results) -> list[Claim]:
     rows = []
-    for name in models_of(results):
-        of_pair, n_seeds = judged(results, name), len(values(results, name)["unmoved"])
-        greedy, annealing, _ = (of_pair[pair] for pair in OF_SEARCHERS)
-        rate = of_pair["random_restart", "learning_rate"]
-        planned = results["setting"]["seeds"]
+    for name, sentence in sentences(results).items():
+        verdict = differences(results)[name]["greedy", "random_restart"].verdict
+        judged_as = "reproduced" if verdict == "better" else "not reproduced"
         rows.append(
             Claim(
                 "RQ2",
                 f"the search raises the accuracy of {name}",
-                f"the paper's training, {n_seeds} paired seeds, test images: Algorithm 1 "
-                f"{100 * greedy.mean:+.2f} pp and annealing {100 * annealing.mean:+.2f} pp over "
-                "random restarts; the learning rate, for the same compute, "
-                f"{-100 * rate.mean:+.2f} pp",
-                f"Algorithm 1 is {greedy.verdict}, annealing {annealing.verdict}"
-                if is_done(results, name)
-                else f"open: {n_seeds} of {planned} planned seeds are done",
+                f"the paper's training, the same compute for all, on test images: {sentence}",
+                f"{judged_as}: against random restarts, Algorithm 1 is {verdict}"
+                if verdict
+                else "open",
             )
         )
     return rows
 
 
 def summary(results: Results) -> str:
-    names, setting = models_of(results), results["setting"]
-    arms = (*SEARCHERS, *CONTROLS)
-    gains, differences = [], []
-    for name in names:
-        found, of_pair = values(results, name), judged(results, name)
-        unmoved = np.array(found["unmoved"])
-        several = len(unmoved) > 1
-        gains.append(
-            [
-                name,
-                f"{len(unmoved)} of {setting['seeds']}",
-                f"{100 * unmoved.mean():.2f}",
-                *(
-                    mean_and_std(found[arm] - unmoved)
-                    if several
-                    else f"{100 * (found[arm] - unmoved)[0]:+.2f}"
-                    for arm in arms
-                ),
-            ]
-        )
-        differences += [
-            [
-                f"{name}: {arm} − {other}",
-                interval(d) if is_done(results, name) else f"{100 * d.mean:+.2f}",
-                d.verdict if is_done(results, name) else "open",
-            ]
-            for (arm, other), d in of_pair.items()
+    found, n_planned = begun(results), results["setting"]["seeds"]
+    gains = [
+        [
+            name,
+            f"{len(of['unmoved'])} of {n_planned}",
+            f"{100 * np.mean(of['unmoved']):.2f}",
+            *(mean_and_std(np.subtract(of[arm], of["unmoved"])) for arm in ARMS),
         ]
-    missing = [name for name in PUBLISHED if name not in names]
-    parts = [
-        markdown_table(["model: test gain [pp]", "seeds", "unmoved [%]", *arms], gains),
-        markdown_table(
-            ["difference in test accuracy [pp]", "mean (interval)", "verdict"], differences
-        ),
+        for name, of in found.items()
     ]
-    if of_all := pooled(results):
-        parts.append(
-            markdown_table(
-                ["mean over the models that are done [pp]", "mean (interval)", "verdict"],
-                [[f"{a} − {b}", interval(d), str(d.verdict)] for (a, b), d in of_all.items()],
-            )
-        )
-    if missing:
+    parts = [
+        markdown_table(["model: test gain [pp]", "planned seeds", "unmoved [%]", *ARMS], gains),
+        differences_table(differences(results), OF_SEARCHERS),
+        differences_table(differences(results), OF_CONTROLS),
+    ]
+    if missing := [name for name in PUBLISHED if name not in found]:
         parts.append(f"Not run yet: {', '.join(missing)}.")
     return "\n\n".join(parts)
 

@@ -115,6 +115,101 @@ def test_values_of_delta_are_compared_between_seeds(figures: Any) -> None:
     assert row["p"] > 0.05
 
 
+def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
+    study = figures.greedy_vs_annealing
+    # In each model the seeds are far apart, but what one has too much the other has too little.
+    noise = np.linspace(-0.1, 0.1, 10)
+    gain = {"annealing": 0.005}
+    models = {
+        name: {
+            arm: {
+                "test": (0.8 + gain.get(arm, 0.0) + (arm == "annealing") * sign * noise).tolist()
+            }
+            for arm in study.SEARCHERS
+        }
+        for name, sign in (("MNIST-1", 1), ("MNIST-2", -1))
+    }
+
+    found = study.verdicts({"models": models})
+
+    luck = ("annealing", "random_restart")
+    assert [found[name][luck].verdict for name in models] == ["undecided", "undecided"]
+    assert found[study.ALL][luck].verdict == "better"
+    assert found[study.ALL][luck].low == pytest.approx(0.005)
+
+
+def paper_size_of(seeds: dict[str, list[int]]) -> dict[str, Any]:
+    """Return results in which Algorithm 1 has 1 pp less than all others in each seed."""
+    arms = ("greedy", "annealing", "random_restart", "learning_rate", "longer")
+    of_seed = {arm: {"test": 0.8 - 0.01 * (arm == "greedy"), "test_baseline": 0.7} for arm in arms}
+    models = {name: {str(seed): of_seed for seed in of_name} for name, of_name in seeds.items()}
+    return {"setting": {"seeds": 10, "trials": 20}, "models": models}
+
+
+def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -> None:
+    study = figures.paper_size
+    # Without the sixth seed, those behind it do not count.
+    open_ = paper_size_of({"MNIST-4": [0, 1, 2, 3, 4, 6, 7, 8, 9], "FMNIST-4": []})
+    done = paper_size_of({"MNIST-4": [*range(10)], "FMNIST-4": [*range(9)]})
+
+    text = study.summary(open_)
+    assert "| MNIST-4 | 5 of 10 |" in text
+    assert "| MNIST-4 | +1.00 open | -1.00 open | +0.00 open |" in text
+    assert "Not run yet: MNIST-1, MNIST-2, FMNIST-1, FMNIST-2, FMNIST-4." in text
+    assert [claim.verdict for claim in study.claims(open_)] == ["open"]
+    assert study.sentences(open_) == {
+        "MNIST-4": "MNIST-4 is open (5 of 10 planned seeds are done)"
+    }
+    text = study.summary(done)
+    assert "-1.00 (-1.00 to -1.00) worse |" in text
+    assert "| FMNIST-4 | +1.00 open |" in text
+    assert [claim.verdict for claim in study.claims(done)] == [
+        "not reproduced: against random restarts, Algorithm 1 is worse",
+        "open",
+    ]
+    assert set(study.differences(done)) == {"MNIST-4", "FMNIST-4"}
+    two = paper_size_of({"MNIST-4": [*range(10)], "FMNIST-4": [*range(10)]})
+    pooled = study.differences(two)["mean of MNIST-4, FMNIST-4"]
+    assert pooled["greedy", "random_restart"].verdict == "worse"
+
+
+def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -> None:
+    study = figures.regimes_controls
+    # By selection annealing is the best searcher and another learning rate the best control.
+    of_arm = {
+        "greedy": (0.70, 0.79),
+        "annealing": (0.71, 0.72),
+        "random_restart": (0.70, 0.70),
+        "longer": (0.72, 0.80),
+        "learning_rate": (0.73, 0.75),
+        "constant": (0.70, 0.90),
+    }
+    cell = {
+        "learning_rate": 0.01,
+        "epochs": 1,
+        "unmoved": [0.6] * 10,
+        "arms": {
+            arm: {"selected_by": [selected] * 10, "test": [test] * 10}
+            for arm, (selected, test) in of_arm.items()
+        },
+    }
+    results = {
+        "setting": {"learning_rates": [0.01], "epochs": [1], "seeds": [0, 10], "trials": 10},
+        "cells": [cell],
+    }
+
+    luck, otherwise = study.differences(cell)
+    assert (luck.arm, luck.other, luck.verdict) == ("annealing", "random_restart", "better")
+    assert (otherwise.arm, otherwise.other) == ("annealing", "learning_rate")
+    assert otherwise.mean == pytest.approx(-0.03)
+    [claim] = study.claims(results)
+    assert claim.verdict.startswith("in none of 1 settings")
+    assert study.summary(results).endswith("| -3.00 (-3.00 to -3.00) | worse |")
+    cell["arms"]["annealing"]["test"] = [0.76] * 10
+    [claim] = study.claims(results)
+    assert claim.verdict.startswith("in 1 of 1 settings")
+
+
 def test_a_script_says_how_it_is_used() -> None:
     done = subprocess.run(
         [sys.executable, STUDIES / "rq2_trials.py", "--help"],
