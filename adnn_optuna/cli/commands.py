@@ -15,6 +15,7 @@ from adnn_optuna.cli import output as out
 from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     AtOnce,
+    Certify,
     Quiet,
     load_function,
     make_objective,
@@ -36,6 +37,7 @@ def search(
     ] = None,
     test: bool = True,
     contract: Path | None = None,
+    certify: Certify = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
@@ -67,7 +69,8 @@ def search(
         show_progress_bar=out.wants_progress_bar(quiet),
         **limits,
     )
-    out.show_search(result, storage, network["data_dir"], contract, quiet)
+    data_dir = network["data_dir"]
+    out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
 
 
 def resume(
@@ -80,6 +83,7 @@ def resume(
     data_dir: Path | None = None,
     test: bool = True,
     contract: Path | None = None,
+    certify: Certify = None,
     quiet: Quiet = False,
 ) -> None:
     """Continue a stored search: one that was interrupted, or with higher limits.
@@ -104,7 +108,7 @@ def resume(
     bar = out.wants_progress_bar(quiet)
     limits |= {"test": test, "show_progress_bar": bar}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
-    out.show_search(result, storage, data_dir, contract, quiet)
+    out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
 
 
 def compare(
@@ -384,6 +388,9 @@ def verify(
     data_dir: Annotated[
         Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
     ] = None,
+    certify: Annotated[
+        bool, "Repeat the contract's certificate, too: with fresh random numbers."
+    ] = False,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 
@@ -393,9 +400,10 @@ def verify(
     Verdicts and exit codes:
       exact             0  the same bits, in the same environment
       within_tolerance  0  in another environment (versions, processor, threads),
-                           within the contract's tolerance or a smaller one found here
-      breached          1  something differs, or the file was changed
-      cannot_check      2  file, data or model is missing, unreadable or another one
+                           within what eight trainings here differ by
+      breached          1  something is not reproduced, or the file was changed
+      cannot_check      2  file, data or model is missing, unreadable or another one,
+                           or this training forgets its gain here
 
     \b
     Examples:
@@ -403,7 +411,7 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir)
+    verdict = adnn.verify(file, data_dir, certify=certify)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))
