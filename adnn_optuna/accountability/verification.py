@@ -182,11 +182,11 @@ def verify(
     hits = [run.hits for run in runs]
     gain = fmean(gains_of(hits))
     won, lost = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
-    ends = map(points, difference_interval(won, lost, len(hits[0])))
+    low, high = map(points, difference_interval(won, lost, len(hits[0])))
     said = (
         f"gain on the test set: {points(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
     )
-    said += f" in this environment (95 % interval from the test images {' to '.join(ends)})"
+    said += f" in this environment (95 % interval from the test images {low[:-3]} to {high})"
     return Verdict(
         "within_tolerance" if elsewhere else "exact",
         tuple(f"{where}." for where in elsewhere),

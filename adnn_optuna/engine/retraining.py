@@ -108,7 +108,7 @@ def transfer_in_words(
         means, this = _IN_WORDS[source]
         lines.append(
             f"with {len(values)} {means} the gain is {points(mean)} (95 % interval "
-            f"{points(mean - half)} to {points(mean + half)})"
+            f"{points(mean - half)[:-3]} to {points(mean + half)})"
         )
         is_shown &= mean - half > 0
         own += [this] * (mean - half <= 0 < gain and mean + half < gain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ def test_a_gain_is_called_what_it_is(
     assert found[0].startswith(
         f"with 20 fresh initialisations the gain is {100 * initialisations:+.2f} pp (95 % interval"
     )
+    assert re.search(r"interval [+-]\d\.\d\d to [+-]\d\.\d\d pp\)$", found[1])
     assert found[-1] == words
 
 
