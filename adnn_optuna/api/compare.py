@@ -28,7 +28,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnControl
+from adnn_optuna.engine.controls import Control, OwnControl, takes_seed
 from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
@@ -101,7 +101,8 @@ def compare(
             given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid), or a
             mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
             that return the selection metric and set the trial's user attribute
-            ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on.
+            ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
+            ``max_gain``, which ends searches before their compute is spent.
         stop_when_decided: Whether to add seed after seed, as many at once as there are cores,
             only until every claim on the searchers is decided.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
@@ -128,7 +129,14 @@ def compare(
     studies.check_study_name(study_name)
     max_trial = checks.as_positive_int("max_trial", max_trial)
     searchers = _labelled(samplers)
+    if controls is None and max_gain is not None:
+        controls = ()
     arms = {**searchers, **_checked_controls(controls, searchers, objective, max_trial)}
+    if max_gain is not None and len(arms) > len(searchers):
+        raise WrongValueError(
+            "controls spend the compute of all trials, but max_gain ends searches before that; "
+            "give one of the two."
+        )
     seeds = _checked_seeds(seeds, objective)
     check_equivalence(equivalence)
     # All are checked, whichever holds for a single run.
@@ -172,7 +180,10 @@ def compare(
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                _logger.info(studies.resume_hint(opened[0]))
+                is_kept = not isinstance(opened_storage, InMemoryStorage)
+                how = "all trials are kept. Compare again, with the same arguments, to go on"
+                lost = "the comparison is in memory and ends with this process"
+                _logger.info("Interrupted; %s.", how if is_kept else lost)
                 raise
             found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
@@ -245,7 +256,7 @@ def _warn_of_few_seeds(
         needed = fewest_pairs(n_claims, looks_again=looks_again)
         if n_seeds < needed:
             warnings.warn(
-                f"{n_seeds} seed{'s' * (n_seeds > 1)} can decide nothing about {what}: with "
+                f"{n_seeds} seed{'s' * (n_seeds > 1)} can decide nothing about the {what}: with "
                 f"{n_claims} claim{'s' * (n_claims > 1)} it takes at least {needed}.",
                 stacklevel=3,
             )
@@ -265,6 +276,17 @@ def _checked_controls(
     if isinstance(controls, str):
         raise WrongTypeError(f"controls must be a sequence: write controls=({controls!r},).")
     if not isinstance(controls, Mapping):
+        if not isinstance(controls, Iterable):
+            raise WrongTypeError(
+                f"controls must be a sequence of names or a mapping, but it is {controls!r}."
+            )
+        controls = list(controls)
+        if not all(isinstance(control, str) for control in controls):
+            raise WrongTypeError(
+                "controls holds what has no name: write controls={'label': objective, ...}."
+            )
+        if len(set(controls)) < len(controls):
+            raise WrongValueError(f"controls names one twice: {', '.join(controls)}.")
         controls = {control: control for control in controls}
     for label, control in controls.items():
         _check_label("controls", label)
@@ -272,10 +294,12 @@ def _checked_controls(
             raise WrongValueError(
                 f"{label!r} is a label of samplers and of controls; use another."
             )
-        if not callable(control) and control not in CONTROLS:
+        if callable(control):
+            takes_seed(control)
+        elif control not in CONTROLS:
             raise WrongValueError(
-                f"The control {label!r} is {control!r}, but it must be one of "
-                f"{', '.join(CONTROLS)}, or an Optuna objective by its label: "
+                f"controls has {control!r}, but it must be one of "
+                f"{', '.join(map(repr, CONTROLS))}, or an Optuna objective by its label: "
                 "controls={'label': objective}."
             )
     return dict(controls)

@@ -8,33 +8,27 @@ import inspect
 import math
 import secrets
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent import futures
 from copy import deepcopy
 from typing import Any, cast
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from adnn_optuna._attributes import CONFIG, DIVERGED, OWNER, RECHECK, Rechecked
+from adnn_optuna._attributes import OWNER, RECHECK
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
-from adnn_optuna.callbacks import Limit, MaxTimeCallback
+from adnn_optuna.callbacks import Limit, MaxTimeCallback, is_done
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import check_study_name, load_study, objective_from_study
 from adnn_optuna.evidence.luck import Evaluation, Recheck
-from adnn_optuna.samplers._owners import (
-    end_trial,
-    fail_dead,
-    is_own,
-    note_owner,
-    owner_of,
-    ownership,
-)
+from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
 from adnn_optuna.samplers._trials import is_feasible
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -42,15 +36,7 @@ Evaluate = Callable[[FrozenTrial, int], float]
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# For how long a trial whose worker did not note yet who it is is taken for live, in seconds.
-_SECONDS_OF_BELIEF = 10.0
-
-_LARGEST = 2**31 - 1
-_DISTRIBUTIONS: dict[str, BaseDistribution] = {
-    "trial": IntDistribution(0, _LARGEST),
-    "seed": IntDistribution(0, _LARGEST),
-    "role": CategoricalDistribution(("choose", "confirm")),
-}
+_NUMBERS = IntDistribution(0, 2**31 - 1)
 
 # The trials, by their ids, that this process evaluates now: as it lives, nobody takes what an
 # interrupted run left behind for dead.
@@ -115,50 +101,42 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    # As all that knows of networks, it is loaded when it is needed.
-    from adnn_optuna.engine import studies
-
     top, seeds, n_jobs = (
         as_positive_int(name, value)
         for name, value in (("top", top), ("seeds", seeds), ("n_jobs", n_jobs))
     )
     if (confirm := as_positive_int("confirm", confirm)) < 2:
         raise WrongValueError("confirm must be at least 2, for one value has no interval.")
-    limits: list[Limit] = [] if max_time is None else [MaxTimeCallback(max_time)]
+    limit = None if max_time is None else MaxTimeCallback(max_time)
     if isinstance(study, tuple) and len(study) == 2:
-        study = studies.load_study(open_storage(study[0], must_exist=True), study[1])
+        study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     completed = patiently(_completed, study)
     function, is_seeded = _seeded(study, evaluate)
-    maximize = study.direction == StudyDirection.MAXIMIZE
-    # The first of equals is the better one, as for Optuna.
-    best = sorted(completed, key=lambda t: (-t.values[0] if maximize else t.values[0], t.number))
     report = Recheck(
         study_name=study.study_name,
-        maximize=maximize,
-        candidates=best[:top],
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        candidates=completed[:top],
         study_values=[trial.values[0] for trial in completed],
         seeds=seeds,
         confirm=confirm,
         confirm_best=confirm_best,
         is_seeded=is_seeded,
     )
-    opened = study._storage if storage is None else open_storage(storage)
-    evaluations = patiently(_open, study, opened)
-    with tqdm(
-        unit="evaluation", desc=evaluations.study_name, disable=not show_progress_bar
-    ) as bar:
-        worker = _Worker(report, evaluations, function, limits, bar)
-        try:
+    opened = patiently(_open, study, study._storage if storage is None else open_storage(storage))
+    bar = tqdm(unit="evaluation", desc=opened.study_name, disable=not show_progress_bar)
+    worker = _Worker(report, opened, function, limit, bar)
+    try:
+        with bar:
             worker.run(n_jobs)
-        except KeyboardInterrupt:
-            _logger.info("Interrupted. %s", worker.report().claim)
-            raise
+    except KeyboardInterrupt:
+        _logger.info("Interrupted. %s", worker.report().claim)
+        raise
     return patiently(worker.report)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that have a finite value and violate no constraint."""
+    """Return the trials that have a finite value and violate no constraint, the best first."""
     named = f"The study {study.study_name!r}"
     if study._is_multi_objective():
         raise WrongValueError(
@@ -172,23 +150,15 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
             f"{named} has no completed trial with a finite value, so there is nothing to recheck; "
             "run it first."
         )
-    return found
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    # The first of equals is the better one, as for Optuna.
+    return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
 
 
 def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple[Evaluate, bool]:
     """Return a function of trial and seed, and whether it makes use of the seed."""
-    from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.engine.studies import objective_from_study
-
-    if evaluate is None:
-        if CONFIG not in study.user_attrs:
-            raise WrongValueError(
-                f"The study {study.study_name!r} is not one of an InitOffsetObjective, so it "
-                "cannot be evaluated by itself: give evaluate, a function (trial, seed) -> value."
-            )
-        evaluate = objective_from_study(study)
-    if isinstance(evaluate, InitOffsetObjective):
-        objective = evaluate
+    if evaluate is None or isinstance(evaluate, InitOffsetObjective):
+        objective = evaluate or objective_from_study(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True
     if not callable(evaluate):
         raise WrongTypeError(
@@ -205,17 +175,15 @@ def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple
 
 def _open(study: optuna.Study, storage: BaseStorage) -> optuna.Study:
     """Create or load the study of the evaluations."""
-    from adnn_optuna.engine.studies import check_study_name
-
-    name, first = f"{study.study_name}/recheck", study.get_trials(deepcopy=False)[0]
+    name = f"{study.study_name}/recheck"
     check_study_name(name)
-    rechecked: Rechecked = {"study": study.study_name, "began": str(first.datetime_start)}
     opened = optuna.create_study(
         storage=storage, study_name=name, direction=study.direction, load_if_exists=True
     )
-    if opened.user_attrs.get(RECHECK) is None and not opened.get_trials(deepcopy=False):
-        opened.set_user_attr(RECHECK, rechecked)
-    if opened.user_attrs.get(RECHECK) != rechecked:
+    began = str(study.get_trials(deepcopy=False)[0].datetime_start)
+    if RECHECK not in opened.user_attrs and not opened.get_trials(deepcopy=False):
+        opened.set_user_attr(RECHECK, began)
+    if opened.user_attrs.get(RECHECK) != began:
         raise WrongValueError(
             f"The study {name!r} holds something else than evaluations of this study, such as "
             "those of an earlier one with its name: delete it, or give another storage."
@@ -223,134 +191,111 @@ def _open(study: optuna.Study, storage: BaseStorage) -> optuna.Study:
     return opened
 
 
+@dataclasses.dataclass
 class _Worker:
     """Makes the evaluations of a recheck, alone or beside others in any process.
 
-    An evaluation is a trial that is created RUNNING, with parameters that say which one it is. Of
-    two workers that begin the same, the one whose trial has the higher number sees the other one,
-    and gives its own up.
+    An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
+    with its owner. Of two workers that begin the same, the one whose trial has the higher number
+    sees the other one, and gives its own up.
     """
 
-    def __init__(
-        self,
-        report: Recheck,
-        study: optuna.Study,
-        evaluate: Evaluate,
-        limits: Iterable[Limit],
-        bar: tqdm[Any],
-    ) -> None:
-        self._report, self._study, self._evaluate = report, study, evaluate
-        self._limits, self._bar = list(limits), bar
-        self._candidates = {trial.number: trial for trial in report.candidates}
+    empty: Recheck
+    study: optuna.Study
+    evaluate: Evaluate
+    limit: Limit | None
+    bar: tqdm[Any]
+
+    def __post_init__(self) -> None:
+        self._candidates = {trial.number: trial for trial in self.empty.candidates}
         self._stop, self._lock = threading.Event(), threading.Lock()
-        self._first_seen: dict[int, float] = {}
 
     def report(self) -> Recheck:
-        """Return what is known now."""
-        return self._report_of(self._study.get_trials(deepcopy=False))
+        """Return what is known now; of two trials of the same evaluation, the first counts."""
+        values: dict[Evaluation, float] = {}
+        for trial in self._read():
+            if is_done(trial) and (evaluation := _evaluation(trial))[0] in self._candidates:
+                values.setdefault(evaluation, math.nan if trial.value is None else trial.value)
+        return dataclasses.replace(self.empty, evaluations=values)
 
     def run(self, n_jobs: int) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
-        if n_jobs == 1:  # In the thread that Ctrl-C interrupts.
-            self._work()
-            return
         with futures.ThreadPoolExecutor(n_jobs, "recheck") as threads:
+            others = [threads.submit(self._work) for _ in range(n_jobs - 1)]
             try:
-                for run in futures.as_completed(
-                    [threads.submit(self._work) for _ in range(n_jobs)]
-                ):
-                    run.result()
+                self._work()  # In the thread that Ctrl-C interrupts.
+                for other in others:
+                    other.result()
             finally:
                 self._stop.set()
 
     def _work(self) -> None:
-        try:
-            while not self._stop.is_set():
-                with self._lock:
-                    is_over, trial = patiently(self._begin)
-                if is_over:
-                    return
-                if trial is None:
-                    self._stop.wait(_SECONDS_BETWEEN_LOOKS)
-                else:
-                    self._make(trial)
-        finally:
-            with contextlib.suppress(Exception):
-                self._study._storage.remove_session()
+        while not self._stop.is_set():
+            with self._lock:
+                trial = patiently(self._begin)
+            if trial is None:
+                self._stop.wait(_SECONDS_BETWEEN_LOOKS)
+            else:
+                self._make(trial)
 
-    def _begin(self) -> tuple[bool, FrozenTrial | None]:
-        """Return whether nothing is left to begin, and an evaluation that was begun."""
-        trials = self._look()
-        report = self._report_of(trials)
-        self._bar.total = report.n_evaluations
-        self._bar.update(len(report.evaluations) - self._bar.n)
-        missing = report.missing
-        if not missing or any(limit.reached(self._study) for limit in self._limits):
-            return True, None
+    def _read(self) -> list[FrozenTrial]:
+        return self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
+
+    def _begin(self) -> FrozenTrial | None:
+        """Begin an evaluation, if there is one to begin now; stop where none is left."""
+        for trial in filter(_is_abandoned, self._read()):
+            end_trial(self.study, trial)
+        trials, report = self._read(), self.report()
+        self.bar.total = report.n_evaluations
+        self.bar.update(len(report.evaluations) - self.bar.n)
+        if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
+            self._stop.set()
+            return None
         begun = {_evaluation(t) for t in trials if t.state == TrialState.RUNNING}
-        free = [evaluation for evaluation in missing if evaluation not in begun]
+        free = [evaluation for evaluation in report.missing if evaluation not in begun]
         if not free:
-            return False, None
+            return None
         # Not the same as others, who begin at the same moment.
-        number, seed = free[secrets.randbelow(min(len(free), len(begun) + 1))]
-        role = "confirm" if seed % 2 else "choose"
+        evaluation = free[secrets.randbelow(min(len(free), len(begun) + 1))]
         template = optuna.create_trial(
             state=TrialState.RUNNING,
-            params={"trial": number, "seed": seed, "role": role},
-            distributions=_DISTRIBUTIONS,
+            params=dict(zip(("trial", "seed"), evaluation, strict=True)),
+            distributions={"trial": _NUMBERS, "seed": _NUMBERS},
         )
-        # Its number, unless others create one at this moment: the dead are told by their trials.
-        template.number = len(trials)
+        # Who owns a trial is told by its number, which it gets unless others create one now.
+        template.number = n_trials = len(trials)
         template.system_attrs[OWNER] = ownership(template)
-        storage = self._study._storage
-        trial_id = storage.create_new_trial(self._study._study_id, template)
-        _under_way.add(trial_id)
-        own = storage.get_trial(trial_id)
-        if not is_own(own):
-            note_owner(self._study, own)
-        for trial in self._look():
-            is_earlier = trial.state == TrialState.RUNNING and trial.number < own.number
-            if _evaluation(trial) == (number, seed) and (is_earlier or _is_done(trial)):
-                end_trial(self._study, own)
-                _under_way.discard(trial_id)
-                return False, None
-        return False, own
-
-    def _look(self) -> list[FrozenTrial]:
-        """Return all trials, after those were ended that nobody runs any more."""
-        while True:
-            trials = self._study._storage.get_all_trials(self._study._study_id, deepcopy=False)
-            abandoned = [trial for trial in trials if self._is_abandoned(trial)]
-            for trial in abandoned:
-                end_trial(self._study, trial)
-            if not fail_dead(self._study, trials) and not abandoned:
-                return trials
-
-    def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        if trial.state != TrialState.RUNNING or trial._trial_id in _under_way:
-            return False
-        if owner_of(trial) is not None:
-            return is_own(trial)
-        first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
-        return time.monotonic() - first_seen > _SECONDS_OF_BELIEF
+        storage, study_id = self.study._storage, self.study._study_id
+        template._trial_id = storage.create_new_trial(study_id, template)
+        same = (trial for trial in self._read() if _evaluation(trial) == evaluation)
+        first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
+        if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
+            end_trial(self.study, template)
+            return None
+        _under_way.add(first._trial_id)
+        return first
 
     def _make(self, trial: FrozenTrial) -> None:
         try:
-            value = self._value(trial)
-            patiently(self._tell, trial, value)
+            value = self._value(*_evaluation(trial))
+            values = [value] if math.isfinite(value) else None
+            state = TrialState.COMPLETE if values else TrialState.PRUNED
+            # One that somebody took for dead is made again.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                tell = self.study._storage.set_trial_state_values
+                patiently(tell, trial._trial_id, state, values)
         except BaseException:
             self._stop.set()
             with contextlib.suppress(Exception):
-                end_trial(self._study, trial)
+                end_trial(self.study, trial)
             raise
         finally:
             _under_way.discard(trial._trial_id)
 
-    def _value(self, trial: FrozenTrial) -> float:
+    def _value(self, number: int, seed: int) -> float:
         """Return what an evaluation comes to, NaN if to no value."""
-        number, seed = _evaluation(trial)
         try:
-            value: Any = self._evaluate(deepcopy(self._candidates[number]), seed)
+            value: Any = self.evaluate(deepcopy(self._candidates[number]), seed)
         except TrialPruned:
             return math.nan
         try:
@@ -360,28 +305,12 @@ class _Worker:
                 f"evaluate must return a number, but for trial {number} it returned {value!r}."
             ) from None
 
-    def _tell(self, trial: FrozenTrial, value: float) -> None:
-        storage, trial_id = self._study._storage, trial._trial_id
-        # One that somebody took for dead is made again.
-        with contextlib.suppress(UpdateFinishedTrialError):
-            if math.isfinite(value):
-                storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [value])
-            else:
-                storage.set_trial_user_attr(trial_id, DIVERGED, value=True)
-                storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
-    def _report_of(self, trials: Iterable[FrozenTrial]) -> Recheck:
-        """Return what the trials tell; of two of the same evaluation, the first counts."""
-        values: dict[Evaluation, float] = {}
-        for trial in trials:
-            if _is_done(trial) and (evaluation := _evaluation(trial))[0] in self._candidates:
-                values.setdefault(evaluation, math.nan if trial.value is None else trial.value)
-        return dataclasses.replace(self._report, evaluations=values)
-
 
 def _evaluation(trial: FrozenTrial) -> Evaluation:
     return cast("int", trial.params["trial"]), cast("int", trial.params["seed"])
 
 
-def _is_done(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE or bool(trial.user_attrs.get(DIVERGED))
+def _is_abandoned(trial: FrozenTrial) -> bool:
+    """Return whether nobody runs a trial any more; whose number is not its owner's is given up."""
+    is_open = trial.state == TrialState.RUNNING and trial._trial_id not in _under_way
+    return is_open and (owner_of(trial) is None or is_own(trial) or is_alive(trial) is False)

@@ -24,7 +24,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
+from adnn_optuna.engine.searchers import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
@@ -236,6 +236,11 @@ def _stored_searcher(study: optuna.Study) -> str:
             f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     searcher = settings["sampler"]
+    if searcher in (*CONTROLS, stored.OBJECTIVE):
+        raise WrongValueError(
+            f"The study {study.study_name!r} is a control, which is not searched alone: go on "
+            "with its comparison, by compare."
+        )
     if searcher not in SEARCHERS:
         raise WrongValueError(
             f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "

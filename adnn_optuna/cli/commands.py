@@ -3,6 +3,7 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,9 +33,7 @@ def search(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[
-        str | None, "Name of the study; one that exists is continued. By default DATASET-SAMPLER."
-    ] = None,
+    study_name: Annotated[str | None, "New or continued; by default DATASET-SAMPLER."] = None,
     test: bool = True,
     contract: Path | None = None,
     certify: Certify = None,
@@ -115,26 +114,16 @@ def compare(
     *,
     samplers: str = "greedy,annealing,random_restart",
     seeds: str = "10",
-    controls: Annotated[
-        str | None,
-        "What the same compute buys otherwise: longer, learning_rate, constant, or none. By "
-        "default learning_rate, from 10 trials on.",
-    ] = None,
-    stop_when_decided: Annotated[
-        bool, "Add the seeds one after the other, only until every claim is decided."
-    ] = False,
+    controls: str | None = None,
+    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
     max_trial: Annotated[int, "Trials of each run."],
     max_time: float | None = None,
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[
-        str, "What the studies' names begin with; those that exist are continued."
-    ] = "compare",
+    study_name: Annotated[str, "What names of new or continued studies begin with."] = "compare",
     plot: Annotated[Path | None, "The .html file for the figure of the best gain so far."] = None,
-    report: Annotated[
-        Path | None, "The .html file for a report: claim, evidence, figures and settings."
-    ] = None,
+    report: Annotated[Path | None, "The .html file for a report, all figures included."] = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
     **network: Any,
@@ -143,8 +132,7 @@ def compare(
 
     Every searcher runs once for each seed, from the same initial weights and on
     the same batches; random_restart, which is always compared, shows what luck
-    alone gains. One table gives the means over the seeds, the other says for each
-    two searchers whether one is better, worse, equivalent, or undecided.
+    alone gains. A searcher is better, worse, equivalent, or that is undecided.
 
     \b
     Examples:
@@ -161,7 +149,7 @@ def compare(
         samplers.split(","),
         **limits,
         seeds=parse_seeds(seeds),
-        controls=None if controls is None else parse_controls(controls),
+        controls=parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
         study_name=study_name,
@@ -180,14 +168,9 @@ def compare(
 
 
 def plan(
+    file: Annotated[str | None, "A comparison's SQLite file, or any URL."] = None,
+    name: Annotated[str | None, "The comparison's --study-name."] = None,
     *,
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE.db]", help="A comparison's database, or its URL."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The comparison's --study-name.")
-    ] = None,
     gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
     samplers: str = "greedy,annealing,random_restart",
     max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
@@ -199,9 +182,8 @@ def plan(
 ) -> None:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
 
-    How far the differences of two searchers vary is taken from a comparison in
-    FILE.db or, without one, from a pilot of five seeds with the options of adnn
-    compare.
+    How far the differences of two searchers vary is taken from a comparison or,
+    without one, from a pilot of five seeds with the options of adnn compare.
 
     \b
     Examples:
@@ -213,37 +195,38 @@ def plan(
     if plot is not None:
         check_output_file("--plot", plot, ".html")
     if (file is None) != (name is None):
-        raise WrongValueError("Give both FILE.db and NAME, or neither for a pilot.")
+        raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
         comparison = load_comparison(file if "://" in file else f"sqlite:///{file}", name)
     else:
-        comparison = adnn.compare(
-            make_objective(**network),
-            samplers.split(","),
-            max_trial=max_trial,
-            seeds=range(5),
-            controls=(),
-            storage=storage,
-            study_name=study_name,
-            show_progress_bar=out.wants_progress_bar(quiet),
-        )
+        with warnings.catch_warnings():
+            # A pilot is to decide nothing.
+            warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
+            comparison = adnn.compare(
+                make_objective(**network),
+                samplers.split(","),
+                max_trial=max_trial,
+                seeds=range(5),
+                controls=(),
+                storage=storage,
+                study_name=study_name,
+                show_progress_bar=out.wants_progress_bar(quiet),
+            )
     planned = comparison.plan(gain)
     if plot is not None:
         planned.plot().write_html(plot, include_plotlyjs=True)
     out.show(planned)
+    if not quiet:
+        first = max(comparison.declaration["seeds"]) + 1
+        last = first + planned.seeds - 1
+        out.say(f"\nFresh seeds: adnn compare --study-name planned --seeds {first}-{last}")
 
 
 def recheck(
+    storage: Annotated[str, "The study's SQLite file, or any URL."],
+    name: Annotated[str, "The study's name."],
     *,
-    storage: Annotated[
-        str, typer.Argument(metavar="STORAGE", help="The study's SQLite file, or any URL.")
-    ],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")],
-    evaluate: Annotated[
-        str | None,
-        "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
-        "first; a study of adnn search needs none.",
-    ] = None,
+    evaluate: str | None = None,
     top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
     seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
     confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
@@ -307,9 +290,7 @@ def luck(
 
 def report(
     *,
-    study_name: Annotated[
-        str, "Name of a study, or what the names of a comparison's studies begin with."
-    ],
+    study_name: Annotated[str, "Name of a study, or what those of a comparison begin with."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: str = DEFAULT_STORAGE,
@@ -348,11 +329,8 @@ def report(
 
 
 def audit(
+    file: Annotated[Path | None, "A model as model.save of Keras wrote it."] = None,
     *,
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="[MODEL.keras]", help="A model as model.save of Keras wrote it."),
-    ] = None,
     initializers: Annotated[bool, "Show the initializers of the installed Keras instead."] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
 ) -> None:
@@ -381,10 +359,8 @@ def audit(
 
 
 def verify(
+    file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The contract, as adnn search wrote it.")
-    ],
     data_dir: Annotated[
         Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
     ] = None,

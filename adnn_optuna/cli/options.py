@@ -24,11 +24,15 @@ HELP = {
     "bias_initializer": "The same for all biases.",
     "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
     "the winner's trained weights (.npz) and model (.keras).",
+    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none; "
+    "by default learning_rate, from 10 trials on.",
     "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
     "$ADNN_DATA_DIR, /usr/share/datasets and a download by Keras.",
     "dataset": "digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
     "epochs": "How often each trial goes through the training data.",
     "equivalence": "Difference of test accuracies up to which two searchers are equivalent.",
+    "evaluate": "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked "
+    "for here first; a study of adnn search needs none.",
     "hidden": "Units of each hidden layer, e.g. 64 or 256,256.",
     "high": "The largest offset, at least 0.",
     "include_output": "Move the output layer too.",
@@ -106,7 +110,7 @@ def make_objective(
 
 
 def with_help(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb's options their help, and for ``**network`` all those of an objective."""
+    """Give a verb's arguments and options their help; ``**network`` is those of an objective."""
     parameters = list(inspect.signature(verb).parameters.values())
     if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
         parameters[-1:] = inspect.signature(make_objective).parameters.values()
@@ -114,7 +118,9 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
         annotation, note = parameter.annotation, HELP.get(parameter.name)
         if get_origin(annotation) is Annotated:
             annotation, note = get_args(annotation)
-        note = typer.Option(help=note) if isinstance(note, str) else note
+        if isinstance(note, str):
+            is_option = parameter.kind is parameter.KEYWORD_ONLY
+            note = (typer.Option if is_option else typer.Argument)(help=note)
         parameters[i] = parameter.replace(annotation=Annotated[annotation, note])
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return verb
@@ -140,9 +146,9 @@ def load_function(option: str, text: str) -> Callable[..., float]:
     return function
 
 
-def parse_controls(text: str) -> tuple[str, ...]:
-    """Return the controls of a list."""
-    return () if text == "none" else tuple(text.split(","))
+def parse_controls(text: str | None) -> Sequence[str] | None:
+    """Return the controls of a list, if there is one."""
+    return [] if text == "none" else None if text is None else text.split(",")
 
 
 def parse_seeds(text: str) -> Sequence[int]:

@@ -6,6 +6,7 @@ are objectives of users' own. The rest (learning rates, constant offsets) are or
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -16,14 +17,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import optuna
-from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine.records import best_trial
+from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.engine.searchers import KeyedSampler
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import Limits, Plan
 from adnn_optuna.networks.training import is_finite
@@ -41,18 +41,30 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     Its value is that of the best epoch, its parameter the number of that epoch, and what it
     reports is the value after each. If it is killed or interrupted, it begins anew.
     """
-    if patiently(study.get_trials, deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
-        return
+    done = (TrialState.COMPLETE, TrialState.FAIL)
+    if not patiently(study.get_trials, deepcopy=False, states=done):
+        trial, is_cut_off = _longer_training(plan, study, stop)
+        if trial is not None:
+            patiently(study.add_trial, trial)
+        if is_cut_off:
+            patiently(study.set_user_attr, stored.STOP_REASON, "max_time")
+    if stored.STOP_REASON not in patiently(lambda: study.user_attrs):
+        patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")
+
+
+def _longer_training(
+    plan: Plan, study: optuna.Study, stop: threading.Event
+) -> tuple[FrozenTrial | None, bool]:
+    """Return what came of a training, and whether the limit of time cut it off."""
     objective, space = plan.objective, cast("EpochsSpace", plan.objective.space)
     start, began = objective.start({"epochs": space.longest}), time.monotonic()
     deadline = began + (plan.limits.max_time or math.inf)
     [run] = objective.trainer.train([start], stop=stop, deadline=deadline)
     if stop.is_set():
         raise KeyboardInterrupt
-    reason = "max_time" if run.status == "timeout" else "max_trial"
-    patiently(study.set_user_attr, stored.STOP_REASON, reason)
+    is_cut_off = run.status == "timeout"
     if not run.history:
-        return  # There was no time for one epoch.
+        return None, is_cut_off
     values = [objective.value(metrics) for metrics in run.history]
     patiently(objective.set_baseline, study, run.history[: space.epochs][-1])
     known = [i for i, metrics in enumerate(run.history) if is_finite(metrics)]
@@ -72,7 +84,27 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     )
     if trial.datetime_complete is not None:
         trial.datetime_start = trial.datetime_complete - timedelta(seconds=seconds)
-    patiently(study.add_trial, trial)
+    return trial, is_cut_off
+
+
+def takes_seed(objective: Callable[..., float]) -> bool:
+    """Return whether a user's own objective is one of a trial and the seed, not of a trial only.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    try:
+        signature = inspect.signature(objective)
+    except ValueError:  # Not every function of an extension module tells what it takes.
+        return False
+    for arguments in ((None,), (None, 0)):
+        with contextlib.suppress(TypeError):
+            signature.bind(*arguments)
+            return len(arguments) > 1 or "seed" in signature.parameters
+    raise WrongTypeError(
+        f"The objective {getattr(objective, '__qualname__', objective)!s} of a control must take "
+        f"(trial) or (trial, seed), but it takes {signature}."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +136,7 @@ class OwnControl:
             storage=storage,
             study_name=self.name,
             direction=self.direction,
-            sampler=TPESampler(seed=self.seed),
+            sampler=KeyedSampler(self.seed),
             load_if_exists=True,
         )
         settings = {"sampler": stored.OBJECTIVE, "n_trials": self.max_trial, "batch_size": 1}
@@ -114,15 +146,20 @@ class OwnControl:
 
     def run(self, study: optuna.Study, stop: threading.Event) -> None:
         """Run the study until it has reached a limit or ``stop`` is set."""
-        takes_seed = len(inspect.signature(self.objective).parameters) > 1
-        function = self.objective
+        function, of_seed = self.objective, (self.seed,) * takes_seed(self.objective)
 
         def end(study: optuna.Study, _: FrozenTrial) -> None:
             if stop.is_set():
                 study.stop()
 
         def train(trial: optuna.Trial) -> float:
-            return function(trial, self.seed) if takes_seed else function(trial)
+            value = function(trial, *of_seed)
+            if math.isfinite(value) and "test_accuracy" not in trial.user_attrs:
+                raise WrongValueError(
+                    f"The objective of the control {self.name!r} does not say how good its trials "
+                    "are on the test set: let it call trial.set_user_attr('test_accuracy', …)."
+                )
+            return value
 
         # Those that failed count, too: their compute is spent.
         done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -132,11 +169,6 @@ class OwnControl:
             study.optimize(train, n_left, callbacks=[end, *limits])
         if stop.is_set():
             raise KeyboardInterrupt
-        best = patiently(best_trial, study)
-        if best is not None and "test_accuracy" not in best.user_attrs:
-            raise WrongValueError(
-                f"The objective of the control {self.name!r} did not say what trial {best.number} "
-                "reaches on the test set: let it call trial.set_user_attr('test_accuracy', …)."
-            )
-        if stored.STOP_REASON not in study.user_attrs:  # No limit of time has set it.
-            patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")
+        n_done = len(patiently(study.get_trials, deepcopy=False, states=done))
+        reason = "max_trial" if n_done >= self.max_trial else "max_time"
+        patiently(study.set_user_attr, stored.STOP_REASON, reason)

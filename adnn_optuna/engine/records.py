@@ -113,7 +113,8 @@ class SearchRecord:
         """The test gain with its size in images and its interval."""
         if (look := self.test_look) is None:
             has_test_set = self.best is not None and stored.CONFIG in self.attrs
-            return f"unknown{': the test set is closed; result.test() opens it' * has_test_set}"
+            why = ": the test set is closed; result.test() or resume opens it"
+            return f"unknown{why * has_test_set}"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
         # Adding 0 makes a rounded -0.00 a +0.00.
@@ -228,7 +229,9 @@ class SearchRecord:
             ("test_accuracy", self.test_baseline, self.test_value, self.test_gain_in_words),
         ):
             form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"
-            shown = [form.format(value).replace("%", " %") for value in values]
+            shown = [
+                " unknown" if math.isnan(v) else form.format(v).replace("%", " %") for v in values
+            ]
             lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
         if self.best is not None:
             lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import samplers
 from adnn_optuna._attributes import (
@@ -27,7 +29,9 @@ from adnn_optuna._attributes import (
     SearchSettings,
 )
 from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.callbacks import is_done
 from adnn_optuna.networks.offsets import EpochsSpace, LearningRateSpace, RestartSpace
+from adnn_optuna.samplers._owners import is_alive
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.objective import InitOffsetObjective
@@ -149,9 +153,9 @@ def build_sampler(
         case "random_restart":
             sampler = samplers.RandomRestartSampler(seed=seed)
         case "learning_rate" | "longer":  # Of the latter's epochs, one training tells all.
-            sampler = TPESampler(seed=seed)
+            sampler = KeyedSampler(seed)
         case "constant":
-            sampler = GridSampler(_grid(parameters, n_trials or 1), seed=seed)
+            sampler = KeyedSampler(seed, _grid(parameters, n_trials or 1))
         case str():
             raise AssertionError(searcher)
         case _:
@@ -162,6 +166,55 @@ def build_sampler(
             f"returned {sampler!r}."
         )
     return sampler
+
+
+class KeyedSampler(BaseSampler):
+    """TPE whose random numbers follow from how many trials came before.
+
+    Optuna's are drawn one after the other, so a study that was killed and goes on would begin
+    again with the same ones.
+
+    Args:
+        seed: What the random numbers are keyed on, beside the number of trials.
+        grid: The values of the first trials after the unmoved network, by parameter.
+    """
+
+    def __init__(self, seed: int, grid: Mapping[str, Sequence[float]] | None = None) -> None:
+        self._seed, self._grid = seed, grid or {}
+        self._n_before, self._sampler = 0, TPESampler(seed=seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Count the trials."""
+        trials = study.get_trials(deepcopy=False)
+        others = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
+        self._n_before = sum(map(is_done, trials)) + sum(is_alive(t) is True for t in others)
+        [seed] = np.random.SeedSequence([self._seed, self._n_before]).generate_state(1)
+        self._sampler = TPESampler(seed=int(seed))
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the parameters that are sampled together: none."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample them."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Sample one parameter."""
+        values = self._grid.get(param_name, ())
+        if 0 < self._n_before <= len(values):
+            return values[self._n_before - 1]
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:

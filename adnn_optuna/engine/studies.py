@@ -133,7 +133,7 @@ def objective_from_study(
     if config is None:
         raise WrongValueError(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
-            "it, use study.optimize."
+            "it, use study.optimize; to recheck it, give evaluate, its objective with a seed."
         )
     objective = InitOffsetObjective(
         model_from_config(config["model"]),

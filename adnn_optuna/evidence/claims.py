@@ -46,7 +46,7 @@ def interval_in_words(comparison: Comparison) -> str:
     """Return what the intervals promise, and at what price."""
     n_claims = [len(claims) for claims in comparison.families if claims]
     which = " and ".join(
-        f"all {n} claims on {what} together" if n > 1 else f"the claim on {what}"
+        f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
         for n, what in zip(n_claims, ("searchers", "controls"), strict=False)
     )
     how = (
@@ -84,7 +84,7 @@ def caveat_of_search(record: SearchRecord) -> str:
 def use_of_test_set(looks: Sequence[TestLook]) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
     if not looks:
-        return "The test set is closed; result.test() opens it"
+        return "The test set is closed; result.test() or resume opens it"
     numbers = [str(look["n_trials"]) for look in looks]
     if len(looks) == 1:
         return f"The test set was used once, after {numbers[0]} trials"

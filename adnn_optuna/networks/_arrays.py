@@ -1,15 +1,11 @@
 """Checks and conversions of the arrays that users give as data; ``where`` tells the data set."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adnn_optuna._checks import WrongValueError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 
 def checked_pair(
@@ -77,8 +73,8 @@ def checked_labels(
     return array
 
 
-class _Memory(np.ndarray[Any, np.dtype[np.uint8]]):
-    """Bytes that only this module gives out, as arrays that cannot be written to."""
+class _Memory(np.ndarray[Any, np.dtype[Any]]):
+    """An array of which only this module gives out views, which cannot be written to."""
 
 
 # In bytes. TensorFlow uses an array in place only if it begins at a multiple of it.
@@ -87,28 +83,22 @@ _ALIGNMENT = 64
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Return a copy that cannot be written to, or the array itself if it is such; scale uint8."""
-    if array.dtype == dtype and writable_view(array) is not None:
+    if array.dtype == dtype and writable(array) is not None:
         return array
-    memory = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
-    offset = -memory.ctypes.data % _ALIGNMENT
-    copy: NDArray[Any] = np.ndarray(array.shape, dtype, buffer=memory, offset=offset)
+    space = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
+    copy = _Memory(array.shape, dtype, buffer=space, offset=-space.ctypes.data % _ALIGNMENT)
     if array.dtype == np.uint8 and dtype is np.float32:
         np.divide(array, 255, out=copy, dtype=np.float32)
     else:
         copy[...] = array
-    copy.flags.writeable = False
-    return copy
+    view = copy.view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
-def writable_view(array: NDArray[Any]) -> NDArray[Any] | None:
-    """Return a view of what :func:`read_only` returned, :obj:`None` of any other array.
+def writable(array: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the memory of what :func:`read_only` returned, :obj:`None` of any other array.
 
-    It is for those that use the memory in place, without writing to it: NumPy exports no other.
+    It is for those that use it in place, without writing to it: NumPy exports no other.
     """
-    memory, flags = array.base, array.flags
-    if not isinstance(memory, _Memory) or flags.writeable or not flags.c_contiguous:
-        return None
-    if array.ctypes.data % _ALIGNMENT:  # A slice.
-        return None
-    offset = array.ctypes.data - memory.ctypes.data
-    return np.ndarray(array.shape, array.dtype, buffer=memory, offset=offset)
+    return array.base if isinstance(array.base, _Memory) else None

@@ -1,26 +1,20 @@
 """One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import Architecture
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
-
-    from adnn_optuna.networks.models import Training
-    from adnn_optuna.networks.network import Architecture
-
-    Data = tuple[tf.Tensor, tf.Tensor]
+Data = tuple[tf.Tensor, tf.Tensor]
 
 # So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
@@ -66,13 +60,10 @@ class Program:
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
         self._check_is_deterministic(train.graph)
         # A call locks the variables that it captured: so each thread has its own.
-        indices = {id(v.value.handle): i for i, v in enumerate(self._variables)}
-        for captured in train.captured_inputs:
-            if id(captured) in indices:
-                handle = functools.partial(self._handle_of_thread, indices[id(captured)])
-                train.replace_capture_with_deferred_capture(
-                    captured, handle, tf.TensorSpec((), tf.resource)
-                )
+        spec = tf.TensorSpec((), tf.resource)
+        for i, variable in enumerate(self._variables):
+            handle = functools.partial(self._handle_of_thread, i)
+            train.replace_capture_with_deferred_capture(variable.value.handle, handle, spec)
         train(*example)
         self._train = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
@@ -122,15 +113,18 @@ class Program:
         new_state, scores = self._train(
             state, orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
         )
-        values = [score.numpy().item() for score in scores] if evaluate else []
-        return new_state, list(zip(values[::2], values[1::2], strict=True))
+        scores = [(int(correct), float(loss)) for correct, loss in scores]
+        return new_state, scores if evaluate else []
 
     def evaluate(self, weights: list[tf.Tensor], data: Data) -> np.ndarray:
         """Return which rows are correct, as an array of bool; not for two threads at once."""
-        # A call would warn that it is traced anew for each size of the data.
-        hits = self._evaluate.get_concrete_function(weights, data)(weights, data)
-        right: np.ndarray = hits.numpy()
-        return right
+        hits = []
+        for first in range(0, len(data[1]), _EVALUATION_ROWS):
+            x, labels = (array[first : first + _EVALUATION_ROWS] for array in data)
+            # A call would warn that it is traced anew for each size of the data.
+            evaluate = self._evaluate.get_concrete_function(weights, x, labels)
+            hits.append(evaluate(weights, x, labels).numpy())
+        return np.concatenate(hits)
 
     def _trace_training(
         self,
@@ -139,33 +133,29 @@ class Program:
         begin: tf.Tensor,
         end: tf.Tensor,
         evaluate: tf.Tensor,
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    ) -> tuple[list[tf.Tensor], list[tuple[tf.Tensor, ...]]]:
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
-            order = orders[epoch]
-
-            def train_batch(first: tf.Tensor | int, size: int) -> tuple[()]:
-                self._train_batch(tf.slice(order, [first], [size]))
-                return ()
-
-            _in_batches(order.shape[0], self._batch_size, train_batch)
+            train_batch = functools.partial(self._train_batch, orders[epoch])
+            _in_batches(orders.shape[1], self._batch_size, train_batch)
             return epoch + 1
 
         # XLA must not know the number of epochs, lest it unrolls the loop.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
         # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
-        scores = tf.cond(
-            evaluate,
-            lambda: [score for split in self._splits for score in self._score(*split)],
-            lambda: [tf.constant(0), tf.constant(0.0, tf.float64)] * len(self._splits),
-        )
+        zeros = tf.constant(0), tf.constant(0.0, tf.float64)
+        scores = [
+            tf.cond(evaluate, functools.partial(self._score, *split), lambda: zeros)
+            for split in self._splits
+        ]
         return trained, scores
 
-    def _train_batch(self, rows: tf.Tensor) -> None:
+    def _train_batch(self, order: tf.Tensor, first: tf.Tensor | int, size: int) -> tuple[()]:
         x, y = self._splits[0]
+        rows = tf.slice(order, [first], [size])
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self._model(tf.gather(x, rows), training=True)
@@ -175,45 +165,37 @@ class Program:
                 loss += tf.cast(own_loss, loss.dtype)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
+        return ()
 
-    def _trace_evaluation(self, weights: list[tf.Tensor], data: Data) -> tf.Tensor:
+    def _trace_evaluation(
+        self, weights: list[tf.Tensor], x: tf.Tensor, labels: tf.Tensor
+    ) -> tf.Tensor:
         for variable, value in zip(self._model.variables, weights, strict=True):
             variable.assign(value)
-        x, y = data
+        return _hits(labels, self._model(x, training=False))
 
-        def mark(first: tf.Tensor | int, size: int, hits: tf.Tensor) -> tuple[tf.Tensor]:
-            _, _, of_batch = self._outputs(x, y, first, size)
-            rows = (first + tf.range(size))[:, tf.newaxis]
-            return (tf.tensor_scatter_nd_update(hits, rows, of_batch),)
-
-        [hits] = _in_batches(y.shape[0], _EVALUATION_ROWS, mark, tf.zeros(y.shape, tf.bool))
-        return hits
-
-    def _outputs(
-        self, x: tf.Tensor, y: tf.Tensor, first: tf.Tensor | int, size: int
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return the labels and outputs of a batch, and which of these are correct."""
-        labels = tf.slice(y, [first], [size])
-        xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
-        outputs = self._model(xs, training=False)
-        return labels, outputs, tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
-
-    def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return the count of correct rows (int32) and the sum of losses (float64)."""
 
         def score(
             first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            labels, outputs, hits = self._outputs(x, y, first, size)
+            labels = tf.slice(y, [first], [size])
+            xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
+            outputs = self._model(xs, training=False)
             losses = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
             # As in Keras, the loss is that of the training, with what the model's layers add.
             for own_loss in self._model.losses:
                 losses += size * tf.cast(own_loss, tf.float64)
-            return correct + tf.reduce_sum(tf.cast(hits, tf.int32)), loss + losses
+            hits = tf.cast(_hits(labels, outputs), tf.int32)
+            return correct + tf.reduce_sum(hits), loss + losses
 
         zeros = tf.constant(0), tf.constant(0.0, tf.float64)
-        correct, loss = _in_batches(y.shape[0], _EVALUATION_ROWS, score, *zeros)
-        return correct, loss
+        return _in_batches(y.shape[0], _EVALUATION_ROWS, score, *zeros)
+
+
+def _hits(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
 
 
 def _in_batches(
@@ -237,9 +219,7 @@ def loss_function(
     try:
         loss = keras.losses.get(name)
     except (TypeError, ValueError):  # A class that needs arguments has a name, too.
-        raise WrongValueError(
-            f"Keras knows no loss {name!r}; see keras.losses for the names."
-        ) from None
+        raise WrongValueError(f"Keras knows no loss {name!r}; see keras.losses.") from None
     loss = getattr(loss, "fn", loss)
     takes_logits = "from_logits" in inspect.signature(loss).parameters
     options = {"from_logits": from_logits} if takes_logits else {}

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# Random sources are the process's, so two threads must not build models at once. What the holder
+# calls may ask for them again, also in a thread that it starts with its context and waits for.
 _lock = threading.Lock()
 _is_held = contextvars.ContextVar("is_held", default=False)
 

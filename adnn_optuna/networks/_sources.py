@@ -1,20 +1,16 @@
 """Where data sets come from: arrays as they are found, unchecked and not yet split."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import os
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, is_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # The folder of each data set's IDX files, as Debian's packages name them.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}

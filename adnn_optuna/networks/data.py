@@ -6,19 +6,16 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, expanded, is_folder
 from adnn_optuna.networks import _sources
 from adnn_optuna.networks._arrays import checked_labels, checked_pair, read_only
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 _SPLITS = ("train", "val", "test")
 _DEFAULT_FRACTION = 0.2
@@ -64,20 +61,16 @@ class Dataset:
     origin: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        where = f"Dataset {self.name!r}"
-        if not _is_integer(self.num_classes) or self.num_classes < 2:
-            raise WrongValueError(
-                f"{where}: num_classes is {self.num_classes!r}, not an integer from 2."
-            )
-        object.__setattr__(self, "num_classes", int(self.num_classes))
+        where, n = f"Dataset {self.name!r}", self.num_classes
+        if not _is_integer(n) or n < 2:
+            raise WrongValueError(f"{where}: num_classes is {n!r}, not an integer from 2.")
+        object.__setattr__(self, "num_classes", int(n))
         for split in _SPLITS:
             x_name, y_name = f"x_{split}", f"y_{split}"
             x, y = getattr(self, x_name), getattr(self, y_name)
             x, y = checked_pair(where, f"_{split}", x, y, self.num_classes)
             if len(y) == 0 and split != "val":
-                raise WrongValueError(
-                    f"{where}: {x_name} is empty, but needs at least one sample."
-                )
+                raise WrongValueError(f"{where}: {x_name} is empty: give at least one sample.")
             object.__setattr__(self, x_name, read_only(x, np.float32))
             object.__setattr__(self, y_name, read_only(y, np.int32))
             if x.shape[1:] != self.x_train.shape[1:]:
@@ -166,9 +159,7 @@ class Dataset:
             parts = f"of {n} samples, {n_val} for validation and {n_test} for the test"
             raise WrongValueError(f"{where}: {parts} leave none for training: give smaller sizes.")
         if not _is_integer(seed) or seed < 0:
-            raise WrongValueError(
-                f"{where}: seed is {seed!r}, but must be an integer of 0 or more."
-            )
+            raise WrongValueError(f"{where}: seed is {seed!r}, not an integer of 0 or more.")
         splits = np.split(_stratified_order(y, int(seed)), [n_test, n_test + n_val])
         drawn = [(x[rows], y[rows]) for rows in map(np.sort, splits)]
         # The constructor checks and converts whatever arrays it is given.
@@ -238,9 +229,7 @@ def load_dataset(
         test_size = _DEFAULT_FRACTION if test_size is None else test_size
     else:
         known = ", ".join(("digits", *_sources.MNIST_LIKE))
-        raise WrongValueError(
-            f"There is no data set {name!r}: use {known} or the path of an .npz file."
-        )
+        raise WrongValueError(f"There is no data set {name!r}: use {known} or an .npz file.")
     settings: Any = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
     dataset = Dataset.from_arrays(**arrays, **settings, name=name, num_classes=num_classes)
     for key, value in settings.items():

@@ -1,7 +1,5 @@
 """What differs between the configurations of two objectives, in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -21,39 +19,30 @@ _CHUNK = 2**20
 
 def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     """Return a phrase for each setting that differs, such as ``training.epochs is 5, was 10``."""
+    given = list(given) if isinstance(given, tuple) else given
+    if stored == given:
+        return []
+    are_lists = isinstance(stored, list) and isinstance(given, list)
     if isinstance(stored, dict) and isinstance(given, dict):
         # Things of two kinds have no setting in common.
         kinds = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
-        differences = [
-            difference
-            for key in kinds or sorted((stored.keys() | given.keys()) - {INITIAL_WEIGHTS})
-            for difference in config_differences(
-                stored.get(key), given.get(key), f"{path}.{key}" if path else key
-            )
-        ]
-        if differences:
-            return differences
-        one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
-        is_same = len(one) == len(other) and all(
-            math.dist(a, b) <= _TOLERANCE * max(a[0], b[0])
-            for a, b in zip(one, other, strict=True)
-        )
-        return [] if is_same else [f"{path} starts from other initial weights"]
-    if isinstance(given, tuple):
-        given = list(given)
-    if stored == given:
-        return []
-    if isinstance(stored, list) and isinstance(given, list):
-        # A list of plain values is one setting.
-        if len(stored) == len(given) and any(isinstance(v, dict | list) for v in stored):
-            return [
-                difference
-                for i, pair in enumerate(zip(stored, given, strict=True))
-                for difference in config_differences(*pair, f"{path}[{i}]")
-            ]
-        if any(isinstance(v, dict | list) for v in (*stored, *given)):
+        keys = kinds or sorted((stored.keys() | given.keys()) - {INITIAL_WEIGHTS})
+        parts = {f"{path}.{key}".lstrip("."): (stored.get(key), given.get(key)) for key in keys}
+    # A list of plain values is one setting.
+    elif are_lists and any(isinstance(value, dict | list) for value in stored + given):
+        if len(stored) != len(given):
             return [f"{path} has {len(given)} entries, had {len(stored)}"]
-    return [f"{path} is {_short(given)}, was {_short(stored)}"]
+        parts = {f"{path}[{i}]": pair for i, pair in enumerate(zip(stored, given, strict=True))}
+    else:
+        return [f"{path} is {_short(given)}, was {_short(stored)}"]
+    differences = [phrase for part in parts for phrase in config_differences(*parts[part], part)]
+    if differences or are_lists:
+        return differences
+    one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
+    is_same = len(one) == len(other) and all(
+        math.dist(a, b) <= _TOLERANCE * max(a[0], b[0]) for a, b in zip(one, other, strict=True)
+    )
+    return [] if is_same else [f"{path} starts from other initial weights"]
 
 
 def _short(value: Any) -> str:

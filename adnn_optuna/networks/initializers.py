@@ -34,8 +34,6 @@ _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 
-# Random sources are the process's, so two threads must not build models at once. What the holder
-# calls may ask for them again, also in a thread that it starts with its context and waits for.
 @dataclasses.dataclass(frozen=True)
 class Distribution:
     """What initial values are drawn from.

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from adnn_optuna._checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import keras
 
 
@@ -213,28 +211,27 @@ class PaperModel(MLP):
     """The baseline's accuracy in the paper, as a fraction."""
 
 
-def _paper_model(dataset: str, hidden_layers: int, published_accuracy: float) -> PaperModel:
-    # Linear layers and N(0, 1) everywhere, as in the authors' code.
-    normal = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
-    return PaperModel(
-        hidden=(256,) * hidden_layers,
-        activation="linear",
-        kernel_initializer=normal,
-        bias_initializer=normal,
-        dataset=dataset,
-        training=Training("adam", 1e-3, batch_size=100, epochs=10, shuffle=False),
-        published_accuracy=published_accuracy,
-    )
-
+# The baselines' accuracies in the paper, by the data set and by the number of hidden layers.
+_PUBLISHED = {
+    ("MNIST", "mnist"): {1: 0.886, 2: 0.885, 4: 0.872},
+    ("FMNIST", "fashion_mnist"): {1: 0.815, 2: 0.816, 4: 0.802},
+}
+_NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
 
 PAPER_MODELS: Mapping[str, PaperModel] = MappingProxyType(
     {
-        "MNIST-1": _paper_model("mnist", 1, 0.886),
-        "MNIST-2": _paper_model("mnist", 2, 0.885),
-        "MNIST-4": _paper_model("mnist", 4, 0.872),
-        "FMNIST-1": _paper_model("fashion_mnist", 1, 0.815),
-        "FMNIST-2": _paper_model("fashion_mnist", 2, 0.816),
-        "FMNIST-4": _paper_model("fashion_mnist", 4, 0.802),
+        f"{name}-{n_hidden}": PaperModel(
+            hidden=(256,) * n_hidden,
+            # Linear layers and N(0, 1) everywhere, as in the authors' code.
+            activation="linear",
+            kernel_initializer=_NORMAL,
+            bias_initializer=_NORMAL,
+            dataset=dataset,
+            training=Training("adam", 1e-3, batch_size=100, epochs=10, shuffle=False),
+            published_accuracy=accuracy,
+        )
+        for (name, dataset), published in _PUBLISHED.items()
+        for n_hidden, accuracy in published.items()
     }
 )
 """The paper's six models by name."""

@@ -82,6 +82,8 @@ def build_architecture(
 
 def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
     """Return an MLP's architecture, the weights of which are drawn without building a model."""
+    import keras
+
     sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
     shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
     n_bytes = 4 * sum(map(math.prod, shapes))
@@ -102,39 +104,28 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
             for i, shape in enumerate(shapes)
         ]
 
-    last = len(mlp.hidden)
-    names = [f"hidden_{i}" for i in range(last)] + ["output"]
-
     def build(seed: int, restart: int) -> keras.Model:
-        import keras
-
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
+        last = len(mlp.hidden)
         with undisturbed(_derived_seed(seed, restart)):
             dense = [
                 keras.layers.Dense(
-                    sizes[i + 1],
+                    units,
                     activation=None if i == last else mlp.activation,
                     kernel_initializer=initializer(2 * i, seed, restart),
                     bias_initializer=initializer(2 * i + 1, seed, restart),
-                    name=name,
+                    name="output" if i == last else f"hidden_{i}",
                     dtype=dtype,
                 )
-                for i, name in enumerate(names)
+                for i, units in enumerate(sizes[1:])
             ]
             inputs = keras.Input(input_shape, dtype=dtype, name="input")
             flatten = keras.layers.Flatten(dtype=dtype, name="flatten")
             return keras.Sequential([inputs, flatten, *dense], name="mlp")
 
-    variables = tuple(
-        VariableInfo(
-            path=f"{names[i // 2]}/{'bias' if i % 2 else 'kernel'}",
-            kind="bias" if i % 2 else "weight",
-            layer=i // 2,
-            is_output=i // 2 == last,
-            stddev=initializers.initializer_stddev(initializer(i, 0, 0), values),
-        )
-        for i, values in enumerate(draw(0, 0))
-    )
+    model = build(0, 0)
+    found = initializers.describe_variables(model, [id(v) for v in model.variables])
+    variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
     return Architecture(
         input_shape, num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build
     )
@@ -194,10 +185,9 @@ def _keras_architecture(
     build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
 ) -> Architecture:
     """Return the architecture of the model that a callable of the user's builds."""
+    import keras
 
     def build(seed: int, restart: int) -> keras.Model:
-        import keras
-
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
         with undisturbed(_derived_seed(seed, restart)):
@@ -215,7 +205,12 @@ def _keras_architecture(
     model, other = build(0, 0), build(0, 0)
     if other is model:
         raise WrongValueError("Your callable returned the same model twice; build a fresh one.")
-    _check_trains_as_keras(model)
+    for method in ("train_step", "compute_loss"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise WrongValueError(
+                f"The model's class {type(model).__name__} has a {method} of its own, which "
+                "trainings here do not use; use a model that Keras trains by its own."
+            )
     weights = _values(model)
     if hash_weights(_values(other)) != hash_weights(weights):
         raise WrongValueError(
@@ -233,9 +228,7 @@ def _keras_architecture(
         )
     variables = tuple(initializers.describe_variables(model, [*used]))
     if not any(v.kind != "other" for v in variables):
-        raise WrongValueError(
-            "The model has no trainable kernel or bias that an offset could move."
-        )
+        raise WrongValueError("The model has no trainable kernel or bias for an offset to move.")
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
     is_softmax = bool(np.allclose(values.sum(axis=-1), 1, atol=1e-3) and (values >= 0).all())
@@ -259,18 +252,6 @@ def _outputs(model: keras.Model, x: np.ndarray) -> Any:
         raise WrongValueError(
             f"The model does not take examples of shape {x.shape[1:]} ({first_line(error)})."
         ) from error
-
-
-def _check_trains_as_keras(model: keras.Model) -> None:
-    """Refuse a model whose class says itself how it is trained: that would not be done here."""
-    import keras
-
-    for method in ("train_step", "compute_loss"):
-        if getattr(type(model), method) is not getattr(keras.Model, method):
-            raise WrongValueError(
-                f"The model's class {type(model).__name__} has a {method} of its own, which "
-                "trainings here do not use; use a model that Keras trains by its own."
-            )
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:

@@ -1,22 +1,15 @@
 """Which initial values move, and how a trial's parameters become offsets."""
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from adnn_optuna._checks import WrongValueError, check_type
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from optuna.distributions import BaseDistribution
-
-    from adnn_optuna.networks.initializers import VariableInfo
+from adnn_optuna.networks.initializers import VariableInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +61,7 @@ class OffsetSpace:
             value = getattr(self, name)
             check_type(name, value, Real, "a number")
             if not abs(value) <= float(np.finfo(np.float32).max):  # In this form NaN fails too.
-                raise WrongValueError(
-                    f"{name} must be finite, also in float32, but it is {value!r}."
-                )
+                raise WrongValueError(f"{name} must be finite, also in float32, but is {value!r}.")
             object.__setattr__(self, name, float(value))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
@@ -120,62 +111,65 @@ class OffsetSpace:
 
 
 @dataclasses.dataclass(frozen=True)
-class RestartSpace:
-    """The control arm's space: each trial has a new initialisation ``restart``, no offsets."""
+class _ControlSpace:
+    """A control's space: no offsets, but one parameter, which is a field of :class:`Start`."""
 
-    unmoved: ClassVar[float] = 0
+    parameter: ClassVar[str]
+
+    @property
+    def unmoved(self) -> Any:
+        """The value of the parameter for the unmoved network."""
+        return getattr(self, self.parameter)
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
-        return {"type": "RestartSpace"}
+        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+
+    def _distribution(self) -> BaseDistribution:
+        raise NotImplementedError
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See :class:`OffsetSpace`."""
-        return {"restart": IntDistribution(0, 2**31 - 1)}
+        return {self.parameter: self._distribution()}
 
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
         """See :class:`OffsetSpace`."""
-        return Start(seed, int(params.get("restart", 0)), (0.0,) * len(variables))
+        value = float(params.get(self.parameter, self.unmoved))
+        changes: Any = {self.parameter: self._distribution().to_external_repr(value)}
+        return dataclasses.replace(Start(seed, 0, (0.0,) * len(variables)), **changes)
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRateSpace:
+class RestartSpace(_ControlSpace):
+    """The control arm's space: each trial has a new initialisation ``restart``, no offsets."""
+
+    parameter = "restart"
+    restart: ClassVar[int] = 0  # The baseline's.
+
+    def _distribution(self) -> IntDistribution:
+        return IntDistribution(0, 2**31 - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRateSpace(_ControlSpace):
     """A control's space: no offsets, but a learning rate within four decades around the given.
 
     Args:
         learning_rate: The given one.
     """
 
+    parameter = "learning_rate"
     learning_rate: float
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return {"type": "LearningRateSpace", **dataclasses.asdict(self)}
-
-    def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
-        """See :class:`OffsetSpace`."""
-        low, high = self.learning_rate / 100, self.learning_rate * 100
-        return {"learning_rate": FloatDistribution(low, high, log=True)}
-
-    def start(
-        self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
-    ) -> Start:
-        """See :class:`OffsetSpace`."""
-        rate = float(params.get("learning_rate", self.learning_rate))
-        return Start(seed, 0, (0.0,) * len(variables), learning_rate=rate)
-
-    @property
-    def unmoved(self) -> float:
-        """The value of the parameter for the unmoved network."""
-        return self.learning_rate
+    def _distribution(self) -> FloatDistribution:
+        return FloatDistribution(self.learning_rate / 100, self.learning_rate * 100, log=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class EpochsSpace:
+class EpochsSpace(_ControlSpace):
     """A control's space: no offsets, but a longer training, of which one epoch is the best.
 
     Args:
@@ -183,29 +177,12 @@ class EpochsSpace:
         longest: Those of the longer training.
     """
 
+    parameter = "epochs"
     epochs: int
     longest: int
 
-    @property
-    def unmoved(self) -> float:
-        """The value of the parameter for the training settings."""
-        return self.epochs
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return {"type": "EpochsSpace", **dataclasses.asdict(self)}
-
-    def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
-        """See :class:`OffsetSpace`."""
-        return {"epochs": IntDistribution(1, self.longest)}
-
-    def start(
-        self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
-    ) -> Start:
-        """See :class:`OffsetSpace`."""
-        epochs = int(params.get("epochs", self.epochs))
-        return Start(seed, 0, (0.0,) * len(variables), epochs=epochs)
+    def _distribution(self) -> IntDistribution:
+        return IntDistribution(1, self.longest)
 
 
 Space = OffsetSpace | RestartSpace | LearningRateSpace | EpochsSpace

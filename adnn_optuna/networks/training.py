@@ -13,24 +13,23 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from adnn_optuna.networks._arrays import writable_view
+from adnn_optuna._attributes import Metrics
+from adnn_optuna.networks._arrays import writable
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import Architecture
+from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import tensorflow as tf
 
-    from adnn_optuna._attributes import Metrics
     from adnn_optuna.networks._program import Program
-    from adnn_optuna.networks.data import Dataset
-    from adnn_optuna.networks.models import Training
-    from adnn_optuna.networks.network import Architecture
-    from adnn_optuna.networks.offsets import Start
 
 # No call of a compiled function takes longer, unless one epoch does: Ctrl-C, the stop event and a
 # deadline must wait for its end.
@@ -256,10 +255,10 @@ def _shared(array: np.ndarray) -> tf.Tensor:
     """Return a dataset's array as a tensor on the same memory, any other as a copy."""
     import tensorflow as tf
 
-    view = writable_view(array)
-    if view is None or not view.size:
+    memory = writable(array)
+    if memory is None or not memory.size:
         return _as_tensor(array)
-    return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
+    return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
 
 
 def _as_tensor(array: np.ndarray) -> tf.Tensor:

@@ -6,6 +6,7 @@ they work wherever the storage can be opened, without the model, the data and Te
 """
 
 from adnn_optuna.plots._comparison import plot_accuracy_distribution as plot_accuracy_distribution
+from adnn_optuna.plots._comparison import plot_best_against_compute as plot_best_against_compute
 from adnn_optuna.plots._comparison import plot_best_against_seconds as plot_best_against_seconds
 from adnn_optuna.plots._comparison import plot_best_against_trials as plot_best_against_trials
 from adnn_optuna.plots._comparison import plot_best_of_n as plot_best_of_n

@@ -1,13 +1,10 @@
 """Figures of several searchers, each with several seeds, and of the luck that all of them have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
-from scipy.special import gammaln
 
 import adnn_optuna.plots._style as style
 from adnn_optuna.engine.records import records_of
@@ -29,14 +26,13 @@ def plot_best_against_trials(runs: style.Runs) -> go.Figure:
 def plot_best_against_seconds(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against seconds, as :func:`plot_best_against_trials`.
 
-    style.Runs that were trained at the same time share its seconds equally.
+    Runs that were trained at the same time share its seconds equally.
     """
     return _plot_best_against("seconds", "Seconds of each run", runs)
 
 
 def _plot_best_against(unit: str, x_title: str, runs: style.Runs) -> go.Figure:
-    arms = style.arms_of(runs)
-    everything = [record for *_, records in arms for record in records]
+    arms, everything = style.arms_of(runs)
     metric, scale, pp = style.metric_of(everything)
     n_seeds = max((len(records) for *_, records in arms), default=0)
     title = f"Best gain against {unit}, mean ± sd of {n_seeds} seeds"
@@ -64,8 +60,8 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
     Args:
         runs: For each arm, by its label, its studies or their records.
     """
-    arms = style.arms_of(runs)
-    metric, scale, pp = style.metric_of([record for *_, records in arms for record in records])
+    arms, everything = style.arms_of(runs)
+    metric, scale, pp = style.metric_of(everything)
     title = "What the same compute brings: best so far against epochs trained"
     figure = style.new_figure(title, "Epochs trained", f"{metric} [%]" if pp else metric)
     for label, color, records in arms:
@@ -113,8 +109,7 @@ def plot_target_share(runs: style.Runs, target: float | None = None) -> go.Figur
         target: A value of the metric. By default it is what random restarts come to in the end,
             in the mean over their runs, and without any the mean of all baselines.
     """
-    arms = style.arms_of(runs)
-    everything = [record for *_, records in arms for record in records]
+    arms, everything = style.arms_of(runs)
     metric, scale, pp = style.metric_of(everything)
     if target is None:
         reached = [record.best_value for record in everything if record.is_restart]
@@ -145,7 +140,7 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     """
     title = "Test accuracy by seed, which no search saw"
     figure = style.new_figure(title, "", "test accuracy [%]")
-    arms = [arm for arm in style.arms_of(runs) if arm[-1]]
+    arms = [arm for arm in style.arms_of(runs)[0] if arm[-1]]
     first = arms[0][-1] if arms else []
     names = ["unmoved", *(label for label, *_ in arms)]
     colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
@@ -158,10 +153,10 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
             trace = style.line(names, y, style.CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
+        look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False}
         for name, color, values in zip(names, colors, table, strict=True):
-            known, marker = values[np.isfinite(values)].tolist(), {"color": color, "size": 6}
-            box = go.Box(x=[name] * len(known), y=known, name=name, marker=marker, **look)
-            figure.add_trace(box.update(line_width=1.5, showlegend=False))
+            known = values[np.isfinite(values)].tolist()
+            figure.add_box(x=[name] * len(known), y=known, name=name, marker_color=color, **look)
     return style.say_if_empty(figure, "No winner was tested.")
 
 
@@ -235,8 +230,8 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
     Args:
         runs: As for :func:`plot_test_accuracy`.
     """
-    arms = style.arms_of(runs)
-    _, scale, pp = style.metric_of([record for *_, records in arms for record in records])
+    arms, everything = style.arms_of(runs)
+    _, scale, pp = style.metric_of(everything)
     title = "The price of luck: the best of n random initialisations"
     figure = style.new_figure(title, "Number of initialisations n", f"Gain over the mean draw{pp}")
     control = next((arm[-1] for arm in arms if any(record.is_restart for record in arm[-1])), [])
@@ -264,16 +259,9 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
 def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
     """Return the mean of the best of n of the values, for each n up to all of them.
 
-    It is the exact mean over all subsets: the i-th smallest of N values is the largest of n in
-    C(i - 1, n - 1) of C(N, n) subsets.
+    It is the exact mean over all subsets: all n are among the i smallest of N values in C(i, n) of
+    C(N, n) subsets, which is i / N times (i - 1) / (N - 1) and so on, n times.
     """
-    ascending = np.sort(np.asarray(values, dtype=np.float64))
-    size = len(ascending)
-    i, n = np.arange(1, size + 1), np.arange(1, size + 1)[:, None]
-    with np.errstate(invalid="ignore"):
-        weights = np.exp(_log_choose(i - 1, n - 1) - _log_choose(size, n))
-    return np.asarray(np.where(i >= n, weights, 0.0) @ ascending)
-
-
-def _log_choose(n: np.ndarray | int, k: np.ndarray) -> np.ndarray:
-    return np.asarray(gammaln(np.add(n, 1)) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1))
+    i, drawn = np.arange(len(values) + 1), np.arange(len(values))[:, None]
+    share = np.cumprod(np.maximum(i - drawn, 0) / (len(values) - drawn), axis=0)
+    return np.asarray(np.diff(share) @ np.sort(values))

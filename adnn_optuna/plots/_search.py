@@ -1,7 +1,5 @@
 """Figures of what one searcher did."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 
@@ -154,13 +152,13 @@ def plot_offsets(study: style.Sources) -> go.Figure:
         numbers = {n: v for n, v in trial.params.items() if isinstance(v, int | float)}
         return [(names.index(name), value) for name, value in numbers.items() if name in names]
 
-    trials = [
-        (trial, scale * record.gains[trial.number])
+    points = [
+        (x, y, scale * record.gains[trial.number])
         for record, _ in bests
         for trial in record.done_trials
         if trial.number in record.gains
+        for x, y in places(trial)
     ]
-    points = [(x, y, gain) for trial, gain in trials for x, y in places(trial)]
     if points:
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points)).tolist()
         dots = [(x + shift, y) for (x, y, _), shift in zip(points, jitter, strict=True)]
@@ -169,13 +167,8 @@ def plot_offsets(study: style.Sources) -> go.Figure:
         dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
         dot["color"] = np.maximum(gains, style.floor_of(gains)).tolist()
         dot["colorbar"] = {"title_text": f"Gain{pp}", "thickness": 12}
-        star = {
-            "symbol": "star",
-            "size": 13,
-            "color": style.COLORS[4],
-            "line_color": "white",
-            "line_width": 1,
-        }
+        star = {"symbol": "star", "size": 13, "color": style.COLORS[4]}
+        star |= {"line_color": "white", "line_width": 1}
         best_name = "best trial" if len(records) == 1 else "best trial of each seed"
         for shown, name, marker in ((dots, "trial", dot), (stars, best_name, star)):
             xs, ys = zip(*shown, strict=True)

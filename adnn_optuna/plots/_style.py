@@ -1,7 +1,5 @@
 """What all figures have in common, so that they look alike on white and on black."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -48,14 +46,14 @@ def metric_of(records: Sequence[SearchRecord]) -> tuple[str, float, str]:
     return (metric, 100.0, " [pp]") if metric.endswith("accuracy") else (metric, 1.0, "")
 
 
-def arms_of(runs: Runs) -> list[tuple[str, str, list[SearchRecord]]]:
-    """Return label, color and records of each arm; random restarts are grey."""
-    arms, colors = [], itertools.cycle(COLORS)
+def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], list[SearchRecord]]:
+    """Return label, color and records of each arm, and all records; random restarts are grey."""
+    arms, everything, colors = [], [], itertools.cycle(COLORS)
     for label, studies in runs.items():
-        records = records_of(studies)
+        everything += (records := records_of(studies))
         is_control = any(record.is_restart for record in records)
         arms.append((literal(label), CONTROL_COLOR if is_control else next(colors), records))
-    return arms
+    return arms, everything
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:

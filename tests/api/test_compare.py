@@ -281,6 +281,15 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"storage": 5}, "storage must be a database URL"),
         ({"executor": 5}, "executor must be"),
         ({"samplers": {"a/b": "greedy"}}, "has a slash"),
+        ({"controls": ("longer",), "max_gain": 0.1}, "give one of the two"),
+        ({"controls": "longer"}, "write controls="),
+        ({"controls": 5}, "controls must be a sequence"),
+        ({"controls": [len]}, "controls holds what has no name"),
+        ({"controls": ("longer", "longer")}, "controls names one twice: longer"),
+        ({"controls": ("nope",)}, "has 'nope', but it must be one of 'longer', 'learning_rate'"),
+        ({"controls": {"a/b": "longer"}}, "has a slash"),
+        ({"controls": {"greedy": "longer"}}, "a label of samplers and of controls"),
+        ({"controls": {"own": lambda: 1.0}}, r"must take \(trial\) or \(trial, seed\)"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):

@@ -345,7 +345,7 @@ class TestLooksAtTheTestSet:
         assert closed.test_looks == []
         assert math.isnan(closed.test_value)
         for said in (str(closed), claim_of_search(closed)):
-            assert "the test set is closed; result.test() opens it" in said
+            assert "the test set is closed; result.test() or resume opens it" in said
         assert closed.test() is closed
         assert len(closed.test_looks) == len(closed.test().test_looks) == 1
         whole = adnn.search(objective, "annealing", max_trial=2)

@@ -23,7 +23,7 @@ from stored_studies import store_study
 import adnn_optuna as adnn
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
-from adnn_optuna.cli.options import HELP, make_objective, parse_seeds
+from adnn_optuna.cli.options import HELP, make_objective, parse_controls, parse_seeds
 from adnn_optuna.engine.objective import Metric
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.searchers import SEARCHERS
@@ -86,7 +86,7 @@ class TestHelp:
             assert said in done.stdout
             assert not done.stderr
 
-    @pytest.mark.parametrize("command", ["search", "resume", "compare", "report"])
+    @pytest.mark.parametrize("command", ["search", "resume", "compare", "plan", "report"])
     def test_explains_every_option_and_shows_examples(
         self,
         command: str,
@@ -296,8 +296,8 @@ class TestCompare:
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in done.stdout
         assert done.stderr == (
-            "adnn: 2 seeds can decide nothing about searchers: "
-            "with 3 claims it takes at least 7.\n"
+            "adnn: 2 seeds can decide nothing about the searchers: with 3 claims it takes at "
+            "least 7.\n"
             "\nThe plot is in figure.html.\nThe report is in whole.html.\n"
             "Look at it: optuna-dashboard sqlite:///adnn.db\n"
         )
@@ -319,6 +319,49 @@ class TestCompare:
         assert name in (folder / "one.html").read_text()
         assert cli.run(["report", "--study-name", "comp"]) == 2
         assert "no study 'comp'" in capsys.readouterr().err
+
+
+TINY = ["--hidden", "16", "--epochs", "1", "--batch-size", "400", "--samplers", "greedy", "-q"]
+
+
+class TestControlsAndPlans:
+    def test_of_the_command_line_are_those_of_python(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        compare = ["compare", *TINY, "--max-trial", "3", "--seeds", "4,1,2"]
+        stop = ["--stop-when-decided", "--controls", "longer,constant"]
+        with pytest.warns(UserWarning, match="3 seeds can decide nothing about the controls: "):
+            assert cli.run([*compare, *stop]) == 0
+        names = optuna.get_all_study_names("sqlite:///adnn.db")
+        arms = ("constant", "greedy", "longer", "random_restart")
+        assert sorted(names) == [
+            f"compare/{arm}/seed={seed}" for arm in arms for seed in (1, 2, 4)
+        ]
+        declared = {"seeds": [4, 1, 2], "looks_again": True}
+        for name in names:
+            study = optuna.load_study(study_name=name, storage="sqlite:///adnn.db")
+            assert study.user_attrs["adnn:comparison"] == declared
+        assert "random_restart - longer" in capsys.readouterr().out
+        assert cli.run(["plan", "adnn.db", "compare", "--gain", "0.2"]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("To show a gain of 20 pp with a power of 80%:\n  planned, fresh")
+        assert re.search(r"it may take from \d+ to \d+ planned seeds", out)
+        assert re.fullmatch(
+            r"\nFresh seeds: adnn compare --study-name planned --seeds 5-\d+\n", err
+        )
+
+    @pytest.mark.filterwarnings("error:.* can decide nothing")
+    def test_without_a_comparison_a_pilot_is_run(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.run(["plan", *TINY, *LIMIT, "--gain", "0.2"]) == 0
+        assert "that of 5 pilot seeds" in capsys.readouterr().out
+        names = optuna.get_all_study_names("sqlite:///adnn.db")
+        assert {*names} == {
+            f"pilot/{arm}/{seed=}" for arm in ("greedy", "random_restart") for seed in range(5)
+        }
+
+    def test_none_is_no_control(self) -> None:
+        assert parse_controls("none") == ()
+        assert parse_controls("longer,learning_rate") == ("longer", "learning_rate")
 
 
 class TestReport:
@@ -408,6 +451,12 @@ WRONG = {
     "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
     "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
+    "no control": (["compare", *LIMIT, "--controls", "nope"], "'nope'.*'learning_rate'"),
+    "a control twice": (["compare", *LIMIT, "--controls", "longer,longer"], "twice"),
+    "empty control": (["compare", *LIMIT, "--controls", ""], "labels.*not empty"),
+    "plan for what": (["plan"], "--gain"),
+    "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE.db and NAME"),
+    "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
     "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
     "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),

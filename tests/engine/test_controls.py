@@ -21,6 +21,7 @@ from adnn_optuna.engine.jobs import open_jobs, run_jobs
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Limits, Plan
+from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def objective() -> InitOffsetObjective:
     return make_objective(training=adnn.Training(epochs=2, batch_size=100))
+
+
+DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never"}
 
 
 def run(job: Job, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
@@ -128,6 +132,23 @@ def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetO
     assert objective(everywhere) == trial.value
 
 
+@pytest.mark.parametrize("control", ["learning_rate", "constant"])
+def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetObjective) -> None:
+    def plan(max_trial: int) -> Plan:
+        return Plan(objective, "mine", control, Limits(max_trial=max_trial))
+
+    storage = open_storage(None)
+    [study] = open_jobs([plan(9)], storage)
+    run(plan(4), storage)
+    # What a killed process leaves behind.
+    left = study.ask(plan(9).objective.distributions)
+    storage.set_trial_system_attr(left._trial_id, "adnn:owner", DEAD | {"trial": left.number})
+    resumed, whole = run(plan(9), storage), run(plan(9))
+    params = [t.params for t in resumed.done_trials]
+    assert params == [t.params for t in whole.done_trials]
+    assert len(params) == 9 == len({*map(str, params)})
+
+
 def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjective) -> None:
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 10, 0.9))
     scheduled = adnn.InitOffsetObjective(
@@ -165,17 +186,40 @@ class TestOwnObjective:
 
     def test_may_take_the_trial_alone_and_fail(self) -> None:
         def mine(trial: optuna.Trial) -> float:
-            trial.set_user_attr("test_accuracy", 0.5)
-            return math.nan if trial.number % 2 else trial.suggest_float("x", 0, 1)
+            if trial.number % 2:
+                return math.nan
+            trial.set_user_attr("test_accuracy", 0.25)
+            return trial.suggest_float("x", 0, 1)
 
         record = run(self.control(mine))
         assert len(record.study.trials) == 5
-        assert record.test_value == 0.5
+        assert record.test_value == 0.25
+        # A planned comparison waits for all of its studies to be over.
         assert record.is_over
 
-    def test_has_to_say_what_its_winner_reaches(self) -> None:
-        with pytest.raises(ValueError, match="test_accuracy"):
+    def test_has_to_say_how_good_it_is_on_the_test_set(self) -> None:
+        with pytest.raises(
+            ValueError, match=r"'mine' does not say.*set_user_attr\('test_accuracy'"
+        ):
             run(self.control(lambda trial: trial.suggest_float("x", 0, 1)))
+
+    def test_goes_on_as_if_it_had_never_stopped(self) -> None:
+        def mine(trial: optuna.Trial) -> float:
+            x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+            trial.set_user_attr("test_accuracy", x)
+            return x - y
+
+        storage = open_storage(None)
+        run(self.control(mine, max_trial=4), storage)
+        # What a killed process leaves behind.
+        [study] = open_jobs([self.control(mine)], storage)
+        study.ask()
+        resumed = run(self.control(mine, max_trial=14), storage)
+        whole = run(self.control(mine, max_trial=14))
+        params = [t.params for t in resumed.done_trials]
+        assert params == [t.params for t in whole.done_trials]
+        assert params[0]["x"] != params[0]["y"]
+        assert len({trial["x"] for trial in params}) == 14
 
     def test_takes_no_more_than_its_time(self) -> None:
         def mine(trial: optuna.Trial) -> float:

@@ -23,14 +23,13 @@ def trial(number: int, value: float) -> FrozenTrial:
 def recheck(chosen: int, confirming: list[float], *, confirm_best: bool = False) -> Recheck:
     """Return a recheck in which trial 31 is the study's best, and 17 the other one."""
     candidates = [trial(31, 0.9123), trial(17, 0.9100)]
-    report = Recheck("study", True, candidates, [0.9123, 0.91, 0.9], 1, 3, confirm_best, True)
     [choosing] = fresh_seeds("study", "choose", 1)
     evaluations = {(n, choosing): 0.95 if n == chosen else 0.85 for n in (31, 17)}
     for seed, value in zip(fresh_seeds("study", "confirm", 3), confirming, strict=True):
         evaluations[chosen, seed] = value
         evaluations[31, seed] = value
-    report.evaluations.update(evaluations)  # type: ignore[attr-defined]
-    return report
+    values = [0.9123, 0.91, 0.9]
+    return Recheck("study", True, candidates, values, 1, 3, confirm_best, True, evaluations)
 
 
 def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:

@@ -285,6 +285,34 @@ def test_contract_shows_which_gain_transfers(tmp_path: Path) -> None:
         result.report(tmp_path / "report.html", tmp_path / "c.json")
 
 
+class TestControls:
+    def test_stand_beside_the_claim_and_in_every_table(self) -> None:
+        greedy, restarts, rates = noise(3)
+        gains = {"greedy": greedy, "random_restart": restarts, "rates": rates + 0.2}
+        before = store_comparison(gains)
+        for record in before.results["rates"]:
+            settings = record.study.user_attrs["adnn:search"]
+            record.study.set_user_attr("adnn:search", {**settings, "sampler": "learning_rate"})
+        results = {k: [record_of(r.study) for r in runs] for k, runs in before.results.items()}
+        comparison = Comparison(results, before.seeds)
+        html = comparison_page(comparison).render()
+        gain = comparison.table()["test_gain"]["rates"]
+        card = cards_of(html)["What the same compute gains otherwise"]
+        assert card == (f"{100 * gain:+.2f} pp", card[1])
+        assert card[1].endswith("with rates")
+        [heading] = list(parsed(html).iter("h1"))
+        assert "The same compute spent on the learning rate gains +20" in str(heading.text)
+        shown = text_of(html)
+        assert "What the same compute brings: best so far against epochs trained" in shown
+        for against in ("greedy against rates", "random_restart against rates"):
+            assert f"{against} worse" in shown
+        assert "rates/seed=0" in shown
+        assert "search, learning_rate sampler learning_rate" in shown
+        # They move no offsets, so they have no figure of their own.
+        assert "Offsets by layer: greedy" in shown
+        assert "Offsets by layer: rates" not in shown
+
+
 class TestTestSet:
     """What a search's report says of its test gain, and of the looks at the test set."""
 
@@ -310,7 +338,7 @@ class TestTestSet:
         study.enqueue_trial({})
         study.tell(study.ask(), 2.0)
         assert math.isnan(record_of(study).test_value)
-        assert "result.test() opens it" in claim_of_search(record_of(study))
+        assert "result.test() or resume opens it" in claim_of_search(record_of(study))
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
         # Another worker that ended at the same time.
         store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)

@@ -35,6 +35,7 @@ OF_ONE = [
     plots.plot_best_of_n,
 ]
 OF_SEVERAL = [
+    plots.plot_best_against_compute,
     plots.plot_best_against_trials,
     plots.plot_best_against_seconds,
     plots.plot_target_share,
@@ -313,6 +314,25 @@ class TestComparison:
             study.set_user_attr("adnn:baseline", 0.9)
         line = named(plots.plot_best_against_trials({"arm": [short, long]}), "arm")
         assert line.y == pytest.approx((0, 1, 1, 1))
+
+    def test_compute_is_counted_in_epochs(self) -> None:
+        searches = [
+            store_study("a", values=[0.9, 0.88, 0.92]),
+            store_study("b", values=[0.8, 0.9, 0.7]),
+        ]
+        # Two epochs each; the longer training tells of each of its six.
+        longer = optuna.create_study(direction="maximize")
+        longer.set_user_attr("adnn:config", searches[0].user_attrs["adnn:config"])
+        longer.set_user_attr("adnn:search", {"sampler": "longer", "n_trials": 3, "batch_size": 1})
+        told = dict(enumerate([0.6, 0.8, 0.7, 0.85, 0.95, 0.9]))
+        longer.add_trial(optuna.trial.create_trial(value=0.95, intermediate_values=told))
+        figure = plots.plot_best_against_compute({"walk": searches, "longer": [longer]})
+        walk, control = named(figure, "walk"), named(figure, "longer")
+        assert list(walk.x) == [2, 4, 6]
+        assert list(walk.y) == pytest.approx([85, 90, 91])
+        assert list(control.x) == [1, 2, 3, 4, 5, 6]
+        assert list(control.y) == pytest.approx([60, 80, 80, 85, 95, 95])
+        assert (walk.line.dash, control.line.dash) == ("solid", "dot")
 
     def test_target_share_counts_runs(self) -> None:
         studies = [store_study(f"{i}", values=[0.9, 0.9, 0.9 + i / 100]) for i in range(4)]

@@ -1,0 +1,213 @@
+"""Comparisons that stop once all is decided, go on after a kill, or get further seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import compare_worker
+import optuna
+import pytest
+from compare_worker import CONTROLS, SEEDS, compare, own_control
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.evidence.claims import caveat_of_comparison
+from adnn_optuna.evidence.comparison import load_comparison
+from adnn_optuna.evidence.reports import comparison_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N_CORES = len(os.sched_getaffinity(0))
+
+
+def n_completed(path: Path) -> int:
+    """Return how many trials of a comparison are done; none while there is no database."""
+    uri = f"{path.as_uri()}?mode=ro"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(uri, uri=True)) as connection,
+    ):
+        query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+        return int(connection.execute(query).fetchone()[0])
+    return 0
+
+
+def killed(path: Path, controls: str, n_trials: int) -> None:
+    """Compare in a process that is killed once so many trials are done."""
+    arguments = [compare_worker.__file__, f"sqlite:///{path}", controls]
+    process = subprocess.Popen([sys.executable, *arguments])
+    deadline = time.monotonic() + 120
+    while process.poll() is None and n_completed(path) < n_trials:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("controls", "n_trials"),
+    [
+        pytest.param("learning_rate", (25,), id="once"),
+        pytest.param(",".join(CONTROLS), (20, 100), id="twice", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_it_says_the_same_as_an_undisturbed_one(
+    controls: str, n_trials: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "compare.db"
+    for number in n_trials:
+        killed(path, controls, number)
+    url, of_names = f"sqlite:///{path}", {name: CONTROLS[name] for name in controls.split(",")}
+    resumed = compare(controls=of_names, storage=url)
+    whole = compare(controls=of_names)
+    assert str(resumed) == str(whole)
+    assert resumed.seeds == whole.seeds
+    assert resumed.differences().equals(whole.differences())
+    assert str(load_comparison(url, "compare", equivalence=0.5)) == str(whole)
+    assert n_completed(path) == sum(
+        len(run.done_trials) for runs in whole.results.values() for run in runs
+    )
+
+
+class TestStopping:
+    def test_comes_when_all_is_decided_and_not_before(
+        self, logs: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        storage = open_storage(None)
+        comparison = compare(controls=(), storage=storage, show_progress_bar=True)
+        n_seeds = len(comparison.seeds)
+        assert 7 <= n_seeds < len(SEEDS)
+        assert comparison.seeds == SEEDS[:n_seeds]
+        assert comparison.n_undecided == 0
+        n_before = n_seeds - N_CORES
+        early = {label: runs[:n_before] for label, runs in comparison.results.items()}
+        before = adnn.Comparison(early, SEEDS[:n_before], comparison.equivalence)
+        assert before.n_undecided == 1
+        # It begins no study that it might not need.
+        assert len(optuna.get_all_study_names(storage)) == 2 * n_seeds
+        said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
+        steps = range(N_CORES, n_seeds + 1, N_CORES)
+        assert said == [(str(n), str(int(n == n_seeds))) for n in steps]
+        assert f"{n_seeds} seeds, 1 of 1 claims decided" in capsys.readouterr().err
+
+    def test_comes_when_no_time_is_left(self) -> None:
+        storage = open_storage(None)
+        settings: dict[str, Any] = {"controls": (), "equivalence": 1e-9, "storage": storage}
+        comparison = compare(max_time=1e-9, **settings)
+        assert comparison.seeds == SEEDS[:N_CORES]
+        # The time is of all seeds, and cuts none off.
+        assert all(run.is_over for runs in comparison.results.values() for run in runs)
+        assert comparison.n_undecided == 1
+        assert compare(max_time=comparison.seconds, **settings).seeds == comparison.seeds
+        more = compare(max_time=comparison.seconds * 1.0001, **settings)
+        assert more.seeds == SEEDS[: 2 * N_CORES]
+
+    def test_comes_when_no_seed_is_left(self) -> None:
+        with pytest.warns(UserWarning, match="3 seeds can decide nothing about the searchers"):
+            comparison = compare(controls=(), seeds=SEEDS[:3])
+        assert comparison.seeds == SEEDS[:3]
+
+
+def words(comparison: adnn.Comparison) -> str:
+    return " ".join(str(comparison).split())
+
+
+def planned(seeds: tuple[int, ...], **changes: Any) -> adnn.Comparison:
+    settings: dict[str, Any] = {"max_trial": 2, "controls": (), "stop_when_decided": False}
+    return compare(seeds=seeds, **{**settings, **changes})
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+class TestAddedSeeds:
+    def test_are_paid_for_in_table_report_and_sentence_for_good(
+        self, logs: pytest.LogCaptureFixture
+    ) -> None:
+        storage = open_storage(None)
+        assert not planned(SEEDS[:6], storage=storage).looks_again
+        assert planned(SEEDS[:6], storage=storage).differences()["high"].iloc[0] < 1
+        assert "planned with" not in logs.text
+        more = planned(SEEDS[:7], storage=storage)
+        assert "'compare' was planned with 6 seeds; with more, all its claims pay" in logs.text
+        logs.clear()
+        again = planned(SEEDS[:7], storage=storage)
+        assert not logs.text
+        for comparison in (more, again, load_comparison(storage, "compare", equivalence=0.5)):
+            assert comparison.looks_again
+            assert "however often one looks and adds seeds" in words(comparison)
+            assert "the intervals pay for each look" in caveat_of_comparison(comparison)
+            assert "however often one looks" in comparison_page(comparison).render()
+
+    @pytest.mark.parametrize(
+        "seeds", [SEEDS[:2], (SEEDS[1], SEEDS[0], SEEDS[2]), (90, 91, 92), (90, *SEEDS[:3])]
+    )
+    def test_have_to_come_after_those_that_were_planned(self, seeds: tuple[int, ...]) -> None:
+        storage = open_storage(None)
+        planned(SEEDS[:3], storage=storage)
+        with pytest.raises(ValueError, match=r"declared with the 3 seeds 7, 0, 1; give these in"):
+            planned(seeds, storage=storage)
+        assert len(optuna.get_all_study_names(storage)) == 6
+
+
+class TestFewSeeds:
+    def test_are_told_before_they_are_spent(self) -> None:
+        storage = open_storage(None)
+        with pytest.warns(UserWarning, match="can decide nothing") as warned:
+            compare(
+                seeds=SEEDS[:1],
+                max_trial=1,
+                stop_when_decided=False,
+                storage=storage,
+                controls=("longer", "constant"),
+            )
+        said = [str(warning.message) for warning in warned]
+        assert said == [
+            "1 seed can decide nothing about the searchers: with 1 claim it takes at least 6.",
+            "1 seed can decide nothing about the controls: with 4 claims it takes at least 8.",
+        ]
+
+    def test_of_a_comparison_that_looks_again_are_more(self) -> None:
+        with pytest.warns(UserWarning, match=r"with 1 claim it takes at least 7\."):
+            compare(seeds=SEEDS[:1], max_trial=1, controls=())
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+def test_a_control_goes_on_with_its_comparison_only() -> None:
+    storage = open_storage(None)
+    planned(SEEDS[:1], storage=storage, controls=CONTROLS)
+    for control in CONTROLS:
+        with pytest.raises(ValueError, match=r"is a control.* go on with its comparison"):
+            adnn.resume(storage, f"compare/{control}/seed=7", max_trial=9)
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+def test_own_objectives_are_planned_like_all_arms() -> None:
+    comparison = planned(SEEDS[:6], controls={"own": own_control})
+    assert comparison.n_missing_seeds == 0
+    assert comparison.differences()["verdict"].iloc[0] == "equivalent"
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+@pytest.mark.parametrize(
+    ("url", "said"), [("sqlite:///{}", "Compare again, with the same"), (None, "is in memory")]
+)
+def test_interrupted_it_says_how_to_go_on(
+    url: str | None, said: str, tmp_path: Path, logs: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(_: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    storage = url and url.format(tmp_path / "compare.db")
+    with pytest.raises(KeyboardInterrupt):
+        planned(SEEDS[:1], controls={"own": interrupt}, storage=storage)
+    assert said in logs.text

@@ -1,0 +1,52 @@
+"""A comparison in a process of its own, which can be killed. Arguments: storage URL, controls."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    import optuna
+
+# Not in ascending order: seeds count as they are declared.
+SEEDS = (7, *range(7), *range(8, 40))
+
+
+@functools.cache
+def tiny_objective() -> adnn.InitOffsetObjective:
+    return make_objective(training=adnn.Training(epochs=1, batch_size=400))
+
+
+def own_control(trial: optuna.Trial, seed: int) -> float:
+    """Return what a model of another kind would: here it is only a number."""
+    x = trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("test_accuracy", 0.5 + x / 10 + seed / 1000)
+    return 0.5 + x / 10
+
+
+def compare(**changes: Any) -> adnn.Comparison:
+    """Compare until all is decided: that the searchers differ by less than half of everything."""
+    settings: dict[str, Any] = {
+        "samplers": ("greedy",),
+        "max_trial": 3,
+        "seeds": SEEDS,
+        "controls": (),
+        "stop_when_decided": True,
+        "equivalence": 0.5,
+    }
+    return adnn.compare(tiny_objective(), **{**settings, **changes})
+
+
+CONTROLS: dict[str, Any] = {
+    **{name: name for name in ("longer", "learning_rate", "constant")},
+    "own": own_control,
+}
+
+if __name__ == "__main__":
+    url, controls = sys.argv[1:]
+    compare(storage=url, controls={name: CONTROLS[name] for name in controls.split(",")})
