@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,18 @@ import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.contract_file import LEAST_TOLERANCE, MAX_TOLERANCE
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, params_in_words
+from adnn_optuna.engine.retraining import (
+    Retrained,
+    Source,
+    retrain,
+    retrain_afresh,
+    transfer_in_words,
+)
 from adnn_optuna.networks import network
 from adnn_optuna.networks.differences import config_differences
 from adnn_optuna.networks.keras_files import check_model_config
@@ -33,11 +38,7 @@ if TYPE_CHECKING:
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 ROLES = ("baseline", "winner")
-# What the last bits of a number may do, tried out by moving the initial weights by as much.
-_LAST_BITS = (1e-7, -1e-7)
-_SAFETY = 3  # How many times that counts as within tolerance.
-# A loss below it, of data learnt by heart, is next to nothing, and so are differences of it.
-_LEAST_LOSS = 0.1
+_FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Contract:
     Attributes:
         content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
             ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment`` and ``tolerance`` (how far results may
-            differ in another one, as measured here).
+            of weights, accuracies, losses), ``environment``, and ``certified`` if asked for (the
+            test gains with fresh ``initialisations`` and with fresh ``orders`` of the batches).
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
@@ -60,11 +61,14 @@ class Contract:
     _model: keras.Model = dataclasses.field(repr=False)
 
     @classmethod
-    def from_search(cls, record: SearchRecord, objective: InitOffsetObjective) -> Contract:
+    def from_search(
+        cls, record: SearchRecord, objective: InitOffsetObjective, certify: int | None = None
+    ) -> Contract:
         """Train a search's baseline and winner once more and write down what comes out.
 
         Raises:
-            ValueError: If no trial was completed, or a training diverges.
+            ValueError: If no trial was completed, a training diverges, or nothing is random that
+                a gain could be certified against.
         """
         study, best = record.study, record.best
         if best is None:
@@ -73,7 +77,9 @@ class Contract:
                 "winner to make a contract of; resume it."
             )
         starts = (objective.baseline_start, objective.start(best.params))
-        trained, weights = train_again(objective, starts)
+        runs = [*retrain(objective, starts)]
+        trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
+        weights = runs[1].weights
         stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
         for role, metrics, before in zip(ROLES, trained, stored, strict=True):
             if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
@@ -105,15 +111,16 @@ class Contract:
             "baseline": trained[0],
             "winner": {"params": best.params, **trained[1]},
             "environment": describe_environment(),
-            "tolerance": measure_tolerance(objective, starts, trained),
         }
+        if certify is not None:
+            content["certified"] = _certified(objective, best.params, certify)
         model = architecture.build(starts[1].seed, starts[1].restart)
-        for variable, values in zip(model.variables, weights[1], strict=True):
+        for variable, values in zip(model.variables, weights, strict=True):
             variable.assign(values)
         paths = [variable.path for variable in architecture.variables]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
-        return cls(content, dict(zip(paths, weights[1], strict=True)), model)
+        return cls(content, dict(zip(paths, weights, strict=True)), model)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the winner's trained weights.
@@ -161,64 +168,39 @@ class Contract:
                 line = f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain "
                 lines.append(f"{line}{100 * (after - before):+.2f} pp")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
+        gain = winner["test_accuracy"] - content["baseline"]["test_accuracy"]
+        found = transfer_in_words(gain, content["split"]["test"], content.get("certified", {}))
+        lines += [f"  {line}" for line in found]
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         return "\n".join(lines)
 
 
-def train_again(
-    objective: InitOffsetObjective, starts: Sequence[Start]
-) -> tuple[list[dict[str, Any]], list[list[np.ndarray]]]:
-    """Return what a contract says of each training, and the trained weights of each."""
-    trainer, data = objective.trainer, objective.dataset
-    runs = trainer.train(starts, evaluate_each_epoch=False, keep_weights=True)
-    weights = [run.weights or [] for run in runs]
-    accuracies = trainer.evaluate(weights, data.x_test, data.y_test).mean(axis=1).tolist()
-    said = [
-        {
-            "initial_weights_sha256": hash_weights(trainer.initial_weights(start)),
-            "trained_weights_sha256": hash_weights(of_run),
-            **run.history[-1],
-            "test_accuracy": accuracy,
-        }
-        for start, run, of_run, accuracy in zip(starts, runs, weights, accuracies, strict=True)
-    ]
-    return said, weights
-
-
-def distance(name: str, one: float, other: float) -> tuple[str, float]:
-    """Return which tolerance holds for a result of a training, and how far apart two of it are."""
-    if name.endswith("_loss"):
-        return "relative_loss", abs(one - other) / max(abs(one), abs(other), _LEAST_LOSS)
-    return "accuracy", abs(one - other)
-
-
-def measure_tolerance(
-    objective: InitOffsetObjective, starts: Sequence[Start], trained: Sequence[dict[str, Any]]
-) -> dict[str, float]:
-    """Return how far results may differ where the last bits of numbers do.
-
-    Some trainings forget a difference in the last bit of a weight, others double it with every
-    step. So it is measured; ``trained`` is what :func:`train_again` says of ``starts``.
-    """
-    data, variables = objective.dataset, objective.trainer.architecture.variables
-    drifts = dict.fromkeys(MAX_TOLERANCE, 0.0)
-    for epsilon in _LAST_BITS:
-        moving = [0.0 if variable.kind == "other" else epsilon for variable in variables]
-        moved = [
-            dataclasses.replace(start, offsets=tuple(np.add(start.offsets, moving).tolist()))
-            for start in starts
-        ]
-        for before, after in zip(trained, train_again(objective, moved)[0], strict=True):
-            for name, value in before.items():
-                if not name.endswith("_sha256"):
-                    kind, drift = distance(name, value, after[name])
-                    drifts[kind] = max(drifts[kind], drift)
-    rows = min(len(y) for y in (data.y_train, data.y_val, data.y_test) if len(y))
-    least = {**LEAST_TOLERANCE, "accuracy": max(LEAST_TOLERANCE["accuracy"], 2 / rows)}
+def stated(objective: InitOffsetObjective, start: Start, run: Retrained) -> dict[str, Any]:
+    """Return what a contract says of a training."""
     return {
-        kind: round(min(max(least[kind], _SAFETY * drift), MAX_TOLERANCE[kind]), 4)
-        for kind, drift in drifts.items()
+        "initial_weights_sha256": hash_weights(objective.trainer.initial_weights(start)),
+        "trained_weights_sha256": hash_weights(run.weights),
+        **run.metrics,
     }
+
+
+def _certified(
+    objective: InitOffsetObjective, params: dict[str, Any], certify: int
+) -> dict[Source, list[float]]:
+    """Return the gains with fresh random numbers, of each source that the training has."""
+    if as_positive_int("certify", certify) not in contract_file.CERTIFIED:
+        low, high = contract_file.CERTIFIED[0], contract_file.CERTIFIED[-1]
+        raise WrongValueError(f"certify must be from {low} to {high}, but it is {certify}.")
+    sources: list[Source] = ["initialisations"] * objective.trainer.architecture.depends_on_seed
+    sources += ["orders"] * objective.training.shuffle
+    if not sources:
+        raise WrongValueError(
+            "Neither the initial weights nor the order of the batches are random, so there is "
+            "no luck to certify against; leave out certify."
+        )
+    # Such as no search uses, and of each objective the same.
+    seeds = np.random.SeedSequence((objective.seed, _FRESH)).generate_state(certify).tolist()
+    return {source: retrain_afresh(objective, params, source, seeds) for source in sources}
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -8,29 +8,48 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
+from adnn_optuna.accountability.contract_file import (
+    LEAST_ACCURACY,
+    BreachedError,
+    CannotCheckError,
+)
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.paired_proportions import difference_interval
+from adnn_optuna.engine.retraining import (
+    Retrained,
+    Sample,
+    gains_of,
+    points,
+    retrain,
+    retrain_afresh,
+    transfer_in_words,
+)
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
 from adnn_optuna.networks.data import Dataset, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
-from adnn_optuna.networks.offsets import space_from_config
+from adnn_optuna.networks.offsets import Start, space_from_config
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
 _FOLLOWS_FROM = {
     "initial_weights_sha256": " (from objective.model, objective.seed and winner.params)",
     "trained_weights_sha256": " (from the initial weights, objective.training and its dataset)",
 }
+_N_MOVED = 8  # Trainings of baseline and of winner that tell what last bits do.
+_LEVEL = 0.99
+_MAX_HALF_WIDTH = 0.005  # Where a gain is known less well, lucky ones and forgeries look alike.
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
@@ -46,25 +65,45 @@ _MEANING: dict[Status, str] = {
 class Verdict:
     """What :func:`verify` found.
 
-    The reasons are a sentence for each thing that differs or was not checked, with its field. With
-    ``"cannot_check"`` the file, the data or the model is missing, unreadable or another one.
+    The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
+    the file, the data or the model is missing, unreadable or another one, or trainings here tell
+    nothing of the gain.
+
+    Attributes:
+        status: The verdict.
+        reasons: Why.
+        not_checked: What no training shows, and what was not there to be checked.
+        gain: The winner's test gain as trained again here; the mean where it was several times.
+        half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
+        findings: What was found, in sentences: of the gain, of its interval from the test images,
+            and of what fresh random numbers make of it, where they were asked for.
     """
 
     status: Status
     reasons: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    gain: float | None = None
+    half_width: float = 0.0
+    findings: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
         """Whether it was trained again and nothing differs, or no more than is tolerated."""
         return self.status in {"exact", "within_tolerance"}
 
+    @property
+    def shows_gain(self) -> bool:
+        """Whether the winner is better than the baseline in this environment, too."""
+        return self.gain is not None and self.gain > self.half_width
+
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]
-        for reason in self.reasons:
-            # No terminal may take a part of what a file says for a command.
-            escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in reason)
-            lines.append(f"  - {''.join(escaped)}")
-        return "\n".join(lines)
+        lines += [f"  - {line}" for line in (*self.reasons, *self.findings)]
+        lines += [f"  - not checked: {what}" for what in self.not_checked]
+        # No terminal may take a part of what a file says for a command.
+        return "\n".join(
+            "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines
+        )
 
 
 def verify(
@@ -73,14 +112,18 @@ def verify(
     *,
     dataset: Dataset | None = None,
     model: MLP | Callable[[], keras.Model] | None = None,
+    certify: bool = False,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
     In the environment of the contract (versions, processor, threads, oneDNN) every bit must be
-    the same; in another one accuracies and losses must be within the tolerance: the contract's, or
-    the one measured here where that is smaller. Weights and model beside it must be the winner's.
-    Nothing in the file is executed. What no training shows (the number of trials, the sampler)
-    rests on the contract's SHA-256 alone.
+    the same. In another one both are trained eight times, from weights moved in their last bits:
+    the claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
+    image; where these trainings' gains say so within no half a percentage point, it cannot be
+    checked. Nothing in the file widens that.
+
+    Weights and model beside the contract must be the winner's. Nothing in the file is executed.
+    What no training shows (the number of trials, the sampler, the time) is named as not checked.
 
     Example:
 
@@ -95,6 +138,8 @@ def verify(
             ``.npz`` file are looked up here, or else beside the contract, by the file's name.
         dataset: The data, where they came from arrays.
         model: The callable, where the model cannot be rebuilt from its Keras configuration.
+        certify: Whether to repeat the contract's certificate: to train with as many fresh random
+            numbers, from seeds that nobody knows before.
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
@@ -107,18 +152,26 @@ def verify(
     path = Path(path)
     try:
         contract = contract_file.read_contract(path)
-        if contract_file.contract_sha256(contract) != contract["sha256"]:
-            raise BreachedError("The contract was edited after it was written.")  # noqa: TRY301
-        files, notes = contract_file.files_as_written(contract, path.parent)
+        if certify and not contract.get("certified"):
+            said = "certified: the contract certifies no gain; make one by contract(certify=20)."
+            raise CannotCheckError(said)  # noqa: TRY301
+        files, not_checked = contract_file.files_as_written(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
         found = describe_environment()
         elsewhere = differences.config_differences(contract["environment"], found, "environment")
-        drifts, trained = _train_and_compare(contract, objective, elsewhere=bool(elsewhere))
+        not_checked.append("study: how many trials were searched, by which sampler, how long")
+        if elsewhere:
+            not_checked.append("environment, and all bits and losses: that they came out there")
+        if "certified" in contract and not certify:
+            not_checked.append("certified: what fresh random numbers bring; ask for it (certify)")
+        half_width, runs = (_train_elsewhere if elsewhere else _train_here)(contract, objective)
+        weights = runs[-1].weights
         if "weights" in files:
-            contract_file.check_weights(contract, objective, files["weights"], trained)
+            contract_file.check_weights(contract, objective, files["weights"], weights)
         if "model" in files:
-            notes += contract_file.check_model(contract, objective, files["model"], trained)
+            not_checked += contract_file.check_model(contract, objective, files["model"], weights)
+        transfer = _certify_again(contract, objective) if certify else []
     except CannotCheckError as error:
         return Verdict("cannot_check", error.args)
     except BreachedError as error:
@@ -126,9 +179,26 @@ def verify(
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",))
-    if not elsewhere:
-        return Verdict("exact", tuple(notes))
-    return Verdict("within_tolerance", (*(f"{where}." for where in elsewhere), *drifts, *notes))
+    hits = [run.hits for run in runs]
+    gain = fmean(gains_of(hits))
+    won, lost = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
+    low, high = map(points, difference_interval(won, lost, len(hits[0])))
+    said = (
+        f"gain on the test set: {points(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
+    )
+    said += f" in this environment (95 % interval from the test images {low[:-3]} to {high})"
+    return Verdict(
+        "within_tolerance" if elsewhere else "exact",
+        tuple(f"{where}." for where in elsewhere),
+        tuple(not_checked),
+        gain,
+        half_width,
+        (said, *transfer),
+    )
+
+
+def _claimed_gain(contract: dict[str, Any]) -> float:
+    return float(contract["winner"]["test_accuracy"] - contract["baseline"]["test_accuracy"])
 
 
 def _dataset(
@@ -209,35 +279,94 @@ def _rebuild(
     return objective
 
 
-def _train_and_compare(
-    contract: dict[str, Any], objective: InitOffsetObjective, *, elsewhere: bool
-) -> tuple[list[str], list[np.ndarray]]:
-    """Train again; return what differs within the tolerance, and the winner's weights."""
+def _train_here(
+    contract: dict[str, Any], objective: InitOffsetObjective
+) -> tuple[float, list[Retrained]]:
+    """Train baseline and winner again, and refuse a bit that differs."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
-    trained, weights = contracts.train_again(objective, starts)
-    differing = [
-        (role, name, contract[role].get(name), metrics.get(name))
-        for role, metrics in zip(contracts.ROLES, trained, strict=True)
-        for name in {**metrics, **contract[role]}
-        if name != "params" and contract[role].get(name) != metrics.get(name)
+    runs = [*retrain(objective, starts)]
+    breaches = [
+        f"{role}.{name} is {contract[role].get(name)}, but trained again it is "
+        f"{found.get(name)}{_FOLLOWS_FROM.get(name, '')}."
+        for role, start, run in zip(contracts.ROLES, starts, runs, strict=True)
+        for found in [contracts.stated(objective, start, run)]
+        for name in {**found, **contract[role]}
+        if name != "params" and contract[role].get(name) != found.get(name)
     ]
-    tolerance = contract["tolerance"]
-    if elsewhere and not all(name.endswith("_sha256") for _, name, *_ in differing):
-        # Who states other results could state a tolerance that allows them.
-        measured = contracts.measure_tolerance(objective, starts, trained)
-        tolerance = {kind: min(tolerance[kind], measured[kind]) for kind in measured}
-    breaches, drifts = [], []
-    for role, name, claimed, found in differing:
-        difference = f"{role}.{name} is {claimed}, but trained again it is {found}"
-        is_within = elsewhere and name.endswith("_sha256")
-        if elsewhere and not is_within and claimed is not None and found is not None:
-            kind, apart = contracts.distance(name, claimed, found)
-            # Rounding must not decide about a difference of exactly the tolerance.
-            is_within = apart <= tolerance[kind] + 1e-9
-        if is_within:
-            drifts.append(f"{difference}.")
-        else:
-            breaches.append(f"{difference}{_FOLLOWS_FROM.get(name, '')}.")
     if breaches:
         raise BreachedError(*breaches)
-    return drifts, weights[1]
+    return 0.0, runs
+
+
+def _train_elsewhere(
+    contract: dict[str, Any], objective: InitOffsetObjective
+) -> tuple[float, list[Retrained]]:
+    """Train both several times, and refuse accuracies that such trainings do not have.
+
+    Return half the width of the interval that the gain of one training is in, and the trainings.
+    """
+    starts = [
+        _moved(objective, objective.start(of_role), (i, role))
+        for i in range(_N_MOVED)
+        for role, of_role in enumerate(({}, contract["winner"]["params"]))
+    ]
+    runs, rows = [*retrain(objective, starts)], contract["split"]
+    gains = gains_of([run.hits for run in runs])
+    half_width = Sample(gains, 1 / rows["test"]).half_width(_LEVEL, 1)
+    found = f"trained {_N_MOVED} times from weights moved in their last bits"
+    of_gain = f"{found}, it is {points(fmean(gains), half_width)}"
+    if not half_width <= _MAX_HALF_WIDTH:
+        raise CannotCheckError(
+            f"Here this training forgets its gain: {of_gain} with {rows['test']} test images, but "
+            f"it must be known to {100 * _MAX_HALF_WIDTH} pp."
+        )
+    breaches = []
+    # Rounding must not decide about a difference of exactly the tolerance.
+    if not abs(_claimed_gain(contract) - fmean(gains)) <= half_width + 1e-9:
+        claimed = f"The claimed gain of {points(_claimed_gain(contract))} on the test set"
+        breaches.append(f"{claimed} is not reproduced: {of_gain}.")
+    for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
+        for split in (name for name in rows if rows[name]):
+            name = f"{split}_accuracy"
+            values = [run.metrics[name] for run in of_role]
+            width = Sample(values, max(LEAST_ACCURACY, 1 / rows[split])).half_width(_LEVEL, 1)
+            claimed = contract[role].get(name, math.nan)
+            if not abs(claimed - fmean(values)) <= width + 1e-9:
+                here = f"{found}, it is {fmean(values):.4f} ± {width:.4f}"
+                breaches.append(f"{role}.{name} is {claimed}, but is not reproduced: {here}.")
+    if breaches:
+        raise BreachedError(*breaches)
+    return half_width, runs
+
+
+def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int]) -> Start:
+    """Return a start whose weights and biases differ in their last bits."""
+    variables = objective.trainer.architecture.variables
+    draws = np.random.default_rng(key).standard_normal(len(variables))
+    # The last bits of 1, or more: they must stand for the rounding in each step of a training.
+    sizes = [abs(w).max(initial=1) for w in objective.trainer.initial_weights(start)]
+    moved = [
+        offset if variable.kind == "other" else offset + float(draw * np.spacing(size))
+        for variable, offset, draw, size in zip(
+            variables, start.offsets, draws, sizes, strict=True
+        )
+    ]
+    return dataclasses.replace(start, offsets=tuple(moved))
+
+
+def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> list[str]:
+    """Train with fresh random numbers, and refuse gains that they do not have in the mean."""
+    n_images, fresh, breaches = len(objective.dataset.y_test), {}, []
+    for source, claimed in contract["certified"].items():
+        seeds = np.random.SeedSequence().generate_state(len(claimed)).tolist()
+        fresh[source] = retrain_afresh(objective, contract["winner"]["params"], source, seeds)
+        found = fmean(fresh[source])
+        width = Sample(fresh[source], 1 / n_images).half_width(_LEVEL, len(claimed))
+        if not abs(fmean(claimed) - found) <= width + 1e-9:
+            breaches.append(
+                f"certified.{source}: its mean of {points(fmean(claimed))} is not reproduced: "
+                f"with other seeds it is {points(found, width)}."
+            )
+    if breaches:
+        raise BreachedError(*breaches)
+    return transfer_in_words(_claimed_gain(contract), n_images, fresh)

@@ -78,17 +78,22 @@ class SearchResult(SearchRecord):
         show_search(self)
         return self
 
-    def contract(self) -> Contract:
+    def contract(self, certify: int | None = None) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
-        It takes six trainings: of baseline and winner, also from weights that differ in the last
-        bits, to measure the tolerance. It tells the test accuracy, so it looks as :meth:`test`.
+        It trains baseline and winner again. It tells the test accuracy, so it looks as
+        :meth:`test`.
+
+        Args:
+            certify: With how many fresh orders of the batches, and as many fresh initialisations,
+                both are trained besides, at least 5: the gain that transfers to them, with its
+                interval (Student's t, 95 %), is what a reader should quote.
 
         Raises:
-            ValueError: If no trial was completed, or a training diverges.
+            ValueError: If no trial was completed, a training diverges, or ``certify`` is wrong.
         """
         self.test()
-        return Contract.from_search(self, self.objective)
+        return Contract.from_search(self, self.objective, certify)
 
     def report(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
@@ -100,7 +105,7 @@ class SearchResult(SearchRecord):
             contract: The file of the search's contract, to be shown in the report.
 
         Raises:
-            ValueError: If the contract cannot be read, or is that of another study.
+            ValueError: If the contract cannot be read, or is that of another result.
         """
         content = None if contract is None else read_contract(Path(contract))
         search_page(self, content).save(path)

@@ -16,6 +16,7 @@ from adnn_optuna.cli import output as out
 from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     AtOnce,
+    Certify,
     Quiet,
     load_function,
     make_objective,
@@ -35,6 +36,7 @@ def search(
     study_name: Annotated[str | None, "New or continued; by default DATASET-SAMPLER."] = None,
     test: bool = True,
     contract: Path | None = None,
+    certify: Certify = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
@@ -66,7 +68,8 @@ def search(
         show_progress_bar=out.wants_progress_bar(quiet),
         **limits,
     )
-    out.show_search(result, storage, network["data_dir"], contract, quiet)
+    data_dir = network["data_dir"]
+    out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
 
 
 def resume(
@@ -79,6 +82,7 @@ def resume(
     data_dir: Path | None = None,
     test: bool = True,
     contract: Path | None = None,
+    certify: Certify = None,
     quiet: Quiet = False,
 ) -> None:
     """Continue a stored search: one that was interrupted, or with higher limits.
@@ -103,7 +107,7 @@ def resume(
     bar = out.wants_progress_bar(quiet)
     limits |= {"test": test, "show_progress_bar": bar}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
-    out.show_search(result, storage, data_dir, contract, quiet)
+    out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
 
 
 def compare(
@@ -360,6 +364,9 @@ def verify(
     data_dir: Annotated[
         Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
     ] = None,
+    certify: Annotated[
+        bool, "Repeat the contract's certificate, too: with fresh random numbers."
+    ] = False,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 
@@ -369,9 +376,10 @@ def verify(
     Verdicts and exit codes:
       exact             0  the same bits, in the same environment
       within_tolerance  0  in another environment (versions, processor, threads),
-                           within the contract's tolerance or a smaller one found here
-      breached          1  something differs, or the file was changed
-      cannot_check      2  file, data or model is missing, unreadable or another one
+                           within what eight trainings here differ by
+      breached          1  something is not reproduced, or the file was changed
+      cannot_check      2  file, data or model is missing, unreadable or another one,
+                           or this training forgets its gain here
 
     \b
     Examples:
@@ -379,7 +387,7 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir)
+    verdict = adnn.verify(file, data_dir, certify=certify)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

@@ -66,6 +66,8 @@ Quiet = Annotated[
 ]
 _AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
+_CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
+Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 
 
 def make_objective(

@@ -74,7 +74,13 @@ def wants_progress_bar(quiet: bool) -> bool:
 
 
 def show_search(
-    result: SearchResult, storage: str, data_dir: Path | None, contract: Path | None, quiet: bool
+    result: SearchResult,
+    storage: str,
+    data_dir: Path | None,
+    *,
+    contract: Path | None,
+    certify: int | None,
+    quiet: bool,
 ) -> None:
     """Write a search's contract, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import MaxTimeCallback
@@ -82,7 +88,7 @@ def show_search(
 
     try:
         if contract is not None:
-            result.contract().save(contract)
+            result.contract(certify).save(contract)
     finally:
         show(result)  # Also of a search that no contract can be made of.
     if quiet:

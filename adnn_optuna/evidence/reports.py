@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 import plotly.graph_objects as go
+from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
 import adnn_optuna.plots._comparison as several
@@ -25,8 +26,10 @@ import adnn_optuna.plots._search as single
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.retraining import transfer_in_words
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims, tables
+from adnn_optuna.networks.differences import config_differences, in_words
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -112,7 +115,7 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
     """Return the report of a search, with what the file of its contract holds.
 
     Raises:
-        ValueError: If the contract is that of another study.
+        ValueError: If the contract is that of another result.
     """
     name = record.study.study_name
     content = {
@@ -120,7 +123,7 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         "record": record,
         "use_of_test_set": claims.use_of_test_set(record.test_looks),
         "figures": figures_of_search(record),
-        "contract": None if contract is None else _shown_contract(name, contract),
+        "contract": None if contract is None else _shown_contract(record, contract),
         **_origin([[record]]),
     }
     claim, caveat = claims.claim_of_search(record), claims.caveat_of_search(record)
@@ -243,20 +246,41 @@ def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _shown_contract(study_name: str, contract: Mapping[str, Any]) -> dict[str, Any]:
-    if contract["study"]["name"] != study_name:
-        raise WrongValueError(
-            f"The contract is that of study {contract['study']['name']!r}, not of "
-            f"{study_name!r}; give that study's own."
+def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a contract, if it is of this result: study, trials, winner."""
+    states, config = [trial.state for trial in record.done_trials], record.attrs.get(CONFIG, {})
+    this: dict[str, dict[str, Any]] = {
+        "study": {
+            "name": record.study.study_name,
+            "trials": len(states),
+            "completed_trials": states.count(TrialState.COMPLETE),
+            "best_trial": record.best and record.best.number,
+        },
+        "winner": {"params": record.best and record.best.params},
+        "objective": {key: config.get(key) for key in ("seed", "metric", "training", "space")},
+    }
+    differing = [
+        difference
+        for part, of_part in this.items()
+        for difference in config_differences(
+            {key: contract[part][key] for key in of_part}, of_part, part
         )
+    ]
+    if differing:
+        said = f"The contract is of another result ({in_words(differing)})"
+        raise WrongValueError(f"{said}; make one of this result.")
+    baseline, winner = (contract[role]["test_accuracy"] for role in ("baseline", "winner"))
+    gain, n_images = winner - baseline, contract["split"]["test"]
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
-    promised = {key: contract[key] for key in ("winner", "baseline", "tolerance", "environment")}
+    promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
+        "transfer": transfer_in_words(gain, n_images, contract.get("certified", {})),
+        "is_an_image": gain * n_images < 1.5,
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

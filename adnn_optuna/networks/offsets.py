@@ -17,7 +17,7 @@ class Start:
     """What one training starts from."""
 
     seed: int
-    """The seed of the initial weights and of the order of the batches."""
+    """The seed of the initial weights, and of the order of the batches unless that has its own."""
     restart: int
     """Which of that seed's initialisations, 0 the baseline's; the batches do not depend on it."""
     offsets: tuple[float, ...]
@@ -26,6 +26,8 @@ class Start:
     """The optimizer's learning rate, where it is not that of the training settings."""
     epochs: int | None = None
     """The number of epochs, where it is not that of the training settings."""
+    order_seed: int | None = None
+    """The seed of the order of the batches, where it is not that of the initial weights."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -179,7 +179,9 @@ class Trainer:
         begin = training.epochs % self._orders_epochs
         first = training.epochs - begin
         end = min(begin + max(count, 1), self._orders_epochs, training.last_epoch - first)
-        seed = training.start.seed if self.training.shuffle else None
+        start = training.start
+        order_seed = start.seed if start.order_seed is None else start.order_seed
+        seed = order_seed if self.training.shuffle else None
         orders = _orders(len(self._dataset.y_train), seed, first, self._orders_epochs)
         training.epochs = first + end
         is_last = training.epochs == training.last_epoch

@@ -591,12 +591,17 @@ class TestVerify:
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
         search = ["search", "--max-trial", "1", "--epochs", "1", "--storage", storage]
-        assert cli.run([*search, "--contract", str(contract)]) == 0
+        assert cli.run([*search, "--contract", str(contract), "--certify", "4"]) == 2
+        assert "--certify" in capsys.readouterr().err
+        assert cli.run([*search, "--contract", str(contract), "--certify", "5"]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert contract.with_suffix(".npz").is_file()
         assert contract.with_suffix(".keras").is_file()
-        assert cli.run(["verify", str(contract)]) == 0
-        assert capsys.readouterr().out.startswith("exact:")
+        assert cli.run(["verify", str(contract), "--certify"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("exact:")
+        assert "with 5 fresh orders of the batches the gain is" in out
+        assert "not checked: study: how many trials were searched" in out
         contract.write_text(contract.read_text().replace('"epochs": 1', '"epochs": 2'))
         assert cli.run(["verify", str(contract)]) == 1
         assert re.search("breached:.*edited", capsys.readouterr().out, re.DOTALL)

@@ -252,8 +252,37 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     content = json.loads(saved)
     assert content["winner"]["trained_weights_sha256"] in text_of(html)
     assert "adnn verify 'evil contract.json'" in text_of(html)
-    with pytest.raises(ValueError, match="is that of study"):
+    assert "not shown in this environment" in text_of(html)
+    with pytest.raises(ValueError, match=r"of another result .*study\.name is 'another'"):
         search_page(record_of(store_study("another")), content)
+
+
+def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    objective = make_objective()
+    early = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
+    early.contract().save(tmp_path / "early.json")
+    later = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=3)
+    said = r"of another result .*study\.trials is 3, was 2.*make one of this result"
+    with pytest.raises(ValueError, match=said):
+        later.report(tmp_path / "report.html", tmp_path / "early.json")
+    content = read_contract(tmp_path / "early.json")
+    content["study"] |= {"trials": 3, "completed_trials": 3}
+    content["winner"]["params"]["weight_offset_0"] = 0.123
+    with pytest.raises(ValueError, match=r"winner\.params\.weight_offset_0 is .*, was 0\.123"):
+        search_page(later, content)
+
+
+def test_contract_shows_which_gain_transfers(tmp_path: Path) -> None:
+    result = adnn.search(make_objective(), "annealing", max_trial=2)
+    result.contract(certify=5).save(tmp_path / "c.json")
+    result.report(tmp_path / "report.html", tmp_path / "c.json")
+    html = text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Trained afresh, with 5 fresh initialisations the gain is" in html
+    text = (tmp_path / "c.json").read_text().replace('"max_trial"', '"max_time"')
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ValueError, match="was edited after it was written"):
+        result.report(tmp_path / "report.html", tmp_path / "c.json")
 
 
 class TestControls:
