@@ -18,14 +18,9 @@ from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, params_in_words
-from adnn_optuna.engine.retraining import (
-    Retrained,
-    Source,
-    retrain,
-    retrain_afresh,
-    transfer_in_words,
-)
+from adnn_optuna.engine.retraining import Retrained, retrain, retrain_afresh
 from adnn_optuna.networks import network
 from adnn_optuna.networks.differences import config_differences
 from adnn_optuna.networks.keras_files import check_model_config

@@ -23,16 +23,13 @@ from adnn_optuna.accountability.contract_file import (
 )
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import difference_interval
-from adnn_optuna.engine.retraining import (
-    Retrained,
+from adnn_optuna.engine.paired_proportions import (
     Sample,
-    gains_of,
+    difference_interval,
     points,
-    retrain,
-    retrain_afresh,
     transfer_in_words,
 )
+from adnn_optuna.engine.retraining import Retrained, gains_of, retrain, retrain_afresh
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
 from adnn_optuna.networks.data import Dataset, dataset_from_config

@@ -1,8 +1,18 @@
-"""How sure a difference of two accuracies is, by the images that one network alone gets right."""
+"""How sure a test gain is: by the images that one network alone gets right, and by chance."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Literal, NamedTuple
+
+Source = Literal["initialisations", "orders"]
+
+_IN_WORDS: dict[Source, tuple[str, str]] = {
+    "initialisations": ("fresh initialisations", "initialisation"),
+    "orders": ("fresh orders of the batches", "order of batches"),
+}
 
 _Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
@@ -32,3 +42,55 @@ def mcnemar_p_value(won: int, lost: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+class Sample(NamedTuple):
+    """Values that differ by chance alone, and what is known of them at best: one image."""
+
+    values: Sequence[float]
+    resolution: float
+
+    def half_width(self, level: float, n_others: float = math.inf) -> float:
+        """Return how far the mean of so many other values may be, by Student's t; or the true."""
+        from scipy.stats import t
+
+        n = len(self.values)
+        spread = float(t.ppf((1 + level) / 2, n - 1)) * stdev(self.values)
+        return max(spread * math.sqrt(1 / n + 1 / n_others), self.resolution)
+
+
+def points(gain: float, half_width: float = 0.0) -> str:
+    """Return a gain in percentage points, with how far it may be off."""
+    spread = f" ± {100 * half_width:.2f}" if half_width else ""
+    # Adding 0 makes a rounded -0.00 a +0.00.
+    return f"{round(100 * gain, 2) + 0.0:+.2f}{spread} pp"
+
+
+def transfer_in_words(
+    gain: float, n_images: int, gains: Mapping[Source, Sequence[float]]
+) -> list[str]:
+    """Return what a winner's test gain is with fresh random numbers, and what that makes of it.
+
+    Args:
+        gain: The winner's test gain, in its own initialisation and order of batches.
+        n_images: The number of test images.
+        gains: What :func:`retrain_afresh` returned for each source.
+    """
+    lines, own, is_shown = [], [], True
+    for source, values in gains.items():
+        mean, half = fmean(values), Sample(values, 1 / n_images).half_width(0.95)
+        means, this = _IN_WORDS[source]
+        lines.append(
+            f"with {len(values)} {means} the gain is {points(mean)} (95 % interval "
+            f"{points(mean - half)[:-3]} to {points(mean + half)})"
+        )
+        is_shown &= mean - half > 0
+        own += [this] * (mean - half <= 0 < gain and mean + half < gain)
+    if own:
+        whose = f"belongs to this one {' and '.join(own)}"
+        lines.append(f"a lucky draw: the gain of {100 * gain:.1f} pp {whose}")
+    elif lines:
+        lines.append(
+            "the gain transfers" if is_shown else "it is not shown that the gain transfers"
+        )
+    return lines

@@ -168,7 +168,7 @@ def build_sampler(
     return sampler
 
 
-class KeyedSampler(BaseSampler):
+class KeyedSampler(TPESampler):
     """TPE whose random numbers follow from how many trials came before.
 
     Optuna's are drawn one after the other, so a study that was killed and goes on would begin
@@ -180,28 +180,17 @@ class KeyedSampler(BaseSampler):
     """
 
     def __init__(self, seed: int, grid: Mapping[str, Sequence[float]] | None = None) -> None:
-        self._seed, self._grid = seed, grid or {}
-        self._n_before, self._sampler = 0, TPESampler(seed=seed)
+        super().__init__(seed=seed)
+        self._key, self._grid, self._n_before = seed, grid or {}, 0
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Count the trials."""
+        """Begin anew, with the random numbers of this trial."""
         trials = study.get_trials(deepcopy=False)
         others = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
         self._n_before = sum(map(is_done, trials)) + sum(is_alive(t) is True for t in others)
-        [seed] = np.random.SeedSequence([self._seed, self._n_before]).generate_state(1)
-        self._sampler = TPESampler(seed=int(seed))
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the parameters that are sampled together: none."""
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Sample them."""
-        return self._sampler.sample_relative(study, trial, search_space)
+        [seed] = np.random.SeedSequence([self._key, self._n_before]).generate_state(1)
+        super().__init__(seed=int(seed))
+        super().before_trial(study, trial)
 
     def sample_independent(
         self,
@@ -210,11 +199,11 @@ class KeyedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Sample one parameter."""
+        """Take a value of the grid, or sample one."""
         values = self._grid.get(param_name, ())
         if 0 < self._n_before <= len(values):
             return values[self._n_before - 1]
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:

@@ -25,8 +25,8 @@ import adnn_optuna.plots._comparison as several
 import adnn_optuna.plots._search as single
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.retraining import transfer_in_words
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.networks.differences import config_differences, in_words

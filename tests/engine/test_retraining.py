@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.retraining import Sample, retrain, retrain_afresh, transfer_in_words
+from adnn_optuna.engine.paired_proportions import Sample, transfer_in_words
+from adnn_optuna.engine.retraining import retrain, retrain_afresh
 
 LUCKY = "a lucky draw: the gain of"
 
