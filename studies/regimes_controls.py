@@ -170,7 +170,8 @@ def figures(results: Results) -> dict[str, go.Figure]:
     shown.update_yaxes(type="category", categoryarray=rates, showgrid=False)
     shown.update_layout(
         title="Test accuracy with init offsets …<br><sup>blue: offsets win; orange: they lose; "
-        f"white: undecided; {setting['trials']} trials, {setting['seeds'][1]} seeds</sup>",
+        f"white: undecided{'; empty: not run yet' if n_open(results) else ''}; "
+        f"{setting['trials']} trials, {setting['seeds'][1]} seeds</sup>",
         height=460,
         margin_t=120,
     )

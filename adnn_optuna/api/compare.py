@@ -273,23 +273,8 @@ def _checked_controls(
         is_default = max_trial >= _TRIALS_FOR_CONTROL and LEARNING_RATE not in searchers
         has_rate = learning_rate_of(objective.training) is not None
         return {LEARNING_RATE: LEARNING_RATE} if is_default and has_rate else {}
-    if isinstance(controls, str):
-        raise WrongTypeError(f"controls must be a sequence: write controls=({controls!r},).")
-    if not isinstance(controls, Mapping):
-        if not isinstance(controls, Iterable):
-            raise WrongTypeError(
-                f"controls must be a sequence of names or a mapping, but it is {controls!r}."
-            )
-        controls = list(controls)
-        if not all(isinstance(control, str) for control in controls):
-            raise WrongTypeError(
-                "controls holds what has no name: write controls={'label': objective, ...}."
-            )
-        if len(set(controls)) < len(controls):
-            raise WrongValueError(f"controls names one twice: {', '.join(controls)}.")
-        controls = {control: control for control in controls}
-    for label, control in controls.items():
-        _check_label("controls", label)
+    found = _by_label("controls", controls)
+    for label, control in found.items():
         if label in searchers:
             raise WrongValueError(
                 f"{label!r} is a label of samplers and of controls; use another."
@@ -302,35 +287,14 @@ def _checked_controls(
                 f"{', '.join(map(repr, CONTROLS))}, or an Optuna objective by its label: "
                 "controls={'label': objective}."
             )
-    return dict(controls)
+    return found
 
 
 def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
-    if isinstance(samplers, str):
-        raise WrongTypeError(
-            f"samplers must be a sequence of names: write samplers=({samplers!r},)."
-        )
-    if not isinstance(samplers, Mapping):
-        try:
-            samplers = list(samplers)
-        except TypeError:
-            raise WrongTypeError(
-                f"samplers must be a sequence of names or a mapping, but it is {samplers!r}."
-            ) from None
-        for sampler in samplers:
-            if not isinstance(sampler, str):
-                raise WrongTypeError(
-                    f"samplers holds {sampler!r}, which has no name: write samplers={{'label': "
-                    "sampler, ...}."
-                )
-        if len(set(samplers)) < len(samplers):
-            raise WrongValueError(f"samplers names a searcher twice: {', '.join(samplers)}.")
-        samplers = {name: name for name in samplers}
-    searchers = dict(samplers)
+    searchers = _by_label("samplers", samplers)
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
-    for label, searcher in searchers.items():
-        _check_label("samplers", label)
+    for searcher in searchers.values():
         check_searcher(searcher)
     has_control = RANDOM_RESTART in searchers.values()
     if RANDOM_RESTART in searchers and not has_control:
@@ -341,17 +305,40 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
     return searchers if has_control else {**searchers, RANDOM_RESTART: RANDOM_RESTART}
 
 
-def _check_label(argument: str, label: object) -> None:
-    if not isinstance(label, str) or not label:
+def _by_label(argument: str, given: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return searchers or controls by their labels, which are their names without others."""
+    if isinstance(given, str):
         raise WrongTypeError(
-            f"{argument} must have labels that are strings and not empty, but one of them is "
-            f"{label!r}."
+            f"{argument} must be a sequence of names: write {argument}=({given!r},)."
         )
-    if "/" in label:
-        raise WrongValueError(
-            f"The label {label!r} of {argument} has a slash, which parts the names of studies: "
-            "use another character."
-        )
+    if not isinstance(given, Mapping):
+        try:
+            names = list(given)
+        except TypeError:
+            raise WrongTypeError(
+                f"{argument} must be a sequence of names or a mapping, but it is {given!r}."
+            ) from None
+        for name in names:
+            if not isinstance(name, str):
+                raise WrongTypeError(
+                    f"{argument} holds {name!r}, which has no name: write "
+                    f"{argument}={{'label': ..., ...}}."
+                )
+        if len(set(names)) < len(names):
+            raise WrongValueError(f"{argument} names one twice: {', '.join(names)}.")
+        given = {name: name for name in names}
+    for label in given:
+        if not isinstance(label, str) or not label:
+            raise WrongTypeError(
+                f"{argument} must have labels that are strings and not empty, but one of them is "
+                f"{label!r}."
+            )
+        if "/" in label:
+            raise WrongValueError(
+                f"The label {label!r} of {argument} has a slash, which parts the names of "
+                "studies: use another character."
+            )
+    return dict(given)
 
 
 def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:
