@@ -40,6 +40,7 @@ from adnn_optuna.evidence.sequential import (
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _N_SUBSETS = 99_999
+_FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +132,10 @@ def paired_differences(
                 fewest = fewest_pairs(m, looks_again=looks_again)
                 of = f"{m} claims" if m > 1 else "one claim"
                 reasons.append(f"with {of} it takes {fewest} pairs to decide any")
+            if _is_skewed(d):
+                reasons.append(
+                    "the differences look skewed, but its interval takes them for symmetric"
+                )
         if has_both[n_pairs:].any():
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
         mean = float(d.mean()) if n_pairs else math.nan
@@ -138,6 +143,20 @@ def paired_differences(
         numbers = (n_pairs, mean, low, high, superiority)
         rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
     return rows
+
+
+def _is_skewed(differences: np.ndarray) -> bool:
+    """Return whether differences are not symmetric, by mean and median at a level of 1 %.
+
+    It is the test of Miao, Gel and Gastwirth (2006), which heavy tails do not mislead.
+    """
+    if len(differences) < _FEWEST_FOR_SKEW:
+        return False
+    median = float(np.median(differences))
+    scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
+    distance = abs(float(differences.mean()) - median)
+    limit = 2.576 * math.sqrt((math.pi / 2 - 1) / len(differences))
+    return distance > limit * scale
 
 
 def check_equivalence(equivalence: object) -> None:

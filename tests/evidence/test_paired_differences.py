@@ -231,3 +231,19 @@ class TestClaims:
         assert (forward.verdict, backward.verdict) == ("better", "worse")
         assert (forward.mean, forward.low) == (-backward.mean, -backward.high)
         assert forward.superiority == pytest.approx(1 - backward.superiority)
+
+
+@pytest.mark.parametrize("looks_again", [False, True])
+def test_skewed_differences_are_named(looks_again: bool) -> None:
+    rng = np.random.default_rng(0)
+    draws = {
+        "skewed": rng.exponential(size=40),
+        "normal": rng.normal(size=40),
+        "heavy tails": rng.standard_t(2, size=40),
+        "ties": rng.integers(-2, 3, 40) / 100,
+    }
+    for name, values in draws.items():
+        [row] = paired_differences(
+            {"a": values.tolist(), "b": [0.0] * 40}, equivalence=0.001, looks_again=looks_again
+        )
+        assert ("look skewed" in row.reason) == (name == "skewed")
