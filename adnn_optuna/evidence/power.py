@@ -80,7 +80,7 @@ class SeedPlan:
             f"  planned, fresh seeds: {self.seeds} seeds, {_in_words(self.hours)}\n"
             f"  going on and looking again: {again}\n"
             f"The standard deviation of {100 * self.sd:.2g} pp is that of {self.n_pilot} pilot "
-            f"seeds, so it may take from\n{self.seeds_low} to {self.seeds_high} planned seeds."
+            f"seeds: it may take {self.seeds_low} to {self.seeds_high} planned seeds."
         )
 
 

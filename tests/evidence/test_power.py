@@ -80,7 +80,7 @@ def test_fewer_pilot_pairs_ask_for_more_seeds_and_say_so() -> None:
     assert few.seeds_low < many.seeds_low <= many.seeds_high < few.seeds_high
     text = str(few)
     assert "5 pilot seeds" in text
-    assert f"from {few.seeds_low} to {few.seeds_high}" in " ".join(text.split())
+    assert f"{few.seeds_low} to {few.seeds_high} planned seeds" in text
     assert f"planned, fresh seeds: {few.seeds} seeds" in text
     assert f"{few.seeds_looking_again} seeds in all" in text
 
