@@ -22,6 +22,7 @@ from adnn_optuna.cli.options import (
     make_objective,
     parse_controls,
     parse_seeds,
+    parse_storage,
 )
 
 
@@ -197,7 +198,7 @@ def plan(
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
-        comparison = load_comparison(file if "://" in file else f"sqlite:///{file}", name)
+        comparison = load_comparison(parse_storage(file), name)
     else:
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
@@ -254,7 +255,7 @@ def recheck(
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
-        (storage if "://" in storage else f"sqlite:///{storage}", name),
+        (parse_storage(storage), name),
         None if evaluate is None else load_function("--evaluate", evaluate),
         top=top,
         seeds=seeds,

@@ -146,6 +146,11 @@ def load_function(option: str, text: str) -> Callable[..., float]:
     return function
 
 
+def parse_storage(text: str) -> str:
+    """Return the URL of a storage that is a URL or the path of an SQLite file."""
+    return text if "://" in text else f"sqlite:///{text}"
+
+
 def parse_controls(text: str | None) -> Sequence[str] | None:
     """Return the controls of a list, if there is one."""
     return [] if text == "none" else None if text is None else text.split(",")

@@ -17,7 +17,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
-from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value
+from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value, points
 from adnn_optuna.networks.offsets import RestartSpace
 
 
@@ -117,12 +117,11 @@ class SearchRecord:
             return f"unknown{why * has_test_set}"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
-        # Adding 0 makes a rounded -0.00 a +0.00.
-        gain = round(100 * self.test_gain, 2) + 0.0
         n_gained, n_images = abs(look["won"] - look["lost"]), look["n_images"]
         images = f"{n_gained} of {n_images} test images" if n_gained else "no image"
         low, high = self.test_interval
-        return f"{gain:+.2f} pp: {images} (95 % interval {100 * low:+.2f} to {100 * high:+.2f} pp)"
+        gain = points(self.test_gain)
+        return f"{gain}: {images} (95 % interval {100 * low:+.2f} to {100 * high:+.2f} pp)"
 
     @property
     def done_trials(self) -> list[FrozenTrial]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from adnn_optuna.engine import paired_proportions
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
@@ -20,8 +21,7 @@ def points(gain: float, *, percent: bool = True) -> str:
     """Return a gain with its sign: in percentage points that of an accuracy."""
     if math.isnan(gain):
         return "unknown"
-    # Adding 0 makes a rounded -0.00 a +0.00.
-    return f"{round(100 * gain, 2) + 0.0:+.2f} pp" if percent else f"{gain:+.4f}"
+    return paired_proportions.points(gain) if percent else f"{gain:+.4f}"
 
 
 def images(gain: float, n_images: int) -> str:
