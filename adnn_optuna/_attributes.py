@@ -38,6 +38,7 @@ RANDOM_RESTART = "random_restart"
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
+CONTROLS = (LONGER, LEARNING_RATE, CONSTANT)
 OBJECTIVE = "objective"
 
 Metrics = dict[str, float]

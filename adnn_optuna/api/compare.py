@@ -20,6 +20,7 @@ from adnn_optuna import _checks as checks
 from adnn_optuna._attributes import (
     ANNEALING,
     COMPARISON,
+    CONTROLS,
     GREEDY,
     LEARNING_RATE,
     RANDOM_RESTART,
@@ -33,7 +34,6 @@ from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import (
-    CONTROLS,
     Searcher,
     check_searcher,
     learning_rate_of,

@@ -24,7 +24,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import CONTROLS, SEARCHERS, Searcher, check_searcher
+from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
@@ -236,7 +236,7 @@ def _stored_searcher(study: optuna.Study) -> str:
             f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
         )
     searcher = settings["sampler"]
-    if searcher in (*CONTROLS, stored.OBJECTIVE):
+    if searcher in (*stored.CONTROLS, stored.OBJECTIVE):
         raise WrongValueError(
             f"The study {study.study_name!r} is a control, which is not searched alone: go on "
             "with its comparison, by compare."

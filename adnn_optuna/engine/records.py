@@ -158,8 +158,7 @@ class SearchRecord:
     @property
     def is_control(self) -> bool:
         """Whether it is what the same compute buys otherwise, and no search."""
-        kinds = (stored.LONGER, stored.LEARNING_RATE, stored.CONSTANT, stored.OBJECTIVE)
-        return self.searcher in kinds
+        return self.searcher in (*stored.CONTROLS, stored.OBJECTIVE)
 
     @property
     def budget(self) -> dict[str, float | None]:

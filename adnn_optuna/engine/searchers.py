@@ -19,10 +19,8 @@ from adnn_optuna import samplers
 from adnn_optuna._attributes import (
     ANNEALING,
     CONFIG,
-    CONSTANT,
     GREEDY,
     GREEDY_IMPROVING,
-    LEARNING_RATE,
     LONGER,
     RANDOM_RESTART,
     SEARCH,
@@ -41,7 +39,6 @@ Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
 SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
-CONTROLS = (LONGER, LEARNING_RATE, CONSTANT)
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8
