@@ -10,6 +10,8 @@ compared is the accuracy on the 10,000 test images. All arms have the same seeds
 - ``longer``: one training of the unmoved network for the epochs of all trials
 - ``learning_rate``: the unmoved network at other learning rates, by TPE
 - ``constant``: the same one offset, on a grid
+
+The results are written cell by cell, and a run goes on after the cells that are committed.
 """
 
 from __future__ import annotations
@@ -89,9 +91,13 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
     """Compare in one cell after the other, short trainings first."""
     dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
     first, count = settings.seeds
-    cells: list[Results] = []
+    is_full = settings == SETTINGS["full"]
+    cells: list[Results] = EXPERIMENT.load()["cells"] if is_full else []
+    done = {(cell["learning_rate"], cell["epochs"]) for cell in cells}
     for epochs in settings.epochs:
         for rate in settings.learning_rates:
+            if (rate, epochs) in done:
+                continue
             comparison = adnn.compare(
                 adnn.InitOffsetObjective(
                     adnn.MLP(hidden=(128,) * 4),
