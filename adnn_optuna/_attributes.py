@@ -10,7 +10,7 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
 COMPARISON = "adnn:comparison"  # The comparison that it belongs to: `Declaration`.
-RECHECK = "adnn:recheck"  # When the study whose trials it evaluates again began.
+EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"

@@ -29,7 +29,8 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnControl, takes_seed
+from adnn_optuna.engine.controls import Control, OwnControl
+from adnn_optuna.engine.evaluations import with_seed
 from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
@@ -280,7 +281,7 @@ def _checked_controls(
                 f"{label!r} is a label of samplers and of controls; use another."
             )
         if callable(control):
-            takes_seed(control)
+            with_seed(control)
         elif control not in CONTROLS:
             raise WrongValueError(
                 f"controls has {control!r}, but it must be one of "

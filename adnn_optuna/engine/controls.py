@@ -6,9 +6,7 @@ are objectives of users' own. The rest (learning rates, constant offsets) are or
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import inspect
 import math
 import threading
 import time
@@ -22,7 +20,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.engine.evaluations import with_seed
 from adnn_optuna.engine.searchers import KeyedSampler
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import Limits, Plan
@@ -87,26 +86,6 @@ def _longer_training(
     return trial, is_cut_off
 
 
-def takes_seed(objective: Callable[..., float]) -> bool:
-    """Return whether a user's own objective is one of a trial and the seed, not of a trial only.
-
-    Raises:
-        TypeError: If it is neither.
-    """
-    try:
-        signature = inspect.signature(objective)
-    except ValueError:  # Not every function of an extension module tells what it takes.
-        return False
-    for arguments in ((None,), (None, 0)):
-        with contextlib.suppress(TypeError):
-            signature.bind(*arguments)
-            return len(arguments) > 1 or "seed" in signature.parameters
-    raise WrongTypeError(
-        f"The objective {getattr(objective, '__qualname__', objective)!s} of a control must take "
-        f"(trial) or (trial, seed), but it takes {signature}."
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class OwnControl:
     """A user's own Optuna objective as a control, searched by TPE: one study of a comparison.
@@ -146,14 +125,14 @@ class OwnControl:
 
     def run(self, study: optuna.Study, stop: threading.Event) -> None:
         """Run the study until it has reached a limit or ``stop`` is set."""
-        function, of_seed = self.objective, (self.seed,) * takes_seed(self.objective)
+        function, _ = with_seed(self.objective)
 
         def end(study: optuna.Study, _: FrozenTrial) -> None:
             if stop.is_set():
                 study.stop()
 
         def train(trial: optuna.Trial) -> float:
-            value = function(trial, *of_seed)
+            value = function(trial, self.seed)
             if math.isfinite(value) and "test_accuracy" not in trial.user_attrs:
                 raise WrongValueError(
                     f"The objective of the control {self.name!r} does not say how good its trials "

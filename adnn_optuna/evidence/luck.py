@@ -20,13 +20,12 @@ from optuna.trial import FrozenTrial
 from scipy import special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
+from adnn_optuna.engine.evaluations import Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-Evaluation = tuple[int, int]
-"""Which trial is evaluated, by its number, with which seed."""
 Estimate = tuple[float, float, float]
 """A value with the ends of its interval."""
 
@@ -52,6 +51,7 @@ class Recheck:
     """What a recheck of a study shows; printed, it is a sentence.
 
     Args:
+        evaluations: The values of those that were made. NaN: it came to no value.
         study_name: The study.
         maximize: Whether higher values are better.
         candidates: Its best trials, the best first.
@@ -60,7 +60,6 @@ class Recheck:
         confirm: How many further seeds tell what the chosen one is worth.
         confirm_best: Whether they are used for the study's best trial, too.
         is_seeded: Whether the evaluations take their seeds.
-        evaluations: The values of those that were made. NaN: it came to no value.
 
     Attributes:
         best: The study's best trial.
@@ -77,6 +76,7 @@ class Recheck:
         n_evaluations: How many evaluations a recheck takes, where anything is random.
     """
 
+    evaluations: Mapping[Evaluation, float]
     study_name: str
     maximize: bool
     candidates: Sequence[FrozenTrial]
@@ -85,7 +85,6 @@ class Recheck:
     confirm: int
     confirm_best: bool
     is_seeded: bool
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(default_factory=dict)
     trial: FrozenTrial | None = dataclasses.field(default=None, init=False)
     is_deterministic: bool = dataclasses.field(default=False, init=False)
 
@@ -94,6 +93,10 @@ class Recheck:
         confirming = fresh_seeds(self.study_name, "confirm", self.confirm)
         self._seeds = {"choose": choosing[: self.seeds], "confirm": confirming}
         self.best = self.candidates[0]
+        # The study may have had other best trials before it went on.
+        numbers = {trial.number for trial in self.candidates}
+        known = {e: value for e, value in self.evaluations.items() if e[0] in numbers}
+        self.evaluations = known
         stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
         missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
         self.missing: list[Evaluation] = next(filter(None, missing), [])

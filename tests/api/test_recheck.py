@@ -334,7 +334,7 @@ class TestWrongInput:
         storage = open_storage(None)
         make_recheck(make_study(storage=storage))
         optuna.delete_study(study_name="study", storage=storage)
-        with pytest.raises(ValueError, match="earlier one with its name"):
+        with pytest.raises(ValueError, match="study that began"):
             make_recheck(make_study(storage=storage))
 
 

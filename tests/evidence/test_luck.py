@@ -29,7 +29,7 @@ def recheck(chosen: int, confirming: list[float], *, confirm_best: bool = False)
         evaluations[chosen, seed] = value
         evaluations[31, seed] = value
     values = [0.9123, 0.91, 0.9]
-    return Recheck("study", True, candidates, values, 1, 3, confirm_best, True, evaluations)
+    return Recheck(evaluations, "study", True, candidates, values, 1, 3, confirm_best, True)
 
 
 def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:

@@ -1,0 +1,280 @@
+"""Evaluations that a report asks for, each made once by whichever worker, as trials of a study."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import math
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from typing import Any, Generic, Protocol, TypeVar
+
+import optuna
+from optuna.distributions import IntDistribution
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from tqdm.auto import tqdm
+
+from adnn_optuna._attributes import EVALUATED, OWNER
+from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.studies import check_study_name
+from adnn_optuna.networks.differences import config_differences, in_words
+from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
+
+Evaluation = tuple[int, ...]
+"""What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+_NUMBERS = IntDistribution(0, 2**31 - 1)
+
+# The trials, by their ids, that this process evaluates now: as it lives, nobody takes what an
+# interrupted run left behind for dead.
+_under_way: set[int] = set()
+
+
+class Report(Protocol):
+    """What is known of something by its evaluations so far."""
+
+    @property
+    def evaluations(self) -> Mapping[Evaluation, float]:
+        """The values of those that were made. NaN: it came to no value."""
+
+    @property
+    def missing(self) -> Sequence[Evaluation]:
+        """Those to be made next, all independent of each other; none at the end."""
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many there are to be in all, at the most."""
+
+    @property
+    def claim(self) -> str:
+        """What is known, in a sentence."""
+
+
+R = TypeVar("R", bound=Report)
+
+
+def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
+    """Return an objective as a function of trial and seed, and whether it makes use of the seed.
+
+    Raises:
+        TypeError: If it takes neither ``(trial)`` nor ``(trial, seed)``.
+    """
+    try:
+        signature = inspect.signature(objective)
+    except ValueError:  # Not every function of an extension module tells what it takes.
+        return lambda trial, _: objective(trial), False
+    if "seed" in signature.parameters:
+        return lambda trial, seed: objective(trial, seed=seed), True
+    for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(n_arguments))
+            return function, n_arguments == 2
+    raise WrongTypeError(
+        f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
+        f"(trial, seed), but it takes {signature}."
+    )
+
+
+def open_evaluations(
+    storage: BaseStorage, name: str, direction: StudyDirection, evaluated: Any
+) -> optuna.Study:
+    """Create or load the study of some evaluations.
+
+    Args:
+        storage: Where it is.
+        name: Its name.
+        direction: Its direction.
+        evaluated: What is evaluated, as JSON holds it.
+
+    Raises:
+        ValueError: If a study of this name holds something else.
+    """
+    check_study_name(name)
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction=direction, load_if_exists=True
+    )
+    if EVALUATED not in study.user_attrs and not study.get_trials(deepcopy=False):
+        study.set_user_attr(EVALUATED, evaluated)
+    known = {"evaluated": study.user_attrs.get(EVALUATED)}
+    if differences := config_differences(known, {"evaluated": evaluated}):
+        raise WrongValueError(
+            f"The study {name!r} holds evaluations of something else ({in_words(differences)}); "
+            "delete it, or give another name or storage."
+        )
+    return study
+
+
+def make_evaluations(
+    report_of: Callable[[Mapping[Evaluation, float]], R],
+    study: optuna.Study,
+    names: Sequence[str],
+    evaluate: Callable[..., float],
+    *,
+    n_jobs: int = 1,
+    max_time: float | None = None,
+    show_progress_bar: bool = False,
+) -> R:
+    """Make the evaluations that a report asks for, and return it.
+
+    None is made twice: the same call goes on where one ended, and any number of processes may
+    work together.
+
+    Args:
+        report_of: The report of some evaluations.
+        study: Where they are stored, see :func:`open_evaluations`.
+        names: What the numbers of an evaluation mean.
+        evaluate: The value of these numbers; NaN, or a pruned trial, is none.
+        n_jobs: The number of threads.
+        max_time: The seconds that evaluations may take, over all runs; then no more begin.
+        show_progress_bar: Whether to show a progress bar.
+
+    Raises:
+        KeyboardInterrupt: If the user interrupts; all that were made are stored.
+    """
+    limit = None if max_time is None else MaxTimeCallback(max_time)
+    bar = tqdm(unit="evaluation", desc=study.study_name, disable=not show_progress_bar)
+    worker = _Worker(report_of, study, names, evaluate, limit, bar)
+    try:
+        with bar:
+            worker.run(n_jobs)
+    except KeyboardInterrupt:
+        _logger.info("Interrupted. %s", worker.report().claim)
+        raise
+    return patiently(worker.report)
+
+
+@dataclasses.dataclass
+class _Worker(Generic[R]):
+    """Makes evaluations, alone or beside others in any process.
+
+    An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
+    with its owner. Of two workers that begin the same, the one whose trial has the higher number
+    sees the other one, and gives its own up.
+    """
+
+    report_of: Callable[[Mapping[Evaluation, float]], R]
+    study: optuna.Study
+    names: Sequence[str]
+    evaluate: Callable[..., float]
+    limit: MaxTimeCallback | None
+    bar: tqdm[Any]
+
+    def __post_init__(self) -> None:
+        self._stop, self._lock = threading.Event(), threading.Lock()
+
+    def report(self) -> R:
+        """Return what is known now; of two trials of the same evaluation, the first counts."""
+        values: dict[Evaluation, float] = {}
+        for trial in filter(is_done, self._read()):
+            value = math.nan if trial.value is None else trial.value
+            values.setdefault(self._evaluation(trial), value)
+        return self.report_of(values)
+
+    def run(self, n_jobs: int) -> None:
+        """Make evaluations, also those of the dead, until none is left or time is up."""
+        with futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads:
+            others = [threads.submit(self._work) for _ in range(n_jobs - 1)]
+            try:
+                self._work()  # In the thread that Ctrl-C interrupts.
+                for other in others:
+                    other.result()
+            finally:
+                self._stop.set()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                trial = patiently(self._begin)
+            if trial is None:
+                self._stop.wait(_SECONDS_BETWEEN_LOOKS)
+            else:
+                self._make(trial)
+
+    def _read(self) -> list[FrozenTrial]:
+        return self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
+
+    def _evaluation(self, trial: FrozenTrial) -> Evaluation:
+        return tuple(trial.params[name] for name in self.names)
+
+    def _begin(self) -> FrozenTrial | None:
+        """Begin an evaluation, if there is one to begin now; stop where none is left."""
+        for trial in filter(_is_abandoned, self._read()):
+            end_trial(self.study, trial)
+        trials, report = self._read(), self.report()
+        self.bar.total = report.n_evaluations
+        self.bar.update(len(report.evaluations) - self.bar.n)
+        if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
+            self._stop.set()
+            return None
+        begun = {self._evaluation(t) for t in trials if t.state == TrialState.RUNNING}
+        free = [evaluation for evaluation in report.missing if evaluation not in begun]
+        if not free:
+            return None
+        # Not the same as others, who begin at the same moment.
+        evaluation = free[secrets.randbelow(min(len(free), len(begun) + 1))]
+        template = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=dict(zip(self.names, evaluation, strict=True)),
+            distributions=dict.fromkeys(self.names, _NUMBERS),
+        )
+        # Who owns a trial is told by its number, which it gets unless others create one now.
+        template.number = n_trials = len(trials)
+        template.system_attrs[OWNER] = ownership(template)
+        storage, study_id = self.study._storage, self.study._study_id
+        template._trial_id = storage.create_new_trial(study_id, template)
+        same = (trial for trial in self._read() if self._evaluation(trial) == evaluation)
+        first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
+        if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
+            end_trial(self.study, template)
+            return None
+        _under_way.add(first._trial_id)
+        return first
+
+    def _make(self, trial: FrozenTrial) -> None:
+        try:
+            value = self._value(self._evaluation(trial))
+            values = [value] if math.isfinite(value) else None
+            state = TrialState.COMPLETE if values else TrialState.PRUNED
+            # One that somebody took for dead is made again.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                tell = self.study._storage.set_trial_state_values
+                patiently(tell, trial._trial_id, state, values)
+        except BaseException:
+            self._stop.set()
+            with contextlib.suppress(Exception):
+                end_trial(self.study, trial)
+            raise
+        finally:
+            _under_way.discard(trial._trial_id)
+
+    def _value(self, evaluation: Evaluation) -> float:
+        """Return what an evaluation comes to, NaN if to no value."""
+        try:
+            value: Any = self.evaluate(*evaluation)
+        except TrialPruned:
+            return math.nan
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pairs = zip(self.names, evaluation, strict=True)
+            of = ", ".join(f"{name} {number}" for name, number in pairs)
+            raise WrongTypeError(
+                f"An evaluation must return a number, but that of {of} returned {value!r}."
+            ) from None
+
+
+def _is_abandoned(trial: FrozenTrial) -> bool:
+    """Return whether nobody runs a trial any more; whose number is not its owner's is given up."""
+    is_open = trial.state == TrialState.RUNNING and trial._trial_id not in _under_way
+    return is_open and (owner_of(trial) is None or is_own(trial) or is_alive(trial) is False)
