@@ -127,12 +127,21 @@ class InitOffsetObjective:
         self.distributions = space.distributions(architecture.variables)
 
     def replace(
-        self, *, seed: int | None = None, space: Space | None = None
+        self,
+        *,
+        seed: int | None = None,
+        space: Space | None = None,
+        dataset: Dataset | None = None,
     ) -> InitOffsetObjective:
-        """Return the same objective with another seed or space; both share data and graphs."""
+        """Return the same objective with another seed or space, or data of the same sizes.
+
+        Both share the compiled graphs.
+        """
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
         other.seed = self.seed if seed is None else _checked_seed(seed)
+        if dataset is not None:
+            other.dataset, other.trainer = dataset, self.trainer.on(dataset)
         other._search_in(self.space if space is None else space)
         return other
 

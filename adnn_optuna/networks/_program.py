@@ -26,8 +26,9 @@ _EVALUATION_ROWS = 1000
 class Program:
     """Epochs of a network's training, and its evaluation, compiled once.
 
-    ``splits`` are the training set and, if there is one, the validation set; the orders of one
-    call are for as many ``epochs``. Several threads may call :meth:`train` at once.
+    ``splits`` are a training set and, if there is one, a validation set, as those will be that it
+    is called with; the orders of one call are for as many ``epochs``. Several threads may call
+    :meth:`train` at once.
     """
 
     def __init__(
@@ -43,12 +44,12 @@ class Program:
             architecture.num_classes,
             from_logits=not architecture.ends_in_probabilities,
         )
-        self._splits = splits
         self._of_thread = threading.local()
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
-        example = (state, orders, tf.constant(0), tf.constant(0), tf.constant(value=False))
+        none = tf.constant(0)
+        example = (state, splits, (orders, none, none), tf.constant(value=False))
         try:
             self._compile(example, jit_compile=True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -99,14 +100,21 @@ class Program:
         return [tf.convert_to_tensor(rates.get(id(v), v.value)) for v in self._optimizer.variables]
 
     def train(
-        self, state: list[tf.Tensor], orders: tf.Tensor, begin: int, end: int, *, evaluate: bool
+        self,
+        state: list[tf.Tensor],
+        splits: Sequence[Data],
+        orders: tf.Tensor,
+        begin: int,
+        end: int,
+        *,
+        evaluate: bool,
     ) -> tuple[list[tf.Tensor], list[tuple[int, float]]]:
         """Train by ``orders[begin:end]``, int32 of shape (epochs, rows), from a state.
 
         Return the new one, and, if asked for, each split's count of correct rows and its loss.
         """
         new_state, scores = self._train(
-            state, orders, tf.constant(begin), tf.constant(end), tf.constant(evaluate)
+            state, splits, (orders, tf.constant(begin), tf.constant(end)), tf.constant(evaluate)
         )
         scores = [(int(correct), float(loss)) for correct, loss in scores]
         return new_state, scores if evaluate else []
@@ -124,16 +132,16 @@ class Program:
     def _trace_training(
         self,
         state: list[tf.Tensor],
-        orders: tf.Tensor,
-        begin: tf.Tensor,
-        end: tf.Tensor,
+        splits: Sequence[Data],
+        epochs: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
         evaluate: tf.Tensor,
     ) -> tuple[list[tf.Tensor], list[tuple[tf.Tensor, ...]]]:
+        orders, begin, end = epochs
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
-            train_batch = functools.partial(self._train_batch, orders[epoch])
+            train_batch = functools.partial(self._train_batch, *splits[0], orders[epoch])
             _in_batches(orders.shape[1], self._batch_size, train_batch)
             return epoch + 1
 
@@ -144,12 +152,13 @@ class Program:
         zeros = tf.constant(0), tf.constant(0.0, tf.float64)
         scores = [
             tf.cond(evaluate, functools.partial(self._score, *split), lambda: zeros)
-            for split in self._splits
+            for split in splits
         ]
         return trained, scores
 
-    def _train_batch(self, order: tf.Tensor, first: tf.Tensor | int, size: int) -> tuple[()]:
-        x, y = self._splits[0]
+    def _train_batch(
+        self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor | int, size: int
+    ) -> tuple[()]:
         rows = tf.slice(order, [first], [size])
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +45,8 @@ class Dataset:
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2.
         origin: How :func:`dataset_from_config` finds the data again, JSON-able; None for arrays.
+        drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
+            as the training split, so that :meth:`redrawn` may draw others.
 
     Raises:
         ValueError: If dtypes, shapes, lengths, pixels or labels are wrong.
@@ -59,6 +61,7 @@ class Dataset:
     y_test: NDArray[np.int32]
     num_classes: int
     origin: Mapping[str, Any] | None = None
+    drawn: tuple[Literal["val", "test"], ...] = ()
 
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
@@ -169,7 +172,27 @@ class Dataset:
             others = (("y_val", val), ("y_test", test))
             labels = [y, *(checked_labels(where, key, pair[1]) for key, pair in others)]
             num_classes = 1 + max(int(part.max(initial=0)) for part in labels)
-        return cls(name, *drawn[2], val[0], val[1], test[0], test[1], num_classes)
+        given = (("val", x_val), ("test", x_test))
+        was_drawn: Any = tuple(split for split, arrays in given if arrays is None)
+        splits_ = (*drawn[2], val[0], val[1], test[0], test[1])
+        return cls(name, *splits_, num_classes, drawn=was_drawn)
+
+    def redrawn(self, seed: int) -> Dataset:
+        """Return the same samples in other splits of the same sizes, stratified by label.
+
+        Only splits that were drawn at random are drawn anew: those that somebody made stay.
+
+        Args:
+            seed: Seed of the draw, 0 or more.
+        """
+        splits = ("train", *self.drawn)
+        sizes = [len(getattr(self, f"y_{split}")) for split in splits]
+        x, y = (np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy")
+        parts = np.split(_stratified_order(y, seed), np.cumsum(sizes)[:-1])
+        changed: dict[str, Any] = {"origin": None}
+        for split, rows in zip(splits, map(np.sort, parts), strict=True):
+            changed |= {f"x_{split}": x[rows], f"y_{split}": y[rows]}
+        return dataclasses.replace(self, **changed)
 
 
 def load_dataset(

@@ -7,6 +7,7 @@ how many are trained beside it. It is also faster: a small network stays in a co
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -67,7 +68,7 @@ class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
     A training gives the same bits alone and beside any others. The graph is compiled once, for the
-    first one, and uses the dataset in place. Several threads may train at once.
+    first one, and uses data in place. Several threads may train at once.
 
     Args:
         architecture: The network.
@@ -83,7 +84,7 @@ class Trainer:
 
         self.architecture = architecture
         self.training = training
-        self._dataset = dataset
+        self.dataset = dataset
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
         self._epoch_seconds = math.inf
         self._lock = threading.Lock()
@@ -95,11 +96,22 @@ class Trainer:
     def _program(self) -> Program:
         from adnn_optuna.networks._program import Program
 
-        data = self._dataset
-        splits = [(_shared(data.x_train), _shared(data.y_train))]
-        if len(data.y_val):
-            splits.append((_shared(data.x_val), _shared(data.y_val)))
-        return Program(self.architecture, self.training, splits, self._orders_epochs)
+        return Program(self.architecture, self.training, self._splits, self._orders_epochs)
+
+    @functools.cached_property
+    def _splits(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        data = self.dataset
+        splits = [(data.x_train, data.y_train), (data.x_val, data.y_val)]
+        return [(_shared(x), _shared(y)) for x, y in splits if len(y)]
+
+    def on(self, dataset: Dataset) -> Trainer:
+        """Return a trainer on other data of the same sizes; both share the compiled graph."""
+        with self._lock:
+            self._program  # noqa: B018 - compiled here.
+        other = copy.copy(self)
+        other.dataset = dataset
+        other.__dict__.pop("_splits", None)
+        return other
 
     def train(
         self,
@@ -182,18 +194,18 @@ class Trainer:
         start = training.start
         order_seed = start.seed if start.order_seed is None else start.order_seed
         seed = order_seed if self.training.shuffle else None
-        orders = _orders(len(self._dataset.y_train), seed, first, self._orders_epochs)
+        orders = _orders(len(self.dataset.y_train), seed, first, self._orders_epochs)
         training.epochs = first + end
         is_last = training.epochs == training.last_epoch
         began = time.monotonic()
         training.state, scores = self._program.train(
-            training.state, orders, begin, end, evaluate=evaluate or is_last
+            training.state, self._splits, orders, begin, end, evaluate=evaluate or is_last
         )
         seconds = (time.monotonic() - began) / (end - begin)
         self._epoch_seconds = min(self._epoch_seconds, seconds)
         if scores:
             metrics: Metrics = {}
-            rows = {"train": len(self._dataset.y_train), "val": len(self._dataset.y_val)}
+            rows = {"train": len(self.dataset.y_train), "val": len(self.dataset.y_val)}
             for (split, n), (correct, loss) in zip(rows.items(), scores, strict=False):
                 metrics |= {f"{split}_accuracy": correct / n, f"{split}_loss": loss / n}
             training.run.history.append(metrics)
