@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.verification import Verdict as Verdict
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
+    from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import resume as resume
     from adnn_optuna.api.search import search as search
+    from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison as Comparison
     from adnn_optuna.evidence.luck import Recheck as Recheck
     from adnn_optuna.evidence.luck import expected_luck as expected_luck
+    from adnn_optuna.evidence.models import ModelComparison as ModelComparison
+    from adnn_optuna.evidence.variance import Variance as Variance
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.data import load_dataset as load_dataset
     from adnn_optuna.networks.initializers import initializers_table as initializers_table
@@ -46,12 +50,16 @@ _NAMES = {
     "accountability.contract": ["Contract"],
     "accountability.verification": ["Verdict", "verify"],
     "api.compare": ["compare"],
+    "api.compare_models": ["compare_models"],
     "api.recheck": ["recheck"],
     "api.search": ["SearchResult", "resume", "search"],
+    "api.variance": ["measure_variance"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.comparison": ["Comparison"],
     "evidence.luck": ["Recheck", "expected_luck"],
+    "evidence.models": ["ModelComparison"],
+    "evidence.variance": ["Variance"],
     "networks.data": ["Dataset", "load_dataset"],
     "networks.initializers": ["initializers_table"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],

@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from concurrent import futures
 from typing import Any, Literal
@@ -19,12 +18,10 @@ from tqdm.auto import tqdm
 from adnn_optuna import _checks as checks
 from adnn_optuna._attributes import (
     ANNEALING,
-    COMPARISON,
     CONTROLS,
     GREEDY,
     LEARNING_RATE,
     RANDOM_RESTART,
-    Declaration,
 )
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
@@ -41,16 +38,11 @@ from adnn_optuna.engine.searchers import (
 )
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.comparison import (
-    Comparison,
-    declaration_of,
-    records_of_comparison,
-    seeds_in_words,
-)
+from adnn_optuna.evidence.comparison import Comparison, records_of_comparison
 from adnn_optuna.evidence.dashboard import show_comparison
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence, fewest_pairs
+from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 
-_MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -138,7 +130,7 @@ def compare(
             "controls spend the compute of all trials, but max_gain ends searches before that; "
             "give one of the two."
         )
-    seeds = _checked_seeds(seeds, objective)
+    seeds = checked_seeds(seeds)
     check_equivalence(equivalence)
     # All are checked, whichever holds for a single run.
     limits = studies.Limits(max_time, max_trial, max_gain)
@@ -162,9 +154,14 @@ def compare(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
         )
-    declaration = _declared(opened_storage, study_name, seeds, looks_again=stop_when_decided)
-    n_controls = len(arms) - len(searchers)
-    _warn_of_few_seeds(len(seeds), searchers, n_controls, looks_again=declaration["looks_again"])
+    stored = patiently(records_of_comparison, opened_storage, study_name).values()
+    declaration = declared(
+        [record.attrs for of_arm in stored for record in of_arm.values()],
+        seeds,
+        looks_again=stop_when_decided,
+        study_name=study_name,
+        n_claims=_n_claims(searchers, len(arms) - len(searchers)),
+    )
     at_once = len(os.sched_getaffinity(0)) if stop_when_decided else len(seeds)
     results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
     n_seeds, total = 0, max_trial * len(arms) * len(seeds)
@@ -177,7 +174,8 @@ def compare(
             n_seeds += len(part)
             jobs = [job(label, seed) for label in arms for seed in part]
             opened = open_jobs(jobs, opened_storage)
-            _declare(opened, declaration)
+            for study in opened:
+                store_declaration(study, declaration)
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
@@ -214,53 +212,10 @@ def _is_over(
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
 
 
-def _declared(
-    storage: BaseStorage, study_name: str, seeds: tuple[int, ...], *, looks_again: bool
-) -> Declaration:
-    """Return what a comparison is declared to be, with what its studies say of it already."""
-    arms = patiently(records_of_comparison, storage, study_name)
-    before = declaration_of([r.attrs for of_arm in arms.values() for r in of_arm.values()], ())
-    known = tuple(before["seeds"])
-    is_shorter = len(seeds) < len(known) and not before["looks_again"]
-    if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
-        raise WrongValueError(
-            f"The comparison {study_name!r} was declared with the {len(known)} seeds "
-            f"{seeds_in_words(known)}; give these in this order, or these and more."
-        )
-    looks_again = looks_again or before["looks_again"] or 0 < len(known) < len(seeds)
-    if known and looks_again and not before["looks_again"]:
-        _logger.warning(
-            "The comparison %r was planned with %d seeds; with more, all its claims pay for "
-            "having been looked at, for good: about half of those that were just decided become "
-            "undecided.",
-            study_name,
-            len(known),
-        )
-    return {"seeds": [*max(seeds, known, key=len)], "looks_again": looks_again}
-
-
-def _declare(opened: Iterable[optuna.Study], declaration: Declaration) -> None:
-    """Store in studies what the comparison that they belong to is declared to be."""
-    for study in opened:
-        if patiently(lambda s: s.user_attrs, study).get(COMPARISON) != declaration:
-            patiently(study.set_user_attr, COMPARISON, declaration)
-
-
-def _warn_of_few_seeds(
-    n_seeds: int, searchers: Mapping[str, Searcher], n_controls: int, *, looks_again: bool
-) -> None:
-    """Warn where the seeds cannot decide anything, whatever comes of them."""
+def _n_claims(searchers: Mapping[str, Searcher], n_controls: int) -> dict[str, int]:
     names = [searcher for searcher in searchers.values() if searcher != RANDOM_RESTART]
     of_searchers = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
-    of_controls = n_controls * len(searchers)
-    for n_claims, what in ((of_searchers, "searchers"), (of_controls, "controls")):
-        needed = fewest_pairs(n_claims, looks_again=looks_again)
-        if n_seeds < needed:
-            warnings.warn(
-                f"{n_seeds} seed{'s' * (n_seeds > 1)} can decide nothing about the {what}: with "
-                f"{n_claims} claim{'s' * (n_claims > 1)} it takes at least {needed}.",
-                stacklevel=3,
-            )
+    return {"searchers": of_searchers, "controls": n_controls * len(searchers)}
 
 
 def _checked_controls(
@@ -340,25 +295,3 @@ def _by_label(argument: str, given: Iterable[str] | Mapping[str, Any]) -> dict[s
                 "studies: use another character."
             )
     return dict(given)
-
-
-def _checked_seeds(seeds: Iterable[int], objective: InitOffsetObjective) -> tuple[int, ...]:
-    try:
-        first = itertools.islice(seeds, _MAX_SEEDS + 1)
-    except TypeError:
-        raise WrongTypeError(
-            f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
-        ) from None
-    # As the objective has it: NumPy's numbers become Python's, by which studies are named.
-    checked = tuple(objective.replace(seed=seed).seed for seed in first)
-    if len(checked) > _MAX_SEEDS:
-        raise WrongValueError(
-            f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer."
-        )
-    if not checked:
-        raise WrongValueError("seeds is empty, but a comparison needs at least one.")
-    if len(set(checked)) < len(checked):
-        raise WrongValueError(
-            f"seeds has duplicates, but each run needs its own: {list(checked)}."
-        )
-    return checked

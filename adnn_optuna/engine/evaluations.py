@@ -121,6 +121,7 @@ def make_evaluations(
     names: Sequence[str],
     evaluate: Callable[..., float],
     *,
+    stop: threading.Event | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
     show_progress_bar: bool = False,
@@ -135,6 +136,7 @@ def make_evaluations(
         study: Where they are stored, see :func:`open_evaluations`.
         names: What the numbers of an evaluation mean.
         evaluate: The value of these numbers; NaN, or a pruned trial, is none.
+        stop: What is set when the evaluations under way are to end, by an error.
         n_jobs: The number of threads.
         max_time: The seconds that evaluations may take, over all runs; then no more begin.
         show_progress_bar: Whether to show a progress bar.
@@ -144,7 +146,7 @@ def make_evaluations(
     """
     limit = None if max_time is None else MaxTimeCallback(max_time)
     bar = tqdm(unit="evaluation", desc=study.study_name, disable=not show_progress_bar)
-    worker = _Worker(report_of, study, names, evaluate, limit, bar)
+    worker = _Worker(report_of, study, names, evaluate, limit, bar, stop or threading.Event())
     try:
         with bar:
             worker.run(n_jobs)
@@ -169,9 +171,8 @@ class _Worker(Generic[R]):
     evaluate: Callable[..., float]
     limit: MaxTimeCallback | None
     bar: tqdm[Any]
-
-    def __post_init__(self) -> None:
-        self._stop, self._lock = threading.Event(), threading.Lock()
+    stop: threading.Event
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
 
     def report(self) -> R:
         """Return what is known now; of two trials of the same evaluation, the first counts."""
@@ -190,14 +191,14 @@ class _Worker(Generic[R]):
                 for other in others:
                     other.result()
             finally:
-                self._stop.set()
+                self.stop.set()
 
     def _work(self) -> None:
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             with self._lock:
                 trial = patiently(self._begin)
             if trial is None:
-                self._stop.wait(_SECONDS_BETWEEN_LOOKS)
+                self.stop.wait(_SECONDS_BETWEEN_LOOKS)
             else:
                 self._make(trial)
 
@@ -215,7 +216,7 @@ class _Worker(Generic[R]):
         self.bar.total = report.n_evaluations
         self.bar.update(len(report.evaluations) - self.bar.n)
         if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
-            self._stop.set()
+            self.stop.set()
             return None
         begun = {self._evaluation(t) for t in trials if t.state == TrialState.RUNNING}
         free = [evaluation for evaluation in report.missing if evaluation not in begun]
@@ -251,7 +252,7 @@ class _Worker(Generic[R]):
                 tell = self.study._storage.set_trial_state_values
                 patiently(tell, trial._trial_id, state, values)
         except BaseException:
-            self._stop.set()
+            self.stop.set()
             with contextlib.suppress(Exception):
                 end_trial(self.study, trial)
             raise

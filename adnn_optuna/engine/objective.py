@@ -101,7 +101,7 @@ class InitOffsetObjective:
             )
         self._model = model
         self.metric: Metric = metric
-        self.seed = _checked_seed(seed)
+        self.seed = checked_seed(seed)
         self.dataset = dataset
         architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
         self.trainer = Trainer(architecture, training, dataset)
@@ -139,7 +139,7 @@ class InitOffsetObjective:
         """
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
-        other.seed = self.seed if seed is None else _checked_seed(seed)
+        other.seed = self.seed if seed is None else checked_seed(seed)
         if dataset is not None:
             other.dataset, other.trainer = dataset, self.trainer.on(dataset)
         other._search_in(self.space if space is None else space)
@@ -261,7 +261,8 @@ class InitOffsetObjective:
         return math.nan if outcome.value is None else outcome.value
 
 
-def _checked_seed(seed: object) -> int:
+def checked_seed(seed: object) -> int:
+    """Return a seed as a Python integer; refuse what is none."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise WrongValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
     return int(seed)

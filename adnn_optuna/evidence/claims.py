@@ -11,7 +11,7 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from adnn_optuna._attributes import TestLook
     from adnn_optuna.evidence.comparison import Comparison
@@ -42,16 +42,34 @@ def interval(difference: PairedDifference, unit: str = " pp") -> str:
     return f"{low:+.2f} to {high:+.2f}{unit}"
 
 
-def interval_in_words(comparison: Comparison) -> str:
-    """Return what the intervals promise, and at what price."""
-    n_claims = [len(claims) for claims in comparison.families if claims]
+def superiority(difference: PairedDifference) -> str:
+    """Return in how many of all seeds the arm is better, with the interval if there is one."""
+    share, low, high = (
+        f"{100 * value:.0f}"
+        for value in (
+            difference.superiority,
+            difference.superiority_low,
+            difference.superiority_high,
+        )
+    )
+    return f"{share} %" if "nan" in low else f"{share} % ({low} to {high})"
+
+
+def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
+    """Return what the intervals promise, and at what price.
+
+    Args:
+        n_claims: The number of claims of each family, by what they are about.
+        looks_again: Whether the comparison looks again after each seed.
+    """
     which = " and ".join(
         f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
-        for n, what in zip(n_claims, ("searchers", "controls"), strict=False)
+        for what, n in n_claims.items()
+        if n
     )
     how = (
         "from an e-process: holds however often one looks and adds seeds"
-        if comparison.looks_again
+        if looks_again
         else "from inverted sign flips, for the planned seeds"
     )
     return f"interval: 95 % for {which}, {how}"
@@ -125,7 +143,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
         return f"{claim}.{_otherwise(comparison)}"
     look = comparison.any_record.test_look
     size = f"{images(best.mean, look['n_images'])}; " if look else ""
-    evidence = f"({size}{_with_interval(best)}, {best.n_pairs} seeds)"
+    evidence = f"({size}{with_interval(best)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         also = _listed([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
@@ -139,7 +157,8 @@ def claim_of_comparison(comparison: Comparison) -> str:
     return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
 
 
-def _with_interval(difference: PairedDifference) -> str:
+def with_interval(difference: PairedDifference) -> str:
+    """Return the interval of a difference as a part of a sentence."""
     shown = interval(difference)
     return "no interval yet" if shown == "none" else f"interval {shown}"
 
@@ -166,7 +185,7 @@ def _otherwise(comparison: Comparison) -> str:
     if control is None or row is None:
         return ""
     turned = dataclasses.replace(row, low=-row.high, high=-row.low)
-    evidence = f"({_with_interval(turned)})" if row.n_pairs > 1 else "(one seed)"
+    evidence = f"({with_interval(turned)})" if row.n_pairs > 1 else "(one seed)"
     searcher = comparison.controls[control][0].searcher
     spent = _SPENT.get(searcher, f"on {control}")
     return (

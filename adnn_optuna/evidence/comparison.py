@@ -7,9 +7,8 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 import optuna
 import pandas as pd
@@ -18,7 +17,6 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import (
     ANNEALING,
-    COMPARISON,
     CONFIG,
     GREEDY,
     RANDOM_RESTART,
@@ -27,12 +25,14 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import open_storage, storage_url
-from adnn_optuna.evidence import tables
+from adnn_optuna.evidence import claims, tables
+from adnn_optuna.evidence.declarations import declaration_of, seeds_in_words
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
     check_equivalence,
     paired_differences,
+    undecided,
 )
 from adnn_optuna.evidence.power import SeedPlan, plan_seeds
 from adnn_optuna.evidence.reports import comparison_page
@@ -212,14 +212,11 @@ class Comparison:
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
-            ``low``, ``high``, ``superiority``, ``verdict`` and ``reason``, as in
+            ``low``, ``high``, ``superiority`` with its own ``superiority_low`` and ``_high``,
+            ``verdict`` and ``reason``, as in
             :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
-        names = [field.name for field in dataclasses.fields(PairedDifference)]
-        table = pd.DataFrame([vars(row) for row in self.paired_differences], columns=names)
-        table["verdict"] = table["verdict"].fillna("no claim")
-        columns = {"arm": "sampler", "n_pairs": "pairs", "mean": "difference"}
-        return table.rename(columns=columns).set_index(["sampler", "other"])
+        return tables.differences_table(self.paired_differences, "sampler")
 
     @property
     def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -250,12 +247,7 @@ class Comparison:
             rows += [r for r in compared(values, claims=of_controls) if r.verdict is not None]
         if missing := self.n_missing_seeds:
             n_seeds = len(self.declaration["seeds"])
-            reason = f"{missing} of {n_seeds} planned seeds are missing"
-            open_ = functools.partial(dataclasses.replace, low=-math.inf, high=math.inf)
-            rows = [
-                open_(row, verdict="undecided", reason=reason) if row.verdict else row
-                for row in rows
-            ]
+            rows = undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
         return rows
 
     @property
@@ -263,9 +255,15 @@ class Comparison:
         """How many of the claims about searchers are not decided."""
         return sum(row.verdict == "undecided" for row in self.rows_of(self.families[0]))
 
-    def rows_of(self, claims: Sequence[tuple[str, str]]) -> list[PairedDifference]:
+    @property
+    def intervals(self) -> str:
+        """What the intervals promise, in words."""
+        families = zip(("searchers", "controls"), map(len, self.families), strict=True)
+        return claims.interval_in_words(dict(families), looks_again=self.looks_again)
+
+    def rows_of(self, family: Sequence[tuple[str, str]]) -> list[PairedDifference]:
         """Return the differences behind some claims."""
-        return [row for row in self.paired_differences if (row.arm, row.other) in claims]
+        return [row for row in self.paired_differences if (row.arm, row.other) in family]
 
     @property
     def strongest_control(self) -> str | None:
@@ -325,22 +323,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return tables.comparison_as_text(self)
-
-
-def seeds_in_words(seeds: Sequence[int]) -> str:
-    """Return the first few seeds as text."""
-    return ", ".join(map(str, seeds[:10])) + (", …" if len(seeds) > 10 else "")
-
-
-def declaration_of(attrs: Iterable[Mapping[str, Any]], seeds: Sequence[int]) -> Declaration:
-    """Return what the studies of a comparison store of it; without anything, these seeds."""
-    found: list[Declaration | None] = [of_study.get(COMPARISON) for of_study in attrs]
-    known = [declaration for declaration in found if declaration is not None]
-    return {
-        # Some may have been stored before further seeds were added.
-        "seeds": max((d["seeds"] for d in known), key=len, default=[*seeds]),
-        "looks_again": any(d["looks_again"] for d in known),
-    }
 
 
 def load_comparison(

@@ -24,9 +24,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.evidence.sequential import (
@@ -57,6 +58,8 @@ class PairedDifference:
             contradictory pairs.
         high: Its upper end.
         superiority: The share of pairs in which the arm has the higher value; a tie is half.
+        superiority_low, superiority_high: The ends of its interval of 95 %, Clopper and Pearson's;
+            NaN where one looks again, which it does not hold for.
         verdict: ``"equivalent"``: the interval lies within the region of practical equivalence;
             else ``"better"``: above 0; ``"worse"``: below 0; ``"undecided"``: none of these;
             :obj:`None`: the pair is shown without a claim.
@@ -70,6 +73,8 @@ class PairedDifference:
     low: float
     high: float
     superiority: float
+    superiority_low: float
+    superiority_high: float
     verdict: VerdictName | None
     reason: str = ""
 
@@ -140,9 +145,31 @@ def paired_differences(
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
         mean = float(d.mean()) if n_pairs else math.nan
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
-        numbers = (n_pairs, mean, low, high, superiority)
+        ends = (math.nan, math.nan) if looks_again else _share_interval(superiority, n_pairs)
+        numbers = (n_pairs, mean, low, high, superiority, *ends)
         rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
     return rows
+
+
+def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
+    """Return differences of which no claim is decided yet, for the same reason."""
+    open_: dict[str, Any] = {
+        "low": -math.inf,
+        "high": math.inf,
+        "verdict": "undecided",
+        "reason": reason,
+    }
+    return [dataclasses.replace(row, **open_) if row.verdict else row for row in rows]
+
+
+def _share_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the interval of 95 % of a share of n by Clopper and Pearson (1934)."""
+    if not n:
+        return math.nan, math.nan
+    k = share * n
+    low = stats.beta.ppf(0.025, k, n - k + 1) if k else 0.0
+    high = stats.beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+    return float(low), float(high)
 
 
 def _is_skewed(differences: np.ndarray) -> bool:

@@ -84,6 +84,7 @@ class Page:
             lstrip_blocks=True,
         )
         environment.filters.update(value=_value, gain=claims.points, interval=claims.interval)
+        environment.filters["superiority"] = claims.superiority
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -147,7 +148,6 @@ def comparison_page(comparison: Comparison) -> Page:
             "comparison": comparison,
             "lucky": lucky,
             "best": best,
-            "intervals": claims.interval_in_words(comparison),
             "means": tables.means_in_words(comparison),
             "strongest": comparison.strongest_control,
             "test_gain": comparison.table()["test_gain"].to_dict(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna.evidence.claims import claim_of_comparison, interval, interval_in_words
+from adnn_optuna.evidence.claims import claim_of_comparison, interval, superiority
+from adnn_optuna.evidence.paired_differences import PairedDifference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,7 @@ def comparison_as_text(comparison: Comparison) -> str:
         ("sampler", any_record.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
     ]
     body = [
-        (_shortened(label, 22), best, gain, *of_test)
+        (shortened(label, 22), best, gain, *of_test)
         for label, best, gain, _, *of_test in means_in_words(comparison)
     ]
     n_seeds = len(comparison.seeds)
@@ -33,9 +35,10 @@ def comparison_as_text(comparison: Comparison) -> str:
     size = (
         f"; one of {look['n_images']} test images: {100 / look['n_images']:.2g} pp" if look else ""
     )
-    lines = [*_aligned(header, body), f"{what}; pp = percentage points{size}"]
+    lines = [*aligned(header, body), f"{what}; pp = percentage points{size}"]
     if comparison.paired_differences:
-        lines += ["", *_verdict_lines(comparison)]
+        rows, how = comparison.paired_differences, comparison.intervals
+        lines += ["", *verdict_lines(rows, comparison.equivalence, how)]
     return "\n".join([*lines, "", *textwrap.wrap(claim_of_comparison(comparison), 98)])
 
 
@@ -45,34 +48,48 @@ def means_in_words(comparison: Comparison) -> list[tuple[str, ...]]:
     accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
     scales |= dict.fromkeys(accuracies, 100)
     return [
-        (str(label), *(_mean_and_std(row, name, scale) for name, scale in scales.items()))
+        (str(label), *(mean_and_std(row, name, scale) for name, scale in scales.items()))
         for label, row in comparison.table().iterrows()
     ]
 
 
-def _verdict_lines(comparison: Comparison) -> list[str]:
+def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFrame:
+    """Return one row for each difference, with the index ``arm`` and ``other``."""
+    import pandas as pd
+
+    names = [field.name for field in dataclasses.fields(PairedDifference)]
+    table = pd.DataFrame([vars(row) for row in rows], columns=names)
+    table["verdict"] = table["verdict"].fillna("no claim")
+    columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
+    return table.rename(columns=columns).set_index([arm, "other"])
+
+
+def verdict_lines(
+    rows: Sequence[PairedDifference], equivalence: float, intervals: str
+) -> list[str]:
+    """Return the differences as a table, and what to know of them below it."""
     header = [
         ("", "difference", "", "", ""),
         ("test accuracy of", "[pp]", "interval", "superior", "verdict"),
     ]
     body = [
         (
-            f"{_shortened(row.arm, 18)} - {_shortened(row.other, 18)}",
+            f"{shortened(row.arm, 18)} - {shortened(row.other, 18)}",
             f"{100 * row.mean:+.2f}",
             interval(row, unit=""),
-            f"{100 * row.superiority:.0f} %",
+            superiority(row),
             row.verdict or "no claim",
         )
-        for row in comparison.paired_differences
+        for row in rows
     ]
-    region = f"equivalent: within ±{100 * comparison.equivalence:g} pp"
+    region = f"equivalent: within ±{100 * equivalence:g} pp"
     notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
-    reasons = dict.fromkeys(row.reason for row in comparison.paired_differences if row.reason)
-    notes += [*textwrap.wrap(interval_in_words(comparison), 98), *reasons]
-    return [*_aligned(header, body), *notes]
+    reasons = dict.fromkeys(row.reason for row in rows if row.reason)
+    notes += [*textwrap.wrap(intervals, 98), *reasons]
+    return [*aligned(header, body), *notes]
 
 
-def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
+def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
     """Return a table's lines, the first column to the left and all others to the right."""
     rows = [*header, *body]
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
@@ -82,11 +99,13 @@ def _aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> 
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 
 
-def _shortened(label: str, width: int) -> str:
+def shortened(label: str, width: int) -> str:
+    """Return a label that is at most so wide."""
     return label if len(label) <= width else f"{label[: width - 1]}…"
 
 
-def _mean_and_std(row: pd.Series[float], name: str, scale: float) -> str:
+def mean_and_std(row: pd.Series[float], name: str, scale: float) -> str:
+    """Return a mean of a table with its standard deviation, as text."""
     mean, std = scale * row[name], scale * row[f"{name}_std"]
     if math.isnan(mean):
         return "unknown"

@@ -1,5 +1,6 @@
 """Figures of several searchers, each with several seeds, and of the luck that all of them have."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -138,14 +139,33 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
         runs: For each searcher, by its label, its studies or their records, in the same order of
             seeds. Winners of the same seed are joined by a line.
     """
-    title = "Test accuracy by seed, which no search saw"
-    figure = style.new_figure(title, "", "test accuracy [%]")
     arms = [arm for arm in style.arms_of(runs)[0] if arm[-1]]
     first = arms[0][-1] if arms else []
-    names = ["unmoved", *(label for label, *_ in arms)]
+    values = {"unmoved": [record.test_baseline for record in first]}
+    values |= {label: [record.test_value for record in records] for label, _, records in arms}
     colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
-    columns = [[record.test_value for record in records] for *_, records in arms]
-    table = 100 * np.array([[record.test_baseline for record in first], *columns])
+    title = "Test accuracy by seed, which no search saw"
+    figure = plot_by_seed(values, title, "test accuracy [%]", colors)
+    return style.say_if_empty(figure, "No winner was tested.")
+
+
+def plot_by_seed(
+    values: Mapping[str, Sequence[float]],
+    title: str,
+    y_title: str,
+    colors: Sequence[str] = style.COLORS,
+) -> go.Figure:
+    """Plot accuracies of several arms, with a line for each seed.
+
+    Args:
+        values: The accuracies of each arm by its label, in the same order of seeds.
+        title: The figure's title.
+        y_title: The title of its y axis.
+        colors: The arms' colors, which begin again after the last one.
+    """
+    figure = style.new_figure(title, "", y_title)
+    table = 100 * np.array([*values.values()])
+    names = [style.literal(label) for label in values]
     if np.isfinite(table).any():
         figure.update_xaxes(type="category")  # Labels such as 0.1 are names, too.
         for of_seed in table.T.tolist():
@@ -154,10 +174,10 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
         look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False}
-        for name, color, values in zip(names, colors, table, strict=True):
-            known = values[np.isfinite(values)].tolist()
+        for name, color, of_arm in zip(names, itertools.cycle(colors), table, strict=False):
+            known = of_arm[np.isfinite(of_arm)].tolist()
             figure.add_box(x=[name] * len(known), y=known, name=name, marker_color=color, **look)
-    return style.say_if_empty(figure, "No winner was tested.")
+    return figure
 
 
 def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: float) -> go.Figure:

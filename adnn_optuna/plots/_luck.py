@@ -1,10 +1,11 @@
-"""The figure of a recheck: what a study said of its best trials, and what fresh seeds say."""
+"""Figures of luck: what a study said and what fresh seeds say, and how far a value varies."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
@@ -56,3 +57,53 @@ def plot_recheck(
     )
     labels = [style.literal(label) for label in stored]
     return figure.update_xaxes(tickvals=[*range(len(stored))], ticktext=labels)
+
+
+def plot_variance(
+    points: Mapping[str, Sequence[float]],
+    spreads: Mapping[str, tuple[float, float, float]],
+    own: float,
+    value_name: str,
+) -> go.Figure:
+    """Plot what each source of randomness does to a value, and what all of them do.
+
+    Args:
+        points: Deviations from the mean that a source brings, by its name; the last is of all.
+        spreads: Their standard deviations, with the ends of its interval.
+        own: The deviation of the seed in use; NaN without one.
+        value_name: What varies.
+    """
+    scale, unit = (100, " [pp]") if value_name.endswith("accuracy") else (1, "")
+    title = "How far it varies from run to run, and from what"
+    figure = style.new_figure(title, "", f"deviation of {value_name}{unit}")
+    for i, (name, deviations) in enumerate(points.items()):
+        color = style.COLORS[0] if name == list(points)[-1] else style.CONTROL_COLOR
+        # Side by side, lest equal ones hide each other.
+        spread = np.linspace(-0.2, 0.2, max(len(deviations), 1))
+        figure.add_scatter(
+            x=(i + spread).tolist(),
+            y=(scale * np.asarray(deviations)).round(6).tolist(),
+            mode="markers",
+            marker={"color": color, "size": 7, "opacity": 0.5},
+            showlegend=False,
+        )
+        sd, low, high = (scale * value for value in spreads[name])
+        figure.add_scatter(
+            x=[i, i],
+            y=[-sd, sd],
+            error_y={"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]},
+            mode="markers",
+            marker={"color": color, "size": 11, "symbol": "line-ew-open", "line_width": 3},
+            name="one standard deviation, 95 % interval",
+            showlegend=i == len(points) - 1,
+        )
+    if not math.isnan(own):
+        figure.add_scatter(
+            x=[len(points) - 1],
+            y=[scale * own],
+            mode="markers",
+            marker={"color": style.COLORS[1], "size": 11, "symbol": "diamond"},
+            name="the seed in use",
+        )
+    labels = [style.literal(name) for name in points]
+    return figure.update_xaxes(tickvals=[*range(len(points))], ticktext=labels)

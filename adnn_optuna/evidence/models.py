@@ -1,0 +1,236 @@
+"""Comparisons of models: tables, verdicts and sentences, from their test accuracies by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import textwrap
+from collections.abc import Mapping
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from scipy import stats
+
+from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.evidence import claims, tables
+from adnn_optuna.evidence.paired_differences import (
+    PairedDifference,
+    paired_differences,
+    undecided,
+)
+from adnn_optuna.evidence.sequential import ALPHA
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+_TURNED = {"better": "worse", "worse": "better"}
+
+
+@dataclasses.dataclass
+class ModelComparison:
+    """What models come to on the test set, each with the same seeds.
+
+    Printed, it is the table of means and, below it, the verdict on each two models. All claims
+    together are wrong in at most 5 % of all comparisons.
+
+    Args:
+        evaluations: The test accuracies that are known, by the number of the model and the seed.
+        study_name: The study of the trainings.
+        labels: The models.
+        seeds: The seeds, in their declared order.
+        looks_again: Whether seeds are added only until all is decided; the intervals pay for it.
+        equivalence: The difference of test accuracies up to which two models are equivalent.
+        sources: What a seed draws afresh, in words.
+        draws_test_set: Whether that is the test set, too.
+        n_train: The number of training examples.
+        n_test: The number of test examples.
+
+    Attributes:
+        accuracies: The test accuracies of each model, up to the first seed that is not done.
+        paired_differences: The statistics from which all tables and sentences come.
+        missing: The evaluations to be made next; none at the end.
+        n_evaluations: How many there are at the most.
+    """
+
+    evaluations: Mapping[Evaluation, float]
+    study_name: str
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    looks_again: bool
+    equivalence: float
+    sources: tuple[str, ...]
+    draws_test_set: bool
+    n_train: int
+    n_test: int
+
+    def __post_init__(self) -> None:
+        of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
+        is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
+        n_done = [*is_done, False].index(False)
+        self.accuracies = {
+            label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
+            for i, label in enumerate(self.labels)
+        }
+        self.paired_differences = paired_differences(
+            self.accuracies, equivalence=self.equivalence, looks_again=self.looks_again
+        )
+        left = of_seeds[n_done:]
+        if self.looks_again:
+            is_decided = all(row.verdict != "undecided" for row in self.paired_differences)
+            left = [] if is_decided else left[:1]
+            self.seeds = self.seeds[:n_done] if is_decided else self.seeds
+        elif left:
+            reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
+            self.paired_differences = undecided(self.paired_differences, reason)
+        self.n_evaluations = len(self.seeds) * len(self.labels)
+        self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
+
+    @property
+    def intervals(self) -> str:
+        """What the intervals promise, in words."""
+        n_claims = {"models": len(self.paired_differences)}
+        return claims.interval_in_words(n_claims, looks_again=self.looks_again)
+
+    def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
+        """Return the interval of a difference for new data of this kind.
+
+        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
+        52:239-281, for training sets that overlap. It holds for a planned number of seeds.
+
+        Returns:
+            Its ends at the level of the other intervals; NaN where the test set is always the
+            same, or one looks again, or there are less than two seeds.
+        """
+        n = difference.n_pairs
+        if not self.draws_test_set or self.looks_again or n < 2:
+            return math.nan, math.nan
+        pairs = zip(*(self.accuracies[a] for a in (difference.arm, difference.other)), strict=True)
+        sd = stdev(one - two for one, two in list(pairs)[:n])
+        quantile = float(stats.t.isf(ALPHA / (2 * len(self.paired_differences)), n - 1))
+        half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
+        return difference.mean - half, difference.mean + half
+
+    def table(self) -> pd.DataFrame:
+        """Return one row for each model.
+
+        Returns:
+            A data frame with the index ``model`` and the columns ``seeds``, ``test_accuracy`` (the
+            mean, as a fraction) and ``test_accuracy_std``.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "model": label,
+                "seeds": len(values),
+                "test_accuracy": fmean(values) if values else math.nan,
+                "test_accuracy_std": stdev(values) if len(values) > 1 else math.nan,
+            }
+            for label, values in self.accuracies.items()
+        ]
+        return pd.DataFrame(rows).set_index("model")
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row for each two models: by how much the first is better on the test.
+
+        Returns:
+            A data frame with the index ``model``, ``other`` and the columns of
+            :meth:`Comparison.differences`, and ``new_data_low`` and ``new_data_high``, see
+            :meth:`new_data_interval`.
+        """
+        table = tables.differences_table(self.paired_differences, "model")
+        ends = [self.new_data_interval(row) for row in self.paired_differences]
+        return table.assign(
+            new_data_low=[low for low, _ in ends], new_data_high=[high for _, high in ends]
+        )
+
+    @property
+    def claim(self) -> str:
+        """Which model is the best, and whether it is better than each other, in a sentence."""
+        if not any(self.accuracies.values()):
+            return (
+                f"Nothing is known of the models yet, with {len(self.evaluations)} of "
+                f"{self.n_evaluations} trainings made. The same call goes on."
+            )
+        means = {label: fmean(values) for label, values in self.accuracies.items()}
+        best = max(means, key=lambda label: means[label])
+        said = []
+        for row in self.paired_differences:
+            if best not in {row.arm, row.other}:
+                continue
+            verdict, shown, other = str(row.verdict), row, row.other
+            if row.other == best:
+                shown = dataclasses.replace(row, mean=-row.mean, low=-row.high, high=-row.low)
+                verdict, other = _TURNED.get(verdict, verdict), row.arm
+            words = {
+                "better": f"better than {other}",
+                "worse": f"worse than {other}",
+                "equivalent": f"equivalent to {other}",
+                "undecided": f"not shown to differ from {other}",
+            }[verdict]
+            evidence = claims.with_interval(shown)
+            said.append(f"{words} ({claims.points(shown.mean)}, {evidence})")
+        n_seeds = len(self.accuracies[best])
+        return (
+            f"{best} has the best mean test accuracy, {100 * means[best]:.2f} % over {n_seeds} "
+            f"seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
+        )
+
+    @property
+    def caveat(self) -> str:
+        """What to think of the claim."""
+        drawn = " and ".join(filter(None, [", ".join(self.sources[:-1]), self.sources[-1]]))
+        parts = [f"Each seed draws {drawn} afresh, the same for all models."]
+        if self.looks_again:
+            parts.append("Seeds were added until all was decided, for which the intervals pay.")
+        parts.append(
+            "All is said of this data set, and assumes that differences are symmetric about their "
+            "centre. Whoever picks a model by this test has used it: what it gives is no longer "
+            "the accuracy on untouched data."
+        )
+        return " ".join(parts)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return each model with its mean test accuracy, as text."""
+        return [
+            (str(label), tables.mean_and_std(row, "test_accuracy", 100))
+            for label, row in self.table().iterrows()
+        ]
+
+    def __str__(self) -> str:
+        if not any(self.accuracies.values()):
+            return self.claim
+        n_seeds = len(next(iter(self.accuracies.values())))
+        body = [(tables.shortened(label, 40), mean) for label, mean in self.rows()]
+        what = f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
+        size = f"one of {self.n_test} test examples: {100 / self.n_test:.2g} pp"
+        lines = [*tables.aligned([("model", "test accuracy [%]")], body), f"{what}; {size}", ""]
+        rows = self.paired_differences
+        lines += tables.verdict_lines(rows, self.equivalence, self.intervals)
+        for row in rows:
+            low, high = (100 * end for end in self.new_data_interval(row))
+            if math.isfinite(low):
+                pair = f"{tables.shortened(row.arm, 18)} - {tables.shortened(row.other, 18)}"
+                lines.append(f"for new data of this kind: {pair} {low:+.2f} to {high:+.2f} pp")
+        return "\n".join([*lines, "", *textwrap.wrap(f"{self.claim} {self.caveat}", 98)])
+
+    def plot(self) -> go.Figure:
+        """Plot the test accuracies, with a line for each seed."""
+        from adnn_optuna.plots._comparison import plot_by_seed
+
+        return plot_by_seed(self.accuracies, "Test accuracy by seed", "test accuracy [%]")
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report: one HTML file, which needs no network.
+
+        Raises:
+            ValueError: If the file cannot be written.
+        """
+        from adnn_optuna.evidence.reports import Figure, Page
+
+        content: dict[str, Any] = {"name": self.study_name, "comparison": self}
+        content["dates"] = f"{len(self.evaluations)} trainings"
+        content["figures"] = [Figure("test-accuracy", self.plot())]
+        Page("models.html.jinja", self.claim, self.caveat, content).save(path)
