@@ -26,6 +26,7 @@ def loaded(code: str, names: tuple[str, ...]) -> str:
         "import adnn_optuna",
         "from adnn_optuna.samplers import DeltaStepSampler, AdaptiveSimulatedAnnealingSampler",
         "import adnn_optuna as adnn; adnn.recheck, adnn.expected_luck(3, 1.0)",
+        "import adnn_optuna as adnn; adnn.measure_variance(lambda *, seed: seed % 7, n=5)",
         "from adnn_optuna import MaxGainCallback, MaxTimeCallback, MaxTrialCallback",
     ],
 )
@@ -35,7 +36,11 @@ def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "search", "resume", "compare", "recheck", "luck", "report", "audit", "verify"]
+    "verb",
+    [
+        "",
+        *"search resume compare recheck variance compare-models luck report audit verify".split(),
+    ],
 )
 def test_help_loads_nothing_but_typer(verb: str) -> None:
     arguments = [*verb.split(), "--help"]

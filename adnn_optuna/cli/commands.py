@@ -18,7 +18,6 @@ from adnn_optuna.cli.options import (
     AtOnce,
     Certify,
     Quiet,
-    load_function,
     make_objective,
     parse_controls,
     parse_seeds,
@@ -39,7 +38,7 @@ def search(
     contract: Path | None = None,
     certify: Certify = None,
     quiet: Quiet = False,
-    **network: Any,
+    **objective: Any,
 ) -> None:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -55,12 +54,12 @@ def search(
     from adnn_optuna.accountability.contract_file import check_contract_path
 
     if contract is not None:
-        check_contract_path("--contract", contract, network["dataset"])
+        check_contract_path("--contract", contract, objective["dataset"])
     if study_name is None:
-        study_name = f"{Path(network['dataset']).stem}-{sampler}"
+        study_name = f"{Path(objective['dataset']).stem}-{sampler}"
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     result = adnn.search(
-        make_objective(**network),
+        make_objective(**objective),
         sampler,
         storage=storage,
         study_name=study_name,
@@ -69,7 +68,7 @@ def search(
         show_progress_bar=out.wants_progress_bar(quiet),
         **limits,
     )
-    data_dir = network["data_dir"]
+    data_dir = objective["data_dir"]
     out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
 
 
@@ -127,7 +126,7 @@ def compare(
     report: Annotated[Path | None, "The .html file for a report, all figures included."] = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
-    **network: Any,
+    **objective: Any,
 ) -> None:
     """Compare searchers on the same networks, with paired seeds and the same budget.
 
@@ -141,12 +140,10 @@ def compare(
       adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
-    files = [(kind, file) for kind, file in (("plot", plot), ("report", report)) if file]
-    for kind, file in files:
-        check_output_file(f"--{kind}", file, ".html")
+    out.check_pages(plot=plot, report=report)
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     comparison = adnn.compare(
-        make_objective(**network),
+        make_objective(**objective),
         samplers.split(","),
         **limits,
         seeds=parse_seeds(seeds),
@@ -158,13 +155,8 @@ def compare(
         equivalence=equivalence,
         show_progress_bar=out.wants_progress_bar(quiet),
     )
-    if plot is not None:
-        comparison.plot().write_html(plot, include_plotlyjs=True)
-    if report is not None:
-        comparison.report(report)
-    out.show(comparison)
+    out.show_pages(comparison, quiet=quiet, plot=plot, report=report)
     if not quiet:
-        out.say("".join(f"\nThe {kind} is in {file}." for kind, file in files))
         out.say_how_to_look(storage)
 
 
@@ -179,7 +171,7 @@ def plan(
     study_name: Annotated[str, "What the names of the pilot's studies begin with."] = "pilot",
     plot: Annotated[Path | None, "The .html file for the figure of power against seeds."] = None,
     quiet: Quiet = False,
-    **network: Any,
+    **objective: Any,
 ) -> None:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
 
@@ -193,8 +185,7 @@ def plan(
     """
     from adnn_optuna.evidence.comparison import load_comparison
 
-    if plot is not None:
-        check_output_file("--plot", plot, ".html")
+    out.check_pages(plot=plot)
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
@@ -204,7 +195,7 @@ def plan(
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
             comparison = adnn.compare(
-                make_objective(**network),
+                make_objective(**objective),
                 samplers.split(","),
                 max_trial=max_trial,
                 seeds=range(5),
@@ -214,79 +205,11 @@ def plan(
                 show_progress_bar=out.wants_progress_bar(quiet),
             )
     planned = comparison.plan(gain)
-    if plot is not None:
-        planned.plot().write_html(plot, include_plotlyjs=True)
-    out.show(planned)
+    out.show_pages(planned, quiet=quiet, plot=plot)
     if not quiet:
         first = max(comparison.declaration["seeds"]) + 1
         last = first + planned.seeds - 1
         out.say(f"\nFresh seeds: adnn compare --study-name planned --seeds {first}-{last}")
-
-
-def recheck(
-    storage: Annotated[str, "The study's SQLite file, or any URL."],
-    name: Annotated[str, "The study's name."],
-    *,
-    evaluate: str | None = None,
-    top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
-    seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
-    confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
-    confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
-    n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
-    max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
-    report: Annotated[Path | None, "The .html file for a report."] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Tell how much of the best value of any Optuna study is luck.
-
-    The best trials are evaluated again with fresh seeds, which are kept in the
-    study NAME/recheck: the same command goes on where one was interrupted.
-
-    \b
-    Examples:
-      adnn recheck optuna.db my-study --evaluate train:objective
-      adnn recheck adnn.db digits-annealing --confirm-best --report recheck.html
-    """
-    import optuna
-
-    if report is not None:
-        check_output_file("--report", report, ".html")
-    if evaluate is None:
-        out.load_libraries()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = adnn.recheck(
-        (parse_storage(storage), name),
-        None if evaluate is None else load_function("--evaluate", evaluate),
-        top=top,
-        seeds=seeds,
-        confirm=confirm,
-        confirm_best=confirm_best,
-        n_jobs=n_jobs,
-        max_time=max_time,
-        show_progress_bar=out.wants_progress_bar(quiet),
-    )
-    if report is not None:
-        found.report(report)
-    out.show(found)
-    if report is not None and not quiet:
-        out.say(f"\nThe report is in {report}.")
-
-
-def luck(
-    *,
-    n: Annotated[int, "How many draws the best is of: trials, seeds or models."],
-    sd: Annotated[float, "The standard deviation of equally good ones."],
-    claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
-) -> None:
-    """Tell what the best of some equally good draws gains by luck alone.
-
-    \b
-    Example:
-      adnn luck --n 51 --sd 0.0096 --claimed 0.04
-    """
-    from adnn_optuna.evidence.luck import luck_in_words
-
-    out.show(luck_in_words(n, sd, claimed))
 
 
 def report(

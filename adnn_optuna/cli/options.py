@@ -15,7 +15,9 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.cli.output import load_libraries
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.objective import InitOffsetObjective
+    import keras
+
+    from adnn_optuna import Dataset, InitOffsetObjective, Training
 
 # The help of the options that verbs share, or that the objective takes.
 HELP = {
@@ -70,50 +72,77 @@ _CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract'
 Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 
 
-def make_objective(
+def make_training(
     *,
     dataset: str = "digits",
     data_dir: Path | None = None,
     validation_size: float | None = None,
-    hidden: str = "64",
-    activation: str = "relu",
-    kernel_initializer: str = "glorot_uniform",
-    bias_initializer: str = "zeros",
     optimizer: str = "adam",
     learning_rate: float = 0.001,
     batch_size: int = 32,
     epochs: int = 10,
     shuffle: bool = True,
+) -> "tuple[Dataset, Training]":
+    """Return data and training of a command's options; those of Python check them."""
+    from adnn_optuna import Training, load_dataset
+
+    training = Training(optimizer, learning_rate, batch_size, epochs, shuffle=shuffle)
+    if validation_size is not None and validation_size.is_integer():
+        validation_size = int(validation_size)
+    data = load_dataset(dataset, data_dir, validation_size=validation_size)
+    load_libraries()
+    return data, training
+
+
+def make_network(
+    *,
+    hidden: str = "64",
+    activation: str = "relu",
+    kernel_initializer: str = "glorot_uniform",
+    bias_initializer: str = "zeros",
     metric: Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"] = "val_accuracy",
     seed: int = 0,
+    **training: Any,
+) -> "InitOffsetObjective":
+    """Return the objective of a network that does not move."""
+    from adnn_optuna import MLP, InitOffsetObjective
+
+    kernel = _name_or_config("--kernel-initializer", kernel_initializer)
+    bias = _name_or_config("--bias-initializer", bias_initializer)
+    model = MLP(_integers("--hidden", hidden), activation, kernel, bias)
+    data, settings = make_training(**training)
+    return InitOffsetObjective(model, data, training=settings, metric=metric, seed=seed)
+
+
+def make_objective(
+    *,
     low: float = -0.2,
     high: float = 0.2,
     scope: Literal["layer", "shared"] = "layer",
     unit: Literal["absolute", "stddev"] = "absolute",
     include_output: bool = False,
+    **network: Any,
 ) -> "InitOffsetObjective":
-    """Return the objective of a command's options; those of Python check them."""
-    from adnn_optuna import MLP, InitOffsetObjective, OffsetSpace, Training, load_dataset
+    """Return the objective of a network with its init offsets."""
+    from adnn_optuna import OffsetSpace
 
-    kernel = _name_or_config("--kernel-initializer", kernel_initializer)
-    bias = _name_or_config("--bias-initializer", bias_initializer)
-    model = MLP(_integers("--hidden", hidden), activation, kernel, bias)
-    training = Training(optimizer, learning_rate, batch_size, epochs, shuffle=shuffle)
     space = OffsetSpace(low, high, scope, include_output=include_output, unit=unit)
-    if validation_size is not None and validation_size.is_integer():
-        validation_size = int(validation_size)
-    data = load_dataset(dataset, data_dir, validation_size=validation_size)
-    load_libraries()
-    return InitOffsetObjective(
-        model, data, training=training, space=space, metric=metric, seed=seed
-    )
+    return make_network(**network).replace(space=space)
+
+
+# What the options are of that a verb passes on by a name.
+_MADE_BY: dict[str, Callable[..., object]] = {
+    "training": make_training,
+    "network": make_network,
+    "objective": make_objective,
+}
 
 
 def with_help(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb's arguments and options their help; ``**network`` is those of an objective."""
+    """Give a verb's arguments and options their help, also those that it passes on."""
     parameters = list(inspect.signature(verb).parameters.values())
     if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        parameters[-1:] = inspect.signature(make_objective).parameters.values()
+        parameters += _passed_on(parameters.pop().name)
     for i, parameter in enumerate(parameters):
         annotation, note = parameter.annotation, HELP.get(parameter.name)
         if get_origin(annotation) is Annotated:
@@ -126,6 +155,13 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
     return verb
 
 
+def _passed_on(name: str) -> list[inspect.Parameter]:
+    """Return the options that a verb passes on, those of the data first."""
+    *own, last = inspect.signature(_MADE_BY[name]).parameters.values()
+    is_further = last.kind is inspect.Parameter.VAR_KEYWORD
+    return [*_passed_on(last.name), *own] if is_further else [*own, last]
+
+
 def _integers(option: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+(,\d+)*,?", text):
         wanted = "must be whole numbers separated by commas"
@@ -133,17 +169,39 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, text.rstrip(",").split(",")))
 
 
-def load_function(option: str, text: str) -> Callable[..., float]:
+def load_function(option: str, text: str) -> Callable[..., Any]:
     """Return a function that is given as ``module:function``, out of this folder first."""
     module, _, name = text.partition(":")
     if not (module and name):
         raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        function: Callable[..., float] = getattr(importlib.import_module(module), name)
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise WrongValueError(f"{option} {text!r} cannot be loaded: {error}.") from None
     return function
+
+
+def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
+    """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
+    from adnn_optuna.networks import keras_files
+    from adnn_optuna.networks.network import model_from_config
+
+    models = {}
+    for text in texts:
+        label, is_labelled, where = text.rpartition("=")
+        if where.endswith(".keras"):
+            config = keras_files.read_model_config(Path(where))
+            keras_files.check_model_config(config, "model")
+            build: Any = model_from_config({"type": "keras.Model", "model": config})
+            name = Path(where).stem
+        else:
+            build = load_function("MODELS", where)
+            name = where.rpartition(":")[2]
+        if (label := label if is_labelled else name) in models:
+            raise WrongValueError(f"Two models are called {label!r}; write LABEL=MODEL for one.")
+        models[label] = build
+    return models
 
 
 def parse_storage(text: str) -> str:

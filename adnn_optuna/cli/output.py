@@ -8,7 +8,9 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from adnn_optuna._checks import check_output_file
 
 if TYPE_CHECKING:
     from adnn_optuna.api.search import SearchResult
@@ -66,6 +68,27 @@ def show(result: object, stream: TextIO | None = None) -> None:
 def say(text: str) -> None:
     """Write to stderr, so that stdout holds results alone."""
     show(text, sys.stderr)
+
+
+def check_pages(**files: Path | None) -> None:
+    """Refuse HTML files, by the options that name them, that cannot be written."""
+    for kind, file in files.items():
+        if file is not None:
+            check_output_file(f"--{kind}", file, ".html")
+
+
+def show_pages(
+    result: Any, *, quiet: bool, plot: Path | None = None, report: Path | None = None
+) -> None:
+    """Show a result, and write its figure and its report where they are asked for."""
+    if plot is not None:
+        result.plot().write_html(plot, include_plotlyjs=True)
+    if report is not None:
+        result.report(report)
+    show(result)
+    for kind, file in (("plot", plot), ("report", report)):
+        if file is not None and not quiet:
+            say(f"\nThe {kind} is in {file}.")
 
 
 def wants_progress_bar(quiet: bool) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -243,7 +244,8 @@ class Variance:
         if math.isnan(self.total.sd):
             return self.claim
         header = [("source", "standard deviation", "share of the variance")]
-        return "\n".join([self.claim, "", *aligned(header, self.rows()), self.caveat])
+        said, notes = (textwrap.wrap(text, 98) for text in (self.claim, self.caveat))
+        return "\n".join([*said, "", *aligned(header, self.rows()), *notes])
 
     def plot(self) -> go.Figure:
         """Plot what each source does to the value, and how lucky the seed in use is."""

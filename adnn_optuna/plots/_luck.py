@@ -56,7 +56,7 @@ def plot_recheck(
         name="what the study said",
     )
     labels = [style.literal(label) for label in stored]
-    return figure.update_xaxes(tickvals=[*range(len(stored))], ticktext=labels)
+    return figure.update_xaxes(zeroline=False, tickvals=[*range(len(stored))], ticktext=labels)
 
 
 def plot_variance(
@@ -106,4 +106,4 @@ def plot_variance(
             name="the seed in use",
         )
     labels = [style.literal(name) for name in points]
-    return figure.update_xaxes(tickvals=[*range(len(points))], ticktext=labels)
+    return figure.update_xaxes(zeroline=False, tickvals=[*range(len(points))], ticktext=labels)

@@ -714,3 +714,34 @@ def test_real_data(real_data: Path, name: str) -> None:
 
 def test_examples_in_docstrings() -> None:
     assert doctest.testmod(adnn_optuna.networks.data).failed == 0
+
+
+class TestRedrawnSplits:
+    def test_hold_the_same_samples_in_the_same_sizes_stratified(self) -> None:
+        digits = load_dataset("digits")
+        other = digits.redrawn(1)
+        assert repr(other) == repr(digits)
+        assert other.fingerprint != digits.fingerprint
+        assert other.fingerprint == digits.redrawn(1).fingerprint != digits.redrawn(2).fingerprint
+
+        def samples(dataset: Dataset) -> list[bytes]:
+            return sorted(x.tobytes() for s in SPLITS for x in getattr(dataset, f"x_{s}"))
+
+        assert samples(other) == samples(digits)
+        for split in SPLITS:
+            labels = getattr(other, f"y_{split}")
+            assert np.bincount(labels).max() - np.bincount(labels).min() <= len(labels) * 0.05
+
+    def test_leave_a_split_that_was_given(self) -> None:
+        rng = np.random.default_rng(0)
+        x, y = rng.random((60, 3)), np.arange(60) % 3
+        given = Dataset.from_arrays(x, y, x_test=x[:6], y_test=y[:6])
+        assert given.drawn == ("val",)
+        other = given.redrawn(5)
+        assert np.array_equal(other.x_test, given.x_test)
+        assert not np.array_equal(other.x_val, given.x_val)
+        all_given = Dataset.from_arrays(x, y, x_test=x, y_test=y, x_val=x, y_val=y)
+        assert all_given.drawn == ()
+
+
+SPLITS = ("train", "val", "test")

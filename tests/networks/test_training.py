@@ -306,7 +306,7 @@ def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
 def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
     # As the same training settings would say it, bit for bit, also beside ordinary trainings.
     given = digits.training
-    data = digits._dataset
+    data = digits.dataset
     other = trainer_of(
         MLP(hidden=(32,)), data, **{**given.config, "learning_rate": 0.02, "epochs": 5}
     )

@@ -1,0 +1,160 @@
+"""The commands of ``adnn`` that tell how much is luck, each a thin layer on the package.
+
+Importing this module, and with it every ``--help``, loads nothing but Typer.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import adnn_optuna as adnn
+from adnn_optuna.cli import output as out
+from adnn_optuna.cli.options import (
+    DEFAULT_STORAGE,
+    Quiet,
+    load_function,
+    load_models,
+    make_network,
+    make_training,
+    parse_seeds,
+    parse_storage,
+)
+
+
+def recheck(
+    storage: Annotated[str, "The study's SQLite file, or any URL."],
+    name: Annotated[str, "The study's name."],
+    *,
+    evaluate: str | None = None,
+    top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
+    seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
+    confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
+    confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
+    n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
+    max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
+    report: Annotated[Path | None, "The .html file for a report."] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tell how much of the best value of any Optuna study is luck.
+
+    The best trials are evaluated again with fresh seeds, which are kept in the
+    study NAME/recheck: the same command goes on where one was interrupted.
+
+    \b
+    Examples:
+      adnn recheck optuna.db my-study --evaluate train:objective
+      adnn recheck adnn.db digits-annealing --confirm-best --report recheck.html
+    """
+    import optuna
+
+    out.check_pages(report=report)
+    if evaluate is None:
+        out.load_libraries()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = adnn.recheck(
+        (parse_storage(storage), name),
+        None if evaluate is None else load_function("--evaluate", evaluate),
+        top=top,
+        seeds=seeds,
+        confirm=confirm,
+        confirm_best=confirm_best,
+        n_jobs=n_jobs,
+        max_time=max_time,
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
+    out.show_pages(found, quiet=quiet, report=report)
+
+
+def luck(
+    *,
+    n: Annotated[int, "How many draws the best is of: trials, seeds or models."],
+    sd: Annotated[float, "The standard deviation of equally good ones."],
+    claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
+) -> None:
+    """Tell what the best of some equally good draws gains by luck alone.
+
+    \b
+    Example:
+      adnn luck --n 51 --sd 0.0096 --claimed 0.04
+    """
+    from adnn_optuna.evidence.luck import luck_in_words
+
+    out.show(luck_in_words(n, sd, claimed))
+
+
+def variance(
+    *,
+    n: Annotated[int, "In how many runs everything random is drawn afresh."] = 20,
+    storage: str = DEFAULT_STORAGE,
+    study_name: Annotated[str, "New or continued: the study of the runs."] = "variance",
+    max_time: Annotated[float | None, "Seconds after which no run begins."] = None,
+    report: Annotated[Path | None, "The .html file for a report."] = None,
+    quiet: Quiet = False,
+    **network: Any,
+) -> None:
+    """Tell how far a network's accuracy varies from run to run, and from what.
+
+    Initialisation, order of the batches and split of the data are drawn afresh,
+    together and one at a time; and how lucky the seed in use was.
+
+    \b
+    Examples:
+      adnn variance --hidden 64
+      adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
+    """
+    out.check_pages(report=report)
+    found = adnn.measure_variance(
+        make_network(**network),
+        n,
+        storage=storage,
+        study_name=study_name,
+        max_time=max_time,
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
+    out.show_pages(found, quiet=quiet, report=report)
+
+
+def compare_models(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more: .keras files, of which weights are drawn afresh, or "
+            "MODULE:FUNCTION, which returns a model; LABEL=… gives one a name."
+        ),
+    ],
+    *,
+    seeds: str = "20",
+    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
+    storage: str = DEFAULT_STORAGE,
+    study_name: Annotated[str, "New or continued: the study of the trainings."] = "models",
+    max_time: Annotated[float | None, "Seconds after which no training begins."] = None,
+    equivalence: Annotated[float, "Difference of test accuracies that does not matter."] = 0.001,
+    report: Annotated[Path | None, "The .html file for a report."] = None,
+    quiet: Quiet = False,
+    **training: Any,
+) -> None:
+    """Tell which of several models is better, with everything random drawn afresh.
+
+    Nothing in a file is executed; a function is looked for here first.
+
+    \b
+    Examples:
+      adnn compare-models small.keras wide.keras --dataset digits
+      adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
+    """
+    out.check_pages(report=report)
+    data, settings = make_training(**training)
+    found = adnn.compare_models(
+        load_models(models),
+        data,
+        training=settings,
+        seeds=parse_seeds(seeds),
+        stop_when_decided=stop_when_decided,
+        storage=storage,
+        study_name=study_name,
+        max_time=max_time,
+        equivalence=equivalence,
+        show_progress_bar=out.wants_progress_bar(quiet),
+    )
+    out.show_pages(found, quiet=quiet, report=report)

@@ -1,0 +1,157 @@
+"""Comparisons of models, trained for real."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna.cli.main import run
+from adnn_optuna.evidence.models import ModelComparison
+
+TRAINING = adnn.Training(epochs=2, batch_size=64)
+MODELS = {"small": adnn.MLP((8,)), "wide": adnn.MLP((64,))}
+
+
+def compare(models: Any = None, **changes: Any) -> ModelComparison:
+    settings: dict[str, Any] = {"training": TRAINING, "seeds": range(6), **changes}
+    return adnn.compare_models(models or MODELS, adnn.load_dataset("digits"), **settings)
+
+
+def linear() -> keras.Model:
+    return keras.Sequential(
+        [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10, name="only")]
+    )
+
+
+def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
+    found = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
+    assert found.accuracies["mlp"] == found.accuracies["again"]
+    assert len({*found.accuracies["mlp"]}) > 1
+    data = adnn.load_dataset("digits").redrawn(4)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
+    [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
+    hits = objective.trainer.evaluate([run.weights or []], data.x_test, data.y_test)
+    assert found.accuracies["mlp"][4] == hits.mean()
+
+
+def test_better_is_shown_with_intervals_and_a_probability() -> None:
+    found = compare()
+    [row] = found.paired_differences
+    assert row.verdict == "worse"
+    assert "wide has the best mean test accuracy" in found.claim
+    assert "better than small" in found.claim
+    pairs = np.subtract(*found.accuracies.values())
+    table = found.differences().loc[("small", "wide")]
+    assert table["difference"] == pytest.approx(pairs.mean())
+    # Of none of six: 1 - .025 ** (1 / 6).
+    assert table["superiority_low"] == 0
+    assert table["superiority_high"] == pytest.approx(0.4593, abs=1e-4)
+    half = 2.5706 * pairs.std(ddof=1) * math.sqrt(1 / 6 + 359 / 1079)
+    assert table["new_data_high"] == pytest.approx(pairs.mean() + half, abs=1e-4)
+
+
+def test_trainings_are_compared_too() -> None:
+    trainings = {"one": adnn.Training(epochs=1), "ten": adnn.Training(epochs=10)}
+    found = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
+    assert "ten has the best mean" in found.claim
+    with pytest.raises(ValueError, match=r"training has the labels \['one', 'ten'\]"):
+        compare(training=trainings)
+
+
+def test_stops_when_decided_and_pays_for_it(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/m.db"
+    found = compare(seeds=range(30), stop_when_decided=True, storage=storage)
+    assert 7 <= len(found.seeds) < 12
+    assert "e-process" in str(found)
+    assert math.isnan(found.differences()["superiority_low"].iloc[0])
+    n_trials = len(optuna.load_study(study_name="models", storage=storage).trials)
+    assert n_trials == 2 * len(found.seeds)
+    assert compare(seeds=range(30), stop_when_decided=True, storage=storage) == found
+
+
+def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/m.db"
+    nothing = compare(storage=storage, max_time=1e-9)
+    assert "Nothing is known" in str(nothing)
+    assert nothing.missing
+    first = compare(storage=storage)
+    assert first == compare()
+    more = compare(storage=storage, seeds=range(8))
+    assert more.looks_again
+    assert more.accuracies["wide"][:6] == first.accuracies["wide"]
+    with pytest.raises(ValueError, match="was declared with the 8 seeds"):
+        compare(storage=storage, seeds=[5, 3])
+    with pytest.raises(ValueError, match="evaluations of something else"):
+        compare({**MODELS, "wide": adnn.MLP((65,))}, storage=storage)
+
+
+def test_planned_seeds_that_are_missing_decide_nothing() -> None:
+    whole = compare()
+    known = {e: v for e, v in whole.evaluations.items() if e[1] != 3}
+    open_ = ModelComparison(
+        known, *(getattr(whole, name) for name in ModelComparison.__match_args__[1:])
+    )
+    assert {row.verdict for row in open_.paired_differences} == {"undecided"}
+    assert "3 of 6 planned seeds are missing" in str(open_)
+    assert open_.missing == [(0, 3), (1, 3)]
+
+
+@pytest.mark.slow
+def test_equal_models_are_seldom_said_to_differ() -> None:
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(300):
+        values = rng.normal(0.9, 0.01, (3, 10))
+        known = {(i, s): float(values[i, s]) for i in range(3) for s in range(10)}
+        settings = ("s", ("a", "b", "c"), tuple(range(10)), False, 1e-6, ("x",), True, 100, 50)
+        found = ModelComparison(known, *settings)
+        wrong += any(row.verdict in {"better", "worse"} for row in found.paired_differences)
+    assert wrong <= 300 * 0.05 + 2 * math.sqrt(300 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"models": {"one": adnn.MLP()}}, "it takes two"),
+        ({"models": ["a", "b"]}, "a mapping from labels to models"),
+        ({"models": {"a": adnn.MLP(), "b": 3}}, "The model 'b': model must be an MLP"),
+        ({"seeds": []}, "seeds is empty"),
+        ({"equivalence": 2}, "equivalence must be"),
+        ({"training": 3}, "must be a Training"),
+    ],
+)
+def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=said):
+        compare(**wrong)
+
+
+def test_few_seeds_are_warned_of_before_they_are_spent() -> None:
+    with pytest.warns(UserWarning, match="2 seeds can decide nothing about the models"):
+        compare(seeds=range(2))
+
+
+def test_command_line_takes_files_and_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    linear().save("one.keras")
+    Path("nets.py").write_text("from test_compare_models import linear\n")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    arguments = ["compare-models", "one.keras", "<b>=nets:linear", "--seeds", "6", "--epochs", "1"]
+    assert run([*arguments, "--report", "m.html"]) == 0
+    shown = capsys.readouterr().out
+    assert "one - <b>" in shown
+    assert "equivalent" in shown
+    page = Path("m.html").read_text()
+    assert "one against &lt;b&gt;" in page
+    assert "For new data of this kind" in page
+    assert run(["compare-models", "one.keras", "nets:linear", "a.keras"]) == 2
+    assert run(["compare-models", "one.keras", "one.keras"]) == 2
+    assert "Two models are called 'one'" in capsys.readouterr().err

@@ -1,0 +1,114 @@
+"""Variances of networks and of functions, measured by training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna.cli.main import run
+from adnn_optuna.evidence.variance import AS_GIVEN
+
+
+def objective(**changes: Any) -> adnn.InitOffsetObjective:
+    settings: dict[str, Any] = {"training": adnn.Training(epochs=1, batch_size=64), "seed": 3}
+    dataset = changes.pop("dataset", None) or adnn.load_dataset("digits")
+    return adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, **{**settings, **changes})
+
+
+def test_each_source_is_drawn_from_its_own_seed() -> None:
+    of_digits = objective()
+    found = adnn.measure_variance(of_digits, n=5)
+    assert found.sources == ("initialisation", "order", "split")
+    assert found.own_value == of_digits(optuna.trial.FixedTrial(dict.fromkeys(OFFSETS, 0.0)))
+    dataset = of_digits.dataset
+    for (initialisation, order, split), value in [*found.evaluations.items()][1:6]:
+        data = dataset if split == AS_GIVEN else dataset.redrawn(split)
+        moved = objective(dataset=data, seed=initialisation)
+        # Of another order no objective of one seed is.
+        start = moved.baseline_start
+        start = type(start)(start.seed, 0, start.offsets, order_seed=order)
+        assert moved.trainer.train([start])[0].history[-1]["val_accuracy"] == value
+    assert len({*found.evaluations.values()}) > 10
+
+
+OFFSETS = ("weight_offset_0", "bias_offset_0")
+
+
+def test_what_is_not_random_is_no_source() -> None:
+    digits = adnn.load_dataset("digits")
+    x, y = (np.concatenate([getattr(digits, f"{k}_{s}") for s in ("train", "val")]) for k in "xy")
+    given = adnn.Dataset.from_arrays(
+        x[:900], y[:900], x_val=x[900:], y_val=y[900:], x_test=digits.x_test, y_test=digits.y_test
+    )
+    training = adnn.Training(epochs=1, batch_size=64, shuffle=False)
+    found = adnn.measure_variance(objective(dataset=given, training=training), n=5)
+    assert found.sources == ("initialisation",)
+    assert found.parts["initialisation"] == found.total
+    assert len(found.evaluations) == 6
+    constant = adnn.InitOffsetObjective(
+        adnn.MLP((8,), kernel_initializer="ones"), given, training=training
+    )
+    with pytest.raises(ValueError, match="Nothing in the objective's training is random"):
+        adnn.measure_variance(constant)
+
+
+def test_goes_on_where_it_ended_and_adds_runs(tmp_path: Path) -> None:
+    storage, calls = f"sqlite:///{tmp_path}/v.db", []
+
+    def value(data: int, *, model: int) -> float:
+        calls.append((data, model))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return data % 5 + model % 7
+
+    with pytest.raises(KeyboardInterrupt):
+        adnn.measure_variance(value, 6, storage=storage)
+    found = adnn.measure_variance(value, 6, storage=storage)
+    assert len(calls) == 6 * 3 + 1
+    assert found == adnn.measure_variance(value, 6, study_name="variance")
+    more = adnn.measure_variance(value, 8, storage=storage)
+    assert {*found.evaluations} < {*more.evaluations}
+    with pytest.raises(ValueError, match="evaluations of something else"):
+        adnn.measure_variance(lambda data: 1.0, storage=storage)
+
+
+def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
+    found = adnn.measure_variance(lambda *, seed: seed % 7, max_time=1e-9)
+    assert found.missing
+    assert math.isnan(found.total.sd)
+    assert "not known yet" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n": 4}, "n must be at least 5"),
+        ({"objective": 3}, "must be an InitOffsetObjective or a function of seeds"),
+        ({"objective": lambda: 1.0}, "takes no seed"),
+        ({"objective": lambda seed: "much"}, "must return a number"),
+        ({"n_jobs": 0}, "n_jobs"),
+        ({"max_time": -1}, "max_time"),
+    ],
+)
+def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=said):
+        adnn.measure_variance(**{"objective": lambda seed: seed, **wrong})
+
+
+def test_command_line_writes_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["variance", "--n", "5", "--hidden", "8", "--epochs", "1", "--seed", "3"]
+    assert run([*arguments, "--report", "v.html"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Seed 3, the one in use" in shown
+    page = Path("v.html").read_text()
+    assert shown.split(" source ")[0] in page
+    assert "all together" in page
