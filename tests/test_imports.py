@@ -35,13 +35,10 @@ def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
     assert loaded("import pandas", HEAVY) == "pandas"
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        "",
-        *"search resume compare recheck variance compare-models luck report audit verify".split(),
-    ],
-)
+VERBS = "search resume compare plan recheck variance compare-models luck report audit verify"
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS.split()])
 def test_help_loads_nothing_but_typer(verb: str) -> None:
     arguments = [*verb.split(), "--help"]
     assert not loaded(f"from adnn_optuna.cli.main import run; run({arguments})", HELPED)
