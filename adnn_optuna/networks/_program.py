@@ -12,23 +12,21 @@ import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import Architecture
+from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 
 Data = tuple[tf.Tensor, tf.Tensor]
+Score = tuple[tf.Tensor, ...]
 
 # So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
 
-# Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
-_EVALUATION_ROWS = 1000
-
 
 class Program:
-    """Epochs of a network's training, and its evaluation, compiled once.
+    """A network's training and evaluation, compiled once for all data of some shapes.
 
     ``splits`` are a training set and, if there is one, a validation set, as those will be that it
     is called with; the orders of one call are for as many ``epochs``. Several threads may call
-    :meth:`train` at once.
+    both methods at once.
     """
 
     def __init__(
@@ -45,13 +43,15 @@ class Program:
             from_logits=not architecture.ends_in_probabilities,
         )
         self._of_thread = threading.local()
+        self._evaluating = threading.Lock()
+        self.nothing = tf.constant(0), tf.constant(0.0, tf.float64)
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
-        none = tf.constant(0)
-        example = (state, splits, (orders, none, none), tf.constant(value=False))
+        bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
+        example = (state, splits, orders, bounds, [self.nothing] * len(splits))
         try:
-            self._compile(example, jit_compile=True)
+            self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
             # XLA lacks an operation. An error of the model's own comes again, in plainer words.
             self._compile(example, jit_compile=False)
@@ -104,55 +104,63 @@ class Program:
         state: list[tf.Tensor],
         splits: Sequence[Data],
         orders: tf.Tensor,
-        begin: int,
-        end: int,
-        *,
-        evaluate: bool,
-    ) -> tuple[list[tf.Tensor], list[tuple[int, float]]]:
-        """Train by ``orders[begin:end]``, int32 of shape (epochs, rows), from a state.
+        bounds: Sequence[int],
+        totals: Sequence[Score],
+    ) -> tuple[list[tf.Tensor], list[Score]]:
+        """Train from a state, then score what comes out, both as far as ``bounds`` say.
 
-        Return the new one, and, if asked for, each split's count of correct rows and its loss.
+        Args:
+            state: The values of all variables.
+            splits: The data.
+            orders: The orders of the training rows, int32 of shape (epochs, rows).
+            bounds: The first epoch and the end of the epochs; the first batch of each and their
+                end; then the first thousand rows and their end to be scored of each split.
+            totals: The scores so far of each split.
+
+        Returns:
+            The new state, and the scores of each split: its count of correct rows and its loss.
         """
-        new_state, scores = self._train(
-            state, splits, (orders, tf.constant(begin), tf.constant(end)), tf.constant(evaluate)
+        result: tuple[list[tf.Tensor], list[Score]] = self._train(
+            state, splits, orders, tf.constant(bounds, tf.int32), totals
         )
-        scores = [(int(correct), float(loss)) for correct, loss in scores]
-        return new_state, scores if evaluate else []
+        return result
 
     def evaluate(self, weights: list[tf.Tensor], data: Data) -> np.ndarray:
-        """Return which rows are correct, as an array of bool; not for two threads at once."""
+        """Return which rows are correct, as an array of bool."""
         hits = []
-        for first in range(0, len(data[1]), _EVALUATION_ROWS):
-            x, labels = (array[first : first + _EVALUATION_ROWS] for array in data)
-            # A call would warn that it is traced anew for each size of the data.
-            evaluate = self._evaluate.get_concrete_function(weights, x, labels)
-            hits.append(evaluate(weights, x, labels).numpy())
+        with self._evaluating:
+            for first in range(0, len(data[1]), EVALUATION_ROWS):
+                x, labels = (array[first : first + EVALUATION_ROWS] for array in data)
+                # A call would warn that it is traced anew for each size of the data.
+                evaluate = self._evaluate.get_concrete_function(weights, x, labels)
+                hits.append(evaluate(weights, x, labels).numpy())
         return np.concatenate(hits)
 
     def _trace_training(
         self,
         state: list[tf.Tensor],
         splits: Sequence[Data],
-        epochs: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
-        evaluate: tf.Tensor,
+        orders: tf.Tensor,
+        bounds: tf.Tensor,
+        totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[tuple[tf.Tensor, ...]]]:
-        orders, begin, end = epochs
+        begin, end, first, last, *of_splits = tf.unstack(bounds)
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
             train_batch = functools.partial(self._train_batch, *splits[0], orders[epoch])
-            _in_batches(orders.shape[1], self._batch_size, train_batch)
+            _in_batches(orders.shape[1], self._batch_size, (first, last), train_batch)
             return epoch + 1
 
         # XLA must not know the number of epochs, lest it unrolls the loop.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
         # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
-        zeros = tf.constant(0), tf.constant(0.0, tf.float64)
+        bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
         scores = [
-            tf.cond(evaluate, functools.partial(self._score, *split), lambda: zeros)
-            for split in splits
+            _in_batches(split[1].shape[0], EVALUATION_ROWS, of_split, self._scored(*split), *total)
+            for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
         ]
         return trained, scores
 
@@ -178,12 +186,10 @@ class Program:
             variable.assign(value)
         return _hits(labels, self._model(x, training=False))
 
-    def _score(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Return the count of correct rows (int32) and the sum of losses (float64)."""
+    def _scored(self, x: tf.Tensor, y: tf.Tensor) -> Callable[..., Score]:
+        """Return a function that adds to the count of correct rows and to the sum of losses."""
 
-        def score(
-            first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        def score(first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor) -> Score:
             labels = tf.slice(y, [first], [size])
             xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
             outputs = self._model(xs, training=False)
@@ -194,8 +200,7 @@ class Program:
             hits = tf.cast(_hits(labels, outputs), tf.int32)
             return correct + tf.reduce_sum(hits), loss + losses
 
-        zeros = tf.constant(0), tf.constant(0.0, tf.float64)
-        return _in_batches(y.shape[0], _EVALUATION_ROWS, score, *zeros)
+        return score
 
 
 def _hits(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -203,17 +208,34 @@ def _hits(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def _in_batches(
-    rows: int, size: int, function: Callable[..., tuple[tf.Tensor, ...]], *totals: tf.Tensor
+    rows: int,
+    size: int,
+    bounds: tuple[tf.Tensor, tf.Tensor],
+    function: Callable[..., tuple[tf.Tensor, ...]],
+    *totals: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
-    """Trace ``function(first row, size, *totals)``, the new totals, for each batch of the rows."""
-    size = min(size, rows)
+    """Trace ``function(first row, size, *totals)``, the new totals, for batches of the rows.
+
+    They are those from the first of ``bounds`` to below the second one.
+    """
+    size, (first, last) = min(size, rows), bounds
+    whole = rows // size
     _, *totals = tf.while_loop(
-        lambda i, *_: i < rows // size,
+        lambda i, *_: i < tf.minimum(last, whole),
         lambda i, *totals: (i + 1, *function(i * size, size, *totals)),
-        (tf.constant(0), *totals),
+        (first, *totals),
         parallel_iterations=1,
     )
-    return function(rows - rows % size, rows % size, *totals) if rows % size else tuple(totals)
+    if not rows % size:
+        return tuple(totals)
+    # As a loop: a condition returns something, which a batch of the training does not.
+    _, *totals = tf.while_loop(
+        lambda i, *_: i < last,
+        lambda i, *totals: (i + 1, *function(whole * size, rows % size, *totals)),
+        (tf.maximum(first, whole), *totals),
+        parallel_iterations=1,
+    )
+    return tuple(totals)
 
 
 def loss_function(

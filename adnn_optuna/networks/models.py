@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna._checks import (
     WrongTypeError,
@@ -131,6 +131,9 @@ class Training:
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
         loss: The Keras name of a loss on integer or one-hot labels. Cross-entropies are computed
             from logits, unless a model of the user's own ends in a softmax.
+        jit_compile: Whether XLA compiles the training, as in Keras. ``"auto"``: where that is
+            faster on a CPU, which it is without convolutions, pooling and random operations. (The
+            same rule holds on a GPU, untested.) The bits of both differ.
 
     Raises:
         TypeError: If a setting is of the wrong type.
@@ -143,6 +146,7 @@ class Training:
     epochs: int = 10
     shuffle: bool = True
     loss: str = "sparse_categorical_crossentropy"
+    jit_compile: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
@@ -156,6 +160,8 @@ class Training:
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
         check_type("shuffle", self.shuffle, bool, "True or False")
         check_type("loss", self.loss, str, "the Keras name of a loss")
+        if self.jit_compile != "auto":
+            check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
         optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
         if isinstance(optimizer, str):
             name, config, optimizer = optimizer, {}, optimizer.lower()

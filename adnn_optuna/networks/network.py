@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import json
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,23 @@ from adnn_optuna.networks import initializers
 from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.initializers import VariableInfo
-from adnn_optuna.networks.keras_files import describe_model, in_fresh_thread, without_compilation
+from adnn_optuna.networks.keras_files import (
+    check_keras_config,
+    describe_model,
+    in_fresh_thread,
+    without_compilation,
+)
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
     import keras
+
+# Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
+EVALUATION_ROWS = 1000
+
+# So begin the operations that XLA compiles to slower code on a CPU than TensorFlow has: of
+# convolutions and pooling, and random numbers.
+_SLOW_UNDER_XLA = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "Stateless")
 
 # What initial weights that were drawn before may take, in bytes; those last used are always kept.
 _BYTES_KEPT = 2**26
@@ -45,6 +58,15 @@ class Architecture:
     initial_weights: Callable[[int, int], list[np.ndarray]]
     build: Callable[[int, int], keras.Model]
     ends_in_probabilities: bool = False  # Otherwise in logits.
+    suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
+    own_code: Callable[[], keras.Model] | None = (
+        None  # What its configuration does not tell all of.
+    )
+
+    @functools.cached_property
+    def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
+        """What two architectures have in common that compute the same."""
+        return json.dumps(self.config, sort_keys=True), self.own_code
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
@@ -232,9 +254,10 @@ def _keras_architecture(
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     values = np.asarray(outputs, np.float32)
     is_softmax = bool(np.allclose(values.sum(axis=-1), 1, atol=1e-3) and (values >= 0).all())
+    described = describe_model(model, other)
     config = {
         "type": "keras.Model",
-        "model": describe_model(model, other),
+        "model": described,
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
@@ -242,7 +265,32 @@ def _keras_architecture(
     def draw(seed: int, restart: int) -> list[np.ndarray]:
         return _values(build(seed, restart))
 
-    return Architecture(input_shape, num_classes, config, variables, draw, build, is_softmax)
+    return Architecture(
+        *(input_shape, num_classes, config, variables, draw, build, is_softmax),
+        suits_xla=_suits_xla(model, input_shape),
+        own_code=None if _is_known(described) else build_model,
+    )
+
+
+def _is_known(config: dict[str, Any]) -> bool:
+    """Return whether a model's configuration tells all: it has none but Keras's classes."""
+    try:
+        check_keras_config(config, "model")
+    except WrongValueError:
+        return False
+    return "config" in config
+
+
+def _suits_xla(model: keras.Model, input_shape: tuple[int, ...]) -> bool:
+    """Return whether XLA makes a model's training faster on a CPU, by its operations."""
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((3, *input_shape), tf.float32)
+    forward = tf.function(lambda x: model(x, training=True), autograph=False)
+    definition = forward.get_concrete_function(spec).graph.as_graph_def()
+    functions = definition.library.function
+    nodes = (*definition.node, *(n for f in functions for n in f.node_def))
+    return not any(node.op.startswith(_SLOW_UNDER_XLA) for node in nodes)
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:

@@ -7,36 +7,46 @@ how many are trained beside it. It is also faster: a small network stays in a co
 
 from __future__ import annotations
 
-import copy
+import collections
 import dataclasses
 import functools
+import itertools
+import json
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import optuna
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna.networks._arrays import writable
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import Architecture
+from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from adnn_optuna.networks._program import Program
+    from adnn_optuna.networks._program import Program, Score
 
-# No call of a compiled function takes longer, unless one epoch does: Ctrl-C, the stop event and a
-# deadline must wait for its end.
+# No call of a compiled function takes much longer, unless one batch does: Ctrl-C, the stop event
+# and a deadline must wait for its end.
 _SECONDS_BETWEEN_LOOKS = 0.5
+# How many rows are scored in the time in which one is trained.
+_WORK = 3
 # How many row numbers the orders for one call hold at the most, unless one epoch has more: 1 MB.
 _ROWS_IN_ORDERS = 2**18
+
+# How many compiled programs this process keeps.
+_N_PROGRAMS = 8
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
 
@@ -55,20 +65,28 @@ class Run:
 
 @dataclasses.dataclass
 class _UnderWay:
-    """A training under way: its epochs so far, and the values of all variables after them."""
+    """A training under way: the epochs that it has behind it, and how far it is in the next one.
+
+    Of that, so many batches are trained and so many thousands of rows scored; the totals are their
+    scores, and the state is the values of all variables.
+    """
 
     start: Start
     last_epoch: int
     run: Run = dataclasses.field(default_factory=Run)
     epochs: int = 0
+    batch: int = 0
+    scored: int = 0
+    totals: list[Score] = dataclasses.field(default_factory=list)
     state: list[tf.Tensor] = dataclasses.field(default_factory=list)
 
 
 class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
-    A training gives the same bits alone and beside any others. The graph is compiled once, for the
-    first one, and uses data in place. Several threads may train at once.
+    A training gives the same bits alone and beside any others. The graph is compiled for the first
+    one, once in a process for all trainers of the same, and uses data in place. Several threads
+    may train at once.
 
     Args:
         architecture: The network.
@@ -83,20 +101,22 @@ class Trainer:
         from adnn_optuna.networks._program import loss_function
 
         self.architecture = architecture
+        if training.jit_compile == "auto":
+            training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
         self.training = training
         self.dataset = dataset
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
-        self._epoch_seconds = math.inf
-        self._lock = threading.Lock()
+        size = min(training.batch_size, len(dataset.y_train))
+        self._n_batches = math.ceil(len(dataset.y_train) / size), size
+        # The least that any call took, as a row's part of it; before the first one, unknown.
+        self._seconds_per_row = math.inf
         # Names are checked here, before any training.
         training.build_optimizer()
         loss_function(training.loss, dataset.num_classes, from_logits=True)
 
     @functools.cached_property
     def _program(self) -> Program:
-        from adnn_optuna.networks._program import Program
-
-        return Program(self.architecture, self.training, self._splits, self._orders_epochs)
+        return _compiled(self.architecture, self.training, self._splits, self._orders_epochs)
 
     @functools.cached_property
     def _splits(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
@@ -105,13 +125,8 @@ class Trainer:
         return [(_shared(x), _shared(y)) for x, y in splits if len(y)]
 
     def on(self, dataset: Dataset) -> Trainer:
-        """Return a trainer on other data of the same sizes; both share the compiled graph."""
-        with self._lock:
-            self._program  # noqa: B018 - compiled here.
-        other = copy.copy(self)
-        other.dataset = dataset
-        other.__dict__.pop("_splits", None)
-        return other
+        """Return a trainer on other data of the same sizes, with which it shares the graph."""
+        return Trainer(self.architecture, self.training, dataset)
 
     def train(
         self,
@@ -135,8 +150,7 @@ class Trainer:
                 ``after_epoch`` implies it.
             keep_weights: Whether to return the trained weights.
         """
-        with self._lock:
-            self._program  # noqa: B018 - compiled here, where its errors are the caller's.
+        self._program  # noqa: B018 - compiled here, where its errors are the caller's.
         trainings = [_UnderWay(start, start.epochs or self.training.epochs) for start in starts]
         epochs = max((training.last_epoch for training in trainings), default=0)
         looks = (epochs,) if after_epoch is None else range(1, epochs + 1)
@@ -151,8 +165,8 @@ class Trainer:
                 elif (left := deadline - time.monotonic()) <= 0:
                     training.run.status = "timeout"
                 else:
-                    fit = int(min(_SECONDS_BETWEEN_LOOKS, left) / self._epoch_seconds)
-                    self._train_epochs(training, 1 if evaluate else fit, evaluate=evaluate)
+                    seconds = min(_SECONDS_BETWEEN_LOOKS, left)
+                    self._advance(training, seconds, evaluate=evaluate)
 
         try:
             for look in looks:
@@ -186,33 +200,68 @@ class Trainer:
             wait(futures)
         return [training.run for training in trainings]
 
-    def _train_epochs(self, training: _UnderWay, count: int, *, evaluate: bool) -> None:
-        """Train at most ``count`` more epochs by one call; evaluate if asked to or at the end."""
-        begin = training.epochs % self._orders_epochs
-        first = training.epochs - begin
-        end = min(begin + max(count, 1), self._orders_epochs, training.last_epoch - first)
+    def _advance(self, training: _UnderWay, seconds: float, *, evaluate: bool) -> None:
+        """Train and score by one call of about so many seconds; score if asked to or at the end.
+
+        The call is for whole epochs, a part of one, or a part of its scores.
+        """
+        n_batches, size = self._n_batches
+        sizes = [math.ceil(len(y) / EVALUATION_ROWS) for _, y in self._splits]
+        budget = seconds / self._seconds_per_row
+        begin, first, scored = (
+            training.epochs % self._orders_epochs,
+            training.batch,
+            training.scored,
+        )
+        last = min(first + max(int(budget / (_WORK * size)), 1), n_batches)
+        count, is_whole = 1, last == n_batches
+        if first == 0 and is_whole and not evaluate:
+            left = min(self._orders_epochs - begin, training.last_epoch - training.epochs)
+            count = min(max(int(budget / (_WORK * size * n_batches)), 1), left)
+        work = _WORK * size * ((last - first) + (count - 1) * n_batches)
+        is_scored = is_whole and (evaluate or training.epochs + count == training.last_epoch)
+        to_score = scored
+        if is_scored:
+            # At least some rows in a call that is for nothing else.
+            fits = max(int((budget - work) / EVALUATION_ROWS), first == last)
+            to_score = min(scored + fits, sum(sizes))
+            work += EVALUATION_ROWS * (to_score - scored)
+        bounds = [begin, begin + count, first, last]
+        for n, before in zip(sizes, itertools.accumulate(sizes, initial=0), strict=False):
+            bounds += [min(max(at - before, 0), n) for at in (scored, to_score)]
         start = training.start
         order_seed = start.seed if start.order_seed is None else start.order_seed
-        seed = order_seed if self.training.shuffle else None
-        orders = _orders(len(self.dataset.y_train), seed, first, self._orders_epochs)
-        training.epochs = first + end
-        is_last = training.epochs == training.last_epoch
-        began = time.monotonic()
-        training.state, scores = self._program.train(
-            training.state, self._splits, orders, begin, end, evaluate=evaluate or is_last
+        orders = _orders(
+            len(self.dataset.y_train),
+            order_seed if self.training.shuffle else None,
+            training.epochs - begin,
+            self._orders_epochs,
         )
-        seconds = (time.monotonic() - began) / (end - begin)
-        self._epoch_seconds = min(self._epoch_seconds, seconds)
-        if scores:
-            metrics: Metrics = {}
-            rows = {"train": len(self.dataset.y_train), "val": len(self.dataset.y_val)}
-            for (split, n), (correct, loss) in zip(rows.items(), scores, strict=False):
-                metrics |= {f"{split}_accuracy": correct / n, f"{split}_loss": loss / n}
-            training.run.history.append(metrics)
-            if not is_finite(metrics):
-                training.run.status = "diverged"
-            elif is_last:
-                training.run.status = "complete"
+        began = time.monotonic()
+        totals = training.totals or [self._program.nothing] * len(sizes)
+        training.state, totals = self._program.train(
+            training.state, self._splits, orders, bounds, totals
+        )
+        self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
+        training.epochs += count - 1
+        training.batch, training.scored, training.totals = last, to_score, totals
+        if is_whole and (not is_scored or to_score == sum(sizes)):
+            training.epochs += 1
+            training.batch, training.scored, training.totals = 0, 0, []
+            if is_scored:
+                self._note(training, totals)
+
+    def _note(self, training: _UnderWay, totals: Sequence[Score]) -> None:
+        """Note what an epoch came to, and whether it was the last one."""
+        metrics: Metrics = {}
+        rows = {"train": len(self.dataset.y_train), "val": len(self.dataset.y_val)}
+        for (split, n), (correct, loss) in zip(rows.items(), totals, strict=False):
+            metrics |= {f"{split}_accuracy": int(correct) / n, f"{split}_loss": float(loss) / n}
+        training.run.history.append(metrics)
+        if not is_finite(metrics):
+            training.run.status = "diverged"
+        elif training.epochs == training.last_epoch:
+            training.run.status = "complete"
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return what a training starts from, the offsets added in float32."""
@@ -230,13 +279,39 @@ class Trainer:
         It is an array of bool, of shape (networks, images); its means are the accuracies.
         """
         data = _shared(x), _shared(y)
-        with self._lock:
-            return np.stack([self._program.evaluate([*map(_as_tensor, w)], data) for w in weights])
+        return np.stack([self._program.evaluate([*map(_as_tensor, w)], data) for w in weights])
 
 
 def is_finite(metrics: Metrics) -> bool:
     """Return whether a training has not diverged: even then it has accuracies."""
     return all(math.isfinite(value) for value in metrics.values())
+
+
+# The programs that were used last, by all that is compiled into them.
+_programs: collections.OrderedDict[tuple[Any, ...], Program] = collections.OrderedDict()
+_compiling = threading.Lock()
+
+
+def _compiled(
+    architecture: Architecture,
+    training: Training,
+    splits: Sequence[tuple[tf.Tensor, tf.Tensor]],
+    epochs: int,
+) -> Program:
+    """Return the program of a network's training on data of some shapes, compiled if it is new."""
+    from adnn_optuna.networks._program import Program
+
+    settings = {**training.config, "epochs": None}
+    shapes = tuple((tuple(x.shape), len(y)) for x, y in splits)
+    key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
+    with _compiling:
+        if key not in _programs:
+            _logger.info("Compiling the training of the network, once for all its trials.")
+            _programs[key] = Program(architecture, training, splits, epochs)
+        _programs.move_to_end(key)
+        if len(_programs) > _N_PROGRAMS:
+            _programs.popitem(last=False)
+        return _programs[key]
 
 
 @functools.cache
