@@ -257,7 +257,12 @@ def _run(
     bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
     try:
         with bar, interruptible() as stop:
-            loop = Loop(plan, study, stop, _progress(plan, study, bar))
+
+            def show_epochs(epochs: float) -> None:
+                bar.set_postfix_str(f"epoch {epochs:.1f} of {plan.objective.training.epochs}")
+
+            shown = None if bar.disable else show_epochs
+            loop = Loop(plan, study, stop, _progress(plan, study, bar), shown)
             n_before = bar.initial = bar.n = loop.n_done
             bar.total = None if max_trial is None else max(max_trial, n_before)
             loop.run()

@@ -46,7 +46,8 @@ _left_running: set[str] = set()
 class Loop:
     """Runs one study, opened by its plan, until it has reached a limit or ``stop`` is set.
 
-    Other workers may do so, too. ``after_tell`` is called after each trial that was told.
+    Other workers may do so, too. ``after_tell`` is called after each trial that was told; for
+    ``meanwhile`` see :meth:`Trainer.train`.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class Loop:
         study: optuna.Study,
         stop: threading.Event,
         after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
+        meanwhile: Callable[[float], object] | None = None,
     ) -> None:
         self._study, self._objective, self._limits = study, plan.objective, plan.limits
         self._max_trial = plan.limits.max_trial or math.inf
-        self._stop, self._after_tell = stop, after_tell
+        self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
         self._first_seen: dict[int, float] = {}
@@ -104,7 +106,8 @@ class Loop:
         began = time.monotonic() - self._tally.elapsed
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits.max_time or math.inf)
-            outcomes = train_trials(self._objective, trials, stop=self._stop, deadline=deadline)
+            limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
+            outcomes = train_trials(self._objective, trials, **limits)
             self._tell(trials, outcomes, began)
         elif reason is None and not count:
             # Others run all that is left, or a part of a batch that is not to be split. If one of

@@ -7,8 +7,8 @@ import functools
 import gc
 import math
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -58,15 +58,18 @@ def train_trials(
     *,
     stop: threading.Event | None = None,
     deadline: float = math.inf,
+    meanwhile: Callable[[float], object] | None = None,
     with_default_pruner: bool = True,
 ) -> list[Outcome]:
     """Train trials of one study side by side, and its baseline where that is missing.
 
     Nothing is told to the study; only baseline and intermediate values are stored. Where memory
-    runs out, the trials are trained one by one. ``deadline`` is a :func:`time.monotonic`;
-    ``with_default_pruner``, whether the pruner that Optuna gives every study may prune.
+    runs out, the trials are trained one by one. For ``stop``, ``deadline`` and ``meanwhile`` see
+    :meth:`Trainer.train`; ``with_default_pruner`` is whether the pruner that Optuna gives every
+    study may prune.
     """
-    train = functools.partial(_train, objective, stop, deadline, with_default_pruner)
+    limits: dict[str, Any] = {"stop": stop, "deadline": deadline, "meanwhile": meanwhile}
+    train = functools.partial(_train, objective, limits, with_default_pruner)
     parts: Sequence[Sequence[optuna.Trial]] = [trials]
     while True:
         try:
@@ -86,8 +89,7 @@ def train_trials(
 
 def _train(
     objective: InitOffsetObjective,
-    stop: threading.Event | None,
-    deadline: float,
+    limits: dict[str, Any],
     with_default_pruner: bool,  # noqa: FBT001
     trials: Sequence[optuna.Trial],
 ) -> list[Outcome]:
@@ -113,8 +115,7 @@ def _train(
     may_prune = with_default_pruner or not is_default
     runs = objective.trainer.train(
         starts,
-        stop=stop,
-        deadline=deadline,
+        **limits,
         after_epoch=after_epoch if may_prune and not isinstance(study.pruner, NopPruner) else None,
         evaluate_each_epoch=False,
     )

@@ -135,6 +135,7 @@ class Trainer:
         stop: threading.Event | None = None,
         deadline: float = math.inf,
         after_epoch: Callable[[int, int, Metrics], bool] | None = None,
+        meanwhile: Callable[[float], object] | None = None,
         evaluate_each_epoch: bool = True,
         keep_weights: bool = False,
     ) -> list[Run]:
@@ -142,10 +143,12 @@ class Trainer:
 
         Args:
             starts: What to train from.
-            stop: After it is set, no further epoch begins.
-            deadline: The value of :func:`time.monotonic` after which no further epoch begins.
+            stop: After it is set, trainings end within about half a second.
+            deadline: The value of :func:`time.monotonic` at which trainings end, as soon.
             after_epoch: Called with (index in ``starts``, epoch from 0, metrics) for all trainings
                 before any goes on; where it returns :obj:`True`, that training is pruned.
+            meanwhile: Called about twice a second of a long training, with the epochs that it has
+                behind it, by any thread.
             evaluate_each_epoch: Whether to evaluate not only after the last epoch.
                 ``after_epoch`` implies it.
             keep_weights: Whether to return the trained weights.
@@ -167,6 +170,8 @@ class Trainer:
                 else:
                     seconds = min(_SECONDS_BETWEEN_LOOKS, left)
                     self._advance(training, seconds, evaluate=evaluate)
+                    if meanwhile is not None and training.batch:
+                        meanwhile(training.epochs + training.batch / self._n_batches[0])
 
         try:
             for look in looks:
