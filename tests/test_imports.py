@@ -35,7 +35,8 @@ def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "search", "resume", "compare", "recheck", "luck", "report", "audit", "verify"]
+    "verb",
+    ["", "search", "resume", "compare", "recheck", "luck", "report", "audit", "verify", "sign"],
 )
 def test_help_loads_nothing_but_typer(verb: str) -> None:
     arguments = [*verb.split(), "--help"]

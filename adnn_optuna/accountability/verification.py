@@ -22,6 +22,7 @@ from adnn_optuna.accountability.contract_file import (
     CannotCheckError,
 )
 from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import (
     Sample,
@@ -73,7 +74,8 @@ class Verdict:
         gain: The winner's test gain as trained again here; the mean where it was several times.
         half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
         findings: What was found, in sentences: of the gain, of its interval from the test images,
-            and of what fresh random numbers make of it, where they were asked for.
+            of what fresh random numbers make of it, and of who signed the contract, where that was
+            asked for.
     """
 
     status: Status
@@ -110,6 +112,7 @@ def verify(
     dataset: Dataset | None = None,
     model: MLP | Callable[[], keras.Model] | None = None,
     certify: bool = False,
+    key: str | os.PathLike[str] | None = None,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
@@ -137,18 +140,24 @@ def verify(
         model: The callable, where the model cannot be rebuilt from its Keras configuration.
         certify: Whether to repeat the contract's certificate: to train with as many fresh random
             numbers, from seeds that nobody knows before.
+        key: The PEM file of the Ed25519 public key by which the contract must be signed, see
+            :func:`~adnn_optuna.sign`; the findings then say so. By default nobody asks.
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
 
     Raises:
         TypeError: If an argument is of the wrong type.
+        ValueError: If the key cannot be read, or the package ``cryptography`` is not installed.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
-    path = Path(path)
+    path, signed = Path(path), []
+    public = None if key is None else read_key(key, "public")
     try:
         contract = contract_file.read_contract(path)
+        if public is not None:
+            signed.append(check_signature(path, public))
         if certify and not contract.get("certified"):
             said = "certified: the contract certifies no gain; make one by contract(certify=20)."
             raise CannotCheckError(said)  # noqa: TRY301
@@ -170,12 +179,12 @@ def verify(
             not_checked += contract_file.check_model(contract, objective, files["model"], weights)
         transfer = _certify_again(contract, objective) if certify else []
     except CannotCheckError as error:
-        return Verdict("cannot_check", error.args)
+        return Verdict("cannot_check", error.args, findings=(*signed,))
     except BreachedError as error:
-        return Verdict("breached", error.args)
+        return Verdict("breached", error.args, findings=(*signed,))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
-        return Verdict("cannot_check", (f"objective: {why}.",))
+        return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
     hits = [run.hits for run in runs]
     gain = fmean(gains_of(hits))
     won, lost = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
@@ -190,7 +199,7 @@ def verify(
         tuple(not_checked),
         gain,
         half_width,
-        (said, *transfer),
+        (said, *transfer, *signed),
     )
 
 
