@@ -45,7 +45,6 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (object, "objective.training.learning_rate objective.training.batch_size"),
     (object, "objective.training.shuffle"),
     ((1, 100_000), "objective.training.epochs"),
-    (bool, "rebuilds_from_config"),
     (str, "baseline.initial_weights_sha256 baseline.trained_weights_sha256"),
     (str, "winner.initial_weights_sha256 winner.trained_weights_sha256"),
     ((0, 1), "baseline.train_accuracy baseline.val_accuracy? baseline.test_accuracy"),

@@ -228,22 +228,18 @@ def _dataset(
         raise CannotCheckError(f"{where}: {first_line(error)}.") from None
 
 
-def _model(contract: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
-    """Return the model of a contract, checked before anything is built of it."""
-    config, where = contract["objective"]["model"], "objective.model"
+def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
+    """Return the model of a configuration, checked before anything is built of it."""
+    where = "objective.model"
     if config.get("type") != "MLP":
         keras_files.check_model_config(config["model"], f"{where}.model")
-        if not contract["rebuilds_from_config"]:
-            raise CannotCheckError(
-                f"{where}: its Keras configuration does not hold its initial weights; give the "
-                "callable that builds it as model."
-            )
         return model_from_config(config)
     for name in ("kernel_initializer", "bias_initializer"):
         if isinstance(config.get(name), dict):
             initializer = {"module": "keras.initializers", **config[name]}
             keras_files.check_keras_config(initializer, f"{where}.{name}")
-    model = MLP(**{key: value for key, value in config.items() if key != "type"})
+    model = model_from_config(config)
+    assert isinstance(model, MLP)
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
     keras_files.check_parameter_count(count, f"{where}.hidden")
@@ -264,16 +260,20 @@ def _rebuild(
     optimizer = stored["training"]["optimizer"]
     config = optimizer.get("config") if isinstance(optimizer, dict) else None
     keras_files.check_keras_config(config, "objective.training.optimizer.config")
-    model = model or _model(contract, data)
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
+    built = model or _model(stored["model"], data)
     objective = InitOffsetObjective(
-        model, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
+        built, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
     )
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
     differing = differences.config_differences(stored, rebuilt, "objective")
     if differing:
-        said = differences.in_words(differing)
-        raise CannotCheckError(f"The contract does not describe itself: {said}.")
+        said = f"The contract does not describe itself: {differences.in_words(differing)}"
+        if model is None and not isinstance(built, MLP):
+            # Weights that were loaded, or one initializer for several layers, are not stored.
+            said += "; where the model's configuration does not hold all, give the callable that "
+            said += "builds it as model"
+        raise CannotCheckError(f"{said}.")
     params, space = contract["winner"]["params"], objective.distributions
     for name in (*space, *params):
         value = params.get(name)
