@@ -38,7 +38,6 @@ class Architecture:
     seed's initialisations; 0 is the baseline's.
     """
 
-    input_shape: tuple[int, ...]
     num_classes: int
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
@@ -49,11 +48,7 @@ class Architecture:
     @functools.cached_property
     def depends_on_seed(self) -> bool:
         """Whether another restart starts from other weights."""
-        return self.weights_hash(0, 0) != self.weights_hash(0, 1)
-
-    def weights_hash(self, seed: int, restart: int) -> str:
-        """Return the SHA-256 of the initial weights, as hexadecimal digits."""
-        return hash_weights(self.initial_weights(seed, restart))
+        return hash_weights(self.initial_weights(0, 0)) != hash_weights(self.initial_weights(0, 1))
 
 
 def hash_weights(weights: Sequence[np.ndarray]) -> str:
@@ -126,9 +121,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
     model = build(0, 0)
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(
-        input_shape, num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build
-    )
+    return Architecture(num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build)
 
 
 def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
@@ -238,11 +231,9 @@ def _keras_architecture(
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-
-    def draw(seed: int, restart: int) -> list[np.ndarray]:
-        return _values(build(seed, restart))
-
-    return Architecture(input_shape, num_classes, config, variables, draw, build, is_softmax)
+    return Architecture(
+        num_classes, config, variables, lambda *key: _values(build(*key)), build, is_softmax
+    )
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
