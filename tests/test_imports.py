@@ -35,7 +35,7 @@ def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
     assert loaded("import pandas", HEAVY) == "pandas"
 
 
-VERBS = "search resume compare plan recheck variance compare-models luck report audit verify"
+VERBS = "search resume compare plan recheck variance compare-models luck report audit verify sign"
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS.split()])

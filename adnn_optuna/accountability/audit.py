@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
+from adnn_optuna.networks.network import model_from_config
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ class Audit:
         """Return the variables, one in each row."""
         import pandas as pd
 
-        rows = [
+        return pd.DataFrame(
             {
                 "variable": v.path,
                 "shape": "not built" if v.shape is None else str(v.shape),
@@ -85,8 +85,7 @@ class Audit:
                 "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
             }
             for v in self.variables
-        ]
-        return pd.DataFrame(rows)
+        )
 
     def __str__(self) -> str:
         import pandas as pd
@@ -155,13 +154,9 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
         ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
             has a layer that is not Keras's own or that runs code.
     """
-    import keras
-
     config = keras_files.read_model_config(Path(path))
     keras_files.check_model_config(config, "model")
-    stored = keras_files.without_compilation(config)
-
-    load = functools.partial(keras.saving.deserialize_keras_object, stored, safe_mode=True)
+    load: Any = model_from_config({"type": "keras.Model", "model": config})
     with undisturbed():
         return keras_files.without_values(lambda: _audit(load(), is_from_file=True))
 

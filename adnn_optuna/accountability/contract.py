@@ -21,10 +21,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, params_in_words
 from adnn_optuna.engine.retraining import Retrained, retrain, retrain_afresh
-from adnn_optuna.networks import network
-from adnn_optuna.networks.differences import config_differences
-from adnn_optuna.networks.keras_files import check_model_config
-from adnn_optuna.networks.network import Architecture, hash_weights
+from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
@@ -62,15 +59,11 @@ class Contract:
         """Train a search's baseline and winner once more and write down what comes out.
 
         Raises:
-            ValueError: If no trial was completed, a training diverges, or nothing is random that
-                a gain could be certified against.
+            ValueError: If a training diverges, or nothing is random that a gain could be certified
+                against.
         """
         study, best = record.study, record.best
-        if best is None:
-            raise WrongValueError(
-                f"The study {study.study_name!r} has no completed trial, so there is no "
-                "winner to make a contract of; resume it."
-            )
+        assert best is not None, "There is a winner, which was tested."
         starts = (objective.baseline_start, objective.start(best.params))
         runs = [*retrain(objective, starts)]
         trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
@@ -101,7 +94,6 @@ class Contract:
                 "stop_reason": record.stop_reason,
             },
             "objective": portable_config(objective.config),
-            "rebuilds_from_config": _rebuilds(architecture),
             "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
             "baseline": trained[0],
             "winner": {"params": best.params, **trained[1]},
@@ -199,23 +191,8 @@ def _certified(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders, nor what tells its initial weights."""
+    """Return an objective's configuration without folders."""
     portable: dict[str, Any] = json.loads(json.dumps(config))
-    portable["model"].pop("initial_weights", None)
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable
-
-
-def _rebuilds(architecture: Architecture) -> bool:
-    """Return whether the model's configuration gives the same initial weights as the model."""
-    # Those that were loaded, or one initializer for several layers, are not stored.
-    config, sizes = architecture.config, (architecture.input_shape, architecture.num_classes)
-    if config["type"] == "MLP":
-        return True
-    try:
-        check_model_config(config["model"], "objective.model.model")
-        rebuilt = network.build_architecture(network.model_from_config(config), *sizes)
-    except (TypeError, ValueError):
-        return False
-    return not config_differences(config, rebuilt.config)

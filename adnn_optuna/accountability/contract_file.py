@@ -37,22 +37,19 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (str | None, "study.sampler study.stop_reason"),
     ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
     ((0, math.inf), "objective.seed split.train split.val split.test"),
-    (dict, "objective.model objective.space winner.params environment.versions"),
+    (dict, "objective.model objective.space winner.params environment"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
     (str, "objective.dataset.path?"),
     (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
     (object, "objective.dataset.seed? objective.training.optimizer objective.training.loss"),
     (object, "objective.training.learning_rate objective.training.batch_size"),
-    (object, "objective.training.shuffle"),
+    (object, "objective.training.shuffle objective.training.jit_compile"),
     ((1, 100_000), "objective.training.epochs"),
-    (bool, "rebuilds_from_config"),
     (str, "baseline.initial_weights_sha256 baseline.trained_weights_sha256"),
     (str, "winner.initial_weights_sha256 winner.trained_weights_sha256"),
     ((0, 1), "baseline.train_accuracy baseline.val_accuracy? baseline.test_accuracy"),
     ((0, 1), "winner.train_accuracy winner.val_accuracy? winner.test_accuracy"),
     ((-1e30, 1e30), "baseline.train_loss baseline.val_loss? winner.train_loss winner.val_loss?"),
-    (object, "environment.system environment.processor environment.devices environment.flags"),
-    (object, "environment.intra_op_threads environment.inter_op_threads environment.onednn"),
     (CERTIFIED, "certified.initialisations? certified.orders?"),
     (str, "files.weights.name files.weights.sha256 files.model.name files.model.sha256"),
 )
@@ -270,15 +267,15 @@ def check_model(
     winner, written = contract["winner"], contract["environment"]["versions"].get("keras")
     start, is_comparable = objective.start(winner["params"]), written == keras.__version__
     model = objective.trainer.architecture.build(start.seed, start.restart)
-    said, difference = f"files.model: {file.name!r}", ""
+    said = f"files.model: {file.name!r} is not the winner's model"
+    rebuilt = keras_files.without_compilation(keras.saving.serialize_keras_object(model))
     try:
-        configs = keras_files.read_model_config(file), keras.saving.serialize_keras_object(model)
-        stored, rebuilt = map(keras_files.without_compilation, configs)
-        if is_comparable and stored != rebuilt:
-            difference = "its configuration is another one"
+        stored = keras_files.without_compilation(keras_files.read_model_config(file))
         model.load_weights(file)
     except Exception as error:  # noqa: BLE001 - a file from others may fail in any way.
-        difference = difference or f"it cannot be read ({first_line(error)})"
+        raise BreachedError(f"{said}: it cannot be read ({first_line(error)}).") from None
+    if is_comparable and stored != rebuilt:
+        raise BreachedError(f"{said}: its configuration is another one.")
     # The file holds no states of random layers: a training alone tells them.
     held = {id(variable) for variable in model.weights}
     values = [
@@ -286,8 +283,7 @@ def check_model(
         for variable, state in zip(model.variables, trained, strict=True)
     ]
     if hash_weights(values) != winner["trained_weights_sha256"]:
-        difference = difference or "its weights are not those of winner.trained_weights_sha256"
-    if difference:
-        raise BreachedError(f"{said} is not the winner's model: {difference}.")
+        weights = "its weights are not those of winner.trained_weights_sha256"
+        raise BreachedError(f"{said}: {weights}.")
     note = f"the configuration in {file.name!r}, which was written by another Keras, {written}"
     return [] if is_comparable else [note]

@@ -22,6 +22,7 @@ from adnn_optuna.accountability.contract_file import (
     CannotCheckError,
 )
 from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import (
     Sample,
@@ -73,7 +74,8 @@ class Verdict:
         gain: The winner's test gain as trained again here; the mean where it was several times.
         half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
         findings: What was found, in sentences: of the gain, of its interval from the test images,
-            and of what fresh random numbers make of it, where they were asked for.
+            of what fresh random numbers make of it, and of who signed the contract, where that was
+            asked for.
     """
 
     status: Status
@@ -110,6 +112,7 @@ def verify(
     dataset: Dataset | None = None,
     model: MLP | Callable[[], keras.Model] | None = None,
     certify: bool = False,
+    key: str | os.PathLike[str] | None = None,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
@@ -137,18 +140,24 @@ def verify(
         model: The callable, where the model cannot be rebuilt from its Keras configuration.
         certify: Whether to repeat the contract's certificate: to train with as many fresh random
             numbers, from seeds that nobody knows before.
+        key: The PEM file of the Ed25519 public key by which the contract must be signed, see
+            :func:`~adnn_optuna.sign`; the findings then say so. By default nobody asks.
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
 
     Raises:
         TypeError: If an argument is of the wrong type.
+        ValueError: If the key cannot be read, or the package ``cryptography`` is not installed.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
-    path = Path(path)
+    path, signed = Path(path), []
+    public = None if key is None else read_key(key, "public")
     try:
         contract = contract_file.read_contract(path)
+        if public is not None:
+            signed.append(check_signature(path, public))
         if certify and not contract.get("certified"):
             said = "certified: the contract certifies no gain; make one by contract(certify=20)."
             raise CannotCheckError(said)  # noqa: TRY301
@@ -170,12 +179,12 @@ def verify(
             not_checked += contract_file.check_model(contract, objective, files["model"], weights)
         transfer = _certify_again(contract, objective) if certify else []
     except CannotCheckError as error:
-        return Verdict("cannot_check", error.args)
+        return Verdict("cannot_check", error.args, findings=(*signed,))
     except BreachedError as error:
-        return Verdict("breached", error.args)
+        return Verdict("breached", error.args, findings=(*signed,))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
-        return Verdict("cannot_check", (f"objective: {why}.",))
+        return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
     hits = [run.hits for run in runs]
     gain = fmean(gains_of(hits))
     won, lost = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
@@ -190,7 +199,7 @@ def verify(
         tuple(not_checked),
         gain,
         half_width,
-        (said, *transfer),
+        (said, *transfer, *signed),
     )
 
 
@@ -219,22 +228,18 @@ def _dataset(
         raise CannotCheckError(f"{where}: {first_line(error)}.") from None
 
 
-def _model(contract: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
-    """Return the model of a contract, checked before anything is built of it."""
-    config, where = contract["objective"]["model"], "objective.model"
+def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
+    """Return the model of a configuration, checked before anything is built of it."""
+    where = "objective.model"
     if config.get("type") != "MLP":
         keras_files.check_model_config(config["model"], f"{where}.model")
-        if not contract["rebuilds_from_config"]:
-            raise CannotCheckError(
-                f"{where}: its Keras configuration does not hold its initial weights; give the "
-                "callable that builds it as model."
-            )
         return model_from_config(config)
     for name in ("kernel_initializer", "bias_initializer"):
         if isinstance(config.get(name), dict):
             initializer = {"module": "keras.initializers", **config[name]}
             keras_files.check_keras_config(initializer, f"{where}.{name}")
-    model = MLP(**{key: value for key, value in config.items() if key != "type"})
+    model = model_from_config(config)
+    assert isinstance(model, MLP)
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
     keras_files.check_parameter_count(count, f"{where}.hidden")
@@ -255,16 +260,20 @@ def _rebuild(
     optimizer = stored["training"]["optimizer"]
     config = optimizer.get("config") if isinstance(optimizer, dict) else None
     keras_files.check_keras_config(config, "objective.training.optimizer.config")
-    model = model or _model(contract, data)
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
+    built = model or _model(stored["model"], data)
     objective = InitOffsetObjective(
-        model, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
+        built, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
     )
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
     differing = differences.config_differences(stored, rebuilt, "objective")
     if differing:
-        said = differences.in_words(differing)
-        raise CannotCheckError(f"The contract does not describe itself: {said}.")
+        said = f"The contract does not describe itself: {differences.in_words(differing)}"
+        if model is None and not isinstance(built, MLP):
+            # Weights that were loaded, or one initializer for several layers, are not stored.
+            said += "; where the model's configuration does not hold all, give the callable that "
+            said += "builds it as model"
+        raise CannotCheckError(f"{said}.")
     params, space = contract["winner"]["params"], objective.distributions
     for name in (*space, *params):
         value = params.get(name)

@@ -19,7 +19,7 @@ import typer
 
 from adnn_optuna import __version__
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory
-from adnn_optuna.cli import commands, luck, output
+from adnn_optuna.cli import checks, commands, luck, output
 from adnn_optuna.cli.options import HELP, with_help
 
 # A help loads neither rich nor, as its own option has a value, the pydantic that would read one.
@@ -62,13 +62,12 @@ def _adnn() -> None:
     """
 
 
-for _module, _verbs in (
-    (commands, "search resume compare plan"),
-    (luck, "recheck variance compare_models luck"),
-    (commands, "report audit verify"),
+for _verb in (
+    *(commands.search, commands.resume, commands.compare, commands.plan),
+    *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
+    *(commands.report, checks.audit, checks.verify, checks.sign),
 ):
-    for _verb in _verbs.split():
-        app.command()(with_help(getattr(_module, _verb)))
+    app.command()(with_help(_verb))
 
 
 def _in_words_of_the_command_line(message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import math
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_out_of_memory
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
@@ -71,16 +72,14 @@ def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) 
 def read_model_config(path: Path) -> dict[str, Any]:
     """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            is_too_large = archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES
-            config = {} if is_too_large else json.loads(archive.read("config.json"))
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            # One that is larger is cut off, so it is no JSON.
+            config = json.loads(file.read(_MAX_CONFIG_BYTES))
     except FileNotFoundError:
         raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
     # A broken archive can raise anything that zipfile, zlib and codecs know.
     except Exception:  # noqa: BLE001
-        is_too_large, config = False, None
-    if is_too_large:
-        raise WrongValueError(f"The configuration of the model in {str(path)!r} is too large.")
+        config = None
     if isinstance(config, dict):
         return config
     how = "save the model with model.save('name.keras')"
@@ -144,10 +143,7 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
     try:
         with undisturbed():
             model = without_values(keras.saving.deserialize_keras_object, config, safe_mode=True)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        # Each class refuses arguments in its own way.
+    except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
     if not isinstance(model, keras.Model):
         raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
@@ -193,15 +189,11 @@ def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
     """
     import keras
 
-    try:
-        described: dict[str, Any]
+    described: dict[str, Any]
+    with contextlib.suppress(Exception):  # Whatever a class of the user's does when it is written.
         described, other = (
             without_compilation(keras.saving.serialize_keras_object(m)) for m in (first, second)
         )
         if described == other:
             return described
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        # Whatever a class of the user's does when it is written.
     return {"class_name": type(first).__name__}

@@ -51,7 +51,6 @@ class Architecture:
     seed's initialisations; 0 is the baseline's.
     """
 
-    input_shape: tuple[int, ...]
     num_classes: int
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
@@ -59,23 +58,17 @@ class Architecture:
     build: Callable[[int, int], keras.Model]
     ends_in_probabilities: bool = False  # Otherwise in logits.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
-    own_code: Callable[[], keras.Model] | None = (
-        None  # What its configuration does not tell all of.
-    )
+    own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
 
     @functools.cached_property
     def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
         """What two architectures have in common that compute the same."""
-        return json.dumps(self.config, sort_keys=True), self.own_code
+        return json.dumps([self.config, self.num_classes], sort_keys=True), self.own_code
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
         """Whether another restart starts from other weights."""
-        return self.weights_hash(0, 0) != self.weights_hash(0, 1)
-
-    def weights_hash(self, seed: int, restart: int) -> str:
-        """Return the SHA-256 of the initial weights, as hexadecimal digits."""
-        return hash_weights(self.initial_weights(seed, restart))
+        return hash_weights(self.initial_weights(0, 0)) != hash_weights(self.initial_weights(0, 1))
 
 
 def hash_weights(weights: Sequence[np.ndarray]) -> str:
@@ -148,9 +141,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
     model = build(0, 0)
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(
-        input_shape, num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build
-    )
+    return Architecture(num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build)
 
 
 def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
@@ -261,12 +252,8 @@ def _keras_architecture(
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-
-    def draw(seed: int, restart: int) -> list[np.ndarray]:
-        return _values(build(seed, restart))
-
     return Architecture(
-        *(input_shape, num_classes, config, variables, draw, build, is_softmax),
+        *(num_classes, config, variables, lambda *key: _values(build(*key)), build, is_softmax),
         suits_xla=_suits_xla(model, input_shape),
         own_code=None if _is_known(described) else build_model,
     )
