@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -26,6 +27,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna.engine.objective import METRICS, InitOffsetObjective
 from adnn_optuna.engine.outcomes import train_trials
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import objective_from_study
 from adnn_optuna.networks.data import Dataset, load_dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace
@@ -483,3 +485,23 @@ def test_parameters_are_floats_between_the_bounds(objective: InitOffsetObjective
         NAMES, optuna.distributions.FloatDistribution(-0.2, 0.2)
     )
     assert objective.distributions == expected
+
+
+def test_how_it_is_compiled_is_stored_and_used_again() -> None:
+    def convolutional() -> keras.Model:
+        layers = [keras.layers.Conv1D(2, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input((8, 8)), *layers])
+
+    training = Training(epochs=1, batch_size=256)
+    objective = InitOffsetObjective(convolutional, load_dataset("digits"), training=training)
+    assert objective.config["training"]["jit_compile"] is False
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective, n_trials=1)
+    assert objective_from_study(study).training.jit_compile is False
+    other = InitOffsetObjective(
+        convolutional,
+        load_dataset("digits"),
+        training=dataclasses.replace(training, jit_compile=True),
+    )
+    with pytest.raises(ValueError, match=r"training.jit_compile is True, was False"):
+        study.optimize(other, n_trials=1)

@@ -18,6 +18,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+import adnn_optuna.networks.training as training_module
 from adnn_optuna.networks.data import Dataset, load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
@@ -634,3 +635,106 @@ def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
     runs = trainer.train([start(trainer, seed=seed) for seed in range(2)])
     accuracies = [run.history[-1]["train_accuracy"] for run in runs]
     assert np.mean(accuracies) == pytest.approx(model.published_accuracy, abs=0.025)
+
+
+class TestPartsOfEpochs:
+    def test_give_the_same_bits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Batches and scored thousands with a rest each.
+        trainer = trainer_of(MLP((8,)), few_digits(1050, 300), batch_size=100, epochs=3)
+        starts = [start(trainer, seed=seed) for seed in range(3)]
+        whole = trainer.train(starts, keep_weights=True)
+        for seconds in (1e-9, 1e-3):
+            monkeypatch.setattr(training_module, "_SECONDS_BETWEEN_LOOKS", seconds)
+            parts = trainer.train(starts, keep_weights=True)
+            assert [run.history for run in parts] == [run.history for run in whole]
+            assert same_weights(parts, whole)
+            at_the_end = trainer.train(starts, keep_weights=True, evaluate_each_epoch=False)
+            assert [run.history for run in at_the_end] == [run.history[-1:] for run in whole]
+            assert same_weights(at_the_end, whole)
+
+    def test_end_where_a_training_is_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        trainer = trainer_of(MLP((8,)), few_digits(1000), batch_size=100)
+        monkeypatch.setattr(training_module, "_SECONDS_BETWEEN_LOOKS", 1e-9)
+        stop, seen = threading.Event(), []
+
+        def meanwhile(epochs: float) -> None:
+            seen.append(epochs)
+            if len(seen) == 3:
+                stop.set()
+
+        [run] = trainer.train([start(trainer)], stop=stop, meanwhile=meanwhile)
+        assert run.status == "stopped"
+        assert seen == pytest.approx([0.1, 0.2, 0.3])
+        assert not run.history
+
+
+def same_weights(some: list[Run], others: list[Run]) -> bool:
+    pairs = zip(some, others, strict=True)
+    return all(
+        np.array_equal(a, b)
+        for one, other in pairs
+        for a, b in zip(one.weights or [], other.weights or [], strict=True)
+    )
+
+
+class TestCompilation:
+    @pytest.mark.parametrize(
+        ("layers", "is_compiled"),
+        [
+            ([keras.layers.Flatten, lambda: keras.layers.Dense(4)], True),
+            ([lambda: keras.layers.GRU(4)], True),
+            ([lambda: keras.layers.Conv1D(4, 3), keras.layers.GlobalMaxPooling1D], False),
+            ([keras.layers.MaxPooling1D, keras.layers.Flatten], False),
+            ([keras.layers.Flatten, lambda: keras.layers.Dropout(0.1)], False),
+        ],
+    )
+    def test_is_by_xla_where_that_is_faster(self, layers: Any, is_compiled: bool) -> None:
+        def build() -> keras.Model:
+            made = [layer() for layer in layers]
+            return keras.Sequential([keras.Input(SHAPE), *made, keras.layers.Dense(10)])
+
+        assert trainer_of(build, few_digits(50)).training.jit_compile is is_compiled
+        other = trainer_of(build, few_digits(50), jit_compile=not is_compiled)
+        assert other.training.jit_compile is not is_compiled
+
+    def test_is_done_once_for_all_of_the_same(self) -> None:
+        def program(model: Any, dataset: Dataset, **training: Any) -> Any:
+            return trainer_of(model, dataset, **training)._program
+
+        digits, first = few_digits(50), program(MLP((4,)), few_digits(50))
+        assert program(MLP((4,)), digits) is first
+        assert program(lambda: small_model(4), digits) is program(lambda: small_model(4), digits)
+        assert program(MLP((5,)), digits) is not first
+        assert program(MLP((4,)), digits, optimizer="sgd") is not first
+        assert program(MLP((4,)), few_digits(60)) is not first
+        fewer = few_digits(50, classes=5)
+        assert program(MLP((4,)), dataclasses.replace(digits, num_classes=11)) is not first
+        assert program(MLP((4,)), fewer) is not first
+
+    def test_of_a_users_own_class_is_that_of_the_callable(self) -> None:
+        def model(scale: float) -> Any:
+            class Scaled(keras.layers.Layer):
+                def call(self, x: Any) -> Any:
+                    return scale * x
+
+            return lambda: keras.Sequential(
+                [keras.Input(SHAPE), keras.layers.Flatten(), Scaled(), keras.layers.Dense(10)]
+            )
+
+        digits = few_digits(50)
+        results = [
+            trainer.train([start(trainer)])[0].history
+            for trainer in (trainer_of(model(scale), digits, epochs=1) for scale in (1.0, 2.0))
+        ]
+        assert results[0] != results[1]
+
+
+def small_model(units: int) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units),
+            keras.layers.Dense(10),
+        ]
+    )
