@@ -9,6 +9,8 @@ Seconds a trial: training, and evaluation of what the search looks at. The conte
 - ``adnn_optuna``: :class:`~adnn_optuna.networks.training.Trainer`.
 
 The limit is the time that the necessary matrix products take at the speed of one large product.
+Networks of other kinds than dense ones are Keras's own: PyTorch and JAX are left out there, and so
+is the limit.
 In each repetition every contender trains once, so that all of them meet the same disturbances.
 What is compiled once is compiled before, and its time is noted separately. A run that was
 interrupted goes on where it stopped. PyTorch and JAX come with ``pip install .[benchmarks]``.
@@ -34,7 +36,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import plotly.graph_objects as go
-from _common import Results, Study, markdown_table
+from _common import Results, Study, first_rows, markdown_table
+from _networks import NETWORKS
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -45,6 +48,8 @@ from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +63,22 @@ class Case:
         stacks: The sizes.
         validation_size: How much is held out for validation; the search looks at this or, if it
             is 0, at the training set.
+        rows: How many of the training images are used, if not all.
         is_long: Whether compilation does not matter, so that it is part of the first repetition.
     """
 
-    model: adnn.MLP
+    model: adnn.MLP | Callable[[], keras.Model]
     dataset: str
     training: adnn.Training
     stacks: tuple[int, ...] = (1, 4, 16)
     validation_size: int | None = 0
+    rows: int | None = None
     is_long: bool = False
 
     @functools.cached_property
     def data(self) -> adnn.Dataset:
         """The data."""
-        return load(self.dataset, self.validation_size)
+        return first_rows(load(self.dataset, self.validation_size), self.rows)
 
     @functools.cached_property
     def selection(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +89,8 @@ class Case:
     @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of inputs, of units of each hidden layer, and of outputs."""
-        return (math.prod(self.data.x_train.shape[1:]), *self.model.hidden, 10)
+        hidden = self.model.hidden if isinstance(self.model, adnn.MLP) else ()
+        return (math.prod(self.data.x_train.shape[1:]), *hidden, 10)
 
     @property
     def flop(self) -> float:
@@ -90,8 +98,11 @@ class Case:
 
         In training one for the outputs, one for each kernel's gradient and one for each layer's
         input's, but for the first; in evaluation one for the outputs. (The trainer evaluates the
-        training set, too, where the search looks at the validation set.)
+        training set, too, where the search looks at the validation set.) NaN where that is not
+        all.
         """
+        if not isinstance(self.model, adnn.MLP):
+            return math.nan
         products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         rows = len(self.data.y_train)
         training = rows * self.training.epochs * (3 * sum(products) - products[0])
@@ -126,6 +137,11 @@ def cases(*, quick: bool) -> dict[str, Case]:
         model = PAPER_MODELS[name]
         all_cases[f"{name}, 10 epochs"] = Case(
             model, "mnist", model.training, stacks=(8,), is_long=True
+        )
+    adam = adnn.Training(optimizer="adam", batch_size=128, epochs=4)
+    for name, network in NETWORKS.items():
+        all_cases[name] = Case(
+            network, "fashion_mnist", adam, stacks=(1, 4), validation_size=1000, rows=3000
         )
     return all_cases
 
@@ -175,7 +191,7 @@ def keras_objective(case: Case, _: int) -> Callable[[], Any]:
         keras.utils.clear_session()  # As Keras asks for, lest its graphs pile up.
         model = compiled_keras(case)
         for layer in model.layers[1:-1]:
-            for variable in layer.variables:
+            for variable in layer.trainable_variables:
                 variable.assign_add(
                     np.full(
                         variable.shape, trial.suggest_float(variable.path, -0.2, 0.2), np.float32
@@ -373,6 +389,7 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
             (contender, make, stack, whole)
             for contender, make, module, whole in CONTENDERS
             if contender in args.contenders and importlib.util.find_spec(module) is not None
+            if isinstance(case.model, adnn.MLP) or module not in ("torch", "jax")
             for stack in (case.stacks if whole else (1,))
         ]
         todo = [
@@ -449,9 +466,32 @@ def best_rows(results: Results) -> dict[str, dict[str, Results]]:
 
 def times_table(results: Results) -> str:
     """Return the seconds a trial of each contender at its best size of a stack."""
+    best_of_all = best_rows(results)
+    dense = {case: best for case, best in best_of_all.items() if case not in NETWORKS}
+    networks = [
+        [
+            f"{case} ({min(row['repetitions'] for row in best.values())})",
+            *(
+                f"{best[name]['seconds']:.3g} s"
+                for name in ("keras", "keras reused", "adnn_optuna")
+            ),
+            f"{best['adnn_optuna']['ratio']:.3g}",
+            f"{best['keras reused']['seconds'] / best['adnn_optuna']['seconds']:.3g}",
+        ]
+        for case, best in best_of_all.items()
+        if case in NETWORKS
+    ]
+    header = ["network (repetitions)", "keras", "keras reused", "adnn_optuna"]
+    header += ["× keras", "× keras reused"]
+    tables = [dense_table(dense)] * bool(dense)
+    return "\n\n".join(tables + [markdown_table(header, networks)] * bool(networks))
+
+
+def dense_table(of_cases: dict[str, dict[str, Results]]) -> str:
+    """Return the times of dense networks, also of PyTorch and JAX, and as a share of the limit."""
     names = [name for name, *_ in CONTENDERS]
     times = []
-    for case, best in best_rows(results).items():
+    for case, best in of_cases.items():
         ours = best["adnn_optuna"]
         times.append(
             [
@@ -488,7 +528,7 @@ def summary(results: Results) -> str:
 
 def figures(results: Results) -> dict[str, go.Figure]:
     best = best_rows(results)
-    names = list(best)
+    names = [name for name in best if name not in NETWORKS]
     bars = go.Figure()
     for contender, *_ in CONTENDERS:
         times = [best[name].get(contender, {}).get("seconds") for name in names]
