@@ -6,14 +6,15 @@ enqueued, killed, retried, or proposed by another sampler. So each proposal gets
 and from what the proposal saw of the study.
 
 Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
-result and no live trial has, writes it, and reads all trials once more. If another one has that
-index too, it takes it back and chooses again, now at random among as many free indices as there
-are trials that may be choosing as well. Whoever wrote later sees the other one. So no two live
-workers keep one index, on any storage, without lock, wait or clock. (Both give way where both see
-each other: the one with the higher number may have looked before the other one wrote.)
+result and no live trial has, writes it, and reads all trials once more. If another one has come by
+that index meanwhile, it takes it back and chooses again, now at random among as many free indices
+as there are trials that may be choosing as well. Whoever wrote later sees the other one. So no two
+live workers keep one index, on any storage, without lock, wait or clock. (Both give way where both
+see each other: the one with the higher number may have looked before the other one wrote.)
 
 An index whose worker died is free again, and its next trial sees what the first one saw: a study
-that was killed and resumed ends up with the same proposals as one that never stopped.
+that was killed and resumed ends up with the same proposals as one that never stopped. (So who sees
+one that came and died meanwhile gives way as well, and the first one is the first that kept it.)
 """
 
 import abc
@@ -51,7 +52,7 @@ class Indices:
         self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
         self._end = 0  # The first index above all results.
         self._holes: set[int] = set()  # Those below it that have none.
-        # The numbers of the trials that an index was ever given to, as far as it has no result.
+        # The numbers of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
@@ -80,16 +81,15 @@ class Indices:
         self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
+        self._holders.setdefault(index, set()).add(trial.number)
         has_died = trial.state == TrialState.FAIL and FAILED not in attrs
         if not trial.state.is_finished() or has_died or attrs.get(INTERRUPTED):
-            self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
             self._replay.restart()
-        self._holders.pop(index, None)
         self._holes.discard(index)
         if index >= self._end:
             self._holes.update(range(self._end, index))
@@ -113,9 +113,14 @@ class Indices:
         held = self.pending(own_number)
         return (index for index in self.unfinished_indices() if index not in held)
 
-    def is_taken(self, index: int, own_number: int) -> bool:
-        """Return whether another trial has an index."""
-        return index in self.results or index in self.pending(own_number)
+    def holders(self, index: int | None, own_number: int) -> list[int]:
+        """Return the numbers of the other trials, also of the dead, that have an index.
+
+        Those with parameters come first: one without any may not have kept the index.
+        """
+        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_number}
+        holders = (number for number in others if self.index_of(trials[number]) == index)
+        return sorted(holders, key=lambda number: (not trials[number].params, number))
 
     def n_choosing(self, own_number: int) -> int:
         """Return how many other trials may be about to take an index."""
@@ -123,10 +128,9 @@ class Indices:
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        for number in sorted(self._holders.get(index, ())):
-            first = self.proposal_of(self.reader.trials[number])
-            if first is not None and first["index"] == index and number != trial.number:
-                return {**first, "owner": ownership(trial)}
+        if holders := self.holders(index, trial.number):
+            first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
+            return {**first, "owner": ownership(trial)}
         unfinished = sorted(self.reader.unfinished)
         n_trials = len(self.reader.trials)
         # Those at the end, as in a long queue, need no list.
@@ -285,18 +289,19 @@ class IndexedSampler(BaseSampler, abc.ABC):
             index: int | None
             if is_fixed or is_retry:
                 # A retry keeps its index if that is free.
-                is_free = wanted is not None and not indices.is_taken(wanted, trial.number)
-                index = wanted if is_free and not gave_way else None
+                is_taken = wanted in indices.results or wanted in indices.pending(trial.number)
+                index = None if is_taken or gave_way else wanted
             else:
                 n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
                 free = indices.free_indices(trial.number)
                 # The user's own random numbers are left alone.
                 index = secrets.choice([*itertools.islice(free, n_choices)])
+            holders = indices.holders(index, trial.number)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
             write(PROPOSAL, proposal)
-            if index is None or not self._look(study).is_taken(index, trial.number):
+            if index is None or self._look(study).holders(index, trial.number) == holders:
                 break
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
