@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -215,39 +215,32 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         return _Point(chain, index, key, dict(zip(chain.distributions, units, strict=True)))
 
 
+@dataclasses.dataclass
 class _Chain:
     """An annealing that is told trials, and each coordinate's parameter."""
 
-    def __init__(
-        self, annealing: AdaptiveSimulatedAnnealing, sign: int, x0: Mapping[str, Any]
-    ) -> None:
-        self.annealing = annealing
-        self.distributions: dict[str, BaseDistribution] = {}
-        self.x0 = x0
-        self._sign = sign
-
-    def copy(self) -> Self:
-        other = copy.copy(self)
-        other.annealing = self.annealing.copy()
-        return other
+    annealing: AdaptiveSimulatedAnnealing
+    sign: int
+    x0: Mapping[str, Any]
+    distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
         if trial.state != TrialState.COMPLETE:
             return False  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
+        self.annealing = copy.copy(self.annealing)
         units = {}
         for name, distribution in trial.distributions.items():
             if distribution.single():
                 continue
             if name not in self.distributions:
-                # Replaced and never changed, as copies share it.
                 self.distributions = {**self.distributions, name: distribution}
                 self.annealing.add_coordinate(name, n_choices(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
             if can_rescale(distribution, self.distributions[name]):
                 units[name] = to_unit(trial.params[name], self.distributions[name])
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        return self.annealing.tell(index, x, self._sign * trial.value)
+        return self.annealing.tell(index, x, self.sign * trial.value)
 
 
 @dataclasses.dataclass

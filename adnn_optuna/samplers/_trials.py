@@ -1,10 +1,10 @@
 """Reading and replaying the trials of a growing study, a finished one only once."""
 
-import bisect
+import copy
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -88,10 +88,10 @@ class PerStudy(Generic[Kept]):
 
 
 class ReplayState(Protocol):
-    """What a sampler knows, as a function of the finished trials that it was told of."""
+    """What a sampler knows, as a function of the finished trials that it was told of.
 
-    def copy(self) -> Self:
-        """Return a copy that can be told more without changing this one."""
+    What it holds is replaced and never changed: it can be copied without what it holds.
+    """
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
         """Take in a trial with its index, :obj:`None` for a trial of others."""
@@ -119,31 +119,19 @@ class Replay:
     ) -> ReplayState:
         """Return the state after the trials that a proposal saw; nobody may change it."""
         n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
-        self._kept = self._kept or [(0, [], start())]
-        kept = [
-            (n_told, left_out, state)
-            for n_told, left_out, state in self._kept
-            if n_told <= n_trials
-            and left_out == unfinished[: bisect.bisect_left(unfinished, n_told)]
-        ]
-        n_told, left_out, state = kept[-1]
-        if n_told == n_trials:
-            return state
-        state, missing = state.copy(), set(unfinished)
-        if n_told and n_told not in missing:
-            kept.pop()  # Nothing is left to come in there.
+        while True:
+            n_told, left_out, state = self._kept.pop() if self._kept else (0, [], start())
+            if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
+                break
+        missing = set(unfinished)
         for number in range(n_told, n_trials):
-            if number not in missing:
+            if number in missing:
+                self._kept.append((number, left_out, state))
+                left_out = [*left_out, number]
+            else:
+                state = copy.copy(state)
                 self._tell(state, trials[number])
-                continue
-            if number > n_told:
-                kept.append((number, left_out, state))
-                state = state.copy()
-            left_out = [*left_out, number]
-        kept.append((n_trials, left_out, state))
-        # What was seen long ago, and is proposed again after a death, is not gone on from.
-        if n_trials >= self._kept[-1][0]:
-            self._kept = kept
+        self._kept.append((n_trials, left_out, state))
         return state
 
     def restart(self) -> None:

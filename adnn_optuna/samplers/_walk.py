@@ -1,6 +1,5 @@
 """Steps of all parameters together, from an origin or from the best point so far."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,31 +32,27 @@ class Origin:
         self._default = 0.0
         if isinstance(values, Mapping):
             check_parameters("origin", values)
-            self._by_name = dict(sorted(values.items()))
+            self._by_name = {name: _normal(values[name]) for name in sorted(values)}
         else:
             check_kind("origin", values, Real, "a number or a mapping from names to values")
             check_number("origin", values)
-            self._default = float(values)
+            self._default = float(values) + 0.0
 
     def __repr__(self) -> str:
+        """Return what is the same for equal origins only."""
         return repr(self._by_name or self._default)
-
-    @property
-    def identity(self) -> str:
-        """What is the same for equal origins only."""
-        by_name = {name: _identity(value) for name, value in self._by_name.items()}
-        return repr(by_name or _identity(self._default))
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         """Return a parameter's value at the origin, or the nearest one that it can have."""
         if isinstance(distribution, CategoricalDistribution):
-            return self._by_name.get(name, distribution.choices[0])
+            choice = self._by_name.get(name, distribution.choices[0])
+            return distribution.to_external_repr(distribution.to_internal_repr(choice))
         value = self._by_name.get(name, self._default)
         check_number(f"origin[{name!r}]", value)
         return nearest_value(value, distribution)
 
 
-def _identity(value: Any) -> Any:
+def _normal(value: Any) -> Any:
     """Return the same of equal numbers, and other values as they are."""
     if isinstance(value, bool) or not isinstance(value, Real) or float(value) != value:
         return value
@@ -79,27 +74,22 @@ def n_steps_inside(
 
 @dataclasses.dataclass
 class Step:
-    """A step from the origin, or from the parameters of a trial."""
+    """A step from the origin, or from the parameters of a trial; without one, the origin."""
 
     origin: Origin
-    length: float
-    start: FrozenTrial | None = None
+    trials: Sequence[FrozenTrial]
+    stored: StoredStep | None
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter after the step."""
+        start, length = self.stored or (None, 0.0)
         value = self.origin.value(name, distribution)
-        if self.start is not None and name in self.start.params:
-            check_distribution_compatibility(self.start.distributions[name], distribution)
-            value = self.start.params[name]
+        if start is not None and name in (trial := self.trials[start]).params:
+            check_distribution_compatibility(trial.distributions[name], distribution)
+            value = trial.params[name]
         if isinstance(distribution, CategoricalDistribution):
             return value
-        return nearest_value(value + self.length, distribution)
-
-
-def step_of(origin: Origin, step: StoredStep | None, trials: Sequence[FrozenTrial]) -> Step:
-    """Return the step that a proposal says it is; without one, it is the origin itself."""
-    start, length = step or (None, 0.0)
-    return Step(origin, length, None if start is None else trials[start])
+        return nearest_value(value + length, distribution)
 
 
 def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
@@ -139,10 +129,7 @@ class _Leg:
 
 
 class Walk:
-    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise.
-
-    Nothing in it is changed but replaced, so that a copy is cheap.
-    """
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
 
     def __init__(
         self,
@@ -161,16 +148,12 @@ class Walk:
         self._distributions: dict[str, BaseDistribution] = {}
         self._fixed: frozenset[str] = frozenset()
 
-    def copy(self) -> Self:
-        """Return a copy that can walk on without changing this one."""
-        return copy.copy(self)
-
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         """Take in the trial of a step; one of others is no step."""
         if index is None:
             return
         start, length = step = trial.system_attrs[PROPOSAL]["step"]
-        self._fixed |= fixed_parameters(trial, step_of(self._origin, step, self._reader.trials))
+        self._fixed |= fixed_parameters(trial, Step(self._origin, self._reader.trials, step))
         self._distributions = {**self._distributions, **trial.distributions}
         value = math.inf
         if trial.state == TrialState.COMPLETE and trial.value is not None:
@@ -201,7 +184,7 @@ class Walk:
 
     def _is_inside(self, leg: _Leg) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        step = step_of(self._origin, (leg.start, 0.0), self._reader.trials)
+        step = Step(self._origin, self._reader.trials, (leg.start, 0.0))
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance <= step(name, known) + length <= known.high + tolerance
