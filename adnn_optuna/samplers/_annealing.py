@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
-    WrongTypeError,
     WrongValueError,
     check_integer,
     check_kind,
@@ -141,8 +140,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
-        if x0 is not None and not isinstance(x0, Mapping):
-            raise WrongTypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
+        check_kind("x0", x0, Mapping | None, "a mapping from names to values")
         check_parameters("x0", x0 or {})
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
@@ -254,12 +252,13 @@ class _Point:
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         annealing, x0 = self.chain.annealing, self.chain.x0
+        if name in x0 and not n_choices(distribution):
+            check_number(f"x0[{name!r}]", x0[name])
         if self.key == 0 and name in x0:
-            value = self._x0_of(name, distribution)
-            if not (n_choices(distribution) or distribution._contains(value)):
-                return nearest_value(value, distribution)
+            if not (n_choices(distribution) or distribution._contains(x0[name])):
+                return nearest_value(x0[name], distribution)
             # The internal representation checks the choices of categorical parameters.
-            return distribution.to_external_repr(distribution.to_internal_repr(value))
+            return distribution.to_external_repr(distribution.to_internal_repr(x0[name]))
 
         center = None
         if (known := self.chain.distributions.get(name)) is not None:
@@ -270,15 +269,9 @@ class _Point:
             if not np.isnan(x) and can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in x0:
-            center = to_unit(self._x0_of(name, distribution), distribution)
+            center = to_unit(x0[name], distribution)
         n_dims = annealing.n_dims if self.chain.distributions else max(len(x0), 1)
         unit = annealing.draw(
             name, n_choices(distribution), center, index=self.index, key=self.key, n_dims=n_dims
         )
         return from_unit(unit, distribution)
-
-    def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
-        value = self.chain.x0[name]
-        if not n_choices(distribution):
-            check_number(f"x0[{name!r}]", value)
-        return value

@@ -18,13 +18,14 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 """
 
 import abc
+import copy
 import functools
 import itertools
 import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -33,10 +34,23 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
-from adnn_optuna.samplers._trials import PerStudy, Replay, State, TrialReader, constraints_of
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
 """What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
+
+
+class Replayed(Protocol):
+    """What a sampler knows, as a function of the finished trials that it was told of.
+
+    What it holds is replaced and never changed: it can be copied without what it holds.
+    """
+
+    def tell(self, index: int | None, trial: FrozenTrial) -> object:
+        """Take in a trial with its index, :obj:`None` for a trial of others."""
+
+
+State = TypeVar("State", bound=Replayed)
 
 
 class Indices:
@@ -44,14 +58,13 @@ class Indices:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._replay = Replay(self.tell)
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
-        self._end = 0  # The first index above all results.
-        self._holes: set[int] = set()  # Those below it that have none.
+        # Of how many trials a state was told, without which of them, and the state.
+        self._states: list[tuple[int, list[int], Any]] = []
         # The numbers of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
@@ -89,11 +102,7 @@ class Indices:
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
-            self._replay.restart()
-        self._holes.discard(index)
-        if index >= self._end:
-            self._holes.update(range(self._end, index))
-            self._end = index + 1
+            self._states.clear()
 
     def _running(self, own_number: int | None) -> list[FrozenTrial]:
         unfinished = self.reader.unfinished.values()
@@ -106,7 +115,7 @@ class Indices:
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
-        return itertools.chain(sorted(self._holes), itertools.count(self._end))
+        return (index for index in itertools.count() if index not in self.results)
 
     def free_indices(self, own_number: int | None = None) -> Iterator[int]:
         """Yield those of them that no other live trial has."""
@@ -147,10 +156,31 @@ class Indices:
         }
 
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
-        """Return a state that was told the trials that a proposal saw."""
-        return cast("State", self._replay.state_after(self.reader.trials, proposal, start))
+        """Return a state that was told the trials that a proposal saw; nobody may change it.
 
-    def tell(self, state: State, trial: FrozenTrial) -> None:
+        It is told them by their numbers, whatever order they finished in: it is the same in each
+        worker and each new process. It is kept before each trial that was unfinished, and where
+        the replay has come to: it costs no more than the trials since the first one that has
+        finished meanwhile, however long the study is, and even if some trial never ends.
+        """
+        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
+        state: State
+        while True:
+            n_told, left_out, state = self._states.pop() if self._states else (0, [], start())
+            if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
+                break
+        missing = set(unfinished)
+        for number in range(n_told, n_trials):
+            if number in missing:
+                self._states.append((number, left_out, state))
+                left_out = [*left_out, number]
+            else:
+                state = copy.copy(state)
+                self.tell(state, self.reader.trials[number])
+        self._states.append((n_trials, left_out, state))
+        return state
+
+    def tell(self, state: Replayed, trial: FrozenTrial) -> None:
         """Tell a state a trial, if that counts."""
         index = self.counted_index(trial)
         is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE

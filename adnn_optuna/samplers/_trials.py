@@ -1,15 +1,12 @@
-"""Reading and replaying the trials of a growing study, a finished one only once."""
+"""Reading the trials of a growing study, a finished one only once."""
 
-import copy
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-
-from adnn_optuna._attributes import Proposal
 
 Kept = TypeVar("Kept")
 
@@ -85,58 +82,6 @@ class PerStudy(Generic[Kept]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._create,)
-
-
-class ReplayState(Protocol):
-    """What a sampler knows, as a function of the finished trials that it was told of.
-
-    What it holds is replaced and never changed: it can be copied without what it holds.
-    """
-
-    def tell(self, index: int | None, trial: FrozenTrial) -> object:
-        """Take in a trial with its index, :obj:`None` for a trial of others."""
-
-
-State = TypeVar("State", bound=ReplayState)
-
-
-class Replay:
-    """Tells a state finished trials by their numbers, whatever order they finished in.
-
-    So the state is a function of these trials alone, the same in each worker and each new process.
-    It is kept before each trial that was unfinished, and where the replay has come to: it costs
-    no more than the trials since the first one that has finished meanwhile, however long the study
-    is, and even if some trial never ends.
-    """
-
-    def __init__(self, tell: Callable[[Any, FrozenTrial], None]) -> None:
-        self._tell = tell
-        # Of how many trials a state was told, without which of them, and the state.
-        self._kept: list[tuple[int, list[int], ReplayState]] = []
-
-    def state_after(
-        self, trials: Sequence[FrozenTrial], proposal: Proposal, start: Callable[[], ReplayState]
-    ) -> ReplayState:
-        """Return the state after the trials that a proposal saw; nobody may change it."""
-        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
-        while True:
-            n_told, left_out, state = self._kept.pop() if self._kept else (0, [], start())
-            if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
-                break
-        missing = set(unfinished)
-        for number in range(n_told, n_trials):
-            if number in missing:
-                self._kept.append((number, left_out, state))
-                left_out = [*left_out, number]
-            else:
-                state = copy.copy(state)
-                self._tell(state, trials[number])
-        self._kept.append((n_trials, left_out, state))
-        return state
-
-    def restart(self) -> None:
-        """Forget all: what was told is not true any more."""
-        self._kept = []
 
 
 def constraints_of(trial: FrozenTrial) -> dict[str, float]:

@@ -128,51 +128,45 @@ class _Leg:
         return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
 
 
+@dataclasses.dataclass
 class Walk:
     """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
 
-    def __init__(
-        self,
-        origin: Origin,
-        deltas: Sequence[float],
-        max_steps: int,
-        sign: int,
-        reader: TrialReader,
-    ) -> None:
-        self._origin = origin
-        self._max_steps = max_steps
-        self._sign = sign
-        self._reader = reader
-        self._baseline = math.inf
-        self._legs = {number: _Leg(delta) for number, delta in enumerate(deltas)}
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._fixed: frozenset[str] = frozenset()
+    origin: Origin
+    deltas: Sequence[float]
+    max_steps: int
+    sign: int
+    reader: TrialReader
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
+    baseline: float = math.inf
+    distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         """Take in the trial of a step; one of others is no step."""
         if index is None:
             return
         start, length = step = trial.system_attrs[PROPOSAL]["step"]
-        self._fixed |= fixed_parameters(trial, Step(self._origin, self._reader.trials, step))
-        self._distributions = {**self._distributions, **trial.distributions}
+        self.fixed |= fixed_parameters(trial, Step(self.origin, self.reader.trials, step))
+        self.distributions = {**self.distributions, **trial.distributions}
         value = math.inf
         if trial.state == TrialState.COMPLETE and trial.value is not None:
-            value = self._sign * trial.value
+            value = self.sign * trial.value
         if index == 0:
-            self._baseline = value
+            self.baseline = value
             return
-        number = (index - 1) // self._max_steps
-        if number not in self._legs:  # It was asked for in vain.
+        number = (index - 1) // self.max_steps
+        if number >= len(self.deltas):  # It was asked for in vain.
             return
-        leg = self._legs[number]
-        best_value = self._baseline if leg.best_value is None else leg.best_value
+        leg = self._leg(number)
+        best_value = self.baseline if leg.best_value is None else leg.best_value
         # On in the direction that improved.
         leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
-        self._legs = {**self._legs, number: leg}
+        self.legs = {**self.legs, number: leg}
 
     def next_step(self, index: int, pending: Iterable[StoredStep]) -> StoredStep:
         """Return the step with an index, given the steps whose values are awaited."""
-        leg = self._legs[(index - 1) // self._max_steps]
+        leg = self._leg((index - 1) // self.max_steps)
         for step in pending:
             leg = leg.after(*step)
         # Each turn but the first halves the step: after 100, it is no step any more.
@@ -182,12 +176,15 @@ class Walk:
             leg = leg.after(leg.start, leg.next_length)
         return leg.start, leg.next_length
 
+    def _leg(self, number: int) -> _Leg:
+        return self.legs.get(number, _Leg(self.deltas[number]))
+
     def _is_inside(self, leg: _Leg) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        step = Step(self._origin, self._reader.trials, (leg.start, 0.0))
+        step = Step(self.origin, self.reader.trials, (leg.start, 0.0))
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance <= step(name, known) + length <= known.high + tolerance
-            for name, known in self._distributions.items()
-            if moves(known) and name not in self._fixed
+            for name, known in self.distributions.items()
+            if moves(known) and name not in self.fixed
         )
