@@ -307,8 +307,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr, trial._trial_id
         )
         attrs = trial.system_attrs
-        if attrs.get(INTERRUPTED):  # A retry inherits it.
-            write(INTERRUPTED, False)  # noqa: FBT003
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
@@ -335,9 +333,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 break
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
-        if wanted is not None and index is None:
-            # It was done again meanwhile: this one counts for nothing.
-            write(INTERRUPTED, True)  # noqa: FBT003
+        # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
+        is_surplus = wanted is not None and index is None
+        if attrs.get(INTERRUPTED, False) != is_surplus:
+            write(INTERRUPTED, is_surplus)
         return proposal
 
     def after_trial(
