@@ -260,13 +260,13 @@ class _Point:
             # The internal representation checks the choices of categorical parameters.
             return distribution.to_external_repr(distribution.to_internal_repr(x0[name]))
 
-        center = None
+        center = math.nan
         if (known := self.chain.distributions.get(name)) is not None:
             if known == distribution:
                 return from_unit(float(self.units[name]), distribution)
             # The range has changed since. Any other change is for Optuna to refuse.
             x = float(annealing.x[list(self.units).index(name)])
-            if not np.isnan(x) and can_rescale(known, distribution):
+            if can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in x0:
             center = to_unit(x0[name], distribution)

@@ -176,11 +176,11 @@ class AdaptiveSimulatedAnnealing:
         return 0.1 * size * math.sqrt(variance)
 
     def draw(
-        self, name: str, n_choices: int, x: float | None, *, index: int, key: int, n_dims: int
+        self, name: str, n_choices: int, x: float, *, index: int, key: int, n_dims: int
     ) -> float:
-        """Draw one coordinate that the state does not know, about ``x`` or from everywhere."""
+        """Draw a coordinate that the state does not know, about ``x``, from everywhere if NaN."""
         u = uniforms(self._seed, key, GENERATE, name, 1)
-        center = np.clip(np.array([math.nan if x is None else x]), 0.0, 1.0)
+        center = np.clip(np.array([x]), 0.0, 1.0)
         temperature = self.temperatures(index, n_dims, np.zeros(1))
         return float(move(center, u, temperature, np.array([n_choices]))[0])
 

@@ -104,13 +104,14 @@ class Indices:
             self.results[index] = trial
             self._states.clear()
 
-    def _running(self, own_number: int | None) -> list[FrozenTrial]:
+    def running(self, own_number: int | None = None) -> list[FrozenTrial]:
+        """Return the other trials under way, also those of other samplers."""
         unfinished = self.reader.unfinished.values()
         return [t for t in unfinished if t.state == TrialState.RUNNING and t.number != own_number]
 
     def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
         """Return what other trials under way that have an index say of themselves, by that."""
-        proposals = map(self.proposal_of, self._running(own_number))
+        proposals = map(self.proposal_of, self.running(own_number))
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
@@ -130,10 +131,6 @@ class Indices:
         trials, others = self.reader.trials, self._holders.get(index, set()) - {own_number}
         holders = (number for number in others if self.index_of(trials[number]) == index)
         return sorted(holders, key=lambda number: (not trials[number].params, number))
-
-    def n_choosing(self, own_number: int) -> int:
-        """Return how many other trials may be about to take an index."""
-        return sum(self.index_of(t) is None for t in self._running(own_number))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
@@ -320,7 +317,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 is_taken = wanted in indices.results or wanted in indices.pending(trial.number)
                 index = None if is_taken or gave_way else wanted
             else:
-                n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
+                choosing = [
+                    t for t in indices.running(trial.number) if indices.index_of(t) is None
+                ]
+                n_choices = 1 + len(choosing) if gave_way else 1
                 free = indices.free_indices(trial.number)
                 # The user's own random numbers are left alone.
                 index = secrets.choice([*itertools.islice(free, n_choices)])
