@@ -190,12 +190,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             if index is None:
                 indices.tell(chain, trial)
                 continue
-            temperatures = chain.annealing.temperatures(index)
-            cost_temperature = chain.annealing.cost_temperature(index)
+            asked = chain.annealing
             is_accepted = chain.tell(index, trial)
-            if not len(temperatures):  # The first trial's parameters are known only now.
-                temperatures = chain.annealing.temperatures(index)
+            # The first trial's parameters are known only now.
+            temperatures = (asked if asked.x.size else chain.annealing).temperatures(index)
             by_name = dict(zip(chain.distributions, map(float, temperatures), strict=False))
+            cost_temperature = asked.cost_temperature(index)
             steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
         return steps
 

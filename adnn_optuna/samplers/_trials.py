@@ -84,15 +84,14 @@ class PerStudy(Generic[Kept]):
         return type(self), (self._create,)
 
 
-def constraints_of(trial: FrozenTrial) -> dict[str, float]:
-    """Return the constraints of a trial, which Optuna 4 keeps elsewhere than 5."""
+def constraints_of(trial: FrozenTrial) -> list[float]:
+    """Return the violations of a trial's constraints, which Optuna 4 keeps elsewhere than 5."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)
     if constraints is None:
-        values = trial.system_attrs.get("constraints") or ()
-        constraints = {str(i): value for i, value in enumerate(values)}
-    return constraints
+        return list(trial.system_attrs.get("constraints") or ())
+    return list(constraints.values())
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return whether a trial violates no constraint."""
-    return all(violation <= 0 for violation in constraints_of(trial).values())
+    return all(violation <= 0 for violation in constraints_of(trial))
