@@ -63,18 +63,14 @@ class PerStudy(Generic[Kept]):
     def __init__(self, create: Callable[[Study], Kept]) -> None:
         self.lock = threading.RLock()
         self._create = create
-        self._place: tuple[weakref.ref[Any], int, Kept] | None = None
+        self._place: tuple[tuple[weakref.ref[Any], int], Kept] | None = None
 
     def __getitem__(self, study: Study) -> Kept:
-        if self._place is not None:
-            storage, study_id, kept = self._place
-            if storage() is study._storage and study_id == study._study_id:
-                return kept
-        kept = self._create(study)
         # What was read goes with the storage, however long its reader lives.
-        storage = weakref.ref(study._storage, self.forget)
-        self._place = storage, study._study_id, kept
-        return kept
+        key = weakref.ref(study._storage, self.forget), study._study_id
+        if self._place is None or self._place[0] != key:
+            self._place = key, self._create(study)
+        return self._place[1]
 
     def forget(self, _: object = None) -> None:
         """Keep nothing."""
