@@ -9,18 +9,18 @@ import abc
 import bisect
 import math
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, DIVERGED, ELAPSED, FAILED, INTERRUPTED, STOP_REASON
 from adnn_optuna._checks import (
-    WrongTypeError,
     WrongValueError,
     check_integer,
     check_number,
     check_positive,
+    check_type,
 )
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
@@ -49,13 +49,13 @@ class Tally:
         self.best: float | None = None
         self.first: FrozenTrial | None = None
         # When trials ended, and the working time then. Both rise.
-        self._ends: list[float] = []
-        self._seconds: list[float] = []
+        self._ends = [-math.inf]
+        self._seconds = [0.0]
 
     @property
     def elapsed(self) -> float:
         """The seconds that the study's trials took until the last of them ended."""
-        return self._seconds[-1] if self._seconds else 0.0
+        return self._seconds[-1]
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
@@ -91,11 +91,10 @@ class Tally:
         start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
         elapsed = trial.user_attrs.get(ELAPSED)
         if elapsed is None:
-            ended_before = bisect.bisect_right(self._ends, start)
-            before = self._seconds[ended_before - 1] if ended_before else 0.0
+            before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
             elapsed = before + max(end - start, 0.0)  # The clock may have been set back.
         first = bisect.bisect_left(self._ends, end)
-        if not first or self._seconds[first - 1] < elapsed:
+        if self._seconds[first - 1] < elapsed:
             last = max(first, bisect.bisect_right(self._seconds, elapsed))
             self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
@@ -262,20 +261,15 @@ class MaxGainCallback(Limit):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         if tally.best is None or tally.first is None:
             return False
-        baseline: object = self._baseline
+        baseline: Any = self._baseline
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
         if baseline is None:
             baseline = tally.first.value
-        if isinstance(baseline, bool) or not isinstance(baseline, Real):
-            raise WrongTypeError(
-                f"The user attribute {BASELINE!r} of the study must be a number, but is "
-                f"{baseline!r}."
-            )
-        baseline = float(baseline)
+        check_type(f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number")
         if not math.isfinite(baseline):
             return False
-        gain = tally.best - baseline
+        gain: float = tally.best - baseline
         if study.direction == StudyDirection.MINIMIZE:
             gain = -gain
         rounding = math.ulp(tally.best) + math.ulp(baseline)

@@ -21,14 +21,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
+from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna.callbacks import MaxGainCallback, Tally
 from adnn_optuna.engine import workers
 from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
-from adnn_optuna.samplers._owners import is_alive, is_own, note_owner, owner_of
+from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -226,7 +226,8 @@ class Loop:
     def _show_life(self, trial_id: int) -> None:
         storage: Any = self._study._storage
         if not isinstance(self._study.sampler, IndexedSampler):
-            note_owner(self._study, storage.get_trial(trial_id))
+            owner = ownership(storage.get_trial(trial_id))
+            storage.set_trial_system_attr(trial_id, OWNER, owner)
         if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
             storage.record_heartbeat(trial_id)
 

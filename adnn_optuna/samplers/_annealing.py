@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
-    WrongTypeError,
     WrongValueError,
     check_integer,
     check_kind,
@@ -141,8 +140,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
-        if x0 is not None and not isinstance(x0, Mapping):
-            raise WrongTypeError(f"`x0` must be a mapping from names to values, but is {x0!r}.")
+        check_kind("x0", x0, Mapping | None, "a mapping from names to values")
         check_parameters("x0", x0 or {})
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
@@ -192,12 +190,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             if index is None:
                 indices.tell(chain, trial)
                 continue
-            temperatures = chain.annealing.temperatures(index)
-            cost_temperature = chain.annealing.cost_temperature(index)
+            asked = chain.annealing
             is_accepted = chain.tell(index, trial)
-            if not len(temperatures):  # The first trial's parameters are known only now.
-                temperatures = chain.annealing.temperatures(index)
+            # The first trial's parameters are known only now.
+            temperatures = (asked if asked.x.size else chain.annealing).temperatures(index)
             by_name = dict(zip(chain.distributions, map(float, temperatures), strict=False))
+            cost_temperature = asked.cost_temperature(index)
             steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
         return steps
 
@@ -215,39 +213,32 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         return _Point(chain, index, key, dict(zip(chain.distributions, units, strict=True)))
 
 
+@dataclasses.dataclass
 class _Chain:
     """An annealing that is told trials, and each coordinate's parameter."""
 
-    def __init__(
-        self, annealing: AdaptiveSimulatedAnnealing, sign: int, x0: Mapping[str, Any]
-    ) -> None:
-        self.annealing = annealing
-        self.distributions: dict[str, BaseDistribution] = {}
-        self.x0 = x0
-        self._sign = sign
-
-    def copy(self) -> Self:
-        other = copy.copy(self)
-        other.annealing = self.annealing.copy()
-        return other
+    annealing: AdaptiveSimulatedAnnealing
+    sign: int
+    x0: Mapping[str, Any]
+    distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
         if trial.state != TrialState.COMPLETE:
             return False  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
+        self.annealing = copy.copy(self.annealing)
         units = {}
         for name, distribution in trial.distributions.items():
             if distribution.single():
                 continue
             if name not in self.distributions:
-                # Replaced and never changed, as copies share it.
                 self.distributions = {**self.distributions, name: distribution}
                 self.annealing.add_coordinate(name, n_choices(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
             if can_rescale(distribution, self.distributions[name]):
                 units[name] = to_unit(trial.params[name], self.distributions[name])
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        return self.annealing.tell(index, x, self._sign * trial.value)
+        return self.annealing.tell(index, x, self.sign * trial.value)
 
 
 @dataclasses.dataclass
@@ -261,31 +252,26 @@ class _Point:
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         annealing, x0 = self.chain.annealing, self.chain.x0
+        if name in x0 and not n_choices(distribution):
+            check_number(f"x0[{name!r}]", x0[name])
         if self.key == 0 and name in x0:
-            value = self._x0_of(name, distribution)
-            if not (n_choices(distribution) or distribution._contains(value)):
-                return nearest_value(value, distribution)
+            if not (n_choices(distribution) or distribution._contains(x0[name])):
+                return nearest_value(x0[name], distribution)
             # The internal representation checks the choices of categorical parameters.
-            return distribution.to_external_repr(distribution.to_internal_repr(value))
+            return distribution.to_external_repr(distribution.to_internal_repr(x0[name]))
 
-        center = None
+        center = math.nan
         if (known := self.chain.distributions.get(name)) is not None:
             if known == distribution:
                 return from_unit(float(self.units[name]), distribution)
             # The range has changed since. Any other change is for Optuna to refuse.
             x = float(annealing.x[list(self.units).index(name)])
-            if not np.isnan(x) and can_rescale(known, distribution):
+            if can_rescale(known, distribution):
                 center = rescale(x, known, distribution)
         elif name in x0:
-            center = to_unit(self._x0_of(name, distribution), distribution)
+            center = to_unit(x0[name], distribution)
         n_dims = annealing.n_dims if self.chain.distributions else max(len(x0), 1)
         unit = annealing.draw(
             name, n_choices(distribution), center, index=self.index, key=self.key, n_dims=n_dims
         )
         return from_unit(unit, distribution)
-
-    def _x0_of(self, name: str, distribution: BaseDistribution) -> Any:
-        value = self.chain.x0[name]
-        if not n_choices(distribution):
-            check_number(f"x0[{name!r}]", value)
-        return value

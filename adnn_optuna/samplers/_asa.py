@@ -17,10 +17,8 @@ The comments cite the equations by these numbers. References and deviations are 
 ``AdaptiveSimulatedAnnealingSampler`` names.
 """
 
-import copy
 import dataclasses
 import math
-from typing import Self
 
 import numpy as np
 
@@ -116,7 +114,7 @@ class AdaptiveSimulatedAnnealing:
     """The state of an annealing, as told so far.
 
     Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. Coordinates
-    can be added at any time. What it holds is replaced and never changed: copies are cheap.
+    can be added at any time. What it holds is replaced and never changed: `copy.copy` is enough.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -135,18 +133,12 @@ class AdaptiveSimulatedAnnealing:
         self.f: float | None = None
         self.k_c = 0
 
-    def copy(self) -> Self:
-        """Return a copy that can be told more without changing this one."""
-        other = copy.copy(self)
-        other._pool = copy.copy(self._pool)
-        return other
-
     def add_coordinate(self, name: str, n_choices: int = 0) -> None:
         """Add a coordinate, numerical or with a number of choices."""
         self._names += (name,)
         self._n_choices = np.append(self._n_choices, n_choices)
         self._k_offsets = np.append(self._k_offsets, 0.0)
-        self._pool.add_coordinate()
+        self._pool = self._pool.with_coordinate()
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
 
@@ -184,11 +176,11 @@ class AdaptiveSimulatedAnnealing:
         return 0.1 * size * math.sqrt(variance)
 
     def draw(
-        self, name: str, n_choices: int, x: float | None, *, index: int, key: int, n_dims: int
+        self, name: str, n_choices: int, x: float, *, index: int, key: int, n_dims: int
     ) -> float:
-        """Draw one coordinate that the state does not know, about ``x`` or from everywhere."""
+        """Draw a coordinate that the state does not know, about ``x``, from everywhere if NaN."""
         u = uniforms(self._seed, key, GENERATE, name, 1)
-        center = np.clip(np.array([math.nan if x is None else x]), 0.0, 1.0)
+        center = np.clip(np.array([x]), 0.0, 1.0)
         temperature = self.temperatures(index, n_dims, np.zeros(1))
         return float(move(center, u, temperature, np.array([n_choices]))[0])
 
@@ -241,7 +233,7 @@ class AdaptiveSimulatedAnnealing:
         if math.isnan(f):
             return False
         if math.isfinite(f):
-            self._pool.add(x, f)
+            self._pool = self._pool.with_point(x, f)
             if len(self._cost_samples) < _N_COST_SAMPLES:
                 self._cost_samples += (f,)
         if f < self._best_f:

@@ -17,11 +17,11 @@ from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSour
 from adnn_optuna.samplers._owners import is_own
 from adnn_optuna.samplers._walk import (
     Origin,
+    Step,
     Walk,
     fixed_parameters,
     moves,
     n_steps_inside,
-    step_of,
 )
 
 _logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class DeltaStepSampler(IndexedSampler):
         self._max_steps = int(max_steps)
         self._accept = accept
         # What an index means depends on all of these, so walks that differ are counted apart.
-        identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin.identity})"
+        identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
 
@@ -156,20 +156,11 @@ class DeltaStepSampler(IndexedSampler):
     ) -> None:
         """Stop the study if there is no further step to do."""
         super().after_trial(study, trial, state, values)
-        if is_own(trial) and self._is_next_step_missing(study):
+        # The trial that is being told is not finished yet, so its own step is not free.
+        if is_own(trial) and not self.n_free_steps(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
-
-    def _is_next_step_missing(self, study: Study) -> bool:
-        with self._memory.lock:
-            indices = self._memory[study]
-            # The trial that is being told is not finished yet, so its own step is not free.
-            is_left = next(indices.free_indices()) <= self._last_index
-            # Other workers may have done the rest, or left something to do, since the last look.
-            if is_left and len(indices.reader.unfinished) == 1:
-                return False
-        return not self.n_free_steps(study)
 
     @property
     def _last_index(self) -> int:
@@ -208,7 +199,7 @@ class DeltaStepSampler(IndexedSampler):
         return indices.state(proposal, lambda: start).next_step(index, awaited)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        return step_of(self._origin, proposal["step"], indices.reader.trials)
+        return Step(self._origin, indices.reader.trials, proposal["step"])
 
 
 class _IndicesInside(Indices):
@@ -234,7 +225,7 @@ class _IndicesInside(Indices):
         if proposal is None or proposal["step"] is None:
             return
         # As far as it is known: a trial that has just begun has asked for no parameters.
-        step = step_of(self._origin, proposal["step"], self.reader.trials)
+        step = Step(self._origin, self.reader.trials, proposal["step"])
         self._fixed |= fixed_parameters(trial, step)
         for name, distribution in trial.distributions.items():
             if moves(distribution):

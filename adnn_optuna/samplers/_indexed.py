@@ -6,24 +6,26 @@ enqueued, killed, retried, or proposed by another sampler. So each proposal gets
 and from what the proposal saw of the study.
 
 Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
-result and no live trial has, writes it, and reads all trials once more. If another one has that
-index too, it takes it back and chooses again, now at random among as many free indices as there
-are trials that may be choosing as well. Whoever wrote later sees the other one. So no two live
-workers keep one index, on any storage, without lock, wait or clock. (Both give way where both see
-each other: the one with the higher number may have looked before the other one wrote.)
+result and no live trial has, writes it, and reads all trials once more. If another one has come by
+that index meanwhile, it takes it back and chooses again, now at random among as many free indices
+as there are trials that may be choosing as well. Whoever wrote later sees the other one. So no two
+live workers keep one index, on any storage, without lock, wait or clock. (Both give way where both
+see each other: the one with the higher number may have looked before the other one wrote.)
 
 An index whose worker died is free again, and its next trial sees what the first one saw: a study
-that was killed and resumed ends up with the same proposals as one that never stopped.
+that was killed and resumed ends up with the same proposals as one that never stopped. (So who sees
+one that came and died meanwhile gives way as well, and the first one is the first that kept it.)
 """
 
 import abc
+import copy
 import functools
 import itertools
 import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -32,10 +34,23 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
-from adnn_optuna.samplers._trials import PerStudy, Replay, State, TrialReader, constraints_of
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
 """What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
+
+
+class Replayed(Protocol):
+    """What a sampler knows, as a function of the finished trials that it was told of.
+
+    What it holds is replaced and never changed: it can be copied without what it holds.
+    """
+
+    def tell(self, index: int | None, trial: FrozenTrial) -> object:
+        """Take in a trial with its index, :obj:`None` for a trial of others."""
+
+
+State = TypeVar("State", bound=Replayed)
 
 
 class Indices:
@@ -43,15 +58,14 @@ class Indices:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._replay = Replay(self.tell)
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
-        self._end = 0  # The first index above all results.
-        self._holes: set[int] = set()  # Those below it that have none.
-        # The numbers of the trials that an index was ever given to, as far as it has no result.
+        # Of how many trials a state was told, without which of them, and the state.
+        self._states: list[tuple[int, list[int], Any]] = []
+        # The numbers of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
@@ -80,53 +94,49 @@ class Indices:
         self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
+        self._holders.setdefault(index, set()).add(trial.number)
         has_died = trial.state == TrialState.FAIL and FAILED not in attrs
         if not trial.state.is_finished() or has_died or attrs.get(INTERRUPTED):
-            self._holders.setdefault(index, set()).add(trial.number)
             return
         known = self.results.setdefault(index, trial)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
-            self._replay.restart()
-        self._holders.pop(index, None)
-        self._holes.discard(index)
-        if index >= self._end:
-            self._holes.update(range(self._end, index))
-            self._end = index + 1
+            self._states.clear()
 
-    def _running(self, own_number: int | None) -> list[FrozenTrial]:
+    def running(self, own_number: int | None = None) -> list[FrozenTrial]:
+        """Return the other trials under way, also those of other samplers."""
         unfinished = self.reader.unfinished.values()
         return [t for t in unfinished if t.state == TrialState.RUNNING and t.number != own_number]
 
     def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
         """Return what other trials under way that have an index say of themselves, by that."""
-        proposals = map(self.proposal_of, self._running(own_number))
+        proposals = map(self.proposal_of, self.running(own_number))
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
-        return itertools.chain(sorted(self._holes), itertools.count(self._end))
+        return (index for index in itertools.count() if index not in self.results)
 
     def free_indices(self, own_number: int | None = None) -> Iterator[int]:
         """Yield those of them that no other live trial has."""
         held = self.pending(own_number)
         return (index for index in self.unfinished_indices() if index not in held)
 
-    def is_taken(self, index: int, own_number: int) -> bool:
-        """Return whether another trial has an index."""
-        return index in self.results or index in self.pending(own_number)
+    def holders(self, index: int | None, own_number: int) -> list[int]:
+        """Return the numbers of the other trials, also of the dead, that have an index.
 
-    def n_choosing(self, own_number: int) -> int:
-        """Return how many other trials may be about to take an index."""
-        return sum(self.index_of(t) is None for t in self._running(own_number))
+        Those with parameters come first: one without any may not have kept the index.
+        """
+        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_number}
+        holders = (number for number in others if self.index_of(trials[number]) == index)
+        return sorted(holders, key=lambda number: (not trials[number].params, number))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        for number in sorted(self._holders.get(index, ())):
-            first = self.proposal_of(self.reader.trials[number])
-            if first is not None and first["index"] == index and number != trial.number:
-                return {**first, "owner": ownership(trial)}
+        if holders := self.holders(index, trial.number):
+            first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
+            return {**first, "owner": ownership(trial)}
         unfinished = sorted(self.reader.unfinished)
         n_trials = len(self.reader.trials)
         # Those at the end, as in a long queue, need no list.
@@ -143,10 +153,31 @@ class Indices:
         }
 
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
-        """Return a state that was told the trials that a proposal saw."""
-        return cast("State", self._replay.state_after(self.reader.trials, proposal, start))
+        """Return a state that was told the trials that a proposal saw; nobody may change it.
 
-    def tell(self, state: State, trial: FrozenTrial) -> None:
+        It is told them by their numbers, whatever order they finished in: it is the same in each
+        worker and each new process. It is kept before each trial that was unfinished, and where
+        the replay has come to: it costs no more than the trials since the first one that has
+        finished meanwhile, however long the study is, and even if some trial never ends.
+        """
+        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
+        state: State
+        while True:
+            n_told, left_out, state = self._states.pop() if self._states else (0, [], start())
+            if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
+                break
+        missing = set(unfinished)
+        for number in range(n_told, n_trials):
+            if number in missing:
+                self._states.append((number, left_out, state))
+                left_out = [*left_out, number]
+            else:
+                state = copy.copy(state)
+                self.tell(state, self.reader.trials[number])
+        self._states.append((n_trials, left_out, state))
+        return state
+
+    def tell(self, state: Replayed, trial: FrozenTrial) -> None:
         """Tell a state a trial, if that counts."""
         index = self.counted_index(trial)
         is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
@@ -273,8 +304,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr, trial._trial_id
         )
         attrs = trial.system_attrs
-        if attrs.get(INTERRUPTED):  # A retry inherits it.
-            write(INTERRUPTED, False)  # noqa: FBT003
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
@@ -285,24 +314,29 @@ class IndexedSampler(BaseSampler, abc.ABC):
             index: int | None
             if is_fixed or is_retry:
                 # A retry keeps its index if that is free.
-                is_free = wanted is not None and not indices.is_taken(wanted, trial.number)
-                index = wanted if is_free and not gave_way else None
+                is_taken = wanted in indices.results or wanted in indices.pending(trial.number)
+                index = None if is_taken or gave_way else wanted
             else:
-                n_choices = 1 + (indices.n_choosing(trial.number) if gave_way else 0)
+                choosing = [
+                    t for t in indices.running(trial.number) if indices.index_of(t) is None
+                ]
+                n_choices = 1 + len(choosing) if gave_way else 1
                 free = indices.free_indices(trial.number)
                 # The user's own random numbers are left alone.
                 index = secrets.choice([*itertools.islice(free, n_choices)])
+            holders = indices.holders(index, trial.number)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
             write(PROPOSAL, proposal)
-            if index is None or not self._look(study).is_taken(index, trial.number):
+            if index is None or self._look(study).holders(index, trial.number) == holders:
                 break
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
-        if wanted is not None and index is None:
-            # It was done again meanwhile: this one counts for nothing.
-            write(INTERRUPTED, True)  # noqa: FBT003
+        # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
+        is_surplus = wanted is not None and index is None
+        if attrs.get(INTERRUPTED, False) != is_surplus:
+            write(INTERRUPTED, is_surplus)
         return proposal
 
     def after_trial(

@@ -1,7 +1,9 @@
 """A model of the objective near a point, fitted to the trials so far."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -12,42 +14,37 @@ _NOISE = 1.0
 _TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
 
 
+@dataclasses.dataclass(frozen=True)
 class PointPool:
     """The points that a model is fitted to, one a row: the best ones, and the latest.
 
-    Their number is bounded, and with it the time of a fit, however long the study is. The arrays
-    are replaced and never changed, so that a copy is cheap.
+    Their number is bounded, and with it the time of a fit, however long the study is.
     """
 
-    def __init__(self, capacity: int = 200) -> None:
-        self._capacity = capacity
-        self._n_told = 0
-        self.points = np.empty((0, 0))
-        self.values = np.empty(0)
-        self._ages = np.empty(0, dtype=np.int64)
+    capacity: int = 200
+    points: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
+    values: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    numbers: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def add_coordinate(self) -> None:
-        """Add a coordinate, which is unknown of all points so far."""
+    def with_coordinate(self) -> Self:
+        """Return the pool with one more coordinate, which is unknown of all points so far."""
         unknown = np.full((len(self), 1), np.nan)
-        self.points = np.hstack([self.points, unknown])
+        return dataclasses.replace(self, points=np.hstack([self.points, unknown]))
 
-    def add(self, x: np.ndarray, value: float) -> None:
-        """Add a point, in place of the worst old one if the pool is full."""
-        if len(self) < self._capacity:
-            self.points = np.concatenate([self.points, x[None, :]])
-            self.values = np.concatenate([self.values, [value]])
-            self._ages = np.concatenate([self._ages, [self._n_told]])
-        else:
-            is_old = self._ages < self._n_told - self._capacity // 4
-            worst = np.argmax(np.where(is_old, self.values, -np.inf))
-            self.points, self.values = self.points.copy(), self.values.copy()
-            self._ages = self._ages.copy()
-            self.points[worst], self.values[worst] = x, value
-            self._ages[worst] = self._n_told
-        self._n_told += 1
+    def with_point(self, x: np.ndarray, value: float) -> Self:
+        """Return the pool with one more point, in place of the worst old one if it is full."""
+        number = self.numbers.max(initial=-1) + 1
+        points, values = np.vstack([self.points, x]), np.append(self.values, value)
+        numbers = np.append(self.numbers, number)
+        if len(self) == self.capacity:
+            is_old = numbers < number - self.capacity // 4
+            worst = np.argmax(np.where(is_old, values, -np.inf))
+            points[worst], values[worst], numbers[worst] = x, value, number
+            points, values, numbers = points[:-1], values[:-1], numbers[:-1]
+        return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
     def nearest(self, x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the points nearest to ``x``, which has the coordinates they lack, and values."""

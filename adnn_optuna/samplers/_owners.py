@@ -11,7 +11,6 @@ import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
 
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
@@ -77,11 +76,6 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
     proposal = attrs.get(PROPOSAL)
     owner: Owner | None = proposal["owner"] if proposal else attrs.get(OWNER)
     return owner if owner is not None and owner["trial"] == trial.number else None
-
-
-def note_owner(study: Study, trial: FrozenTrial) -> None:
-    """Store that this process runs a trial of a sampler that does not note it."""
-    study._storage.set_trial_system_attr(trial._trial_id, OWNER, cast("Any", ownership(trial)))
 
 
 def is_own(trial: FrozenTrial) -> bool:

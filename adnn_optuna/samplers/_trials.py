@@ -1,15 +1,12 @@
-"""Reading and replaying the trials of a growing study, a finished one only once."""
+"""Reading the trials of a growing study, a finished one only once."""
 
-import bisect
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-
-from adnn_optuna._attributes import Proposal
 
 Kept = TypeVar("Kept")
 
@@ -66,18 +63,14 @@ class PerStudy(Generic[Kept]):
     def __init__(self, create: Callable[[Study], Kept]) -> None:
         self.lock = threading.RLock()
         self._create = create
-        self._place: tuple[weakref.ref[Any], int, Kept] | None = None
+        self._place: tuple[tuple[weakref.ref[Any], int], Kept] | None = None
 
     def __getitem__(self, study: Study) -> Kept:
-        if self._place is not None:
-            storage, study_id, kept = self._place
-            if storage() is study._storage and study_id == study._study_id:
-                return kept
-        kept = self._create(study)
         # What was read goes with the storage, however long its reader lives.
-        storage = weakref.ref(study._storage, self.forget)
-        self._place = storage, study._study_id, kept
-        return kept
+        key = weakref.ref(study._storage, self.forget), study._study_id
+        if self._place is None or self._place[0] != key:
+            self._place = key, self._create(study)
+        return self._place[1]
 
     def forget(self, _: object = None) -> None:
         """Keep nothing."""
@@ -87,79 +80,14 @@ class PerStudy(Generic[Kept]):
         return type(self), (self._create,)
 
 
-class ReplayState(Protocol):
-    """What a sampler knows, as a function of the finished trials that it was told of."""
-
-    def copy(self) -> Self:
-        """Return a copy that can be told more without changing this one."""
-
-    def tell(self, index: int | None, trial: FrozenTrial) -> object:
-        """Take in a trial with its index, :obj:`None` for a trial of others."""
-
-
-State = TypeVar("State", bound=ReplayState)
-
-
-class Replay:
-    """Tells a state finished trials by their numbers, whatever order they finished in.
-
-    So the state is a function of these trials alone, the same in each worker and each new process.
-    It is kept before each trial that was unfinished, and where the replay has come to: it costs
-    no more than the trials since the first one that has finished meanwhile, however long the study
-    is, and even if some trial never ends.
-    """
-
-    def __init__(self, tell: Callable[[Any, FrozenTrial], None]) -> None:
-        self._tell = tell
-        # Of how many trials a state was told, without which of them, and the state.
-        self._kept: list[tuple[int, list[int], ReplayState]] = []
-
-    def state_after(
-        self, trials: Sequence[FrozenTrial], proposal: Proposal, start: Callable[[], ReplayState]
-    ) -> ReplayState:
-        """Return the state after the trials that a proposal saw; nobody may change it."""
-        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
-        self._kept = self._kept or [(0, [], start())]
-        kept = [
-            (n_told, left_out, state)
-            for n_told, left_out, state in self._kept
-            if n_told <= n_trials
-            and left_out == unfinished[: bisect.bisect_left(unfinished, n_told)]
-        ]
-        n_told, left_out, state = kept[-1]
-        if n_told == n_trials:
-            return state
-        state, missing = state.copy(), set(unfinished)
-        if n_told and n_told not in missing:
-            kept.pop()  # Nothing is left to come in there.
-        for number in range(n_told, n_trials):
-            if number not in missing:
-                self._tell(state, trials[number])
-                continue
-            if number > n_told:
-                kept.append((number, left_out, state))
-                state = state.copy()
-            left_out = [*left_out, number]
-        kept.append((n_trials, left_out, state))
-        # What was seen long ago, and is proposed again after a death, is not gone on from.
-        if n_trials >= self._kept[-1][0]:
-            self._kept = kept
-        return state
-
-    def restart(self) -> None:
-        """Forget all: what was told is not true any more."""
-        self._kept = []
-
-
-def constraints_of(trial: FrozenTrial) -> dict[str, float]:
-    """Return the constraints of a trial, which Optuna 4 keeps elsewhere than 5."""
+def constraints_of(trial: FrozenTrial) -> list[float]:
+    """Return the violations of a trial's constraints, which Optuna 4 keeps elsewhere than 5."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)
     if constraints is None:
-        values = trial.system_attrs.get("constraints") or ()
-        constraints = {str(i): value for i, value in enumerate(values)}
-    return constraints
+        return list(trial.system_attrs.get("constraints") or ())
+    return list(constraints.values())
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return whether a trial violates no constraint."""
-    return all(violation <= 0 for violation in constraints_of(trial).values())
+    return all(violation <= 0 for violation in constraints_of(trial))

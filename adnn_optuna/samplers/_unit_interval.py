@@ -20,13 +20,10 @@ def to_unit(value: Any, distribution: BaseDistribution) -> float:
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
     low, high, is_log = _bounds(distribution)
-    if low == high:
-        return 0.5
     if is_log:
         value = math.log(max(value, math.ulp(0.0)))
-    if math.isinf(high - low):
-        return float((value / 2 - low / 2) / (high / 2 - low / 2))
-    return float((value - low) / (high - low))
+    width = high / 2 - low / 2  # The whole may be more than the largest number.
+    return float((value / 2 - low / 2) / width) if width else 0.5
 
 
 def from_unit(unit: float, distribution: BaseDistribution) -> Any:
@@ -71,8 +68,6 @@ def n_choices(distribution: BaseDistribution) -> int:
 def _bounds(distribution: BaseDistribution) -> tuple[float, float, bool]:
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = float(distribution.low), float(distribution.high)
-    if low == high:
-        return low, high, False
     half_step = 0.5 * (distribution.step or 0)
     low, high = low - half_step, high + half_step
     if distribution.log:

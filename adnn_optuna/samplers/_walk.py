@@ -1,6 +1,5 @@
 """Steps of all parameters together, from an origin or from the best point so far."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,31 +32,27 @@ class Origin:
         self._default = 0.0
         if isinstance(values, Mapping):
             check_parameters("origin", values)
-            self._by_name = dict(sorted(values.items()))
+            self._by_name = {name: _normal(values[name]) for name in sorted(values)}
         else:
             check_kind("origin", values, Real, "a number or a mapping from names to values")
             check_number("origin", values)
-            self._default = float(values)
+            self._default = float(values) + 0.0
 
     def __repr__(self) -> str:
+        """Return what is the same for equal origins only."""
         return repr(self._by_name or self._default)
-
-    @property
-    def identity(self) -> str:
-        """What is the same for equal origins only."""
-        by_name = {name: _identity(value) for name, value in self._by_name.items()}
-        return repr(by_name or _identity(self._default))
 
     def value(self, name: str, distribution: BaseDistribution) -> Any:
         """Return a parameter's value at the origin, or the nearest one that it can have."""
         if isinstance(distribution, CategoricalDistribution):
-            return self._by_name.get(name, distribution.choices[0])
+            choice = self._by_name.get(name, distribution.choices[0])
+            return distribution.to_external_repr(distribution.to_internal_repr(choice))
         value = self._by_name.get(name, self._default)
         check_number(f"origin[{name!r}]", value)
         return nearest_value(value, distribution)
 
 
-def _identity(value: Any) -> Any:
+def _normal(value: Any) -> Any:
     """Return the same of equal numbers, and other values as they are."""
     if isinstance(value, bool) or not isinstance(value, Real) or float(value) != value:
         return value
@@ -79,27 +74,22 @@ def n_steps_inside(
 
 @dataclasses.dataclass
 class Step:
-    """A step from the origin, or from the parameters of a trial."""
+    """A step from the origin, or from the parameters of a trial; without one, the origin."""
 
     origin: Origin
-    length: float
-    start: FrozenTrial | None = None
+    trials: Sequence[FrozenTrial]
+    stored: StoredStep | None
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter after the step."""
+        start, length = self.stored or (None, 0.0)
         value = self.origin.value(name, distribution)
-        if self.start is not None and name in self.start.params:
-            check_distribution_compatibility(self.start.distributions[name], distribution)
-            value = self.start.params[name]
+        if start is not None and name in (trial := self.trials[start]).params:
+            check_distribution_compatibility(trial.distributions[name], distribution)
+            value = trial.params[name]
         if isinstance(distribution, CategoricalDistribution):
             return value
-        return nearest_value(value + self.length, distribution)
-
-
-def step_of(origin: Origin, step: StoredStep | None, trials: Sequence[FrozenTrial]) -> Step:
-    """Return the step that a proposal says it is; without one, it is the origin itself."""
-    start, length = step or (None, 0.0)
-    return Step(origin, length, None if start is None else trials[start])
+        return nearest_value(value + length, distribution)
 
 
 def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
@@ -138,58 +128,45 @@ class _Leg:
         return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
 
 
+@dataclasses.dataclass
 class Walk:
-    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise.
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
 
-    Nothing in it is changed but replaced, so that a copy is cheap.
-    """
-
-    def __init__(
-        self,
-        origin: Origin,
-        deltas: Sequence[float],
-        max_steps: int,
-        sign: int,
-        reader: TrialReader,
-    ) -> None:
-        self._origin = origin
-        self._max_steps = max_steps
-        self._sign = sign
-        self._reader = reader
-        self._baseline = math.inf
-        self._legs = {number: _Leg(delta) for number, delta in enumerate(deltas)}
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._fixed: frozenset[str] = frozenset()
-
-    def copy(self) -> Self:
-        """Return a copy that can walk on without changing this one."""
-        return copy.copy(self)
+    origin: Origin
+    deltas: Sequence[float]
+    max_steps: int
+    sign: int
+    reader: TrialReader
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
+    baseline: float = math.inf
+    distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         """Take in the trial of a step; one of others is no step."""
         if index is None:
             return
         start, length = step = trial.system_attrs[PROPOSAL]["step"]
-        self._fixed |= fixed_parameters(trial, step_of(self._origin, step, self._reader.trials))
-        self._distributions = {**self._distributions, **trial.distributions}
+        self.fixed |= fixed_parameters(trial, Step(self.origin, self.reader.trials, step))
+        self.distributions = {**self.distributions, **trial.distributions}
         value = math.inf
         if trial.state == TrialState.COMPLETE and trial.value is not None:
-            value = self._sign * trial.value
+            value = self.sign * trial.value
         if index == 0:
-            self._baseline = value
+            self.baseline = value
             return
-        number = (index - 1) // self._max_steps
-        if number not in self._legs:  # It was asked for in vain.
+        number = (index - 1) // self.max_steps
+        if number >= len(self.deltas):  # It was asked for in vain.
             return
-        leg = self._legs[number]
-        best_value = self._baseline if leg.best_value is None else leg.best_value
+        leg = self._leg(number)
+        best_value = self.baseline if leg.best_value is None else leg.best_value
         # On in the direction that improved.
         leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
-        self._legs = {**self._legs, number: leg}
+        self.legs = {**self.legs, number: leg}
 
     def next_step(self, index: int, pending: Iterable[StoredStep]) -> StoredStep:
         """Return the step with an index, given the steps whose values are awaited."""
-        leg = self._legs[(index - 1) // self._max_steps]
+        leg = self._leg((index - 1) // self.max_steps)
         for step in pending:
             leg = leg.after(*step)
         # Each turn but the first halves the step: after 100, it is no step any more.
@@ -199,12 +176,15 @@ class Walk:
             leg = leg.after(leg.start, leg.next_length)
         return leg.start, leg.next_length
 
+    def _leg(self, number: int) -> _Leg:
+        return self.legs.get(number, _Leg(self.deltas[number]))
+
     def _is_inside(self, leg: _Leg) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        step = step_of(self._origin, (leg.start, 0.0), self._reader.trials)
+        step = Step(self.origin, self.reader.trials, (leg.start, 0.0))
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance <= step(name, known) + length <= known.high + tolerance
-            for name, known in self._distributions.items()
-            if moves(known) and name not in self._fixed
+            for name, known in self.distributions.items()
+            if moves(known) and name not in self.fixed
         )

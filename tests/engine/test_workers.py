@@ -40,12 +40,14 @@ def leave_a_trial_running(url: str, *command: str) -> None:
 import os, signal, optuna
 from optuna.distributions import FloatDistribution
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.samplers._owners import note_owner
+from adnn_optuna._attributes import OWNER
+from adnn_optuna.samplers._owners import ownership
 study = optuna.load_study(study_name="s", storage=open_storage({url!r}))
 study.enqueue_trial(dict(weight_offset_0=0.1, bias_offset_0=-0.1))
 space = FloatDistribution(-0.2, 0.2)
 trial = study.ask(dict(weight_offset_0=space, bias_offset_0=space))
-note_owner(study, study._storage.get_trial(trial._trial_id))
+owner = ownership(study._storage.get_trial(trial._trial_id))
+study._storage.set_trial_system_attr(trial._trial_id, OWNER, owner)
 study._storage.record_heartbeat(trial._trial_id)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -2,8 +2,8 @@
 
 Each worker is a thread with a process of its own, as far as the samplers can see. Only one of
 them runs at a time, and their clocks differ by hours. Whoever schedules them decides, before each
-call of the storage, who goes on
-and who is killed: a worker that is killed stops where it is, and nothing of it is done any more.
+call of the storage, who goes on and who is killed: a worker that is killed stops where it is, and
+nothing of it is done any more.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Worker(threading.Thread):
         self._may_go_on = threading.Semaphore(0)
         self._has_paused = threading.Semaphore(0)
         self._error: BaseException | None = None
+        self.next_call = ""
         self.is_killed = False
         self.has_ended = False
         self.start()
@@ -57,7 +58,8 @@ class Worker(threading.Thread):
         self.has_ended = True
         self._has_paused.release()
 
-    def pause(self) -> None:
+    def pause(self, next_call: str) -> None:
+        self.next_call = next_call
         if not self.is_killed:
             self._has_paused.release()
             self._may_go_on.acquire()
@@ -87,7 +89,7 @@ def _switching(name: str) -> Callable[..., Any]:
         thread = threading.current_thread()
         if isinstance(thread, Worker):
             self.n_calls[name] = self.n_calls.get(name, 0) + 1
-            thread.pause()
+            thread.pause(name)
         result = original(self, *args, **kwargs)
         if isinstance(thread, Worker) and name == "create_new_trial":
             trial = self.get_trial(result)
@@ -143,15 +145,17 @@ class Workers:
             lambda pid: f"start of {pid}" if pid in self.alive or pid == MAIN else None,
         )
 
-    def start(self) -> None:
-        """Start one more worker."""
+    def start(self) -> int:
+        """Start one more worker and return its process id."""
         self._n_started += 1
         study = optuna.load_study(
             study_name="study", storage=self.storage, sampler=self._make_sampler()
         )
-        self.alive[MAIN + self._n_started] = Worker(
+        process_id = MAIN + self._n_started
+        self.alive[process_id] = Worker(
             lambda: self._work(study), timedelta(minutes=30 * (self._n_started % 5 - 2))
         )
+        return process_id
 
     def go_on(self, process_id: int) -> None:
         """Let a worker run up to its next call of the storage."""
@@ -163,6 +167,13 @@ class Workers:
             self._current = MAIN
         if worker.has_ended:
             del self.alive[process_id]
+
+    def go_on_to(self, process_id: int, call: str) -> None:
+        """Let a worker run until it is about to make a call of the storage."""
+        worker = self.alive[process_id]
+        self.go_on(process_id)
+        while worker.next_call != call:
+            self.go_on(process_id)
 
     def kill(self, process_id: int) -> None:
         """Stop a worker for good where it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -166,7 +167,7 @@ def test_a_copy_is_independent() -> None:
         x = annealing.ask(index, index)
         annealing.tell(index, x, float(x @ x))
     before = annealing.ask(25, 25)
-    other = annealing.copy()
+    other = copy.copy(annealing)
     other.add_coordinate("new")
     for index in range(25, 45):
         other.tell(index, np.array([0.1, 0.1, 0.5]), -float(index))
@@ -242,11 +243,10 @@ def test_the_model_of_points_that_say_little() -> None:
 
 
 def test_the_pool_keeps_the_best_and_the_latest() -> None:
-    pool = PointPool(capacity=20)
-    pool.add_coordinate()
+    pool = PointPool(capacity=20).with_coordinate()
     values = np.random.default_rng(0).permutation(100).astype(float)
     for value in values:
-        pool.add(np.array([value]), value)
+        pool = pool.with_point(np.array([value]), value)
     assert len(pool) == 20
     assert set(values[-5:]) <= set(pool.values)
     assert set(range(10)) <= set(pool.values)
@@ -308,7 +308,7 @@ def test_four_points_at_once_are_nearly_as_good() -> None:
         annealing = make_annealing(8, seed, n_trials=48)
         best = math.inf
         for start in range(0, 48, batch_size):
-            state = annealing.copy()
+            state = copy.copy(annealing)
             batch = range(start, start + batch_size)
             points = [state.ask(index, index, index - start) for index in batch]
             for index, x in zip(batch, points, strict=True):

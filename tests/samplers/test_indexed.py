@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -113,13 +114,15 @@ def run(
     ends: dict[int, str] | None = None,
     batch_size: int = 1,
 ) -> Workers:
+    rng = random.Random(seed)
+    monkeypatch.setattr(secrets, "choice", rng.choice)  # So a seed that fails fails again.
     workers = Workers(
         monkeypatch, SAMPLERS[sampler], lambda study: work(study, ends or {}, batch_size)
     )
     for _ in range(n_workers):
         workers.start()
     try:
-        _schedule(workers, random.Random(seed), p_death, p_enqueue, p_retry)
+        _schedule(workers, rng, p_death, p_enqueue, p_retry)
     finally:
         workers.close()
     return workers
@@ -230,12 +233,67 @@ def test_an_index_is_proposed_again_as_it_was_first(
     monkeypatch: pytest.MonkeyPatch, sampler: str, seed: int, n_workers: int
 ) -> None:
     study = run(monkeypatch, seed, sampler, n_workers, p_death=0.03, p_enqueue=0.01).study
-    proposed: dict[int, set[tuple[float, float]]] = {}
+    assert all(len(set(points)) == 1 for points in proposed(study).values())
+
+
+def proposed(study: optuna.Study) -> dict[int, list[tuple[float, float]]]:
+    points: dict[int, list[tuple[float, float]]] = {}
     for trial in study.trials:
         index = index_of(trial)
         if index is not None and "y" in trial.params:
-            proposed.setdefault(index, set()).add((trial.params["x"], trial.params["y"]))
-    assert all(len(points) == 1 for points in proposed.values())
+            points.setdefault(index, []).append((trial.params["x"], trial.params["y"]))
+    return points
+
+
+ASK, WRITE = "create_new_trial", "set_trial_system_attr"
+
+
+def propose(workers: Workers, process_id: int) -> None:
+    workers.go_on_to(process_id, "set_trial_param")
+    workers.go_on_to(process_id, "set_trial_state_values")  # To tell.
+
+
+def test_who_looked_before_one_that_came_and_died_proposes_as_that_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workers = annealing_workers(monkeypatch)
+    first, slow, quick = (workers.start() for _ in range(3))
+    propose(workers, first)
+    workers.go_on_to(slow, WRITE)
+    workers.go_on_to(first, ASK)  # It tells: the quick one knows more than the slow one.
+    propose(workers, quick)
+    workers.kill(quick)
+    propose(workers, slow)
+    points = proposed(workers.study)[1]
+    workers.close()
+    assert len(points) == 2
+    assert points[0] == points[1]
+
+
+def test_who_died_before_it_looked_again_is_not_the_first_of_its_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workers = annealing_workers(monkeypatch)
+    first, slow, quick = (workers.start() for _ in range(3))
+    propose(workers, first)
+    workers.go_on_to(slow, ASK)
+    workers.go_on(slow)  # It has the lower number, which is not to matter.
+    workers.go_on_to(quick, WRITE)
+    workers.go_on_to(first, ASK)  # It tells: the slow one knows more than the quick one.
+    workers.go_on_to(slow, WRITE)
+    propose(workers, quick)
+    workers.go_on(slow)
+    workers.kill(slow)
+    workers.kill(quick)
+    propose(workers, workers.start())
+    points = proposed(workers.study)[1]
+    workers.close()
+    assert len(points) == 2
+    assert points[0] == points[1]
+
+
+def annealing_workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    return Workers(monkeypatch, SAMPLERS["annealing"], lambda study: work(study, {}, batch_size=1))
 
 
 def test_workers_in_lockstep_give_way_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
