@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
@@ -29,6 +31,7 @@ class InitializedVariable:
 
     It has no ``shape`` where its layer is not built yet. The ``seed`` is that which the
     initializer draws with, if any and known; ``is_seeded`` says whether a configuration holds it.
+    ``is_initial`` says whether it holds what the initializer gives; :obj:`None` if not known.
     """
 
     path: str
@@ -37,6 +40,7 @@ class InitializedVariable:
     distribution: initializers.Distribution
     seed: int | None
     is_seeded: bool
+    is_initial: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Audit:
                 "initializer": v.initializer,
                 "starts from": str(v.distribution),
                 "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
+                "values": {None: "unknown", True: "initial", False: "others"}[v.is_initial],
             }
             for v in self.variables
         )
@@ -178,11 +183,19 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
         if is_from_file or type(kept) is not type(used):
             kept = None
         variable = _variable(weight.path, tuple(weight.shape), used, other, kept)
+        if not is_from_file:
+            is_initial = _is_initial(weight, variable, used if kept is None else kept)
+            variable = dataclasses.replace(variable, is_initial=is_initial)
         variables.append(variable)
         # A SeedGenerator gives each variable other values.
         if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
             equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
     warnings = []
+    if others := [v.path for v in variables if v.is_initial is False]:
+        warnings.append(
+            f"{', '.join(others)} hold other values than their initializers give: they were set, "
+            "loaded or trained. A model that is made anew starts from the initializers."
+        )
     unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
     if unseeded:
         warnings.append(
@@ -233,6 +246,19 @@ def _variable(
     is_seeded = seed is not None and others in {seed, seed ^ 1}
     seed = seed if is_seeded else initializers.drawn_seed(kept)
     return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
+
+
+def _is_initial(weight: Any, variable: InitializedVariable, initializer: Any) -> bool | None:
+    """Return whether a variable holds what its initializer gives, where that can be told."""
+    is_random = variable.distribution.kind == "random"
+    # Called again, one with a whole number as its seed gives the same.
+    if is_random and not isinstance(getattr(initializer, "seed", None), int):
+        return None
+    try:
+        values = np.asarray(initializer(weight.shape, dtype=weight.dtype))
+    except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
+        return None
+    return bool(np.array_equal(values, np.asarray(weight.numpy()), equal_nan=True))
 
 
 def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:

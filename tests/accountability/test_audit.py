@@ -470,3 +470,17 @@ def test_says_in_a_sentence_what_keras_cannot_make(
     with pytest.raises(ValueError, match=rf"^{said}.*\.$") as refusal:
         audit_file(path)
     assert "\n" not in str(refusal.value)
+
+
+def test_values_that_are_not_the_initializers_are_told() -> None:
+    seeded = keras.initializers.HeNormal(seed=3)
+    layers = [L.Dense(3, name="free"), L.Dense(2, kernel_initializer=seeded, name="seeded")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    assert {v.is_initial for v in adnn.audit_randomness(model).variables} == {True}
+    weights = model.get_weights()
+    # A kernel, and a bias of another constant.
+    model.set_weights([weights[0] + 1, *weights[1:3], weights[3] + 0.5])
+    audit = adnn.audit_randomness(model)
+    assert [v.is_initial for v in audit.variables] == [False, True, True, False]
+    assert "free/kernel" in audit.warnings[0]
+    assert "seeded/bias hold other values than their initializers give" in audit.warnings[0]
