@@ -26,6 +26,7 @@ from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
+    levels,
     n_choices,
     nearest_value,
     rescale,
@@ -233,7 +234,7 @@ class _Chain:
                 continue
             if name not in self.distributions:
                 self.distributions = {**self.distributions, name: distribution}
-                self.annealing.add_coordinate(name, n_choices(distribution))
+                self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
             # The scale of a coordinate is that of the first trial, even if the range changes.
             if can_rescale(distribution, self.distributions[name]):
                 units[name] = to_unit(trial.params[name], self.distributions[name])

@@ -122,6 +122,7 @@ class AdaptiveSimulatedAnnealing:
         self._options = options
         self._names: tuple[str, ...] = ()
         self._n_choices = np.empty(0, dtype=np.int64)
+        self._levels: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
@@ -133,9 +134,12 @@ class AdaptiveSimulatedAnnealing:
         self.f: float | None = None
         self.k_c = 0
 
-    def add_coordinate(self, name: str, n_choices: int = 0) -> None:
-        """Add a coordinate, numerical or with a number of choices."""
+    def add_coordinate(
+        self, name: str, n_choices: int = 0, levels: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        """Add a coordinate: numerical, perhaps with levels and bounds between them, or choices."""
         self._names += (name,)
+        self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
         self._k_offsets = np.append(self._k_offsets, 0.0)
         self._pool = self._pool.with_coordinate()
@@ -203,12 +207,35 @@ class AdaptiveSimulatedAnnealing:
                 # meanwhile; and by the values as they are, so that not all points that are
                 # awaited follow from the same smoothing.
                 if model.fit(values, [INTERPOLATION]):
-                    x = _most_promising(model, self._generate(x, index, key, size))
+                    x = self._most_promising(model, self._generate(x, index, key, size))
                     refined = self._generate(x, index, key, size, REFINE)
-                    return _most_promising(model, np.vstack([x, refined]))
+                    return self._most_promising(model, np.vstack([x, refined]))
             elif model.fit(values):
-                return _most_promising(model, self._generate(x, index, key, size))
+                return self._most_promising(model, self._generate(x, index, key, size))
         return np.asarray(self._generate(x, index, key, 1)[0])
+
+    def _most_promising(self, model: LocalModel, candidates: np.ndarray) -> np.ndarray:
+        """Return the best candidate, rounded to values that its parameters can have.
+
+        Where these are finitely many, and there is no noise, points that were told are left out.
+        """
+        candidates = candidates.copy()
+        for column, of_column in enumerate(self._levels):
+            if of_column is not None:
+                units, between = of_column
+                rounded = units[np.searchsorted(between, candidates[:, column])]
+                candidates[:, column] = rounded
+        pairs = zip(self._n_choices, self._levels, strict=True)
+        is_finite = np.array([n > 0 or of is not None for n, of in pairs])
+        points = self._pool.points
+        if is_finite.all() and not model.is_noisy:
+            told = (candidates[:, None] == points).all(axis=-1).any(axis=-1)
+            candidates = candidates[~told] if not told.all() else candidates
+        # Of a parameter that never had another value, the model knows nothing.
+        never_moved = is_finite & (points == points[0]).all(axis=0)
+        moves = (candidates != points[0])[:, never_moved].any(axis=1)
+        candidates = candidates[moves] if moves.any() else candidates
+        return np.asarray(candidates[np.argmin(model.predict(candidates))])
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
@@ -304,7 +331,3 @@ class AdaptiveSimulatedAnnealing:
         if 0 < cooling < math.inf:
             c, exponent = self._options.rate(self.n_dims, index)
             self.k_c = math.ceil((cooling / c) ** (1 / exponent))
-
-
-def _most_promising(model: LocalModel, candidates: np.ndarray) -> np.ndarray:
-    return np.asarray(candidates[np.argmin(model.predict(candidates))])

@@ -72,6 +72,7 @@ class LocalModel:
         self._scale = math.sqrt(offsets @ offsets / len(points)) + 1e-12
         self._z = self._scaled(points)
         self._weights = np.empty(0)
+        self.is_noisy = False
 
     def fit(
         self, values: np.ndarray, smoothings: Sequence[float] = (INTERPOLATION, _NOISE)
@@ -110,6 +111,7 @@ class LocalModel:
                 error = errors @ errors
             if error < best_error:
                 best_error, self._weights = error, weights
+                self.is_noisy = smoothing != INTERPOLATION
         return best_error < math.inf
 
     def predict(self, points: np.ndarray) -> np.ndarray:

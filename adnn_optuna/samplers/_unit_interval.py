@@ -3,12 +3,15 @@
 import math
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+
+_MAX_LEVELS = 1000  # With more values, a parameter is as good as continuous.
 
 
 def to_unit(value: Any, distribution: BaseDistribution) -> float:
@@ -32,6 +35,25 @@ def from_unit(unit: float, distribution: BaseDistribution) -> Any:
         n_choices = len(distribution.choices)
         return distribution.choices[min(int(unit * n_choices), n_choices - 1)]
     return nearest_value(_value_at(unit, distribution), distribution)
+
+
+def levels(distribution: BaseDistribution) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return where the values of a numerical distribution are in [0, 1], and what divides them.
+
+    It is :obj:`None` for those with more than a thousand values, and for categorical ones.
+    """
+    step = getattr(distribution, "step", None)
+    if step is None:
+        return None
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    count = round((distribution.high - distribution.low) / step) + 1
+    if count > _MAX_LEVELS:
+        return None
+    values = [distribution.low + i * step for i in range(count)]
+    between = [value + step / 2 for value in values[:-1]]
+    return tuple(  # type: ignore[return-value]
+        np.array([to_unit(value, distribution) for value in some]) for some in (values, between)
+    )
 
 
 def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
