@@ -8,7 +8,7 @@ from optuna.study import Study
 from adnn_optuna._attributes import Proposal
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import GENERATE, check_seed, draw_key, seed_of, uniforms
-from adnn_optuna.samplers._unit_interval import from_unit, nearest_value
+from adnn_optuna.samplers._unit_interval import from_unit
 
 RESTART = "restart"
 
@@ -43,8 +43,9 @@ class RandomRestartSampler(IndexedSampler):
 
     Note:
         A new sampler goes on where the study stopped, no two workers get the same restart, and
-        that of a worker that died is done again. Where ``restart`` cannot have a number, it gets
-        the nearest one. An enqueued trial without it gets a random one.
+        that of a worker that died is done again. Where ``restart`` begins above 0 or has a step,
+        it takes its values in their order; after the last one it keeps that. An enqueued trial
+        without it gets a random one.
 
     Args:
         seed: Seed for the other parameters. If :obj:`None`, it follows from the study.
@@ -64,7 +65,7 @@ class RandomRestartSampler(IndexedSampler):
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if index is not None and name == RESTART and isinstance(distribution, IntDistribution):
-                return nearest_value(index, distribution)
+                return min(distribution.low + index * distribution.step, distribution.high)
             return from_unit(float(uniforms(seed, key, GENERATE, name, 1)[0]), distribution)
 
         return value
