@@ -407,16 +407,17 @@ class TestFinitelyManyValues:
         assert study.best_value == 0
         assert len({tuple(trial.params.values()) for trial in study.trials}) > 30
 
-    @pytest.mark.parametrize("seed", range(10))
+    @pytest.mark.parametrize("seed", [5, 8, 11])
     def test_what_never_moved_is_moved(self, seed: int) -> None:
-        # Most of the range of a logarithm is the value 1.
+        # Most of the range of a logarithm is the value 1, which these seeds begin with.
         def objective(trial: optuna.Trial) -> float:
-            values = [trial.suggest_int(f"x{i}", 1, 8, log=True) for i in range(3)]
-            return sum((value - 5) ** 2 for value in values)
+            a, c = (trial.suggest_int(name, 1, 8, log=True) for name in "ac")
+            b = trial.suggest_int("b", 1, 64, log=True)
+            return (math.log2(a) - 2) ** 2 + (math.log(b) - 3) ** 2 + (c - 5) ** 2 / 4
 
         study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=60))
         study.optimize(objective, n_trials=60)
-        assert study.best_value <= 1
+        assert study.best_value < 0.3
 
 
 class TestRandomRestart:
