@@ -196,6 +196,8 @@ class AdaptiveSimulatedAnnealing:
         if not self._names:
             return np.empty(0)
         x = np.clip(self.x, 0.0, 1.0)
+        if len(self._pool) > 2 and np.ptp(self._pool.values) == 0:
+            x[:] = np.nan  # On a plateau no place is better than any other.
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):

@@ -420,6 +420,18 @@ class TestFinitelyManyValues:
         assert study.best_value < 0.3
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_plateau_is_left(seed: int) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
+        return min(((x - 0.8) ** 2 + (y - 0.3) ** 2) / 0.06, 1.0)
+
+    sampler = Annealing(seed=seed, n_trials=40, x0={"x": 0.1, "y": 0.9})
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=40)
+    assert study.best_value < 0.1
+
+
 class TestRandomRestart:
     def test_counts(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
