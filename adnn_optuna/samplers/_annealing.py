@@ -91,6 +91,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
           ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby.
+          They are rounded to values that parameters can have; where these are finitely many, no
+          point is told twice, unless there is noise, and what never moved moves first. While all
+          values are equal, trials come from everywhere.
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 
     Note:

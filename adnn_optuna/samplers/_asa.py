@@ -233,10 +233,16 @@ class AdaptiveSimulatedAnnealing:
         if is_finite.all() and not model.is_noisy:
             told = (candidates[:, None] == points).all(axis=-1).any(axis=-1)
             candidates = candidates[~told] if not told.all() else candidates
-        # Of a parameter that never had another value, the model knows nothing.
-        never_moved = is_finite & (points == points[0]).all(axis=0)
-        moves = (candidates != points[0])[:, never_moved].any(axis=1)
-        candidates = candidates[moves] if moves.any() else candidates
+        # Of a parameter that never had another value, the model knows nothing, and little of a
+        # choice that was told once, perhaps with unlucky other parameters.
+        is_new = np.zeros(len(candidates), dtype=bool)
+        for column in np.flatnonzero(is_finite):
+            told = points[:, column]
+            if self._n_choices[column]:
+                is_new |= (candidates[:, column, None] == told).sum(axis=1) < 2
+            elif (told == told[0]).all():
+                is_new |= candidates[:, column] != told[0]
+        candidates = candidates[is_new] if is_new.any() else candidates
         return np.asarray(candidates[np.argmin(model.predict(candidates))])
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
