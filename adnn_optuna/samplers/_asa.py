@@ -196,7 +196,7 @@ class AdaptiveSimulatedAnnealing:
         if not self._names:
             return np.empty(0)
         x = np.clip(self.x, 0.0, 1.0)
-        if len(self._pool) > 2 and np.ptp(self._pool.values) == 0:
+        if len(self._pool) > 2 and (self._pool.values == self._pool.values[0]).all():
             x[:] = np.nan  # On a plateau no place is better than any other.
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
@@ -236,12 +236,12 @@ class AdaptiveSimulatedAnnealing:
         # Of a parameter that never had another value, the model knows nothing, and little of a
         # choice that was told once, perhaps with unlucky other parameters.
         is_new = np.zeros(len(candidates), dtype=bool)
-        for column in np.flatnonzero(is_finite):
-            told = points[:, column]
-            if self._n_choices[column]:
-                is_new |= (candidates[:, column, None] == told).sum(axis=1) < 2
+        for i in np.flatnonzero(is_finite):
+            told = points[:, i]
+            if self._n_choices[i]:
+                is_new |= (candidates[:, i, None] == told).sum(axis=1) < 2
             elif (told == told[0]).all():
-                is_new |= candidates[:, column] != told[0]
+                is_new |= candidates[:, i] != told[0]
         candidates = candidates[is_new] if is_new.any() else candidates
         return np.asarray(candidates[np.argmin(model.predict(candidates))])
 
