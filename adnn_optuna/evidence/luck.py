@@ -20,11 +20,12 @@ from optuna.trial import FrozenTrial
 from scipy import special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
-from adnn_optuna.engine.evaluations import Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+    from adnn_optuna.engine.evaluations import Evaluation
 
 Estimate = tuple[float, float, float]
 """A value with the ends of its interval."""

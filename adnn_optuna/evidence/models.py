@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
@@ -24,6 +23,8 @@ from adnn_optuna.evidence.sequential import ALPHA
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+    from adnn_optuna.engine.evaluations import Evaluation
 
 _TURNED = {"better": "worse", "worse": "better"}
 

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.evidence.luck import fresh_seeds
 from adnn_optuna.evidence.tables import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+    from adnn_optuna.engine.evaluations import Evaluation
 
 AS_GIVEN = 2**31 - 1  # In place of a seed: as the objective is without redrawing.
 FEWEST = 5  # Runs that say anything of a standard deviation.
