@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -225,9 +226,9 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
             f"{values.min():.2f} to {values.max():.2f}",
         )
         xs, ys = [scale * b for b in baselines], [-0.03 * float(counts.max())] * len(baselines)
-        tick = {"symbol": "line-ns-open", "size": 12, "color": style.COLORS[0], "line_width": 2}
+        tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
         name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
-        figure.add_scatter(x=xs, y=ys, mode="markers", marker=tick, name=name)
+        figure.add_trace(style.dots(xs, ys, style.COLORS[0], name, **tick))
     return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
 
 

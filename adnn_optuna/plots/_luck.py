@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -34,29 +35,17 @@ def plot_recheck(
         if not points:
             continue
         x, y = zip(*points, strict=True)
-        marker = {"color": color, "size": 7, "opacity": 0.5}
-        figure.add_scatter(x=x, y=y, mode="markers", marker=marker, name=name)
+        figure.add_trace(style.dots(x, y, color, name, size=7, opacity=0.5))
         means = [(i + shift + 0.07, *bounds) for i, (_, bounds) in enumerate(fresh)]
         x, y, _, ends = zip(*means, strict=True)
         # A single value has no interval.
         widths = [end - mean if end < math.inf else 0.0 for mean, end in zip(y, ends, strict=True)]
-        figure.add_scatter(
-            x=x,
-            y=y,
-            error_y={"array": widths},
-            mode="markers",
-            marker={"color": color, "size": 10, "symbol": "square"},
-            name="their mean, 95 % interval",
-        )
-    figure.add_scatter(
-        x=[*range(len(stored))],
-        y=[*stored.values()],
-        mode="markers",
-        marker={"color": style.COLORS[1], "size": 11, "symbol": "diamond"},
-        name="what the study said",
-    )
-    labels = [style.literal(label) for label in stored]
-    return figure.update_xaxes(zeroline=False, tickvals=[*range(len(stored))], ticktext=labels)
+        trace = style.dots(x, y, color, "their mean, 95 % interval", size=10, symbol="square")
+        figure.add_trace(trace.update(error_y={"array": widths}))
+    said, places = stored.values(), range(len(stored))
+    name, color = "what the study said", style.COLORS[1]
+    figure.add_trace(style.dots(places, said, color, name, size=11, symbol="diamond"))
+    return _with_labels(figure, stored)
 
 
 def plot_variance(
@@ -79,31 +68,22 @@ def plot_variance(
     for i, (name, deviations) in enumerate(points.items()):
         color = style.COLORS[0] if name == list(points)[-1] else style.CONTROL_COLOR
         # Side by side, lest equal ones hide each other.
-        spread = np.linspace(-0.2, 0.2, max(len(deviations), 1))
-        figure.add_scatter(
-            x=(i + spread).tolist(),
-            y=(scale * np.asarray(deviations)).round(6).tolist(),
-            mode="markers",
-            marker={"color": color, "size": 7, "opacity": 0.5},
-            showlegend=False,
-        )
+        x = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
+        y = (scale * np.asarray(deviations)).round(6).tolist()
+        runs = style.dots(x, y, color, "", size=7, opacity=0.5)
         sd, low, high = (scale * value for value in spreads[name])
-        figure.add_scatter(
-            x=[i, i],
-            y=[-sd, sd],
-            error_y={"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]},
-            mode="markers",
-            marker={"color": color, "size": 11, "symbol": "line-ew-open", "line_width": 3},
-            name="one standard deviation, 95 % interval",
-            showlegend=i == len(points) - 1,
-        )
+        ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
+        dash: Any = {"size": 11, "symbol": "line-ew-open", "line_width": 3}
+        said = "one standard deviation, 95 % interval"
+        spread = style.dots([i, i], [-sd, sd], color, said, **dash).update(error_y=ends)
+        spread.update(showlegend=i == len(points) - 1)
+        figure.add_traces([runs.update(showlegend=False), spread])
     if not math.isnan(own):
-        figure.add_scatter(
-            x=[len(points) - 1],
-            y=[scale * own],
-            mode="markers",
-            marker={"color": style.COLORS[1], "size": 11, "symbol": "diamond"},
-            name="the seed in use",
-        )
-    labels = [style.literal(name) for name in points]
-    return figure.update_xaxes(zeroline=False, tickvals=[*range(len(points))], ticktext=labels)
+        x, y, color = [len(points) - 1], [scale * own], style.COLORS[1]
+        figure.add_trace(style.dots(x, y, color, "the seed in use", size=11, symbol="diamond"))
+    return _with_labels(figure, points)
+
+
+def _with_labels(figure: go.Figure, labels: Collection[str]) -> go.Figure:
+    texts = [style.literal(label) for label in labels]
+    return figure.update_xaxes(zeroline=False, tickvals=[*range(len(texts))], ticktext=texts)

@@ -34,9 +34,10 @@ def plot_gain(study: style.Source, baselines: Sequence[float] = ()) -> go.Figure
         ends = [min(gains), max(gains)]
         style.add_mean(figure, ends, np.array(luck), style.CONTROL_COLOR, name, dash="dot")
     if gains:
-        look = {"color": style.COLORS[0], "size": 6, "opacity": 0.6}
-        floor = style.floor_of(gains.values())
-        figure.add_trace(style.trial_points(gains, floor, name="trial", symbol="circle", **look))
+        floor, look = style.floor_of(gains.values()), {"size": 6, "opacity": 0.6}
+        figure.add_trace(
+            style.trial_points(gains, floor, style.COLORS[0], "trial", "circle", **look)
+        )
         numbers = [trial.number for trial in record.done_trials]
         best = [scale * gain for gain in record.gains_so_far()]
         color, name = style.COLORS[1], "best so far"
@@ -124,9 +125,9 @@ def plot_annealing(study: style.Source) -> go.Figure:
         for ok in (True, False)
     )
     floor, green = style.floor_of(gains.values()), style.COLORS[2]
-    cross = {"symbol": "x-thin-open", "color": style.CONTROL_COLOR}
-    rejected = style.trial_points(others, floor, name="rejected", **cross)
-    accepted = style.trial_points(way, floor, name="accepted", symbol="circle", color=green)
+    grey = style.CONTROL_COLOR
+    rejected = style.trial_points(others, floor, grey, "rejected", "x-thin-open")
+    accepted = style.trial_points(way, floor, green, "accepted", "circle")
     accepted.update(mode="lines+markers", line={"color": green, "width": 1, "shape": "hv"})
     figure.add_traces([rejected, accepted], rows=2, cols=1)
     log = {"type": "log", "exponentformat": "power", "dtick": 1}
@@ -160,19 +161,16 @@ def plot_offsets(study: style.Sources) -> go.Figure:
         for x, y in places(trial)
     ]
     if points:
-        jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points)).tolist()
-        dots = [(x + shift, y) for (x, y, _), shift in zip(points, jitter, strict=True)]
-        stars = [place for _, best in bests for place in places(best)]
-        gains = [gain for *_, gain in points]
-        dot = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
-        dot["color"] = np.maximum(gains, style.floor_of(gains)).tolist()
+        jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points))
+        x, y, gains = zip(*points, strict=True)
+        dot: Any = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
         dot["colorbar"] = {"title_text": f"Gain{pp}", "thickness": 12}
-        star = {"symbol": "star", "size": 13, "color": style.COLORS[4]}
-        star |= {"line_color": "white", "line_width": 1}
-        best_name = "best trial" if len(records) == 1 else "best trial of each seed"
-        for shown, name, marker in ((dots, "trial", dot), (stars, best_name, star)):
-            xs, ys = zip(*shown, strict=True)
-            figure.add_scatter(x=xs, y=ys, mode="markers", name=name, marker=marker)
+        colors = np.maximum(gains, style.floor_of(gains)).tolist()
+        figure.add_trace(style.dots((x + jitter).tolist(), y, colors, "trial", **dot))
+        x, y = zip(*(place for _, best in bests for place in places(best)), strict=True)
+        star: Any = {"symbol": "star", "size": 13, "line_color": "white", "line_width": 1}
+        name = "best trial" if len(records) == 1 else "best trial of each seed"
+        figure.add_trace(style.dots(x, y, style.COLORS[4], name, **star))
         labels = [style.literal(name) for name in names]
         figure.update_xaxes(tickvals=list(range(len(names))), ticktext=labels, showgrid=False)
     return style.say_if_empty(figure, "No offsets were moved.")

@@ -72,6 +72,12 @@ def line(x: Iterable[Any], y: Iterable[Any], color: str, name: str, **style: Any
     return go.Scatter(x=[*x], y=[*y], mode="lines", line={"color": color, **style}, name=name)
 
 
+def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: Any) -> go.Scatter:
+    """Return points with the color and further settings of plotly's ``marker``."""
+    marker["color"] = color
+    return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=name)
+
+
 def add_mean(
     figure: go.Figure, x: Sequence[float], table: np.ndarray, color: str, name: str, **style: Any
 ) -> None:
@@ -101,19 +107,15 @@ def floor_of(gains: Collection[float]) -> float:
 
 
 def trial_points(
-    gains: Mapping[int, float], floor: float, *, name: str, symbol: str, **marker: Any
+    gains: Mapping[int, float], floor: float, color: str, name: str, symbol: str, **marker: Any
 ) -> go.Scatter:
     """Return a trace of trials' gains by number, with a triangle for those below the floor."""
     below = [gain < floor for gain in gains.values()]
-    return go.Scatter(
-        x=list(gains),
-        y=[max(gain, floor) for gain in gains.values()],
-        mode="markers",
-        marker={"symbol": ["triangle-down-open" if b else symbol for b in below], **marker},
-        name=f"{name} (▽ far below)" if any(below) else name,
-        text=[f"{gain:.4g}" for gain in gains.values()],
-        hovertemplate="trial %{x}: %{text}",
-    )
+    marker["symbol"] = ["triangle-down-open" if is_below else symbol for is_below in below]
+    shown, texts = np.maximum([*gains.values()], floor), [f"{g:.4g}" for g in gains.values()]
+    name = f"{name} (▽ far below)" if any(below) else name
+    trace = dots(gains, shown.tolist(), color, name, **marker)
+    return trace.update(text=texts, hovertemplate="trial %{x}: %{text}")
 
 
 def say_if_empty(figure: go.Figure, text: str) -> go.Figure:
