@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import json
 import math
@@ -11,7 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from plotly.offline import get_plotlyjs
 
 import adnn_optuna.plots._comparison as several
 import adnn_optuna.plots._search as single
+from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.paired_proportions import transfer_in_words
@@ -34,7 +34,7 @@ from adnn_optuna.networks.differences import config_differences, in_words
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
 
-_PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
+_PACKAGES = ("optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Page:
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
-            footer="Report by " + ", ".join(_versions()),
+            versions={"adnn_optuna": __version__} | {name: version(name) for name in _PACKAGES},
             plotly_js=_plotly_js(),
         )
 
@@ -98,13 +98,6 @@ def _value(value: float, *, percent: bool = True) -> str:
     if math.isnan(value):
         return "unknown"
     return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
-
-
-def _versions() -> Iterator[str]:
-    """Yield the packages that are installed, with their versions."""
-    for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            yield f"{name} {version(name)}"
 
 
 def _plotly_js() -> str:
