@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import os
 import textwrap
 from collections.abc import Mapping
@@ -107,8 +108,8 @@ class ModelComparison:
         n = difference.n_pairs
         if not self.draws_test_set or self.looks_again or n < 2:
             return math.nan, math.nan
-        pairs = zip(*(self.accuracies[a] for a in (difference.arm, difference.other)), strict=True)
-        sd = stdev(one - two for one, two in list(pairs)[:n])
+        arm, other = (self.accuracies[a][:n] for a in (difference.arm, difference.other))
+        sd = stdev(map(operator.sub, arm, other))
         quantile = float(stats.t.isf(ALPHA / (2 * len(self.paired_differences)), n - 1))
         half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
         return difference.mean - half, difference.mean + half
@@ -122,16 +123,9 @@ class ModelComparison:
         """
         import pandas as pd
 
-        rows = [
-            {
-                "model": label,
-                "seeds": len(values),
-                "test_accuracy": fmean(values) if values else math.nan,
-                "test_accuracy_std": stdev(values) if len(values) > 1 else math.nan,
-            }
-            for label, values in self.accuracies.items()
-        ]
-        return pd.DataFrame(rows).set_index("model")
+        seeds = pd.DataFrame(self.accuracies, dtype=float).rename_axis(columns="model")
+        columns = {"test_accuracy": seeds.mean(), "test_accuracy_std": seeds.std()}
+        return pd.DataFrame({"seeds": seeds.count(), **columns})
 
     def differences(self) -> pd.DataFrame:
         """Return one row for each two models: by how much the first is better on the test.
@@ -143,9 +137,8 @@ class ModelComparison:
         """
         table = tables.differences_table(self.paired_differences, "model")
         ends = [self.new_data_interval(row) for row in self.paired_differences]
-        return table.assign(
-            new_data_low=[low for low, _ in ends], new_data_high=[high for _, high in ends]
-        )
+        table[["new_data_low", "new_data_high"]] = ends
+        return table
 
     @property
     def claim(self) -> str:
