@@ -44,15 +44,10 @@ def interval(difference: PairedDifference, unit: str = " pp") -> str:
 
 def superiority(difference: PairedDifference) -> str:
     """Return in how many of all seeds the arm is better, with the interval if there is one."""
-    share, low, high = (
-        f"{100 * value:.0f}"
-        for value in (
-            difference.superiority,
-            difference.superiority_low,
-            difference.superiority_high,
-        )
-    )
-    return f"{share} %" if "nan" in low else f"{share} % ({low} to {high})"
+    share, low = f"{100 * difference.superiority:.0f} %", difference.superiority_low
+    if math.isnan(low):
+        return share
+    return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
 
 
 def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:

@@ -20,11 +20,12 @@ Methods and Practices in Psychological Science 1(2):270-280, 2018.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from scipy import stats
@@ -153,13 +154,8 @@ def paired_differences(
 
 def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    open_: dict[str, Any] = {
-        "low": -math.inf,
-        "high": math.inf,
-        "verdict": "undecided",
-        "reason": reason,
-    }
-    return [dataclasses.replace(row, **open_) if row.verdict else row for row in rows]
+    said = functools.partial(dataclasses.replace, verdict="undecided", reason=reason)
+    return [said(row, low=-math.inf, high=math.inf) if row.verdict else row for row in rows]
 
 
 def _share_interval(share: float, n: int) -> tuple[float, float]:
