@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -15,13 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from optuna.storages import BaseStorage
 
-from adnn_optuna._attributes import (
-    ANNEALING,
-    CONFIG,
-    GREEDY,
-    RANDOM_RESTART,
-    Declaration,
-)
+from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import open_storage, storage_url
@@ -321,8 +316,34 @@ class Comparison:
         """
         comparison_page(self).save(path)
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return each arm with the shown columns of :meth:`table`, as text."""
+        scales = dict.fromkeys(("best", "gain"), 100 if self.any_record.has_accuracy else 1)
+        accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
+        scales |= dict.fromkeys(accuracies, 100)
+        return [
+            (str(arm), *(tables.mean_and_std(row, name, scale) for name, scale in scales.items()))
+            for arm, row in self.table().iterrows()
+        ]
+
     def __str__(self) -> str:
-        return tables.comparison_as_text(self)
+        metric, look = self.any_record.metric, self.any_record.test_look
+        unit = "[pp]" if self.any_record.has_accuracy else "[loss]"
+        header = [
+            ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
+            ("sampler", metric, "own baseline", "[%]", "own baseline", "mean baseline"),
+        ]
+        body = [
+            (tables.shortened(label, 22), best, gain, *of_test)
+            for label, best, gain, _, *of_test in self.rows()
+        ]
+        notes = f"{tables.what_is_shown(len(self.seeds))}; pp = percentage points"
+        if look:
+            notes += f"; one of {look['n_images']} test images: {100 / look['n_images']:.2g} pp"
+        lines = [*tables.aligned(header, body), notes, ""]
+        if rows := self.paired_differences:
+            lines += [*tables.verdict_lines(rows, self.equivalence, self.intervals), ""]
+        return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(self), 98)])
 
 
 def load_comparison(

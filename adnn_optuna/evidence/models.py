@@ -198,9 +198,12 @@ class ModelComparison:
             return self.claim
         n_seeds = len(next(iter(self.accuracies.values())))
         body = [(tables.shortened(label, 40), mean) for label, mean in self.rows()]
-        what = f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
         size = f"one of {self.n_test} test examples: {100 / self.n_test:.2g} pp"
-        lines = [*tables.aligned([("model", "test accuracy [%]")], body), f"{what}; {size}", ""]
+        lines = [
+            *tables.aligned([("model", "test accuracy [%]")], body),
+            f"{tables.what_is_shown(n_seeds)}; {size}",
+            "",
+        ]
         rows = self.paired_differences
         lines += tables.verdict_lines(rows, self.equivalence, self.intervals)
         for row in rows:

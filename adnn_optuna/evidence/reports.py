@@ -28,7 +28,7 @@ from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.evidence import claims, tables
+from adnn_optuna.evidence import claims
 from adnn_optuna.networks.differences import config_differences, in_words
 
 if TYPE_CHECKING:
@@ -141,7 +141,6 @@ def comparison_page(comparison: Comparison) -> Page:
             "comparison": comparison,
             "lucky": lucky,
             "best": best,
-            "means": tables.means_in_words(comparison),
             "strongest": comparison.strongest_control,
             "test_gain": comparison.table()["test_gain"].to_dict(),
             "images": lambda gain: claims.images(gain, look["n_images"]) if look else "",

@@ -1,4 +1,4 @@
-"""Comparisons as text: the tables that are printed, and their numbers."""
+"""Tables of comparisons, as text and as data frames."""
 
 from __future__ import annotations
 
@@ -8,49 +8,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna.evidence.claims import claim_of_comparison, interval, superiority
+from adnn_optuna.evidence.claims import interval, superiority
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from adnn_optuna.evidence.comparison import Comparison
-
-
-def comparison_as_text(comparison: Comparison) -> str:
-    """Return the table of means, that of the differences, and the claim."""
-    any_record = comparison.any_record
-    unit = "[pp]" if any_record.has_accuracy else "[loss]"
-    header = [
-        ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
-        ("sampler", any_record.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
-    ]
-    body = [
-        (shortened(label, 22), best, gain, *of_test)
-        for label, best, gain, _, *of_test in means_in_words(comparison)
-    ]
-    n_seeds = len(comparison.seeds)
-    what = f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
-    look = any_record.test_look
-    size = (
-        f"; one of {look['n_images']} test images: {100 / look['n_images']:.2g} pp" if look else ""
-    )
-    lines = [*aligned(header, body), f"{what}; pp = percentage points{size}"]
-    if comparison.paired_differences:
-        rows, how = comparison.paired_differences, comparison.intervals
-        lines += ["", *verdict_lines(rows, comparison.equivalence, how)]
-    return "\n".join([*lines, "", *textwrap.wrap(claim_of_comparison(comparison), 98)])
-
-
-def means_in_words(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return each searcher's label and the shown columns of :meth:`Comparison.table`, as text."""
-    scales = dict.fromkeys(("best", "gain"), 100 if comparison.any_record.has_accuracy else 1)
-    accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
-    scales |= dict.fromkeys(accuracies, 100)
-    return [
-        (str(label), *(mean_and_std(row, name, scale) for name, scale in scales.items()))
-        for label, row in comparison.table().iterrows()
-    ]
 
 
 def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFrame:
@@ -62,6 +24,11 @@ def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFram
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])
+
+
+def what_is_shown(n_seeds: int) -> str:
+    """Return what the numbers of a table are, by the number of seeds."""
+    return f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
 
 
 def verdict_lines(
