@@ -73,15 +73,14 @@ def measure_variance(
         raise WrongValueError(
             f"n must be at least {FEWEST}, for fewer runs say nothing of a spread, but it is {n}."
         )
-    settings: dict[str, Any] = {"seed": None, "maximize": True}
     stop = threading.Event()
     if isinstance(objective, InitOffsetObjective):
         redrawing, names = Redrawing(objective.dataset), random_sources(objective.trainer)
-        evaluated = objective.config
         if not names:
             raise WrongValueError("Nothing in the objective's training is random: it cannot vary.")
-        settings["value_name"] = objective.metric
-        settings |= {"seed": objective.seed, "maximize": objective.direction.name == "MAXIMIZE"}
+        evaluated, direction = objective.config, objective.direction
+        settings: dict[str, Any] = {"value_name": objective.metric, "seed": objective.seed}
+        n_jobs = len(os.sched_getaffinity(0)) if n_jobs is None else n_jobs
 
         def evaluate(*seeds: int) -> float:
             given = {k: s for k, s in zip(names, seeds, strict=True) if s != AS_GIVEN}
@@ -89,9 +88,10 @@ def measure_variance(
             return objective.value(run.metrics)
 
     elif callable(objective):
-        function = objective
-        names, evaluated = _seeds_of(function), {"sources": [*_seeds_of(function)]}
-        settings["value_name"] = "value"
+        function, names = objective, _seeds_of(objective)
+        evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
+        settings = {"value_name": "value", "seed": None}
+        n_jobs = 1 if n_jobs is None else n_jobs
 
         def evaluate(*seeds: int) -> float:
             return function(**dict(zip(names, seeds, strict=True)))
@@ -101,21 +101,10 @@ def measure_variance(
             "objective must be an InitOffsetObjective or a function of seeds, but it is a "
             f"{type(objective).__name__}."
         )
-    if n_jobs is None:
-        is_ours = isinstance(objective, InitOffsetObjective)
-        n_jobs = len(os.sched_getaffinity(0)) if is_ours else 1
-    report_of = functools.partial(
-        Variance, study_name=study_name, sources=tuple(names), n=int(n), **settings
-    )
-    study = patiently(
-        open_evaluations,
-        open_storage(storage),
-        study_name,
-        StudyDirection.MAXIMIZE if settings["maximize"] else StudyDirection.MINIMIZE,
-        evaluated,
-    )
+    settings |= {"study_name": study_name, "sources": tuple(names), "n": int(n)}
+    study = patiently(open_evaluations, open_storage(storage), study_name, direction, evaluated)
     return make_evaluations(
-        report_of,
+        functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings),
         study,
         names,
         evaluate,

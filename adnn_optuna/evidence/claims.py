@@ -175,10 +175,10 @@ _SPENT = {
 def _otherwise(comparison: Comparison) -> str:
     """Return the sentence on what the same compute gains otherwise, empty without controls."""
     control = comparison.strongest_control
-    rows = [r for r in comparison.rows_of(comparison.families[1]) if r.other == control]
-    row = next((r for r in rows if r.arm == comparison.control and r.n_pairs), None)
-    if control is None or row is None:
+    rows = comparison.rows_of([(str(comparison.control), str(control))])
+    if control is None or not rows or not rows[0].n_pairs:
         return ""
+    [row] = rows
     turned = dataclasses.replace(row, low=-row.high, high=-row.low)
     evidence = f"({with_interval(turned)})" if row.n_pairs > 1 else "(one seed)"
     searcher = comparison.controls[control][0].searcher

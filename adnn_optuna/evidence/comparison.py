@@ -290,13 +290,13 @@ class Comparison:
             raise WrongValueError("There is no searcher to compare with random restarts.")
         pairs = {
             f"{arm} - {other}": [
-                one.test_value - two.test_value
+                difference
                 for one, two in zip(self.results[arm], self.results[other], strict=True)
+                if math.isfinite(difference := one.test_value - two.test_value)
             ]
             for arm, other in claims
         }
-        known = {k: [d for d in of_pair if math.isfinite(d)] for k, of_pair in pairs.items()}
-        return plan_seeds(known, gain=gain, seconds_per_seed=self.seconds / len(self.seeds))
+        return plan_seeds(pairs, gain=gain, seconds_per_seed=self.seconds / len(self.seeds))
 
     @property
     def seconds(self) -> float:
