@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -164,11 +164,8 @@ def _trainers(
     trainers = {}
     for label, model in models.items():
         check_type("The label of a model", label, str, "a string")
-        settings = Training() if trainings[label] is None else trainings[label]
-        if not isinstance(settings, Training):
-            raise WrongTypeError(
-                f"training of {label!r} must be a Training, but it is a {type(settings).__name__}."
-            )
+        settings: Any = Training() if trainings[label] is None else trainings[label]
+        check_type(f"training of {label!r}", settings, Training, "a Training")
         try:
             shape = dataset.x_train.shape[1:]
             architecture = build_architecture(model, shape, dataset.num_classes)
