@@ -76,6 +76,5 @@ def mean_and_std(row: pd.Series[float], name: str, scale: float) -> str:
     mean, std = scale * row[name], scale * row[f"{name}_std"]
     if math.isnan(mean):
         return "unknown"
-    # Adding 0 makes a rounded -0.00 a +0.00.
-    shown = f"{round(mean, 2) + 0.0:{'+' if 'gain' in name else ''}.2f}"
+    shown = f"{mean:{'+' if 'gain' in name else ''}z.2f}"
     return shown if math.isnan(std) else f"{shown} ± {std:.2f}"
