@@ -86,9 +86,10 @@ def show_pages(
     if report is not None:
         result.report(report)
     show(result)
-    for kind, file in (("plot", plot), ("report", report)):
-        if file is not None and not quiet:
-            say(f"\nThe {kind} is in {file}.")
+    files = {"plot": plot, "report": report}
+    written = [f"The {kind} is in {file}." for kind, file in files.items() if file is not None]
+    if written and not quiet:
+        say("\n" + "\n".join(written))
 
 
 def wants_progress_bar(quiet: bool) -> bool:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import optuna
@@ -25,7 +25,7 @@ from stored_studies import store_study
 import adnn_optuna as adnn
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
-from adnn_optuna.cli.options import HELP, make_objective, parse_controls, parse_seeds
+from adnn_optuna.cli.options import HELP, parse_controls, parse_seeds
 from adnn_optuna.engine.objective import Metric
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.searchers import SEARCHERS
@@ -114,15 +114,15 @@ class TestHelp:
             assert option in shown
 
     def test_of_search_shows_the_defaults_of_python(self) -> None:
-        options = inspect.signature(make_objective).parameters
+        options = inspect.signature(commands.search).parameters
         for settings in (adnn.MLP(), adnn.Training(), adnn.OffsetSpace()):
             for name, value in vars(settings).items():
-                if name != "loss":
+                if name not in ("loss", "jit_compile"):
                     default = options[name].default
                     assert default == (",".join(map(str, value)) if name == "hidden" else value)
         objective = inspect.signature(adnn.InitOffsetObjective).parameters
         assert options["metric"].default == objective["metric"].default
-        assert options["metric"].annotation == Metric
+        assert get_args(options["metric"].annotation)[0] == Metric
         search, compare = map(inspect.signature, (commands.search, commands.compare))
         assert search.parameters["sampler"].default in SEARCHERS
         assert set(compare.parameters["samplers"].default.split(",")) <= {*SEARCHERS}
@@ -273,7 +273,8 @@ class TestSearch:
             (8, 4), "tanh", {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.5}},
             "ones",
         ).config  # fmt: skip
-        assert config["training"] == adnn.Training("sgd", 0.5, 100, 2, shuffle=False).config
+        training = adnn.Training("sgd", 0.5, 100, 2, shuffle=False, jit_compile=True)
+        assert config["training"] == training.config
         assert config["space"] == adnn.OffsetSpace(
             -0.5, 1.0, "shared", include_output=True, unit="stddev"
         ).config  # fmt: skip
