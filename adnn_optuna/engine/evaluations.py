@@ -172,6 +172,7 @@ class _Worker(Generic[R]):
     limit: MaxTimeCallback | None
     bar: tqdm[Any]
     stop: threading.Event
+    _is_over: threading.Event = dataclasses.field(default_factory=threading.Event, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
 
     def report(self) -> R:
@@ -190,11 +191,12 @@ class _Worker(Generic[R]):
                 self._work()  # In the thread that Ctrl-C interrupts.
                 for other in others:
                     other.result()
-            finally:
+            except BaseException:
                 self.stop.set()
+                raise
 
     def _work(self) -> None:
-        while not self.stop.is_set():
+        while not (self.stop.is_set() or self._is_over.is_set()):
             with self._lock:
                 trial = patiently(self._begin)
             if trial is None:
@@ -216,7 +218,7 @@ class _Worker(Generic[R]):
         self.bar.total = report.n_evaluations
         self.bar.update(len(report.evaluations) - self.bar.n)
         if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
-            self.stop.set()
+            self._is_over.set()  # Those that were begun are made.
             return None
         begun = {self._evaluation(t) for t in trials if t.state == TrialState.RUNNING}
         free = [evaluation for evaluation in report.missing if evaluation not in begun]
