@@ -37,7 +37,6 @@ import numpy as np
 import optuna
 import plotly.graph_objects as go
 from _common import Results, Study, first_rows, markdown_table
-from _networks import NETWORKS
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -138,6 +137,8 @@ def cases(*, quick: bool) -> dict[str, Case]:
         all_cases[f"{name}, 10 epochs"] = Case(
             model, "mnist", model.training, stacks=(8,), is_long=True
         )
+    from _networks import NETWORKS  # Of Keras, which tables and figures do not need.
+
     adam = adnn.Training(optimizer="adam", batch_size=128, epochs=4)
     for name, network in NETWORKS.items():
         all_cases[name] = Case(
@@ -456,6 +457,11 @@ def limit_of(results: Results, name: str) -> float:
     return results["flop"][name] / speed
 
 
+def is_dense(results: Results, name: str) -> bool:
+    """Return whether a case is a dense network, whose products are known."""
+    return not math.isnan(results["flop"][name])
+
+
 def best_rows(results: Results) -> dict[str, dict[str, Results]]:
     """Return, for each case and contender, the row of its best size of a stack."""
     best: dict[str, dict[str, Results]] = {}
@@ -467,7 +473,7 @@ def best_rows(results: Results) -> dict[str, dict[str, Results]]:
 def times_table(results: Results) -> str:
     """Return the seconds a trial of each contender at its best size of a stack."""
     best_of_all = best_rows(results)
-    dense = {case: best for case, best in best_of_all.items() if case not in NETWORKS}
+    dense = {case: best for case, best in best_of_all.items() if is_dense(results, case)}
     networks = [
         [
             f"{case} ({min(row['repetitions'] for row in best.values())})",
@@ -479,7 +485,7 @@ def times_table(results: Results) -> str:
             f"{best['keras reused']['seconds'] / best['adnn_optuna']['seconds']:.3g}",
         ]
         for case, best in best_of_all.items()
-        if case in NETWORKS
+        if case not in dense
     ]
     header = ["network (repetitions)", "keras", "keras reused", "adnn_optuna"]
     header += ["× keras", "× keras reused"]
@@ -528,7 +534,7 @@ def summary(results: Results) -> str:
 
 def figures(results: Results) -> dict[str, go.Figure]:
     best = best_rows(results)
-    names = [name for name in best if name not in NETWORKS]
+    names = [name for name in best if is_dense(results, name)]
     bars = go.Figure()
     for contender, *_ in CONTENDERS:
         times = [best[name].get(contender, {}).get("seconds") for name in names]
