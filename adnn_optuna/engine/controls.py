@@ -10,21 +10,22 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import TrialPruned
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.evaluations import with_seed
-from adnn_optuna.engine.searchers import KeyedSampler
+from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.engine.studies import Limits, Plan
+from adnn_optuna.engine.studies import Plan
 from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
@@ -87,67 +88,39 @@ def _longer_training(
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnControl:
-    """A user's own Optuna objective as a control, searched by TPE: one study of a comparison.
+class OwnObjective:
+    """A user's own Optuna objective in the place of ours, for the control ``"objective"``.
 
     Args:
-        objective: A function of a trial, or of a trial and the seed. It returns the selection
+        function: A function of a trial, or of a trial and the seed. It returns the selection
             metric and stores the accuracy on the test set as the trial's user attribute
             ``test_accuracy``, of which only the best trial's is looked at.
         name: The name of the study.
         direction: Its direction.
         seed: The seed of the unit and of TPE.
-        max_trial: The number of its trials, those that fail included.
-        max_time: The seconds that they may take, if there is a limit.
     """
 
-    objective: Callable[..., float]
+    function: Callable[..., float]
     name: str
     direction: StudyDirection
     seed: int
-    max_trial: int
-    max_time: float | None
+    distributions: ClassVar[dict[str, BaseDistribution]] = {}  # The function suggests by itself.
 
-    def open(self, storage: BaseStorage) -> optuna.Study:
-        """Create or load the study."""
-        study: optuna.Study = patiently(
-            optuna.create_study,
-            storage=storage,
-            study_name=self.name,
-            direction=self.direction,
-            sampler=KeyedSampler(self.seed),
-            load_if_exists=True,
-        )
-        settings = {"sampler": stored.OBJECTIVE, "n_trials": self.max_trial, "batch_size": 1}
-        if stored.SEARCH not in study.user_attrs:
-            patiently(study.set_user_attr, stored.SEARCH, settings)
-        return study
+    def attach(self, study: optuna.Study) -> None:
+        """Nothing is known of the function that a study could store."""
 
-    def run(self, study: optuna.Study, stop: threading.Event) -> None:
-        """Run the study until it has reached a limit or ``stop`` is set."""
-        function, _ = with_seed(self.objective)
-
-        def end(study: optuna.Study, _: FrozenTrial) -> None:
-            if stop.is_set():
-                study.stop()
-
-        def train(trial: optuna.Trial) -> float:
-            value = function(trial, self.seed)
-            if math.isfinite(value) and "test_accuracy" not in trial.user_attrs:
-                raise WrongValueError(
-                    f"The objective of the control {self.name!r} does not say how good its trials "
-                    "are on the test set: let it call trial.set_user_attr('test_accuracy', …)."
-                )
-            return value
-
-        # Those that failed count, too: their compute is spent.
-        done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        n_left = self.max_trial - len(patiently(study.get_trials, deepcopy=False, states=done))
-        limits = Limits(max_time=self.max_time).callbacks
-        if n_left > 0 and not any(limit.reached(study) for limit in limits):
-            study.optimize(train, n_left, callbacks=[end, *limits])
-        if stop.is_set():
-            raise KeyboardInterrupt
-        n_done = len(patiently(study.get_trials, deepcopy=False, states=done))
-        reason = "max_trial" if n_done >= self.max_trial else "max_time"
-        patiently(study.set_user_attr, stored.STOP_REASON, reason)
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Run one trial to its end, whatever the limits."""
+        [trial] = trials
+        try:
+            value = with_seed(self.function)[0](trial, self.seed)
+        except TrialPruned:
+            return [Outcome(TrialState.PRUNED)]
+        if not math.isfinite(value):
+            return [Outcome(TrialState.FAIL)]
+        if "test_accuracy" not in trial.user_attrs:
+            raise WrongValueError(
+                f"The objective of the control {self.name!r} does not say how good its trials are "
+                "on the test set: let it call trial.set_user_attr('test_accuracy', …)."
+            )
+        return [Outcome(TrialState.COMPLETE, value)]

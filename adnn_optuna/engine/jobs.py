@@ -13,17 +13,15 @@ from optuna.storages import BaseStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna import _checks as checks
-from adnn_optuna._attributes import LONGER
+from adnn_optuna._attributes import LONGER, OBJECTIVE
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine import studies
 from adnn_optuna.engine.conclusion import conclude
-from adnn_optuna.engine.controls import OwnControl, train_longer
+from adnn_optuna.engine.controls import train_longer
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.engine.workers import interruptible
-
-Job = studies.Plan | OwnControl
 
 
 def check_executor(executor: object) -> None:
@@ -39,15 +37,8 @@ def check_executor(executor: object) -> None:
             )
 
 
-def open_jobs(jobs: Sequence[Job], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load the studies of some jobs; none is created if one of them is refused."""
-    plans = [job for job in jobs if isinstance(job, studies.Plan)]
-    of_plans = iter(studies.open_studies(plans, storage))
-    return [job.open(storage) if isinstance(job, OwnControl) else next(of_plans) for job in jobs]
-
-
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[Plan],
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
@@ -87,21 +78,17 @@ def _finish(
             run.cancel()
 
 
-def _run_elsewhere(job: Job, storage: str | BaseStorage | None) -> int:
+def _run_elsewhere(job: Plan, storage: str | BaseStorage | None) -> int:
     """Run a study in a worker of an executor."""
-    [study] = open_jobs([job], open_storage(storage))
+    [study] = open_studies([job], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, lambda _: None, job, study)
 
 
 def _run_one(
-    stop: threading.Event, update: Callable[[int], object], job: Job, study: optuna.Study
+    stop: threading.Event, update: Callable[[int], object], job: Plan, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
-    if isinstance(job, OwnControl):
-        job.run(study, stop)
-        update(job.max_trial)
-        return job.max_trial
     if job.searcher == LONGER:
         train_longer(job, study, stop)
         n_done = job.limits.max_trial or 0
@@ -111,5 +98,6 @@ def _run_one(
         update(loop.n_done)
         loop.run()
         n_done = loop.n_done
-    conclude(patiently(record_of, study), job.objective, stop)
+    if job.searcher != OBJECTIVE:  # Which says itself what its winner reaches.
+        conclude(patiently(record_of, study), job.objective, stop)
     return n_done

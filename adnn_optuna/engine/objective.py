@@ -224,6 +224,8 @@ class InitOffsetObjective:
         # Even weights that are no numbers have an accuracy.
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
+    train = train_trials
+
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
 
@@ -246,7 +248,7 @@ class InitOffsetObjective:
             began, elapsed = time.monotonic(), self._clock.elapsed(study)
             for name, distribution in self.distributions.items():
                 trial._suggest(name, distribution)
-            [outcome] = train_trials(self, [trial], with_default_pruner=False)
+            [outcome] = self.train([trial], with_default_pruner=False)
             outcome.store(trial, elapsed + time.monotonic() - began)
         except BaseException as error:
             # Whatever the storage says, the error is what matters.

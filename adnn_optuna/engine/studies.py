@@ -73,7 +73,6 @@ class Plan:
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
-        check_objective(self.objective)
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
