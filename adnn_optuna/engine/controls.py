@@ -21,14 +21,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.evaluations import with_seed
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import Plan
-from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
+    from adnn_optuna.engine.objective import InitOffsetObjective
     from adnn_optuna.networks.offsets import EpochsSpace
 
 Control = str | Callable[..., float]
@@ -41,36 +42,30 @@ def train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None
     Its value is that of the best epoch, its parameter the number of that epoch, and what it
     reports is the value after each. If it is killed or interrupted, it begins anew.
     """
-    done = (TrialState.COMPLETE, TrialState.FAIL)
-    if not patiently(study.get_trials, deepcopy=False, states=done):
-        trial, is_cut_off = _longer_training(plan, study, stop)
-        if trial is not None:
-            patiently(study.add_trial, trial)
-        if is_cut_off:
-            patiently(study.set_user_attr, stored.STOP_REASON, "max_time")
-    if stored.STOP_REASON not in patiently(lambda: study.user_attrs):
-        patiently(study.set_user_attr, stored.STOP_REASON, "max_trial")
-
-
-def _longer_training(
-    plan: Plan, study: optuna.Study, stop: threading.Event
-) -> tuple[FrozenTrial | None, bool]:
-    """Return what came of a training, and whether the limit of time cut it off."""
     objective, space = plan.objective, cast("EpochsSpace", plan.objective.space)
-    start, began = objective.start({"epochs": space.longest}), time.monotonic()
-    deadline = began + (plan.limits.max_time or math.inf)
-    [run] = objective.trainer.train([start], stop=stop, deadline=deadline)
-    if stop.is_set():
-        raise KeyboardInterrupt
-    is_cut_off = run.status == "timeout"
-    if not run.history:
-        return None, is_cut_off
-    values = [objective.value(metrics) for metrics in run.history]
-    patiently(objective.set_baseline, study, run.history[: space.epochs][-1])
-    known = [i for i, metrics in enumerate(run.history) if is_finite(metrics)]
-    # The first of equals.
+    done, reason = (TrialState.COMPLETE, TrialState.FAIL), "max_trial"
+    if not patiently(study.get_trials, deepcopy=False, states=done):
+        start, began = objective.start({"epochs": space.longest}), time.monotonic()
+        deadline = began + (plan.limits.max_time or math.inf)
+        [run] = objective.trainer.train([start], stop=stop, deadline=deadline)
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if run.history:
+            patiently(objective.set_baseline, study, run.history[: space.epochs][-1])
+            trial = _best_epoch(objective, run.history, time.monotonic() - began)
+            patiently(study.add_trial, trial)
+        reason = "max_time" if run.status == "timeout" else reason
+    if stored.STOP_REASON not in patiently(lambda: study.user_attrs):
+        patiently(study.set_user_attr, stored.STOP_REASON, reason)
+
+
+def _best_epoch(
+    objective: InitOffsetObjective, history: Sequence[Metrics], seconds: float
+) -> FrozenTrial:
+    """Return a training as a trial, with the value of its best epoch, the first of equals."""
+    values = [objective.value(metrics) for metrics in history]
+    known = [i for i, value in enumerate(values) if not math.isnan(value)]
     best = max(known, key=lambda i: objective.improvement(values[i], 0.0), default=None)
-    seconds = time.monotonic() - began
     trial = create_trial(
         state=TrialState.FAIL if best is None else TrialState.COMPLETE,
         value=None if best is None else values[best],
@@ -78,13 +73,13 @@ def _longer_training(
         distributions=objective.distributions,
         user_attrs={
             stored.ELAPSED: seconds,
-            stored.TRIAL_METRICS: run.history[-1 if best is None else best],
+            stored.TRIAL_METRICS: history[-1 if best is None else best],
         },
         intermediate_values={i: values[i] for i in known},
     )
     if trial.datetime_complete is not None:
         trial.datetime_start = trial.datetime_complete - timedelta(seconds=seconds)
-    return trial, is_cut_off
+    return trial
 
 
 @dataclasses.dataclass(frozen=True)
