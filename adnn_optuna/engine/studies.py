@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import optuna
@@ -45,10 +45,9 @@ class Limits:
     @property
     def callbacks(self) -> list[Limit]:
         """The limits that there are; where several are reached, the first has ended the study."""
-        limits: list[Callable[[Any], Limit]] = [MaxGainCallback, MaxTrialCallback, MaxTimeCallback]
-        values = (self.max_gain, self.max_trial, self.max_time)
-        given = zip(limits, values, strict=True)
-        return [limit(value) for limit, value in given if value is not None]
+        limits: list[Any] = [MaxGainCallback, MaxTrialCallback, MaxTimeCallback]
+        values = ((limit, getattr(self, limit.reason)) for limit in limits)
+        return [limit(value) for limit, value in values if value is not None]
 
 
 def last_limits(study: optuna.Study) -> Limits:
