@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import optuna
@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
@@ -80,16 +80,9 @@ class InitOffsetObjective:
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
-        for name, value, types in (
-            ("dataset", dataset, (Dataset,)),
-            ("training", training, (Training,)),
-            ("space", space, get_args(Space)),
-        ):
-            if not isinstance(value, types):
-                wanted = " or ".join(t.__name__ for t in types)
-                raise WrongTypeError(
-                    f"{name} must be a {wanted}, but it is a {type(value).__name__}."
-                )
+        check_type("dataset", dataset, Dataset, "a Dataset")
+        check_type("training", training, Training, "a Training")
+        check_type("space", space, Space, "an OffsetSpace or RestartSpace")
         if not isinstance(metric, str) or metric not in METRICS:
             raise WrongValueError(
                 f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}."

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
+from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -90,11 +90,8 @@ class Plan:
 
 def check_objective(objective: object) -> None:
     """Refuse what is no objective of ours."""
-    if not isinstance(objective, InitOffsetObjective):
-        raise WrongTypeError(
-            "objective must be an InitOffsetObjective, made of a model and a dataset, but it is a "
-            f"{type(objective).__name__}."
-        )
+    wanted = "an InitOffsetObjective, made of a model and a dataset"
+    check_type("objective", objective, InitOffsetObjective, wanted)
 
 
 def check_study_name(study_name: str) -> None:
