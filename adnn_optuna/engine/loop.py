@@ -22,7 +22,7 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
-from adnn_optuna.callbacks import MaxGainCallback, Tally
+from adnn_optuna.callbacks import Tally
 from adnn_optuna.engine import workers
 from adnn_optuna.engine.outcomes import Outcome, mark_interrupted
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
@@ -269,7 +269,7 @@ class Loop:
         if self._limits.max_gain is None:
             return False
         self._tally.update(self._study)
-        return MaxGainCallback(self._limits.max_gain)._is_reached(self._study, self._tally)
+        return self._limit() == "max_gain"
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         study = self._study
