@@ -144,7 +144,7 @@ def compare(
         # Samplers keep random state.
         arm: Any = copy.deepcopy(arms[label])
         if label not in searchers and callable(arm):
-            own: Any = OwnObjective(arm, name, of_seed.direction, seed)
+            own: Any = OwnObjective(arm, of_seed.direction, seed)
             return studies.Plan(own, name, OBJECTIVE, limits, pruner=MedianPruner())
         return studies.Plan(of_seed, name, arm, limits, batch_size)
 

@@ -90,13 +90,11 @@ class OwnObjective:
         function: A function of a trial, or of a trial and the seed. It returns the selection
             metric and stores the accuracy on the test set as the trial's user attribute
             ``test_accuracy``, of which only the best trial's is looked at.
-        name: The name of the study.
         direction: Its direction.
         seed: The seed of the unit and of TPE.
     """
 
     function: Callable[..., float]
-    name: str
     direction: StudyDirection
     seed: int
     distributions: ClassVar[dict[str, BaseDistribution]] = {}  # The function suggests by itself.
@@ -114,8 +112,9 @@ class OwnObjective:
         if not math.isfinite(value):
             return [Outcome(TrialState.FAIL)]
         if "test_accuracy" not in trial.user_attrs:
+            name = trial.study.study_name
             raise WrongValueError(
-                f"The objective of the control {self.name!r} does not say how good its trials are "
-                "on the test set: let it call trial.set_user_attr('test_accuracy', …)."
+                f"The objective of the control {name!r} does not say how good its trials are on "
+                "the test set: let it call trial.set_user_attr('test_accuracy', …)."
             )
         return [Outcome(TrialState.COMPLETE, value)]

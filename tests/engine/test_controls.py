@@ -162,7 +162,7 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
 class TestOwnObjective:
     def control(self, function: Any, max_trial: int = 5, max_time: float | None = None) -> Plan:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own: Any = OwnObjective(function, "mine", direction, seed=3)
+        own: Any = OwnObjective(function, direction, seed=3)
         return Plan(own, "mine", "objective", Limits(max_time, max_trial))
 
     def test_gets_the_seed_and_says_what_its_winner_reaches(self) -> None:
