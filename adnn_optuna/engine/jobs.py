@@ -15,10 +15,10 @@ from tqdm.auto import tqdm
 from adnn_optuna import _checks as checks
 from adnn_optuna._attributes import LONGER, OBJECTIVE
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine.conclusion import conclude
 from adnn_optuna.engine.controls import train_longer
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.engine.workers import interruptible
