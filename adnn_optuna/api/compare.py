@@ -28,9 +28,8 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnObjective
 from adnn_optuna.engine.evaluations import with_seed
-from adnn_optuna.engine.jobs import check_executor, run_jobs
+from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import (

@@ -16,8 +16,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.controls import OwnObjective
-from adnn_optuna.engine.jobs import run_jobs
+from adnn_optuna.engine.jobs import OwnObjective, run_jobs
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Limits, Plan, open_studies
