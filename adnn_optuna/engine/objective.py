@@ -120,21 +120,12 @@ class InitOffsetObjective:
         self.distributions = space.distributions(architecture.variables)
 
     def replace(
-        self,
-        *,
-        seed: int | None = None,
-        space: Space | None = None,
-        dataset: Dataset | None = None,
+        self, *, seed: int | None = None, space: Space | None = None
     ) -> InitOffsetObjective:
-        """Return the same objective with another seed or space, or data of the same sizes.
-
-        Both share the compiled graphs.
-        """
+        """Return the same objective with another seed or space; both share the compiled graph."""
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
         other.seed = self.seed if seed is None else checked_seed(seed)
-        if dataset is not None:
-            other.dataset, other.trainer = dataset, self.trainer.on(dataset)
         other._search_in(self.space if space is None else space)
         return other
 

@@ -174,6 +174,7 @@ class Redrawing:
         offsets = (0.0,) * len(trainer.architecture.variables)
         start = Start(seed if initialisation is None else initialisation, 0, offsets)
         start = dataclasses.replace(start, order_seed=seed if order is None else order)
-        trainer = trainer if split is None else trainer.on(self._split(split))
+        if split is not None:
+            trainer = Trainer(trainer.architecture, trainer.training, self._split(split))
         [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True, stop=stop)
         return _retrained(trainer, run)

@@ -83,8 +83,8 @@ class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
     A training gives the same bits alone and beside any others. The graph is compiled for the first
-    one, once in a process for all trainers of the same, and uses data in place. Several threads
-    may train at once.
+    one, once in a process for all trainers of the same on data of the same sizes, and uses data in
+    place. Several threads may train at once.
 
     Args:
         architecture: The network.
@@ -126,10 +126,6 @@ class Trainer:
         data = self.dataset
         splits = [(data.x_train, data.y_train), (data.x_val, data.y_val)]
         return [(_shared(x), _shared(y)) for x, y in splits if len(y)]
-
-    def on(self, dataset: Dataset) -> Trainer:
-        """Return a trainer on other data of the same sizes, with which it shares the graph."""
-        return Trainer(self.architecture, self.training, dataset)
 
     def train(
         self,
