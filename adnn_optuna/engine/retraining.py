@@ -108,7 +108,7 @@ def _retrained(trainer: Trainer, run: Run) -> Retrained:
     if not run.history:
         raise KeyboardInterrupt
     weights, data = run.weights or [], trainer.dataset
-    [hits] = trainer.evaluate([weights], data.x_test, data.y_test)
+    hits = trainer.evaluate(weights, data.x_test, data.y_test)
     metrics = {**run.history[-1], "test_accuracy": float(hits.mean())}
     return Retrained(metrics, weights, hits)
 

@@ -263,15 +263,9 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def evaluate(
-        self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
-    ) -> np.ndarray:
-        """Return which of (x, y) each of several trained networks gets right.
-
-        It is an array of bool, of shape (networks, images); its means are the accuracies.
-        """
-        data = _shared(x), _shared(y)
-        return np.stack([self._program.evaluate([*map(_as_tensor, w)], data) for w in weights])
+    def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return which of (x, y) a trained network gets right, as an array of bool."""
+        return self._program.evaluate([*map(_as_tensor, weights)], (_shared(x), _shared(y)))
 
 
 def is_finite(metrics: Metrics) -> bool:
