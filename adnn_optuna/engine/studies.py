@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
+from adnn_optuna._attributes import CONFIG, OBJECTIVE, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine import searchers
@@ -72,6 +72,8 @@ class Plan:
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
+        if self.searcher != OBJECTIVE:
+            check_objective(self.objective)
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
