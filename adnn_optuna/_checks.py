@@ -28,23 +28,23 @@ class NoSuchFileError(WrongInputError, FileNotFoundError):
 
 def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer that is not below ``low``."""
-    check_kind(name, value, Integral, f"an integer of at least {low}")
+    check_type(f"`{name}`", value, Integral, f"an integer of at least {low}")
     if value < low:
         raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
 
 
-def check_kind(name: str, value: Any, kind: type | UnionType, words: str) -> None:
+def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
     """Raise unless the value is of a kind; truth values are numbers to Python only."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
         raise WrongTypeError(
-            f"`{name}` must be {words}, but is {value!r} of type {type(value).__name__}."
+            f"{name} must be {wanted}, but is {value!r:.100} of type {type(value).__name__}."
         )
 
 
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
-    check_kind(name, value, Real, "a number")
+    check_type(f"`{name}`", value, Real, "a number")
     if not is_finite(value):
         raise WrongValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
@@ -69,12 +69,6 @@ def as_positive_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
-
-
-def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
-    """Raise unless the value is of a kind; a truth value is no number."""
-    if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
-        raise WrongTypeError(f"{name} must be {wanted}, but it is {value!r}.")
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

@@ -236,7 +236,7 @@ def check_weights(
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
     data, claimed = objective.dataset, winner["test_accuracy"]
-    found = float(objective.trainer.evaluate([weights], data.x_test, data.y_test).mean())
+    found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
     if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 / len(data.y_test)):
         said = f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r}"

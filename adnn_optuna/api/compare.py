@@ -12,6 +12,7 @@ from concurrent import futures
 from typing import Any, Literal
 
 import optuna
+from optuna.pruners import MedianPruner
 from optuna.storages import BaseStorage, InMemoryStorage
 from tqdm.auto import tqdm
 
@@ -21,14 +22,14 @@ from adnn_optuna._attributes import (
     CONTROLS,
     GREEDY,
     LEARNING_RATE,
+    OBJECTIVE,
     RANDOM_RESTART,
 )
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import Control, OwnControl
 from adnn_optuna.engine.evaluations import with_seed
-from adnn_optuna.engine.jobs import Job, check_executor, open_jobs, run_jobs
+from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import (
@@ -137,12 +138,13 @@ def compare(
     limits = dataclasses.replace(limits, max_time=None if stop_when_decided else limits.max_time)
     check_executor(executor)
 
-    def job(label: str, seed: int) -> Job:
+    def job(label: str, seed: int) -> studies.Plan:
         of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
         # Samplers keep random state.
         arm: Any = copy.deepcopy(arms[label])
         if label not in searchers and callable(arm):
-            return OwnControl(arm, name, of_seed.direction, seed, max_trial, limits.max_time)
+            own: Any = OwnObjective(arm, of_seed.direction, seed)
+            return studies.Plan(own, name, OBJECTIVE, limits, pruner=MedianPruner())
         return studies.Plan(of_seed, name, arm, limits, batch_size)
 
     # What may be refused is, before anything is stored.
@@ -173,7 +175,7 @@ def compare(
             part = seeds[n_seeds : n_seeds + at_once]
             n_seeds += len(part)
             jobs = [job(label, seed) for label in arms for seed in part]
-            opened = open_jobs(jobs, opened_storage)
+            opened = studies.open_studies(jobs, opened_storage)
             for study in opened:
                 store_declaration(study, declaration)
             try:
@@ -196,8 +198,8 @@ def compare(
     return comparison
 
 
-def _result_of(job: Job, study: optuna.Study) -> SearchRecord:
-    return record_of(study) if isinstance(job, OwnControl) else result_of(study, job.objective)
+def _result_of(job: studies.Plan, study: optuna.Study) -> SearchRecord:
+    return record_of(study) if job.searcher == OBJECTIVE else result_of(study, job.objective)
 
 
 def _is_over(

@@ -19,11 +19,11 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.conclusion import conclude
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible

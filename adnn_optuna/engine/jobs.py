@@ -1,35 +1,52 @@
-"""The runs of a comparison: each one job, of threads of this process or of a user's executor."""
+"""The runs of a comparison: each one job, of threads of this process or of a user's executor.
+
+Beside searches there are two controls, what the same compute buys otherwise: the unmoved network,
+trained for as many epochs as all trials of a search together, and objectives of users' own. The
+other controls (learning rates, constant offsets) are ordinary searches.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar, cast
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from tqdm.auto import tqdm
 
-from adnn_optuna import _checks as checks
-from adnn_optuna._attributes import LONGER
-from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine import studies
-from adnn_optuna.engine.conclusion import conclude
-from adnn_optuna.engine.controls import OwnControl, train_longer
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Metrics
+from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna.engine.evaluations import with_seed
 from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.engine.workers import interruptible
+from adnn_optuna.networks.offsets import EpochsSpace
 
-Job = studies.Plan | OwnControl
+Control = str | Callable[..., float]
+"""A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
 
 
 def check_executor(executor: object) -> None:
     """Refuse what runs no jobs, or in copies of this process."""
     wanted = "a concurrent.futures.Executor or None"
-    checks.check_type("executor", executor, futures.Executor | None, wanted)
+    check_type("executor", executor, futures.Executor | None, wanted)
     if isinstance(executor, futures.ProcessPoolExecutor):
         context = getattr(executor, "_mp_context", None)
         if context is not None and context.get_start_method() == "fork":
@@ -39,15 +56,8 @@ def check_executor(executor: object) -> None:
             )
 
 
-def open_jobs(jobs: Sequence[Job], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load the studies of some jobs; none is created if one of them is refused."""
-    plans = [job for job in jobs if isinstance(job, studies.Plan)]
-    of_plans = iter(studies.open_studies(plans, storage))
-    return [job.open(storage) if isinstance(job, OwnControl) else next(of_plans) for job in jobs]
-
-
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[Plan],
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
@@ -87,23 +97,19 @@ def _finish(
             run.cancel()
 
 
-def _run_elsewhere(job: Job, storage: str | BaseStorage | None) -> int:
+def _run_elsewhere(job: Plan, storage: str | BaseStorage | None) -> int:
     """Run a study in a worker of an executor."""
-    [study] = open_jobs([job], open_storage(storage))
+    [study] = open_studies([job], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, lambda _: None, job, study)
 
 
 def _run_one(
-    stop: threading.Event, update: Callable[[int], object], job: Job, study: optuna.Study
+    stop: threading.Event, update: Callable[[int], object], job: Plan, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
-    if isinstance(job, OwnControl):
-        job.run(study, stop)
-        update(job.max_trial)
-        return job.max_trial
-    if job.searcher == LONGER:
-        train_longer(job, study, stop)
+    if job.searcher == stored.LONGER:
+        _train_longer(job, study, stop)
         n_done = job.limits.max_trial or 0
         update(n_done)
     else:
@@ -111,5 +117,90 @@ def _run_one(
         update(loop.n_done)
         loop.run()
         n_done = loop.n_done
-    conclude(patiently(record_of, study), job.objective, stop)
+    if job.searcher != stored.OBJECTIVE:  # Which says itself what its winner reaches.
+        conclude(patiently(record_of, study), job.objective, stop)
     return n_done
+
+
+def _train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> None:
+    """Train the unmoved network once, for the epochs of all trials, as a study of one trial.
+
+    Its value is that of the best epoch, its parameter the number of that epoch, and what it
+    reports is the value after each. If it is killed or interrupted, it begins anew.
+    """
+    objective, space = plan.objective, cast(EpochsSpace, plan.objective.space)
+    done, reason = (TrialState.COMPLETE, TrialState.FAIL), "max_trial"
+    if not patiently(study.get_trials, deepcopy=False, states=done):
+        start, began = objective.start({"epochs": space.longest}), time.monotonic()
+        deadline = began + (plan.limits.max_time or math.inf)
+        [run] = objective.trainer.train([start], stop=stop, deadline=deadline)
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if run.history:
+            patiently(objective.set_baseline, study, run.history[: space.epochs][-1])
+            trial = _best_epoch(objective, run.history, time.monotonic() - began)
+            patiently(study.add_trial, trial)
+        reason = "max_time" if run.status == "timeout" else reason
+    if stored.STOP_REASON not in patiently(lambda: study.user_attrs):
+        patiently(study.set_user_attr, stored.STOP_REASON, reason)
+
+
+def _best_epoch(
+    objective: InitOffsetObjective, history: Sequence[Metrics], seconds: float
+) -> FrozenTrial:
+    """Return a training as a trial, with the value of its best epoch, the first of equals."""
+    values = [objective.value(metrics) for metrics in history]
+    known = [i for i, value in enumerate(values) if not math.isnan(value)]
+    best = max(known, key=lambda i: objective.improvement(values[i], 0.0), default=None)
+    trial = create_trial(
+        state=TrialState.FAIL if best is None else TrialState.COMPLETE,
+        value=None if best is None else values[best],
+        params={"epochs": len(values) if best is None else best + 1},
+        distributions=objective.distributions,
+        user_attrs={
+            stored.ELAPSED: seconds,
+            stored.TRIAL_METRICS: history[-1 if best is None else best],
+        },
+        intermediate_values={i: values[i] for i in known},
+    )
+    if trial.datetime_complete is not None:
+        trial.datetime_start = trial.datetime_complete - timedelta(seconds=seconds)
+    return trial
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnObjective:
+    """A user's own Optuna objective in the place of ours, for the control ``"objective"``.
+
+    Args:
+        function: A function of a trial, or of a trial and the seed. It returns the selection
+            metric and stores the accuracy on the test set as the trial's user attribute
+            ``test_accuracy``, of which only the best trial's is looked at.
+        direction: Its direction.
+        seed: The seed of the unit and of TPE.
+    """
+
+    function: Callable[..., float]
+    direction: StudyDirection
+    seed: int
+    distributions: ClassVar[dict[str, BaseDistribution]] = {}  # The function suggests by itself.
+
+    def attach(self, study: optuna.Study) -> None:
+        """Nothing is known of the function that a study could store."""
+
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Run one trial to its end, whatever the limits."""
+        [trial] = trials
+        try:
+            value = with_seed(self.function)[0](trial, self.seed)
+        except TrialPruned:
+            return [Outcome(TrialState.PRUNED)]
+        if not math.isfinite(value):
+            return [Outcome(TrialState.FAIL)]
+        if "test_accuracy" not in trial.user_attrs:
+            name = trial.study.study_name
+            raise WrongValueError(
+                f"The objective of the control {name!r} does not say how good its trials are on "
+                "the test set: let it call trial.set_user_attr('test_accuracy', …)."
+            )
+        return [Outcome(TrialState.COMPLETE, value)]

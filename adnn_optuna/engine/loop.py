@@ -22,9 +22,9 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
-from adnn_optuna.callbacks import MaxGainCallback, Tally
+from adnn_optuna.callbacks import Tally
 from adnn_optuna.engine import workers
-from adnn_optuna.engine.outcomes import Outcome, mark_interrupted, train_trials
+from adnn_optuna.engine.outcomes import Outcome, mark_interrupted
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
@@ -107,7 +107,7 @@ class Loop:
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits.max_time or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
-            outcomes = train_trials(self._objective, trials, **limits)
+            outcomes = self._objective.train(trials, **limits)
             self._tell(trials, outcomes, began)
         elif reason is None and not count:
             # Others run all that is left, or a part of a batch that is not to be split. If one of
@@ -270,7 +270,7 @@ class Loop:
         if self._limits.max_gain is None:
             return False
         self._tally.update(self._study)
-        return MaxGainCallback(self._limits.max_gain)._is_reached(self._study, self._tally)
+        return self._limit() == "max_gain"
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         study = self._study

@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import optuna
@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
@@ -80,16 +80,9 @@ class InitOffsetObjective:
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
-        for name, value, types in (
-            ("dataset", dataset, (Dataset,)),
-            ("training", training, (Training,)),
-            ("space", space, get_args(Space)),
-        ):
-            if not isinstance(value, types):
-                wanted = " or ".join(t.__name__ for t in types)
-                raise WrongTypeError(
-                    f"{name} must be a {wanted}, but it is a {type(value).__name__}."
-                )
+        check_type("dataset", dataset, Dataset, "a Dataset")
+        check_type("training", training, Training, "a Training")
+        check_type("space", space, Space, "an OffsetSpace or RestartSpace")
         if not isinstance(metric, str) or metric not in METRICS:
             raise WrongValueError(
                 f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}."
@@ -127,21 +120,12 @@ class InitOffsetObjective:
         self.distributions = space.distributions(architecture.variables)
 
     def replace(
-        self,
-        *,
-        seed: int | None = None,
-        space: Space | None = None,
-        dataset: Dataset | None = None,
+        self, *, seed: int | None = None, space: Space | None = None
     ) -> InitOffsetObjective:
-        """Return the same objective with another seed or space, or data of the same sizes.
-
-        Both share the compiled graphs.
-        """
+        """Return the same objective with another seed or space; both share the compiled graph."""
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
         other.seed = self.seed if seed is None else checked_seed(seed)
-        if dataset is not None:
-            other.dataset, other.trainer = dataset, self.trainer.on(dataset)
         other._search_in(self.space if space is None else space)
         return other
 
@@ -224,6 +208,8 @@ class InitOffsetObjective:
         # Even weights that are no numbers have an accuracy.
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
+    train = train_trials
+
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
 
@@ -246,7 +232,7 @@ class InitOffsetObjective:
             began, elapsed = time.monotonic(), self._clock.elapsed(study)
             for name, distribution in self.distributions.items():
                 trial._suggest(name, distribution)
-            [outcome] = train_trials(self, [trial], with_default_pruner=False)
+            [outcome] = self.train([trial], with_default_pruner=False)
             outcome.store(trial, elapsed + time.monotonic() - began)
         except BaseException as error:
             # Whatever the storage says, the error is what matters.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
-import math
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -56,19 +54,16 @@ def train_trials(
     objective: InitOffsetObjective,
     trials: Sequence[optuna.Trial],
     *,
-    stop: threading.Event | None = None,
-    deadline: float = math.inf,
-    meanwhile: Callable[[float], object] | None = None,
     with_default_pruner: bool = True,
+    **limits: Any,
 ) -> list[Outcome]:
     """Train trials of one study side by side, and its baseline where that is missing.
 
     Nothing is told to the study; only baseline and intermediate values are stored. Where memory
-    runs out, the trials are trained one by one. For ``stop``, ``deadline`` and ``meanwhile`` see
-    :meth:`Trainer.train`; ``with_default_pruner`` is whether the pruner that Optuna gives every
-    study may prune.
+    runs out, the trials are trained one by one. The ``limits`` are ``stop``, ``deadline`` and
+    ``meanwhile`` of :meth:`Trainer.train`; ``with_default_pruner`` is whether the pruner that
+    Optuna gives every study may prune.
     """
-    limits: dict[str, Any] = {"stop": stop, "deadline": deadline, "meanwhile": meanwhile}
     train = functools.partial(_train, objective, limits, with_default_pruner)
     parts: Sequence[Sequence[optuna.Trial]] = [trials]
     while True:

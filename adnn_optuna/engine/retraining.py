@@ -1,23 +1,84 @@
-"""Baseline and winner trained again: as they were, or with fresh random numbers."""
+"""Baseline and winner trained again, as they were or with fresh random numbers, and tested."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import itertools
+import json
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import Source
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Run, Trainer
+from adnn_optuna.networks.training import Run, Trainer, is_finite
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+
+def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event) -> None:
+    """Look at the test set: store what baseline and winner of a study get right of it.
+
+    Both are trained again for it, unless the winner was looked at before; that the selection
+    metric comes out the same is checked. Without further trials it is no new look.
+    """
+    study, best = record.study, record.best
+    if best is None:
+        return
+    n_trials = len(patiently(lambda: record.done_trials))
+    look = record.test_look
+    if look is None:
+        look = _first_look(study, best, objective, stop)
+    elif look["n_trials"] == n_trials:
+        return
+    now = datetime.now(UTC).isoformat()
+    look = {**look, "looked": now, "n_trials": n_trials}
+    name = f"{stored.TEST}/{now}-{os.getpid()}"
+    patiently(study.set_user_attr, name, look)
+    record.attrs[name] = look
+
+
+def _first_look(
+    study: optuna.Study, best: FrozenTrial, objective: InitOffsetObjective, stop: threading.Event
+) -> stored.TestLook:
+    starts = [objective.baseline_start, objective.start(best.params)]
+    baseline, winner = runs = [*retrain(objective, starts, stop)]
+    attrs = patiently(lambda: study.user_attrs), best.user_attrs
+    told = attrs[0].get(stored.BASELINE_METRICS, {}), attrs[1].get(stored.TRIAL_METRICS, {})
+    before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
+    # As text, for the NaN of a baseline that diverged does not equal itself.
+    if json.dumps(before) != json.dumps([run.metrics for run in runs]):
+        _logger.warning(
+            "Trained again for the test, baseline or best trial of study %r came out differently: "
+            "its trials were trained on another machine, or with other versions or threads.",
+            study.study_name,
+        )
+    won, lost = winner.hits & ~baseline.hits, baseline.hits & ~winner.hits
+    has_baseline = is_finite(baseline.metrics)
+    return {
+        "looked": "",
+        "trial": best.number,
+        "n_trials": 0,
+        "n_images": len(winner.hits),
+        "baseline": baseline.metrics["test_accuracy"] if has_baseline else math.nan,
+        "best": winner.metrics["test_accuracy"],
+        "won": int(won.sum()),
+        "lost": int(lost.sum()),
+    }
 
 
 class Retrained(NamedTuple):
@@ -28,18 +89,26 @@ class Retrained(NamedTuple):
     hits: np.ndarray
 
 
-def retrain(objective: InitOffsetObjective, starts: Sequence[Start]) -> Iterator[Retrained]:
-    """Train from each of ``starts``, to save memory only one on each core at a time."""
+def retrain(
+    objective: InitOffsetObjective, starts: Sequence[Start], stop: threading.Event | None = None
+) -> Iterator[Retrained]:
+    """Train from each of ``starts``, to save memory only one on each core at a time.
+
+    Raises:
+        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    """
     trainer, n = objective.trainer, len(os.sched_getaffinity(0))
     for first in range(0, len(starts), n):
         some = starts[first : first + n]
-        for run in trainer.train(some, evaluate_each_epoch=False, keep_weights=True):
-            yield _retrained(trainer, run)
+        runs = trainer.train(some, evaluate_each_epoch=False, keep_weights=True, stop=stop)
+        yield from (_retrained(trainer, run) for run in runs)
 
 
 def _retrained(trainer: Trainer, run: Run) -> Retrained:
+    if not run.history:
+        raise KeyboardInterrupt
     weights, data = run.weights or [], trainer.dataset
-    [hits] = trainer.evaluate([weights], data.x_test, data.y_test)
+    hits = trainer.evaluate(weights, data.x_test, data.y_test)
     metrics = {**run.history[-1], "test_accuracy": float(hits.mean())}
     return Retrained(metrics, weights, hits)
 
@@ -105,8 +174,7 @@ class Redrawing:
         offsets = (0.0,) * len(trainer.architecture.variables)
         start = Start(seed if initialisation is None else initialisation, 0, offsets)
         start = dataclasses.replace(start, order_seed=seed if order is None else order)
-        trainer = trainer if split is None else trainer.on(self._split(split))
+        if split is not None:
+            trainer = Trainer(trainer.architecture, trainer.training, self._split(split))
         [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True, stop=stop)
-        if not run.history:
-            raise KeyboardInterrupt
         return _retrained(trainer, run)

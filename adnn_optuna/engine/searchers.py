@@ -22,6 +22,7 @@ from adnn_optuna._attributes import (
     GREEDY,
     GREEDY_IMPROVING,
     LONGER,
+    OBJECTIVE,
     RANDOM_RESTART,
     SEARCH,
     SearchSettings,
@@ -84,20 +85,19 @@ def objective_for(
     searcher: Searcher, objective: InitOffsetObjective, n_trials: int | None
 ) -> InitOffsetObjective:
     """Return the objective that a searcher or a control searches; few controls move offsets."""
-    training = objective.training
     match searcher:
         case "random_restart":
             return objective.replace(space=RestartSpace())
         case "learning_rate":
-            if (rate := learning_rate_of(training)) is None:
+            if (rate := learning_rate_of(objective.training)) is None:
                 raise WrongValueError(
                     "The control 'learning_rate' needs one rate to search around, but the "
                     "optimizer has none: give it a number, or leave out this control."
                 )
             return objective.replace(space=LearningRateSpace(rate))
         case "longer":
-            longest = training.epochs * (n_trials or 1)
-            return objective.replace(space=EpochsSpace(training.epochs, longest))
+            epochs = objective.training.epochs
+            return objective.replace(space=EpochsSpace(epochs, epochs * (n_trials or 1)))
         case "constant":
             # One parameter then moves all that the searchers move.
             space: Any = objective.space
@@ -149,7 +149,8 @@ def build_sampler(
             sampler = samplers.AdaptiveSimulatedAnnealingSampler(**options)
         case "random_restart":
             sampler = samplers.RandomRestartSampler(seed=seed)
-        case "learning_rate" | "longer":  # Of the latter's epochs, one training tells all.
+        # Of the epochs of "longer", one training tells all.
+        case "learning_rate" | "longer" | "objective":
             sampler = KeyedSampler(seed)
         case "constant":
             sampler = KeyedSampler(seed, _grid(parameters, n_trials or 1))
@@ -237,4 +238,6 @@ def ends_by_itself(searcher: Searcher) -> bool:
 
 def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
     """Return whether a sampler by itself begins with the unmoved network."""
-    return searcher in (*SEARCHERS, LONGER) or isinstance(sampler, samplers.DeltaStepSampler)
+    return searcher in (*SEARCHERS, LONGER, OBJECTIVE) or isinstance(
+        sampler, samplers.DeltaStepSampler
+    )

@@ -21,6 +21,7 @@ from sqlalchemy import Select, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna._attributes import PROPOSAL
@@ -266,15 +267,12 @@ def _check_holds_studies(url: URL, named: str) -> None:
     if not is_file(path):
         raise NoSuchFileError(f"There is no file {str(path)!r} for the {named}; check its path.")
     # A file that SQLite cannot read is refused, with the reason, when it is opened.
-    with contextlib.suppress(sqlite3.Error):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        with contextlib.closing(connection):
-            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'")
-            if found.fetchone() is None:
-                raise WrongValueError(
-                    f"The file {str(path)!r} of the {named} holds no Optuna studies; check its "
-                    "path."
-                )
+    with contextlib.suppress(exc.SQLAlchemyError):
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+        if not sqlalchemy.inspect(engine).has_table("studies"):
+            raise WrongValueError(
+                f"The file {str(path)!r} of the {named} holds no Optuna studies; check its path."
+            )
 
 
 def is_in_memory(url: str | URL) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import optuna
@@ -12,8 +12,8 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
+from adnn_optuna._attributes import CONFIG, OBJECTIVE, SEARCH, SearchSettings
+from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -45,10 +45,9 @@ class Limits:
     @property
     def callbacks(self) -> list[Limit]:
         """The limits that there are; where several are reached, the first has ended the study."""
-        limits: list[Callable[[Any], Limit]] = [MaxGainCallback, MaxTrialCallback, MaxTimeCallback]
-        values = (self.max_gain, self.max_trial, self.max_time)
-        given = zip(limits, values, strict=True)
-        return [limit(value) for limit, value in given if value is not None]
+        limits: list[Any] = [MaxGainCallback, MaxTrialCallback, MaxTimeCallback]
+        values = ((limit, getattr(self, limit.reason)) for limit in limits)
+        return [limit(value) for limit, value in values if value is not None]
 
 
 def last_limits(study: optuna.Study) -> Limits:
@@ -73,7 +72,8 @@ class Plan:
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
-        check_objective(self.objective)
+        if self.searcher != OBJECTIVE:
+            check_objective(self.objective)
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
@@ -92,11 +92,8 @@ class Plan:
 
 def check_objective(objective: object) -> None:
     """Refuse what is no objective of ours."""
-    if not isinstance(objective, InitOffsetObjective):
-        raise WrongTypeError(
-            "objective must be an InitOffsetObjective, made of a model and a dataset, but it is a "
-            f"{type(objective).__name__}."
-        )
+    wanted = "an InitOffsetObjective, made of a model and a dataset"
+    check_type("objective", objective, InitOffsetObjective, wanted)
 
 
 def check_study_name(study_name: str) -> None:

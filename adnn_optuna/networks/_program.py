@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
+from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, operations
 
 Data = tuple[tf.Tensor, tf.Tensor]
 Score = tuple[tf.Tensor, ...]
@@ -79,13 +79,11 @@ class Program:
                     f"The model uses the variable {name!r}, which is none of its own: make it by "
                     "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
                 )
-        definition = graph.as_graph_def()
-        functions = definition.library.function
-        for node in (*definition.node, *(n for f in functions for n in f.node_def)):
-            if node.op.startswith(_RANDOM_OPERATIONS):
+        for operation in operations(graph):
+            if operation.startswith(_RANDOM_OPERATIONS):
                 raise WrongValueError(
-                    f"The model draws random numbers without a state of its own ({node.op}): use "
-                    "keras.random with the SeedGenerator of a layer."
+                    f"The model draws random numbers without a state of its own ({operation}): "
+                    "use keras.random with the SeedGenerator of a layer."
                 )
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
@@ -165,7 +163,7 @@ class Program:
         return trained, scores
 
     def _train_batch(
-        self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor | int, size: int
+        self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor, size: int
     ) -> tuple[()]:
         rows = tf.slice(order, [first], [size])
         variables = self._model.trainable_variables
@@ -189,7 +187,7 @@ class Program:
     def _scored(self, x: tf.Tensor, y: tf.Tensor) -> Callable[..., Score]:
         """Return a function that adds to the count of correct rows and to the sum of losses."""
 
-        def score(first: tf.Tensor | int, size: int, correct: tf.Tensor, loss: tf.Tensor) -> Score:
+        def score(first: tf.Tensor, size: int, correct: tf.Tensor, loss: tf.Tensor) -> Score:
             labels = tf.slice(y, [first], [size])
             xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
             outputs = self._model(xs, training=False)
@@ -219,22 +217,16 @@ def _in_batches(
     They are those from the first of ``bounds`` to below the second one.
     """
     size, (first, last) = min(size, rows), bounds
-    whole = rows // size
-    _, *totals = tf.while_loop(
-        lambda i, *_: i < tf.minimum(last, whole),
-        lambda i, *totals: (i + 1, *function(i * size, size, *totals)),
-        (first, *totals),
-        parallel_iterations=1,
-    )
-    if not rows % size:
-        return tuple(totals)
-    # As a loop: a condition returns something, which a batch of the training does not.
-    _, *totals = tf.while_loop(
-        lambda i, *_: i < last,
-        lambda i, *totals: (i + 1, *function(whole * size, rows % size, *totals)),
-        (tf.maximum(first, whole), *totals),
-        parallel_iterations=1,
-    )
+    whole, rest = divmod(rows, size)
+    # The smaller one is a loop, too: a condition returns something, which a training does not.
+    for begin, end, n in ((first, whole, size), (tf.maximum(first, whole), whole + 1, rest)):
+        if n:
+            _, *totals = tf.while_loop(
+                lambda i, *_, end=end: i < tf.minimum(last, end),
+                lambda i, *totals, n=n: (i + 1, *function(i * size, n, *totals)),
+                (begin, *totals),
+                parallel_iterations=1,
+            )
     return tuple(totals)
 
 

@@ -30,6 +30,7 @@ from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
 EVALUATION_ROWS = 1000
@@ -275,12 +276,17 @@ def _suits_xla(model: keras.Model, input_shape: tuple[int, ...]) -> bool:
     spec = tf.TensorSpec((3, *input_shape), tf.float32)
     forward = tf.function(lambda x: model(x, training=True), autograph=False)
     try:
-        definition = forward.get_concrete_function(spec).graph.as_graph_def()
+        found = operations(forward.get_concrete_function(spec).graph)
     except (TypeError, ValueError, tf.errors.OpError):
         return True  # The model's own error comes again in the training.
-    functions = definition.library.function
-    nodes = (*definition.node, *(n for f in functions for n in f.node_def))
-    return not any(node.op.startswith(_SLOW_UNDER_XLA) for node in nodes)
+    return not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found)
+
+
+def operations(graph: tf.Graph) -> list[str]:
+    """Return the kinds of all operations of a graph, also within its functions."""
+    definition = graph.as_graph_def()
+    bodies = (function.node_def for function in definition.library.function)
+    return [node.op for nodes in (definition.node, *bodies) for node in nodes]
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:

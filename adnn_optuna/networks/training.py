@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import itertools
 import json
 import math
 import os
@@ -65,9 +64,9 @@ class Run:
 
 @dataclasses.dataclass
 class _UnderWay:
-    """A training under way: the epochs that it has behind it, and how far it is in the next one.
+    """A training under way: the epochs that it has behind it, and its steps in the next one.
 
-    Of that, so many batches are trained and so many thousands of rows scored; the totals are their
+    A step trains one batch, or scores a thousand rows once all are trained; the totals are their
     scores, and the state is the values of all variables.
     """
 
@@ -75,8 +74,7 @@ class _UnderWay:
     last_epoch: int
     run: Run = dataclasses.field(default_factory=Run)
     epochs: int = 0
-    batch: int = 0
-    scored: int = 0
+    step: int = 0
     totals: list[Score] = dataclasses.field(default_factory=list)
     state: list[tf.Tensor] = dataclasses.field(default_factory=list)
 
@@ -85,8 +83,8 @@ class Trainer:
     """Trains initialisations of one network on one dataset, several at a time.
 
     A training gives the same bits alone and beside any others. The graph is compiled for the first
-    one, once in a process for all trainers of the same, and uses data in place. Several threads
-    may train at once.
+    one, once in a process for all trainers of the same on data of the same sizes, and uses data in
+    place. Several threads may train at once.
 
     Args:
         architecture: The network.
@@ -107,7 +105,12 @@ class Trainer:
         self.dataset = dataset
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
         size = min(training.batch_size, len(dataset.y_train))
-        self._n_batches = math.ceil(len(dataset.y_train) / size), size
+        self._n_batches = math.ceil(len(dataset.y_train) / size)
+        scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in (dataset.y_train, dataset.y_val)]
+        # The steps of an epoch: of its training, and of scoring each split.
+        self._n_steps = np.array([self._n_batches, *filter(None, scored)])
+        of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
+        self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
         # The least that any call took, as a row's part of it; before the first one, unknown.
         self._seconds_per_row = math.inf
         # Names are checked here, before any training.
@@ -123,10 +126,6 @@ class Trainer:
         data = self.dataset
         splits = [(data.x_train, data.y_train), (data.x_val, data.y_val)]
         return [(_shared(x), _shared(y)) for x, y in splits if len(y)]
-
-    def on(self, dataset: Dataset) -> Trainer:
-        """Return a trainer on other data of the same sizes, with which it shares the graph."""
-        return Trainer(self.architecture, self.training, dataset)
 
     def train(
         self,
@@ -170,8 +169,8 @@ class Trainer:
                 else:
                     seconds = min(_SECONDS_BETWEEN_LOOKS, left)
                     self._advance(training, seconds, evaluate=evaluate)
-                    if meanwhile is not None and training.batch:
-                        meanwhile(training.epochs + training.batch / self._n_batches[0])
+                    if meanwhile is not None and training.step:
+                        meanwhile(training.epochs + min(training.step / self._n_batches, 1))
 
         try:
             for look in looks:
@@ -210,30 +209,20 @@ class Trainer:
 
         The call is for whole epochs, a part of one, or a part of its scores.
         """
-        n_batches, size = self._n_batches
-        sizes = [math.ceil(len(y) / EVALUATION_ROWS) for _, y in self._splits]
-        budget = seconds / self._seconds_per_row
-        begin, first, scored = (
-            training.epochs % self._orders_epochs,
-            training.batch,
-            training.scored,
-        )
-        last = min(first + max(int(budget / (_WORK * size)), 1), n_batches)
-        count, is_whole = 1, last == n_batches
-        if first == 0 and is_whole and not evaluate:
+        step, budget = training.step, int(seconds / self._seconds_per_row)
+        begin, of_epoch = training.epochs % self._orders_epochs, int(self._work[self._n_batches])
+        count = 1
+        if step == 0 and not evaluate:
             left = min(self._orders_epochs - begin, training.last_epoch - training.epochs)
-            count = min(max(int(budget / (_WORK * size * n_batches)), 1), left)
-        work = _WORK * size * ((last - first) + (count - 1) * n_batches)
-        is_scored = is_whole and (evaluate or training.epochs + count == training.last_epoch)
-        to_score = scored
-        if is_scored:
-            # At least some rows in a call that is for nothing else.
-            fits = max(int((budget - work) / EVALUATION_ROWS), first == last)
-            to_score = min(scored + fits, sum(sizes))
-            work += EVALUATION_ROWS * (to_score - scored)
-        bounds = [begin, begin + count, first, last]
-        for n, before in zip(sizes, itertools.accumulate(sizes, initial=0), strict=False):
-            bounds += [min(max(at - before, 0), n) for at in (scored, to_score)]
+            count = min(max(budget // of_epoch, 1), left)
+        is_scored = evaluate or training.epochs + count == training.last_epoch
+        end = len(self._work) - 1 if is_scored else self._n_batches
+        more = (count - 1) * of_epoch
+        fits = np.searchsorted(self._work, self._work[step] + budget - more, side="right") - 1
+        to = min(max(int(fits), step + 1), end)
+        before = np.cumsum(self._n_steps) - self._n_steps
+        in_parts = np.clip(np.array([[step], [to]]) - before, 0, self._n_steps)
+        bounds = [begin, begin + count, *in_parts.T.ravel()]
         start = training.start
         order_seed = start.seed if start.order_seed is None else start.order_seed
         orders = _orders(
@@ -243,18 +232,16 @@ class Trainer:
             self._orders_epochs,
         )
         began = time.monotonic()
-        totals = training.totals or [self._program.nothing] * len(sizes)
+        totals = training.totals or [self._program.nothing] * len(self._splits)
         training.state, totals = self._program.train(
             training.state, self._splits, orders, bounds, totals
         )
+        work = more + self._work[to] - self._work[step]
         self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
-        training.epochs += count - 1
-        training.batch, training.scored, training.totals = last, to_score, totals
-        if is_whole and (not is_scored or to_score == sum(sizes)):
-            training.epochs += 1
-            training.batch, training.scored, training.totals = 0, 0, []
-            if is_scored:
-                self._note(training, totals)
+        training.epochs += count - (to < end)
+        training.step, training.totals = (to, totals) if to < end else (0, [])
+        if is_scored and to == end:
+            self._note(training, totals)
 
     def _note(self, training: _UnderWay, totals: Sequence[Score]) -> None:
         """Note what an epoch came to, and whether it was the last one."""
@@ -276,15 +263,9 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def evaluate(
-        self, weights: Sequence[Sequence[np.ndarray]], x: np.ndarray, y: np.ndarray
-    ) -> np.ndarray:
-        """Return which of (x, y) each of several trained networks gets right.
-
-        It is an array of bool, of shape (networks, images); its means are the accuracies.
-        """
-        data = _shared(x), _shared(y)
-        return np.stack([self._program.evaluate([*map(_as_tensor, w)], data) for w in weights])
+    def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return which of (x, y) a trained network gets right, as an array of bool."""
+        return self._program.evaluate([*map(_as_tensor, weights)], (_shared(x), _shared(y)))
 
 
 def is_finite(metrics: Metrics) -> bool:

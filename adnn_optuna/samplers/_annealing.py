@@ -15,10 +15,10 @@ from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
     WrongValueError,
     check_integer,
-    check_kind,
     check_number,
     check_parameters,
     check_positive,
+    check_type,
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
@@ -155,8 +155,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
-        check_kind("reannealing", reannealing, bool | np.bool_, "True or False")
-        check_kind("ingber", ingber, bool | np.bool_, "True or False")
+        check_type("`reannealing`", reannealing, bool | np.bool_, "True or False")
+        check_type("`ingber`", ingber, bool | np.bool_, "True or False")
         super().__init__("annealing")
         self._seed = seed
         self._x0 = dict(x0 or {})

@@ -16,7 +16,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import PROPOSAL, StoredStep
-from adnn_optuna._checks import check_kind, check_number, check_parameters
+from adnn_optuna._checks import check_number, check_parameters, check_type
 from adnn_optuna.samplers._trials import TrialReader
 from adnn_optuna.samplers._unit_interval import nearest_value
 
@@ -34,7 +34,7 @@ class Origin:
             check_parameters("origin", values)
             self._by_name = {name: _normal(values[name]) for name in sorted(values)}
         else:
-            check_kind("origin", values, Real, "a number or a mapping from names to values")
+            check_type("`origin`", values, Real, "a number or a mapping from names to values")
             check_number("origin", values)
             self._default = float(values) + 0.0
 

@@ -16,16 +16,14 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.controls import OwnControl
-from adnn_optuna.engine.jobs import open_jobs, run_jobs
+from adnn_optuna.engine.jobs import OwnObjective, run_jobs
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Limits, Plan
+from adnn_optuna.engine.studies import Limits, Plan, open_studies
 from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
-    from adnn_optuna.engine.jobs import Job
     from adnn_optuna.engine.records import SearchRecord
 
 
@@ -37,9 +35,9 @@ def objective() -> InitOffsetObjective:
 DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never"}
 
 
-def run(job: Job, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
+def run(job: Plan, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
     storage = open_storage(None) if storage is None else storage
-    [study] = open_jobs([job], storage)
+    [study] = open_studies([job], storage)
     bar: Any = optuna.progress_bar.tqdm(disable=True)
     stop = threading.Event()
     run_jobs([job], [study], stop=stop, bar=bar, executor=None, storage=None)
@@ -138,7 +136,7 @@ def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetO
         return Plan(objective, "mine", control, Limits(max_trial=max_trial))
 
     storage = open_storage(None)
-    [study] = open_jobs([plan(9)], storage)
+    [study] = open_studies([plan(9)], storage)
     run(plan(4), storage)
     # What a killed process leaves behind.
     left = study.ask(plan(9).objective.distributions)
@@ -161,10 +159,10 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
 
 
 class TestOwnObjective:
-    def control(self, function: Any, **settings: Any) -> OwnControl:
-        options = {"seed": 3, "max_trial": 5, "max_time": None, **settings}
+    def control(self, function: Any, max_trial: int = 5, max_time: float | None = None) -> Plan:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        return OwnControl(function, "mine", direction, **options)
+        own: Any = OwnObjective(function, direction, seed=3)
+        return Plan(own, "mine", "objective", Limits(max_time, max_trial))
 
     def test_gets_the_seed_and_says_what_its_winner_reaches(self) -> None:
         seeds = []
@@ -212,8 +210,9 @@ class TestOwnObjective:
         storage = open_storage(None)
         run(self.control(mine, max_trial=4), storage)
         # What a killed process leaves behind.
-        [study] = open_jobs([self.control(mine)], storage)
-        study.ask()
+        [study] = open_studies([self.control(mine)], storage)
+        left = study.ask()
+        storage.set_trial_system_attr(left._trial_id, "adnn:owner", DEAD | {"trial": left.number})
         resumed = run(self.control(mine, max_trial=14), storage)
         whole = run(self.control(mine, max_trial=14))
         params = [t.params for t in resumed.done_trials]
