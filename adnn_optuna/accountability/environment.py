@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import adnn_optuna
+from adnn_optuna.networks.training import n_cores
 
 # Of a processor's features, those that say which vector instructions a compiler may use.
 _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
@@ -48,4 +49,4 @@ def _threads(configured: int, kind: str) -> int:
     """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
     wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
     by_shell = int(wanted) if wanted.isdigit() else 0
-    return configured or by_shell or len(os.sched_getaffinity(0))
+    return configured or by_shell or n_cores()

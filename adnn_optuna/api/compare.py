@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import itertools
 import math
-import os
 from collections.abc import Iterable, Mapping
 from concurrent import futures
 from typing import Any, Literal
@@ -43,6 +42,7 @@ from adnn_optuna.evidence.comparison import Comparison, records_of_comparison
 from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.networks.training import n_cores
 
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 
@@ -164,7 +164,7 @@ def compare(
         study_name=study_name,
         n_claims=_n_claims(searchers, len(arms) - len(searchers)),
     )
-    at_once = len(os.sched_getaffinity(0)) if stop_when_decided else len(seeds)
+    at_once = n_cores() if stop_when_decided else len(seeds)
     results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
     n_seeds, total = 0, max_trial * len(arms) * len(seeds)
     with (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalen
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.training import Trainer
+from adnn_optuna.networks.training import Trainer, n_cores
 
 if TYPE_CHECKING:
     import keras
@@ -139,7 +138,7 @@ def compare_models(
         ("model", "seed"),
         evaluate,
         stop=stop,
-        n_jobs=len(os.sched_getaffinity(0)),
+        n_jobs=n_cores(),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )

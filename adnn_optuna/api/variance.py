@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, Variance
+from adnn_optuna.networks.training import n_cores
 
 
 def measure_variance(
@@ -80,7 +80,7 @@ def measure_variance(
             raise WrongValueError("Nothing in the objective's training is random: it cannot vary.")
         evaluated, direction = objective.config, objective.direction
         settings: dict[str, Any] = {"value_name": objective.metric, "seed": objective.seed}
-        n_jobs = len(os.sched_getaffinity(0)) if n_jobs is None else n_jobs
+        n_jobs = n_cores() if n_jobs is None else n_jobs
 
         def evaluate(*seeds: int) -> float:
             given = {k: s for k, s in zip(names, seeds, strict=True) if s != AS_GIVEN}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.offsets import EpochsSpace
+from adnn_optuna.networks.training import n_cores
 
 Control = str | Callable[..., float]
 """A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
@@ -73,7 +73,7 @@ def run_jobs(
             bar.update(n_trials)
 
     if executor is None:
-        with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)), "run") as threads:
+        with futures.ThreadPoolExecutor(n_cores(), "run") as threads:
             runs = zip(jobs, opened, strict=True)
             _finish([threads.submit(_run_one, stop, count, *run) for run in runs], stop)
     else:

@@ -25,7 +25,7 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Run, Trainer, is_finite
+from adnn_optuna.networks.training import Run, Trainer, is_finite, n_cores
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -97,7 +97,7 @@ def retrain(
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
-    trainer, n = objective.trainer, len(os.sched_getaffinity(0))
+    trainer, n = objective.trainer, n_cores()
     for first in range(0, len(starts), n):
         some = starts[first : first + n]
         runs = trainer.train(some, evaluate_each_epoch=False, keep_weights=True, stop=stop)

@@ -300,9 +300,17 @@ def _compiled(
         return _programs[key]
 
 
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    # macOS and Windows do not tell.
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="training")
+    return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")
 
 
 @functools.lru_cache(maxsize=32)

@@ -818,3 +818,11 @@ class TestRuns:
         assert (result.stop_reason, len(completed(result.study))) == ("max_trial", 8)
         assert [run["stop_reason"] for run in result.runs] == ["interrupted", "max_trial"]
         assert result.runs[0]["n_trials"] == 2
+
+
+def test_systems_that_do_not_tell_its_cores_train_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity")
+    result = adnn.search(make_objective(), "greedy", max_trial=2)
+    assert result.contract().content["environment"]["intra_op_threads"] > 0
+    comparison = adnn.compare(make_objective(), ["greedy"], max_trial=1, seeds=range(6))
+    assert len(comparison.seeds) == 6
