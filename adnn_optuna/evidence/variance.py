@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 AS_GIVEN = 2**31 - 1  # In place of a seed: as the objective is without redrawing.
 FEWEST = 5  # Runs that say anything of a standard deviation.
 ALL = "all together"
+_SHARES = ["share", "share_low", "share_high"]
 _Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
 
@@ -167,7 +168,7 @@ class Variance:
 
     def _share(self, part: Spread) -> dict[str, float]:
         if part is self.total:
-            return dict.fromkeys(("share", "share_low", "share_high"), 1.0)
+            return dict.fromkeys(_SHARES, 1.0)
         share = low = high = math.nan
         if self.total.sd > 0:
             share = low = high = (part.sd / self.total.sd) ** 2
@@ -234,7 +235,9 @@ class Variance:
             (
                 str(source),
                 self.in_words(row["sd"], row["low"], row["high"]),
-                "{:.0%} ({:.0%} to {:.0%})".format(*row[["share", "share_low", "share_high"]])
+                "{:.0f} % ({:.0f} to {:.0f})".format(
+                    *100 * row[["share", "share_low", "share_high"]]
+                )
                 if source != ALL
                 else "",
             )
