@@ -58,19 +58,20 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
     n = len(values)
     if n < FEWEST:
         return Spread(math.nan, math.nan, math.nan)
+    if (values == values[0]).all() and not (are_differences and values[0]):
+        return Spread(0.0, 0.0, 0.0)
     mean, center, degrees, scale = 0.0, 0.0, n, 0.5
     if not are_differences:
         mean, degrees, scale = float(values.mean()), n - 1, 1.0
         center = float(stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4)) if n > 4 else 0.0))
-    squares = float(((values - mean) ** 2).sum())
-    if squares == 0:
-        return Spread(0.0, 0.0, 0.0)
-    kurtosis = n * float(((values - center) ** 4).sum()) / squares**2
+    size = float(np.abs(values - mean).max())  # By which squares do not underflow.
+    squares = float((((values - mean) / size) ** 2).sum())
+    kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
     c = n / (n - _Z)
     error = c * math.sqrt(max((kurtosis - (n - 3) / n) / degrees, 0.0))
-    variance = scale * squares / degrees
-    low, high = (math.sqrt(c * variance * math.exp(sign * _Z * error)) for sign in (-1, 1))
-    return Spread(math.sqrt(variance), low, high)
+    sd = size * math.sqrt(scale * squares / degrees)
+    low, high = (sd * math.sqrt(c * math.exp(sign * _Z * error)) for sign in (-1, 1))
+    return Spread(sd, low, high)
 
 
 @dataclasses.dataclass

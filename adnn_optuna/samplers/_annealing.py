@@ -144,7 +144,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
-        check_type("x0", x0, Mapping | None, "a mapping from names to values")
+        check_type("`x0`", x0, Mapping | None, "a mapping from names to values")
         check_parameters("x0", x0 or {})
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
