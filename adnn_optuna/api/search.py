@@ -265,6 +265,8 @@ def _run(
             loop = Loop(plan, study, stop, _progress(plan, study, bar), shown)
             n_before = bar.initial = bar.n = loop.n_done
             bar.total = None if max_trial is None else max(max_trial, n_before)
+            if not (bar.disable or plan.objective.trainer.is_compiled):
+                bar.set_postfix_str("compiling")
             loop.run()
             if n_before and loop.n_done == n_before:
                 said = "Nothing was left to do in study %r: it had ended by %s already."

@@ -117,6 +117,11 @@ class Trainer:
         training.build_optimizer()
         loss_function(training.loss, dataset.num_classes, from_logits=True)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the graph is compiled; if not, the first training waits for it."""
+        return "_program" in vars(self)
+
     @functools.cached_property
     def _program(self) -> Program:
         return _compiled(self.architecture, self.training, self._splits, self._orders_epochs)

@@ -826,3 +826,10 @@ def test_systems_that_do_not_tell_its_cores_train_too(monkeypatch: pytest.Monkey
     assert result.contract().content["environment"]["intra_op_threads"] > 0
     comparison = adnn.compare(make_objective(), ["greedy"], max_trial=1, seeds=range(6))
     assert len(comparison.seeds) == 6
+
+
+def test_the_first_training_says_that_it_compiles(capfd: pytest.CaptureFixture[str]) -> None:
+    objective = make_objective(training=adnn.Training(epochs=1, batch_size=123))
+    for is_first in (True, False):
+        adnn.search(objective, "greedy", max_trial=2, show_progress_bar=True)
+        assert ("compiling" in capfd.readouterr().err) is is_first
