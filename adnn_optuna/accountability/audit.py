@@ -16,7 +16,7 @@ import numpy as np
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.network import model_from_config
+from adnn_optuna.networks.network import model_from_file
 
 if TYPE_CHECKING:
     import keras
@@ -159,9 +159,7 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
         ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
             has a layer that is not Keras's own or that runs code.
     """
-    config = keras_files.read_model_config(Path(path))
-    keras_files.check_model_config(config, "model")
-    load: Any = model_from_config({"type": "keras.Model", "model": config})
+    load = model_from_file(Path(path))
     with undisturbed():
         return keras_files.without_values(lambda: _audit(load(), is_from_file=True))
 

@@ -184,16 +184,13 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
 def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
     """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
-    from adnn_optuna.networks import keras_files
-    from adnn_optuna.networks.network import model_from_config
+    from adnn_optuna.networks.network import model_from_file
 
     models = {}
     for text in texts:
         label, is_labelled, where = text.rpartition("=")
         if where.endswith(".keras"):
-            config = keras_files.read_model_config(Path(where))
-            keras_files.check_model_config(config, "model")
-            build: Any = model_from_config({"type": "keras.Model", "model": config})
+            build: Any = model_from_file(Path(where))
             name = Path(where).stem
         else:
             build = load_function("MODELS", where)

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.keras_files import (
     check_keras_config,
+    check_model_config,
     describe_model,
     in_fresh_thread,
+    read_model_config,
     without_compilation,
 )
 from adnn_optuna.networks.models import MLP
@@ -307,11 +310,14 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
     """Return the model of an architecture's ``config``; the callable may raise ValueError."""
     if config["type"] == "MLP":
         return MLP(**{key: value for key, value in config.items() if key != "type"})
+    return _from_keras_config(config["model"])
 
+
+def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
     def rebuild() -> keras.Model:
         import keras
 
-        stored = without_compilation(config["model"])  # A copy, for Keras empties it.
+        stored = without_compilation(config)  # A copy, for Keras empties it.
         problem = f"no configuration can hold the arguments of {stored['class_name']}"
         try:
             if "config" in stored:
@@ -328,3 +334,15 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
         )
 
     return rebuild
+
+
+def model_from_file(path: Path) -> Callable[[], keras.Model]:
+    """Return what builds the model of a ``.keras`` file, without its weights.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no ``.keras`` file, or its model is refused.
+    """
+    config = read_model_config(path)
+    check_model_config(config, "model")
+    return _from_keras_config(config)
