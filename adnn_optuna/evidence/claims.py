@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -140,7 +139,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
     size = f"{images(best.mean, look['n_images'])}; " if look else ""
     evidence = f"({size}{with_interval(best)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
-        also = _listed([row.arm for row in rows[1:] if row.verdict == "better"])
+        also = _so_are([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
         return f"{claim} {evidence}{also}.{_otherwise(comparison)}"
     if verdicts == {"worse"}:
@@ -158,11 +157,14 @@ def with_interval(difference: PairedDifference) -> str:
     return "no interval yet" if shown == "none" else f"interval {shown}"
 
 
-def _listed(others: Sequence[str]) -> str:
-    if not others:
-        return ""
-    names = " and ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
-    return f"; so {'is' if len(others) == 1 else 'are'} {names}"
+def listed(names: Sequence[str]) -> str:
+    """Return names as a part of a sentence: one, one and another, or more."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _so_are(others: Sequence[str]) -> str:
+    verb = "is" if len(others) == 1 else "are"
+    return f"; so {verb} {listed(others)}" if others else ""
 
 
 _SPENT = {
@@ -179,12 +181,12 @@ def _otherwise(comparison: Comparison) -> str:
     if control is None or not rows or not rows[0].n_pairs:
         return ""
     [row] = rows
-    turned = dataclasses.replace(row, low=-row.high, high=-row.low)
+    turned = row.turned()
     evidence = f"({with_interval(turned)})" if row.n_pairs > 1 else "(one seed)"
     searcher = comparison.controls[control][0].searcher
     spent = _SPENT.get(searcher, f"on {control}")
     return (
-        f" The same compute spent {spent} gains {points(-row.mean)} over random restarts "
+        f" The same compute spent {spent} gains {points(turned.mean)} over random restarts "
         f"{evidence}."
     )
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from adnn_optuna.engine.evaluations import Evaluation
 
-_TURNED = {"better": "worse", "worse": "better"}
-
 
 @dataclasses.dataclass
 class ModelComparison:
@@ -154,16 +152,13 @@ class ModelComparison:
         for row in self.paired_differences:
             if best not in {row.arm, row.other}:
                 continue
-            verdict, shown, other = str(row.verdict), row, row.other
-            if row.other == best:
-                shown = dataclasses.replace(row, mean=-row.mean, low=-row.high, high=-row.low)
-                verdict, other = _TURNED.get(verdict, verdict), row.arm
+            shown = row if row.arm == best else row.turned()
             words = {
-                "better": f"better than {other}",
-                "worse": f"worse than {other}",
-                "equivalent": f"equivalent to {other}",
-                "undecided": f"not shown to differ from {other}",
-            }[verdict]
+                "better": f"better than {shown.other}",
+                "worse": f"worse than {shown.other}",
+                "equivalent": f"equivalent to {shown.other}",
+                "undecided": f"not shown to differ from {shown.other}",
+            }[str(shown.verdict)]
             evidence = claims.with_interval(shown)
             said.append(f"{words} ({claims.points(shown.mean)}, {evidence})")
         n_seeds = len(self.accuracies[best])
@@ -175,7 +170,7 @@ class ModelComparison:
     @property
     def caveat(self) -> str:
         """What to think of the claim."""
-        drawn = " and ".join(filter(None, [", ".join(self.sources[:-1]), self.sources[-1]]))
+        drawn = claims.listed(self.sources)
         parts = [f"Each seed draws {drawn} afresh, the same for all models."]
         if self.looks_again:
             parts.append("Seeds were added until all was decided, for which the intervals pay.")
@@ -209,7 +204,7 @@ class ModelComparison:
         for row in rows:
             low, high = (100 * end for end in self.new_data_interval(row))
             if math.isfinite(low):
-                pair = f"{tables.shortened(row.arm, 18)} - {tables.shortened(row.other, 18)}"
+                pair = tables.pair(row)
                 lines.append(f"for new data of this kind: {pair} {low:+.2f} to {high:+.2f} pp")
         return "\n".join([*lines, "", *textwrap.wrap(f"{self.claim} {self.caveat}", 98)])
 

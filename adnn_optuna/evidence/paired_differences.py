@@ -79,6 +79,16 @@ class PairedDifference:
     verdict: VerdictName | None
     reason: str = ""
 
+    def turned(self) -> PairedDifference:
+        """Return by how much the other arm is better than the one."""
+        verdicts: dict[VerdictName | None, VerdictName] = {"better": "worse", "worse": "better"}
+        return PairedDifference(
+            *(self.other, self.arm, self.n_pairs, -self.mean, -self.high, -self.low),
+            *(1 - self.superiority, 1 - self.superiority_high, 1 - self.superiority_low),
+            verdicts.get(self.verdict, self.verdict),
+            self.reason,
+        )
+
 
 def paired_differences(
     values: Mapping[str, Sequence[float]],

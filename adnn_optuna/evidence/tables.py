@@ -41,7 +41,7 @@ def verdict_lines(
     ]
     body = [
         (
-            f"{shortened(row.arm, 18)} - {shortened(row.other, 18)}",
+            pair(row),
             f"{100 * row.mean:+.2f}",
             interval(row, unit=""),
             superiority(row),
@@ -64,6 +64,11 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     lines = ["  ".join(row).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
+
+
+def pair(row: PairedDifference) -> str:
+    """Return which two arms a difference is of."""
+    return f"{shortened(row.arm, 18)} - {shortened(row.other, 18)}"
 
 
 def shortened(label: str, width: int) -> str:
