@@ -176,9 +176,13 @@ class _Worker(Generic[R]):
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
 
     def report(self) -> R:
-        """Return what is known now; of two trials of the same evaluation, the first counts."""
+        """Return what is known now."""
+        return self._report(self._read())
+
+    def _report(self, trials: Sequence[FrozenTrial]) -> R:
+        """Return what trials tell; of two of the same evaluation, the first counts."""
         values: dict[Evaluation, float] = {}
-        for trial in filter(is_done, self._read()):
+        for trial in filter(is_done, trials):
             value = math.nan if trial.value is None else trial.value
             values.setdefault(self._evaluation(trial), value)
         return self.report_of(values)
@@ -214,7 +218,8 @@ class _Worker(Generic[R]):
         """Begin an evaluation, if there is one to begin now; stop where none is left."""
         for trial in filter(_is_abandoned, self._read()):
             end_trial(self.study, trial)
-        trials, report = self._read(), self.report()
+        trials = self._read()
+        report = self._report(trials)
         self.bar.total = report.n_evaluations
         self.bar.update(len(report.evaluations) - self.bar.n)
         if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
