@@ -14,7 +14,7 @@ _IN_WORDS: dict[Source, tuple[str, str]] = {
     "orders": ("fresh orders of the batches", "order of batches"),
 }
 
-_Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
+Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
 
 def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, float]:
@@ -30,7 +30,7 @@ def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, floa
     """
     p_won, p_lost = (won + 1) / (n_images + 2), (lost + 1) / (n_images + 2)
     difference = p_won - p_lost
-    half = _Z * math.sqrt((p_won + p_lost - difference**2) / (n_images + 2))
+    half = Z * math.sqrt((p_won + p_lost - difference**2) / (n_images + 2))
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 

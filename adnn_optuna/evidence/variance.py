@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from adnn_optuna.engine.paired_proportions import Z
 from adnn_optuna.evidence.luck import fresh_seeds
 from adnn_optuna.evidence.tables import aligned
 
@@ -37,7 +38,6 @@ AS_GIVEN = 2**31 - 1  # In place of a seed: as the objective is without redrawin
 FEWEST = 5  # Runs that say anything of a standard deviation.
 ALL = "all together"
 _SHARES = ["share", "share_low", "share_high"]
-_Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
 
 class Spread(NamedTuple):
@@ -67,10 +67,10 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
     size = float(np.abs(values - mean).max())  # By which squares do not underflow.
     squares = float((((values - mean) / size) ** 2).sum())
     kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
-    c = n / (n - _Z)
+    c = n / (n - Z)
     error = c * math.sqrt(max((kurtosis - (n - 3) / n) / degrees, 0.0))
     sd = size * math.sqrt(scale * squares / degrees)
-    low, high = (sd * math.sqrt(c * math.exp(sign * _Z * error)) for sign in (-1, 1))
+    low, high = (sd * math.sqrt(c * math.exp(sign * Z * error)) for sign in (-1, 1))
     return Spread(sd, low, high)
 
 
@@ -236,11 +236,7 @@ class Variance:
             (
                 str(source),
                 self.in_words(row["sd"], row["low"], row["high"]),
-                "{:.0f} % ({:.0f} to {:.0f})".format(
-                    *100 * row[["share", "share_low", "share_high"]]
-                )
-                if source != ALL
-                else "",
+                "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[_SHARES]) if source != ALL else "",
             )
             for source, row in self.to_dataframe().iterrows()
         ]
