@@ -51,9 +51,8 @@ def levels(distribution: BaseDistribution) -> tuple[np.ndarray, np.ndarray] | No
         return None
     values = [distribution.low + i * step for i in range(count)]
     between = [value + step / 2 for value in values[:-1]]
-    return tuple(  # type: ignore[return-value]
-        np.array([to_unit(value, distribution) for value in some]) for some in (values, between)
-    )
+    units, bounds = ([to_unit(v, distribution) for v in some] for some in (values, between))
+    return np.array(units), np.array(bounds)
 
 
 def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
