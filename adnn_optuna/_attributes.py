@@ -1,6 +1,6 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -111,7 +111,10 @@ class TestLook(TypedDict):
 
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
     are accuracies on ``n_images``, of which the winner alone gets ``won`` right, the unmoved
-    network alone ``lost``.
+    network alone ``lost``; of a regression R², and on how many each is nearer to the target.
+    ``standard_error`` is that of the gain of a regression. ``confusion`` (how often each true
+    class, by row, was taken for which) and ``calibration`` (count, mean confidence and share of
+    right ones for each tenth of the confidence) are of ``"baseline"`` and ``"best"``.
     """
 
     looked: str
@@ -122,3 +125,7 @@ class TestLook(TypedDict):
     best: float
     won: int
     lost: int
+    standard_error: NotRequired[float]
+    classes: NotRequired[list[str]]
+    confusion: NotRequired[dict[str, list[list[int]]]]
+    calibration: NotRequired[dict[str, list[list[float]]]]

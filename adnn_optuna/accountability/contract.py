@@ -150,12 +150,13 @@ class Contract:
         head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
         lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
         for name, after in winner.items():
-            if name.endswith("_accuracy"):
+            if name.endswith(("_accuracy", "_r2")):
                 before = content["baseline"][name]
                 line = f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain "
                 lines.append(f"{line}{100 * (after - before):+.2f} pp")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
-        gain = winner["test_accuracy"] - content["baseline"]["test_accuracy"]
+        name = contract_file.test_score(content)
+        gain = winner[name] - content["baseline"][name]
         found = transfer_in_words(gain, content["split"]["test"], content.get("certified", {}))
         lines += [f"  {line}" for line in found]
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")

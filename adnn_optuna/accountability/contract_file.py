@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,12 +45,15 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (object, "objective.dataset.seed? objective.training.optimizer objective.training.loss"),
     (object, "objective.training.learning_rate objective.training.batch_size"),
     (object, "objective.training.shuffle objective.training.jit_compile"),
+    (object, "objective.training.metrics objective.training.patience"),
+    (object, "objective.training.restore_best_weights objective.training.monitor"),
     ((1, 100_000), "objective.training.epochs"),
     (str, "baseline.initial_weights_sha256 baseline.trained_weights_sha256"),
     (str, "winner.initial_weights_sha256 winner.trained_weights_sha256"),
-    ((0, 1), "baseline.train_accuracy baseline.val_accuracy? baseline.test_accuracy"),
-    ((0, 1), "winner.train_accuracy winner.val_accuracy? winner.test_accuracy"),
-    ((-1e30, 1e30), "baseline.train_loss baseline.val_loss? winner.train_loss winner.val_loss?"),
+    ((0, 1), "baseline.train_accuracy? baseline.val_accuracy? baseline.test_accuracy?"),
+    ((0, 1), "winner.train_accuracy? winner.val_accuracy? winner.test_accuracy?"),
+    ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
+    ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     (CERTIFIED, "certified.initialisations? certified.orders?"),
     (str, "files.weights.name files.weights.sha256 files.model.name files.model.sha256"),
 )
@@ -58,6 +62,8 @@ _FIELDS = {
     for wanted, names in _SCHEMA
     for name in names.split()
 }
+# Further metrics, which a training may be asked for.
+_METRIC = re.compile(r"(baseline|winner)\.(train|val)_\w{1,100}")
 _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
@@ -124,12 +130,19 @@ def read_contract(path: Path) -> dict[str, Any]:
         said = f"format_version is {version!a:.80}, but this version of adnn_optuna reads"
         raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
     found = set(_checked_fields(content, ()))
-    for field, (_, is_optional) in _FIELDS.items():
-        if field not in found and not is_optional:
-            raise CannotCheckError(f"The field {'.'.join(field)} is missing.")
+    score = "test_r2" if ("winner", "test_r2") in found else "test_accuracy"
+    scores = [(role, score) for role in ("baseline", "winner")]
+    needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
+    if missing := next((field for field in (*needed, *scores) if field not in found), None):
+        raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
     if contract_sha256(content) != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content
+
+
+def test_score(content: dict[str, Any]) -> str:
+    """Return the field of baseline and winner that tells how good they are on the test set."""
+    return "test_r2" if "test_r2" in content["winner"] else "test_accuracy"
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,9 +167,11 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
         for key, value in node.items():
             yield from _checked_fields(value, (*path, key))
         return
-    if path not in _FIELDS:
+    wanted: Any = (-1e30, 1e30)
+    if path in _FIELDS:
+        wanted, _ = _FIELDS[path]
+    elif not _METRIC.fullmatch(".".join(path)):
         raise CannotCheckError(f"A contract has no field {name}.")
-    wanted, _ = _FIELDS[path]
     if isinstance(wanted, range):
         n_right = sum(_is_within(-1, v, 1) for v in node) if isinstance(node, list) else -1
         is_right = n_right in wanted and n_right == len(node)
@@ -235,11 +250,12 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, claimed = objective.dataset, winner["test_accuracy"]
+    data, name = objective.dataset, test_score(contract)
+    claimed = winner[name]
     found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
     if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 / len(data.y_test)):
-        said = f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r}"
+        said = f"winner.{name} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 
 

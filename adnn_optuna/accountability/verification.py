@@ -26,11 +26,17 @@ from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import (
     Sample,
-    difference_interval,
+    gain_interval,
     points,
     transfer_in_words,
 )
-from adnn_optuna.engine.retraining import Retrained, gains_of, retrain, retrain_afresh
+from adnn_optuna.engine.retraining import (
+    Retrained,
+    gains_of,
+    look_of,
+    retrain,
+    retrain_afresh,
+)
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
 from adnn_optuna.networks.data import Dataset, dataset_from_config
@@ -185,10 +191,8 @@ def verify(
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
-    hits = [run.hits for run in runs]
-    gain = fmean(gains_of(hits))
-    won, lost = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
-    low, high = map(points, difference_interval(won, lost, len(hits[0])))
+    gain = fmean(gains_of([run.scores for run in runs]))
+    low, high = map(points, gain_interval(look_of(objective, *runs[:2])))
     said = (
         f"gain on the test set: {points(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
     )
@@ -204,7 +208,8 @@ def verify(
 
 
 def _claimed_gain(contract: dict[str, Any]) -> float:
-    return float(contract["winner"]["test_accuracy"] - contract["baseline"]["test_accuracy"])
+    name = contract_file.test_score(contract)
+    return float(contract["winner"][name] - contract["baseline"][name])
 
 
 def _dataset(
@@ -240,7 +245,7 @@ def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Mo
             keras_files.check_keras_config(initializer, f"{where}.{name}")
     model = model_from_config(config)
     assert isinstance(model, MLP)
-    sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes)
+    sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes or 1)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
     keras_files.check_parameter_count(count, f"{where}.hidden")
     return model
@@ -317,7 +322,7 @@ def _train_elsewhere(
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
     runs, rows = [*retrain(objective, starts)], contract["split"]
-    gains = gains_of([run.hits for run in runs])
+    gains = gains_of([run.scores for run in runs])
     half_width = Sample(gains, 1 / rows["test"]).half_width(_LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {points(fmean(gains), half_width)}"
@@ -333,7 +338,7 @@ def _train_elsewhere(
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
     for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
-            name = f"{split}_accuracy"
+            name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
             width = Sample(values, max(LEAST_ACCURACY, 1 / rows[split])).half_width(_LEVEL, 1)
             claimed = contract[role].get(name, math.nan)

@@ -34,7 +34,6 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import (
     Searcher,
     check_searcher,
-    learning_rate_of,
 )
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
@@ -229,7 +228,7 @@ def _checked_controls(
     """Return the controls by their labels, by default the learning rate, where it is a number."""
     if controls is None:
         is_default = max_trial >= _TRIALS_FOR_CONTROL and LEARNING_RATE not in searchers
-        has_rate = learning_rate_of(objective.training) is not None
+        has_rate = objective.training.fixed_learning_rate is not None
         return {LEARNING_RATE: LEARNING_RATE} if is_default and has_rate else {}
     found = _by_label("controls", controls)
     for label, control in found.items():

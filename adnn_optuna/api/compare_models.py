@@ -114,7 +114,7 @@ def compare_models(
     def evaluate(model: int, seed: int) -> float:
         split = seed if dataset.drawn else None
         run = redrawing.train(trainers[labels[model]], seed, split=split, stop=stop)
-        return run.metrics["test_accuracy"]
+        return run.score
 
     words = {
         "initialisation": "the initialisation",
@@ -166,8 +166,10 @@ def _trainers(
         settings: Any = Training() if trainings[label] is None else trainings[label]
         check_type(f"training of {label!r}", settings, Training, "a Training")
         try:
-            shape = dataset.x_train.shape[1:]
-            architecture = build_architecture(model, shape, dataset.num_classes)
+            shapes = dataset.x_train.shape[1:], dataset.y_train.shape[1:]
+            architecture = build_architecture(
+                model, shapes[0], dataset.num_classes, math.prod(shapes[1])
+            )
         except (WrongValueError, WrongTypeError) as error:
             raise type(error)(f"The model {label!r}: {error}") from None
         trainers[label] = Trainer(architecture, settings, dataset)

@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -27,9 +27,6 @@ from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
     import keras
-
-Metric = Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"]
-METRICS: tuple[Metric, ...] = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
 
 
 class InitOffsetObjective:
@@ -59,8 +56,10 @@ class InitOffsetObjective:
         dataset: The data.
         training: How the network is trained.
         space: Which initial values move, and how far.
-        metric: What the search sees: ``"val_accuracy"``, ``"train_accuracy"`` (the paper's), which
-            are maximized, ``"val_loss"`` or ``"train_loss"``, which are minimized.
+        metric: What the search sees, of the validation or the training split: ``"val_accuracy"``
+            (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
+            ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
+            name, such as ``"val_auc"``, or as an object. Losses and errors are minimized.
         seed: The seed of the initial weights and of the order of the batches.
 
     Raises:
@@ -75,7 +74,7 @@ class InitOffsetObjective:
         *,
         training: Training | None = None,
         space: Space | None = None,
-        metric: Metric = "val_accuracy",
+        metric: str | keras.metrics.Metric | None = None,
         seed: int = 0,
     ) -> None:
         training = Training() if training is None else training
@@ -83,21 +82,34 @@ class InitOffsetObjective:
         check_type("dataset", dataset, Dataset, "a Dataset")
         check_type("training", training, Training, "a Training")
         check_type("space", space, Space, "an OffsetSpace or RestartSpace")
-        if not isinstance(metric, str) or metric not in METRICS:
-            raise WrongValueError(
-                f"metric is {metric!r}, but it must be one of {', '.join(METRICS)}."
-            )
-        if metric.startswith("val_") and not len(dataset.x_val):
-            raise WrongValueError(
-                f"metric is {metric!r}, but dataset {dataset.name!r} has no validation split; "
-                "use metric='train_accuracy' or load the dataset with a validation_size above 0."
-            )
         self._model = model
-        self.metric: Metric = metric
         self.seed = checked_seed(seed)
         self.dataset = dataset
-        architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
+        n_targets = math.prod(dataset.y_train.shape[1:])
+        architecture = build_architecture(
+            model, dataset.x_train.shape[1:], dataset.num_classes, n_targets
+        )
+        head = architecture.head
+        if metric is not None and not isinstance(metric, str):
+            training = training.with_metric(metric)
+            metric = f"val_{[*training.kinds_of_metrics][-1]}"
+        self.metric = f"val_{head.score}" if metric is None else metric
+        split, _, name = self.metric.partition("_")
+        if split == "val" and not len(dataset.x_val):
+            raise WrongValueError(
+                f"metric is {self.metric!r}, but dataset {dataset.name!r} has no validation "
+                f"split; use metric='train_{name}' or load the dataset with a validation_size "
+                "above 0."
+            )
         self.trainer = Trainer(architecture, training, dataset)
+        if self.metric not in self.trainer.metrics and split in ("train", "val"):
+            with contextlib.suppress(WrongValueError):  # Keras may not know it either.
+                self.trainer = Trainer(architecture, training.with_metric(name), dataset)
+        if self.metric not in self.trainer.metrics:
+            raise WrongValueError(
+                f"metric is {metric!r}, but it must be one of {', '.join(self.trainer.metrics)}, "
+                "or val_ or train_ with the name of a Keras metric."
+            )
         # Only asked for the working time; its limit does not matter.
         self._clock = MaxTimeCallback(1.0)
         self._search_in(space)
@@ -137,8 +149,8 @@ class InitOffsetObjective:
     @property
     def direction(self) -> StudyDirection:
         """The direction of a study with this objective."""
-        is_loss = self.metric.endswith("_loss")
-        return StudyDirection.MINIMIZE if is_loss else StudyDirection.MAXIMIZE
+        is_minimized = self.training.is_minimized(self.metric)
+        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
 
     @property
     def config(self) -> dict[str, Any]:
@@ -223,7 +235,7 @@ class InitOffsetObjective:
         if not isinstance(trial, optuna.Trial):
             params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
             [run] = self.trainer.train([self.start(params)], evaluate_each_epoch=False)
-            return self.value(run.history[-1])
+            return self.value(run.metrics)
         study, trial_id = trial.study, trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")

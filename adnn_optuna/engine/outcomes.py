@@ -117,14 +117,14 @@ def _train(
     if is_first:
         baseline = runs[starts.index(unmoved)]
         if baseline.status in ("complete", "diverged"):
-            patiently(objective.set_baseline, study, baseline.history[-1])
+            patiently(objective.set_baseline, study, baseline.metrics)
     done = enumerate(runs[: len(trials)])
     return [_outcome(objective.metric, run, is_pruned=i in pruned) for i, run in done]
 
 
 def _outcome(metric: str, run: Run, *, is_pruned: bool) -> Outcome:
     status = "pruned" if is_pruned else run.status
-    metrics = run.history[-1] if run.history else None
+    metrics = run.metrics if run.history else None
     if metrics is not None and not is_finite(metrics):
         return Outcome(TrialState.FAIL, metrics=metrics)
     if metrics is not None and status == "complete":

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
+from adnn_optuna._attributes import TestLook
+
 Source = Literal["initialisations", "orders"]
 
 _IN_WORDS: dict[Source, tuple[str, str]] = {
@@ -32,6 +34,14 @@ def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, floa
     difference = p_won - p_lost
     half = Z * math.sqrt((p_won + p_lost - difference**2) / (n_images + 2))
     return max(difference - half, -1.0), min(difference + half, 1.0)
+
+
+def gain_interval(look: TestLook) -> tuple[float, float]:
+    """Return the 95 % interval of the test gain of a look, as far as the choice of images goes."""
+    if (error := look.get("standard_error")) is None:
+        return difference_interval(look["won"], look["lost"], look["n_images"])
+    gain = look["best"] - look["baseline"]
+    return gain - Z * error, gain + Z * error
 
 
 def mcnemar_p_value(won: int, lost: int) -> float:

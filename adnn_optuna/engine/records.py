@@ -17,7 +17,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
-from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value, points
+from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
 from adnn_optuna.networks.offsets import RestartSpace
 
 
@@ -76,6 +76,12 @@ class SearchRecord:
         return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
 
     @property
+    def test_metric(self) -> str:
+        """What the test values are: accuracies, of a regression R²."""
+        config = self.attrs.get(stored.CONFIG, {}).get("dataset", {})
+        return "test_r2" if config.get("task") == "regression" else "test_accuracy"
+
+    @property
     def test_baseline(self) -> float:
         """The baseline's accuracy on the test set; NaN where its training diverged."""
         look = self.test_look
@@ -99,7 +105,7 @@ class SearchRecord:
         """The 95 % interval of the test gain, as far as the choice of the images goes."""
         if (look := self.test_look) is None or math.isnan(look["baseline"]):
             return math.nan, math.nan
-        return difference_interval(look["won"], look["lost"], look["n_images"])
+        return gain_interval(look)
 
     @property
     def test_p_value(self) -> float:
@@ -224,7 +230,7 @@ class SearchRecord:
         gain = f"{100 * self.gain:+.2f} pp" if self.has_accuracy else f"{self.gain:+.4f}"
         for name, *values, gained in (
             (self.metric, self.baseline, self.best_value, gain),
-            ("test_accuracy", self.test_baseline, self.test_value, self.test_gain_in_words),
+            (self.test_metric, self.test_baseline, self.test_value, self.test_gain_in_words),
         ):
             form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"
             shown = [

@@ -24,10 +24,13 @@ from adnn_optuna.engine.paired_proportions import Source
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Run, Trainer, is_finite, n_cores
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+_MOST_CLASSES = 50  # Of more, a table would be too large for some databases and all pages.
 
 
 def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event) -> None:
@@ -67,26 +70,72 @@ def _first_look(
             "its trials were trained on another machine, or with other versions or threads.",
             study.study_name,
         )
-    won, lost = winner.hits & ~baseline.hits, baseline.hits & ~winner.hits
-    has_baseline = is_finite(baseline.metrics)
-    return {
+    return {**look_of(objective, baseline, winner), "trial": best.number}
+
+
+def look_of(
+    objective: InitOffsetObjective, baseline: Retrained, winner: Retrained
+) -> stored.TestLook:
+    """Return what a look at the test set shows of two trainings."""
+    head, data = objective.trainer.architecture.head, objective.dataset
+    differences = winner.scores.astype(float) - baseline.scores
+    look: stored.TestLook = {
         "looked": "",
-        "trial": best.number,
+        "trial": 0,
         "n_trials": 0,
-        "n_images": len(winner.hits),
-        "baseline": baseline.metrics["test_accuracy"] if has_baseline else math.nan,
-        "best": winner.metrics["test_accuracy"],
-        "won": int(won.sum()),
-        "lost": int(lost.sum()),
+        "n_images": len(differences),
+        "baseline": baseline.score if is_finite(baseline.metrics) else math.nan,
+        "best": winner.score,
+        "won": int((differences > 0).sum()),
+        "lost": int((differences < 0).sum()),
     }
+    if head.num_classes is None:
+        look["standard_error"] = float(differences.std(ddof=1) / math.sqrt(len(differences)))
+    elif head.num_classes <= _MOST_CLASSES:
+        look["classes"] = [
+            str(label) for label in getattr(data, "classes", None) or range(head.num_classes)
+        ]
+        both = {"baseline": baseline.outputs, "best": winner.outputs}
+        look["confusion"] = {k: _confusion(head, v, data.y_test) for k, v in both.items()}
+        look["calibration"] = {k: _calibration(head, v, data.y_test) for k, v in both.items()}
+    return look
+
+
+def _confusion(head: Head, outputs: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+    """Return how often each true class (by row) was taken for each class (by column)."""
+    n = head.num_classes or 0
+    counts = np.bincount(labels * n + head.predicted(outputs), minlength=n * n)
+    table: list[list[int]] = counts.reshape(n, n).tolist()
+    return table
+
+
+def _calibration(head: Head, outputs: np.ndarray, labels: np.ndarray) -> list[list[float]]:
+    """Return count, mean confidence and share of right ones for each tenth of the confidence."""
+    confidence = np.nan_to_num(head.probabilities(outputs).max(axis=-1))
+    right = head.predicted(outputs) == labels
+    tenths = np.minimum((confidence * 10).astype(int), 9)
+    bins = [tenths == i for i in range(10)]
+    return [
+        [int(b.sum()), float(confidence[b].mean()), float(right[b].mean())] if b.any() else [0] * 3
+        for b in bins
+    ]
 
 
 class Retrained(NamedTuple):
-    """What came of a training: metrics, also of the test set, weights, which images are right."""
+    """What came of a training: metrics, also of the test set, weights, outputs for the test set.
+
+    ``score`` is the accuracy on the test set, of a regression R², the mean of the ``scores``.
+    """
 
     metrics: Metrics
     weights: list[np.ndarray]
-    hits: np.ndarray
+    outputs: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The mean of the scores."""
+        return float(self.scores.mean())
 
 
 def retrain(
@@ -107,10 +156,11 @@ def retrain(
 def _retrained(trainer: Trainer, run: Run) -> Retrained:
     if not run.history:
         raise KeyboardInterrupt
-    weights, data = run.weights or [], trainer.dataset
-    hits = trainer.evaluate(weights, data.x_test, data.y_test)
-    metrics = {**run.history[-1], "test_accuracy": float(hits.mean())}
-    return Retrained(metrics, weights, hits)
+    weights, data, head = run.weights or [], trainer.dataset, trainer.architecture.head
+    outputs = trainer.outputs(weights, data.x_test)
+    scores = head.scores(outputs, data.y_test)
+    metrics = {**run.metrics, f"test_{head.score}": float(scores.mean())}
+    return Retrained(metrics, weights, outputs, scores)
 
 
 def retrain_afresh(
@@ -130,13 +180,13 @@ def retrain_afresh(
             starts.append(objective.replace(seed=seed).start(of_role))
         else:
             starts.append(dataclasses.replace(objective.start(of_role), order_seed=seed))
-    return gains_of([run.hits for run in retrain(objective, starts)])
+    return gains_of([run.scores for run in retrain(objective, starts)])
 
 
-def gains_of(hits: Sequence[np.ndarray]) -> list[float]:
-    """Return the test gains by the ``hits`` of baseline and winner by turns."""
-    pairs = zip(hits[::2], hits[1::2], strict=True)
-    return [(int(after.sum()) - int(before.sum())) / len(after) for before, after in pairs]
+def gains_of(scores: Sequence[np.ndarray]) -> list[float]:
+    """Return the test gains by the ``scores`` of baseline and winner by turns."""
+    pairs = zip(scores[::2], scores[1::2], strict=True)
+    return [float(after.sum() - before.sum()) / len(after) for before, after in pairs]
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:

@@ -34,7 +34,6 @@ from adnn_optuna.samplers._owners import is_alive
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.objective import InitOffsetObjective
-    from adnn_optuna.networks.models import Training
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -89,7 +88,7 @@ def objective_for(
         case "random_restart":
             return objective.replace(space=RestartSpace())
         case "learning_rate":
-            if (rate := learning_rate_of(objective.training)) is None:
+            if (rate := objective.training.fixed_learning_rate) is None:
                 raise WrongValueError(
                     "The control 'learning_rate' needs one rate to search around, but the "
                     "optimizer has none: give it a number, or leave out this control."
@@ -103,14 +102,6 @@ def objective_for(
             space: Any = objective.space
             return objective.replace(space=dataclasses.replace(space, scope="shared"))
     return objective
-
-
-def learning_rate_of(training: Training) -> float | None:
-    """Return the learning rate of a training, :obj:`None` where a schedule says it."""
-    rate: Any = training.learning_rate
-    if isinstance(training.optimizer, dict):
-        rate = training.optimizer["config"].get("learning_rate")
-    return float(rate) if isinstance(rate, int | float) else None
 
 
 def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> int:

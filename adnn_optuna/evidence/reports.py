@@ -261,7 +261,7 @@ def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[s
     if differing:
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
-    baseline, winner = (contract[role]["test_accuracy"] for role in ("baseline", "winner"))
+    baseline, winner = (contract[role][record.test_metric] for role in ("baseline", "winner"))
     gain, n_images = winner - baseline, contract["split"]["test"]
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name

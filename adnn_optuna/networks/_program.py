@@ -1,7 +1,6 @@
 """One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks._scores import Score, Scores
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, operations
 
-Data = tuple[tf.Tensor, tf.Tensor]
-Score = tuple[tf.Tensor, ...]
+Data = tuple[tf.Tensor, ...]
 
 # So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
@@ -25,8 +24,9 @@ class Program:
     """A network's training and evaluation, compiled once for all data of some shapes.
 
     ``splits`` are a training set and, if there is one, a validation set, as those will be that it
-    is called with; the orders of one call are for as many ``epochs``. Several threads may call
-    both methods at once.
+    is called with: inputs, labels or targets and, of the training set, weights of the examples, if
+    there are any. The orders of one call are for as many ``epochs``. Several threads may call all
+    methods at once.
     """
 
     def __init__(
@@ -34,22 +34,22 @@ class Program:
     ) -> None:
         self._model = architecture.build(0, 0)
         self._optimizer = training.build_optimizer()
+        if architecture.scales_loss and not hasattr(self._optimizer, "inner_optimizer"):
+            # As `compile` does.
+            self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
         self._optimizer.build(self._model.trainable_variables)
         self._variables = [*self._model.variables, *self._optimizer.variables]
         self._batch_size = training.batch_size
-        self._loss = loss_function(
-            training.loss,
-            architecture.num_classes,
-            from_logits=not architecture.ends_in_probabilities,
-        )
+        self.scores = Scores(architecture.head, training.loss or "", training.metrics)
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
-        self.nothing = tf.constant(0), tf.constant(0.0, tf.float64)
+        averaging = getattr(self._optimizer, "inner_optimizer", self._optimizer)
+        self._is_averaging = bool(averaging.use_ema)
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
-        example = (state, splits, orders, bounds, [self.nothing] * len(splits))
+        example = (state, splits, orders, bounds, [self.scores.nothing] * len(splits))
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -68,6 +68,7 @@ class Program:
         train(*example)
         self._train = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
+        self._average = tf.function(self._trace_average, **options)
 
     def _check_is_deterministic(self, graph: tf.Graph) -> None:
         """Refuse a model that does more than its variables say: each training would be another."""
@@ -92,7 +93,7 @@ class Program:
         return self._of_thread.variables[index].handle
 
     def optimizer_state(self, learning_rate: float | None) -> list[tf.Tensor]:
-        """Return the optimizer's first state, with another learning rate if one is given."""
+        """Return the optimizer's first state, of a learning rate if no schedule says it."""
         # The one of the learning rate, where no schedule says what it is, is an ordinary one.
         rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
         return [tf.convert_to_tensor(rates.get(id(v), v.value)) for v in self._optimizer.variables]
@@ -116,23 +117,31 @@ class Program:
             totals: The scores so far of each split.
 
         Returns:
-            The new state, and the scores of each split: its count of correct rows and its loss.
+            The new state, and the scores of each split, see :class:`Scores`.
         """
         result: tuple[list[tf.Tensor], list[Score]] = self._train(
             state, splits, orders, tf.constant(bounds, tf.int32), totals
         )
         return result
 
-    def evaluate(self, weights: list[tf.Tensor], data: Data) -> np.ndarray:
-        """Return which rows are correct, as an array of bool."""
-        hits = []
+    def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Return the model's variables of a state, averaged if the optimizer averages them."""
+        if not self._is_averaging:
+            return state[: len(self._model.variables)]
         with self._evaluating:
-            for first in range(0, len(data[1]), EVALUATION_ROWS):
-                x, labels = (array[first : first + EVALUATION_ROWS] for array in data)
+            averaged: list[tf.Tensor] = self._average(state)
+        return averaged
+
+    def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> np.ndarray:
+        """Return the outputs for all examples, float32 of shape (n, outputs)."""
+        outputs = []
+        with self._evaluating:
+            for first in range(0, len(x), EVALUATION_ROWS):
+                rows = x[first : first + EVALUATION_ROWS]
                 # A call would warn that it is traced anew for each size of the data.
-                evaluate = self._evaluate.get_concrete_function(weights, x, labels)
-                hits.append(evaluate(weights, x, labels).numpy())
-        return np.concatenate(hits)
+                function = self._evaluate.get_concrete_function(weights, rows)
+                outputs.append(function(weights, rows).numpy())
+        return np.concatenate(outputs)
 
     def _trace_training(
         self,
@@ -143,11 +152,10 @@ class Program:
         totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[tuple[tf.Tensor, ...]]]:
         begin, end, first, last, *of_splits = tf.unstack(bounds)
-        for variable, value in zip(self._variables, state, strict=True):
-            variable.assign(value)
+        self._assign(state)
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
-            train_batch = functools.partial(self._train_batch, *splits[0], orders[epoch])
+            train_batch = functools.partial(self._train_batch, splits[0], orders[epoch])
             _in_batches(orders.shape[1], self._batch_size, (first, last), train_batch)
             return epoch + 1
 
@@ -155,54 +163,57 @@ class Program:
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
         # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
+        self._optimizer.finalize_variable_values(self._model.trainable_variables)
         bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
         scores = [
-            _in_batches(split[1].shape[0], EVALUATION_ROWS, of_split, self._scored(*split), *total)
+            _in_batches(
+                *(split[1].shape[0], EVALUATION_ROWS, of_split),
+                *(functools.partial(self._score, *split[:2]), *total),
+            )
             for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
         ]
         return trained, scores
 
-    def _train_batch(
-        self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor, size: int
-    ) -> tuple[()]:
+    def _assign(self, state: list[tf.Tensor]) -> None:
+        for variable, value in zip(self._variables, state, strict=True):
+            variable.assign(value)
+
+    def _trace_average(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
+        self._assign(state)
+        self._optimizer.finalize_variable_values(self._model.trainable_variables)
+        return [tf.convert_to_tensor(v.value) for v in self._model.variables]
+
+    def _train_batch(self, data: Data, order: tf.Tensor, first: tf.Tensor, size: int) -> tuple[()]:
         rows = tf.slice(order, [first], [size])
+        x, y, *weights = (tf.gather(array, rows) for array in data)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self._model(tf.gather(x, rows), training=True)
-            loss = tf.reduce_mean(self._loss(tf.gather(y, rows), outputs))
+            losses = self.scores.loss(y, self._model(x, training=True))
+            for weight in weights:
+                losses *= weight
+            loss = tf.reduce_mean(losses)
             # What the model's own layers add, such as a regularizer.
             for own_loss in self._model.losses:
                 loss += tf.cast(own_loss, loss.dtype)
+            loss = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
         return ()
 
-    def _trace_evaluation(
-        self, weights: list[tf.Tensor], x: tf.Tensor, labels: tf.Tensor
-    ) -> tf.Tensor:
+    def _trace_evaluation(self, weights: list[tf.Tensor], x: tf.Tensor) -> tf.Tensor:
         for variable, value in zip(self._model.variables, weights, strict=True):
             variable.assign(value)
-        return _hits(labels, self._model(x, training=False))
+        return tf.cast(self._model(x, training=False), tf.float32)
 
-    def _scored(self, x: tf.Tensor, y: tf.Tensor) -> Callable[..., Score]:
-        """Return a function that adds to the count of correct rows and to the sum of losses."""
-
-        def score(first: tf.Tensor, size: int, correct: tf.Tensor, loss: tf.Tensor) -> Score:
-            labels = tf.slice(y, [first], [size])
-            xs = tf.slice(x, [first, *[0] * (len(x.shape) - 1)], [size, *x.shape[1:]])
-            outputs = self._model(xs, training=False)
-            losses = tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64))
-            # As in Keras, the loss is that of the training, with what the model's layers add.
-            for own_loss in self._model.losses:
-                losses += size * tf.cast(own_loss, tf.float64)
-            hits = tf.cast(_hits(labels, outputs), tf.int32)
-            return correct + tf.reduce_sum(hits), loss + losses
-
-        return score
-
-
-def _hits(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    return tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+    def _score(
+        self, x: tf.Tensor, y: tf.Tensor, first: tf.Tensor, size: int, *totals: tf.Tensor
+    ) -> Score:
+        """Add a batch's rows to the scores of a split."""
+        xs, labels = (
+            tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in (x, y)
+        )
+        outputs = self._model(xs, training=False)
+        return self.scores.add(labels, outputs, self._model.losses, totals)
 
 
 def _in_batches(
@@ -228,32 +239,3 @@ def _in_batches(
                 parallel_iterations=1,
             )
     return tuple(totals)
-
-
-def loss_function(
-    name: str, num_classes: int, *, from_logits: bool
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return a Keras loss as a function of integer labels and outputs, with one value per row."""
-    try:
-        loss = keras.losses.get(name)
-    except (TypeError, ValueError):  # A class that needs arguments has a name, too.
-        raise WrongValueError(f"Keras knows no loss {name!r}; see keras.losses.") from None
-    loss = getattr(loss, "fn", loss)
-    takes_logits = "from_logits" in inspect.signature(loss).parameters
-    options = {"from_logits": from_logits} if takes_logits else {}
-    is_sparse = "sparse" in name.lower()
-
-    def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        targets = labels if is_sparse else tf.one_hot(labels, num_classes)
-        return loss(targets, tf.cast(outputs, tf.float32), **options)
-
-    try:
-        shape = per_row(tf.constant([0, 1, 0]), tf.fill((3, num_classes), 0.5)).shape
-    except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
-        shape = None
-    if shape != (3,):
-        raise WrongValueError(
-            f"The loss {name!r} does not give one value per example of a classifier; use one that "
-            "does, such as 'sparse_categorical_crossentropy'."
-        )
-    return per_row

@@ -6,24 +6,29 @@ import copy
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
     as_positive_int,
+    check_integer,
     check_type,
     first_line,
 )
+from adnn_optuna.networks.heads import is_minimized
 
 if TYPE_CHECKING:
     import keras
 
 
-def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
+def _as_keras_name_or_config(
+    name: str, value: object, *, keep_name: bool = False
+) -> str | dict[str, Any]:
     """Bring a Keras name, configuration or object into the form that JSON can hold."""
     if isinstance(value, str):
         return value
@@ -48,8 +53,29 @@ def _as_keras_name_or_config(name: str, value: object) -> str | dict[str, Any]:
             f"lists only, to be stored as JSON ({error})."
         ) from None
     # Keras numbers the names of optimizers over the whole process: equal ones would differ.
-    config.pop("name", None)
+    own_name = str(config.pop("name", ""))
+    if keep_name:
+        # Without the number, unless it is a name of the user's.
+        base = re.sub(r"_\d+$", "", own_name)
+        is_numbered = base.replace("_", "") == class_name.lower()
+        config["name"] = base if is_numbered else own_name
     return {"class_name": class_name, "config": config}
+
+
+def _checked_rate(rate: Any) -> float | dict[str, Any] | None:
+    """Return a learning rate or the configuration of a schedule, as JSON holds them."""
+    if rate is None:
+        return None
+    if isinstance(rate, dict) or type(rate).__module__.startswith("keras."):
+        config = _as_keras_name_or_config("learning_rate", rate)
+        return {"module": "keras.optimizers.schedules", **cast("dict[str, Any]", config)}
+    check_type("learning_rate", rate, Real, "a number or a schedule of Keras")
+    if not _SMALLEST <= rate <= _LARGEST:
+        raise WrongValueError(
+            f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
+            f"as optimizers compute in float32, but it is {rate!r}."
+        )
+    return float(rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,18 +127,11 @@ class MLP:
         return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
 
-# Others (LAMB, Muon, Adafactor) look at whole kernels.
-_ELEMENTWISE_OPTIMIZERS = (
-    *("adadelta", "adagrad", "adam", "adamax", "adamw"),
-    *("ftrl", "lion", "nadam", "rmsprop", "sgd"),
+# A name that is none of them is refused before Keras is loaded.
+_OPTIMIZERS = (
+    *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion"),
+    *("muon", "nadam", "rmsprop", "sgd"),
 )
-_NORM = "a norm looks at more than one weight: use clipvalue"
-_REFUSED_OPTIONS = {
-    "clipnorm": _NORM,
-    "global_clipnorm": _NORM,
-    "use_ema": "the average would not be what is evaluated: leave it out",
-    "loss_scale_factor": "trainings run in float32, where losses need no scale: leave it out",
-}
 
 # The positive numbers that float32 holds with full precision.
 _SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
@@ -122,78 +141,125 @@ _SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 class Training:
     """How a network is trained.
 
+    What is :obj:`None` is as the model was compiled, where the user's callable compiled it, and
+    else as said below.
+
     Args:
-        optimizer: The Keras name, configuration or object of an optimizer that updates each weight
-            by itself.
-        learning_rate: Of an optimizer that is given by its name; the others bring their own.
+        optimizer: The Keras name, configuration or object of an optimizer; Adam.
+        learning_rate: The rate, or a Keras schedule; of an optimizer object or of the model's, in
+            the place of its own. 0.001 for a name.
         batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
         epochs: How often the training set is gone through.
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
-        loss: The Keras name of a loss on integer or one-hot labels. Cross-entropies are computed
-            from logits, unless a model of the user's own ends in a softmax.
+        loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
+            logits, unless a model of the user's own ends in probabilities. By default that of
+            the task: ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
+            model has a single output, ``"mean_squared_error"`` for a regression.
         jit_compile: Whether XLA compiles the training, as in Keras. ``"auto"``: where that is
             faster on a CPU, which it is without convolutions, pooling and random operations. (The
             same rule holds on a GPU, untested.) The bits of both differ.
+        metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
+            configurations or objects, such as ``"auc"``.
+        patience: As in :class:`keras.callbacks.EarlyStopping`: after how many epochs without a
+            better value of ``monitor`` the training ends. :obj:`None`: it does not.
+        restore_best_weights: Whether the network is then that of the best epoch; else of the last.
+        monitor: A metric, such as ``"val_accuracy"``.
 
     Raises:
         TypeError: If a setting is of the wrong type.
-        ValueError: If a number is out of range, or the optimizer looks at more than one weight.
+        ValueError: If a number is out of range, or Keras does not know a name.
     """
 
-    optimizer: str | dict[str, Any] = "adam"
-    learning_rate: float = 1e-3
+    optimizer: str | dict[str, Any] | None = None
+    learning_rate: float | dict[str, Any] | None = None
     batch_size: int = 32
     epochs: int = 10
     shuffle: bool = True
-    loss: str = "sparse_categorical_crossentropy"
+    loss: str | dict[str, Any] | None = None
     jit_compile: bool | Literal["auto"] = "auto"
+    metrics: tuple[str | dict[str, Any], ...] = ()
+    patience: int | None = None
+    restore_best_weights: bool = False
+    monitor: str = "val_loss"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
             object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
-        check_type("learning_rate", self.learning_rate, Real, "a number")
-        if not _SMALLEST <= self.learning_rate <= _LARGEST:
+        if self.patience is not None:
+            check_integer("patience", self.patience, 0)
+            object.__setattr__(self, "patience", int(self.patience))
+        object.__setattr__(self, "learning_rate", _checked_rate(self.learning_rate))
+        for name in ("shuffle", "restore_best_weights"):
+            check_type(name, getattr(self, name), bool, "True or False")
+        if self.restore_best_weights and self.patience is None:
             raise WrongValueError(
-                f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
-                f"as trainings run in float32, but it is {self.learning_rate!r}."
+                "restore_best_weights=True needs a patience, as the best epoch is looked for only "
+                "where a training may stop early: give patience, such as patience=epochs."
             )
-        object.__setattr__(self, "learning_rate", float(self.learning_rate))
-        check_type("shuffle", self.shuffle, bool, "True or False")
-        check_type("loss", self.loss, str, "the Keras name of a loss")
+        check_type("monitor", self.monitor, str, "the name of a metric, such as 'val_loss'")
+        for name in ("optimizer", "loss"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _as_keras_name_or_config(name, value))
+        check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
+        metrics = [_as_keras_name_or_config("metrics", m, keep_name=True) for m in self.metrics]
+        object.__setattr__(self, "metrics", tuple(metrics))
         if self.jit_compile != "auto":
             check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
-        optimizer = _as_keras_name_or_config("optimizer", self.optimizer)
-        if isinstance(optimizer, str):
-            name, config, optimizer = optimizer, {}, optimizer.lower()
-        else:
-            name, config = optimizer["class_name"], optimizer["config"]
-        object.__setattr__(self, "optimizer", optimizer)
-        if name.lower() not in _ELEMENTWISE_OPTIMIZERS:
-            raise WrongValueError(
-                f"optimizer is {name!r}, but it must be one that updates each weight by itself: "
-                f"{', '.join(_ELEMENTWISE_OPTIMIZERS)}."
-            )
-        for option, why in _REFUSED_OPTIONS.items():
-            if config.get(option):
-                raise WrongValueError(f"optimizer has {option}={config[option]!r}, but {why}.")
+        if isinstance(self.optimizer, str):
+            object.__setattr__(self, "optimizer", self.optimizer.lower())
+            if self.optimizer not in _OPTIMIZERS:
+                raise WrongValueError(
+                    f"optimizer is {self.optimizer!r}, but Keras's optimizers are called "
+                    f"{', '.join(_OPTIMIZERS)}."
+                )
+
+    def is_minimized(self, metric: str) -> bool:
+        """Return whether a metric of a split is better the lower it is, by what kind it is of."""
+        name = metric.partition("_")[2]
+        return is_minimized(self.kinds_of_metrics.get(name, name))
+
+    @property
+    def kinds_of_metrics(self) -> dict[str, str]:
+        """The kind of each Keras metric that is asked for, by the metric's own name."""
+        kinds = {m["config"]["name"]: m["class_name"] for m in self.metrics if isinstance(m, dict)}
+        return kinds | {name: name for name in self.metrics if isinstance(name, str)}
+
+    def with_metric(self, metric: Any) -> Training:
+        """Return the same training with one metric more, unless it has it already."""
+        [settings] = dataclasses.replace(self, metrics=(metric,)).metrics
+        if settings in self.metrics:
+            return self
+        return dataclasses.replace(self, metrics=(*self.metrics, settings))
+
+    @property
+    def fixed_learning_rate(self) -> float | None:
+        """The learning rate; :obj:`None` where a schedule says it."""
+        rate: Any = self.learning_rate
+        if isinstance(self.optimizer, dict):
+            config = self.optimizer["config"]
+            # The optimizer that scales losses has another one within.
+            config = config.get("inner_optimizer", {}).get("config", config)
+            rate = config.get("learning_rate")
+        return float(rate) if isinstance(rate, int | float) else None
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "metrics": list(self.metrics)}
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a fresh Keras optimizer; raise ValueError where Keras does not know a setting."""
         import keras
 
-        optimizer: Any = self.optimizer
+        optimizer: Any = self.optimizer or "adam"
         if isinstance(optimizer, str):
-            config = {"learning_rate": self.learning_rate}
+            rate = self.learning_rate
+            config = {} if rate is None else {"learning_rate": rate}
             optimizer = {"class_name": optimizer, "config": config}
         try:
             # Of a copy, as Keras fills it in.
             return keras.optimizers.get(copy.deepcopy(optimizer))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise WrongValueError(
                 f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
                 f"{optimizer['config']!r} ({first_line(error)})."

@@ -19,7 +19,9 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna.networks import initializers
 from adnn_optuna.networks._random_state import undisturbed
+from adnn_optuna.networks.compilation import compiled_training
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
+from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.keras_files import (
     check_keras_config,
@@ -29,7 +31,7 @@ from adnn_optuna.networks.keras_files import (
     read_model_config,
     without_compilation,
 )
-from adnn_optuna.networks.models import MLP
+from adnn_optuna.networks.models import MLP, Training
 
 if TYPE_CHECKING:
     import keras
@@ -55,19 +57,21 @@ class Architecture:
     seed's initialisations; 0 is the baseline's.
     """
 
-    num_classes: int
+    head: Head
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
     initial_weights: Callable[[int, int], list[np.ndarray]]
     build: Callable[[int, int], keras.Model]
-    ends_in_probabilities: bool = False  # Otherwise in logits.
+    compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
+    scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
 
     @functools.cached_property
     def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
         """What two architectures have in common that compute the same."""
-        return json.dumps([self.config, self.num_classes], sort_keys=True), self.own_code
+        described = [self.config, dataclasses.astuple(self.head)]
+        return json.dumps(described, sort_keys=True), self.own_code
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
@@ -85,25 +89,32 @@ def hash_weights(weights: Sequence[np.ndarray]) -> str:
 
 
 def build_architecture(
-    model: MLP | Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
+    model: MLP | Callable[[], keras.Model],
+    input_shape: tuple[int, ...],
+    num_classes: int | None,
+    n_targets: int = 1,
 ) -> Architecture:
-    """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
+    """Return the architecture of ``model``; raise where it is unfit for the data or a search.
+
+    Without classes it is that of a regression of so many targets.
+    """
+    head = Head(num_classes, n_targets if num_classes is None else num_classes)
     if isinstance(model, MLP):
-        return _mlp_architecture(model, input_shape, num_classes)
+        return _mlp_architecture(model, input_shape, head)
     # A class of models is such a callable; a model is not, though it can be called.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
-        return _keras_architecture(model, input_shape, num_classes)
+        return _keras_architecture(model, input_shape, head)
     raise WrongTypeError(
         "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
         f"not what it returns), but it is {type(model).__name__}."
     )
 
 
-def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
+def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Architecture:
     """Return an MLP's architecture, the weights of which are drawn without building a model."""
     import keras
 
-    sizes = (math.prod(input_shape), *mlp.hidden, num_classes)
+    sizes = (math.prod(input_shape), *mlp.hidden, head.size)
     shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
     n_bytes = 4 * sum(map(math.prod, shapes))
     try:
@@ -145,7 +156,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], num_classes: int) 
     model = build(0, 0)
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(num_classes, mlp.config, variables, lambda *key: list(draw(*key)), build)
+    return Architecture(head, mlp.config, variables, lambda *key: list(draw(*key)), build)
 
 
 def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
@@ -199,7 +210,7 @@ def _derived_seed(*key: int) -> int:
 
 
 def _keras_architecture(
-    build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], num_classes: int
+    build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], head: Head
 ) -> Architecture:
     """Return the architecture of the model that a callable of the user's builds."""
     import keras
@@ -238,17 +249,25 @@ def _keras_architecture(
     with initializers.noting_use() as used:
         outputs = _outputs(model, draws)
     shape = tuple(getattr(outputs, "shape", ()))
-    if shape != (3, num_classes):
+    is_binary = head.num_classes == 2 and shape == (3, 1)
+    if shape != (3, head.size) and not is_binary:
+        of = f"{head.num_classes} classes" if head.num_classes else f"{head.size} targets"
         raise WrongValueError(
-            f"The model's output for 3 examples has shape {shape}, but data with {num_classes} "
-            f"classes need (3, {num_classes})."
+            f"The model's output for 3 examples has shape {shape}, but data with {of} need "
+            f"(3, {head.size}){' or (3, 1)' * (head.num_classes == 2)}."
         )
     variables = tuple(initializers.describe_variables(model, [*used]))
     if not any(v.kind != "other" for v in variables):
         raise WrongValueError("The model has no trainable kernel or bias for an offset to move.")
-    # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
-    values = np.asarray(outputs, np.float32)
-    is_softmax = bool(np.allclose(values.sum(axis=-1), 1, atol=1e-3) and (values >= 0).all())
+    graph = _graph(model, input_shape)
+    if is_binary:
+        are_probabilities = graph is not None and _ends_in_sigmoid(graph)
+        head = dataclasses.replace(head, size=1, are_probabilities=are_probabilities)
+    elif head.num_classes is not None:
+        # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
+        values = np.asarray(outputs, np.float32)
+        sums_up = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
+        head = dataclasses.replace(head, are_probabilities=bool(sums_up and (values >= 0).all()))
     described = describe_model(model, other)
     config = {
         "type": "keras.Model",
@@ -256,9 +275,12 @@ def _keras_architecture(
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
+    found = [] if graph is None else operations(graph)
     return Architecture(
-        *(num_classes, config, variables, lambda *key: _values(build(*key)), build, is_softmax),
-        suits_xla=_suits_xla(model, input_shape),
+        *(head, config, variables, lambda *key: _values(build(*key)), build),
+        compiled=compiled_training(model),
+        suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
+        scales_loss=graph is not None and _computes_in_float16(graph),
         own_code=None if _is_known(described) else build_model,
     )
 
@@ -272,17 +294,29 @@ def _is_known(config: dict[str, Any]) -> bool:
     return "config" in config
 
 
-def _suits_xla(model: keras.Model, input_shape: tuple[int, ...]) -> bool:
-    """Return whether XLA makes a model's training faster on a CPU, by its operations."""
+def _graph(model: keras.Model, input_shape: tuple[int, ...]) -> tf.Graph | None:
+    """Return the graph of a model; none where its own error comes again in the training."""
     import tensorflow as tf
 
     spec = tf.TensorSpec((3, *input_shape), tf.float32)
     forward = tf.function(lambda x: model(x, training=True), autograph=False)
     try:
-        found = operations(forward.get_concrete_function(spec).graph)
+        return forward.get_concrete_function(spec).graph
     except (TypeError, ValueError, tf.errors.OpError):
-        return True  # The model's own error comes again in the training.
-    return not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found)
+        return None
+
+
+def _computes_in_float16(graph: tf.Graph) -> bool:
+    outputs = (output for operation in graph.get_operations() for output in operation.outputs)
+    return any(output.dtype == "float16" for output in outputs)
+
+
+def _ends_in_sigmoid(graph: tf.Graph) -> bool:
+    """Return whether the output of a graph is that of a sigmoid, cast or reshaped at the most."""
+    operation = graph.outputs[0].op
+    while operation.type in {"Identity", "Cast", "Reshape"}:
+        operation = operation.inputs[0].op
+    return bool(operation.type == "Sigmoid")
 
 
 def operations(graph: tf.Graph) -> list[str]:

@@ -23,7 +23,9 @@ import numpy as np
 import optuna
 
 from adnn_optuna._attributes import Metrics
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks._arrays import writable
+from adnn_optuna.networks.compilation import completed
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
@@ -32,7 +34,8 @@ from adnn_optuna.networks.offsets import Start
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from adnn_optuna.networks._program import Program, Score
+    from adnn_optuna.networks._program import Data, Program
+    from adnn_optuna.networks._scores import Score
 
 # No call of a compiled function takes much longer, unless one batch does: Ctrl-C, the stop event
 # and a deadline must wait for its end.
@@ -44,6 +47,8 @@ _ROWS_IN_ORDERS = 2**18
 
 # How many compiled programs this process keeps.
 _N_PROGRAMS = 8
+# Settings that no program depends on.
+_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor")
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -59,7 +64,14 @@ class Run:
     status: Status = "running"
     """``"pruned"`` where ``after_epoch`` said so, ``"diverged"`` where a loss was not finite."""
     weights: list[np.ndarray] | None = None
-    """The variables as the last epoch left them, if they were asked for."""
+    """The variables of the network that came of it, if they were asked for."""
+    restored: int | None = None
+    """The epoch, from 0, to which the network went back; :obj:`None`: it is that of the last."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the network that came of it."""
+        return self.history[-1 if self.restored is None else self.restored]
 
 
 @dataclasses.dataclass
@@ -77,6 +89,7 @@ class _UnderWay:
     step: int = 0
     totals: list[Score] = dataclasses.field(default_factory=list)
     state: list[tf.Tensor] = dataclasses.field(default_factory=list)
+    best_state: list[tf.Tensor] = dataclasses.field(default_factory=list)
 
 
 class Trainer:
@@ -96,9 +109,10 @@ class Trainer:
     """
 
     def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
-        from adnn_optuna.networks._program import loss_function
+        from adnn_optuna.networks._scores import Scores
 
         self.architecture = architecture
+        training = completed(training, architecture.compiled, architecture.head)
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
         self.training = training
@@ -106,7 +120,10 @@ class Trainer:
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
         size = min(training.batch_size, len(dataset.y_train))
         self._n_batches = math.ceil(len(dataset.y_train) / size)
-        scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in (dataset.y_train, dataset.y_val)]
+        # The labels of the splits that are scored.
+        self._y = {"train": dataset.y_train, "val": dataset.y_val}
+        self._y = {split: y for split, y in self._y.items() if len(y)}
+        scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
         # The steps of an epoch: of its training, and of scoring each split.
         self._n_steps = np.array([self._n_batches, *filter(None, scored)])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
@@ -115,7 +132,12 @@ class Trainer:
         self._seconds_per_row = math.inf
         # Names are checked here, before any training.
         training.build_optimizer()
-        loss_function(training.loss, dataset.num_classes, from_logits=True)
+        names = Scores(architecture.head, training.loss or "", training.metrics).names
+        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in names)
+        if training.patience is not None and training.monitor not in self.metrics:
+            raise WrongValueError(
+                f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
+            )
 
     @property
     def is_compiled(self) -> bool:
@@ -127,10 +149,13 @@ class Trainer:
         return _compiled(self.architecture, self.training, self._splits, self._orders_epochs)
 
     @functools.cached_property
-    def _splits(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    def _splits(self) -> list[Data]:
         data = self.dataset
-        splits = [(data.x_train, data.y_train), (data.x_val, data.y_val)]
-        return [(_shared(x), _shared(y)) for x, y in splits if len(y)]
+        train = [data.x_train, data.y_train]
+        if (weights := getattr(data, "weight_train", None)) is not None:
+            train.append(weights)
+        splits = [train, [data.x_val, data.y_val]][: len(self._y)]
+        return [tuple(map(_shared, arrays)) for arrays in splits]
 
     def train(
         self,
@@ -162,6 +187,7 @@ class Trainer:
         epochs = max((training.last_epoch for training in trainings), default=0)
         looks = (epochs,) if after_epoch is None else range(1, epochs + 1)
         evaluate = evaluate_each_epoch or after_epoch is not None
+        evaluate |= self.training.patience is not None
         abandoned = threading.Event()
         futures: list[Future[None]] = []
 
@@ -183,9 +209,10 @@ class Trainer:
                 futures = []
                 for _, training in running:
                     # In this thread: settings of Keras, such as its global policy, are a thread's.
+                    rate = training.start.learning_rate or self.training.fixed_learning_rate
                     training.state = training.state or [
                         *map(_as_tensor, self.initial_weights(training.start)),
-                        *self._program.optimizer_state(training.start.learning_rate),
+                        *self._program.optimizer_state(rate),
                     ]
                     futures.append(_threads().submit(advance, training, look))
                 for (i, training), future in zip(running, futures, strict=True):
@@ -194,14 +221,14 @@ class Trainer:
                     if (
                         after_epoch is not None
                         and run.status in {"running", "complete"}
-                        and after_epoch(i, look - 1, run.history[-1])
+                        and after_epoch(i, look - 1, run.metrics)
                     ):
                         run.status = "pruned"
                     if run.status != "running":
                         if keep_weights:
-                            n = len(self.architecture.variables)
-                            run.weights = [values.numpy() for values in training.state[:n]]
-                        training.state = []
+                            weights = self._program.weights(training.state)
+                            run.weights = [values.numpy() for values in weights]
+                        training.state, training.best_state = [], []
         finally:
             # Where this thread was interrupted, those that train were not. Where memory ran out,
             # the others' is free before the caller tries again.
@@ -237,7 +264,7 @@ class Trainer:
             self._orders_epochs,
         )
         began = time.monotonic()
-        totals = training.totals or [self._program.nothing] * len(self._splits)
+        totals = training.totals or [self._program.scores.nothing] * len(self._splits)
         training.state, totals = self._program.train(
             training.state, self._splits, orders, bounds, totals
         )
@@ -251,14 +278,26 @@ class Trainer:
     def _note(self, training: _UnderWay, totals: Sequence[Score]) -> None:
         """Note what an epoch came to, and whether it was the last one."""
         metrics: Metrics = {}
-        rows = {"train": len(self.dataset.y_train), "val": len(self.dataset.y_val)}
-        for (split, n), (correct, loss) in zip(rows.items(), totals, strict=False):
-            metrics |= {f"{split}_accuracy": int(correct) / n, f"{split}_loss": float(loss) / n}
-        training.run.history.append(metrics)
+        for (split, y), of_split in zip(self._y.items(), totals, strict=True):
+            metrics |= self._program.scores.results(split, of_split, y)
+        run, settings = training.run, self.training
+        run.history.append(metrics)
         if not is_finite(metrics):
-            training.run.status = "diverged"
+            run.status = "diverged"
         elif training.epochs == training.last_epoch:
-            training.run.status = "complete"
+            run.status = "complete"
+        if settings.patience is None:
+            return
+        # As keras.callbacks.EarlyStopping does: equal values are no better.
+        values = [of_epoch[settings.monitor] for of_epoch in run.history]
+        best = values.index((min if settings.is_minimized(settings.monitor) else max)(values))
+        n_waited = len(values) - 1 - best
+        if n_waited == 0:
+            training.best_state = training.state
+        elif run.status == "running" and n_waited >= settings.patience:
+            run.status = "complete"
+        if settings.restore_best_weights and run.status == "complete":
+            run.restored, training.state = best, training.best_state
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return what a training starts from, the offsets added in float32."""
@@ -269,8 +308,12 @@ class Trainer:
         ]
 
     def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return which of (x, y) a trained network gets right, as an array of bool."""
-        return self._program.evaluate([*map(_as_tensor, weights)], (_shared(x), _shared(y)))
+        """Return the scores of a trained network on (x, y): of classes, which it gets right."""
+        return self.architecture.head.scores(self.outputs(weights, x), y)
+
+    def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
+        """Return the outputs of a trained network for x, float32 of shape (n, outputs)."""
+        return self._program.outputs([*map(_as_tensor, weights)], _shared(x))
 
 
 def is_finite(metrics: Metrics) -> bool:
@@ -286,14 +329,19 @@ _compiling = threading.Lock()
 def _compiled(
     architecture: Architecture,
     training: Training,
-    splits: Sequence[tuple[tf.Tensor, tf.Tensor]],
+    splits: Sequence[Data],
     epochs: int,
 ) -> Program:
     """Return the program of a network's training on data of some shapes, compiled if it is new."""
     from adnn_optuna.networks._program import Program
 
-    settings = {**training.config, "epochs": None}
-    shapes = tuple((tuple(x.shape), len(y)) for x, y in splits)
+    settings = {**training.config, **dict.fromkeys(_NOT_COMPILED)}
+    if training.fixed_learning_rate is not None:  # It is a part of the state.
+        settings["learning_rate"] = None
+        if isinstance(optimizer := training.optimizer, dict):
+            config = {**optimizer["config"], "learning_rate": None}
+            settings["optimizer"] = {**optimizer, "config": config}
+    shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
     key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
     with _compiling:
         if key not in _programs:

@@ -349,7 +349,7 @@ UNCHECKABLE = [
     ("format_version", 2, "format_version"),
     ("objective.dataset.fingerprint", "0" * 64, "fingerprint"),
     ("objective.dataset.seed", 1, "objective.dataset"),
-    ("objective.training.optimizer", "muon", "optimizer"),
+    ("objective.training.optimizer", "sdg", "optimizer"),
     ("objective.metric", "accuracy", "metric"),
     ("split.test", 209, "split"),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),

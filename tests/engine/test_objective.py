@@ -24,7 +24,7 @@ from adnn_optuna._attributes import (
     INTERRUPTED,
     TRIAL_METRICS,
 )
-from adnn_optuna.engine.objective import METRICS, InitOffsetObjective
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import train_trials
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import objective_from_study
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 MODEL = MLP((8,))
 TRAINING = Training(epochs=2, learning_rate=0.01)
+METRICS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
 NAMES = ("weight_offset_0", "bias_offset_0")
 
 

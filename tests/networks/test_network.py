@@ -364,7 +364,7 @@ def test_frozen_layers_do_not_move() -> None:
     ids=["logits", "activation", "call", "layer", "MLP"],
 )
 def test_probabilities_are_told_from_logits(build: Any, expected: bool) -> None:
-    assert build_architecture(build, SHAPE, CLASSES).ends_in_probabilities is expected
+    assert build_architecture(build, SHAPE, CLASSES).head.are_probabilities is expected
 
 
 def test_a_model_without_input_shape_is_built_for_the_data() -> None:

@@ -1,0 +1,201 @@
+"""The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from adnn_optuna._attributes import Metrics
+from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna.networks.heads import Head
+
+Score = tuple[tf.Tensor, ...]
+Settings = str | dict[str, Any]
+
+PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# A metric, and what makes its arguments of labels and outputs.
+_Metric = tuple[
+    keras.metrics.Metric, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+]
+
+
+class Scores:
+    """What is summed up over the examples of a split, batch by batch, and what comes of it.
+
+    The sums are, in this order: those of the head (the count of correct examples; of a regression
+    the squared errors of each target and the absolute ones), the loss, and the states of the Keras
+    metrics.
+    """
+
+    def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
+        self._head = head
+        self.loss = loss_function(loss, head)
+        self._metrics: list[_Metric] = []
+        self.names = [*head.metrics]
+        for settings in metrics:
+            # Those that a head knows itself are not computed twice.
+            if settings not in self.names:
+                metric, adapt = keras_metric(settings, head)
+                if metric.name not in self.names:
+                    self._metrics.append((metric, adapt))
+                    self.names.append(metric.name)
+        zero = tf.constant(0.0, tf.float64)
+        own: list[tf.Tensor] = [tf.constant(0)]
+        if head.num_classes is None:
+            own = [tf.zeros(head.size, tf.float64), zero]
+        self._n_own = len(own)
+        states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
+        self.nothing: Score = (*own, zero, *states)
+
+    def add(
+        self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
+    ) -> Score:
+        """Return the sums with a batch; ``own_losses`` are those that the model's layers add."""
+        loss = tf.reduce_sum(tf.cast(self.loss(labels, outputs), tf.float64))
+        # As in Keras, the loss is that of the training, with what the model's layers add.
+        for own_loss in own_losses:
+            loss += labels.shape[0] * tf.cast(own_loss, tf.float64)
+        own, n = self._own(labels, outputs), self._n_own
+        sums = [total + value for total, value in zip(totals, (*own, loss), strict=False)]
+        states = totals[n + 1 :]
+        for metric, adapt in self._metrics:
+            of_metric, states = states[: len(metric.variables)], states[len(metric.variables) :]
+            sums += metric.stateless_update_state([*of_metric], *adapt(labels, outputs))
+        return tuple(sums)
+
+    def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
+        head = self._head
+        if head.num_classes is None:
+            errors = tf.cast(_targets(head, labels) - outputs, tf.float64)
+            return [tf.reduce_sum(errors**2, axis=0), tf.reduce_sum(tf.abs(errors))]
+        if head.size == 1:
+            predicted = tf.cast(outputs[:, 0] > head.threshold, tf.int32)
+        else:
+            predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        return [tf.reduce_sum(tf.cast(predicted == labels, tf.int32))]
+
+    def results(self, split: str, totals: Score, y: np.ndarray) -> Metrics:
+        """Return the metrics of a split, of which ``y`` are the labels or targets."""
+        head, n = self._head, len(y)
+        if head.num_classes is None:
+            squared, absolute = totals[0].numpy() / n, float(totals[1]) / n / head.size
+            variances = y.reshape(n, -1).var(axis=0, dtype=np.float64)
+            r2 = float((1 - squared / variances).mean())
+            metrics = {"r2": r2, "rmse": float(squared.mean()) ** 0.5, "mae": absolute}
+        else:
+            metrics = {"accuracy": int(totals[0]) / n}
+        metrics["loss"] = float(totals[self._n_own]) / n
+        states = totals[self._n_own + 1 :]
+        for metric, _ in self._metrics:
+            of_metric, states = states[: len(metric.variables)], states[len(metric.variables) :]
+            metrics[metric.name] = float(metric.stateless_result([*of_metric]))
+        return {f"{split}_{name}": value for name, value in metrics.items()}
+
+
+def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
+    """Return what the outputs are compared with, float32 of their shape."""
+    if head.num_classes is not None and head.size > 1:
+        return tf.one_hot(labels, head.size)
+    return tf.reshape(tf.cast(labels, tf.float32), (-1, head.size))
+
+
+def _probabilities(head: Head, outputs: tf.Tensor) -> tf.Tensor:
+    outputs = tf.cast(outputs, tf.float32)
+    if head.num_classes is None or head.are_probabilities:
+        return outputs
+    return tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
+
+
+def _made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str]:
+    """Return a loss or metric of Keras and its name; ``kind`` is the module of such."""
+    name = settings if isinstance(settings, str) else str(settings["class_name"])
+    what = "loss" if kind is keras.losses else "metric"
+    settings = copy.deepcopy(settings)  # Keras fills it in.
+    if isinstance(settings, dict) and "from_logits" in settings["config"]:
+        settings["config"]["from_logits"] = takes_logits
+    try:
+        made = kind.get(settings)
+    except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
+        raise WrongValueError(
+            f"Keras knows no {what} {name!r} that can be made so ({first_line(error):.200}); see "
+            f"keras.{kind.__name__.rpartition('.')[2]}."
+        ) from None
+    return made, name
+
+
+def loss_function(settings: Settings, head: Head) -> PerRow:
+    """Return a Keras loss as a function of labels and outputs, with one value per example."""
+    from_logits = not head.are_probabilities
+    loss, name = _made(keras.losses, settings, takes_logits=from_logits)
+    reduction = getattr(loss, "reduction", "mean") if isinstance(settings, dict) else "mean"
+    if reduction not in ("mean", "sum_over_batch_size", "auto"):
+        raise WrongValueError(
+            f"loss {name!r} has reduction={reduction!r}, but trainings minimize the mean over a "
+            "batch; leave the reduction out."
+        )
+    if isinstance(settings, str):
+        loss = getattr(loss, "fn", loss)
+    elif isinstance(loss, keras.losses.Loss):
+        loss = loss.call
+    takes_logits = "from_logits" in inspect.signature(loss).parameters
+    options = {"from_logits": from_logits} if takes_logits else {}
+    is_sparse = "sparse" in name.lower()
+
+    def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        targets = labels if is_sparse else _targets(head, labels)
+        return loss(targets, tf.cast(outputs, tf.float32), **options)
+
+    labels: Any = tf.constant([0, 1, 0])
+    if head.num_classes is None:
+        labels = tf.zeros((3, head.size))
+    try:
+        shape = per_row(labels, tf.fill((3, head.size), 0.5)).shape
+    except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
+        shape = None
+    if shape != (3,) or (is_sparse and head.size == 1):
+        kind, such = "classifier", "sparse_categorical_crossentropy"
+        if head.size == 1:
+            kind, such = "classifier with a single output", "binary_crossentropy"
+        if head.num_classes is None:
+            kind, such = "regression", "mean_squared_error"
+        raise WrongValueError(
+            f"The loss {name!r} does not give one value per example of a {kind}; use one that "
+            f"does, such as {such!r}."
+        )
+    return per_row
+
+
+def keras_metric(settings: Settings, head: Head) -> _Metric:
+    """Return a Keras metric, and what makes its arguments of labels and outputs."""
+    metric, name = _made(keras.metrics, settings, takes_logits=False)
+    if not isinstance(metric, keras.metrics.Metric):
+        metric = keras.metrics.MeanMetricWrapper(metric, name=name)
+    elif isinstance(settings, str):
+        metric = type(metric)(name=settings)  # Keras numbers their names.
+    is_sparse = "sparse" in f"{name} {metric.name}".lower()
+
+    def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        targets = labels if is_sparse else _targets(head, labels)
+        return targets, _probabilities(head, outputs)
+
+    labels = tf.zeros(3, tf.int32) if head.num_classes else tf.zeros((3, head.size))
+    try:
+        # Some make their variables by the first examples.
+        metric.update_state(*adapt(labels, tf.fill((3, head.size), 0.5)))
+        is_number = tuple(metric.result().shape) == ()
+        metric.reset_state()
+    except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
+        raise WrongValueError(
+            f"The metric {name!r} does not fit networks with {head.size} outputs "
+            f"({first_line(error)}); leave it out."
+        ) from None
+    if not is_number:
+        raise WrongValueError(
+            f"The metric {name!r} is not one number for a split; give it an average, such as "
+            "average='macro', or leave it out."
+        )
+    return metric, adapt
