@@ -256,9 +256,13 @@ class Training:
             rate = self.learning_rate
             config = {} if rate is None else {"learning_rate": rate}
             optimizer = {"class_name": optimizer, "config": config}
+        classes = {name.lower(): name for name in dir(keras.optimizers)}
+        name = classes.get(optimizer["class_name"].lower(), optimizer["class_name"])
+        described = {"module": "keras.optimizers", "class_name": name}
         try:
             # Of a copy, as Keras fills it in.
-            return keras.optimizers.get(copy.deepcopy(optimizer))
+            described["config"] = copy.deepcopy(optimizer["config"])
+            return keras.saving.deserialize_keras_object(described)
         except (TypeError, ValueError, AttributeError) as error:
             raise WrongValueError(
                 f"Keras cannot make the optimizer {optimizer['class_name']!r} with "

@@ -1,0 +1,257 @@
+"""Each kind of training that Keras knows comes to what `fit` comes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+
+from adnn_optuna.networks.data import Dataset, load_dataset
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+layers, optimizers = keras.layers, keras.optimizers
+digits = load_dataset("digits")
+EPOCHS = 3
+
+
+def subset(train: int = 300, val: int = 200, classes: int = 10) -> Dataset:
+    keep = np.flatnonzero(digits.y_train < classes)
+    x, y = digits.x_train[keep], digits.y_train[keep]
+    return Dataset(
+        *("digits", x[:train], y[:train], x[-val:], y[-val:], digits.x_test[:9], y[:9], classes)
+    )
+
+
+def net(*hidden: Any, outputs: int = 10, activation: str | None = None, policy: Any = None) -> Any:
+    """Return a callable that builds a network with these layers before its outputs."""
+
+    def build() -> keras.Model:
+        kept = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy or kept)
+        try:
+            own = [type(layer).from_config(layer.get_config()) for layer in hidden]
+            if policy:
+                own.append(layers.Dense(16, "relu", name="in_few_bits"))
+            last = layers.Dense(outputs, activation, dtype="float32", name="output")
+            return keras.Sequential([keras.Input((8, 8)), layers.Flatten(), *own, last])
+        finally:
+            keras.config.set_dtype_policy(kept)
+
+    return build
+
+
+def compiled(*arguments: Any, **options: Any) -> Callable[[], keras.Model]:
+    def build() -> keras.Model:
+        model = net(layers.Dense(16, "relu"))()
+        model.compile(*arguments, **options)
+        return model
+
+    return build
+
+
+SCHEDULE = optimizers.schedules.CosineDecay(0.02, 30)
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+MLP_16 = MLP((16,))
+KINDS: dict[str, tuple[Any, dict[str, Any], int]] = {
+    "clipnorm": (MLP_16, {"optimizer": optimizers.SGD(0.3, clipnorm=0.1)}, 10),
+    "clipvalue": (MLP_16, {"optimizer": optimizers.SGD(0.3, clipvalue=0.01)}, 10),
+    "global_clipnorm": (MLP_16, {"optimizer": optimizers.Adam(0.01, global_clipnorm=0.1)}, 10),
+    "schedule": (MLP_16, {"optimizer": "adam", "learning_rate": SCHEDULE}, 10),
+    "weight decay": (MLP_16, {"optimizer": optimizers.AdamW(0.01, weight_decay=0.1)}, 10),
+    "average": (MLP_16, {"optimizer": optimizers.SGD(0.3, use_ema=True, ema_momentum=0.9)}, 10),
+    "loss scale": (MLP_16, {"optimizer": optimizers.SGD(0.3, loss_scale_factor=8.0)}, 10),
+    "accumulation": (
+        MLP_16,
+        {"optimizer": optimizers.SGD(0.3, gradient_accumulation_steps=2)},
+        10,
+    ),
+    "lamb": (MLP_16, {"optimizer": "lamb", "learning_rate": 0.02}, 10),
+    "adafactor": (MLP((16,), "tanh"), {"optimizer": "adafactor", "learning_rate": 0.02}, 10),
+    "muon": (MLP_16, {"optimizer": "muon", "learning_rate": 0.01}, 10),
+    "loss object": (MLP_16, {"loss": keras.losses.CategoricalFocalCrossentropy(gamma=3.0)}, 10),
+    "sigmoid": (net(outputs=1, activation="sigmoid"), {"learning_rate": 0.01}, 2),
+    "logit": (net(outputs=1), {"learning_rate": 0.01}, 2),
+    "compiled": (compiled(optimizers.SGD(SCHEDULE, momentum=0.9, clipnorm=1.0), LOGITS), {}, 10),
+    "bfloat16": (net(policy="mixed_bfloat16"), {"learning_rate": 0.01}, 10),
+    "float16": (net(policy="mixed_float16"), {"learning_rate": 0.01}, 10),
+}
+RANDOM_KINDS: dict[str, tuple[Any, dict[str, Any], int]] = {
+    "dropout": (net(layers.Dense(32), layers.Dropout(0.3)), {}, 10),
+    "batch normalization": (net(layers.BatchNormalization()), {}, 10),
+    "augmentation": (
+        net(
+            layers.Reshape((8, 8, 1)),
+            layers.RandomTranslation(0.1, 0.1),
+            layers.RandomRotation(0.05),
+            layers.Flatten(),
+            layers.Dense(32, "relu"),
+        ),
+        {"learning_rate": 0.01},
+        10,
+    ),
+}
+
+
+def trainer_of(model: Any, dataset: Dataset, **settings: Any) -> Trainer:
+    architecture = build_architecture(model, dataset.x_train.shape[1:], dataset.num_classes)
+    return Trainer(architecture, Training(**settings), dataset)
+
+
+def train(trainer: Trainer, seed: int) -> dict[str, float]:
+    offsets = (0.0,) * len(trainer.architecture.variables)
+    [run] = trainer.train([Start(seed, 0, offsets)], evaluate_each_epoch=False)
+    return run.metrics
+
+
+def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
+    """Return what Keras makes of the same network, from the same weights and in the same order."""
+    dataset, training = trainer.dataset, trainer.training
+    model = trainer.architecture.build(seed, 0)
+    head = trainer.architecture.head
+    loss: Any = keras.losses.SparseCategoricalCrossentropy(not head.are_probabilities)
+    y_train, y_val = dataset.y_train, dataset.y_val
+    if head.size == 1:
+        loss = keras.losses.BinaryCrossentropy(not head.are_probabilities)
+        y_train, y_val = y_train[:, None], y_val[:, None]
+    if isinstance(training.loss, dict) and "gamma" in training.loss["config"]:
+        settings = training.loss["config"] | {"from_logits": True}
+        loss = keras.losses.CategoricalFocalCrossentropy(**settings)
+        y_train, y_val = np.eye(10)[y_train], np.eye(10)[y_val]
+    optimizer = training.build_optimizer()
+    if trainer.architecture.scales_loss:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    model.fit(
+        *(dataset.x_train, y_train),
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        shuffle=False,
+        validation_data=(dataset.x_val, y_val),
+        callbacks=[*callbacks],
+        verbose=0,
+    )
+    found = {}
+    for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
+        found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
+        outputs = np.asarray(model.predict(x, verbose=0))
+        labels = dataset.y_train if split == "train" else dataset.y_val
+        found[f"{split}_accuracy"] = float(head.scores(outputs, labels).mean())
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
+    model, settings, classes = KINDS[kind]
+    trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, shuffle=False, **settings)
+    # Sums of half as many bits depend on their order in the third digit.
+    tolerance = 0.02 if "float16" in kind else 1e-3
+    for seed in (0, 1):
+        ours, theirs = train(trainer, seed), fit(trainer, seed)
+        for split in ("train", "val"):
+            assert ours[f"{split}_loss"] == pytest.approx(theirs[f"{split}_loss"], rel=tolerance)
+            accuracy = theirs[f"{split}_accuracy"]
+            assert ours[f"{split}_accuracy"] == pytest.approx(accuracy, abs=max(tolerance, 0.006))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS | RANDOM_KINDS)
+def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
+    model, settings, classes = (KINDS | RANDOM_KINDS)[kind]
+    trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, **settings)
+    pairs = [(train(trainer, s), fit(trainer, s)) for s in range(20)]
+    ours, theirs = (
+        [metrics["val_accuracy"] for metrics in pair] for pair in zip(*pairs, strict=True)
+    )
+    interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval(0.99)
+    assert interval.low <= 0.01
+    assert interval.high >= -0.01
+    assert interval.high - interval.low < 0.06
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize("restore_best_weights", [False, True])
+def test_early_stopping_is_that_of_keras(monitor: str, *, restore_best_weights: bool) -> None:
+    options: Any = {
+        "monitor": monitor,
+        "patience": 3,
+        "restore_best_weights": restore_best_weights,
+    }
+    trainer = trainer_of(
+        MLP_16,
+        subset(100),
+        **options,
+        optimizer="sgd",
+        learning_rate=1.0,
+        epochs=60,
+        shuffle=False,
+    )
+    callback = keras.callbacks.EarlyStopping(**options)
+    for seed in (0, 1):
+        offsets = (0.0,) * len(trainer.architecture.variables)
+        [run] = trainer.train([Start(seed, 0, offsets)], keep_weights=True)
+        theirs = fit(trainer, seed, callback)
+        assert len(run.history) == callback.stopped_epoch + 1 < 60
+        for name, value in theirs.items():
+            assert run.metrics[name] == pytest.approx(value, rel=2e-3)
+        data = trainer.dataset
+        right = trainer.evaluate(run.weights or [], data.x_val, data.y_val)
+        assert right.mean() == run.metrics["val_accuracy"]
+
+
+def test_a_metric_of_keras_is_that_of_keras() -> None:
+    dataset = subset(classes=2)
+    metrics = ("auc", keras.metrics.Precision(name="strict", thresholds=0.8))
+    trainer = trainer_of(net(outputs=1), dataset, epochs=1, learning_rate=1e-3, metrics=metrics)
+    offsets = (0.0,) * len(trainer.architecture.variables)
+    [run] = trainer.train([Start(0, 0, offsets)], keep_weights=True)
+    assert run.weights is not None
+    logits = trainer.outputs(run.weights, dataset.x_val)
+    for metric in (keras.metrics.AUC(name="auc"), metrics[1]):
+        assert isinstance(metric, keras.metrics.Metric)
+        metric.update_state(dataset.y_val[:, None], keras.ops.sigmoid(logits))
+        assert run.metrics[f"val_{metric.name}"] == pytest.approx(float(metric.result()), abs=1e-6)
+
+
+def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:
+    build = compiled(optimizers.SGD(0.5), LOGITS, metrics=["accuracy", keras.metrics.AUC()])
+    dataset = subset()
+    training = trainer_of(build, dataset).training
+    assert isinstance(training.optimizer, dict)
+    assert training.optimizer["class_name"] == "SGD"
+    assert training.fixed_learning_rate == 0.5
+    assert isinstance(training.loss, dict)
+    assert [*training.kinds_of_metrics] == ["auc"]
+    # What Training says wins.
+    training = trainer_of(build, dataset, learning_rate=0.25, loss="poisson").training
+    assert (training.fixed_learning_rate, training.loss) == (0.25, "poisson")
+    assert trainer_of(build, dataset, optimizer="adam").training.optimizer == "adam"
+
+
+def squares(labels: Any, outputs: Any) -> Any:
+    return (labels - outputs) ** 2
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"loss": LOGITS, "loss_weights": [2.0]}, "loss_weights"),
+        ({"loss": LOGITS, "weighted_metrics": ["accuracy"]}, "weighted_metrics"),
+        ({"loss": LOGITS, "run_eagerly": True}, "run_eagerly"),
+        ({"loss": squares}, "squares"),
+        ({"loss": LOGITS, "metrics": {"output": "accuracy"}}, "metrics"),
+    ],
+)
+def test_what_a_model_was_compiled_with_is_used_or_named(
+    options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        trainer_of(compiled("sgd", **options), subset())
