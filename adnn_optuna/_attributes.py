@@ -112,7 +112,9 @@ class TestLook(TypedDict):
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
     are accuracies on ``n_images``, of which the winner alone gets ``won`` right, the unmoved
     network alone ``lost``; of a regression R², and on how many each is nearer to the target.
-    ``standard_error`` is that of the gain of a regression. ``confusion`` (how often each true
+    Where the model or the training is a function of the trial, the baseline is the winner with
+    every offset 0, and ``unmoved`` its selection metric. ``standard_error`` is that of the gain
+    of a regression. ``confusion`` (how often each true
     class, by row, was taken for which) and ``calibration`` (count, mean confidence and share of
     right ones for each tenth of the confidence) are of ``"baseline"`` and ``"best"``.
     """
@@ -126,6 +128,7 @@ class TestLook(TypedDict):
     won: int
     lost: int
     standard_error: NotRequired[float]
+    unmoved: NotRequired[float]
     classes: NotRequired[list[str]]
     confusion: NotRequired[dict[str, list[list[int]]]]
     calibration: NotRequired[dict[str, list[list[float]]]]

@@ -64,11 +64,15 @@ class Contract:
         """
         study, best = record.study, record.best
         assert best is not None, "There is a winner, which was tested."
+        is_of_trial, objective = objective.is_of_trial, objective.of(best.params)
+        params = {name: best.params[name] for name in objective.distributions}
         starts = (objective.baseline_start, objective.start(best.params))
         runs = [*retrain(objective, starts)]
         trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
         weights = runs[1].weights
-        stored = study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)
+        stored = [study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)]
+        if is_of_trial:  # The baseline is the winner's network with every offset 0.
+            stored[0] = None
         for role, metrics, before in zip(ROLES, trained, stored, strict=True):
             if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
                 raise WrongValueError(
@@ -96,11 +100,11 @@ class Contract:
             "objective": portable_config(objective.config),
             "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
             "baseline": trained[0],
-            "winner": {"params": best.params, **trained[1]},
+            "winner": {"params": params, **trained[1]},
             "environment": describe_environment(),
         }
         if certify is not None:
-            content["certified"] = _certified(objective, best.params, certify)
+            content["certified"] = _certified(objective, params, certify)
         model = architecture.build(starts[1].seed, starts[1].restart)
         for variable, values in zip(model.variables, weights, strict=True):
             variable.assign(values)

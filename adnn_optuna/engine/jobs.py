@@ -185,6 +185,9 @@ class OwnObjective:
     seed: int
     distributions: ClassVar[dict[str, BaseDistribution]] = {}  # The function suggests by itself.
 
+    def suggest(self, trial: optuna.Trial) -> None:
+        """The function does, as it runs."""
+
     def attach(self, study: optuna.Study) -> None:
         """Nothing is known of the function that a study could store."""
 

@@ -217,7 +217,9 @@ class Loop:
             self._look()
         try:
             with workers.without_warnings() if self._tally.heartbeat_interval else nullcontext():
-                return self._study.ask(self._objective.distributions)
+                trial = self._study.ask()
+                self._objective.suggest(trial)
+                return trial
         except BaseException:
             # It may have begun.
             _left_running.add(self._study.study_name)

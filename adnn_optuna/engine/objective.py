@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optuna
@@ -27,6 +28,11 @@ from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
     import keras
+    from optuna.distributions import BaseDistribution
+
+
+# How many networks an objective keeps, of functions of the trial.
+_N_NETWORKS = 32
 
 
 class InitOffsetObjective:
@@ -52,9 +58,11 @@ class InitOffsetObjective:
 
     Args:
         model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
-            ``keras.Model`` with one output for each class.
+            ``keras.Model`` with one output for each class (or a single one for two classes), or
+            for each target of a regression. Or a function of the trial that returns one of these,
+            whose suggestions are searched together with the offsets.
         dataset: The data.
-        training: How the network is trained.
+        training: How the network is trained; or a function of the trial that returns it.
         space: Which initial values move, and how far.
         metric: What the search sees, of the validation or the training split: ``"val_accuracy"``
             (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
@@ -69,10 +77,10 @@ class InitOffsetObjective:
 
     def __init__(
         self,
-        model: MLP | Callable[[], keras.Model],
+        model: MLP | Callable[..., Any],
         dataset: Dataset,
         *,
-        training: Training | None = None,
+        training: Training | Callable[[Any], Training] | None = None,
         space: Space | None = None,
         metric: str | keras.metrics.Metric | None = None,
         seed: int = 0,
@@ -80,44 +88,64 @@ class InitOffsetObjective:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
         check_type("dataset", dataset, Dataset, "a Dataset")
-        check_type("training", training, Training, "a Training")
+        if not _takes_trial(training):
+            wanted = "a Training, or a function of a trial that returns one"
+            check_type("training", training, Training, wanted)
         check_type("space", space, Space, "an OffsetSpace or RestartSpace")
-        self._model = model
+        self._model, self._training = model, training
         self.seed = checked_seed(seed)
         self.dataset = dataset
+        self.space: Space = space
+        self.distributions: dict[str, BaseDistribution] = {}
+        # Only asked for the working time; its limit does not matter.
+        self._clock = MaxTimeCallback(1.0)
+        self._metric: Any = f"val_{'accuracy' if dataset.num_classes else 'r2'}"
+        if metric is not None:
+            self._metric = metric
+        if isinstance(self._metric, str):
+            self.metric = self._metric
+        else:
+            [self._metric] = Training().with_metric(metric).metrics
+            self.metric = f"val_{self._metric['config']['name']}"
+        self.is_of_trial = _takes_trial(model) or _takes_trial(training)
+        # Of functions of a trial: the objective of each network that was made of them.
+        self._of_networks: dict[str, InitOffsetObjective] = {}
+        if self.is_of_trial:
+            return
         n_targets = math.prod(dataset.y_train.shape[1:])
-        architecture = build_architecture(
-            model, dataset.x_train.shape[1:], dataset.num_classes, n_targets
+        self._architecture = build_architecture(
+            cast("Any", model), dataset.x_train.shape[1:], dataset.num_classes, n_targets
         )
-        head = architecture.head
-        if metric is not None and not isinstance(metric, str):
-            training = training.with_metric(metric)
-            metric = f"val_{[*training.kinds_of_metrics][-1]}"
-        self.metric = f"val_{head.score}" if metric is None else metric
+        self._train_by(cast("Training", training))
+        self._search_in(space)
+
+    def _train_by(self, training: Training) -> None:
+        """Make the trainer, which knows the metric."""
+        if isinstance(self._metric, dict):
+            training = training.with_metric(self._metric)
         split, _, name = self.metric.partition("_")
-        if split == "val" and not len(dataset.x_val):
+        if split == "val" and not len(self.dataset.x_val):
             raise WrongValueError(
-                f"metric is {self.metric!r}, but dataset {dataset.name!r} has no validation "
+                f"metric is {self.metric!r}, but dataset {self.dataset.name!r} has no validation "
                 f"split; use metric='train_{name}' or load the dataset with a validation_size "
                 "above 0."
             )
-        self.trainer = Trainer(architecture, training, dataset)
-        if self.metric not in self.trainer.metrics and split in ("train", "val"):
+        self._trainer = Trainer(self._architecture, training, self.dataset)
+        if self.metric not in self._trainer.metrics and split in ("train", "val"):
             with contextlib.suppress(WrongValueError):  # Keras may not know it either.
-                self.trainer = Trainer(architecture, training.with_metric(name), dataset)
-        if self.metric not in self.trainer.metrics:
+                training = training.with_metric(name)
+                self._trainer = Trainer(self._architecture, training, self.dataset)
+        if self.metric not in self._trainer.metrics:
             raise WrongValueError(
-                f"metric is {metric!r}, but it must be one of {', '.join(self.trainer.metrics)}, "
-                "or val_ or train_ with the name of a Keras metric."
+                f"metric is {self.metric!r}, but must be one of "
+                f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
+                "metric."
             )
-        # Only asked for the working time; its limit does not matter.
-        self._clock = MaxTimeCallback(1.0)
-        self._search_in(space)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
-        names = ("training", "space", "metric", "seed")
-        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        settings: Any = {"space": self.space, "metric": self._metric, "seed": self.seed}
+        settings["training"] = self._training
         return functools.partial(type(self), **settings), (self._model, self.dataset)
 
     def _search_in(self, space: Space) -> None:
@@ -128,18 +156,76 @@ class InitOffsetObjective:
                 "would train one network again and again and show no luck: give its initializers "
                 "no seed of their own, and load no weights."
             )
-        self.space: Space = space
+        self.space = space
         self.distributions = space.distributions(architecture.variables)
 
     def replace(
-        self, *, seed: int | None = None, space: Space | None = None
+        self,
+        *,
+        seed: int | None = None,
+        space: Space | None = None,
+        training: Training | None = None,
     ) -> InitOffsetObjective:
-        """Return the same objective with another seed or space; both share the compiled graph."""
+        """Return the same objective with another seed, space or training of the same network."""
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
         other.seed = self.seed if seed is None else checked_seed(seed)
-        other._search_in(self.space if space is None else space)
+        other.space = self.space if space is None else space
+        if training is not None and training != self._training:
+            other._training = training
+            other._train_by(training)
+        if not self.is_of_trial:
+            other._search_in(other.space)
         return other
+
+    def of(self, params: Mapping[str, Any]) -> InitOffsetObjective:
+        """Return the objective whose model and training are those of a trial's parameters.
+
+        It is the same where neither is a function of the trial.
+        """
+        if not self.is_of_trial:
+            return self
+        # Each tells afterwards what was suggested by it.
+        of_model, of_training = FixedTrial(dict(params)), FixedTrial(dict(params))
+        model, training = cast("Any", self._model), cast("Any", self._training)
+        training = training(of_training) if _takes_trial(training) else training
+        made = model(of_model) if _takes_trial(model) else model
+        key = repr(sorted(of_model.params.items()))
+        if (found := self._of_networks.get(key)) is None:
+            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
+                made = functools.partial(_call, model, dict(params))
+            settings: Any = {"space": self.space, "metric": self._metric, "seed": self.seed}
+            found = type(self)(made, self.dataset, training=training, **settings)
+            while len(self._of_networks) >= _N_NETWORKS:
+                self._of_networks.pop(next(iter(self._of_networks)))
+            self._of_networks[key] = found
+        check_type("What training returns", training, Training, "a Training")
+        return found.replace(seed=self.seed, space=self.space, training=training)
+
+    def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> InitOffsetObjective:
+        """Let a trial suggest all its parameters, and return the objective of these."""
+        objective = self
+        if self.is_of_trial:
+            for function in filter(_takes_trial, (self._model, self._training)):
+                cast("Any", function)(trial)
+            objective = self.of(trial.params)
+        for name, distribution in objective.distributions.items():
+            trial._suggest(name, distribution)
+        return objective
+
+    @property
+    def trainer(self) -> Trainer:
+        """What trains the network.
+
+        Raises:
+            ValueError: If model or training is a function of the trial.
+        """
+        if self.is_of_trial:
+            raise WrongValueError(
+                "The objective's model or training is a function of the trial, so it has no one "
+                "network: use objective.of(params), with the parameters of a trial."
+            )
+        return self._trainer
 
     @property
     def training(self) -> Training:
@@ -149,16 +235,20 @@ class InitOffsetObjective:
     @property
     def direction(self) -> StudyDirection:
         """The direction of a study with this objective."""
-        is_minimized = self.training.is_minimized(self.metric)
+        training = Training() if self.is_of_trial else self.training
+        if isinstance(self._metric, dict):
+            training = training.with_metric(self._metric)
+        is_minimized = training.is_minimized(self.metric)
         return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
 
     @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
+        model, training = self._model, self._training
         return {
-            "model": self.trainer.architecture.config,
+            "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
             "dataset": self.dataset.config,
-            "training": self.training.config,
+            "training": _described(training) if self.is_of_trial else self.training.config,
             "space": self.space.config,
             "metric": self.metric,
             "seed": self.seed,
@@ -197,7 +287,7 @@ class InitOffsetObjective:
         if CONFIG not in attrs:
             # Another study of the same name may have values of something else.
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-                if trial.params.keys() != self.distributions.keys():
+                if not self.is_of_trial and trial.params.keys() != self.distributions.keys():
                     raise WrongValueError(
                         f"{named} has trials of another objective: trial {trial.number} has "
                         f"{', '.join(trial.params) or 'no parameters'}, not "
@@ -233,8 +323,9 @@ class InitOffsetObjective:
                 done meanwhile what the trial is to repeat.
         """
         if not isinstance(trial, optuna.Trial):
-            params = {name: trial._suggest(name, d) for name, d in self.distributions.items()}
-            [run] = self.trainer.train([self.start(params)], evaluate_each_epoch=False)
+            objective = self.suggest(trial)
+            params = {name: trial.params[name] for name in objective.distributions}
+            [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
             return self.value(run.metrics)
         study, trial_id = trial.study, trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
@@ -242,8 +333,7 @@ class InitOffsetObjective:
         try:
             self.attach(study)
             began, elapsed = time.monotonic(), self._clock.elapsed(study)
-            for name, distribution in self.distributions.items():
-                trial._suggest(name, distribution)
+            self.suggest(trial)
             [outcome] = self.train([trial], with_default_pruner=False)
             outcome.store(trial, elapsed + time.monotonic() - began)
         except BaseException as error:
@@ -257,6 +347,28 @@ class InitOffsetObjective:
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(study.pruner).__name__}.")
         return math.nan if outcome.value is None else outcome.value
+
+
+def _takes_trial(function: object) -> bool:
+    """Return whether this is a function of a trial: it needs one argument, and no more."""
+    if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
+        return False
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # Not every function of an extension module tells it.
+        return False
+    return len([p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]) == 1
+
+
+def _call(function: Callable[[Any], keras.Model], params: dict[str, Any]) -> keras.Model:
+    return function(FixedTrial(params))
+
+
+def _described(given: Any) -> dict[str, Any]:
+    """Return what a study stores of a model or training where one is a function of the trial."""
+    if isinstance(given, MLP | Training):
+        return given.config
+    return {"type": "function", "name": getattr(given, "__qualname__", type(given).__name__)}
 
 
 def checked_seed(seed: object) -> int:

@@ -65,7 +65,8 @@ def train_trials(
     Optuna gives every study may prune.
     """
     train = functools.partial(_train, objective, limits, with_default_pruner)
-    parts: Sequence[Sequence[optuna.Trial]] = [trials]
+    # Each network of a function of the trial has its own graph.
+    parts = [[trial] for trial in trials] if objective.is_of_trial else [trials]
     while True:
         try:
             return [outcome for part in parts for outcome in train(part)]
@@ -88,7 +89,7 @@ def _train(
     with_default_pruner: bool,  # noqa: FBT001
     trials: Sequence[optuna.Trial],
 ) -> list[Outcome]:
-    study = trials[0].study
+    study, objective = trials[0].study, objective.of(trials[0].params)
     starts = [objective.start(trial.params) for trial in trials]
     unmoved = objective.baseline_start
     is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)

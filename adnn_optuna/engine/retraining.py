@@ -58,10 +58,13 @@ def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threadi
 def _first_look(
     study: optuna.Study, best: FrozenTrial, objective: InitOffsetObjective, stop: threading.Event
 ) -> stored.TestLook:
+    is_of_trial, objective = objective.is_of_trial, objective.of(best.params)
     starts = [objective.baseline_start, objective.start(best.params)]
     baseline, winner = runs = [*retrain(objective, starts, stop)]
     attrs = patiently(lambda: study.user_attrs), best.user_attrs
-    told = attrs[0].get(stored.BASELINE_METRICS, {}), attrs[1].get(stored.TRIAL_METRICS, {})
+    told = [attrs[0].get(stored.BASELINE_METRICS, {}), attrs[1].get(stored.TRIAL_METRICS, {})]
+    if is_of_trial:  # Then it is not the study's baseline, but the winner without its offsets.
+        told[0] = {}
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
@@ -70,7 +73,10 @@ def _first_look(
             "its trials were trained on another machine, or with other versions or threads.",
             study.study_name,
         )
-    return {**look_of(objective, baseline, winner), "trial": best.number}
+    look: stored.TestLook = {**look_of(objective, baseline, winner), "trial": best.number}
+    if is_of_trial:
+        look["unmoved"] = baseline.metrics[objective.metric]
+    return look
 
 
 def look_of(

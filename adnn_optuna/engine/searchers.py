@@ -110,7 +110,7 @@ def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> in
     A walk and random restarts lose nothing by batches, as far as the memory for weights and
     moments allows. A searcher that learns from each trial gets them one by one.
     """
-    if searcher not in (GREEDY, RANDOM_RESTART):
+    if searcher not in (GREEDY, RANDOM_RESTART) or objective.is_of_trial:
         return 1
     weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
     # Weights and up to two moments of each, before and after an epoch.

@@ -132,6 +132,11 @@ def objective_from_study(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
             "it, use study.optimize; to recheck it, give evaluate, its objective with a seed."
         )
+    if config["model"].get("type") == "function" or config["training"].get("type") == "function":
+        raise WrongValueError(
+            f"The model or training of the study {study.study_name!r} is a function of the trial, "
+            "which a study does not hold: give its objective."
+        )
     objective = InitOffsetObjective(
         model_from_config(config["model"]),
         dataset_from_config(config["dataset"], data_dir),
@@ -213,7 +218,7 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
     plan.objective.attach(study)
     if SEARCH not in study.user_attrs:
         study.set_user_attr(SEARCH, _settings(plan))
-    is_new = not study.get_trials(deepcopy=False)
+    is_new = plan.objective.distributions and not study.get_trials(deepcopy=False)
     if is_new and not searchers.starts_at_baseline(plan.searcher, study.sampler):
         study.enqueue_trial(
             dict.fromkeys(plan.objective.distributions, plan.objective.space.unmoved)
