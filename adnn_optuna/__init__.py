@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from adnn_optuna.evidence.models import ModelComparison as ModelComparison
     from adnn_optuna.evidence.variance import Variance as Variance
     from adnn_optuna.networks.data import Dataset as Dataset
-    from adnn_optuna.networks.data import load_dataset as load_dataset
     from adnn_optuna.networks.initializers import initializers_table as initializers_table
+    from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
     from adnn_optuna.networks.models import Training as Training
@@ -62,8 +62,9 @@ _NAMES = {
     "evidence.luck": ["Recheck", "expected_luck"],
     "evidence.models": ["ModelComparison"],
     "evidence.variance": ["Variance"],
-    "networks.data": ["Dataset", "load_dataset"],
+    "networks.data": ["Dataset"],
     "networks.initializers": ["initializers_table"],
+    "networks.loading": ["load_dataset"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],
     "networks.offsets": ["OffsetSpace"],
     "samplers": ["AdaptiveSimulatedAnnealingSampler", "DeltaStepSampler", "RandomRestartSampler"],

@@ -39,7 +39,8 @@ from adnn_optuna.engine.retraining import (
 )
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
-from adnn_optuna.networks.data import Dataset, dataset_from_config
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import Start, space_from_config
@@ -220,7 +221,7 @@ def _dataset(
     match config["source"]:
         case "built-in" if name not in {"digits", *MNIST_LIKE}:
             raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
-        case "npz" if "path" in config:
+        case "npz" | "csv" | "parquet" if "path" in config:
             folder = folder if data_dir is None else expanded(data_dir)
             file = contract_file.find_in(folder, config["path"], f"{where}.path")
             if file is None:
@@ -245,7 +246,7 @@ def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Mo
             keras_files.check_keras_config(initializer, f"{where}.{name}")
     model = model_from_config(config)
     assert isinstance(model, MLP)
-    sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.num_classes or 1)
+    sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
     keras_files.check_parameter_count(count, f"{where}.hidden")
     return model

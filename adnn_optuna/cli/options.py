@@ -30,7 +30,8 @@ HELP = {
     "by default learning_rate, from 10 trials on.",
     "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
     "$ADNN_DATA_DIR, /usr/share/datasets and a download by Keras.",
-    "dataset": "digits, mnist, fashion_mnist, or an .npz file with the arrays x and y.",
+    "class_weight": "Weigh each class of a file, inverse to how many samples there are of it.",
+    "groups": "Column of a file, or array, of what must not be split, such as patients.",
     "epochs": "How often each trial goes through the training data.",
     "equivalence": "Difference of test accuracies up to which two searchers are equivalent.",
     "evaluate": "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked "
@@ -49,14 +50,19 @@ HELP = {
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
     "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
     "annealing: simulated annealing; random_restart: new random weights, the control.",
+    "sample_weight": "Column of a file, or array, of the weights of the samples.",
     "samplers": "Searchers to compare: names as those of adnn search --sampler.",
+    "scale": "Of a file's inputs: auto standardises them, but floats in [0, 1] and pixels.",
     "scope": "layer: an offset of the weights and of the biases of each layer; shared: of all.",
     "seed": "Seed of the initial weights, the order of the batches and the sampler.",
     "seeds": "Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
     "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
     "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
     "study_name": "Name of the study, as adnn search showed it.",
+    "target": "Column of a .csv or .parquet file to predict; by default the last.",
+    "task": "What a file's target is: classes or numbers.",
     "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
+    "test_size": "Held out for the test, likewise; by default 0.2, where data have no test set.",
     "unit": "absolute: as they are; stddev: in standard deviations of each initializer.",
     "validation_size": "Held out of the training data to select on: a number of samples, or a "
     "fraction such as 0.1; by default 10000 of mnist and fashion_mnist, else 0.2.",
@@ -68,15 +74,23 @@ Quiet = Annotated[
 ]
 _AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
+_DATASET = "digits, mnist, fashion_mnist, or a .csv or .parquet table, or an .npz file of x and y."
 _CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
 Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 
 
 def make_training(
     *,
-    dataset: str = "digits",
+    dataset: Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)] = "digits",
     data_dir: Path | None = None,
     validation_size: float | None = None,
+    test_size: float | None = None,
+    target: str | None = None,
+    task: Literal["classification", "regression"] = "classification",
+    scale: Literal["auto", "none", "standard"] = "auto",
+    class_weight: Literal["balanced"] | None = None,
+    sample_weight: str | None = None,
+    groups: str | None = None,
     optimizer: str = "adam",
     learning_rate: float = 0.001,
     batch_size: int = 32,
@@ -87,9 +101,22 @@ def make_training(
     from adnn_optuna import Training, load_dataset
 
     training = Training(optimizer, learning_rate, batch_size, epochs, shuffle=shuffle)
-    if validation_size is not None and validation_size.is_integer():
-        validation_size = int(validation_size)
-    data = load_dataset(dataset, data_dir, validation_size=validation_size)
+    # A number of samples is a whole one.
+    sizes = [
+        int(s) if s is not None and s.is_integer() else s for s in (validation_size, test_size)
+    ]
+    data = load_dataset(
+        dataset,
+        data_dir,
+        validation_size=sizes[0],
+        test_size=sizes[1],
+        target=target,
+        task=task,
+        scale=scale,
+        class_weight=class_weight,
+        sample_weight=sample_weight,
+        groups=groups,
+    )
     load_libraries()
     return data, training
 

@@ -19,8 +19,8 @@ from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import runs_of
 from adnn_optuna.engine.storages import patiently, storage_url
-from adnn_optuna.networks.data import dataset_from_config
 from adnn_optuna.networks.differences import config_differences, in_words
+from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config

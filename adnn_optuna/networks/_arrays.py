@@ -1,5 +1,8 @@
 """Checks and conversions of the arrays that users give as data; ``where`` tells the data set."""
 
+import itertools
+from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -7,50 +10,60 @@ from numpy.typing import ArrayLike, NDArray
 
 from adnn_optuna._checks import WrongValueError
 
-
-def checked_pair(
-    where: str, suffix: str, x: ArrayLike, y: ArrayLike, num_classes: int | None = None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return inputs, floats in [0, 1] or uint8, and as many labels, checked but not converted."""
-    pixels = _checked_pixels(where, f"x{suffix}", x)
-    labels = checked_labels(where, f"y{suffix}", y, num_classes)
-    if len(pixels) != len(labels):
-        sizes = f"x{suffix} has {len(pixels)} samples and y{suffix} {len(labels)}"
-        raise WrongValueError(f"{where}: {sizes}: each sample needs one label.")
-    return pixels, labels
+# Of labels and the like, in a message.
+_NAMED = 5
 
 
-def _checked_pixels(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
+def plain(where: str, name: str, values: Any) -> NDArray[Any]:
+    """Return what pandas, TensorFlow or lists hold as an array of numbers or strings."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "OTUS":
+            return array
+        objects = np.asarray(values, dtype=object)
+    except (TypeError, ValueError) as error:
+        raise WrongValueError(f"{where}: {name} is no array ({error}).") from None
+    # NumPy makes "1" of a 1, and "nan" of what is missing, where others are strings.
+    for kind, dtype in ((str, np.str_), (bytes, np.bytes_), (Real | np.bool_, None)):
+        if objects.size and all(isinstance(value, kind) for value in objects.flat):
+            found = np.array(objects.tolist(), dtype)
+            return np.char.decode(found, "utf-8", "backslashreplace") if kind is bytes else found
+    kinds = sorted({type(value).__name__ for value in objects.flat})
+    raise WrongValueError(
+        f"{where}: {name} has the dtype {array.dtype} and holds {', '.join(kinds) or 'nothing'}: "
+        "give numbers alone or strings alone, and replace what is missing."
+    )
+
+
+def checked_inputs(
+    where: str, name: str, values: Any, dtype: type[np.floating[Any]]
+) -> NDArray[Any]:
+    """Return inputs that are finite as ``dtype``, checked but not converted."""
+    array = plain(where, name, values)
+    if array.dtype.kind not in "biuf":
         raise WrongValueError(
-            f"{where}: {name} has the dtype {array.dtype}: give floats in [0, 1] or uint8 pixels."
+            f"{where}: {name} has the dtype {array.dtype}: give numbers, or a pandas DataFrame, "
+            "whose columns of strings become one column of 0 and 1 for each category."
         )
     if not 2 <= array.ndim <= 4 or 0 in array.shape[1:]:
         raise WrongValueError(
             f"{where}: {name} has the shape {array.shape}, but must have (n, features), "
             "(n, height, width) or (n, height, width, channels)."
         )
-    if array.dtype == np.uint8 or array.size == 0:
-        return array
-    # Rounded as the pixels will be, since scalers make 1 + 2e-16 of 1; too large becomes infinite.
-    with np.errstate(over="ignore"):
-        low, high = np.float32(array.min()), np.float32(array.max())
-        # In this form NaN fails too.
-        if not (low >= 0 and high <= 1):
-            pixels = array.astype(np.float32)
-            i = np.unravel_index(np.argmin((pixels >= 0) & (pixels <= 1)), array.shape)
-            raise WrongValueError(
-                f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but pixels must lie in "
-                "[0, 1]: replace missing values and rescale, or give uint8 pixels."
-            )
+    if array.dtype.kind == "f" and array.size:
+        with np.errstate(over="ignore"):
+            # NaN is the minimum of what has one.
+            if not np.isfinite([dtype(array.min()), dtype(array.max())]).all():
+                i = np.unravel_index(np.argmin(np.isfinite(array.astype(dtype))), array.shape)
+                raise WrongValueError(
+                    f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but inputs must be "
+                    f"finite as {dtype.__name__}: replace missing values, or rescale."
+                )
     return array
 
 
-def checked_labels(
-    where: str, name: str, values: ArrayLike, num_classes: int | None = None
-) -> NDArray[Any]:
-    """Return labels as an array of integers from 0, checked but not converted."""
+def checked_labels(where: str, name: str, values: ArrayLike, num_classes: int) -> NDArray[Any]:
+    """Return labels as an array of integers in 0 … num_classes - 1, checked but not converted."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise WrongValueError(
@@ -62,15 +75,66 @@ def checked_labels(
             f"{where}: {name} has the dtype {array.dtype}, but labels must be integers from 0."
         )
     # At the most what int32 holds.
-    valid = (array >= 0) & (array < min(num_classes or np.inf, np.iinfo(np.int32).max))
+    valid = (array >= 0) & (array < min(num_classes, np.iinfo(np.int32).max))
     if not valid.all():
         i = int(np.argmin(valid))
-        last = "num_classes - 1" if num_classes is None else num_classes - 1
         raise WrongValueError(
-            f"{where}: {name}[{i}] is {array[i]}, out of the range 0 to {last}: mend the label, "
-            "or give a larger num_classes."
+            f"{where}: {name}[{i}] is {array[i]}, out of the range 0 to {num_classes - 1}: mend "
+            "the label, or num_classes."
         )
     return array
+
+
+def checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
+    """Return the targets of a regression, of shape (n,) or (n, k), checked but not converted."""
+    array = plain(where, name, values)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
+        raise WrongValueError(
+            f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but the "
+            "targets of a regression are numbers of shape (n,) or (n, targets)."
+        )
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32))
+    if not finite.all():
+        i = np.unravel_index(np.argmin(finite), array.shape)
+        raise WrongValueError(
+            f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but targets must be finite "
+            "as float32: leave the sample out, or rescale."
+        )
+    return array
+
+
+def check_lengths(where: str, suffix: str, x: NDArray[Any], y: NDArray[Any]) -> None:
+    """Raise unless there is a label for each sample."""
+    if len(x) != len(y):
+        sizes = f"x{suffix} has {len(x)} samples and y{suffix} {len(y)}"
+        raise WrongValueError(f"{where}: {sizes}: each sample needs one label.")
+
+
+def checked_weights(where: str, name: str, values: Any, n: int) -> NDArray[Any]:
+    """Return the weights of n samples, checked but not converted."""
+    array = plain(where, name, values)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.shape != (n,) or array.dtype.kind not in "biuf":
+        raise WrongValueError(
+            f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but must "
+            f"hold a number for each of {n} samples."
+        )
+    with np.errstate(over="ignore"):
+        valid = np.isfinite(array.astype(np.float32)) & (array >= 0)
+    if not valid.all():
+        i = int(np.argmin(valid))
+        raise WrongValueError(
+            f"{where}: {name}[{i}] is {array[i]}, but weights must be finite and at least 0."
+        )
+    return array
+
+
+def named(values: Iterable[Any]) -> str:
+    """Return some values in words, the first few alone where they are many."""
+    said = [repr(value) for value in itertools.islice(values, _NAMED + 1)]
+    return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):

@@ -4,13 +4,16 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, is_file
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_file
+from adnn_optuna.networks._arrays import named
+from adnn_optuna.networks.preprocessing import check_present
 
 # The folder of each data set's IDX files, as Debian's packages name them.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
@@ -22,6 +25,8 @@ _IDX_FILES = {
     "y_test": ("t10k-labels-idx1-ubyte", 1),
 }
 _UNSIGNED_BYTES = 0x08
+# What a tf.data.Dataset calls the number of its elements if it repeats for ever.
+_INFINITE = -1
 _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
 
 
@@ -99,7 +104,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
-def find_npz(path: Path, data_dir: Path | None) -> Path:
+def find_file(path: Path, data_dir: Path | None) -> Path:
     """Return the path if it is a file, else where ``data_dir`` has it."""
     paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
     if found := next(filter(is_file, paths), None):
@@ -110,11 +115,11 @@ def find_npz(path: Path, data_dir: Path | None) -> Path:
     )
 
 
-def read_npz(path: Path) -> dict[str, Any]:
-    """Return x, y and those of x_val, y_val, x_test and y_test that an ``.npz`` file holds."""
+def read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Return x, y, those of the splits, and others by their names of an ``.npz`` file."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS}
+            arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS | {*roles.values()}}
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
         raise WrongValueError(
@@ -129,4 +134,81 @@ def read_npz(path: Path) -> dict[str, Any]:
                 "x_test, y_test."
             )
         arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
+    for role, name in roles.items():
+        if name not in arrays:
+            raise WrongValueError(f"{path} has no array {name!r} for {role}: mend the name.")
+        arrays[role] = arrays.pop(name)
     return arrays
+
+
+def read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
+    import pandas as pd
+
+    read = pd.read_csv if path.suffix == ".csv" else pd.read_parquet
+    try:
+        table: pd.DataFrame = read(path)
+    except ImportError:
+        said = f"{path} cannot be read without pyarrow: install it (pip install pyarrow), or"
+        raise WrongValueError(f"{said} write the data as .csv.") from None
+    # Readers of files raise anything.
+    except Exception as error:
+        raise WrongValueError(
+            f"{path} is no sound {path.suffix} file ({first_line(error)}): write it again."
+        ) from error
+    # What pandas calls the row numbers that it wrote itself.
+    if (
+        len(table)
+        and table.columns[0] == "Unnamed: 0"
+        and table.iloc[:, 0].equals(pd.Series(range(len(table))))
+    ):
+        table = table.iloc[:, 1:]
+    for role, name in roles.items():
+        if name not in table.columns:
+            found = named(table.columns)
+            raise WrongValueError(f"{path} has no column {name!r} for {role}: it has {found}.")
+    check_present(str(path), table)
+    x = table.drop(columns=[*roles.values()])
+    # By default the last column is what to predict.
+    columns = {"target": next(reversed(x.columns), ""), **roles}
+    x = x.drop(columns=columns["target"], errors="ignore")
+    if not x.shape[1]:
+        raise WrongValueError(
+            f"{path} has no inputs beside {named(table.columns)}: add columns, or separate them "
+            "by commas."
+        )
+    return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
+
+
+def is_pipeline(values: object) -> bool:
+    """Return whether values are a ``tf.data.Dataset``, without importing TensorFlow."""
+    return hasattr(values, "element_spec") and hasattr(values, "cardinality")
+
+
+def read_pipeline(where: str, suffix: str, pipeline: Any, *others: Any) -> tuple[Any, Any, Any]:
+    """Return inputs, labels and weights, if any, of a ``tf.data.Dataset``, reading it once.
+
+    Args:
+        where: The data set, for messages.
+        suffix: Of its name, likewise.
+        pipeline: The pipeline, batched or not.
+        others: Labels and weights that were given beside it, which must be None.
+    """
+    said = f"{where}: x{suffix} is a tf.data.Dataset"
+    if any(other is not None for other in others):
+        raise WrongValueError(f"{said}, which holds labels and weights itself: omit the others.")
+    if int(pipeline.cardinality()) == _INFINITE:
+        raise WrongValueError(f"{said} without end: leave out repeat(), or take some elements.")
+    elements = list(pipeline.as_numpy_iterator())
+    if not elements:
+        raise WrongValueError(f"{said} without elements: check its files and filters.")
+    if not isinstance(elements[0], tuple) or len(elements[0]) not in {2, 3}:
+        raise WrongValueError(f"{said}, but its elements are not (x, y) or (x, y, weight).")
+    try:
+        first, labels = (np.asarray(part) for part in elements[0][:2])
+        is_batched = first.ndim > 1 and labels.ndim > 0 and len(first) == len(labels)
+        join = np.concatenate if is_batched else np.stack
+        parts = [join([np.asarray(e[k]) for e in elements]) for k in range(len(elements[0]))]
+    except (TypeError, ValueError, IndexError) as error:
+        raise WrongValueError(f"{said}, whose elements do not fit together ({error}).") from None
+    return parts[0], parts[1], parts[2] if len(parts) > 2 else None

@@ -197,8 +197,11 @@ ARRAYS = st.one_of(
 @given(
     x=ARRAYS,
     y=ARRAYS,
-    more=few(dict.fromkeys(("x_test", "y_test"), ARRAYS)),
-    options=odd("validation_size", "test_size", "seed", "name", "num_classes"),
+    more=few(dict.fromkeys(("x_test", "y_test", "groups", "sample_weight"), ARRAYS)),
+    options=odd(
+        *("validation_size", "test_size", "seed", "name", "num_classes"),
+        *("scale", "task", "class_weight"),
+    ),
 )
 def test_dataset_from_arrays(
     x: Any, y: Any, more: dict[str, Any], options: dict[str, Any]
@@ -206,11 +209,12 @@ def test_dataset_from_arrays(
     data = outcome(lambda: adnn.Dataset.from_arrays(x, y, **more, **options))
     if isinstance(data, adnn.Dataset):
         assert np.isfinite(data.x_train).all()
+        assert data.num_classes is not None
         assert 0 <= data.y_train.min() <= data.y_train.max() < data.num_classes
 
 
 @often
-@given(name=ODD, options=odd("data_dir", "validation_size", "test_size", "seed"))
+@given(name=ODD, options=odd("data_dir", "test_size", "seed", "target", "scale", "groups"))
 def test_load_dataset(name: Any, options: dict[str, Any]) -> None:
     outcome(lambda: adnn.load_dataset(name, **options))
     outcome(lambda: adnn.load_dataset("digits", **options))

@@ -28,7 +28,8 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import train_trials
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import objective_from_study
-from adnn_optuna.networks.data import Dataset, load_dataset
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import adnn_optuna.networks.data
 from adnn_optuna.networks import _sources
 from adnn_optuna.networks._sources import read_idx
-from adnn_optuna.networks.data import Dataset, dataset_from_config, load_dataset
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import dataset_from_config, load_dataset
 
 _FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
 _FILES = {
@@ -147,10 +148,8 @@ def test_ranks(shape: tuple[int, ...]) -> None:
         ({"x_train": np.full((4, 2), np.nan)}, r"x_train\[0, 0\] is nan"),
         ({"x_val": np.array([[0, 1], [0, np.inf]])}, r"x_val\[1, 1\] is inf"),
         ({"x_val": np.full((2, 2), 1e300)}, r"x_val\[0, 0\] is 1e\+300"),
-        ({"x_test": np.full((3, 2), -0.01)}, r"x_test\[0, 0\] is -0\.01"),
-        ({"x_train": np.full((4, 2), 255.0)}, "or give uint8 pixels"),
-        ({"x_train": np.zeros((4, 2), dtype=int)}, "x_train has the dtype int64"),
-        ({"x_train": np.full((4, 2), "a", dtype=object)}, "x_train has the dtype object"),
+        ({"x_train": np.full((4, 2), "a", dtype=object)}, "x_train has the dtype <U1"),
+        ({"x_train": np.full((4, 2), None)}, "x_train has the dtype object and holds NoneType"),
         ({"x_train": np.zeros(4)}, r"x_train has the shape \(4,\)"),
         ({"x_train": np.zeros((4, 1, 1, 1, 1))}, r"x_train has the shape \(4, 1, 1, 1, 1\)"),
         ({"x_train": np.zeros((4, 0))}, r"x_train has the shape \(4, 0\)"),
@@ -227,6 +226,7 @@ def test_splits_are_disjoint_ordered_balanced_and_complete(
     labels: list[int], fractions: tuple[float, float], seed: int
 ) -> None:
     n = len(labels)
+    assume(len(set(labels)) > 1)
     x = np.linspace(0, 1, n, dtype=np.float32)[:, None]
     n_val, n_test = (int(fraction * n) for fraction in fractions)
     n_test = max(n_test, 1)
@@ -293,13 +293,6 @@ def test_given_splits_are_kept() -> None:
     assert dataset.fingerprint == Dataset(**_valid()).fingerprint
 
 
-def test_num_classes_counts_all_splits() -> None:
-    dataset = Dataset.from_arrays(
-        np.zeros((4, 1)), [0, 1, 0, 1], x_test=np.zeros((1, 1)), y_test=[6], validation_size=1
-    )
-    assert dataset.num_classes == 7
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -321,7 +314,7 @@ def test_num_classes_counts_all_splits() -> None:
         ({"x_test": np.zeros((1, 2)), "y_test": [0], "test_size": 1}, "either test_size or"),
         ({"x": np.zeros((0, 2)), "y": np.zeros(0, int)}, "of 0 samples"),
         ({"y": [0] * 9}, "x has 10 samples and y 9"),
-        ({"y": [0] * 10}, "num_classes is 1"),
+        ({"y": [0] * 10}, "all labels are 0"),
         ({"x_val": np.zeros((1, 2)), "y_val": [0.5]}, "y_val has the dtype float64"),
         ({"x": np.full((10, 2), np.nan)}, r"x\[0, 0\] is nan"),
     ],
@@ -435,7 +428,8 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
             r"train-images-idx3-ubyte holds no images: fetch or copy it again\.$",
         ),
         ({"y_test": np.full(20, 10)}, r"'mnist': y_test\[0\] is 10"),
-        ({"y_train": np.full(60, 255)}, r"'mnist': y_train\[0\] is 255"),
+        ({"y_train": np.full(60, 255)}, "'mnist': all labels are 255"),
+        ({"y_train": np.arange(60) % 11}, r"'mnist': y\[10\] is 10"),
         ({"x_train": np.zeros((60, 3, 3))}, "a sample of x_test has the shape"),
         ({"x_train": np.zeros(60)}, r"starts with the bytes '00000801'"),
         ({"y_train": np.zeros((60, 1, 1))}, r"starts with the bytes '00000803'"),
@@ -518,7 +512,7 @@ def test_any_damage_to_a_gzip_file_is_refused_or_harmless(
         np.testing.assert_array_equal(array, original)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "", "Digits", "digits.csv"])
+@pytest.mark.parametrize("name", ["cifar10", "", "Digits", "digits.txt"])
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="use digits, mnist, fashion_mnist or"):
         load_dataset(name)
@@ -557,7 +551,7 @@ def test_npz_that_is_split_here(tmp_path: Path, suffix: str) -> None:
         ({"x": np.zeros((9, 2)), "x_train": np.zeros((9, 2))}, "either x or x_train"),
         ({"x": np.array([{}]), "y": np.zeros(1, int)}, "no sound .npz file of plain arrays"),
         ({"x": np.zeros((9, 2)), "y": np.arange(9), "x_val": np.zeros((1, 2))}, "both x_val"),
-        ({"x": np.full((9, 2), 9.0), "y": np.arange(9)}, r"'mine': x\[0, 0\] is 9"),
+        ({"x": np.full((9, 2), np.nan), "y": np.arange(9)}, r"'mine': x\[0, 0\] is nan"),
     ],
 )
 def test_wrong_npz_files_are_refused(

@@ -19,7 +19,8 @@ import scipy.stats
 import tensorflow as tf
 
 import adnn_optuna.networks.training as training_module
-from adnn_optuna.networks.data import Dataset, load_dataset
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start

@@ -1,0 +1,286 @@
+"""How raw inputs become those of a network: columns of a table, and a scale for each feature."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks._arrays import checked_inputs, named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAX_CATEGORIES = 1000
+# A range so narrow beside the values is that of their rounding errors.
+_LEAST_RANGE = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How raw inputs become a network's: x = raw * factor + offset, in float64, then float32.
+
+    Args:
+        scale: ``"affine"``, or ``"none"`` where factor and offset are 1 and 0.
+        factor: A number for all inputs (1/255 of uint8 pixels), or those learned from the training
+            part: one for each feature of (n, features), for each channel of (n, height, width,
+            channels), or a single one for all pixels of (n, height, width).
+        offset: Likewise.
+        columns: Of tables, the name of each column, and its categories: each of them becomes a
+            feature, 1 where a row is of it and else 0. None of a column of numbers.
+    """
+
+    scale: Literal["none", "affine"] = "none"
+    factor: float | tuple[float, ...] = 1.0
+    offset: float | tuple[float, ...] = 0.0
+    columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether raw inputs are what the network takes, but for their dtype."""
+        return self.scale == "none" and self.columns is None
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the scale was learned from the training part."""
+        return isinstance(self.factor, tuple)
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Of tables, what each feature is: ``"age"``, ``"city=Rome"``."""
+        if self.columns is None:
+            return None
+        features = []
+        for name, categories in self.columns:
+            features += [name] if categories is None else [f"{name}={c}" for c in categories]
+        return tuple(features)
+
+    @property
+    def _indicators(self) -> list[int]:
+        """Which features are the categories of a table."""
+        kinds = [[False] if c is None else [True] * len(c) for _, c in self.columns or ()]
+        return [i for i, is_category in enumerate(itertools.chain(*kinds)) if is_category]
+
+    @property
+    def in_words(self) -> str:
+        """What was done to raw inputs, for a summary."""
+        done = ["with categories as 0 and 1"] if self._indicators else []
+        if self.is_learned:
+            done.append("standardised by the training part")
+        elif self.scale == "affine":
+            done.append("divided by 255")
+        return " and ".join(done) or "as they are"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a study stores, JSON-able, for :meth:`from_config`."""
+        fields = {name: _listed(value) for name, value in vars(self).items()}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """Return what :attr:`config` describes."""
+        return cls(**{name: _tupled(value) for name, value in config.items()})
+
+    def transform(self, raw: Any) -> NDArray[np.float32]:
+        """Return inputs of a network.
+
+        Args:
+            raw: An array or a DataFrame as the data set was made of, any number of samples.
+
+        Raises:
+            ValueError: If shape, columns or categories are other ones, or values are missing.
+        """
+        array = self.scaled("raw", self.encoded("Inputs", "raw", raw))
+        return array.astype(np.float32, copy=False)
+
+    def encoded(self, where: str, name: str, raw: Any) -> NDArray[Any]:
+        """Return an array's or a table's finite numbers, not yet scaled."""
+        if self.columns is None:
+            return checked_inputs(where, name, raw, np.float64)
+        return checked_inputs(where, name, _encode(where, name, raw, self.columns), np.float64)
+
+    def scaled(self, where: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers scaled, those that need no scale as they are."""
+        if self.scale == "none":
+            return array.astype(np.float32) if array.dtype == np.uint8 else array
+        if isinstance(self.factor, tuple) and len(self.factor) not in {1, array.shape[-1]}:
+            raise WrongValueError(
+                f"{where} has {array.shape[-1]} features, where {len(self.factor)} were learned."
+            )
+        scaled = np.empty(array.shape, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part, rows in zip(_chunks(scaled), _chunks(array), strict=True):
+                part[...] = np.asarray(self.factor) * rows + np.asarray(self.offset)
+        return scaled
+
+    def undone(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return numbers before they were scaled, but for rounding."""
+        raw: NDArray[np.float64] = x.astype(np.float64) - np.asarray(self.offset)
+        raw /= np.asarray(self.factor)
+        return raw
+
+    def learn(self, x_train: NDArray[Any]) -> Preprocessing:
+        """Return the same with a scale by mean and standard deviation of the training part.
+
+        What is constant becomes 0, and the features of categories stay 0 and 1.
+        """
+        axes = {2: 0, 3: None, 4: (0, 1, 2)}[x_train.ndim]
+        ends = x_train.min(axis=axes), x_train.max(axis=axes)
+        low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
+        # Squares of what is very large would overflow.
+        unit = np.maximum(np.abs(low), np.abs(high))
+        unit[unit == 0] = 1
+        is_constant = high / unit - low / unit <= _LEAST_RANGE
+        n, chunks = x_train.size / unit.size, _chunks(x_train)
+        mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
+        variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
+        with np.errstate(divide="ignore", over="ignore"):
+            factor = 1 / (np.sqrt(variance) * unit)
+        is_constant |= ~np.isfinite(factor)
+        # Rounded, since the sums of other processors differ in their last bits.
+        factor = np.array([float(f"{value:.9g}") for value in np.where(is_constant, 1, factor)])
+        offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
+        for i in self._indicators:
+            factor[i], offset[i] = 1, 0
+        learned = {"factor": tuple(factor.tolist()), "offset": tuple(offset.tolist())}
+        return dataclasses.replace(self, scale="affine", **learned)
+
+
+PIXELS = Preprocessing("affine", factor=1 / 255)
+
+
+def fitted(
+    where: str, columns: Preprocessing, scale: str, inputs: Sequence[NDArray[Any]]
+) -> Preprocessing:
+    """Return the preprocessing that the training part asks for.
+
+    Args:
+        where: The data set, for messages.
+        columns: Those of a table, if it is one.
+        scale: ``"auto"``, ``"none"`` or ``"standard"``, as ``Dataset.from_arrays`` explains them.
+        inputs: The raw numbers of the training part, then those of the other splits.
+    """
+    x_train = inputs[0]
+    if scale == "auto":
+        if len({x.dtype == np.uint8 for x in inputs}) > 1:
+            raise WrongValueError(
+                f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
+                "give all the same, or a scale."
+            )
+        if x_train.dtype == np.uint8:
+            return PIXELS
+        # As close as float32 is, since scalers make 1 + 2e-16 of 1.
+        if x_train.dtype.kind in "bf" and x_train.min() >= 0 and x_train.max() <= 1 + 2**-24:
+            scale = "none"
+    return columns if scale == "none" else columns.learn(x_train)
+
+
+def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return views of some rows each, few enough to be converted to float64 in little memory."""
+    return np.array_split(array, max(array.size >> 22, 1))
+
+
+def is_table(values: object) -> TypeGuard[pd.DataFrame]:
+    """Return whether values are a pandas DataFrame, without importing pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(values, pandas.DataFrame)
+
+
+def table_columns(where: str, table: pd.DataFrame) -> Preprocessing:
+    """Return the columns of a table, which is to be encoded, with their categories."""
+    import pandas as pd
+
+    columns: list[tuple[str, tuple[str, ...] | None]] = []
+    for name, values in table.infer_objects().items():
+        kind = values.dtype
+        if isinstance(kind, pd.CategoricalDtype):
+            found = values.cat.categories.astype(str).tolist()
+        elif pd.api.types.is_string_dtype(kind) or pd.api.types.is_object_dtype(kind):
+            text = values.dropna().astype(str)
+            found = sorted(set(text))
+            others = text[pd.to_numeric(text, errors="coerce").isna()]
+            if 0 < len(others) < len(values) / 2:
+                said = f"the column {str(name)!r} holds numbers, but in {len(others)} rows"
+                raise WrongValueError(
+                    f"{where}: {said} {named(sorted(set(others)))}: replace what is missing, or "
+                    "make it pandas' category."
+                )
+        elif pd.api.types.is_numeric_dtype(kind) and kind != np.complex128:
+            columns.append((str(name), None))
+            continue
+        else:
+            raise WrongValueError(
+                f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
+                "categories of it, or leave it out."
+            )
+        if len(found) > _MAX_CATEGORIES:
+            raise WrongValueError(
+                f"{where}: the column {str(name)!r} has {len(found)} categories, more than "
+                f"{_MAX_CATEGORIES}: merge some, or leave it out."
+            )
+        columns.append((str(name), tuple(dict.fromkeys(found))))
+    return Preprocessing(columns=tuple(columns))
+
+
+def check_present(where: str, table: pd.DataFrame) -> None:
+    """Raise where values of a table are missing."""
+    if missing := {column: n for column, n in table.isna().sum().items() if n}:
+        said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
+        raise WrongValueError(
+            f"{where} lacks values in {said}: fill them in, or leave these rows or columns out."
+        )
+
+
+def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64]:
+    """Return a table's columns as numbers, one feature for each category."""
+    import pandas as pd
+
+    names = [column for column, _ in columns]
+    if not isinstance(raw, pd.DataFrame):
+        try:
+            raw = pd.DataFrame(raw, columns=names)
+        except ValueError as error:
+            said = f"{where}: {name} is no table of the columns {named(names)}"
+            raise WrongValueError(f"{said} ({error}).") from None
+    table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
+    if sorted(table.columns) != sorted(set(names)):
+        raise WrongValueError(
+            f"{where}: {name} has the columns {named(table.columns)}, but must have each of "
+            f"{named(names)} once: rename, add or drop some."
+        )
+    check_present(f"{where}: {name}", table)
+    features = []
+    for column, categories in columns:
+        values = table[column]
+        if categories is None:
+            if not pd.api.types.is_numeric_dtype(values.dtype):
+                raise WrongValueError(
+                    f"{where}: the column {column!r} of {name} must be numbers, but is of the "
+                    f"dtype {values.dtype}."
+                )
+            features.append(values.to_numpy(np.float64)[:, None])
+            continue
+        text = values.astype(str)
+        if unknown := sorted(set(text) - set(categories)):
+            raise WrongValueError(
+                f"{where}: the column {column!r} of {name} has the categories {named(unknown)}, "
+                f"but those known are {named(categories)}."
+            )
+        codes = pd.Categorical(text, categories=[*categories]).codes
+        features.append(np.eye(len(categories))[codes])
+    return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
+
+
+def _listed(value: Any) -> Any:
+    return [*map(_listed, value)] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value

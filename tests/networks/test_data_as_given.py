@@ -1,0 +1,533 @@
+"""Tests of data as people have them: any numbers, tables, pipelines, labels, weights, groups."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_class_weight
+
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import dataset_from_config, load_dataset
+from adnn_optuna.networks.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N = 60
+RNG = np.random.default_rng(0)
+X = RNG.normal(50, 20, (N, 3))
+Y = np.arange(N) % 3
+FRAME = pd.DataFrame(
+    {
+        "age": np.arange(N) + 18,
+        "city": np.array(["Rome", "Oslo", "Bern"])[RNG.permutation(Y)],
+        "member": np.arange(N) % 2 == 0,
+        "size": pd.Categorical(np.where(Y == 0, "S", "M"), categories=["S", "M", "L"]),
+    }
+)
+SPLITS = ("train", "val", "test")
+
+
+def given_label(dataset: Dataset, split: str) -> list[Any]:
+    """Return the labels of a split as the user gave them."""
+    y = getattr(dataset, f"y_{split}").tolist()
+    return y if dataset.classes is None else [dataset.classes[label] for label in y]
+
+
+class TestScale:
+    @settings(deadline=None)
+    @given(
+        shape=st.sampled_from([(4,), (5, 2), (3, 2, 3)]),
+        centre=st.floats(-1e6, 1e6),
+        spread=st.floats(1e-3, 1e6),
+        scale=st.sampled_from(["auto", "standard"]),
+        seed=st.integers(0, 100),
+    )
+    def test_is_learned_from_the_training_part_alone(
+        self, shape: tuple[int, ...], centre: float, spread: float, scale: Any, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        x = rng.normal(centre, spread, (N, *shape))
+        data = Dataset.from_arrays(x, np.arange(N), num_classes=N, scale="none", seed=seed)
+        train = data.y_train  # Which samples they are.
+        other = np.ones(N, bool)
+        other[train] = False
+        outlying = x.copy()
+        outlying[other] += 1000 * spread
+        found = Dataset.from_arrays(x, np.arange(N), num_classes=N, scale=scale, seed=seed)
+        again = Dataset.from_arrays(outlying, np.arange(N), num_classes=N, scale=scale, seed=seed)
+        assert found.preprocessing == again.preprocessing
+        np.testing.assert_array_equal(found.x_train, again.x_train)
+        # Of each feature, all pixels, or each channel.
+        n_features = {1: 4, 2: 1, 3: 3}[len(shape)]
+        scaler = StandardScaler().fit(x[train].reshape(-1, n_features))
+        expected = scaler.transform(x.reshape(-1, n_features)).reshape(x.shape)
+        np.testing.assert_allclose(found.x_train, expected[train], atol=1e-4)
+        np.testing.assert_allclose(found.x_test, expected[found.y_test], atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("x", "words"),
+        [
+            (RNG.random((N, 3)), None),
+            (X > 50, None),
+            (X.astype(np.uint8), "divided by 255"),
+            (X.astype(np.int64), "standardised by the training part"),
+            (X.astype(np.float16), "standardised by the training part"),
+            (X.tolist(), "standardised by the training part"),
+            (X.astype(object), "standardised by the training part"),
+            (-RNG.random((N, 3)), "standardised by the training part"),
+        ],
+    )
+    def test_follows_from_the_inputs_and_is_said(self, x: Any, words: str | None) -> None:
+        data = Dataset.from_arrays(x, Y)
+        assert ("inputs" in repr(data)) == (words is not None)
+        assert words is None or f"inputs {words}" in repr(data)
+        assert data.preprocessing.is_identity == (words is None)
+        order = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_test[:, 0]
+        raw = np.asarray(x)[order.astype(int)]
+        np.testing.assert_array_equal(data.preprocessing.transform(raw), data.x_test)
+
+    def test_none_leaves_pixels_as_they_are(self) -> None:
+        pixels = np.arange(N, dtype=np.uint8)[:, None] * 4
+        data = Dataset.from_arrays(pixels, Y, scale="none")
+        assert data.x_train.max() > 200
+        assert data.preprocessing.is_identity
+
+    @pytest.mark.parametrize("factor", [1e-310, 1e-200, 1e200, 1e300])
+    def test_copes_with_any_finite_magnitude(self, factor: float) -> None:
+        data = Dataset.from_arrays(X * factor, Y, scale="standard")
+        assert np.isfinite(data.x_test).all()
+        if factor > 1e-300:
+            np.testing.assert_allclose(data.x_train.std(axis=0), 1, rtol=1e-4)
+
+    def test_constant_columns_become_zero_and_are_named_once(
+        self, logs: pytest.LogCaptureFixture
+    ) -> None:
+        x = np.column_stack([X, np.full(N, 0.1), np.full(N, 7e5)])
+        data = Dataset.from_arrays(x, Y)
+        assert not data.x_train[:, 3:].any()
+        (record,) = logs.records
+        assert "2 of 5 columns are constant in the training part (3, 4)" in record.message
+
+    def test_is_learned_again_when_splits_are_drawn_again(self) -> None:
+        data = Dataset.from_arrays(X, Y, x_test=X[:9] + 1, y_test=Y[:9])
+        other = data.redrawn(7)
+        np.testing.assert_allclose(other.x_train.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(other.x_train.std(axis=0), 1, rtol=1e-5)
+        assert other.preprocessing != data.preprocessing
+        expected = other.preprocessing.transform(X[:9] + 1)
+        np.testing.assert_allclose(other.x_test, expected, atol=1e-5)
+
+    def test_survives_json_and_is_in_the_configuration(self) -> None:
+        for data in (Dataset.from_arrays(X, Y), Dataset.from_arrays(FRAME, Y)):
+            stored = json.loads(json.dumps(data.config))
+            assert Preprocessing.from_config(stored["preprocessing"]) == data.preprocessing
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"x": np.where(X > 60, np.nan, X)}, r"x\[\d+, \d\] is nan"),
+            ({"x": np.where(X > 60, np.inf, X)}, r"x\[\d+, \d\] is inf"),
+            ({"x": X.astype(str)}, "x has the dtype <U.*DataFrame"),
+            ({"x": X * 1j}, "x has the dtype complex128"),
+            ({"x": np.where(X > 60, None, X)}, "x has the dtype object and holds NoneType, float"),
+            ({"scale": "minmax"}, "scale is 'minmax', but must be one of auto, none, standard"),
+            ({"x_test": X[:, :2], "y_test": Y}, "x_test has 2 features, where 3 were learned"),
+            ({"x": X.astype(np.uint8), "x_test": X, "y_test": Y}, "some splits are uint8 pixels"),
+        ],
+    )
+    def test_refuses_what_it_cannot_scale(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(**{"x": X, "y": Y, **changes})
+
+
+class TestLabels:
+    @settings(deadline=None)
+    @given(
+        classes=st.lists(st.text(), min_size=2, max_size=5, unique=True)
+        | st.lists(st.integers(-(2**62), 2**62), min_size=2, max_size=5, unique=True)
+        | st.just([True, False]),
+        seed=st.integers(0, 100),
+        as_column=st.booleans(),
+    )
+    def test_map_back_to_the_users_own(
+        self, classes: list[Any], seed: int, as_column: bool
+    ) -> None:
+        # NumPy's strings end before trailing nulls.
+        classes = [c.replace("\0", "-") + "!" if isinstance(c, str) else c for c in classes]
+        rng = np.random.default_rng(seed)
+        labels = [classes[i] for i in rng.permutation(np.arange(N) % len(classes))]
+        y = np.array(labels)[:, None] if as_column else labels
+        data = Dataset.from_arrays(np.arange(N)[:, None], y, scale="none", seed=seed)
+        assert data.num_classes == len(set(labels))
+        assert data.classes is None or list(data.classes) == sorted(data.classes)
+        for split in SPLITS:
+            rows = getattr(data, f"x_{split}")[:, 0].astype(int)
+            assert given_label(data, split) == [labels[row] for row in rows]
+        assert json.loads(json.dumps(data.config)).get("classes") == (
+            None if data.classes is None else list(data.classes)
+        )
+
+    @pytest.mark.parametrize(
+        ("y", "classes"),
+        [
+            (Y, None),
+            (Y.astype(np.float32), None),
+            (Y + 1, (1, 2, 3)),
+            (np.eye(3)[Y], None),
+            (np.eye(4, dtype=bool)[Y + 1], (1, 2, 3)),
+            (pd.get_dummies(FRAME["city"]), ("Bern", "Oslo", "Rome")),
+            (FRAME["city"], ("Bern", "Oslo", "Rome")),
+            (FRAME["size"], ("M", "S")),
+            (FRAME[["member"]], (False, True)),
+            (np.array([b"no", b"yes"])[Y % 2], ("no", "yes")),
+        ],
+    )
+    def test_of_any_kind_are_taken(self, y: Any, classes: tuple[Any, ...] | None) -> None:
+        data = Dataset.from_arrays(X, y)
+        assert data.classes == classes
+        assert (data.num_classes, data.task) == (len(classes or "012"), "classification")
+        assert classes is None or repr(classes) in repr(data)
+
+    def test_stay_as_they_are_where_their_number_is_given(self) -> None:
+        data = Dataset.from_arrays(X, Y + 1, num_classes=5)
+        assert (data.num_classes, data.classes) == (5, None)
+        assert set(data.y_train) == {1, 2, 3}
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"x_test": X[:2], "y_test": [0, 6]}, r"y_test\[1\] is 6, .* learn are 0, 1, 2"),
+            ({"x_val": X[:2], "y_val": ["a", "b"]}, r"y_val\[0\] is 'a', .* are 0, 1, 2"),
+            ({"y": [*"abc"] * 20, "x_val": X[:1], "y_val": ["d"]}, "is 'd', .* 'a', 'b', 'c'"),
+            (
+                {"y": [0] * (N - 1) + [1], "validation_size": 0.5},
+                "training part has no sample of 1",
+            ),
+            ({"y": ["one"] * N}, "all labels are 'one'"),
+            ({"y": X[:, 0]}, 'which is no label: .*task="regression"'),
+            ({"y": X}, "the rows of y, .* are not one-hot"),
+            ({"y": [None, "a"] * (N // 2)}, "y has the dtype object and holds NoneType, str"),
+            ({"y": [float("nan"), "a"] * (N // 2)}, "holds float, str"),
+            ({"y": np.where(Y == 0, np.nan, Y)}, "holds nan, which is no label"),
+            ({"y": FRAME["city"], "num_classes": 4}, "num_classes is 4, but y has 3 labels"),
+            ({"y": None}, "give both x and y"),
+            ({"task": "ranking"}, "task is 'ranking'"),
+        ],
+    )
+    def test_that_cannot_be_learned_are_refused(
+        self, changes: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(**{"x": X, "y": Y, **changes})
+
+
+class TestRegression:
+    @pytest.mark.parametrize("n_targets", [1, 2])
+    def test_keeps_numbers_and_draws_at_random(self, n_targets: int) -> None:
+        y = np.column_stack([np.arange(N) * 1.5, -np.arange(N)])[:, :n_targets]
+        data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression", scale="none")
+        assert (data.task, data.num_classes, data.n_outputs) == ("regression", None, n_targets)
+        assert data.y_train.dtype == np.float32
+        for part in (data, data.redrawn(3)):
+            for split in SPLITS:
+                rows = getattr(part, f"x_{split}")[:, 0].astype(int)
+                found = getattr(part, f"y_{split}").reshape(len(rows), n_targets)
+                np.testing.assert_array_equal(found, y[rows])
+        assert data.redrawn(3).fingerprint != data.fingerprint
+        assert f"task='regression', n_outputs={n_targets}" in repr(data)
+        assert data.config["task"] == "regression"
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"y": np.where(Y == 0, np.nan, Y)}, r"y\[0\] is nan, but targets must be finite"),
+            ({"y": np.full(N, 2.5)}, r"a target is 2\.5 in all training samples"),
+            ({"y": FRAME["city"]}, "targets of a regression are numbers"),
+            ({"y": X[:-1]}, "x has 60 samples and y 59"),
+            ({"num_classes": 3}, "has no num_classes"),
+            ({"class_weight": "balanced"}, "has no class_weight"),
+            ({"y": X, "x_test": X, "y_test": Y}, "a sample of y_test has the shape"),
+        ],
+    )
+    def test_refuses_what_it_cannot_learn(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(**{"x": X, "y": Y, "task": "regression", **changes})
+
+
+class TestWeights:
+    def test_of_classes_and_samples_multiply_and_follow_their_samples(self) -> None:
+        labels, weights = np.array(["a", "b", "c"])[Y], np.arange(N) + 1.0
+        data = Dataset.from_arrays(
+            np.arange(N)[:, None],
+            labels,
+            scale="none",
+            class_weight={"b": 3},
+            sample_weight=weights,
+        )
+        for part in (data, data.redrawn(5)):
+            assert part.weight_train is not None
+            rows = part.x_train[:, 0].astype(int)
+            expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
+            np.testing.assert_array_equal(part.weight_train, expected.astype(np.float32))
+        assert "weighted" in repr(data)
+
+    def test_balanced_is_that_of_scikit_learn(self) -> None:
+        y = np.array(["no"] * 45 + ["yes"] * 15)
+        data = Dataset.from_arrays(X, y, class_weight="balanced")
+        expected = compute_class_weight("balanced", classes=np.arange(2), y=data.y_train)
+        np.testing.assert_allclose(data.weight_train, expected[data.y_train], rtol=1e-6)
+
+    def test_enter_the_fingerprint_where_they_are(self) -> None:
+        plain = Dataset.from_arrays(X, Y)
+        assert plain.weight_train is None
+        ones = Dataset.from_arrays(X, Y, sample_weight=np.ones(N), class_weight={0: 1})
+        assert ones.weight_train is None
+        assert ones.fingerprint == plain.fingerprint
+        weighted = Dataset.from_arrays(X, Y, class_weight={0: 2})
+        assert weighted.fingerprint != plain.fingerprint
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"class_weight": {3: 1}}, "class_weight names 3, but the labels are 0, 1, 2"),
+            ({"class_weight": {0: -1}}, r"class_weight\[0\] is -1\.0"),
+            ({"class_weight": dict.fromkeys(range(3), 0)}, "all training samples .* weight 0"),
+            ({"class_weight": "equal"}, "class_weight is 'equal'"),
+            ({"sample_weight": [1.0]}, r"sample_weight has .* the shape \(1,\)"),
+            ({"sample_weight": np.full(N, np.nan)}, r"sample_weight\[0\] is nan"),
+        ],
+    )
+    def test_that_are_wrong_are_refused(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises((ValueError, TypeError), match=message):
+            Dataset.from_arrays(X, Y, **changes)
+
+
+class TestGroups:
+    @settings(deadline=None)
+    @given(
+        sizes=st.lists(st.integers(2, 12), min_size=3, max_size=12),
+        fractions=st.tuples(st.floats(0, 0.45), st.floats(0.05, 0.45)),
+        seed=st.integers(0, 100),
+    )
+    def test_are_never_in_two_splits(
+        self, sizes: list[int], fractions: tuple[float, float], seed: int
+    ) -> None:
+        groups = np.repeat([f"group {i}" for i in range(len(sizes))], sizes)
+        n = len(groups)
+        rows = np.random.default_rng(seed).permutation(n)
+        data = Dataset.from_arrays(
+            rows[:, None],
+            rows * 1.5,
+            task="regression",
+            scale="none",
+            groups=groups[rows],
+            validation_size=fractions[0],
+            test_size=fractions[1],
+            seed=seed,
+        )
+        parts = [getattr(data, f"x_{split}")[:, 0].astype(int) for split in SPLITS]
+        assert sorted(np.concatenate(parts)) == list(range(n))
+        found = [set(groups[part]) for part in parts]
+        assert sum(map(len, found)) == len(sizes)
+        assert len(parts[0])
+        assert len(parts[2])
+        assert bool(len(parts[1])) == (fractions[0] > 0)
+        assert data.drawn == ()
+
+    def test_are_near_the_sizes_that_were_asked_for(self) -> None:
+        data = Dataset.from_arrays(X, Y, groups=np.arange(N) // 3, test_size=0.3)
+        assert [len(getattr(data, f"y_{split}")) for split in SPLITS] == [30, 12, 18]
+
+    @pytest.mark.parametrize(
+        ("groups", "message"),
+        [
+            (np.arange(N) % 2, "2 groups are too few for 3 splits"),
+            (np.arange(N - 1), r"groups has the shape \(59,\)"),
+            (np.full(N, np.nan), "must name one for each of 60 samples"),
+        ],
+    )
+    def test_that_cannot_be_kept_are_refused(self, groups: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(X, Y, groups=groups)
+
+
+def test_duplicates_between_training_and_test_are_counted(logs: pytest.LogCaptureFixture) -> None:
+    Dataset.from_arrays(X, Y, x_test=np.concatenate([X[:5], X + 1]), y_test=[*Y[:5], *Y])
+    assert len(logs.records) == 1
+    n = int(logs.records[0].message.split(": ")[1].split(" of 65 test samples")[0])
+    assert 1 <= n <= 5
+
+
+class TestTables:
+    def test_categories_become_features_with_names_and_stay_zero_and_one(self) -> None:
+        data = Dataset.from_arrays(FRAME, Y)
+        names = "age", "city=Bern", "city=Oslo", "city=Rome", "member", "size=S", "size=M"
+        assert data.preprocessing.feature_names == (*names, "size=L")
+        assert set(np.unique(data.x_train[:, [1, 2, 3, 5, 6, 7]])) == {0, 1}
+        np.testing.assert_allclose(data.x_train[:, [0, 4]].mean(axis=0), 0, atol=1e-5)
+        found = data.preprocessing.transform(FRAME[reversed(FRAME.columns)])
+        np.testing.assert_array_equal(found[:, 3], FRAME["city"] == "Rome")
+        np.testing.assert_array_equal(found, data.preprocessing.transform(FRAME.to_numpy()))
+        rows = {row.tobytes() for row in found}
+        assert all(row.tobytes() in rows for row in data.x_test)
+        for part in (data, data.redrawn(2)):
+            assert set(np.unique(part.x_test[:, [1, 2, 3]])) == {0, 1}
+
+    @pytest.mark.parametrize(
+        ("raw", "message"),
+        [
+            (FRAME.drop(columns="age"), "columns 'city', 'member', 'size', but must have"),
+            (FRAME.assign(more=1), "but must have each of 'age', 'city', 'member', 'size' once"),
+            (FRAME.assign(city="Paris"), "'city' of raw has the categories 'Paris', .* 'Bern'"),
+            (FRAME.assign(age="old"), "'age' of raw must be numbers"),
+            (FRAME.assign(age=np.where(FRAME.age > 70, np.nan, 1)), r"lacks .* 'age' \(7 rows\)"),
+            (X, "raw is no table of the columns 'age'"),
+        ],
+    )
+    def test_other_columns_are_refused(self, raw: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(FRAME, Y).preprocessing.transform(raw)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"when": pd.Timestamp("2020-01-01")}, "column 'when' is of the dtype datetime64"),
+            ({"city": FRAME["city"].where(Y > 0)}, r"x lacks values in 'city' \(20 rows\)"),
+            ({"age": ["?", *map(str, range(N - 1))]}, r"'age' holds numbers, but in 1 rows '\?'"),
+        ],
+    )
+    def test_columns_that_are_no_inputs_are_named(
+        self, changes: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(FRAME.assign(**changes), Y)
+
+    def test_more_categories_than_a_network_can_use_are_refused(self) -> None:
+        table = pd.DataFrame({"name": [f"n{i}" for i in range(1001)]})
+        with pytest.raises(ValueError, match="'name' has 1001 categories, more than 1000"):
+            Dataset.from_arrays(table, np.arange(1001) % 2)
+
+
+class TestPipelines:
+    @pytest.mark.parametrize("batch", [None, 1, 7])
+    @pytest.mark.parametrize("shape", [(3,), (4, 5), (4, 5, 3)])
+    def test_are_read_like_arrays(self, shape: tuple[int, ...], batch: int | None) -> None:
+        import tensorflow as tf
+
+        x = RNG.normal(5, 2, (N, *shape)).astype(np.float32)
+        labels, weights = np.array(["a", "b", "c"])[Y], np.arange(N) + 1.0
+        pipeline = tf.data.Dataset.from_tensor_slices((x, labels, weights))
+        pipeline = pipeline if batch is None else pipeline.batch(batch)
+        arrays = Dataset.from_arrays(x, labels, sample_weight=weights)
+        assert Dataset.from_arrays(pipeline).fingerprint == arrays.fingerprint
+        hot = tf.data.Dataset.from_tensor_slices((x, np.eye(3)[Y]))
+        hot = hot if batch is None else hot.batch(batch)
+        held_out = Dataset.from_arrays(hot, x_test=hot, validation_size=0)
+        assert len(held_out.x_train) == len(held_out.x_test) == N
+
+    def test_that_cannot_be_read_are_refused(self) -> None:
+        import tensorflow as tf
+
+        pipeline = tf.data.Dataset.from_tensor_slices((X, Y))
+        for wrong, message in (
+            (pipeline.repeat(), "without end"),
+            (pipeline.take(0), "without elements"),
+            (pipeline.map(lambda x, _: x), r"are not \(x, y\)"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                Dataset.from_arrays(wrong)
+        with pytest.raises(ValueError, match="omit the others"):
+            Dataset.from_arrays(pipeline, Y)
+
+
+class TestFiles:
+    @pytest.fixture
+    def table(self, tmp_path: Path) -> Path:
+        groups, weights = np.arange(N) // 4, np.arange(N) + 1.0
+        table = FRAME.assign(patient=groups, weight=weights, buys=np.array(["no", "yes"])[Y % 2])
+        table.to_csv(tmp_path / "table.csv")
+        return tmp_path / "table.csv"
+
+    def test_of_a_table_are_found_again(self, table: Path) -> None:
+        options: Any = {"groups": "patient", "sample_weight": "weight", "seed": 3}
+        data = load_dataset(table, **options)
+        assert data.classes == ("no", "yes")
+        assert [name for name, _ in data.preprocessing.columns or ()] == list(FRAME)
+        stored = json.loads(json.dumps(data.config))
+        again = dataset_from_config(stored, table.parent)
+        assert again.config == data.config
+        # The unnamed column of pandas' row numbers is none, and the last one is the target.
+        arrays = pd.read_csv(table)
+        same = Dataset.from_arrays(
+            arrays[list(FRAME)],
+            arrays["buys"],
+            groups=arrays["patient"],
+            sample_weight=arrays["weight"],
+            seed=3,
+        )
+        assert data.fingerprint == same.fingerprint
+
+    def test_of_a_table_are_for_a_regression_too(self, table: Path) -> None:
+        data = load_dataset(table, target="age", task="regression", scale="none", test_size=0.5)
+        assert (data.task, len(data.y_test)) == ("regression", 30)
+        assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
+
+    def test_of_arrays_have_labels_groups_and_weights(self, tmp_path: Path) -> None:
+        path, labels = tmp_path / "mine.npz", np.array(["a", "b", "c"])[Y]
+        np.savez(path, x=X, y=labels, day=np.arange(N) // 4, w=np.arange(N))
+        data = load_dataset(path, groups="day", sample_weight="w", class_weight="balanced")
+        assert (data.classes, data.drawn) == (("a", "b", "c"), ())
+        assert data.weight_train is not None
+        assert dataset_from_config(data.config).fingerprint == data.fingerprint
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"target": "age"}, 'holds 18|the training part has no sample of|task="regression"'),
+            ({"target": "aged"}, "no column 'aged' for target: it has 'age', 'city'"),
+            ({"groups": "days"}, "no column 'days' for groups"),
+        ],
+    )
+    def test_without_the_columns_are_refused(
+        self, table: Path, options: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            load_dataset(table, **options)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", r"no sound \.csv file"),
+            ("a;b\n1;2\n3;4\n", "no inputs beside 'a;b'"),
+            ("a,b\n1,x\n,y\n2,\n", r"lacks values in 'a' \(1 rows\), 'b' \(1 rows\)"),
+        ],
+    )
+    def test_that_are_no_table_are_refused(self, tmp_path: Path, text: str, message: str) -> None:
+        (tmp_path / "wrong.csv").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_dataset(tmp_path / "wrong.csv")
+
+    def test_parquet_says_what_is_missing_to_read_it(
+        self, table: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = table.with_suffix(".parquet")
+        path.write_bytes(b"")
+        for module in ("pyarrow", "fastparquet"):
+            monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(ValueError, match=r"pip install pyarrow"):
+            load_dataset(path)
+
+    def test_known_data_sets_take_no_settings_of_files(self) -> None:
+        with pytest.raises(ValueError, match="'digits' does not take groups, scale: omit it"):
+            load_dataset("digits", scale="none", groups="x")
+        with pytest.raises(ValueError, match="has no columns: omit target"):
+            load_dataset("mine.npz", target="y")
