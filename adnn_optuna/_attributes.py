@@ -24,6 +24,7 @@ INTERRUPTED = "adnn:interrupted"
 
 # User attributes of a trial.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
+EPOCHS = "adnn:epochs"  # How many it trained, where that is not what the study says.
 DIVERGED = "adnn:diverged"  # True where it failed as its training diverged: it was made even so.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"

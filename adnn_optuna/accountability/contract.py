@@ -62,6 +62,8 @@ class Contract:
             ValueError: If a training diverges, or nothing is random that a gain could be certified
                 against.
         """
+        from adnn_optuna.networks.finished import finished_model
+
         study, best = record.study, record.best
         assert best is not None, "There is a winner, which was tested."
         is_of_trial, objective = objective.is_of_trial, objective.of(best.params)
@@ -105,9 +107,7 @@ class Contract:
         }
         if certify is not None:
             content["certified"] = _certified(objective, params, certify)
-        model = architecture.build(starts[1].seed, starts[1].restart)
-        for variable, values in zip(model.variables, weights, strict=True):
-            variable.assign(values)
+        model = finished_model(architecture, objective.training, data, weights)
         paths = [variable.path for variable in architecture.variables]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))

@@ -284,9 +284,13 @@ def check_model(
     """
     import keras
 
+    from adnn_optuna.networks.finished import finished_model
+
     winner, written = contract["winner"], contract["environment"]["versions"].get("keras")
     start, is_comparable = objective.start(winner["params"]), written == keras.__version__
-    model = objective.trainer.architecture.build(start.seed, start.restart)
+    trainer = objective.trainer
+    initial = trainer.initial_weights(start)
+    model = finished_model(trainer.architecture, trainer.training, trainer.dataset, initial)
     said = f"files.model: {file.name!r} is not the winner's model"
     rebuilt = keras_files.without_compilation(keras.saving.serialize_keras_object(model))
     try:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from tqdm.auto import tqdm
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine import studies
@@ -29,6 +30,7 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.evidence.reports import search_page
+from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
     import keras
@@ -42,23 +44,70 @@ class SearchResult(SearchRecord):
 
     objective: InitOffsetObjective
 
-    def model(self) -> keras.Model:
-        """Return the best trial's network, trained again. An :class:`MLP`'s outputs are logits.
+    def model(self, *, trained: bool = True) -> keras.Model:
+        """Return the best trial's network, trained again, as a compiled ``keras.Model``.
+
+        It takes inputs as the dataset was made of (of a table the numbers that
+        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
+        probabilities. Its variables have the same bits as in a contract.
+
+        Args:
+            trained: Whether it is trained; else it has its initial weights, offsets included.
 
         Raises:
             ValueError: If no trial was completed.
         """
+        from adnn_optuna.networks.finished import finished_model
+
+        objective, start = self._winner()
+        weights = objective.trainer.initial_weights(start)
+        if trained:
+            [run] = objective.trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
+            weights = run.weights or []
+        trainer, dataset = objective.trainer, objective.dataset
+        return finished_model(trainer.architecture, trainer.training, dataset, weights)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return what the best trial's network, trained again, predicts.
+
+        Args:
+            x: Inputs as the dataset was made of, also a table: n of them.
+
+        Returns:
+            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
+            (n, targets).
+
+        Raises:
+            ValueError: If no trial was completed, or the inputs are not such as the dataset's.
+        """
+        objective, start = self._winner()
+        inputs = self.objective.dataset.preprocessing.transform(x)
+        [run] = objective.trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
+        outputs = objective.trainer.outputs(run.weights or [], inputs)
+        head, classes = objective.trainer.architecture.head, self.objective.dataset.classes
+        if head.num_classes is None:
+            return outputs.reshape(-1, *self.objective.dataset.y_train.shape[1:])
+        numbers = head.predicted(outputs)
+        return numbers if classes is None else np.asarray(classes)[numbers]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`model` to a ``.keras`` file.
+
+        Raises:
+            ValueError: If no trial was completed, or the file cannot be written.
+        """
+        check_output_file("path", Path(path), ".keras")
+        self.model().save(path)
+
+    def _winner(self) -> tuple[InitOffsetObjective, Start]:
+        """Return what the best trial was trained by, and from."""
         if self.best is None:
             raise WrongValueError(
                 f"The study {self.study.study_name!r} has no completed trial, so there is no "
                 "model; resume it."
             )
-        trainer, start = self.objective.trainer, self.objective.start(self.best.params)
-        [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
-        model = trainer.architecture.build(start.seed, start.restart)
-        for variable, values in zip(model.variables, run.weights or (), strict=True):
-            variable.assign(values)
-        return model
+        objective = self.objective.of(self.best.params)
+        return objective, objective.start(self.best.params)
 
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.

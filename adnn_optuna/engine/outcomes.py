@@ -31,6 +31,7 @@ class Outcome:
     """How a trial ends: FAIL is that its training diverged.
 
     If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
+    ``epochs`` are those trained, where these are not what the study says.
     """
 
     state: TrialState
@@ -38,10 +39,13 @@ class Outcome:
     metrics: Metrics | None = None
     is_cut_off: bool = False
     is_stopped: bool = False
+    epochs: int | None = None
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is to be known beside state and value."""
         trial.set_user_attr(stored.ELAPSED, elapsed)
+        if self.epochs is not None:
+            trial.set_user_attr(stored.EPOCHS, self.epochs)
         if self.metrics is not None:
             trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
         if self.is_cut_off:
@@ -89,7 +93,8 @@ def _train(
     with_default_pruner: bool,  # noqa: FBT001
     trials: Sequence[optuna.Trial],
 ) -> list[Outcome]:
-    study, objective = trials[0].study, objective.of(trials[0].params)
+    study, is_of_trial = trials[0].study, objective.is_of_trial
+    objective = objective.of(trials[0].params)
     starts = [objective.start(trial.params) for trial in trials]
     unmoved = objective.baseline_start
     is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)
@@ -119,8 +124,13 @@ def _train(
         baseline = runs[starts.index(unmoved)]
         if baseline.status in ("complete", "diverged"):
             patiently(objective.set_baseline, study, baseline.metrics)
-    done = enumerate(runs[: len(trials)])
-    return [_outcome(objective.metric, run, is_pruned=i in pruned) for i, run in done]
+    outcomes = []
+    for i, run in enumerate(runs[: len(trials)]):
+        outcome = _outcome(objective.metric, run, is_pruned=i in pruned)
+        if is_of_trial or run.epochs != objective.training.epochs:
+            outcome = dataclasses.replace(outcome, epochs=run.epochs)
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _outcome(metric: str, run: Run, *, is_pruned: bool) -> Outcome:

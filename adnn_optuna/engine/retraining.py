@@ -98,9 +98,7 @@ def look_of(
     if head.num_classes is None:
         look["standard_error"] = float(differences.std(ddof=1) / math.sqrt(len(differences)))
     elif head.num_classes <= _MOST_CLASSES:
-        look["classes"] = [
-            str(label) for label in getattr(data, "classes", None) or range(head.num_classes)
-        ]
+        look["classes"] = [str(label) for label in data.classes or range(head.num_classes)]
         both = {"baseline": baseline.outputs, "best": winner.outputs}
         look["confusion"] = {k: _confusion(head, v, data.y_test) for k, v in both.items()}
         look["calibration"] = {k: _calibration(head, v, data.y_test) for k, v in both.items()}

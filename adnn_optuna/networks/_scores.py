@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -110,7 +111,7 @@ def _probabilities(head: Head, outputs: tf.Tensor) -> tf.Tensor:
     return tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
 
 
-def _made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str]:
+def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str]:
     """Return a loss or metric of Keras and its name; ``kind`` is the module of such."""
     name = settings if isinstance(settings, str) else str(settings["class_name"])
     what = "loss" if kind is keras.losses else "metric"
@@ -130,7 +131,7 @@ def _made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, st
 def loss_function(settings: Settings, head: Head) -> PerRow:
     """Return a Keras loss as a function of labels and outputs, with one value per example."""
     from_logits = not head.are_probabilities
-    loss, name = _made(keras.losses, settings, takes_logits=from_logits)
+    loss, name = made(keras.losses, settings, takes_logits=from_logits)
     reduction = getattr(loss, "reduction", "mean") if isinstance(settings, dict) else "mean"
     if reduction not in ("mean", "sum_over_batch_size", "auto"):
         raise WrongValueError(
@@ -171,11 +172,13 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
-    metric, name = _made(keras.metrics, settings, takes_logits=False)
+    metric, name = made(keras.metrics, settings, takes_logits=False)
     if not isinstance(metric, keras.metrics.Metric):
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):
-        metric = type(metric)(name=settings)  # Keras numbers their names.
+        # As in Keras, but for the numbers of names.
+        own_name = settings if settings.islower() else re.sub(r"_\d+$", "", metric.name)
+        metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

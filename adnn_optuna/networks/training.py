@@ -65,6 +65,8 @@ class Run:
     """``"pruned"`` where ``after_epoch`` said so, ``"diverged"`` where a loss was not finite."""
     weights: list[np.ndarray] | None = None
     """The variables of the network that came of it, if they were asked for."""
+    epochs: int = 0
+    """How many epochs were trained to their end."""
     restored: int | None = None
     """The epoch, from 0, to which the network went back; :obj:`None`: it is that of the last."""
 
@@ -152,8 +154,8 @@ class Trainer:
     def _splits(self) -> list[Data]:
         data = self.dataset
         train = [data.x_train, data.y_train]
-        if (weights := getattr(data, "weight_train", None)) is not None:
-            train.append(weights)
+        if data.weight_train is not None:
+            train.append(data.weight_train)
         splits = [train, [data.x_val, data.y_val]][: len(self._y)]
         return [tuple(map(_shared, arrays)) for arrays in splits]
 
@@ -271,6 +273,7 @@ class Trainer:
         work = more + self._work[to] - self._work[step]
         self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
         training.epochs += count - (to < end)
+        training.run.epochs = training.epochs
         training.step, training.totals = (to, totals) if to < end else (0, [])
         if is_scored and to == end:
             self._note(training, totals)
