@@ -16,6 +16,7 @@ import numpy as np
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import model_from_file
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class RandomLayer:
     is_seeded: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Audit:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Audit(Shown):
     """What is random in a model; see :func:`audit_randomness`. It prints as a table.
 
     It has the weights of the model, in its order, the layers with a source of random numbers, and
@@ -91,6 +92,15 @@ class Audit:
             }
             for v in self.variables
         )
+
+    def _facts(self) -> dict[str, object]:
+        kinds = [variable.distribution.kind for variable in self.variables]
+        return {
+            "variables": len(kinds),
+            "random": kinds.count("random"),
+            "layers": len(self.layers),
+            "warnings": len(self.warnings),
+        }
 
     def __str__(self) -> str:
         import pandas as pd

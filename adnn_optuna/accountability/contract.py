@@ -21,6 +21,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, params_in_words
 from adnn_optuna.engine.retraining import Retrained, retrain, retrain_afresh
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 
@@ -33,8 +34,8 @@ ROLES = ("baseline", "winner")
 _FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
 
 
-@dataclasses.dataclass(frozen=True)
-class Contract:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Contract(Shown):
     """What a search promises: all that is needed to train its baseline and its winner again.
 
     Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
@@ -50,7 +51,7 @@ class Contract:
 
     content: dict[str, Any]
     weights: dict[str, np.ndarray]
-    _model: keras.Model = dataclasses.field(repr=False)
+    _model: keras.Model
 
     @classmethod
     def from_search(
@@ -147,6 +148,12 @@ class Contract:
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         unfinished.replace(path)
+
+    def _facts(self) -> dict[str, object]:
+        baseline, winner = (self.content[role]["test_accuracy"] for role in ROLES)
+        study = self.content["study"]
+        facts = {"name": study["name"], "trial": study["best_trial"], "trials": study["trials"]}
+        return {**facts, "test_accuracy": winner, "test_gain": winner - baseline}
 
     def __str__(self) -> str:
         content, winner = self.content, self.content["winner"]

@@ -40,6 +40,7 @@ from adnn_optuna.engine.retraining import (
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks._sources import MNIST_LIKE
 from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
@@ -66,8 +67,8 @@ _MEANING: dict[Status, str] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """What :func:`verify` found.
 
     The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
@@ -101,6 +102,9 @@ class Verdict:
     def shows_gain(self) -> bool:
         """Whether the winner is better than the baseline in this environment, too."""
         return self.gain is not None and self.gain > self.half_width
+
+    def _facts(self) -> dict[str, object]:
+        return {"name": self.status, "gain": self.gain, "reasons": len(self.reasons)}
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {_MEANING[self.status]}."]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SearchResult(SearchRecord):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 

@@ -21,6 +21,7 @@ from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.differences import config_differences, in_words
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Space, Start
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _N_NETWORKS = 32
 
 
-class InitOffsetObjective:
+class InitOffsetObjective(Shown):
     """Trains a network from offset initial weights and returns how good it became.
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
@@ -141,6 +142,13 @@ class InitOffsetObjective:
                 f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
                 "metric."
             )
+
+    def _facts(self) -> dict[str, object]:
+        model: object = self._model
+        if not isinstance(model, MLP):
+            model = getattr(model, "__name__", type(model).__name__)
+        facts = {"model": model, "data": self.dataset.name, "metric": self.metric}
+        return {**facts, "seed": self.seed}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.

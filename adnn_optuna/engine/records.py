@@ -18,11 +18,12 @@ from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchRecord:
+@dataclasses.dataclass(frozen=True, repr=False)
+class SearchRecord(Shown):
     """What a study tells of its search, without the objective that it was searched with.
 
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
@@ -32,7 +33,7 @@ class SearchRecord:
     """
 
     study: optuna.Study
-    attrs: dict[str, Any] = dataclasses.field(repr=False)
+    attrs: dict[str, Any]
     metric: str
     baseline: float
     best: FrozenTrial | None
@@ -223,6 +224,17 @@ class SearchRecord:
                 curve[n_trained + step + 1] = best
             n_trained = max(curve)
         return {n: value for n, value in curve.items() if math.isfinite(value)}
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "name": self.study.study_name,
+            "trials": len(self.done_trials),
+            "metric": self.metric,
+            "baseline": self.baseline,
+            "best": self.best_value,
+            "test_gain": self.test_gain,
+            "stop_reason": self.stop_reason,
+        }
 
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason

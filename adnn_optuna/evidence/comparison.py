@@ -32,11 +32,12 @@ from adnn_optuna.evidence.paired_differences import (
 from adnn_optuna.evidence.power import SeedPlan, plan_seeds
 from adnn_optuna.evidence.reports import comparison_page
 from adnn_optuna.networks.differences import config_differences, in_words
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """What searchers came to, each on the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each claim. There are two
@@ -325,6 +326,10 @@ class Comparison:
             (str(arm), *(tables.mean_and_std(row, name, scale) for name, scale in scales.items()))
             for arm, row in self.table().iterrows()
         ]
+
+    def _facts(self) -> dict[str, object]:
+        verdicts = [row.verdict for row in self.paired_differences if row.verdict]
+        return {"arms": [*self.results], "seeds": self.seeds, "verdicts": verdicts}
 
     def __str__(self) -> str:
         metric, look = self.any_record.metric, self.any_record.test_look

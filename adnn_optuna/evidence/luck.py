@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial
 from scipy import special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
+from adnn_optuna.networks.display import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +48,8 @@ def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 
 
-@dataclasses.dataclass
-class Recheck:
+@dataclasses.dataclass(repr=False)
+class Recheck(Shown):
     """What a recheck of a study shows; printed, it is a sentence.
 
     Args:
@@ -210,6 +211,16 @@ class Recheck:
         if not self.is_seeded:
             caveat += " The evaluations take no seed, so they cannot be made again."
         return caveat
+
+    def _facts(self) -> dict[str, object]:
+        chosen = None if self.trial is None else self.trial.number
+        return {
+            "name": self.study_name,
+            "best": _stored(self.best),
+            "trial": chosen,
+            "value": self.value,
+            "overstated": self.overstated,
+        }
 
     def __str__(self) -> str:
         return f"{self.claim}\n{self.caveat}"

@@ -20,6 +20,7 @@ from adnn_optuna.evidence.paired_differences import (
     undecided,
 )
 from adnn_optuna.evidence.sequential import ALPHA
+from adnn_optuna.networks.display import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.evaluations import Evaluation
 
 
-@dataclasses.dataclass
-class ModelComparison:
+@dataclasses.dataclass(repr=False)
+class ModelComparison(Shown):
     """What models come to on the test set, each with the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
@@ -187,6 +188,13 @@ class ModelComparison:
             (str(label), tables.mean_and_std(row, "test_accuracy", 100))
             for label, row in self.table().iterrows()
         ]
+
+    def _facts(self) -> dict[str, object]:
+        verdicts = [row.verdict for row in self.paired_differences]
+        n_seeds = len(self.accuracies[self.labels[0]])
+        return {"name": self.study_name, "models": self.labels, "seeds": n_seeds} | {
+            "verdicts": verdicts
+        }
 
     def __str__(self) -> str:
         if not any(self.accuracies.values()):

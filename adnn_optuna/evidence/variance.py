@@ -27,6 +27,7 @@ from scipy import stats
 from adnn_optuna.engine.paired_proportions import Z
 from adnn_optuna.evidence.luck import fresh_seeds
 from adnn_optuna.evidence.tables import aligned
+from adnn_optuna.networks.display import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +75,8 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
     return Spread(sd, low, high)
 
 
-@dataclasses.dataclass
-class Variance:
+@dataclasses.dataclass(repr=False)
+class Variance(Shown):
     """How far a value varies from run to run; printed, it is a sentence and a table.
 
     Args:
@@ -240,6 +241,15 @@ class Variance:
             )
             for source, row in self.to_dataframe().iterrows()
         ]
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "name": self.study_name,
+            "value_name": self.value_name,
+            "runs": len(self.values),
+            "sd": self.total.sd,
+            "own_luck": self.own_luck,
+        }
 
     def __str__(self) -> str:
         if math.isnan(self.total.sd):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks import _arrays, _labels, _sources, _splits, preprocessing
 from adnn_optuna.networks._arrays import named
+from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.preprocessing import Preprocessing
 
 Task = Literal["classification", "regression"]
@@ -28,7 +29,7 @@ _IDENTITY = Preprocessing()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Dataset:
+class Dataset(Shown):
     """Images or feature vectors with labels or numbers, in three splits that cannot be written to.
 
     A search selects on the validation or the training split; the test split is for the report.
@@ -131,6 +132,13 @@ class Dataset:
         if self.weight_train is not None:
             said += ", weighted"
         return f"Dataset({said})"
+
+    def _facts(self) -> dict[str, object]:
+        sizes = {split: len(getattr(self, f"y_{split}")) for split in _SPLITS}
+        facts = {"name": self.name, **sizes, "shape": self.x_train.shape[1:]}
+        classes = None if self.classes is None else named(self.classes)
+        kinds = {"num_classes": self.num_classes, "classes": classes}
+        return {**facts, **kinds, "inputs": self.preprocessing.in_words}
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
         # By way of the constructor, since unpickled and deep-copied arrays can be written to.
