@@ -17,6 +17,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
@@ -121,6 +122,8 @@ class SearchRecord(Shown):
         if (look := self.test_look) is None:
             has_test_set = self.best is not None and stored.CONFIG in self.attrs
             why = ": the test set is closed; result.test() or resume opens it"
+            if self.test_looks:
+                why = ": only an earlier winner was tested; result.test() or resume tests this one"
             return f"unknown{why * has_test_set}"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
@@ -250,6 +253,11 @@ class SearchRecord(Shown):
                 " unknown" if math.isnan(v) else form.format(v).replace("%", " %") for v in values
             ]
             lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
+        if (look := self.test_look) and (uneven := uneven_classes_in_words(look)):
+            shares = [balanced_accuracy(look, role) for role in ROLES]
+            shown = ["unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares]
+            means = "baseline {}  best {}  (mean over the classes)".format(*shown)
+            lines += [f"  {uneven}", f"  balanced accuracy  {means}"]
         if self.best is not None:
             lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
         return "\n".join(lines)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna.engine import paired_proportions
+from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.evidence.sequential import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from adnn_optuna._attributes import TestLook
     from adnn_optuna.evidence.comparison import Comparison
 
 
@@ -75,14 +78,13 @@ def claim_of_search(record: SearchRecord) -> str:
         return "The search has no completed trial yet."
     gain = f"its gain over the unmoved network with the same seed is {record.test_gain_in_words}"
     if record.test_look is None:
-        return f"The search's winner was not tested yet, so {gain}."
+        return f"The search's winner so far was not tested, so {gain}."
     return f"The search's winner reaches {100 * record.test_value:.2f} % on the test set; {gain}."
 
 
 def caveat_of_search(record: SearchRecord) -> str:
     """Return what a search cannot show."""
-    looks = record.test_looks
-    again = f" {use_of_test_set(looks)}." if len(looks) > 1 else ""
+    again = f" {use_of_test_set(record)}." if len(record.test_looks) > 1 else ""
     if record.is_restart:
         caveat = "it only drew other random weights, so all that it gains is luck."
         return f"This is the control: {caveat}{again}"
@@ -93,18 +95,156 @@ def caveat_of_search(record: SearchRecord) -> str:
     )
 
 
-def use_of_test_set(looks: Sequence[TestLook]) -> str:
+def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
+    looks = record.test_looks
     if not looks:
         return "The test set is closed; result.test() or resume opens it"
     numbers = [str(look["n_trials"]) for look in looks]
+    is_old = ", for an earlier winner than the present one" if record.test_look is None else ""
     if len(looks) == 1:
-        return f"The test set was used once, after {numbers[0]} trials"
-    after = f"{', '.join(numbers[:-1])} and {numbers[-1]} trials"
+        return f"The test set was used once, after {numbers[0]} trials{is_old}"
     return (
-        f"The test set was looked at {len(looks)} times, after {after}: the later gains are no "
-        "longer of untouched test data"
+        f"The test set was looked at {len(looks)} times, after {listed(numbers)} trials{is_old}: "
+        "the later gains are no longer of untouched test data"
     )
+
+
+def end_of_search(record: SearchRecord) -> str:
+    """Return why a search ended, if it did."""
+    reason = record.stop_reason
+    if reason in (None, "interrupted"):
+        return "not ended yet" if reason is None else "interrupted"
+    return f"ended by {reason}"
+
+
+def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
+    """Return what somebody asks first who knows nothing of seeds, each with one sentence.
+
+    Args:
+        record: The search.
+        contract: The name of its contract's file, if it has one.
+    """
+    n_trials = len(record.done_trials)
+    check = (
+        f"Anyone can: adnn verify {contract} trains both networks again and names what differs."
+        if contract
+        else "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
+        "with it anyone can train both networks again, by adnn verify FILE."
+    )
+    otherwise = (
+        f"The same {n_trials} trainings could go into other random beginnings, one longer "
+        "training or other learning rates, which may gain as much: adnn compare tries them all."
+    )
+    if record.is_restart:
+        otherwise = "A real search, which has to gain more than this: adnn compare runs both."
+    return {
+        "What was gained?": _gained(record),
+        "Is it luck?": _is_luck(record),
+        "What else could be done?": otherwise,
+        "How to check it?": check,
+    }
+
+
+def _gained(record: SearchRecord) -> str:
+    look, n_trials = record.test_look, len(record.done_trials)
+    so_far = "The search has not ended; so far, " if record.stop_reason is None else ""
+    if record.best is None or look is None:
+        said = f"nothing is known: none of {n_trials} trials was completed"
+        if record.best is not None:
+            gain = _in_full(record.gain) if record.has_accuracy else f"{record.gain:+.4f}"
+            said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
+            if stored.CONFIG in record.attrs:
+                said += ", and on data that the search never saw it was not tested"
+    else:
+        n, best, baseline = look["n_images"], record.test_value, record.test_baseline
+        said = f"of {n} test examples, which the search never saw, the network that it found gets "
+        said += f"{round(best * n)} right ({100 * best:.2f} %), and "
+        if math.isnan(baseline):
+            said += "the network as it was learned nothing"
+        else:
+            said += f"the network as it was {round(baseline * n)} ({100 * baseline:.2f} %)"
+            said += f": {_in_full(record.test_gain)}"
+    return f"{so_far}{said}." if so_far else f"{said[0].upper()}{said[1:]}."
+
+
+def _in_full(gain: float) -> str:
+    """Return a gain for somebody who does not know what pp is."""
+    return points(gain).replace("pp", "percentage points")
+
+
+def uneven_classes(runs: Sequence[SearchRecord]) -> str:
+    """Return what to mind where classes are uneven; empty where they are even or not known."""
+    looks = [look for run in runs if (look := run.test_look)]
+    if not looks or not (uneven := uneven_classes_in_words(looks[0])):
+        return ""
+    shares = (fmean(balanced_accuracy(look, role) for look in looks) for role in ROLES)
+    before, after = ("unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares)
+    return (
+        f"Mind that {uneven}; in the mean over the classes (balanced accuracy), {before} is right "
+        f"before and {after} after the search."
+    )
+
+
+def _is_luck(record: SearchRecord) -> str:
+    if record.is_restart:
+        return "All of it: this control does nothing but draw other random beginnings."
+    p_value = record.test_p_value
+    if math.isnan(p_value):
+        return (
+            "That is not known: the best of several tries looks better than it is on the data "
+            "that it was chosen by, and only test examples can tell."
+        )
+    if record.test_gain <= 0:
+        return "There is no gain on the test examples that could be luck."
+    chance = f"{100 * p_value:.0f}" if p_value >= 0.01 else "less than one"
+    said = f"of 100 pairs of networks that are equally good, {chance} would differ so much"
+    if p_value >= ALPHA:
+        return f"It may well be: by the choice of the test examples alone, {said}."
+    return (
+        f"Not by the choice of the test examples ({said}), but training begins with random "
+        "numbers, and this is one beginning, which may have been an unlucky one."
+    )
+
+
+def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, str]:
+    """Return the same of a comparison, whose studies are at ``url``."""
+    runs = [run for of_arm in comparison.results.values() for run in of_arm]
+    look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
+    gains = comparison.table()["test_gain"]
+    best = next(iter(against_control(comparison)), None)
+    arm = best.arm if best else next(iter(comparison.searchers), gains.index[0])
+    n_images = look["n_images"] if look else 0
+    gained = (
+        f"On {n_images} test examples, which no search saw, {arm} gains {_in_full(gains[arm])} "
+        f"over the network as it was ({images(gains[arm], n_images)}), in the mean of {n_seeds} "
+        f"random beginning{'s' * (n_seeds > 1)}."
+        if n_images
+        else "Nothing is known: the searches' winners were not tested."
+    )
+    luck = "That is not known: without random restarts, nothing shows what luck alone brings."
+    if best:
+        what = {
+            "better": "so it is more than luck",
+            "worse": "so it is less than luck brings",
+            "equivalent": "so it is no more than luck",
+        }.get(str(best.verdict), "so it is not shown to be more than luck")
+        luck = (
+            f"Nothing but other random beginnings, as often, gain {points(gains[best.other])}; "
+            f"beyond that, {arm} has {points(best.mean)} ({with_interval(best)}), {what}."
+        )
+    otherwise = _otherwise(comparison).strip() or (
+        "Not tried here are one longer training and other learning rates for the same compute, "
+        "which may gain as much: adnn compare --controls longer,learning_rate."
+    )
+    return {
+        "What was gained?": gained,
+        "Is it luck?": luck,
+        "What else could be done?": otherwise,
+        "How to check it?": f"Each of the {len(runs)} searches is in the table at the end of this "
+        f"page{f' and stored in {url}' if url else ''}; the same call with the same seeds makes "
+        "them again, with the same numbers.",
+    }
 
 
 def against_control(comparison: Comparison) -> list[PairedDifference]:

@@ -328,8 +328,7 @@ class Comparison(Shown):
         ]
 
     def _facts(self) -> dict[str, object]:
-        verdicts = [row.verdict for row in self.paired_differences if row.verdict]
-        return {"arms": [*self.results], "seeds": self.seeds, "verdicts": verdicts}
+        return {"arms": [*self.results], "seeds": self.seeds, "undecided": self.n_undecided}
 
     def __str__(self) -> str:
         metric, look = self.any_record.metric, self.any_record.test_look

@@ -28,8 +28,10 @@ from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.evidence import claims
+from adnn_optuna.evidence import claims, tables
 from adnn_optuna.networks.differences import config_differences, in_words
+from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.plots._test_set import plot_calibration, plot_confusion_matrix
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -84,7 +86,8 @@ class Page:
             lstrip_blocks=True,
         )
         environment.filters.update(value=_value, gain=claims.points, interval=claims.interval)
-        environment.filters["superiority"] = claims.superiority
+        environment.filters.update(superiority=claims.superiority)
+        environment.filters.update(class_rows=tables.class_rows, paired_rows=tables.paired_rows)
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -95,9 +98,7 @@ class Page:
 
 def _value(value: float, *, percent: bool = True) -> str:
     """Return an accuracy in percent, or another value as it is."""
-    if math.isnan(value):
-        return "unknown"
-    return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
+    return tables.share(value) if percent or math.isnan(value) else f"{value:.4f}"
 
 
 def _plotly_js() -> str:
@@ -111,17 +112,49 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
     Raises:
         ValueError: If the contract is that of another result.
     """
-    name = record.study.study_name
+    shown = None if contract is None else _shown_contract(record, contract)
     content = {
-        "name": name,
+        "name": record.study.study_name,
         "record": record,
-        "use_of_test_set": claims.use_of_test_set(record.test_looks),
+        "answers": claims.answers_of_search(record, shown["quoted_name"] if shown else None),
+        "uneven": claims.uneven_classes([record]),
+        "picture": Figure("gains", _picture_of_search(record)),
+        "use_of_test_set": claims.use_of_test_set(record),
+        "end": claims.end_of_search(record),
         "figures": figures_of_search(record),
-        "contract": None if contract is None else _shown_contract(record, contract),
+        "figures_of_test": _figures_of_test(record),
+        "contract": shown,
         **_origin([[record]]),
     }
     claim, caveat = claims.claim_of_search(record), claims.caveat_of_search(record)
     return Page("search.html.jinja", claim, caveat, content)
+
+
+def _picture_of_search(record: SearchRecord) -> go.Figure:
+    """Return what the search gained where it chose, and on the test examples, with luck's part."""
+    gains = {"test examples": (record.test_gain, *record.test_interval)}
+    if record.has_accuracy:
+        gains["what it was chosen by"] = (record.gain, math.nan, math.nan)
+    title = "What was gained, and how far it may be off"
+    known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
+    return plot_gains(known, title, "Gain [percentage points]")
+
+
+def _picture_of_comparison(comparison: Comparison) -> go.Figure:
+    """Return what each searcher gains beyond luck, where that is known."""
+    rows = claims.against_control(comparison)
+    gains = {row.arm: (row.mean, row.low, row.high) for row in rows}
+    title = "What is gained beyond luck, and how far it may be off"
+    x_title = "Gain over random restarts [percentage points]"
+    return plot_gains(gains, title, x_title, comparison.equivalence)
+
+
+def _figures_of_test(record: SearchRecord) -> list[Figure]:
+    """Return the figures of what the winner does on the test set, if that was stored."""
+    if record.test_look is None or "confusion" not in record.test_look:
+        return []
+    confusion, calibration = plot_confusion_matrix(record), plot_calibration(record)
+    return [Figure("confusion", confusion), Figure("calibration", calibration)]
 
 
 def comparison_page(comparison: Comparison) -> Page:
@@ -131,6 +164,7 @@ def comparison_page(comparison: Comparison) -> Page:
     label, first = everything[0]
     look = first.test_look
     best = next(iter(claims.against_control(comparison)), None)
+    origin = _origin([*comparison.results.values()])
     lucky = max(everything, key=lambda pair: np.nan_to_num(pair[1].gain, nan=-math.inf))
     return Page(
         "comparison.html.jinja",
@@ -139,6 +173,9 @@ def comparison_page(comparison: Comparison) -> Page:
         {
             "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
             "comparison": comparison,
+            "answers": claims.answers_of_comparison(comparison, origin["url"]),
+            "uneven": claims.uneven_classes(results[best.arm] if best else [first]),
+            "picture": Figure("gains", _picture_of_comparison(comparison)),
             "lucky": lucky,
             "best": best,
             "strongest": comparison.strongest_control,
@@ -146,7 +183,7 @@ def comparison_page(comparison: Comparison) -> Page:
             "images": lambda gain: claims.images(gain, look["n_images"]) if look else "",
             "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
-            **_origin([*comparison.results.values()]),
+            **origin,
         },
     )
 

@@ -8,7 +8,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna.evidence.claims import interval, superiority
+from adnn_optuna._attributes import TestLook
+from adnn_optuna.engine.classes import ROLES, class_sizes, recalls
+from adnn_optuna.evidence.claims import interval, points, superiority
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
 if TYPE_CHECKING:
@@ -64,6 +66,28 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     lines = ["  ".join(row).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
+
+
+def class_rows(look: TestLook) -> list[tuple[str, ...]]:
+    """Return each class with its number of test examples, both recalls and their difference."""
+    before, after = (recalls(look, role) for role in ROLES)
+    rows = zip(look.get("classes", []), class_sizes(look), before, after, strict=True)
+    return [(name, str(n), share(b), share(a), points(a - b)) for name, n, b, a in rows]
+
+
+def share(value: float) -> str:
+    """Return an accuracy or another share in percent."""
+    return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
+    """Return how many test examples both networks get right, one of them, and none."""
+    n, won, lost = look["n_images"], look["won"], look["lost"]
+    both = round(look["best"] * n) - won
+    return [
+        ("unmoved network right", str(both), str(lost)),
+        ("unmoved network wrong", str(won), str(n - both - won - lost)),
+    ]
 
 
 def pair(row: PairedDifference) -> str:

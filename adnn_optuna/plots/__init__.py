@@ -17,3 +17,5 @@ from adnn_optuna.plots._search import plot_annealing as plot_annealing
 from adnn_optuna.plots._search import plot_gain as plot_gain
 from adnn_optuna.plots._search import plot_offsets as plot_offsets
 from adnn_optuna.plots._search import plot_walk as plot_walk
+from adnn_optuna.plots._test_set import plot_calibration as plot_calibration
+from adnn_optuna.plots._test_set import plot_confusion_matrix as plot_confusion_matrix

@@ -153,7 +153,7 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
 def plot_by_seed(
     values: Mapping[str, Sequence[float]],
     title: str,
-    y_title: str,
+    x_title: str,
     colors: Sequence[str] = style.COLORS,
 ) -> go.Figure:
     """Plot accuracies of several arms, with a line for each seed.
@@ -161,23 +161,24 @@ def plot_by_seed(
     Args:
         values: The accuracies of each arm by its label, in the same order of seeds.
         title: The figure's title.
-        y_title: The title of its y axis.
+        x_title: The title of its x axis.
         colors: The arms' colors, which begin again after the last one.
     """
-    figure = style.new_figure(title, "", y_title)
+    figure = style.new_figure(title, x_title, "")
     table = 100 * np.array([*values.values()])
-    names = [style.literal(label) for label in values]
     if np.isfinite(table).any():
-        figure.update_xaxes(type="category")  # Labels such as 0.1 are names, too.
         for of_seed in table.T.tolist():
-            y = [value if np.isfinite(value) else None for value in of_seed]
-            trace = style.line(names, y, style.CONTROL_COLOR, "", width=1)
+            x = [value if np.isfinite(value) else None for value in of_seed]
+            trace = style.line(x, range(len(x)), style.CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
         look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False}
-        for name, color, of_arm in zip(names, itertools.cycle(colors), table, strict=False):
-            known = of_arm[np.isfinite(of_arm)].tolist()
-            figure.add_box(x=[name] * len(known), y=known, name=name, marker_color=color, **look)
+        look["orientation"] = "h"
+        for i, (name, color) in enumerate(zip(values, itertools.cycle(colors), strict=False)):
+            known = table[i][np.isfinite(table[i])].tolist()
+            box = {"x": known, "y": [i] * len(known), "name": style.shown(name), **look}
+            figure.add_box(marker_color=color, **box)
+        style.label_rows(figure, values)
     return figure
 
 
@@ -222,8 +223,10 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
             y=counts.tolist(),
             width=np.diff(edges).tolist(),
             marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
-            name=f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
-            f"{values.min():.2f} to {values.max():.2f}",
+            name=style.shown(
+                f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
+                f"{values.min():.2f} to {values.max():.2f}"
+            ),
         )
         xs, ys = [scale * b for b in baselines], [-0.03 * float(counts.max())] * len(baselines)
         tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,26 +26,27 @@ def plot_recheck(
         confirming: Those of the further seeds.
         noise: How large the noise is, in words.
     """
-    figure = style.new_figure("What the study said, and what fresh seeds say", noise, "value")
+    x_title = f"value; {noise}" if noise else "value"
+    figure = style.new_figure("What the study said, and what fresh seeds say", x_title, "")
     for fresh, name, shift, color in (
         (choosing, "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
         (confirming, "further seeds to confirm", 0.12, style.COLORS[0]),
     ):
-        points = [(i + shift, value) for i, (values, _) in enumerate(fresh) for value in values]
+        points = [(value, i + shift) for i, (values, _) in enumerate(fresh) for value in values]
         if not points:
             continue
         x, y = zip(*points, strict=True)
         figure.add_trace(style.dots(x, y, color, name, size=7, opacity=0.5))
-        means = [(i + shift + 0.07, *bounds) for i, (_, bounds) in enumerate(fresh)]
-        x, y, _, ends = zip(*means, strict=True)
+        means = [(*bounds, i + shift + 0.07) for i, (_, bounds) in enumerate(fresh)]
+        x, _, ends, y = zip(*means, strict=True)
         # A single value has no interval.
-        widths = [end - mean if end < math.inf else 0.0 for mean, end in zip(y, ends, strict=True)]
+        widths = [end - mean if end < math.inf else 0.0 for mean, end in zip(x, ends, strict=True)]
         trace = style.dots(x, y, color, "their mean, 95 % interval", size=10, symbol="square")
-        figure.add_trace(trace.update(error_y={"array": widths}))
+        figure.add_trace(trace.update(error_x={"array": widths}))
     said, places = stored.values(), range(len(stored))
     name, color = "what the study said", style.COLORS[1]
-    figure.add_trace(style.dots(places, said, color, name, size=11, symbol="diamond"))
-    return _with_labels(figure, stored)
+    figure.add_trace(style.dots(said, places, color, name, size=11, symbol="diamond"))
+    return style.label_rows(figure, stored)
 
 
 def plot_variance(
@@ -64,26 +65,57 @@ def plot_variance(
     """
     scale, unit = (100, " [pp]") if value_name.endswith("accuracy") else (1, "")
     title = "How far it varies from run to run, and from what"
-    figure = style.new_figure(title, "", f"deviation of {value_name}{unit}")
+    figure = style.new_figure(title, f"deviation of {value_name}{unit}", "")
     for i, (name, deviations) in enumerate(points.items()):
         color = style.COLORS[0] if name == list(points)[-1] else style.CONTROL_COLOR
         # Side by side, lest equal ones hide each other.
-        x = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
-        y = (scale * np.asarray(deviations)).round(6).tolist()
+        x = (scale * np.asarray(deviations)).round(6).tolist()
+        y = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
         runs = style.dots(x, y, color, "", size=7, opacity=0.5)
         sd, low, high = (scale * value for value in spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
-        dash: Any = {"size": 11, "symbol": "line-ew-open", "line_width": 3}
+        dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
         said = "one standard deviation, 95 % interval"
-        spread = style.dots([i, i], [-sd, sd], color, said, **dash).update(error_y=ends)
+        spread = style.dots([-sd, sd], [i, i], color, said, **dash).update(error_x=ends)
         spread.update(showlegend=i == len(points) - 1)
         figure.add_traces([runs.update(showlegend=False), spread])
     if not math.isnan(own):
-        x, y, color = [len(points) - 1], [scale * own], style.COLORS[1]
+        x, y, color = [scale * own], [len(points) - 1], style.COLORS[1]
         figure.add_trace(style.dots(x, y, color, "the seed in use", size=11, symbol="diamond"))
-    return _with_labels(figure, points)
+    return style.label_rows(figure, points)
 
 
-def _with_labels(figure: go.Figure, labels: Collection[str]) -> go.Figure:
-    texts = [style.literal(label) for label in labels]
-    return figure.update_xaxes(zeroline=False, tickvals=[*range(len(texts))], ticktext=texts)
+def plot_gains(
+    gains: Mapping[str, tuple[float, float, float]], title: str, x_title: str, region: float = 0.0
+) -> go.Figure:
+    """Plot gains of accuracy, each with the interval in which it may be, beside 0.
+
+    Args:
+        gains: Each gain and the ends of its interval, by what it is of; an end that is not known
+            is not drawn.
+        title: The figure's title.
+        x_title: The title of its x axis.
+        region: Up to this gain, to both sides, nothing is gained or lost.
+    """
+    figure = style.new_figure(title, x_title, "")
+    for i, (gain, low, high) in enumerate(gains.values()):
+        known = math.isfinite(low) and math.isfinite(high)
+        color = style.COLORS[0]
+        if known and not low <= 0 <= high:
+            color = style.COLORS[2] if low > 0 else style.COLORS[4]
+        ends = {"array": [100 * (high - gain)], "arrayminus": [100 * (gain - low)], "thickness": 3}
+        dot = style.dots([100 * gain], [i], color, "", size=15)
+        dot.update(error_x={**ends, "width": 8} if known else None, showlegend=False)
+        said = {"text": f"{100 * gain:+.2f}", "textposition": "top center", "cliponaxis": False}
+        figure.add_trace(dot.update(mode="markers+text", textfont_size=15, **said))
+    if gains:
+        figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 2})
+        grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
+        figure.add_vrect(-100 * region, 100 * region, **grey)
+        # With room for the numbers above the outermost dots.
+        drawn = [0.0, *(100 * v for row in gains.values() for v in row if math.isfinite(v))]
+        room = 0.3 * (max(drawn) - min(drawn)) or 1.0
+        figure.update_xaxes(zeroline=False, range=[min(drawn) - room, max(drawn) + room])
+        style.label_rows(figure, gains).update_yaxes(showgrid=False)
+        figure.update_yaxes(autorange=False, range=[len(gains) - 0.4, -0.6])
+    return style.say_if_empty(figure, "No winner was tested.")

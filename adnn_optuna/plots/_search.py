@@ -116,7 +116,7 @@ def plot_annealing(study: style.Source) -> go.Figure:
     numbers = [step.number for step in steps]
     for color, (name, curve) in zip(itertools.cycle(style.COLORS), curves.items(), strict=False):
         dash = "dash" if name == "cost" else "solid"
-        label = f"temperature of {style.literal(name)}"
+        label = f"temperature of {name}"
         figure.add_trace(style.line(numbers, curve, color, label, dash=dash), row=1, col=1)
     # A trial has no gain where it diverged, nor any where the baseline did.
     gains = {number: scale * gain for number, gain in record.gains.items()}
@@ -130,10 +130,13 @@ def plot_annealing(study: style.Source) -> go.Figure:
     accepted = style.trial_points(way, floor, green, "accepted", "circle")
     accepted.update(mode="lines+markers", line={"color": green, "width": 1, "shape": "hv"})
     figure.add_traces([rejected, accepted], rows=2, cols=1)
-    log = {"type": "log", "exponentformat": "power", "dtick": 1}
+    # At most five powers of ten, so that their labels do not overlap.
+    known = np.log10([v for curve in curves.values() for v in curve if v] or [1.0])
+    log: Any = {"type": "log", "exponentformat": "power", "dtick": max(np.ptp(known) // 5 + 1, 1)}
     figure.update_yaxes(title_text="Temperature", row=1, col=1, **log)
     figure.update_yaxes(title_text=f"Gain{pp}", row=2, col=1)
-    return figure.update_xaxes(title_text="Trial", row=2, col=1)
+    figure.update_xaxes(title_text="Trial", row=2, col=1)
+    return figure.update_layout(height=460)
 
 
 def plot_offsets(study: style.Sources) -> go.Figure:
@@ -145,7 +148,7 @@ def plot_offsets(study: style.Sources) -> go.Figure:
     """
     records = records_of(study)
     _, scale, pp = style.metric_of(records)
-    figure = style.new_figure("Offsets by layer", "", "Offset")
+    figure = style.new_figure("Offsets by layer", "Offset", "")
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]
     names = list(dict.fromkeys(name for _, best in bests for name in best.distributions))
 
@@ -162,15 +165,15 @@ def plot_offsets(study: style.Sources) -> go.Figure:
     ]
     if points:
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points))
-        x, y, gains = zip(*points, strict=True)
+        row, offset, gains = zip(*points, strict=True)
         dot: Any = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
-        dot["colorbar"] = {"title_text": f"Gain{pp}", "thickness": 12}
+        dot["colorbar"] = {"title_text": f"Gain{pp}", "title_side": "top", "orientation": "h"}
+        dot["colorbar"] |= {"thickness": 10, "y": 1, "yanchor": "bottom"}
         colors = np.maximum(gains, style.floor_of(gains)).tolist()
-        figure.add_trace(style.dots((x + jitter).tolist(), y, colors, "trial", **dot))
-        x, y = zip(*(place for _, best in bests for place in places(best)), strict=True)
+        figure.add_trace(style.dots(offset, (row + jitter).tolist(), colors, "trial", **dot))
+        row, offset = zip(*(place for _, best in bests for place in places(best)), strict=True)
         star: Any = {"symbol": "star", "size": 13, "line_color": "white", "line_width": 1}
         name = "best trial" if len(records) == 1 else "best trial of each seed"
-        figure.add_trace(style.dots(x, y, style.COLORS[4], name, **star))
-        labels = [style.literal(name) for name in names]
-        figure.update_xaxes(tickvals=list(range(len(names))), ticktext=labels, showgrid=False)
+        figure.add_trace(style.dots(offset, row, style.COLORS[4], name, **star))
+        style.label_rows(figure, names).update_yaxes(showgrid=False)
     return style.say_if_empty(figure, "No offsets were moved.")

@@ -1,6 +1,7 @@
 """What all figures have in common, so that they look alike on white and on black."""
 
 import itertools
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,12 +30,12 @@ _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
         "title": {"y": 0.97, "yanchor": "top"},
-        "xaxis": _AXIS,
+        "xaxis": {**_AXIS, "tickangle": 0},
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        "margin": {"l": 10, "r": 10, "t": 90, "b": 10},
+        "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+        "margin": {"l": 10, "r": 10, "t": 60, "b": 10},
         "hoverlabel": {"align": "left"},
     }
 )
@@ -52,30 +53,41 @@ def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], list
     for label, studies in runs.items():
         everything += (records := records_of(studies))
         is_control = any(record.is_restart for record in records)
-        arms.append((literal(label), CONTROL_COLOR if is_control else next(colors), records))
+        arms.append((label, CONTROL_COLOR if is_control else next(colors), records))
     return arms, everything
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
-    titles = {"title_text": title, "xaxis_title_text": x, "yaxis_title_text": y}
+    titles = {"title_text": title, "xaxis_title_text": shown(x, 28)}
+    titles["yaxis_title_text"] = shown(y, 20)
     return go.Figure().update_layout(template=_TEMPLATE, **titles)
 
 
-def literal(label: str) -> str:
-    """Return a user's label so that plotly, which knows some HTML, shows it as it is."""
-    return label.replace("&", "&amp;").replace("<", "&lt;")
+def shown(label: str, width: int = 36, max_lines: int = 3) -> str:
+    """Return a label in short lines, so that plotly, which knows some HTML, shows it as it is."""
+    lines = textwrap.wrap(label, width, max_lines=max_lines, placeholder="…")
+    return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)
+
+
+def label_rows(figure: go.Figure, labels: Collection[str]) -> go.Figure:
+    """Label the rows of a figure, 0, 1, …, from the top: there, long labels leave it its room."""
+    texts = [shown(label, 18) for label in labels]
+    ticks = {"tickvals": [*range(len(texts))], "ticktext": texts, "autorange": "reversed"}
+    figure.update_yaxes(zeroline=False, **ticks)
+    return figure.update_layout(height=max(360, 110 + 50 * len(texts)))
 
 
 def line(x: Iterable[Any], y: Iterable[Any], color: str, name: str, **style: Any) -> go.Scatter:
     """Return a line with the color and further settings of plotly's ``line``."""
-    return go.Scatter(x=[*x], y=[*y], mode="lines", line={"color": color, **style}, name=name)
+    line = {"color": color, **style}
+    return go.Scatter(x=[*x], y=[*y], mode="lines", line=line, name=shown(name))
 
 
 def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: Any) -> go.Scatter:
     """Return points with the color and further settings of plotly's ``marker``."""
     marker["color"] = color
-    return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=name)
+    return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name))
 
 
 def add_mean(

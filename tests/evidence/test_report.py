@@ -105,9 +105,8 @@ class TestPage:
     def test_says_what_was_found_and_shows_every_run(
         self, page: str, comparison: Comparison
     ) -> None:
-        [heading] = list(parsed(page).iter("h1"))
-        assert heading.text == claim_of_comparison(comparison)
         shown = text_of(page)
+        assert claim_of_comparison(comparison) in shown
         for row in comparison.differences().itertuples():
             assert f"{100 * row.difference:+.2f} pp" in shown
             assert f"{100 * row.low:+.2f} to {100 * row.high:+.2f} pp" in shown
@@ -300,9 +299,8 @@ class TestControls:
         card = cards_of(html)["What the same compute gains otherwise"]
         assert card == (f"{100 * gain:+.2f} pp", card[1])
         assert card[1].endswith("with rates")
-        [heading] = list(parsed(html).iter("h1"))
-        assert "The same compute spent on the learning rate gains +20" in str(heading.text)
         shown = text_of(html)
+        assert "The same compute spent on the learning rate gains +20" in shown
         assert "What the same compute brings: best so far against epochs trained" in shown
         for against in ("greedy against rates", "random_restart against rates"):
             assert f"{against} worse" in shown
@@ -338,7 +336,7 @@ class TestTestSet:
         study.enqueue_trial({})
         study.tell(study.ask(), 2.0)
         assert math.isnan(record_of(study).test_value)
-        assert "result.test() or resume opens it" in claim_of_search(record_of(study))
+        assert "result.test() or resume tests this one" in claim_of_search(record_of(study))
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
         # Another worker that ended at the same time.
         store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)

@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
-from stored_studies import N_TRIALS, store_comparison, store_study
+from stored_studies import N_TRIALS, store_comparison, store_confusions, store_study
 
 from adnn_optuna import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler, plots
 from adnn_optuna.engine.searchers import sampler_of
@@ -33,6 +33,8 @@ OF_ONE = [
     plots.plot_offsets,
     plots.plot_accuracy_distribution,
     plots.plot_best_of_n,
+    plots.plot_calibration,
+    plots.plot_confusion_matrix,
 ]
 OF_SEVERAL = [
     plots.plot_best_against_compute,
@@ -224,6 +226,16 @@ class TestAnnealing:
         assert len(named(figure, "temperature of all parameters").x) == N_TRIALS
         assert not len(named(figure, "accepted").x)
 
+    def test_has_few_labels_of_temperatures(self) -> None:
+        sampler = AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=400, x0={"x": 0})
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(lambda t: t.suggest_float("x", -1, 1) ** 2, n_trials=400)
+        figure = plots.plot_annealing(study)
+        values = [value for trace in figure.data[:2] for value in trace.y if value]
+        decades = np.ptp(np.log10(values))
+        assert decades > 5
+        assert decades / figure.layout.yaxis.dtick < 6
+
     def test_begins_as_cool_where_the_first_trial_died_at_once(self) -> None:
         study = store_study("s")
         dead = optuna.create_study(study_name="dead", direction="maximize")
@@ -250,8 +262,8 @@ class TestOffsets:
     def test_marks_the_best_trial(self) -> None:
         study = store_study("s")
         figure = plots.plot_offsets(study)
-        assert list(figure.layout.xaxis.ticktext) == list(NAMES)
-        assert list(named(figure, "best trial").y) == [
+        assert list(figure.layout.yaxis.ticktext) == list(NAMES)
+        assert list(named(figure, "best trial").x) == [
             study.best_trial.params[name] for name in NAMES
         ]
         assert len(named(figure, "trial").y) == 2 * N_TRIALS
@@ -265,10 +277,53 @@ class TestOffsets:
             n_trials=60,
         )
         shown = "&lt;b>&amp;x&lt;/b>"
-        assert list(plots.plot_offsets(study).layout.xaxis.ticktext) == [shown, "y"]
+        assert list(plots.plot_offsets(study).layout.yaxis.ticktext) == [shown, "y"]
         # As soon as each has a temperature of its own.
         names = {trace.name for trace in plots.plot_annealing(study).data}
         assert f"temperature of {shown}" in names
+
+
+class TestTestSet:
+    @pytest.fixture
+    def study(self) -> optuna.Study:
+        study = store_study("s")
+        store_confusions(study, [[6, 4], [1, 9]], [[8, 2], [0, 10]])
+        return study
+
+    def test_confusion_is_of_the_winner_by_true_classes(self, study: optuna.Study) -> None:
+        [matrix] = plots.plot_confusion_matrix(study).data
+        assert [list(row) for row in matrix.text] == [[8, 2], [0, 10]]
+        assert [list(row) for row in matrix.z] == [[80, 20], [0, 100]]
+
+    def test_calibration_tells_its_error_and_how_many_it_is_of(self, study: optuna.Study) -> None:
+        figure = plots.plot_calibration(study)
+        # Half of all is right 10 points less often than it is sure, the other half as often.
+        curve = named(figure, "winner, expected calibration error<br>5.00 pp")
+        assert (list(curve.x), list(curve.y)) == ([85, 95], [75, 95])
+        bars = [trace for trace in figure.data if trace.type == "bar"]
+        assert [list(trace.y) for trace in bars] == [[10, 10]] * 2
+
+    def test_of_a_study_without_classes_says_so(self) -> None:
+        for plot in (plots.plot_calibration, plots.plot_confusion_matrix):
+            assert "was stored" in plot(store_study("s")).layout.annotations[0].text
+
+
+class TestLabels:
+    LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
+
+    def test_are_wrapped_beside_their_rows_and_below_the_figure(self) -> None:
+        runs = {self.LONG: [store_study("a")], "restarts": [store_study("b")]}
+        rows = plots.plot_test_accuracy(runs).layout.yaxis.ticktext
+        assert [len(text.split("<br>")) for text in rows] == [1, 3, 1]
+        figure = plots.plot_best_against_trials(runs)
+        for text in [*rows, *(trace.name for trace in figure.data if trace.name)]:
+            assert max(map(len, text.split("<br>"))) <= 36
+        legend = figure.layout.template.layout.legend
+        assert (legend.yref, legend.y, legend.yanchor) == ("container", 0, "bottom")
+
+    def test_of_many_rows_have_their_room(self) -> None:
+        arms = {f"arm {i}": [store_study(f"{i}")] for i in range(30)}
+        assert plots.plot_test_accuracy(arms).layout.height > 30 * 45
 
 
 class TestLuck:
@@ -349,10 +404,9 @@ class TestComparison:
     def test_test_accuracy_is_by_seed(self) -> None:
         comparison = store_comparison({"greedy": [0.01, 0.02], "random_restart": [0.0, 0.0]})
         figure = plots.plot_test_accuracy(studies_of(comparison))
-        boxes = {trace.name: list(trace.y) for trace in figure.data if trace.type == "box"}
+        boxes = {trace.name: list(trace.x) for trace in figure.data if trace.type == "box"}
         assert list(boxes) == ["unmoved", "greedy", "random_restart"]
-        # A label such as 0.1 is none of a number.
-        assert figure.layout.xaxis.type == "category"
+        assert list(figure.layout.yaxis.ticktext) == list(boxes)
         assert np.subtract(boxes["greedy"], boxes["unmoved"]) == pytest.approx([1, 2])
 
     def test_figures_are_small(self) -> None:

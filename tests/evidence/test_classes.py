@@ -1,0 +1,150 @@
+"""What prints and reports say of a test set's classes, and for somebody who knows nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from stored_studies import store_comparison, store_confusions, store_look, store_study
+from test_report import parsed, text_of
+
+from adnn_optuna.engine.classes import balanced_accuracy
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence.claims import answers_of_comparison, answers_of_search
+from adnn_optuna.evidence.reports import comparison_page, search_page
+
+if TYPE_CHECKING:
+    import optuna
+
+# 97 of class a, 3 of class b: the gain is that of always saying a.
+UNEVEN = [[60, 37], [0, 3]], [[97, 0], [3, 0]]
+EVEN = [[40, 10], [20, 30]], [[45, 5], [10, 40]]
+MAJORITY = "97 % of the test set is class 'a': a network that always says so reaches 97 %"
+
+
+def classified(matrices: tuple[list[list[int]], list[list[int]]]) -> optuna.Study:
+    study = store_study("classes")
+    store_confusions(study, *matrices)
+    return study
+
+
+class TestUnevenClasses:
+    def test_majority_and_balanced_accuracy_stand_beside_the_gain(self) -> None:
+        record = record_of(classified(UNEVEN))
+        assert MAJORITY in str(record)
+        assert "balanced accuracy  baseline 80.93 %  best 50.00 %" in str(record)
+        shown = text_of(search_page(record).render())
+        # Before all evidence.
+        first, _, _ = shown.partition(" Evidence ")
+        assert MAJORITY in first
+        assert "80.93 % is right before and 50.00 % after" in first
+
+    def test_even_ones_need_no_word(self) -> None:
+        record = record_of(classified(EVEN))
+        shown = str(record) + text_of(search_page(record).render())
+        assert "always says so" not in shown
+        assert "always says so" not in str(record_of(store_study("no classes")))
+
+    @pytest.mark.parametrize(("n", "is_uneven"), [(59, False), (60, True)])
+    def test_are_so_where_one_is_half_as_frequent_again(self, n: int, is_uneven: bool) -> None:
+        matrix = [[n, 0], [0, 100 - n]]
+        assert ("always says so" in str(record_of(classified((matrix, matrix))))) == is_uneven
+
+    def test_of_a_baseline_that_diverged_is_unknown(self) -> None:
+        study = classified(UNEVEN)
+        name = next(n for n in study.user_attrs if n.startswith("adnn:test/2026-11-25T14"))
+        study.set_user_attr(name, {**study.user_attrs[name], "baseline": math.nan})
+        record = record_of(study)
+        assert "baseline unknown  best 50.00 %" in str(record)
+        assert "nan" not in text_of(search_page(record).render()).lower()
+
+    def test_classes_that_the_test_set_lacks_count_for_nothing(self) -> None:
+        matrix = [[5, 5, 0], [0, 10, 0], [0, 0, 0]]
+        look = record_of(classified((matrix, matrix))).test_look
+        assert look is not None
+        assert balanced_accuracy(look, "best") == 0.75
+
+
+def test_report_shows_classes_pairs_and_calibration() -> None:
+    html = search_page(record_of(classified(EVEN))).render()
+    shown = text_of(html)
+    assert "class test examples unmoved winner gain a 50 80.00 % 90.00 % +10.00 pp b 50" in shown
+    # 85 of the winner right, of which 17 alone, 2 of the unmoved network alone.
+    assert "unmoved network right 68 2 unmoved network wrong 17 13" in shown
+    assert "McNemar's exact test: p = 0.00073" in shown
+    ids = [element.attrib.get("id", "") for element in parsed(html).iter("script")]
+    assert {"confusion-1", "calibration-2"} <= set(ids)
+    assert "of which class" not in text_of(search_page(record_of(store_study("none"))).render())
+
+
+class TestFirstScreen:
+    def test_answers_four_questions_without_a_word_of_the_field(self) -> None:
+        record = record_of(store_study("one", gain=0.003))
+        answers = answers_of_search(record, None)
+        assert "of 1000 test examples" in answers["What was gained?"].lower()
+        assert "+0.30 percentage points" in answers["What was gained?"]
+        assert "It may well be" in answers["Is it luck?"]
+        assert "adnn compare" in answers["What else could be done?"]
+        assert "adnn verify" in answers["How to check it?"]
+        for answer in answers.values():
+            assert answer.count(". ") == 0
+            assert answer.endswith(".")
+            for word in ("seed", " pp", "p-value", "McNemar", "baseline"):
+                assert word not in answer
+        first, _, _ = text_of(search_page(record).render()).partition(" Evidence ")
+        for answer in answers.values():
+            assert answer in first
+        assert "What was gained, and how far it may be off" in first
+
+    @pytest.mark.parametrize(
+        ("gain", "luck"),
+        [(0.05, "Not by the choice"), (0.0, "There is no gain"), (-0.01, "There is no gain")],
+    )
+    def test_calls_luck_what_may_be(self, gain: float, luck: str) -> None:
+        record = record_of(store_study("one", gain=gain))
+        assert answers_of_search(record, None)["Is it luck?"].startswith(luck)
+
+    def test_of_the_control_is_all_luck(self) -> None:
+        record = record_of(store_study("luck", sampler="random_restart", gain=0.05))
+        assert answers_of_search(record, None)["Is it luck?"].startswith("All of it")
+
+    def test_of_a_comparison_sets_luck_apart(self) -> None:
+        gains = {"greedy": [0.01] * 8, "random_restart": [0.01] * 8}
+        comparison = store_comparison(gains)
+        answers = answers_of_comparison(comparison, None)
+        assert (
+            "On 1000 test examples, which no search saw, greedy gains +1.00 percentage"
+            in (answers["What was gained?"])
+        )
+        assert "so it is no more than luck" in answers["Is it luck?"]
+        assert "not shown" not in answers["Is it luck?"]
+        first, _, _ = text_of(comparison_page(comparison).render()).partition(" Evidence ")
+        for answer in answers.values():
+            assert answer in first
+        without = store_comparison({"greedy": [0.01] * 2})
+        assert "not known" in answers_of_comparison(without, None)["Is it luck?"]
+
+
+class TestUnfinished:
+    def test_says_once_and_alike_that_its_winner_was_not_tested(self) -> None:
+        study = store_study("going on")
+        study.set_user_attr("adnn:stop_reason", None)
+        study.enqueue_trial({})
+        study.tell(study.ask(), 2.0)
+        record = record_of(study)
+        shown = text_of(search_page(record).render())
+        first, _, evidence = shown.partition(" Evidence ")
+        assert first.count("The search has not ended") == 1
+        assert "Trials 13 not ended yet" in evidence
+        assert "nothing yet" not in shown
+        assert "only an earlier winner was tested" in evidence
+        assert "used once, after 12 trials, for an earlier winner than the present one" in shown
+        assert "closed" not in shown + str(record)
+
+    def test_says_where_it_stands_if_its_winner_was_tested(self) -> None:
+        study = store_study("going on")
+        study.set_user_attr("adnn:stop_reason", None)
+        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        answer = answers_of_search(record_of(study), None)["What was gained?"]
+        assert answer.startswith("The search has not ended; so far, of 1000 test examples")
