@@ -6,9 +6,6 @@ import base64
 import json
 import math
 import os
-import re
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import html5lib
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 EVIL = "<script>alert(1)</script>"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def noise(n_arms: int, n_seeds: int = 12) -> np.ndarray:
@@ -403,46 +399,3 @@ class TestLoaded:
         assert loaded.control == "random_restart"
         with pytest.raises(ValueError, match="no comparison 'other'"):
             load_comparison(storage, "other")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
-@pytest.mark.parametrize("width", [400, 1280])
-def test_browser_draws_all_figures_and_asks_nobody(page: str, width: int, tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    # A frame, as no window is as narrow as a phone.
-    outer = tmp_path / "outer.html"
-    outer.write_text(
-        f'<!DOCTYPE html><iframe src="page.html" style="width:{width}px;height:900px"></iframe>'
-        "<script>onload = () => setTimeout(() => {"
-        "const inner = document.querySelector('iframe').contentDocument;"
-        "const plots = [...inner.querySelectorAll('.plot')];"
-        "document.title = JSON.stringify({plots: plots.length,"
-        "drawn: plots.filter(p => p.querySelector('.main-svg')).length,"
-        "resources: inner.defaultView.performance.getEntriesByType('resource').map(r => r.name),"
-        "wide: inner.documentElement.scrollWidth});}, 3000)</script>"
-    )
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--allow-file-access-from-files",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=1400,1000",
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-            outer.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert found, done.stderr
-    state = json.loads(found[1])
-    assert state["drawn"] == state["plots"] > 8
-    assert state["wide"] <= width
-    assert state["resources"] == []
