@@ -150,10 +150,10 @@ class Contract(Shown):
         unfinished.replace(path)
 
     def _facts(self) -> dict[str, object]:
-        baseline, winner = (self.content[role]["test_accuracy"] for role in ROLES)
-        study = self.content["study"]
+        study, score = self.content["study"], contract_file.test_score(self.content)
+        baseline, winner = (self.content[role][score] for role in ROLES)
         facts = {"name": study["name"], "trial": study["best_trial"], "trials": study["trials"]}
-        return {**facts, "test_accuracy": winner, "test_gain": winner - baseline}
+        return {**facts, score: winner, "test_gain": winner - baseline}
 
     def __str__(self) -> str:
         content, winner = self.content, self.content["winner"]

@@ -51,7 +51,7 @@ def uneven_classes_in_words(look: TestLook) -> str:
     )
 
 
-def calibration_error(bins: Sequence[tuple[int, float, float]]) -> float:
+def calibration_error(bins: Sequence[Sequence[float]]) -> float:
     """Return the expected calibration error: how far confidence is from the share that is right.
 
     It is the mean over all examples, by bins of confidence (Guo et al. 2017, ICML, eq. 3).

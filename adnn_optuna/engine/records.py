@@ -127,6 +127,10 @@ class SearchRecord(Shown):
             return f"unknown{why * has_test_set}"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
+        if self.test_metric == "test_r2":
+            low, high = self.test_interval
+            nearer = f"nearer to {look['won']} of {look['n_images']} test targets"
+            return f"{self.test_gain:+.4f}: {nearer} (95 % interval {low:+.4f} to {high:+.4f})"
         n_gained, n_images = abs(look["won"] - look["lost"]), look["n_images"]
         images = f"{n_gained} of {n_images} test images" if n_gained else "no image"
         low, high = self.test_interval

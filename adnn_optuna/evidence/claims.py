@@ -79,7 +79,10 @@ def claim_of_search(record: SearchRecord) -> str:
     gain = f"its gain over the unmoved network with the same seed is {record.test_gain_in_words}"
     if record.test_look is None:
         return f"The search's winner so far was not tested, so {gain}."
-    return f"The search's winner reaches {100 * record.test_value:.2f} % on the test set; {gain}."
+    reached = f"{100 * record.test_value:.2f} %"
+    if record.test_metric == "test_r2":
+        reached = f"an R² of {record.test_value:.4f}"
+    return f"The search's winner reaches {reached} on the test set; {gain}."
 
 
 def caveat_of_search(record: SearchRecord) -> str:
@@ -156,6 +159,14 @@ def _gained(record: SearchRecord) -> str:
             said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
             if stored.CONFIG in record.attrs:
                 said += ", and on data that the search never saw it was not tested"
+    elif record.test_metric == "test_r2":
+        n, best, baseline = look["n_images"], record.test_value, record.test_baseline
+        said = (
+            f"on {n} test examples, which the search never saw, the network that it found has an "
+            f"R² of {best:.4f} (1: always right, 0: no better than always saying the mean)"
+        )
+        if not math.isnan(baseline):
+            said += f", the network as it was {baseline:.4f}"
     else:
         n, best, baseline = look["n_images"], record.test_value, record.test_baseline
         said = f"of {n} test examples, which the search never saw, the network that it found gets "

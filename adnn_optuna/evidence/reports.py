@@ -132,12 +132,19 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
 
 def _picture_of_search(record: SearchRecord) -> go.Figure:
     """Return what the search gained where it chose, and on the test examples, with luck's part."""
+    is_accuracy = record.test_metric == "test_accuracy"
     gains = {"test examples": (record.test_gain, *record.test_interval)}
-    if record.has_accuracy:
+    if record.has_accuracy if is_accuracy else record.metric.endswith("r2"):
         gains["what it was chosen by"] = (record.gain, math.nan, math.nan)
     title = "What was gained, and how far it may be off"
     known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
-    return plot_gains(known, title, "Gain [percentage points]")
+    if not is_accuracy:
+        return plot_gains(known, title, "Gain in R²", digits=4)
+    return plot_gains(_in_points(known), title, "Gain [percentage points]")
+
+
+def _in_points(gains: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+    return {label: tuple(100 * value for value in row) for label, row in gains.items()}
 
 
 def _picture_of_comparison(comparison: Comparison) -> go.Figure:
@@ -146,7 +153,7 @@ def _picture_of_comparison(comparison: Comparison) -> go.Figure:
     gains = {row.arm: (row.mean, row.low, row.high) for row in rows}
     title = "What is gained beyond luck, and how far it may be off"
     x_title = "Gain over random restarts [percentage points]"
-    return plot_gains(gains, title, x_title, comparison.equivalence)
+    return plot_gains(_in_points(gains), title, x_title, region=100 * comparison.equivalence)
 
 
 def _figures_of_test(record: SearchRecord) -> list[Figure]:

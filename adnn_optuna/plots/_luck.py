@@ -86,9 +86,14 @@ def plot_variance(
 
 
 def plot_gains(
-    gains: Mapping[str, tuple[float, float, float]], title: str, x_title: str, region: float = 0.0
+    gains: Mapping[str, tuple[float, ...]],
+    title: str,
+    x_title: str,
+    *,
+    region: float = 0.0,
+    digits: int = 2,
 ) -> go.Figure:
-    """Plot gains of accuracy, each with the interval in which it may be, beside 0.
+    """Plot gains, each with the interval in which it may be, beside 0.
 
     Args:
         gains: Each gain and the ends of its interval, by what it is of; an end that is not known
@@ -96,6 +101,7 @@ def plot_gains(
         title: The figure's title.
         x_title: The title of its x axis.
         region: Up to this gain, to both sides, nothing is gained or lost.
+        digits: How many of each gain's digits are shown after the point.
     """
     figure = style.new_figure(title, x_title, "")
     for i, (gain, low, high) in enumerate(gains.values()):
@@ -103,17 +109,17 @@ def plot_gains(
         color = style.COLORS[0]
         if known and not low <= 0 <= high:
             color = style.COLORS[2] if low > 0 else style.COLORS[4]
-        ends = {"array": [100 * (high - gain)], "arrayminus": [100 * (gain - low)], "thickness": 3}
-        dot = style.dots([100 * gain], [i], color, "", size=15)
+        ends = {"array": [high - gain], "arrayminus": [gain - low], "thickness": 3}
+        dot = style.dots([gain], [i], color, "", size=15)
         dot.update(error_x={**ends, "width": 8} if known else None, showlegend=False)
-        said = {"text": f"{100 * gain:+.2f}", "textposition": "top center", "cliponaxis": False}
+        said = {"text": f"{gain:+.{digits}f}", "textposition": "top center", "cliponaxis": False}
         figure.add_trace(dot.update(mode="markers+text", textfont_size=15, **said))
     if gains:
         figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 2})
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
-        figure.add_vrect(-100 * region, 100 * region, **grey)
+        figure.add_vrect(-region, region, **grey)
         # With room for the numbers above the outermost dots.
-        drawn = [0.0, *(100 * v for row in gains.values() for v in row if math.isfinite(v))]
+        drawn = [0.0, *(v for row in gains.values() for v in row if math.isfinite(v))]
         room = 0.3 * (max(drawn) - min(drawn)) or 1.0
         figure.update_xaxes(zeroline=False, range=[min(drawn) - room, max(drawn) + room])
         style.label_rows(figure, gains).update_yaxes(showgrid=False)

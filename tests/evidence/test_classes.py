@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+from search_worker import make_objective
 from stored_studies import store_comparison, store_confusions, store_look, store_study
 from test_report import parsed, text_of
 
+import adnn_optuna as adnn
 from adnn_optuna.engine.classes import balanced_accuracy
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.claims import answers_of_comparison, answers_of_search
@@ -148,3 +150,30 @@ class TestUnfinished:
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
         answer = answers_of_search(record_of(study), None)["What was gained?"]
         assert answer.startswith("The search has not ended; so far, of 1000 test examples")
+
+
+def test_of_a_regression_no_example_is_right() -> None:
+    study = store_study("numbers", metric="val_r2", gain=0.003)
+    config = study.user_attrs["adnn:config"]
+    config["dataset"]["task"] = "regression"
+    study.set_user_attr("adnn:config", config)
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    study.set_user_attr(name, {**study.user_attrs[name], "standard_error": 0.001})
+    record = record_of(study)
+    shown = text_of(search_page(record).render())
+    assert "on 1000 test examples" in answers_of_search(record, None)["What was gained?"].lower()
+    assert "+0.0030: nearer to 23 of 1000 test targets (95 % interval +0.0010 to +0.0050)" in shown
+    assert "R² of the winner on the test set" in shown
+    for wrong in ("images right", "accuracy", "percentage points", "unmoved network right"):
+        assert wrong not in shown.partition(" Settings ")[0]
+
+
+def test_search_stores_what_its_report_shows() -> None:
+    result = adnn.search(make_objective(), "greedy", max_trial=2)
+    shown = text_of(search_page(result).render())
+    assert "Confusion matrix of the winner" in shown
+    assert "Calibration" in shown
+    look = result.test_look
+    assert look is not None
+    right = sum(row[i] for i, row in enumerate(look["confusion"]["best"]))
+    assert f"gets {right} right" in shown
