@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
-from tqdm.auto import tqdm
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
@@ -23,6 +23,7 @@ from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
+from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
@@ -225,7 +226,9 @@ def search(
     check_searcher(sampler)
     limits = studies.Limits(max_time, max_trial, max_gain)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
-    return _run(plan, open_storage(storage), test=test, show_progress_bar=show_progress_bar)
+    with interruptible() as stop:
+        opened = open_storage(storage)
+        return _run(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
 
 
 def resume(
@@ -265,16 +268,17 @@ def resume(
             another objective or searcher than those that are given.
     """
     limits = studies.Limits(max_time, max_trial, max_gain)
-    opened = open_storage(storage, must_exist=True)
-    study = studies.load_study(opened, study_name)
-    sampler = _stored_searcher(study) if sampler is None else sampler
-    check_searcher(sampler)
-    if objective is None:
-        objective = studies.objective_from_study(study, data_dir)
-    given = {name: value for name, value in vars(limits).items() if value is not None}
-    limits = dataclasses.replace(studies.last_limits(study), **given)
-    plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
-    return _run(plan, opened, test=test, show_progress_bar=show_progress_bar)
+    with interruptible() as stop:
+        opened = open_storage(storage, must_exist=True)
+        study = studies.load_study(opened, study_name)
+        sampler = _stored_searcher(study) if sampler is None else sampler
+        check_searcher(sampler)
+        if objective is None:
+            objective = studies.objective_from_study(study, data_dir)
+        given = {name: value for name, value in vars(limits).items() if value is not None}
+        limits = dataclasses.replace(studies.last_limits(study), **given)
+        plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
+        return _run(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
 
 
 def _stored_searcher(study: optuna.Study) -> str:
@@ -299,23 +303,21 @@ def _stored_searcher(study: optuna.Study) -> str:
 
 
 def _run(
-    plan: studies.Plan, storage: BaseStorage, *, test: bool, show_progress_bar: bool
+    plan: studies.Plan,
+    storage: BaseStorage,
+    stop: threading.Event,
+    *,
+    test: bool,
+    show_progress_bar: bool,
 ) -> SearchResult:
     [study] = studies.open_studies([plan], storage)
-    max_trial = plan.limits.max_trial
-    bar = tqdm(disable=not show_progress_bar, unit="trial", desc=study.study_name)
     try:
-        with bar, interruptible() as stop:
-
-            def show_epochs(epochs: float) -> None:
-                bar.set_postfix_str(f"epoch {epochs:.1f} of {plan.objective.training.epochs}")
-
-            shown = None if bar.disable else show_epochs
-            loop = Loop(plan, study, stop, _progress(plan, study, bar), shown)
-            n_before = bar.initial = bar.n = loop.n_done
-            bar.total = None if max_trial is None else max(max_trial, n_before)
-            if not (bar.disable or plan.objective.trainer.is_compiled):
-                bar.set_postfix_str("compiling")
+        with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
+            shown = None if bar is None else SearchProgress(bar, study, plan)
+            loop = Loop(
+                plan, study, stop, _progress(plan, shown), shown.show_epochs if shown else None
+            )
+            n_before = loop.n_done
             loop.run()
             if n_before and loop.n_done == n_before:
                 said = "Nothing was left to do in study %r: it had ended by %s already."
@@ -331,21 +333,17 @@ def _run(
 
 
 def _progress(
-    plan: studies.Plan, study: optuna.Study, bar: tqdm[Any]
+    plan: studies.Plan, shown: SearchProgress | None
 ) -> Callable[[optuna.Trial, Outcome], None]:
     """Return what shows a trial that was told: in the bar, or as Optuna's log lines do."""
     improvement, best = plan.objective.improvement, math.nan
 
     def show(trial: optuna.Trial, outcome: Outcome) -> None:
         nonlocal best
-        if (value := outcome.value) is not None and not improvement(value, best) <= 0:
-            best = value
-        if not bar.disable:
-            baseline = patiently(lambda: study.user_attrs).get(stored.BASELINE, math.nan)
-            gain = improvement(best, baseline)
-            bar.set_postfix_str(f"best {best:.4f}, gain {gain:+.4f}", refresh=False)
-            bar.update()
-        elif value is not None:
+        if shown is not None:
+            shown.update()
+        elif (value := outcome.value) is not None:
+            best = best if improvement(value, best) <= 0 else value
             said = "Trial %d finished with value: %s and parameters: %s. Best of this run: %s."
             _logger.info(said, trial.number, value, trial.params, best)
 

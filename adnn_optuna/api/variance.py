@@ -73,7 +73,7 @@ def measure_variance(
         raise WrongValueError(
             f"n must be at least {FEWEST}, for fewer runs say nothing of a spread, but it is {n}."
         )
-    stop = threading.Event()
+    stop: threading.Event | None = threading.Event()
     if isinstance(objective, InitOffsetObjective):
         redrawing, names = Redrawing(objective.dataset), random_sources(objective.trainer)
         if not names:
@@ -88,7 +88,7 @@ def measure_variance(
             return objective.value(run.metrics)
 
     elif callable(objective):
-        function, names = objective, _seeds_of(objective)
+        function, names, stop = objective, _seeds_of(objective), None
         evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
         settings = {"value_name": "value", "seed": None}
         n_jobs = 1 if n_jobs is None else n_jobs

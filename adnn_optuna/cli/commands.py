@@ -63,7 +63,7 @@ def search(
         study_name=study_name,
         batch_size=trials_at_once or "auto",
         test=test,
-        show_progress_bar=out.wants_progress_bar(quiet),
+        show_progress_bar=not quiet,
         **limits,
     )
     data_dir = objective["data_dir"]
@@ -102,8 +102,7 @@ def resume(
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
-    bar = out.wants_progress_bar(quiet)
-    limits |= {"test": test, "show_progress_bar": bar}
+    limits |= {"test": test, "show_progress_bar": not quiet}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
     out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
 
@@ -151,7 +150,7 @@ def compare(
         study_name=study_name,
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
-        show_progress_bar=out.wants_progress_bar(quiet),
+        show_progress_bar=not quiet,
     )
     out.show_pages(comparison, quiet=quiet, plot=plot, report=report)
     if not quiet:
@@ -200,7 +199,7 @@ def plan(
                 controls=(),
                 storage=storage,
                 study_name=study_name,
-                show_progress_bar=out.wants_progress_bar(quiet),
+                show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)
     out.show_pages(planned, quiet=quiet, plot=plot)

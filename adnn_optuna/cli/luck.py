@@ -61,7 +61,7 @@ def recheck(
         confirm_best=confirm_best,
         n_jobs=n_jobs,
         max_time=max_time,
-        show_progress_bar=out.wants_progress_bar(quiet),
+        show_progress_bar=not quiet,
     )
     out.show_pages(found, quiet=quiet, report=report)
 
@@ -110,7 +110,7 @@ def variance(
         storage=storage,
         study_name=study_name,
         max_time=max_time,
-        show_progress_bar=out.wants_progress_bar(quiet),
+        show_progress_bar=not quiet,
     )
     out.show_pages(found, quiet=quiet, report=report)
 
@@ -155,6 +155,6 @@ def compare_models(
         study_name=study_name,
         max_time=max_time,
         equivalence=equivalence,
-        show_progress_bar=out.wants_progress_bar(quiet),
+        show_progress_bar=not quiet,
     )
     out.show_pages(found, quiet=quiet, report=report)

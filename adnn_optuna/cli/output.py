@@ -92,11 +92,6 @@ def show_pages(
         say("\n" + "\n".join(written))
 
 
-def wants_progress_bar(quiet: bool) -> bool:
-    """Return whether there is a terminal that a progress bar can be drawn on, and it may be."""
-    return not quiet and sys.stderr.isatty()
-
-
 def show_search(
     result: SearchResult,
     storage: str,

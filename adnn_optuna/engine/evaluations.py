@@ -8,6 +8,7 @@ import inspect
 import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,8 +24,10 @@ from tqdm.auto import tqdm
 from adnn_optuna._attributes import EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import check_study_name
+from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
 
@@ -136,7 +139,8 @@ def make_evaluations(
         study: Where they are stored, see :func:`open_evaluations`.
         names: What the numbers of an evaluation mean.
         evaluate: The value of these numbers; NaN, or a pruned trial, is none.
-        stop: What is set when the evaluations under way are to end, by an error.
+        stop: What is set when the evaluations under way are to end, by an error or a signal;
+            :obj:`None` if they do not heed it.
         n_jobs: The number of threads.
         max_time: The seconds that evaluations may take, over all runs; then no more begin.
         show_progress_bar: Whether to show a progress bar.
@@ -145,11 +149,13 @@ def make_evaluations(
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
     """
     limit = None if max_time is None else MaxTimeCallback(max_time)
-    bar = tqdm(unit="evaluation", desc=study.study_name, disable=not show_progress_bar)
-    worker = _Worker(report_of, study, names, evaluate, limit, bar, stop or threading.Event())
+    worker = _Worker(report_of, study, names, evaluate, limit, stop or threading.Event())
+    # An evaluation that heeds no event is interrupted wherever it is.
+    until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
+    shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     try:
-        with bar:
-            worker.run(n_jobs)
+        with until_stopped, progress_bar(**shown) as bar:
+            worker.run(n_jobs, bar)
     except KeyboardInterrupt:
         _logger.info("Interrupted. %s", worker.report().claim)
         raise
@@ -170,7 +176,6 @@ class _Worker(Generic[R]):
     names: Sequence[str]
     evaluate: Callable[..., float]
     limit: MaxTimeCallback | None
-    bar: tqdm[Any]
     stop: threading.Event
     _is_over: threading.Event = dataclasses.field(default_factory=threading.Event, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
@@ -187,24 +192,25 @@ class _Worker(Generic[R]):
             values.setdefault(self._evaluation(trial), value)
         return self.report_of(values)
 
-    def run(self, n_jobs: int) -> None:
+    def run(self, n_jobs: int, bar: tqdm[Any] | None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
         with futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads:
             others = [threads.submit(self._work) for _ in range(n_jobs - 1)]
             try:
-                self._work()  # In the thread that Ctrl-C interrupts.
+                # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
+                self._work(bar)
                 for other in others:
                     other.result()
             except BaseException:
                 self.stop.set()
                 raise
 
-    def _work(self) -> None:
+    def _work(self, bar: tqdm[Any] | None = None) -> None:
         while not (self.stop.is_set() or self._is_over.is_set()):
             with self._lock:
-                trial = patiently(self._begin)
+                trial = patiently(self._begin, bar)
             if trial is None:
-                self.stop.wait(_SECONDS_BETWEEN_LOOKS)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
             else:
                 self._make(trial)
 
@@ -214,14 +220,15 @@ class _Worker(Generic[R]):
     def _evaluation(self, trial: FrozenTrial) -> Evaluation:
         return tuple(trial.params[name] for name in self.names)
 
-    def _begin(self) -> FrozenTrial | None:
+    def _begin(self, bar: tqdm[Any] | None) -> FrozenTrial | None:
         """Begin an evaluation, if there is one to begin now; stop where none is left."""
         for trial in filter(_is_abandoned, self._read()):
             end_trial(self.study, trial)
         trials = self._read()
         report = self._report(trials)
-        self.bar.total = report.n_evaluations
-        self.bar.update(len(report.evaluations) - self.bar.n)
+        if bar is not None:
+            bar.total = report.n_evaluations
+            bar.update(len(report.evaluations) - bar.n)
         if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
             self._is_over.set()  # Those that were begun are made.
             return None

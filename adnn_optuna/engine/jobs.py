@@ -19,7 +19,7 @@ from typing import Any, ClassVar, cast
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import TrialPruned
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tqdm.auto import tqdm
@@ -43,8 +43,8 @@ Control = str | Callable[..., float]
 """A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
 
 
-def check_executor(executor: object) -> None:
-    """Refuse what runs no jobs, or in copies of this process."""
+def check_executor(executor: object, storage: object) -> None:
+    """Refuse what runs no jobs, or in copies of this process, or cannot reach the storage."""
     wanted = "a concurrent.futures.Executor or None"
     check_type("executor", executor, futures.Executor | None, wanted)
     if isinstance(executor, futures.ProcessPoolExecutor):
@@ -54,6 +54,11 @@ def check_executor(executor: object) -> None:
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
+    if executor is not None and (storage is None or isinstance(storage, InMemoryStorage)):
+        raise WrongValueError(
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
+        )
 
 
 def run_jobs(
@@ -61,7 +66,7 @@ def run_jobs(
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
-    bar: tqdm[Any],
+    bar: tqdm[Any] | None,
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
@@ -69,8 +74,9 @@ def run_jobs(
     lock = threading.Lock()
 
     def count(n_trials: int) -> None:
-        with lock:
-            bar.update(n_trials)
+        if bar is not None:
+            with lock:
+                bar.update(n_trials)
 
     if executor is None:
         with futures.ThreadPoolExecutor(n_cores(), "run") as threads:
@@ -79,6 +85,8 @@ def run_jobs(
     else:
         elsewhere = [executor.submit(_run_elsewhere, job, storage) for job in jobs]
         _finish(elsewhere, stop, count)
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def _finish(

@@ -112,7 +112,8 @@ class Loop:
         elif reason is None and not count:
             # Others run all that is left, or a part of a batch that is not to be split. If one of
             # them dies, its trial is to be done.
-            self._stop.wait(_SECONDS_BETWEEN_LOOKS)
+            # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         return reason
 
     def _next(self) -> tuple[str | None, int]:

@@ -243,13 +243,24 @@ class SearchRecord(Shown):
             "stop_reason": self.stop_reason,
         }
 
+    @property
+    def value_in_words(self) -> str:
+        """The selection metric of the best trial: in percent that of an accuracy."""
+        return f"{100 * self.best_value:.2f} %" if self.has_accuracy else f"{self.best_value:.4f}"
+
+    @property
+    def gain_in_words(self) -> str:
+        """The gain with its sign: in percentage points that of an accuracy."""
+        if math.isnan(self.gain):
+            return "unknown"
+        return points(self.gain) if self.has_accuracy else f"{self.gain:+.4f}"
+
     def __str__(self) -> str:
         n_trials, reason = len(self.done_trials), self.stop_reason
         end = "not ended" if reason is None else f"ended by {reason}"
         lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {end}"]
-        gain = f"{100 * self.gain:+.2f} pp" if self.has_accuracy else f"{self.gain:+.4f}"
         for name, *values, gained in (
-            (self.metric, self.baseline, self.best_value, gain),
+            (self.metric, self.baseline, self.best_value, self.gain_in_words),
             (self.test_metric, self.test_baseline, self.test_value, self.test_gain_in_words),
         ):
             form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"

@@ -49,12 +49,14 @@ def without_warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Event]:
     """Yield what Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
 
-    A signal that the user handles is left alone. The second one is not waited for any longer.
+    A signal that the user handles is left alone. The second one is not waited for any longer. All
+    that a verb does stands within: an exception that a signal raises anywhere is lost where it
+    meets the end of an object, of which Python drops all exceptions.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
 
     def interrupt(_: int, __: object) -> None:
         if stop.is_set():
@@ -71,8 +73,9 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(number, interrupt)
     try:
         yield stop
-        if stop.is_set():
-            raise KeyboardInterrupt
     finally:
         for number in handled:
             signal.signal(number, defaults[number])
+    # Only now none can come unseen.
+    if stop.is_set():
+        raise KeyboardInterrupt

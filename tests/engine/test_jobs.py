@@ -38,9 +38,8 @@ DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never"}
 def run(job: Plan, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
     storage = open_storage(None) if storage is None else storage
     [study] = open_studies([job], storage)
-    bar: Any = optuna.progress_bar.tqdm(disable=True)
     stop = threading.Event()
-    run_jobs([job], [study], stop=stop, bar=bar, executor=None, storage=None)
+    run_jobs([job], [study], stop=stop, bar=None, executor=None, storage=None)
     return record_of(study)
 
 

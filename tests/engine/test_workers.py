@@ -227,3 +227,44 @@ def test_workers_that_are_killed_leave_no_trace(postgresql: Server, tmp_path: Pa
     assert "Error" not in printed
     assert "p@ss" not in printed
     assert "p%40ss" not in printed
+
+
+INTERRUPTED_AT_ONCE = """
+import os, signal, sys, weakref
+sys.path.insert(0, {tests!r})
+import adnn_optuna as adnn
+from adnn_optuna.engine import studies
+from search_worker import make_objective
+
+
+class Thing:
+    pass
+
+
+def interrupt(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000):  # Until the handler has run.
+        pass
+
+
+def open_studies(*args):
+    thing = Thing()
+    watch = weakref.ref(thing, interrupt)
+    del thing  # As SQLAlchemy ends its connections.
+    return opened(*args)
+
+
+objective, opened = make_objective(), studies.open_studies
+studies.open_studies = open_studies
+adnn.search(objective, max_trial=20)
+print("swallowed")
+"""
+
+
+def test_ctrl_c_counts_also_where_python_drops_its_exception() -> None:
+    program = INTERRUPTED_AT_ONCE.format(tests=str(TESTS))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert not done.stdout, done.stderr
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")

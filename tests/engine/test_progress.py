@@ -1,0 +1,115 @@
+"""Progress bars: who sees them, what they say, and interrupts that meet them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import termios
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tqdm.std import tqdm
+
+from adnn_optuna.engine.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TESTS = Path(__file__).parents[1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def in_a_thread(function: Callable[[], object]) -> bool:
+    """Return whether a function comes to an end in another thread."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(timeout=10)
+    return not thread.is_alive()
+
+
+@pytest.fixture
+def locked() -> Any:
+    """The lock of all bars, left behind by a thread that was interrupted."""
+    lock, is_over = tqdm.get_lock(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            is_over.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    yield
+    is_over.set()
+    holder.join()
+
+
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize(("stream", "show"), [(io.StringIO, True), (Terminal, False)])
+def test_without_somebody_who_sees_it_there_is_no_bar(
+    stream: type[io.StringIO], show: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    shown = []
+
+    def work() -> None:
+        with progress_bar(show=show) as bar:
+            shown.append(bar)
+
+    assert in_a_thread(work)
+    assert shown == [None]
+
+
+def test_an_interrupt_that_meets_a_bar_locks_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(Terminal):
+        def write(self, _: str) -> int:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stderr", Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        progress_bar(show=True)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    def work() -> None:
+        with progress_bar(show=True) as bar:
+            assert bar is not None
+            bar.update()
+
+    assert in_a_thread(work)
+
+
+SEARCH = """
+import sys
+sys.path.insert(0, {tests!r})
+import adnn_optuna as adnn
+from search_worker import make_objective
+adnn.search(make_objective(), "annealing", max_trial=3, max_time=1000, show_progress_bar=True)
+"""
+
+
+def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it() -> None:
+    command = [sys.executable, "-c", SEARCH.format(tests=str(TESTS))]
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 120))
+    with subprocess.Popen(command, stderr=end) as process:
+        os.close(end)
+        shown = b""
+        try:
+            while part := os.read(terminal, 4096):
+                shown += part
+        except OSError:  # How Linux ends a pseudo-terminal without writers.
+            pass
+    os.close(terminal)
+    assert b"trial 0/3; 1000 s left of max_time 1000 s" in shown
+    for said in (b"trial 3/3: best ", b" %, gain +", b" pp; 0 s left of max_trial 3"):
+        assert said in shown
+    quiet = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "left of" not in quiet.stderr
