@@ -6,8 +6,10 @@ import copy
 import dataclasses
 import itertools
 import math
+import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent import futures
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -30,6 +32,7 @@ from adnn_optuna.engine import studies
 from adnn_optuna.engine.evaluations import with_seed
 from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_jobs
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import (
     Searcher,
@@ -116,7 +119,8 @@ def compare(
 
     Raises:
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
-        KeyboardInterrupt: If the user interrupts; all that was computed is stored.
+        KeyboardInterrupt: If the user interrupts; all that was computed is stored, without a
+            ``storage`` in a database in a temporary folder, whose URL is logged.
     """
     studies.check_objective(objective)
     studies.check_study_name(study_name)
@@ -135,7 +139,7 @@ def compare(
     # All are checked, whichever holds for a single run.
     limits = studies.Limits(max_time, max_trial, max_gain)
     limits = dataclasses.replace(limits, max_time=None if stop_when_decided else limits.max_time)
-    check_executor(executor)
+    check_executor(executor, storage)
 
     def job(label: str, seed: int) -> studies.Plan:
         of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
@@ -149,27 +153,24 @@ def compare(
     # What may be refused is, before anything is stored.
     for label in arms:
         job(label, seeds[0])
-    opened_storage = open_storage(storage)
-    if executor is not None and isinstance(opened_storage, InMemoryStorage):
-        raise WrongValueError(
-            "storage is in the memory of this process, where no worker of the executor can reach "
-            "it; give the URL of a database."
-        )
-    stored = patiently(records_of_comparison, opened_storage, study_name).values()
-    declaration = declared(
-        [record.attrs for of_arm in stored for record in of_arm.values()],
-        seeds,
-        looks_again=stop_when_decided,
-        study_name=study_name,
-        n_claims=_n_claims(searchers, len(arms) - len(searchers)),
-    )
-    at_once = n_cores() if stop_when_decided else len(seeds)
-    results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
-    n_seeds, total = 0, max_trial * len(arms) * len(seeds)
     with (
-        tqdm(total=total, unit="trial", disable=not show_progress_bar) as bar,
         interruptible() as stop,
+        progress_bar(
+            max_trial * len(arms) * len(seeds), show=show_progress_bar, unit="trial"
+        ) as bar,
     ):
+        opened_storage = open_storage(storage)
+        stored = patiently(records_of_comparison, opened_storage, study_name).values()
+        declaration = declared(
+            [record.attrs for of_arm in stored for record in of_arm.values()],
+            seeds,
+            looks_again=stop_when_decided,
+            study_name=study_name,
+            n_claims=_n_claims(searchers, len(arms) - len(searchers)),
+        )
+        at_once = n_cores() if stop_when_decided else len(seeds)
+        results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
+        n_seeds = 0
         while True:
             part = seeds[n_seeds : n_seeds + at_once]
             n_seeds += len(part)
@@ -180,10 +181,11 @@ def compare(
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                is_kept = not isinstance(opened_storage, InMemoryStorage)
-                how = "all trials are kept. Compare again, with the same arguments, to go on"
-                lost = "the comparison is in memory and ends with this process"
-                _logger.info("Interrupted; %s.", how if is_kept else lost)
+                _logger.warning(
+                    "Interrupted; all trials are kept%s. Compare again, with the same arguments, "
+                    "to go on.",
+                    _copied(opened_storage, study_name),
+                )
                 raise
             found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
@@ -197,18 +199,31 @@ def compare(
     return comparison
 
 
+def _copied(storage: BaseStorage, study_name: str) -> str:
+    """Copy what is in memory to a database, and return where it is to be found, if it is there."""
+    if not isinstance(storage, InMemoryStorage):
+        return ""
+    url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
+    to_storage = open_storage(url)
+    for name in optuna.get_all_study_names(storage):
+        if name.startswith(f"{study_name}/"):
+            optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to_storage)
+    return f" in storage={url!r}"
+
+
 def _result_of(job: studies.Plan, study: optuna.Study) -> SearchRecord:
     return record_of(study) if job.searcher == OBJECTIVE else result_of(study, job.objective)
 
 
 def _is_over(
-    comparison: Comparison, study_name: str, max_time: float | None, bar: tqdm[Any]
+    comparison: Comparison, study_name: str, max_time: float | None, bar: tqdm[Any] | None
 ) -> bool:
     """Return whether all is decided or no time is left, and say how far it is."""
     n_claims = len(comparison.families[0])
     n_decided = n_claims - comparison.n_undecided
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
-    bar.set_postfix_str(said)
+    if bar is not None:
+        bar.set_postfix_str(said)
     _logger.info("%s: %s.", study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import re
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -381,3 +383,29 @@ def test_an_executor_needs_a_storage_that_others_reach() -> None:
         pytest.raises(ValueError, match="storage is in the memory of this process"),
     ):
         adnn.compare(make_objective(), max_trial=2, seeds=[0], executor=executor)
+
+
+def interrupting(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
+    """Return a sampler that presses Ctrl-C in its third trial."""
+
+    class Interrupting(optuna.samplers.RandomSampler):
+        def after_trial(
+            self, study: optuna.Study, trial: optuna.trial.FrozenTrial, *_: Any
+        ) -> None:
+            if trial.number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    return Interrupting(seed=seed)
+
+
+def test_an_interrupted_comparison_in_memory_is_kept(
+    objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
+) -> None:
+    arguments: dict[str, Any] = {"max_trial": 50, "seeds": (0, 1)}
+    with pytest.raises(KeyboardInterrupt):
+        adnn.compare(objective, {"mine": interrupting}, **arguments)
+    [said] = [record.message for record in logs.records if "Interrupted" in record.message]
+    [url] = re.findall(r"all trials are kept in storage='(sqlite:///.*/compare\.db)'", said)
+    names = optuna.get_all_study_names(url)
+    assert len(names) == 6
+    assert sum(len(optuna.load_study(study_name=n, storage=url).trials) for n in names) >= 3
