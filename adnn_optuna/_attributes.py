@@ -28,6 +28,8 @@ EPOCHS = "adnn:epochs"  # How many it trained, where that is not what the study 
 DIVERGED = "adnn:diverged"  # True where it failed as its training diverged: it was made even so.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"
+# About how many seconds its training would have taken, where a limit cut it off meanwhile.
+SECONDS = "adnn:seconds"
 
 # The names of searchers, as studies store them.
 GREEDY = "greedy"

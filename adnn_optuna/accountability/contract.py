@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import BASELINE_METRICS, SEARCH, TRIAL_METRICS
+from adnn_optuna._attributes import BASELINE_METRICS, TRIAL_METRICS
 from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
@@ -94,7 +94,7 @@ class Contract(Shown):
             "format_version": contract_file.FORMAT_VERSION,
             "study": {
                 "name": study.study_name,
-                "sampler": study.user_attrs.get(SEARCH, {}).get("sampler"),
+                "sampler": record.proposers[best.number],
                 "trials": len(states),
                 "completed_trials": states.count(TrialState.COMPLETE),
                 "best_trial": best.number,

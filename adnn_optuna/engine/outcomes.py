@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ class Outcome:
     is_cut_off: bool = False
     is_stopped: bool = False
     epochs: int | None = None
+    seconds: float = math.inf
+    """About how long its training takes."""
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is to be known beside state and value."""
@@ -50,6 +53,8 @@ class Outcome:
             trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
         if self.is_cut_off:
             mark_interrupted(trial)
+            if math.isfinite(self.seconds):
+                trial.set_user_attr(stored.SECONDS, self.seconds)
         if self.state == TrialState.FAIL:
             trial.set_user_attr(stored.DIVERGED, value=True)
 
@@ -126,22 +131,25 @@ def _train(
             patiently(objective.set_baseline, study, baseline.metrics)
     outcomes = []
     for i, run in enumerate(runs[: len(trials)]):
-        outcome = _outcome(objective.metric, run, is_pruned=i in pruned)
+        outcome = _outcome(objective, run, is_pruned=i in pruned)
         if is_of_trial or run.epochs != objective.training.epochs:
             outcome = dataclasses.replace(outcome, epochs=run.epochs)
         outcomes.append(outcome)
     return outcomes
 
 
-def _outcome(metric: str, run: Run, *, is_pruned: bool) -> Outcome:
+def _outcome(objective: InitOffsetObjective, run: Run, *, is_pruned: bool) -> Outcome:
     status = "pruned" if is_pruned else run.status
     metrics = run.metrics if run.history else None
     if metrics is not None and not is_finite(metrics):
         return Outcome(TrialState.FAIL, metrics=metrics)
     if metrics is not None and status == "complete":
-        return Outcome(TrialState.COMPLETE, metrics[metric], metrics)
+        return Outcome(TrialState.COMPLETE, metrics[objective.metric], metrics)
     is_cut_off, is_stopped = status == "timeout", status == "stopped"
-    return Outcome(TrialState.PRUNED, None, metrics, is_cut_off, is_stopped)
+    seconds = objective.trainer.seconds
+    return Outcome(
+        TrialState.PRUNED, None, metrics, is_cut_off, is_stopped, seconds=seconds
+    )
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:

@@ -46,9 +46,8 @@ class SearchRecord(Shown):
 
     @property
     def gain(self) -> float:
-        """By how much the best trial is better than the baseline, never below 0."""
-        gain = self.improvement(self.best_value, self.baseline)
-        return gain if math.isnan(gain) else max(gain, 0.0)
+        """By how much the best trial is better than the baseline; negative if none is better."""
+        return self.improvement(self.best_value, self.baseline)
 
     @property
     def val_baseline(self) -> float:
@@ -121,10 +120,14 @@ class SearchRecord(Shown):
         """The test gain with its size in images and its interval."""
         if (look := self.test_look) is None:
             has_test_set = self.best is not None and stored.CONFIG in self.attrs
-            why = ": the test set is closed; result.test() or resume opens it"
-            if self.test_looks:
-                why = ": only an earlier winner was tested; result.test() or resume tests this one"
-            return f"unknown{why * has_test_set}"
+            if not has_test_set:
+                return "unknown"
+            which = (
+                "only an earlier winner was tested"
+                if self.test_looks
+                else "the test set is closed"
+            )
+            return f"unknown: {which}; result.test() or resume opens it"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
         if self.test_metric == "test_r2":
@@ -147,6 +150,63 @@ class SearchRecord(Shown):
         """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
         reason: str | None = self.attrs.get(stored.STOP_REASON)
         return reason
+
+    @property
+    def end_in_words(self) -> str:
+        """What ended the study, if anything has."""
+        return "not ended" if self.stop_reason is None else f"ended by {self.stop_reason}"
+
+    @property
+    def why_no_winner(self) -> str:
+        """Why there is no best trial, and how to get one."""
+        states = [trial.state for trial in self.done_trials]
+        n_diverged = states.count(TrialState.FAIL)
+        if states:
+            mend = "lower the learning rate" if n_diverged else "let the pruner wait for longer"
+            return (
+                f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
+                f"diverged; {mend}."
+            )
+        cut_off = [
+            t for t in self.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs
+        ]
+        if not cut_off or self.stop_reason != "max_time":
+            return "No trial was finished yet."
+        attrs = cut_off[-1].user_attrs
+        why = "while the network was compiled"
+        if stored.SECONDS in attrs:
+            why = f"but one training takes about {_in_seconds(attrs[stored.SECONDS])}"
+        elapsed = _in_seconds(attrs[stored.ELAPSED])
+        return (
+            f"No trial was finished: max_time ended the search after {elapsed}, {why}; resume it "
+            "with a longer max_time."
+        )
+
+    @property
+    def proposers(self) -> dict[int, str]:
+        """Who proposed each trial that was run to an end: the searcher or another one."""
+        return {trial.number: self._proposer(trial) for trial in self.done_trials}
+
+    def _proposer(self, trial: FrozenTrial) -> str:
+        proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if proposal is None:
+            return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
+        kind = str(proposal["sampler"]).partition(":")[0]
+        walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
+        is_walk = kind == "delta_step" and self.searcher in walks
+        return self.searcher if is_walk else kind
+
+    @property
+    def proposers_in_words(self) -> str:
+        """Who proposed which trials and the best one, where several did; else empty."""
+        proposers = self.proposers
+        if self.best is None or len(set(proposers.values())) < 2:
+            return ""
+        groups = itertools.groupby(proposers, key=lambda number: proposers[number])
+        runs = [(who, [*of_run]) for who, of_run in groups]
+        listed = ", ".join(f"{n[0]}–{n[-1]} by {who}" for who, n in runs)
+        best = self.best.number
+        return f"Proposed were trials {listed}; the best one, {best}, by {proposers[best]}."
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -211,9 +271,9 @@ class SearchRecord(Shown):
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     def gains_so_far(self) -> list[float]:
-        """Return the best gain after each trial that was run to an end, never below 0."""
-        gains = (self.gains.get(trial.number, 0.0) for trial in self.done_trials)
-        return list(itertools.accumulate(gains, max, initial=0.0))[1:]
+        """Return the best gain after each trial that was run to an end; 0 while there is none."""
+        gains = (self.gains.get(trial.number, -math.inf) for trial in self.done_trials)
+        return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
 
     def best_by_epochs(self) -> dict[int, float]:
         """Return the best selection metric so far by the epochs that were trained until then."""
@@ -256,9 +316,10 @@ class SearchRecord(Shown):
         return points(self.gain) if self.has_accuracy else f"{self.gain:+.4f}"
 
     def __str__(self) -> str:
-        n_trials, reason = len(self.done_trials), self.stop_reason
-        end = "not ended" if reason is None else f"ended by {reason}"
-        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {end}"]
+        n_trials = len(self.done_trials)
+        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {self.end_in_words}"]
+        if self.best is None:
+            return "\n".join([*lines, f"  {self.why_no_winner}"])
         for name, *values, gained in (
             (self.metric, self.baseline, self.best_value, self.gain_in_words),
             (self.test_metric, self.test_baseline, self.test_value, self.test_gain_in_words),
@@ -273,9 +334,14 @@ class SearchRecord(Shown):
             shown = ["unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares]
             means = "baseline {}  best {}  (mean over the classes)".format(*shown)
             lines += [f"  {uneven}", f"  balanced accuracy  {means}"]
-        if self.best is not None:
-            lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
+        lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
+        if who := self.proposers_in_words:
+            lines.append(f"  {who}")
         return "\n".join(lines)
+
+
+def _in_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def record_of(study: optuna.Study) -> SearchRecord:

@@ -75,10 +75,12 @@ def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
 def claim_of_search(record: SearchRecord) -> str:
     """Return what a search came to, on the test set."""
     if record.best is None:
-        return "The search has no completed trial yet."
+        return record.why_no_winner
     gain = f"its gain over the unmoved network with the same seed is {record.test_gain_in_words}"
     if record.test_look is None:
-        return f"The search's winner so far was not tested, so {gain}."
+        before = ": the test set was last looked at after {n_trials} trials"
+        tested = before.format(**record.test_looks[-1]) if record.test_looks else ""
+        return f"The search's winner was not tested yet{tested}; {gain}."
     reached = f"{100 * record.test_value:.2f} %"
     if record.test_metric == "test_r2":
         reached = f"an R² of {record.test_value:.4f}"
@@ -88,6 +90,7 @@ def claim_of_search(record: SearchRecord) -> str:
 def caveat_of_search(record: SearchRecord) -> str:
     """Return what a search cannot show."""
     again = f" {use_of_test_set(record)}." if len(record.test_looks) > 1 else ""
+    again += f" {record.proposers_in_words}".rstrip()
     if record.is_restart:
         caveat = "it only drew other random weights, so all that it gains is luck."
         return f"This is the control: {caveat}{again}"

@@ -146,6 +146,12 @@ class Trainer:
         """Whether the graph is compiled; if not, the first training waits for it."""
         return "_program" in vars(self)
 
+    @property
+    def seconds(self) -> float:
+        """About how long one training takes, by the fastest part of one; infinite before any."""
+        of_epoch, rest = self._work[self._n_batches], self._work[-1] - self._work[self._n_batches]
+        return float(self._seconds_per_row * (self.training.epochs * of_epoch + rest))
+
     @functools.cached_property
     def _program(self) -> Program:
         return _compiled(self.architecture, self.training, self._splits, self._orders_epochs)

@@ -99,7 +99,7 @@ def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it() -> None:
     command = [sys.executable, "-c", SEARCH.format(tests=str(TESTS))]
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 120))
-    with subprocess.Popen(command, stderr=end) as process:
+    with subprocess.Popen(command, stderr=end):
         os.close(end)
         shown = b""
         try:
