@@ -1,6 +1,6 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -79,11 +79,15 @@ class Proposal(TypedDict):
 
 
 class SearchSettings(TypedDict):
-    """How a study is searched; ``n_trials`` is what the searcher's schedule was made for."""
+    """How a study is searched; ``n_trials`` is what the searcher's schedule was made for.
+
+    ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
+    """
 
     sampler: str
     n_trials: int | None
     batch_size: int
+    settings: NotRequired[dict[str, Any]]
 
 
 class Declaration(TypedDict):

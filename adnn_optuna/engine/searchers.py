@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import inspect
+import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +81,39 @@ def searcher_label(searcher: Searcher) -> str:
         return type(searcher).__name__
     # Not to be taken for a searcher of ours that has the same name.
     return f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
+
+
+# The settings of samplers when they were first seen: their random state changes as they are used.
+_settings: weakref.WeakKeyDictionary[BaseSampler, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def settings_of(sampler: BaseSampler) -> dict[str, Any]:
+    """Return the arguments that a sampler kept under their names, as far as JSON holds them.
+
+    Of a seed it is a digest of the random state that it made, if it keeps one.
+    """
+    if sampler not in _settings:
+        kept = {name.removeprefix("_"): value for name, value in vars(sampler).items()}
+        names = inspect.signature(type(sampler)).parameters
+        settings: dict[str, Any] = {name: kept[name] for name in names if name in kept}
+        for value in kept.values():
+            # Optuna's samplers make it at once from a seed, and without one in their first draw.
+            for state in vars(value).values() if hasattr(type(value), "rng") else ():
+                if isinstance(state, np.random.RandomState):
+                    words: Any = state.get_state()
+                    digest = hashlib.sha256(words[1].tobytes())
+                    settings["random state of its seed"] = digest.hexdigest()[:8]
+        known = {name: value for name, value in settings.items() if _is_json(value)}
+        _settings[sampler] = json.loads(json.dumps(known))
+    return _settings[sampler]
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def objective_for(

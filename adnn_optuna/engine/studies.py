@@ -25,6 +25,8 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 
@@ -74,6 +76,12 @@ class Plan:
     def __post_init__(self) -> None:
         if self.searcher != OBJECTIVE:
             check_objective(self.objective)
+            gain = self.limits.max_gain or 0.0
+            if gain >= 1 and self.objective.metric.endswith("accuracy"):
+                raise WrongValueError(
+                    f"max_gain is {gain:g}, but {self.objective.metric} is a fraction, which "
+                    f"cannot gain that: for {gain:g} percentage points give {gain / 100:g}."
+                )
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
@@ -210,6 +218,13 @@ def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
     )
     if study is not None:
         plan.objective.attach(study)
+        before, now = stored.get("settings"), searchers.settings_of(sampler)
+        if before is not None and (differences := config_differences(before, now)):
+            _logger.warning(
+                "The study %r was searched by %s with other settings (%s); its further trials "
+                "follow from the new ones.",
+                *(plan.name, settings["sampler"], in_words(differences)),
+            )
     return sampler
 
 
@@ -217,7 +232,10 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
     plan.objective.attach(study)
     if SEARCH not in study.user_attrs:
-        study.set_user_attr(SEARCH, _settings(plan))
+        settings = _settings(plan)
+        if not isinstance(plan.searcher, str):
+            settings["settings"] = searchers.settings_of(study.sampler)
+        study.set_user_attr(SEARCH, settings)
     is_new = plan.objective.distributions and not study.get_trials(deepcopy=False)
     if is_new and not searchers.starts_at_baseline(plan.searcher, study.sampler):
         study.enqueue_trial(

@@ -211,6 +211,16 @@ def test_a_search_that_has_nothing_to_do_says_so(
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
 
 
+def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) -> None:
+    for verb in (adnn.search, adnn.compare):
+        with pytest.raises(
+            ValueError, match=r"max_gain is 2, .* for 2 percentage points give 0.02"
+        ):
+            verb(objective, max_trial=3, max_gain=2, storage=url)
+    assert not optuna.get_all_study_names(url)
+    assert adnn.search(make_objective(metric="val_loss"), max_trial=1, max_gain=2).best is not None
+
+
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     batch_size: int, objective: InitOffsetObjective, url: str
@@ -233,7 +243,7 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     assert result.stop_reason == "max_gain"
     assert [value for _, value in completed(result.study)] == values[: first + 1]
     # What was trained beyond in the same batch counts for nothing, and is done again.
-    result = adnn.resume(url, "s", max_gain=1.0)
+    result = adnn.resume(url, "s", max_gain=0.99)
     assert [value for _, value in completed(result.study)] == values
 
 
@@ -403,6 +413,24 @@ def test_resume_of_random_restarts_with_the_objective(
     resumed = adnn.resume(url, "mine", max_trial=4, objective=objective)
     assert len(completed(resumed.study)) == 4
     assert resumed.is_restart
+
+
+def test_resume_with_another_setting_of_the_sampler_is_said(
+    objective: InitOffsetObjective, url: str, logs: pytest.LogCaptureFixture
+) -> None:
+    def said(sampler: Any) -> str:
+        logs.clear()
+        adnn.resume(url, "s", sampler=sampler, max_trial=2)
+        return " ".join(r.getMessage() for r in logs.records if r.levelname == "WARNING")
+
+    tpe = optuna.samplers.TPESampler
+    used = tpe(seed=0)
+    adnn.search(objective, used, storage=url, study_name="s", max_trial=2)
+    assert said(used) == said(tpe(seed=0)) == ""
+    assert "TPESampler with other settings (n_startup_trials is 3, was 10)" in said(
+        tpe(seed=0, n_startup_trials=3)
+    )
+    assert "with other settings (random state of its seed is " in said(tpe(seed=1))
 
 
 def test_resume_without_a_limit_would_never_end(objective: InitOffsetObjective, url: str) -> None:
