@@ -216,6 +216,21 @@ class TestSearch:
         assert out.startswith("Study 'own-annealing': 2 trials")
         assert not err
 
+    def test_takes_a_table_which_resume_and_verify_find_again(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = (
+            f"{i},{'north' if i % 3 else 'south'},{'yes' if i % 2 else 'no'}" for i in range(60)
+        )
+        (folder / "people.csv").write_text("\n".join(["age,home,buys", *rows]))
+        search = ["search", "--data", "people.csv", "--class-weight", "balanced", *NETWORK, *LIMIT]
+        assert cli.run([*search, "--contract", "mine.json"]) == 0
+        assert cli.run(["resume", "--study-name", "people-annealing", "--max-trial", "3"]) == 0
+        assert cli.run(["verify", "mine.json"]) == 0
+        assert "exact" in capsys.readouterr().out
+        assert cli.run([*search, "--target", "bought"]) == 2
+        assert "no column 'bought' for target" in capsys.readouterr().err
+
     def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
         for command, hint in (
             (["search", *NETWORK, "--max-trial", "5"], "--max-trial 10"),
