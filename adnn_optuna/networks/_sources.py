@@ -205,10 +205,13 @@ def read_pipeline(where: str, suffix: str, pipeline: Any, *others: Any) -> tuple
     if not isinstance(elements[0], tuple) or len(elements[0]) not in {2, 3}:
         raise WrongValueError(f"{said}, but its elements are not (x, y) or (x, y, weight).")
     try:
-        first, labels = (np.asarray(part) for part in elements[0][:2])
-        is_batched = first.ndim > 1 and labels.ndim > 0 and len(first) == len(labels)
-        join = np.concatenate if is_batched else np.stack
-        parts = [join([np.asarray(e[k]) for e in elements]) for k in range(len(elements[0]))]
-    except (TypeError, ValueError, IndexError) as error:
+        parts = [[np.asarray(part) for part in column] for column in zip(*elements, strict=True)]
+        x, y = parts[0][0], parts[1][0]
+        is_batched = x.ndim > 1 and y.ndim > 0 and len(x) == len(y)
+        # An image may be as high as there are classes: then its label is one-hot.
+        if is_batched and y.ndim == 1 and y.dtype.kind in "biuf":
+            is_batched = any(np.sort(y)[-2:].tolist() != [0, 1] for y in parts[1])
+        arrays = [(np.concatenate if is_batched else np.stack)(part) for part in parts]
+    except ValueError as error:
         raise WrongValueError(f"{said}, whose elements do not fit together ({error}).") from None
-    return parts[0], parts[1], parts[2] if len(parts) > 2 else None
+    return arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None

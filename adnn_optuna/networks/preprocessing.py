@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
@@ -80,8 +81,9 @@ class Preprocessing:
     @property
     def config(self) -> dict[str, Any]:
         """What a study stores, JSON-able, for :meth:`from_config`."""
-        fields = {name: _listed(value) for name, value in vars(self).items()}
-        return {name: value for name, value in fields.items() if value is not None}
+        # JSON makes lists of tuples.
+        fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
+        return fields
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -276,10 +278,6 @@ def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64
         codes = pd.Categorical(text, categories=[*categories]).codes
         features.append(np.eye(len(categories))[codes])
     return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
-
-
-def _listed(value: Any) -> Any:
-    return [*map(_listed, value)] if isinstance(value, tuple) else value
 
 
 def _tupled(value: Any) -> Any:

@@ -432,6 +432,9 @@ class TestPipelines:
         assert Dataset.from_arrays(pipeline).fingerprint == arrays.fingerprint
         hot = tf.data.Dataset.from_tensor_slices((x, np.eye(3)[Y]))
         hot = hot if batch is None else hot.batch(batch)
+        # Not even where an image is as high as there are classes.
+        square = tf.data.Dataset.from_tensor_slices((X.reshape(N, 3, 1) * [1, 2], np.eye(3)[Y]))
+        assert len(Dataset.from_arrays(square, validation_size=0, test_size=1).x_train) == N - 1
         held_out = Dataset.from_arrays(hot, x_test=hot, validation_size=0)
         assert len(held_out.x_train) == len(held_out.x_test) == N
 
