@@ -147,9 +147,7 @@ def _outcome(objective: InitOffsetObjective, run: Run, *, is_pruned: bool) -> Ou
         return Outcome(TrialState.COMPLETE, metrics[objective.metric], metrics)
     is_cut_off, is_stopped = status == "timeout", status == "stopped"
     seconds = objective.trainer.seconds
-    return Outcome(
-        TrialState.PRUNED, None, metrics, is_cut_off, is_stopped, seconds=seconds
-    )
+    return Outcome(TrialState.PRUNED, None, metrics, is_cut_off, is_stopped, seconds=seconds)
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:

@@ -306,14 +306,44 @@ class SearchRecord(Shown):
     @property
     def value_in_words(self) -> str:
         """The selection metric of the best trial: in percent that of an accuracy."""
-        return f"{100 * self.best_value:.2f} %" if self.has_accuracy else f"{self.best_value:.4f}"
+        return self._value_in_words(self.best_value)
+
+    def _value_in_words(self, value: float) -> str:
+        return f"{100 * value:.2f} %" if self.has_accuracy else f"{value:.4f}"
 
     @property
     def gain_in_words(self) -> str:
         """The gain with its sign: in percentage points that of an accuracy."""
-        if math.isnan(self.gain):
+        return self._gain_in_words(self.gain)
+
+    def _gain_in_words(self, gain: float) -> str:
+        if math.isnan(gain):
             return "unknown"
-        return points(self.gain) if self.has_accuracy else f"{self.gain:+.4f}"
+        return points(gain) if self.has_accuracy else f"{gain:+.4f}"
+
+    @property
+    def offset_gain(self) -> float:
+        """The gain over the winner's own model and training with every offset 0.
+
+        NaN where that is the baseline, as model and training are no functions of the trial, and
+        before the test set was looked at.
+        """
+        look = self.test_look
+        unmoved = look.get("unmoved", math.nan) if look else math.nan
+        return self.improvement(self.best_value, unmoved)
+
+    @property
+    def offset_gain_in_words(self) -> str:
+        """Which part of the gain is from the offsets, a sentence; empty where all of it is."""
+        look, gain = self.test_look, self.offset_gain
+        if look is None or math.isnan(gain):
+            return ""
+        unmoved = self._value_in_words(look["unmoved"])
+        return (
+            f"Of the gain in {self.metric}, {self._gain_in_words(gain)} is from the offsets: with "
+            f"every offset 0, the winner's model and training reach {unmoved}, and the test gain "
+            "is over these."
+        )
 
     def __str__(self) -> str:
         n_trials = len(self.done_trials)
@@ -335,8 +365,9 @@ class SearchRecord(Shown):
             means = "baseline {}  best {}  (mean over the classes)".format(*shown)
             lines += [f"  {uneven}", f"  balanced accuracy  {means}"]
         lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
-        if who := self.proposers_in_words:
-            lines.append(f"  {who}")
+        lines += [
+            f"  {said}" for said in (self.offset_gain_in_words, self.proposers_in_words) if said
+        ]
         return "\n".join(lines)
 
 

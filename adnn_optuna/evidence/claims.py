@@ -90,7 +90,8 @@ def claim_of_search(record: SearchRecord) -> str:
 def caveat_of_search(record: SearchRecord) -> str:
     """Return what a search cannot show."""
     again = f" {use_of_test_set(record)}." if len(record.test_looks) > 1 else ""
-    again += f" {record.proposers_in_words}".rstrip()
+    for said in (record.offset_gain_in_words, record.proposers_in_words):
+        again += f" {said}".rstrip()
     if record.is_restart:
         caveat = "it only drew other random weights, so all that it gains is luck."
         return f"This is the control: {caveat}{again}"
