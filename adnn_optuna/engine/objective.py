@@ -197,6 +197,7 @@ class InitOffsetObjective(Shown):
         of_model, of_training = FixedTrial(dict(params)), FixedTrial(dict(params))
         model, training = cast("Any", self._model), cast("Any", self._training)
         training = training(of_training) if _takes_trial(training) else training
+        check_type("What training returns", training, Training, "a Training")
         made = model(of_model) if _takes_trial(model) else model
         key = repr(sorted(of_model.params.items()))
         if (found := self._of_networks.get(key)) is None:
@@ -207,7 +208,6 @@ class InitOffsetObjective(Shown):
             while len(self._of_networks) >= _N_NETWORKS:
                 self._of_networks.pop(next(iter(self._of_networks)))
             self._of_networks[key] = found
-        check_type("What training returns", training, Training, "a Training")
         return found.replace(seed=self.seed, space=self.space, training=training)
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> InitOffsetObjective:

@@ -1,0 +1,112 @@
+"""Model and training as functions of the trial: searched together with the offsets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna.networks import training as training_module
+
+DIGITS = adnn.load_dataset("digits")
+WIDTHS = (4, 6, 8)
+
+
+def model(trial: Any) -> adnn.MLP:
+    return adnn.MLP((trial.suggest_categorical("width", WIDTHS),))
+
+
+def training(trial: Any) -> adnn.Training:
+    rate = trial.suggest_float("rate", 1e-3, 1e-1, log=True)
+    return adnn.Training("adam", rate, epochs=1, batch_size=64)
+
+
+def objective(**settings: Any) -> adnn.InitOffsetObjective:
+    return adnn.InitOffsetObjective(model, DIGITS, training=training, seed=2, **settings)
+
+
+@pytest.fixture(scope="module")
+def result() -> adnn.SearchResult:
+    return adnn.search(objective(), optuna.samplers.TPESampler(seed=1), max_trial=8)
+
+
+def test_each_trial_is_trained_as_its_parameters_say(result: adnn.SearchResult) -> None:
+    names = {"width", "rate", "weight_offset_0", "bias_offset_0"}
+    for trial in result.study.trials:
+        assert set(trial.params) == names
+        fixed = adnn.InitOffsetObjective(
+            adnn.MLP((trial.params["width"],)),
+            DIGITS,
+            training=adnn.Training("adam", trial.params["rate"], epochs=1, batch_size=64),
+            seed=2,
+        )
+        offsets = {name: trial.params[name] for name in fixed.distributions}
+        assert trial.value == fixed(optuna.trial.FixedTrial(offsets))
+
+
+def test_one_program_serves_all_rates_of_a_width() -> None:
+    before = {*training_module._programs}
+    narrow = adnn.InitOffsetObjective(
+        lambda trial: adnn.MLP((trial.suggest_int("width", 10, 12),)), DIGITS, training=training
+    )
+    result = adnn.search(narrow, "annealing", max_trial=9)
+    widths = {trial.params["width"] for trial in result.study.trials}
+    assert len({*training_module._programs} - before) == len(widths) < 9
+
+
+def test_the_gain_of_the_offsets_is_told_apart(result: adnn.SearchResult) -> None:
+    assert result.best is not None
+    params = {**result.best.params, "weight_offset_0": 0.0, "bias_offset_0": 0.0}
+    unmoved = result.objective(optuna.trial.FixedTrial(params))
+    assert result.offset_gain == result.best_value - unmoved != result.gain
+    assert f"reach {100 * unmoved:.2f} %" in str(result)
+    contract = result.contract()
+    assert contract.content["baseline"]["val_accuracy"] == unmoved
+    assert contract.content["objective"]["model"]["hidden"] == [params["width"]]
+    assert contract.content["objective"]["training"]["learning_rate"] == params["rate"]
+
+
+def test_its_contract_is_checked_without_the_functions(
+    result: adnn.SearchResult, tmp_path: Any
+) -> None:
+    path = tmp_path / "winner.json"
+    result.contract().save(path)
+    assert adnn.verify(path).status == "exact"
+
+
+def test_it_is_resumed_with_its_objective_alone(tmp_path: Any) -> None:
+    storage = f"sqlite:///{tmp_path}/adnn.db"
+    whole = adnn.search(objective(), "greedy", max_trial=4)
+    adnn.search(objective(), "greedy", max_trial=2, storage=storage, study_name="s")
+    with pytest.raises(ValueError, match=r"function of the trial.*give its objective"):
+        adnn.resume(storage, "s", max_trial=4)
+    resumed = adnn.resume(storage, "s", max_trial=4, objective=objective())
+    for one, other in zip(whole.study.trials, resumed.study.trials, strict=True):
+        assert (one.params, one.value) == (other.params, other.value)
+
+
+def test_a_model_of_keras_may_be_built_for_the_trial() -> None:
+    def build(trial: Any) -> keras.Model:
+        activation = trial.suggest_categorical("activation", ["relu", "tanh"])
+        layers = [keras.Input((8, 8)), keras.layers.Flatten()]
+        layers += [keras.layers.Dense(5, activation), keras.layers.Dense(10)]
+        return keras.Sequential(layers)
+
+    settings = adnn.Training(epochs=1)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(3))
+    study.optimize(adnn.InitOffsetObjective(build, DIGITS, training=settings), n_trials=3)
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+    assert {*study.trials[0].params} == {"activation", "weight_offset_0", "bias_offset_0"}
+
+
+def test_what_needs_one_network_says_so() -> None:
+    with pytest.raises(ValueError, match=r"use objective\.of"):
+        adnn.measure_variance(objective())
+    with pytest.raises(TypeError, match="What training returns must be a Training"):
+        adnn.search(
+            adnn.InitOffsetObjective(adnn.MLP(), DIGITS, training=lambda trial: trial.number),
+            max_trial=1,
+        )

@@ -1,0 +1,153 @@
+"""The winner as a model that its user can use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+
+RNG = np.random.default_rng(0)
+TABLE = RNG.normal((5, -300, 0.2), (1, 100, 0.01), (300, 3))
+SUM = ((TABLE - (5, -300, 0.2)) / (1, 100, 0.01)).sum(axis=1)
+
+
+def cnn() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3),
+        ]
+    )
+
+
+def sigmoid() -> keras.Model:
+    layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential(layers)
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.3, 10, 0.9)
+    optimizer = keras.optimizers.SGD(schedule, clipnorm=0.7)
+    model.compile(optimizer, "binary_crossentropy", metrics=[keras.metrics.AUC(name="area")])
+    return model
+
+
+def searched(model: Any, x: Any, y: Any, *, metric: Any = None, **data: Any) -> adnn.SearchResult:
+    dataset = adnn.Dataset.from_arrays(x, y, **data)
+    training = adnn.Training(epochs=3)
+    objective = adnn.InitOffsetObjective(model, dataset, training=training, metric=metric)
+    return adnn.search(objective, optuna.samplers.RandomSampler(1), max_trial=3)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return RNG.integers(0, 256, (240, 6, 6, 3), dtype=np.uint8)
+
+
+def test_colour_images_with_names_of_classes(images: np.ndarray, tmp_path: Any) -> None:
+    names = np.array(["blue", "green", "red"])[images.mean(axis=(1, 2)).argmax(axis=-1)]
+    result = searched(cnn, images, names)
+    probabilities = result.model().predict(images, verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+    predicted = result.predict(images)
+    assert set(predicted) <= {"blue", "green", "red"}
+    classes = np.array(result.objective.dataset.classes)
+    assert (classes[probabilities.argmax(axis=-1)] == predicted).all()
+    right = predicted == names
+    assert 0.99 < right.mean() * len(names) / (right.sum()) < 1.01
+    result.save(tmp_path / "winner.keras")
+    loaded = keras.models.load_model(tmp_path / "winner.keras")
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), probabilities)
+    numbers = np.searchsorted(classes, names)
+    _, accuracy = loaded.evaluate(images, numbers, verbose=0)
+    assert accuracy == pytest.approx(right.mean())
+
+
+def test_its_weights_are_those_of_the_contract() -> None:
+    result = searched(adnn.MLP((4,)), TABLE, SUM > 0)
+    contract = result.contract()
+    for values, variable in zip(contract.weights.values(), result.model().variables, strict=True):
+        np.testing.assert_array_equal(values, variable.numpy())
+    objective, best = result.objective, result.best
+    assert best is not None
+    initial = objective.trainer.initial_weights(objective.start(best.params))
+    for start, variable in zip(initial, result.model(trained=False).variables, strict=True):
+        np.testing.assert_array_equal(start, variable.numpy())
+
+
+def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
+    result = searched(sigmoid, TABLE, SUM > 0, metric="val_area")
+    training = result.objective.training
+    assert isinstance(training.optimizer, dict)
+    assert training.optimizer["config"]["clipnorm"] == 0.7
+    assert training.fixed_learning_rate is None
+    assert result.study.direction.name == "MAXIMIZE"
+    chances = result.model().predict(TABLE, verbose=0)[:, 0]
+    predicted = result.predict(TABLE)
+    assert predicted.dtype == bool
+    assert (predicted == (chances > 0.5)).all()
+    assert (predicted == (SUM > 0)).mean() > 0.8
+    dataset = result.objective.dataset
+    auc = keras.metrics.AUC()
+    auc.update_state(
+        dataset.y_val,
+        result.objective.trainer.outputs([*result.contract().weights.values()], dataset.x_val)[
+            :, 0
+        ],
+    )
+    assert result.best_value == pytest.approx(float(auc.result()), abs=1e-6)
+    result.contract().save(tmp_path / "c.json")
+    assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
+    model = keras.models.load_model(tmp_path / "c.keras")
+    assert model.optimizer.clipnorm == 0.7
+
+
+@pytest.mark.parametrize("metric", [None, "val_rmse", keras.metrics.MeanAbsolutePercentageError()])
+def test_a_regression(metric: Any, tmp_path: Any) -> None:
+    result = searched(adnn.MLP((16,)), TABLE, 40 + SUM, task="regression", metric=metric)
+    assert result.study.direction.name == ("MAXIMIZE" if metric is None else "MINIMIZE")
+    dataset = result.objective.dataset
+    predicted = result.predict(TABLE)
+    assert predicted.shape == (300,)
+    np.testing.assert_allclose(
+        result.model().predict(TABLE, verbose=0)[:, 0], predicted, rtol=1e-3
+    )
+    outputs = result.objective.trainer.outputs(
+        [*result.contract().weights.values()], dataset.x_test
+    )[:, 0]
+    r2 = 1 - ((outputs - dataset.y_test) ** 2).mean() / dataset.y_test.var()
+    assert result.test_value == pytest.approx(float(r2), rel=1e-5)
+    low, high = result.test_interval
+    assert low <= result.test_gain <= high
+    result.contract().save(tmp_path / "c.json")
+    assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
+    result.report(tmp_path / "report.html", tmp_path / "c.json")
+    assert "R²" in (tmp_path / "report.html").read_text()
+
+
+def test_the_confusion_in_a_look_is_that_of_the_predictions() -> None:
+    dataset = adnn.load_dataset("digits")
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=adnn.Training(epochs=2))
+    result = adnn.search(objective, max_trial=2)
+    look = result.test_look
+    assert look is not None
+    expected = np.zeros((10, 10), int)
+    np.add.at(expected, (dataset.y_test, result.predict(dataset.x_test)), 1)
+    assert look["confusion"]["best"] == expected.tolist()
+    counts, _, right = np.transpose(look["calibration"]["best"])
+    assert counts.sum() == len(dataset.y_test)
+    assert (counts * right).sum() / counts.sum() == pytest.approx(result.test_value)
+
+
+def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
+    dataset = adnn.load_dataset("digits")
+    training = adnn.Training("sgd", 2.0, epochs=40, patience=2, restore_best_weights=True)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=training)
+    result = adnn.search(objective, max_trial=2)
+    epochs = [trial.user_attrs["adnn:epochs"] for trial in result.study.trials]
+    assert max(epochs) < 40
+    assert [*result.best_by_epochs()] == [epochs[0], sum(epochs)]
