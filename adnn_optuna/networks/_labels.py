@@ -32,7 +32,7 @@ def read_labels(where: str, name: str, values: Any) -> NDArray[Any]:
             "with one-hot rows: one label for each sample."
         )
     if array.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             whole = (array == np.rint(array)) & (np.abs(array) < 2**63)
         if not whole.all():
             raise WrongValueError(
