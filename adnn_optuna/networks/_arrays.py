@@ -50,16 +50,23 @@ def checked_inputs(
             f"{where}: {name} has the shape {array.shape}, but must have (n, features), "
             "(n, height, width) or (n, height, width, channels)."
         )
-    if array.dtype.kind == "f" and array.size:
+    _check_finite(where, name, array, dtype)
+    return array
+
+
+def _check_finite(
+    where: str, name: str, array: NDArray[Any], dtype: type[np.floating[Any]]
+) -> None:
+    if array.size:
         with np.errstate(over="ignore"):
             # NaN is the minimum of what has one.
-            if not np.isfinite([dtype(array.min()), dtype(array.max())]).all():
-                i = np.unravel_index(np.argmin(np.isfinite(array.astype(dtype))), array.shape)
-                raise WrongValueError(
-                    f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but inputs must be "
-                    f"finite as {dtype.__name__}: replace missing values, or rescale."
-                )
-    return array
+            if np.isfinite([dtype(array.min()), dtype(array.max())]).all():
+                return
+            i = np.unravel_index(np.argmin(np.isfinite(array.astype(dtype))), array.shape)
+        raise WrongValueError(
+            f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but must be finite as "
+            f"{dtype.__name__}: replace what is missing, leave it out, or rescale."
+        )
 
 
 def checked_labels(where: str, name: str, values: ArrayLike, num_classes: int) -> NDArray[Any]:
@@ -94,14 +101,7 @@ def checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
             f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but the "
             "targets of a regression are numbers of shape (n,) or (n, targets)."
         )
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(array.astype(np.float32))
-    if not finite.all():
-        i = np.unravel_index(np.argmin(finite), array.shape)
-        raise WrongValueError(
-            f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but targets must be finite "
-            "as float32: leave the sample out, or rescale."
-        )
+    _check_finite(where, name, array, np.float32)
     return array
 
 
@@ -121,12 +121,11 @@ def checked_weights(where: str, name: str, values: Any, n: int) -> NDArray[Any]:
             f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but must "
             f"hold a number for each of {n} samples."
         )
-    with np.errstate(over="ignore"):
-        valid = np.isfinite(array.astype(np.float32)) & (array >= 0)
-    if not valid.all():
-        i = int(np.argmin(valid))
+    _check_finite(where, name, array, np.float32)
+    if (array < 0).any():
+        i = int(np.argmin(array))
         raise WrongValueError(
-            f"{where}: {name}[{i}] is {array[i]}, but weights must be finite and at least 0."
+            f"{where}: {name}[{i}] is {array[i]}, but weights must be at least 0."
         )
     return array
 

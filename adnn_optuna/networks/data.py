@@ -353,7 +353,7 @@ def _read(
             raise WrongValueError(f"{where}: give both x{suffix} and y{suffix}.")
         if x is None and suffix:
             continue
-        inputs[suffix] = columns.encoded(where, f"x{suffix}", x)
+        inputs[suffix] = columns.encoded(x, where, f"x{suffix}")
         read = _labels.read_labels if task == "classification" else _arrays.checked_targets
         labels[suffix] = read(where, f"y{suffix}", y)
         _arrays.check_lengths(where, suffix, inputs[suffix], labels[suffix])

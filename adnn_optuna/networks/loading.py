@@ -147,7 +147,10 @@ def dataset_from_config(
                 f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
                 "objective with its dataset again."
             )
-        wanted = config["name" if source == "built-in" else "path"]
+        # No other source: a verification looks at the paths of these.
+        wanted = config[
+            {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}[source]
+        ]
         arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
         arguments |= {key: config[key] for key in _OF_FILES if key in config}
     except (KeyError, TypeError) as error:

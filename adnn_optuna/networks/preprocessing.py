@@ -99,14 +99,13 @@ class Preprocessing:
         Raises:
             ValueError: If shape, columns or categories are other ones, or values are missing.
         """
-        array = self.scaled("raw", self.encoded("Inputs", "raw", raw))
-        return array.astype(np.float32, copy=False)
+        return self.scaled("raw", self.encoded(raw)).astype(np.float32, copy=False)
 
-    def encoded(self, where: str, name: str, raw: Any) -> NDArray[Any]:
+    def encoded(self, raw: Any, where: str = "Inputs", name: str = "raw") -> NDArray[Any]:
         """Return an array's or a table's finite numbers, not yet scaled."""
-        if self.columns is None:
-            return checked_inputs(where, name, raw, np.float64)
-        return checked_inputs(where, name, _encode(where, name, raw, self.columns), np.float64)
+        if self.columns is not None:
+            raw = _encode(where, name, raw, self.columns)
+        return checked_inputs(where, name, raw, np.float64)
 
     def scaled(self, where: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return numbers scaled, those that need no scale as they are."""

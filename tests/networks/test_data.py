@@ -673,6 +673,10 @@ def test_arrays_cannot_be_found_again() -> None:
         dataset_from_config(dataset.config)
 
 
+_FOUND = {"name": "d", "path": "d.npz", "fingerprint": "", "seed": 0}
+_FOUND |= {"validation_size": None, "test_size": None}
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -680,6 +684,7 @@ def test_arrays_cannot_be_found_again() -> None:
         None,
         {"name": "digits", "source": "built-in", "fingerprint": ""},
         {"name": "d", "source": "moon", "fingerprint": ""},
+        _FOUND | {"source": "moon"},
         {"name": "d", "source": [], "fingerprint": ""},
         {"name": "d", "source": "npz", "fingerprint": ""},
     ],

@@ -249,7 +249,7 @@ class TestRegression:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"y": np.where(Y == 0, np.nan, Y)}, r"y\[0\] is nan, but targets must be finite"),
+            ({"y": np.where(Y == 0, np.nan, Y)}, r"y\[0\] is nan, but must be finite"),
             ({"y": np.full(N, 2.5)}, r"a target is 2\.5 in all training samples"),
             ({"y": FRAME["city"]}, "targets of a regression are numbers"),
             ({"y": X[:-1]}, "x has 60 samples and y 59"),
