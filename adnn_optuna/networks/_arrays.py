@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
 
@@ -67,29 +67,6 @@ def _check_finite(
             f"{where}: {name}[{', '.join(map(str, i))}] is {array[i]}, but must be finite as "
             f"{dtype.__name__}: replace what is missing, leave it out, or rescale."
         )
-
-
-def checked_labels(where: str, name: str, values: ArrayLike, num_classes: int) -> NDArray[Any]:
-    """Return labels as an array of integers in 0 … num_classes - 1, checked but not converted."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise WrongValueError(
-            f"{where}: {name} has the shape {array.shape}, but must have (n,): one label for each "
-            "sample (of one-hot vectors, take the argmax)."
-        )
-    if array.dtype.kind not in "iu":
-        raise WrongValueError(
-            f"{where}: {name} has the dtype {array.dtype}, but labels must be integers from 0."
-        )
-    # At the most what int32 holds.
-    valid = (array >= 0) & (array < min(num_classes, np.iinfo(np.int32).max))
-    if not valid.all():
-        i = int(np.argmin(valid))
-        raise WrongValueError(
-            f"{where}: {name}[{i}] is {array[i]}, out of the range 0 to {num_classes - 1}: mend "
-            "the label, or num_classes."
-        )
-    return array
 
 
 def checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:

@@ -73,7 +73,7 @@ def coded(
         return dict(labels), None
     num_classes = None if num_classes is None else checked_number(where, num_classes)
     classes = _class_labels(where, labels[""], num_classes)
-    found = {s: _encoded(where, f"y{s}", values, classes) for s, values in labels.items()}
+    found = {s: encoded_labels(where, f"y{s}", values, classes) for s, values in labels.items()}
     return found, classes
 
 
@@ -95,8 +95,10 @@ def _class_labels(where: str, labels: NDArray[Any], num_classes: int | None) -> 
     return tuple(classes.tolist())
 
 
-def _encoded(where: str, name: str, labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[Any]:
-    """Return the index in ``classes`` of each label."""
+def encoded_labels(
+    where: str, name: str, labels: NDArray[Any], classes: Sequence[Any]
+) -> NDArray[Any]:
+    """Return the index in ``classes`` of each label that :func:`read_labels` returned."""
     if isinstance(classes, range):
         is_number, indices = labels.dtype.kind in "biu", labels
         known = (

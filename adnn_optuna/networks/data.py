@@ -94,7 +94,9 @@ class Dataset(Shown):
             if self.num_classes is None:
                 y = _arrays.checked_targets(where, f"y_{split}", y)
             else:
-                y = _arrays.checked_labels(where, f"y_{split}", y, self.num_classes)
+                y = _labels.read_labels(where, f"y_{split}", y)
+                classes = range(self.num_classes)
+                y = _labels.encoded_labels(where, f"y_{split}", y, classes)
             _arrays.check_lengths(where, f"_{split}", x, y)
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
