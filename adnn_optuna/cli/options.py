@@ -46,8 +46,11 @@ HELP = {
     "max_gain": "Gain over the unmoved network that is enough: 0.02 is 2 points of accuracy.",
     "max_time": "Seconds that a study's trials may take, over all its runs.",
     "max_trial": "Trials of a study, over all its runs.",
-    "metric": "What the search sees; losses are minimized. The test set is never searched on.",
+    "metric": "What the search sees: val_accuracy (the default; of a regression val_r2), "
+    "train_accuracy, val_loss, or val_ and a Keras metric such as auc; losses are minimized.",
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
+    "patience": "Epochs without a lower validation loss after which a training ends early.",
+    "restore_best_weights": "Let such a training end with the network of its best epoch.",
     "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
     "annealing: simulated annealing; random_restart: new random weights, the control.",
     "sample_weight": "Column of a file, or array, of the weights of the samples.",
@@ -96,11 +99,18 @@ def make_training(
     batch_size: int = 32,
     epochs: int = 10,
     shuffle: bool = True,
+    patience: int | None = None,
+    restore_best_weights: bool = False,
 ) -> "tuple[Dataset, Training]":
     """Return data and training of a command's options; those of Python check them."""
     from adnn_optuna import Training, load_dataset
 
-    training = Training(optimizer, learning_rate, batch_size, epochs, shuffle=shuffle)
+    training = Training(
+        *(optimizer, learning_rate, batch_size, epochs),
+        shuffle=shuffle,
+        patience=patience,
+        restore_best_weights=restore_best_weights,
+    )
     # A number of samples is a whole one.
     sizes = [
         int(s) if s is not None and s.is_integer() else s for s in (validation_size, test_size)
@@ -127,7 +137,7 @@ def make_network(
     activation: str = "relu",
     kernel_initializer: str = "glorot_uniform",
     bias_initializer: str = "zeros",
-    metric: Literal["val_accuracy", "train_accuracy", "val_loss", "train_loss"] = "val_accuracy",
+    metric: str | None = None,
     seed: int = 0,
     **training: Any,
 ) -> "InitOffsetObjective":
