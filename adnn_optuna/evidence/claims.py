@@ -72,36 +72,6 @@ def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
     return f"interval: 95 % for {which}, {how}"
 
 
-def claim_of_search(record: SearchRecord) -> str:
-    """Return what a search came to, on the test set."""
-    if record.best is None:
-        return record.why_no_winner
-    gain = f"its gain over the unmoved network with the same seed is {record.test_gain_in_words}"
-    if record.test_look is None:
-        before = ": the test set was last looked at after {n_trials} trials"
-        tested = before.format(**record.test_looks[-1]) if record.test_looks else ""
-        return f"The search's winner was not tested yet{tested}; {gain}."
-    reached = f"{100 * record.test_value:.2f} %"
-    if record.test_metric == "test_r2":
-        reached = f"an R² of {record.test_value:.4f}"
-    return f"The search's winner reaches {reached} on the test set; {gain}."
-
-
-def caveat_of_search(record: SearchRecord) -> str:
-    """Return what a search cannot show."""
-    again = f" {use_of_test_set(record)}." if len(record.test_looks) > 1 else ""
-    for said in (record.offset_gain_in_words, record.proposers_in_words):
-        again += f" {said}".rstrip()
-    if record.is_restart:
-        caveat = "it only drew other random weights, so all that it gains is luck."
-        return f"This is the control: {caveat}{again}"
-    return (
-        "This is one run against one baseline, which may have been an unlucky one: it cannot tell "
-        "what the search gained from what as many random restarts would have brought. "
-        f"A comparison over several seeds can: adnn compare.{again}"
-    )
-
-
 def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
     looks = record.test_looks
@@ -117,12 +87,16 @@ def use_of_test_set(record: SearchRecord) -> str:
     )
 
 
-def end_of_search(record: SearchRecord) -> str:
-    """Return why a search ended, if it did."""
-    reason = record.stop_reason
-    if reason in (None, "interrupted"):
-        return "not ended yet" if reason is None else "interrupted"
-    return f"ended by {reason}"
+def gain_of_offsets(record: SearchRecord) -> str:
+    """Return what of a gain is from offsets, where other parameters were searched beside them."""
+    if (look := record.test_look) is None or "unmoved" not in look:
+        return ""
+    gain = record.improvement(record.best_value, look["unmoved"])
+    return (
+        f"Of the gain in {record.metric}, {points(gain, percent=record.has_accuracy)} is from the "
+        "offsets: that much better is the winner than its own network and training with every "
+        "offset 0, with which it is compared on the test set, too"
+    )
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
@@ -156,13 +130,13 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
 def _gained(record: SearchRecord) -> str:
     look, n_trials = record.test_look, len(record.done_trials)
     so_far = "The search has not ended; so far, " if record.stop_reason is None else ""
-    if record.best is None or look is None:
-        said = f"nothing is known: none of {n_trials} trials was completed"
-        if record.best is not None:
-            gain = _in_full(record.gain) if record.has_accuracy else f"{record.gain:+.4f}"
-            said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
-            if stored.CONFIG in record.attrs:
-                said += ", and on data that the search never saw it was not tested"
+    if record.best is None:
+        return record.why_no_winner
+    if look is None:
+        gain = record.gain_in_words.replace("pp", "percentage points")
+        said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
+        if stored.CONFIG in record.attrs:
+            said += ", and on data that the search never saw it was not tested"
     elif record.test_metric == "test_r2":
         n, best, baseline = look["n_images"], record.test_value, record.test_baseline
         said = (
@@ -188,17 +162,19 @@ def _in_full(gain: float) -> str:
     return points(gain).replace("pp", "percentage points")
 
 
-def uneven_classes(runs: Sequence[SearchRecord]) -> str:
-    """Return what to mind where classes are uneven; empty where they are even or not known."""
-    looks = [look for run in runs if (look := run.test_look)]
-    if not looks or not (uneven := uneven_classes_in_words(looks[0])):
-        return ""
-    shares = (fmean(balanced_accuracy(look, role) for look in looks) for role in ROLES)
-    before, after = ("unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares)
-    return (
-        f"Mind that {uneven}; in the mean over the classes (balanced accuracy), {before} is right "
-        f"before and {after} after the search."
-    )
+def to_mind(runs: Sequence[SearchRecord]) -> str:
+    """Return what to mind of a search, or of a searcher's runs; empty if there is nothing."""
+    looks, parts = [look for run in runs if (look := run.test_look)], []
+    if looks and (uneven := uneven_classes_in_words(looks[0])):
+        shares = (fmean(balanced_accuracy(look, role) for look in looks) for role in ROLES)
+        before, after = ("unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares)
+        parts.append(
+            f"Mind that {uneven}; in the mean over the classes (balanced accuracy), {before} is "
+            f"right before and {after} after the search."
+        )
+    parts += [f"{use_of_test_set(run)}." for run in runs if len(run.test_looks) > 1][:1]
+    parts += [who for run in runs if (who := run.proposers_in_words)][:1]
+    return " ".join(parts)
 
 
 def _is_luck(record: SearchRecord) -> str:

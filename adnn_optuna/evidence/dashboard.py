@@ -69,8 +69,8 @@ def _save_figures(study: optuna.Study, figures: Sequence[Figure]) -> None:
 
 
 def _note_of_search(record: SearchRecord) -> str:
-    claim, caveat = claims.claim_of_search(record), claims.caveat_of_search(record)
-    return _note("Search", claim, caveat, record)
+    claim, *others = claims.answers_of_search(record, None).values()
+    return _note("Search", claim, " ".join([claims.to_mind([record]), *others]).strip(), record)
 
 
 def _note(title: str, claim: str, caveat: str, numbers: object) -> str:

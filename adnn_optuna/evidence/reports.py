@@ -62,7 +62,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A page: its template, what it claims, what to think of it, and all that is shown besides."""
+    """A page: its template, what it claims, what to mind of it, and all that is shown besides."""
 
     template: str
     claim: str
@@ -113,21 +113,21 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         ValueError: If the contract is that of another result.
     """
     shown = None if contract is None else _shown_contract(record, contract)
+    answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
     content = {
         "name": record.study.study_name,
         "record": record,
-        "answers": claims.answers_of_search(record, shown["quoted_name"] if shown else None),
-        "uneven": claims.uneven_classes([record]),
+        "answers": answers,
         "picture": Figure("gains", _picture_of_search(record)),
         "use_of_test_set": claims.use_of_test_set(record),
-        "end": claims.end_of_search(record),
+        "gain_of_offsets": claims.gain_of_offsets(record),
         "figures": figures_of_search(record),
         "figures_of_test": _figures_of_test(record),
         "contract": shown,
         **_origin([[record]]),
     }
-    claim, caveat = claims.claim_of_search(record), claims.caveat_of_search(record)
-    return Page("search.html.jinja", claim, caveat, content)
+    gained = answers.pop("What was gained?")
+    return Page("search.html.jinja", gained, claims.to_mind([record]), content)
 
 
 def _picture_of_search(record: SearchRecord) -> go.Figure:
@@ -172,16 +172,18 @@ def comparison_page(comparison: Comparison) -> Page:
     look = first.test_look
     best = next(iter(claims.against_control(comparison)), None)
     origin = _origin([*comparison.results.values()])
+    answers = claims.answers_of_comparison(comparison, origin["url"])
     lucky = max(everything, key=lambda pair: np.nan_to_num(pair[1].gain, nan=-math.inf))
     return Page(
         "comparison.html.jinja",
-        claims.claim_of_comparison(comparison),
-        claims.caveat_of_comparison(comparison),
+        answers.pop("What was gained?"),
+        claims.to_mind(results[best.arm] if best else [first]),
         {
+            "claim": claims.claim_of_comparison(comparison),
+            "caveat": claims.caveat_of_comparison(comparison),
             "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
             "comparison": comparison,
-            "answers": claims.answers_of_comparison(comparison, origin["url"]),
-            "uneven": claims.uneven_classes(results[best.arm] if best else [first]),
+            "answers": answers,
             "picture": Figure("gains", _picture_of_comparison(comparison)),
             "lucky": lucky,
             "best": best,

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.evidence.claims import caveat_of_search, claim_of_search
+from adnn_optuna.evidence.claims import to_mind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -335,7 +335,7 @@ class TestLooksAtTheTestSet:
         assert second["n_images"] == len(right)
         gained = second["won"] - second["lost"]
         assert gained == pytest.approx(result.test_gain * len(right), abs=1e-9)
-        assert "looked at 2 times, after 2 and 5 trials" in caveat_of_search(result)
+        assert "looked at 2 times, after 2 and 5 trials" in to_mind([result])
 
     def test_the_same_winner_after_more_trials_is_one_without_a_training(self, url: str) -> None:
         # Offsets so small change no accuracy, and of equals the first wins.
@@ -354,8 +354,7 @@ class TestLooksAtTheTestSet:
         closed = adnn.resume(url, "s", max_trial=4, test=False)
         assert closed.test_looks == []
         assert math.isnan(closed.test_value)
-        for said in (str(closed), claim_of_search(closed)):
-            assert "the test set is closed; result.test() or resume opens it" in said
+        assert "the test set is closed; result.test() or resume opens it" in str(closed)
         assert closed.test() is closed
         assert len(closed.test_looks) == len(closed.test().test_looks) == 1
         whole = adnn.search(objective, "annealing", max_trial=2)
@@ -679,7 +678,7 @@ def test_a_baseline_that_diverges_is_replayed_and_reported(
     assert math.isnan(result.baseline)
     assert math.isnan(result.test_baseline)
     assert math.isnan(result.test_p_value)
-    assert "the unmoved network diverged" in claim_of_search(result)
+    assert "the unmoved network diverged" in str(result)
     assert math.isnan(result.gain)
     assert result.best is not None
     # Neither the replay nor the dashboard has anything to warn of.

@@ -138,9 +138,9 @@ class TestUnfinished:
         shown = text_of(search_page(record).render())
         first, _, evidence = shown.partition(" Evidence ")
         assert first.count("The search has not ended") == 1
-        assert "Trials 13 not ended yet" in evidence
+        assert "Trials 13 not ended" in evidence
         assert "nothing yet" not in shown
-        assert "only an earlier winner was tested" in evidence
+        assert "only an earlier winner was tested; result.test() or resume opens it" in evidence
         assert "used once, after 12 trials, for an earlier winner than the present one" in shown
         assert "closed" not in shown + str(record)
 
@@ -162,7 +162,7 @@ def test_of_a_regression_no_example_is_right() -> None:
     record = record_of(study)
     shown = text_of(search_page(record).render())
     assert "on 1000 test examples" in answers_of_search(record, None)["What was gained?"].lower()
-    assert "+0.0030: nearer to 23 of 1000 test targets (95 % interval +0.0010 to +0.0050)" in shown
+    assert "+0.0030 nearer to 23 of 1000 test targets (95 % interval +0.0010 to +0.0050)" in shown
     assert "R² of the winner on the test set" in shown
     for wrong in ("images right", "accuracy", "percentage points", "unmoved network right"):
         assert wrong not in shown.partition(" Settings ")[0]
@@ -177,3 +177,12 @@ def test_search_stores_what_its_report_shows() -> None:
     assert look is not None
     right = sum(row[i] for i, row in enumerate(look["confusion"]["best"]))
     assert f"gets {right} right" in shown
+
+
+def test_gain_beside_other_parameters_is_shared_out() -> None:
+    study = store_study("of a trial", values=[0.9, 0.95])
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    study.set_user_attr(name, {**study.user_attrs[name], "unmoved": 0.945})
+    shown = text_of(search_page(record_of(study)).render())
+    assert "Of the gain in val_accuracy, +0.50 pp is from the offsets" in shown
+    assert "from the offsets" not in text_of(search_page(record_of(store_study("s"))).render())
