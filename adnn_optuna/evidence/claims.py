@@ -136,7 +136,7 @@ def _gained(record: SearchRecord) -> str:
         gain = record.gain_in_words.replace("pp", "percentage points")
         said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
         if stored.CONFIG in record.attrs:
-            said += ", and on data that the search never saw it was not tested"
+            said += ", and on data that the search never saw it was not tested yet"
     elif record.test_metric == "test_r2":
         n, best, baseline = look["n_images"], record.test_value, record.test_baseline
         said = (

@@ -13,7 +13,6 @@ from stored_studies import store_look, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.claims import claim_of_search
 from adnn_optuna.evidence.reports import search_page
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def test_a_training_that_is_too_long_is_named() -> None:
     said = (
         r"No trial was finished: .* but one training takes about \d+ s; resume .* longer max_time"
     )
-    for text in (str(result), claim_of_search(result)):
+    for text in (str(result), search_page(result).claim):
         assert re.search(said, text)
         assert "nan" not in text
     search_page(result).render()
@@ -95,9 +94,9 @@ def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
     )
     study.set_user_attr("adnn:stop_reason", None)
     page = search_page(record_of(study)).render()
-    assert "not tested yet: the test set was last looked at after 12 trials" in page
-    assert "unknown: only an earlier winner was tested" in page
-    assert "The test set was used once, after 12 trials." in page
+    assert "on data that the search never saw it was not tested yet" in page
+    assert "only an earlier winner was tested" in page
+    assert "The test set was used once, after 12 trials, for an earlier winner" in page
     assert "nothing yet" not in page
     store_look(study, "2026-11-25T12:00:02+00:00", 0.9, 0.01)
-    assert "The search's winner reaches" in claim_of_search(record_of(study))
+    assert "of 1000 test examples" in search_page(record_of(study)).claim
