@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# The oldest Optuna that is supported, beside the locked packages.
-OLDEST := optuna==4.9.*
+UV := $(BIN)/uv
+# Without TensorFlow, and with the lowest versions that pyproject.toml allows.
+LIGHT_VENV := .venv-light
+LIGHT_INSTALLED := $(LIGHT_VENV)/.installed
 OLDEST_VENV := .venv-oldest
 OLDEST_INSTALLED := $(OLDEST_VENV)/.installed
-LOCK_VENV := build/lock
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 # TensorFlow's start-up notices would bury what the targets print.
@@ -21,27 +22,38 @@ help:
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
 	@echo "make test         run the tests and the first notebook"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
-	@echo "make test-oldest  test samplers, callbacks and resuming on the oldest supported Optuna"
+	@echo "make test-light   test samplers, callbacks, evidence and recheck without TensorFlow"
+	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
+	@echo "make docs         build the documentation, run its examples and check its links"
 	@echo "make lint         check style, formatting, types and which folder imports which"
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
-	@echo "make clean        remove caches and builds (.venv and .venv-oldest stay)"
+	@echo "make clean        remove caches and builds (.venv, .venv-light and .venv-oldest stay)"
 
 # setuptools is in the lock, so that building the editable package downloads nothing unlocked.
+$(INSTALLED): requirements.lock pyproject.toml
+	@echo "Installing the locked packages into $(VENV) ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An environment of the versions that uv chooses, with the Python of .venv.
 define INSTALL
-echo "Installing the locked packages into $(1) ..."
-$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(1)
-$(1)/bin/python -m pip install --quiet --require-hashes -r requirements.lock
-$(1)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+@echo "Installing what $(1) needs ..."
+@mkdir -p build
+@$(UV) pip compile --quiet --python $(BIN)/python --generate-hashes --no-header --no-annotate \
+	--extra test $(2) --output-file build/$(1).txt pyproject.toml
+@$(UV) venv --quiet --clear --python $(BIN)/python $(1)
+@$(UV) pip install --quiet --python $(1) --require-hashes -r build/$(1).txt
+@$(UV) pip install --quiet --python $(1) --no-deps --no-build-isolation --editable .
+@touch $(1)/.installed
 endef
 
-$(INSTALLED): requirements.lock pyproject.toml
-	@$(call INSTALL,$(VENV))
-	@touch $@
+$(LIGHT_INSTALLED): $(INSTALLED)
+	$(call INSTALL,$(LIGHT_VENV),--constraint requirements.lock)
 
-$(OLDEST_INSTALLED): requirements.lock pyproject.toml Makefile
-	@$(call INSTALL,$(OLDEST_VENV))
-	@$(OLDEST_VENV)/bin/python -m pip install --quiet '$(OLDEST)'
-	@touch $@
+$(OLDEST_INSTALLED): $(INSTALLED)
+	$(call INSTALL,$(OLDEST_VENV),--extra tensorflow --resolution lowest-direct)
 
 .PHONY: demo
 demo: $(INSTALLED)
@@ -54,9 +66,9 @@ scale: $(INSTALLED)
 
 # Two workers share two cores: with TensorFlow's default of one thread for each core in every worker
 # they would fight over them.
-test test-slow test-oldest: export TF_NUM_INTRAOP_THREADS := 1
-test test-slow test-oldest: export TF_NUM_INTEROP_THREADS := 1
-test test-slow test-oldest: export OMP_NUM_THREADS := 1
+test test-slow test-light test-oldest: export TF_NUM_INTRAOP_THREADS := 1
+test test-slow test-light test-oldest: export TF_NUM_INTEROP_THREADS := 1
+test test-slow test-light test-oldest: export OMP_NUM_THREADS := 1
 PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 
 .PHONY: test
@@ -68,10 +80,25 @@ test-slow: $(INSTALLED)
 	@$(BIN)/python $(PYTEST) --nbmake -m slow tests
 	@$(BIN)/python $(PYTEST) --nbmake $(NOTEBOOKS)
 
+.PHONY: test-light
+test-light: $(LIGHT_INSTALLED)
+	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/evidence tests/plots \
+		tests/test_callbacks.py tests/test_imports.py tests/test_light_install.py tests/api/test_recheck.py
+
 .PHONY: test-oldest
 test-oldest: $(OLDEST_INSTALLED)
 	@$(OLDEST_VENV)/bin/python $(PYTEST) -m 'not slow' \
 		tests/samplers tests/test_callbacks.py tests/api/test_search.py
+
+# Warnings are errors; the network is not asked.
+SPHINX := -m sphinx --quiet --fail-on-warning --keep-going
+
+.PHONY: docs
+docs: $(INSTALLED)
+	@$(BIN)/python $(SPHINX) --builder html docs build/docs/html
+	@$(BIN)/python docs/check_links.py build/docs/html
+	@$(BIN)/python $(SPHINX) --builder doctest docs build/docs/doctest
+	@echo "The documentation is in build/docs/html/index.html."
 
 .PHONY: lint
 lint: $(INSTALLED)
@@ -82,9 +109,9 @@ lint: $(INSTALLED)
 
 .PHONY: lock
 lock:
-	@$(PYTHON) -m venv $(LOCK_VENV)
-	@$(LOCK_VENV)/bin/python -m pip install --quiet uv
-	@$(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet uv
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 		--generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade) \
 		--output-file requirements.lock pyproject.toml
 

@@ -1,5 +1,6 @@
 """Checks of arguments, each with one sentence."""
 
+import importlib.util
 import math
 import os
 import sys
@@ -24,6 +25,37 @@ class WrongTypeError(WrongInputError, TypeError):
 
 class NoSuchFileError(WrongInputError, FileNotFoundError):
     """A file or folder does not exist."""
+
+
+class NotInstalledError(WrongInputError, ImportError):
+    """A package is needed that the installation left out."""
+
+
+# The packages that are needed for a part of the work only, by the extra that installs them.
+_EXTRAS = {
+    "tensorflow": ("keras", "sklearn", "tensorflow"),
+    "postgresql": ("psycopg",),
+    "sign": ("cryptography",),
+    "dashboard": ("optuna_dashboard",),
+}
+
+
+def check_installed(package: str, what: str) -> None:
+    """Raise unless a package of an extra is installed, with the command that installs it."""
+    if not is_installed(package):
+        said = f"{what} needs {package}, which is not installed"
+        raise NotInstalledError(f"{said}: {install_command(package)}.")
+
+
+def install_command(package: str) -> str:
+    """Return the command that installs a package of an extra."""
+    extra = next(extra for extra, packages in _EXTRAS.items() if package in packages)
+    return f"pip install 'adnn_optuna[{extra}]'"
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None
 
 
 def check_integer(name: str, value: Any, low: int) -> None:

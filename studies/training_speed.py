@@ -25,7 +25,6 @@ import importlib.util
 import json
 import math
 import multiprocessing
-import os
 import platform
 import re
 import statistics
@@ -43,7 +42,7 @@ import adnn_optuna as adnn
 from adnn_optuna.networks.models import PAPER_MODELS
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer
+from adnn_optuna.networks.training import Trainer, n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,7 +220,7 @@ def torch_loop(case: Case, _: int) -> Callable[[], Any]:
 
     data, training = case.data, case.training
     # Waiting for each other costs threads more than they win on a small network.
-    torch.set_num_threads(1 if len(data.y_train) < 10_000 else len(os.sched_getaffinity(0)))
+    torch.set_num_threads(1 if len(data.y_train) < 10_000 else n_cores())
     x = torch.from_numpy(data.x_train.reshape(len(data.x_train), -1).copy())
     y = torch.from_numpy(data.y_train.astype(np.int64))
     x_eval, y_eval = case.selection
@@ -584,7 +583,7 @@ def main() -> None:
     results: Results = {
         "command": "python studies/training_speed.py",
         "quick": args.quick,
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{platform.machine()}, {n_cores()} cores",
         "seconds": {},
         "first_seconds": {},
         "flop": {},

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -34,6 +33,7 @@ from tqdm import tqdm
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.networks.training import n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,7 +224,7 @@ def summary(results: Results) -> str:
 
 
 def sentence(results: Results) -> str:
-    """Return what the project's README says of it."""
+    """Return what the page on training says of it."""
     times = {name: median_and_range(values) for name, values in in_search(results).items()}
     return (
         "Not only training counts in a search: sampler, SQLite and bookkeeping take another "
@@ -248,7 +248,7 @@ def main() -> None:
     output = STUDY.results_file
     results: Results = {
         "command": "python studies/trial_overhead.py",
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{platform.machine()}, {n_cores()} cores",
         "n_trials": N_TRIALS,
         "n_trials_before": N_TRIALS_BEFORE,
         "repetitions": [],

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hypothesis
 import optuna
 import pytest
 from postgresql import Server, find_binaries
 
+from adnn_optuna._checks import is_installed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# How long an example takes is up to the machine's other work.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("tensorflow") and not is_installed("tensorflow"):
+        pytest.skip("TensorFlow is not installed")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import WrongTypeError
+from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.display import Shown
@@ -150,6 +150,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     Raises:
         TypeError: If it is not a ``keras.Model``.
     """
+    check_installed("tensorflow", "An audit")
     import keras
 
     if not isinstance(model, keras.Model):

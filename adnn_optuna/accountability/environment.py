@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import adnn_optuna
+from adnn_optuna._checks import check_installed
 from adnn_optuna.networks.training import n_cores
 
 # Of a processor's features, those that say which vector instructions a compiler may use.
@@ -16,10 +17,13 @@ _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|
 
 def describe_environment() -> dict[str, Any]:
     """Return what this process trains with, as JSON holds it."""
+    check_installed("tensorflow", "Training a network")
     import tensorflow as tf
 
     packages = ("numpy", "tensorflow", "keras", "optuna")
-    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    # Only Linux has it: elsewhere the processor's features are not known.
+    path = Path("/proc/cpuinfo")
+    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0] if path.exists() else ""
     pairs = (line.partition(":") for line in first.splitlines())
     cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
     # By their names on x86 and on ARM.

@@ -8,7 +8,13 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_output_file, first_line
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    check_installed,
+    check_output_file,
+    first_line,
+)
 from adnn_optuna.accountability.contract_file import BreachedError, find_in, read_contract
 
 _MADE_BY = {
@@ -34,8 +40,9 @@ def sign(path: str | os.PathLike[str], key: str | os.PathLike[str]) -> Path:
         The signature's file.
 
     Raises:
-        ValueError: If the key or the contract cannot be read, the contract was edited, the
-            signature cannot be written, or the package ``cryptography`` is not installed.
+        ValueError: If the key or the contract cannot be read, the contract was edited, or the
+            signature cannot be written.
+        ImportError: If the package ``cryptography`` is not installed.
         FileNotFoundError: If the folder of the contract does not exist.
     """
     path, private = Path(path), read_key(key, "private")
@@ -67,13 +74,11 @@ def check_signature(path: Path, public: Any) -> str:
 
 def read_key(path: str | os.PathLike[str], kind: Literal["private", "public"]) -> Any:
     """Return the Ed25519 key in a PEM file; ask for its passphrase if it is encrypted."""
-    try:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError:
-        said = "Signatures need the package cryptography, which is not installed"
-        raise WrongValueError(f"{said}: pip install 'adnn_optuna[sign]'.") from None
+    check_installed("cryptography", "A signature")
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
     try:
         content = Path(path).read_bytes()
         if kind == "public":

@@ -159,7 +159,8 @@ def verify(
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If the key cannot be read, or the package ``cryptography`` is not installed.
+        ValueError: If the key cannot be read.
+        ImportError: If the package ``cryptography`` is needed and not installed.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from adnn_optuna._checks import check_output_file
+from adnn_optuna._checks import check_output_file, install_command, is_installed
 
 if TYPE_CHECKING:
     from adnn_optuna.api.search import SearchResult
@@ -32,6 +32,8 @@ def prepare_streams() -> None:
 def load_libraries() -> None:
     """Import Optuna, which then logs warnings only, and TensorFlow without its start-up notices.
 
+    Where it is not installed, what needs it says so.
+
     It writes some of them before it looks at any log level, straight to file descriptor 2.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -41,9 +43,11 @@ def load_libraries() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         import optuna
-        import tensorflow as tf
 
-        tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
+        if is_installed("tensorflow"):
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -129,4 +133,7 @@ def say_how_to_look(storage: str) -> None:
     from adnn_optuna.engine.storages import is_in_memory, masked
 
     if not is_in_memory(storage):
-        say(f"Look at it: {shlex.join(['optuna-dashboard', masked(storage)])}")
+        command = shlex.join(["optuna-dashboard", masked(storage)])
+        if not is_installed("optuna_dashboard"):
+            command = f"{install_command('optuna_dashboard')} && {command}"
+        say(f"Look at it: {command}")

@@ -25,7 +25,14 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna._attributes import PROPOSAL
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, first_line, is_file
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongValueError,
+    check_installed,
+    check_type,
+    first_line,
+    is_file,
+)
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
@@ -105,6 +112,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             f"The storage {masked(storage)!r} has an @ in its password or user name; write it as "
             "%40."
         )
+    if url.drivername == "postgresql+psycopg":
+        check_installed("psycopg", "PostgreSQL")
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and must_exist:
         _check_holds_studies(url, f"storage {masked(storage)!r}")

@@ -24,7 +24,7 @@ import adnn_optuna.plots._comparison as several
 import adnn_optuna.plots._search as single
 from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
 from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
@@ -91,7 +91,8 @@ class Page:
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
-            versions={"adnn_optuna": __version__} | {name: version(name) for name in _PACKAGES},
+            versions={"adnn_optuna": __version__}
+            | {name: version(name) for name in _PACKAGES if is_installed(name)},
             plotly_js=_plotly_js(),
         )
 

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line, is_file
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongValueError,
+    check_installed,
+    first_line,
+    is_file,
+)
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.preprocessing import check_present
 
@@ -44,6 +50,7 @@ def read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
         if found:
             return _read_idx_files(name, folder, found)
     try:
+        check_installed("keras", "The download")
         import keras
 
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()

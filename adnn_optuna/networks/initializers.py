@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from adnn_optuna._checks import check_installed
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def initializers_table() -> pd.DataFrame:
 
     Example: ``print(adnn.initializers_table().to_string(index=False))``
     """
+    check_installed("tensorflow", "Looking at initializers")
     import keras
     import pandas as pd
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_installed, first_line
 from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _Result = TypeVar("_Result")
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Call a function where Keras has counted no names yet; the caller's settings hold there."""
+    check_installed("tensorflow", "Making a Keras model")
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()

@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_type, expanded, is_folder
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongValueError,
+    check_installed,
+    check_type,
+    expanded,
+    is_folder,
+)
 from adnn_optuna.networks import _sources
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks.data import Dataset, Scale, Task
@@ -109,6 +116,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         arrays = _sources.read_mnist_like(name, folder)
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
     elif name == "digits":
+        check_installed("sklearn", "The data set digits")
         from sklearn.datasets import load_digits
 
         digits = load_digits()

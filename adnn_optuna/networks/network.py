@@ -98,6 +98,7 @@ def build_architecture(
 
     Without classes it is that of a regression of so many targets.
     """
+    _checks.check_installed("tensorflow", "Training a network")
     head = Head(num_classes, n_targets if num_classes is None else num_classes)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from scipy.linalg import blas, lapack
 
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 INTERPOLATION = 1e-6
@@ -78,6 +77,8 @@ class LocalModel:
         self, values: np.ndarray, smoothings: Sequence[float] = (INTERPOLATION, _NOISE)
     ) -> bool:
         """Fit values, by that smoothing which predicts best; return whether they tell anything."""
+        from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
+
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)
         variance = deviations @ deviations / len(values)

@@ -198,6 +198,6 @@ def test_without_the_package_says_what_to_install(call: str, path: Path) -> None
     code = "import sys; sys.modules['cryptography'] = None; import adnn_optuna; adnn_optuna."
     done = run(code + call.format(str(path), str(path)))
     assert done.stderr.splitlines()[-1] == (
-        "adnn_optuna._checks.WrongValueError: Signatures need the package cryptography, which is "
-        "not installed: pip install 'adnn_optuna[sign]'."
+        "adnn_optuna._checks.NotInstalledError: A signature needs cryptography, which is not "
+        "installed: pip install 'adnn_optuna[sign]'."
     )

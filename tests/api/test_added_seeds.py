@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import sqlite3
@@ -22,11 +21,12 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.evidence.claims import caveat_of_comparison
 from adnn_optuna.evidence.comparison import load_comparison
 from adnn_optuna.evidence.reports import comparison_page
+from adnn_optuna.networks.training import n_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-N_CORES = len(os.sched_getaffinity(0))
+N_CORES = n_cores()
 
 
 def n_completed(path: Path) -> int:
@@ -49,7 +49,7 @@ def killed(path: Path, controls: str, n_trials: int) -> None:
     while process.poll() is None and n_completed(path) < n_trials:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     assert process.wait() == -signal.SIGKILL
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import subprocess
 import sys
 import threading
@@ -228,7 +227,7 @@ def killed(url: str, after: float, *, seconds: float) -> None:
             assert time.monotonic() - began < 60
             time.sleep(0.01)
         time.sleep(after)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
 
 
 def names(storage: BaseStorage) -> list[str]:
@@ -290,6 +289,7 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
     assert adnn.recheck(study, evaluate).value > 0
 
 
+@pytest.mark.tensorflow
 def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     dataset = adnn.load_dataset("digits")
     training = adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=1)

@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -762,7 +761,7 @@ def killed_and_resumed(
         while n_complete(path) < n_before and process.poll() is None:
             time.sleep(0.001)
         time.sleep(delays.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     return adnn.resume(url, "killed").study
 

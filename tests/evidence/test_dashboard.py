@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
-import optuna_dashboard
 import pytest
 from search_worker import make_objective
 from stored_studies import store_study
@@ -22,6 +21,8 @@ from adnn_optuna.evidence import dashboard
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+optuna_dashboard = pytest.importorskip("optuna_dashboard")
 
 EVIL = "<img src=x onerror=document.title='evil'> *one* `two`"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -233,6 +233,7 @@ class TestNames:
         assert EVIL not in html
 
 
+@pytest.mark.tensorflow
 def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     result = adnn.search(make_objective(), "greedy", max_trial=2, study_name=EVIL)
     file = tmp_path / "evil contract.json"
@@ -253,6 +254,7 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
         search_page(record_of(store_study("another")), content)
 
 
+@pytest.mark.tensorflow
 def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) -> None:
     storage = optuna.storages.InMemoryStorage()
     objective = make_objective()
@@ -269,6 +271,7 @@ def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) ->
         search_page(later, content)
 
 
+@pytest.mark.tensorflow
 def test_contract_shows_which_gain_transfers(tmp_path: Path) -> None:
     result = adnn.search(make_objective(), "annealing", max_trial=2)
     result.contract(certify=5).save(tmp_path / "c.json")

@@ -1,0 +1,109 @@
+"""Without TensorFlow: what works, and what says in a sentence which command installs the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# As if the packages of the extras were not installed.
+BASE_ONLY = "import sys; sys.modules |= dict.fromkeys(['keras', 'sklearn', 'tensorflow'])\n"
+TENSORFLOW = "which is not installed: pip install 'adnn_optuna[tensorflow]'."
+
+
+def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BASE_ONLY + code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def adnn_command(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return python(f"from adnn_optuna.cli.main import run; sys.exit(run({arguments}))", folder)
+
+
+def test_every_public_name_is_there(tmp_path: Path) -> None:
+    assert python(f"from adnn_optuna import {', '.join(adnn.__all__)}", tmp_path).returncode == 0
+
+
+CALLS = """
+import adnn_optuna as adnn
+data = adnn.Dataset.from_arrays([[0.0], [1.0]] * 20, [0, 1] * 20, name="d")
+for call in (
+    lambda: adnn.load_dataset("digits"),
+    lambda: adnn.InitOffsetObjective(adnn.MLP((8,)), data),
+    lambda: adnn.InitOffsetObjective(lambda: None, data),
+    lambda: adnn.compare_models({"a": adnn.MLP((8,)), "b": adnn.MLP((4,))}, data),
+    lambda: adnn.audit_randomness(None),
+    adnn.initializers_table,
+):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_python_says_what_to_install(tmp_path: Path) -> None:
+    lines = python(CALLS, tmp_path).stdout.splitlines()
+    assert len(lines) == 6
+    assert all(line.endswith(TENSORFLOW) for line in lines)
+
+
+def test_data_that_keras_would_fetch_name_both_ways(tmp_path: Path) -> None:
+    code = (
+        "import adnn_optuna._checks as c, adnn_optuna.networks._sources as s; s._SYSTEM_DATA_DIR"
+    )
+    code += (
+        "= s.Path('none'); s.os.environ.pop('ADNN_DATA_DIR', 0); s.read_mnist_like('mnist', None)"
+    )
+    last = python(code, tmp_path).stderr.splitlines()[-1]
+    assert "pip install 'adnn_optuna[tensorflow]'" in last
+    assert "put its four IDX files" in last
+
+
+@pytest.mark.parametrize("command", ["search --max-trial 2", "audit --initializers"])
+def test_commands_say_what_to_install(command: str, tmp_path: Path) -> None:
+    done = adnn_command(command.split(), tmp_path)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("adnn: ")
+    assert line.endswith(TENSORFLOW)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert not [*tmp_path.iterdir()]
+
+
+def test_other_parts_are_named_too(tmp_path: Path) -> None:
+    code = "sys.modules['psycopg'] = None; from adnn_optuna.engine.storages import open_storage; "
+    done = python(code + "open_storage('postgresql+psycopg://me@localhost/s')", tmp_path)
+    assert done.stderr.splitlines()[-1].endswith("pip install 'adnn_optuna[postgresql]'.")
+
+
+def test_luck_and_recheck_are_there(tmp_path: Path) -> None:
+    done = adnn_command(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"], tmp_path)
+    assert done.returncode == 0
+    assert "51" in done.stdout
+    (tmp_path / "own.py").write_text(
+        "import random\n"
+        "def f(trial, seed):\n"
+        "    return trial.suggest_float('x', 0, 1) + random.Random(seed).random()\n"
+    )
+    code = (
+        "import optuna, own; from adnn_optuna import DeltaStepSampler; "
+        "study = optuna.create_study(storage='sqlite:///o.db', study_name='s', "
+        "sampler=DeltaStepSampler()); study.optimize(lambda t: own.f(t, t.number), n_trials=9)"
+    )
+    assert python(code, tmp_path).returncode == 0
+    done = adnn_command(["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"], tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("The study said")
