@@ -28,7 +28,9 @@ def figures() -> Iterator[Any]:
         sys.path.remove(str(STUDIES))
 
 
-@pytest.mark.parametrize("page", ["README.md", "studies/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "studies/README.md", "docs/results.md", "docs/how/training.md"]
+)
 def test_tables_say_what_the_committed_results_hold(figures: Any, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert "<!-- begin: " in text
