@@ -40,11 +40,11 @@ class Tally:
         self._better = max if study.direction == StudyDirection.MAXIMIZE else min
         ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
         self.heartbeat_interval: int | None = ask()
-        self.reader = TrialReader()
+        self.reader: TrialReader = TrialReader()
         self._clear()
 
     def _clear(self) -> None:
-        self.n_done = 0
+        self.n_done: int = 0
         # The best value, and the first trial that has one.
         self.best: float | None = None
         self.first: FrozenTrial | None = None

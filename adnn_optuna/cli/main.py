@@ -23,7 +23,7 @@ from adnn_optuna.cli import checks, commands, luck, output
 from adnn_optuna.cli.options import HELP, with_help
 
 # A help loads neither rich nor, as its own option has a value, the pydantic that would read one.
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="adnn",
     add_completion=False,
     rich_markup_mode=None,

@@ -94,8 +94,8 @@ class InitOffsetObjective(Shown):
             check_type("training", training, Training, wanted)
         check_type("space", space, Space, "an OffsetSpace or RestartSpace")
         self._model, self._training = model, training
-        self.seed = checked_seed(seed)
-        self.dataset = dataset
+        self.seed: int = checked_seed(seed)
+        self.dataset: Dataset = dataset
         self.space: Space = space
         self.distributions: dict[str, BaseDistribution] = {}
         # Only asked for the working time; its limit does not matter.
@@ -104,11 +104,11 @@ class InitOffsetObjective(Shown):
         if metric is not None:
             self._metric = metric
         if isinstance(self._metric, str):
-            self.metric = self._metric
+            self.metric: str = self._metric
         else:
             [self._metric] = Training().with_metric(metric).metrics
             self.metric = f"val_{self._metric['config']['name']}"
-        self.is_of_trial = _takes_trial(model) or _takes_trial(training)
+        self.is_of_trial: bool = _takes_trial(model) or _takes_trial(training)
         # Of functions of a trial: the objective of each network that was made of them.
         self._of_networks: dict[str, InitOffsetObjective] = {}
         if self.is_of_trial:

@@ -94,7 +94,7 @@ class Recheck(Shown):
         choosing = fresh_seeds(self.study_name, "choose", max(self.seeds, N_EQUAL))
         confirming = fresh_seeds(self.study_name, "confirm", self.confirm)
         self._seeds = {"choose": choosing[: self.seeds], "confirm": confirming}
-        self.best = self.candidates[0]
+        self.best: FrozenTrial = self.candidates[0]
         # The study may have had other best trials before it went on.
         numbers = {trial.number for trial in self.candidates}
         known = {e: value for e, value in self.evaluations.items() if e[0] in numbers}
@@ -103,7 +103,7 @@ class Recheck(Shown):
         missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
         self.missing: list[Evaluation] = next(filter(None, missing), [])
         n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        self.n_evaluations: int = len(self.candidates) * self.seeds + n_confirmed * self.confirm
 
         # The least difference of values: of accuracies, one image or more.
         gaps = np.diff(np.unique([*self.study_values, *self.evaluations.values()]))
@@ -112,11 +112,17 @@ class Recheck(Shown):
         estimate = mean_interval(confirmed, self._resolution)
         if self.is_deterministic:
             estimate = (_stored(self.best),) * 3
+        self.value: float
+        self.low: float
+        self.high: float
         self.value, self.low, self.high = estimate
+        self.overstated: float
+        self.overstated_low: float
+        self.overstated_high: float
         self.overstated, self.overstated_low, self.overstated_high = self._excess(estimate)
-        self.noise = stdev(confirmed) if len(confirmed) > 1 else math.nan
+        self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
-        self.noise_share = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
+        self.noise_share: float = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
 
     def _stages(self, equal: Sequence[Evaluation]) -> Iterator[Sequence[Evaluation]]:
         """Yield what is evaluated, and conclude from each part once it is known."""

@@ -70,11 +70,11 @@ class ModelComparison(Shown):
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
         is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
         n_done = [*is_done, False].index(False)
-        self.accuracies = {
+        self.accuracies: dict[str, list[float]] = {
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        self.paired_differences = paired_differences(
+        self.paired_differences: list[PairedDifference] = paired_differences(
             self.accuracies, equivalence=self.equivalence, looks_again=self.looks_again
         )
         left = of_seeds[n_done:]
@@ -85,8 +85,10 @@ class ModelComparison(Shown):
         elif left:
             reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
             self.paired_differences = undecided(self.paired_differences, reason)
-        self.n_evaluations = len(self.seeds) * len(self.labels)
-        self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
+        self.n_evaluations: int = len(self.seeds) * len(self.labels)
+        self.missing: list[Evaluation] = [
+            e for of_seed in left for e in of_seed if e not in self.evaluations
+        ]
 
     @property
     def intervals(self) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from adnn_optuna.engine.paired_proportions import Z
@@ -126,26 +127,27 @@ class Variance(Shown):
             values.append(self.evaluations.get(run, math.nan))
             for k, evaluation in enumerate(redrawn):
                 differences[k, i] = self.evaluations.get(evaluation, math.nan) - values[-1]
-        self.missing = [e for e in wanted if e not in self.evaluations]
-        self.n_evaluations = len(wanted)
-        self.n_lost = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
+        self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
+        self.n_evaluations: int = len(wanted)
+        self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
 
-        self.values = np.array([value for value in values if not math.isnan(value)])
-        self.total, n = spread_of(self.values), len(self.values)
-        self.differences = {
+        self.values: NDArray[np.float64] = np.array([v for v in values if not math.isnan(v)])
+        self.total: Spread = spread_of(self.values)
+        n = len(self.values)
+        self.differences: dict[str, NDArray[np.float64]] = {
             source: row[~np.isnan(row)]
             for source, row in zip(self.sources, differences, strict=True)
         }
-        self.parts = {
+        self.parts: dict[str, Spread] = {
             source: spread_of(row, are_differences=True) if len(self.sources) > 1 else self.total
             for source, row in self.differences.items()
         }
-        self.least_difference = math.nan
+        self.least_difference: float = math.nan
         if n >= FEWEST:
             self.least_difference = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.total.sd
-        self.own_value = self.evaluations.get(own, math.nan)
+        self.own_value: float = self.evaluations.get(own, math.nan)
         better = (self.own_value - self.values.mean()) * (1 if self.maximize else -1) if n else 0
-        self.own_luck = float(better / self.total.sd) if self.total.sd > 0 else math.nan
+        self.own_luck: float = float(better / self.total.sd) if self.total.sd > 0 else math.nan
 
     @property
     def is_accuracy(self) -> bool:

@@ -135,7 +135,9 @@ class Trainer:
         # Names are checked here, before any training.
         training.build_optimizer()
         names = Scores(architecture.head, training.loss or "", training.metrics).names
-        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in names)
+        self.metrics: tuple[str, ...] = tuple(
+            f"{split}_{name}" for split in self._y for name in names
+        )
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 import adnn_optuna.plots._style as style
 
@@ -50,7 +51,7 @@ def plot_recheck(
 
 
 def plot_variance(
-    points: Mapping[str, Sequence[float]],
+    points: Mapping[str, Sequence[float] | NDArray[np.float64]],
     spreads: Mapping[str, tuple[float, float, float]],
     own: float,
     value_name: str,

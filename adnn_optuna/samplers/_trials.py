@@ -18,7 +18,7 @@ class TrialReader:
         self.trials: list[FrozenTrial] = []  # All as of the last read, by number.
         self.unfinished: dict[int, FrozenTrial] = {}  # Those of them that had not finished.
         # Whether that read found another study: one was deleted, its id is used again.
-        self.was_reset = False
+        self.was_reset: bool = False
 
     def read(self, study: Study) -> list[FrozenTrial]:
         """Read all trials and return those that are new or were unfinished, by number."""
