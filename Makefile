@@ -25,6 +25,7 @@ help:
 	@echo "make test-light   test samplers, callbacks, evidence and recheck without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
 	@echo "make docs         build the documentation, run its examples and check its links"
+	@echo "make package      build sdist and wheel into dist, and check them"
 	@echo "make lint         check style, formatting, types and which folder imports which"
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
 	@echo "make clean        remove caches and builds (.venv, .venv-light and .venv-oldest stay)"
@@ -99,6 +100,15 @@ docs: $(INSTALLED)
 	@$(BIN)/python docs/check_links.py build/docs/html
 	@$(BIN)/python $(SPHINX) --builder doctest docs build/docs/doctest
 	@echo "The documentation is in build/docs/html/index.html."
+
+.PHONY: package
+package: $(INSTALLED)
+	@rm -rf dist build/lib
+	@mkdir -p build
+	@$(BIN)/python -m build --no-isolation --outdir dist . >build/package.log
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/check-wheel-contents dist/*.whl
+	@$(BIN)/pyroma --min 10 dist/*.tar.gz
 
 .PHONY: lint
 lint: $(INSTALLED)
