@@ -25,6 +25,7 @@ help:
 	@echo "make test-light   test samplers, callbacks, evidence and recheck without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
 	@echo "make docs         build the documentation, run its examples and check its links"
+	@echo "make optunahub    build the packages for OptunaHub, and run their tests"
 	@echo "make package      build sdist and wheel into dist, and check them"
 	@echo "make lint         check style, formatting, types and which folder imports which"
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
@@ -100,6 +101,10 @@ docs: $(INSTALLED)
 	@$(BIN)/python docs/check_links.py build/docs/html
 	@$(BIN)/python $(SPHINX) --builder doctest docs build/docs/doctest
 	@echo "The documentation is in build/docs/html/index.html."
+
+.PHONY: optunahub
+optunahub: $(INSTALLED)
+	@$(BIN)/python studies/optunahub/build.py
 
 .PHONY: package
 package: $(INSTALLED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return registry
 
 
+def run_python(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def objective(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", -1, 1) ** 2 + trial.suggest_int("k", 0, 9)
 
@@ -76,9 +85,43 @@ def test_callbacks(registry: Path) -> None:
     assert len(run(random, *limits)) == len(run(random, MaxTrialCallback(7))) == 7
 
 
+def test_the_tests_and_examples_of_the_packages_pass(registry: Path) -> None:
+    tests = [str(folder) for folder in registry.glob("*/*/tests")]
+    assert len(tests) == 3
+    run_python("-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests)
+    for example in registry.glob("*/*/example.py"):
+        # The hub is not asked: it would have another version, or none yet.
+        local = f"optunahub.load_local_module(registry_root={str(registry)!r}, package="
+        code = example.read_text().replace("optunahub.load_module(", local)
+        run_python("-c", code)
+
+
+def test_code_follows_the_registrys_rules(registry: Path) -> None:
+    config = [
+        "--no-cache",
+        "--config",
+        str(STUDIES / "optunahub" / "registry.toml"),
+        str(registry),
+    ]
+    run_python("-m", "ruff", "check", *config)
+    run_python("-m", "ruff", "format", "--check", *config)
+
+
+def test_requirements_name_what_is_imported(registry: Path) -> None:
+    wanted = {
+        "samplers/adaptive_simulated_annealing": ["numpy", "psutil", "scipy"],
+        "samplers/delta_step": ["numpy", "psutil"],
+        "callbacks/study_limits": ["psutil"],
+    }
+    for package, names in wanted.items():
+        lines = (registry / package / "requirements.txt").read_text().splitlines()
+        assert [line.partition(">=")[0] for line in lines] == names
+        assert all(">=" in line for line in lines)
+
+
 def test_folders_are_as_the_registry_expects(registry: Path) -> None:
     for folder in registry.glob("*/*"):
-        assert {"LICENSE", "README.md", "__init__.py", "example.py"} <= {
+        assert {"LICENSE", "README.md", "__init__.py", "example.py", "tests"} <= {
             file.name for file in folder.iterdir()
         }
         _, header, text = (folder / "README.md").read_text().split("---\n", 2)

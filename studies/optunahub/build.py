@@ -1,8 +1,9 @@
 """Build the packages for OptunaHub from the sources of adnn_optuna.
 
-Each folder beside this file has the README and the example of a package. What is built is a
-folder as https://github.com/optuna/optunahub-registry expects it, with all modules that the
-package needs, to be copied there or to be loaded with ``optunahub.load_local_module``.
+Each folder beside this file has the README, the example and the test of a package. What is built
+is a folder as https://github.com/optuna/optunahub-registry expects it, with all modules that the
+package needs, to be copied there or to be loaded with ``optunahub.load_local_module``. Its code
+is formatted by the registry's own rules (``registry.toml``), and its tests are run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import ast
 import inspect
 import re
 import shutil
+import subprocess
+import sys
+from importlib.metadata import requires
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -50,7 +54,8 @@ def build(package: str, registry: Path) -> Path:
     texts = HERE / package.split("/")[1]
     classes = {name: getattr(public_module, name) for name in names}
 
-    for module in _needed({cls.__module__ for cls in classes.values()}):
+    modules = _needed({cls.__module__ for cls in classes.values()})
+    for module in modules:
         source = _file(module).read_text()
         (folder / _file(module).name).write_text(_adapted(source, package))
     imports = [
@@ -63,7 +68,12 @@ def build(package: str, registry: Path) -> Path:
     (folder / "README.md").write_text(readme.substitute(api=api))
     shutil.copy(texts / "example.py", folder)
     shutil.copy(SOURCES.parent / "LICENSE", folder)
-    (folder / "requirements.txt").write_text("numpy\npsutil\nscipy\n")
+    (folder / "requirements.txt").write_text("\n".join(_requirements(modules)) + "\n")
+    (folder / "tests").mkdir()
+    shutil.copy(texts / f"test_{texts.name}.py", folder / "tests")
+    ruff = [sys.executable, "-m", "ruff", "--config", str(HERE / "registry.toml"), "--quiet"]
+    for command in (["check", "--fix"], ["format"]):
+        subprocess.run([*ruff, *command, "--no-cache", str(folder)], check=True)
     return folder
 
 
@@ -82,6 +92,20 @@ def _needed(modules: set[str]) -> list[str]:
                 modules.add(str(node.module))
         modules -= needed
     return sorted(needed)
+
+
+def _requirements(modules: list[str]) -> list[str]:
+    """Return what modules import beside Optuna, with the lowest versions that we allow."""
+    names: set[str] = set()
+    for module in modules:
+        for node in ast.walk(ast.parse(_file(module).read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).split(".")[0])
+    ours = [text for text in requires("adnn_optuna") or () if "extra ==" not in text]
+    named = {re.split(r"[^\w-]", text)[0]: text for text in ours}
+    return sorted(named[name] for name in names & {*named} - {"optuna"})
 
 
 def _adapted(source: str, package: str) -> str:
@@ -119,8 +143,12 @@ def main() -> None:
         help="the folder `package` of the registry",
     )
     registry = parser.parse_args().registry
-    for package in PACKAGES:
-        print(build(package, registry))
+    folders = [build(package, registry) for package in PACKAGES]
+    print("\n".join(map(str, folders)))
+    tests = [str(folder / "tests") for folder in folders]
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests], check=True
+    )
 
 
 if __name__ == "__main__":
