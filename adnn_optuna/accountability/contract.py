@@ -171,6 +171,8 @@ class Contract(Shown):
         found = transfer_in_words(gain, content["split"]["test"], content.get("certified", {}))
         lines += [f"  {line}" for line in found]
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
+        keras = content["environment"]["versions"].get("keras")
+        lines.append(f"  model file: written by Keras {keras}, to be read by it or a later one")
         return "\n".join(lines)
 
 

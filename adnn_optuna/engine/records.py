@@ -21,6 +21,7 @@ from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
+from adnn_optuna.networks.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -365,6 +366,8 @@ class SearchRecord(Shown):
             means = "baseline {}  best {}  (mean over the classes)".format(*shown)
             lines += [f"  {uneven}", f"  balanced accuracy  {means}"]
         lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
+        if scaling := self.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
+            lines.append(f"  inputs {Preprocessing.from_config(scaling).in_words}")
         lines += [
             f"  {said}" for said in (self.offset_gain_in_words, self.proposers_in_words) if said
         ]
