@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.recheck import recheck as recheck
+    from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
-    from adnn_optuna.api.search import resume as resume
     from adnn_optuna.api.search import search as search
     from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
@@ -54,7 +54,8 @@ _NAMES = {
     "api.compare": ["compare"],
     "api.compare_models": ["compare_models"],
     "api.recheck": ["recheck"],
-    "api.search": ["SearchResult", "resume", "search"],
+    "api.resume": ["resume"],
+    "api.search": ["SearchResult", "search"],
     "api.variance": ["measure_variance"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],

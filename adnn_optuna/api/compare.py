@@ -20,11 +20,13 @@ from tqdm.auto import tqdm
 from adnn_optuna import _checks as checks
 from adnn_optuna._attributes import (
     ANNEALING,
+    COMPARED,
     CONTROLS,
     GREEDY,
     LEARNING_RATE,
     OBJECTIVE,
     RANDOM_RESTART,
+    CompareArguments,
 )
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api.search import result_of
@@ -37,12 +39,18 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import (
     Searcher,
     check_searcher,
+    searcher_label,
 )
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.comparison import Comparison, records_of_comparison
+from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
-from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.evidence.declarations import (
+    checked_seeds,
+    declared,
+    records_of_comparison,
+    store_declaration,
+)
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
 
@@ -128,7 +136,10 @@ def compare(
     searchers = _labelled(samplers)
     if controls is None and max_gain is not None:
         controls = ()
-    arms = {**searchers, **_checked_controls(controls, searchers, objective, max_trial)}
+    arms: dict[str, Any] = {
+        **searchers,
+        **_checked_controls(controls, searchers, objective, max_trial),
+    }
     if max_gain is not None and len(arms) > len(searchers):
         raise WrongValueError(
             "controls spend the compute of all trials, but max_gain ends searches before that; "
@@ -137,14 +148,14 @@ def compare(
     seeds = checked_seeds(seeds)
     check_equivalence(equivalence)
     # All are checked, whichever holds for a single run.
-    limits = studies.Limits(max_time, max_trial, max_gain)
-    limits = dataclasses.replace(limits, max_time=None if stop_when_decided else limits.max_time)
+    given = studies.Limits(max_time, max_trial, max_gain)
+    limits = dataclasses.replace(given, max_time=None if stop_when_decided else given.max_time)
     check_executor(executor, storage)
 
     def job(label: str, seed: int) -> studies.Plan:
         of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
         # Samplers keep random state.
-        arm: Any = copy.deepcopy(arms[label])
+        arm = copy.deepcopy(arms[label])
         if label not in searchers and callable(arm):
             own: Any = OwnObjective(arm, of_seed.direction, seed)
             return studies.Plan(own, name, OBJECTIVE, limits, pruner=MedianPruner())
@@ -153,6 +164,17 @@ def compare(
     # What may be refused is, before anything is stored.
     for label in arms:
         job(label, seeds[0])
+    named = {label: searcher_label(arm) for label, arm in arms.items()}
+    arguments: CompareArguments = {
+        "samplers": {label: named[label] for label in searchers},
+        "controls": {label: name for label, name in named.items() if label not in searchers},
+        "max_trial": max_trial,
+        "max_time": given.max_time,
+        "max_gain": given.max_gain,
+        "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
+        "stop_when_decided": bool(stop_when_decided),
+        "equivalence": float(equivalence),
+    }
     with (
         interruptible() as stop,
         progress_bar(
@@ -178,6 +200,7 @@ def compare(
             opened = studies.open_studies(jobs, opened_storage)
             for study in opened:
                 store_declaration(study, declaration)
+                patiently(study.set_user_attr, COMPARED, arguments)
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:

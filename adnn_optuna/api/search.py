@@ -1,4 +1,4 @@
-"""Searches: one call that runs, stores, resumes and sums up a study of init offsets."""
+"""Searches: one call that runs, stores and sums up a study of init offsets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import conclude
-from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
+from adnn_optuna.engine.searchers import Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
@@ -228,81 +228,10 @@ def search(
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
     with interruptible() as stop:
         opened = open_storage(storage)
-        return _run(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
+        return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
 
 
-def resume(
-    storage: str | BaseStorage,
-    study_name: str,
-    *,
-    max_time: float | None = None,
-    max_trial: int | None = None,
-    max_gain: float | None = None,
-    objective: InitOffsetObjective | None = None,
-    sampler: Searcher | None = None,
-    pruner: BasePruner | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    test: bool = True,
-    show_progress_bar: bool = False,
-) -> SearchResult:
-    """Continue a stored search; the study knows its model, data, training, searcher and limits.
-
-    Args:
-        storage: Where the study is: a database URL or an Optuna storage.
-        study_name: Its name.
-        max_time: A new limit for the whole study, in seconds; the stored one if :obj:`None`.
-        max_trial: The same for the number of trials.
-        max_gain: The same for the gain.
-        objective: The objective, where it cannot be rebuilt: arrays, models with own classes.
-        sampler: The searcher, where it is not one of ours by name.
-        pruner: The pruner, if the study had one.
-        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
-        test: See :func:`search`.
-        show_progress_bar: See :func:`search`.
-
-    Returns:
-        What the search came to, all runs together.
-
-    Raises:
-        ValueError: If there is no such study, it cannot be rebuilt without help, or it is one of
-            another objective or searcher than those that are given.
-    """
-    limits = studies.Limits(max_time, max_trial, max_gain)
-    with interruptible() as stop:
-        opened = open_storage(storage, must_exist=True)
-        study = studies.load_study(opened, study_name)
-        sampler = _stored_searcher(study) if sampler is None else sampler
-        check_searcher(sampler)
-        if objective is None:
-            objective = studies.objective_from_study(study, data_dir)
-        given = {name: value for name, value in vars(limits).items() if value is not None}
-        limits = dataclasses.replace(studies.last_limits(study), **given)
-        plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
-        return _run(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
-
-
-def _stored_searcher(study: optuna.Study) -> str:
-    settings: stored.SearchSettings | None = study.user_attrs.get(stored.SEARCH)
-    if settings is None:
-        raise WrongValueError(
-            f"The study {study.study_name!r} was not begun by search, so it does not know its "
-            f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
-        )
-    searcher = settings["sampler"]
-    if searcher in (*stored.CONTROLS, stored.OBJECTIVE):
-        raise WrongValueError(
-            f"The study {study.study_name!r} is a control, which is not searched alone: go on "
-            "with its comparison, by compare."
-        )
-    if searcher not in SEARCHERS:
-        raise WrongValueError(
-            f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
-            "give it again as sampler."
-        )
-    return searcher
-
-
-def _run(
+def run_search(
     plan: studies.Plan,
     storage: BaseStorage,
     stop: threading.Event,
@@ -310,6 +239,7 @@ def _run(
     test: bool,
     show_progress_bar: bool,
 ) -> SearchResult:
+    """Run a study that is planned, and return what it came to."""
     [study] = studies.open_studies([plan], storage)
     try:
         with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:

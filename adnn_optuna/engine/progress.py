@@ -45,8 +45,11 @@ class SearchProgress:
 
     def __init__(self, bar: tqdm[Any], study: optuna.Study, plan: Plan) -> None:
         self._bar, self._study, self._limits = bar, study, plan.limits
-        self._epochs, self._clock = plan.objective.training.epochs, MaxTimeCallback(1.0)
+        self._clock, self._of = MaxTimeCallback(1.0), ""
         self.update()
+        if plan.objective.is_of_trial:
+            return
+        self._of = f" of {plan.objective.training.epochs}"
         if not plan.objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 
@@ -62,7 +65,7 @@ class SearchProgress:
 
     def show_epochs(self, epochs: float) -> None:
         """Show how far a training is; any thread may call it."""
-        self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f} of {self._epochs}")
+        self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")
 
     @property
     def _text(self) -> str:

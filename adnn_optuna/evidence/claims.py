@@ -326,6 +326,7 @@ def caveat_of_comparison(comparison: Comparison) -> str:
     """Return what to think of the claim."""
     rows = against_control(comparison)
     parts = list(dict.fromkeys(f"{row.arm}: {row.reason}." for row in rows if row.reason))
+    parts += filter(None, [what_is_missing(comparison)])
     if comparison.looks_again:
         parts.append(
             "Seeds were added until all was decided or later, and the intervals pay for each look."
@@ -346,3 +347,13 @@ def caveat_of_comparison(comparison: Comparison) -> str:
         "set, and assumes that differences are symmetric about their centre."
     )
     return " ".join(parts)
+
+
+def what_is_missing(comparison: Comparison) -> str:
+    """Return what is missing and how to go on; empty if nothing is."""
+    if comparison.is_complete:
+        return ""
+    return (
+        f"Not complete: {comparison.n_done} of {len(comparison.declaration['seeds'])} declared "
+        "seeds are done; go on by compare, or by resume with the comparison's name."
+    )

@@ -6,22 +6,24 @@ import dataclasses
 import functools
 import math
 import os
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-import optuna
 import pandas as pd
 import plotly.graph_objects as go
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence import claims, tables
-from adnn_optuna.evidence.declarations import declaration_of, seeds_in_words
+from adnn_optuna.evidence.declarations import (
+    declaration_of,
+    records_of_comparison,
+    seeds_in_words,
+)
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
@@ -147,13 +149,23 @@ class Comparison(Shown):
         """Whether the intervals pay for looking again after each seed."""
         return self.declaration["looks_again"]
 
+    @functools.cached_property
+    def n_done(self) -> int:
+        """The number of seeds whose runs have all ended and were tested."""
+        return sum(
+            all(runs[i].is_over for runs in self.results.values()) for i in range(len(self.seeds))
+        )
+
     @property
     def n_missing_seeds(self) -> int:
         """How many of the planned seeds are not done yet; before, a planned comparison is open."""
-        n_done = sum(
-            all(runs[i].is_over for runs in self.results.values()) for i in range(len(self.seeds))
-        )
-        return 0 if self.looks_again else len(self.declaration["seeds"]) - n_done
+        return 0 if self.looks_again else len(self.declaration["seeds"]) - self.n_done
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all declared seeds are done, or all is decided where it stops then."""
+        is_decided = self.looks_again and not self.n_undecided
+        return is_decided or self.n_done == len(self.declaration["seeds"])
 
     def table(self) -> pd.DataFrame:
         """Return one row for each searcher, with means and standard deviations over the seeds.
@@ -345,6 +357,8 @@ class Comparison(Shown):
         if look:
             notes += f"; one of {look['n_images']} test images: {100 / look['n_images']:.2g} pp"
         lines = [*tables.aligned(header, body), notes, ""]
+        if missing := claims.what_is_missing(self):
+            lines += [missing, ""]
         if rows := self.paired_differences:
             lines += [*tables.verdict_lines(rows, self.equivalence, self.intervals), ""]
         return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(self), 98)])
@@ -361,10 +375,10 @@ def load_comparison(
         equivalence: See :class:`Comparison`.
 
     Returns:
-        The comparison, over the first seeds, in their declared order, that all arms have.
+        The comparison, over the first seeds, in their declared order, whose runs have all ended.
 
     Raises:
-        ValueError: If there are no such studies, or their searchers have no seed in common.
+        ValueError: If there are no such studies, or the runs of the first seed have not all ended.
     """
     opened = open_storage(storage, must_exist=True)
     arms = records_of_comparison(opened, study_name)
@@ -376,25 +390,17 @@ def load_comparison(
     everything = [record for of_arm in arms.values() for record in of_arm.values()]
     all_seeds = sorted(set().union(*arms.values()))
     declared = declaration_of([record.attrs for record in everything], all_seeds)["seeds"]
-    is_in_all = [all(seed in of_arm for of_arm in arms.values()) for seed in declared]
-    seeds = tuple(declared[: [*is_in_all, False].index(False)])
+    is_done = [
+        all(seed in of_arm and of_arm[seed].is_over for of_arm in arms.values())
+        for seed in declared
+    ]
+    seeds = tuple(declared[: [*is_done, False].index(False)])
     if not seeds:
+        n_over = sum(record.is_over for record in everything)
         raise WrongValueError(
-            f"The searchers of the comparison {study_name!r} do not all have its first seed, "
-            f"{declared[0]}; go on with it, with the same seeds for all."
+            f"The comparison {study_name!r} has nothing to show yet: {n_over} of its "
+            f"{len(arms) * len(declared)} runs have ended, but not all of its first seed, "
+            f"{declared[0]}; go on with it by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
     return Comparison(results, seeds, equivalence)
-
-
-def records_of_comparison(
-    storage: BaseStorage, study_name: str
-) -> dict[str, dict[int, SearchRecord]]:
-    """Return what the stored studies of a comparison came to, by arm and seed."""
-    pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
-    arms: dict[str, dict[int, SearchRecord]] = {}
-    for name in optuna.get_all_study_names(storage):
-        if match := pattern.fullmatch(name):
-            study = optuna.load_study(study_name=name, storage=storage)
-            arms.setdefault(match[1], {})[int(match[2])] = record_of(study)
-    return arms

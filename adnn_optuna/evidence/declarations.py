@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.engine.objective import checked_seed
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 
@@ -112,3 +115,16 @@ def store_declaration(study: optuna.Study, declaration: Declaration) -> None:
 def seeds_in_words(seeds: Sequence[int]) -> str:
     """Return the first few seeds as text."""
     return ", ".join(map(str, seeds[:10])) + (", …" if len(seeds) > 10 else "")
+
+
+def records_of_comparison(
+    storage: BaseStorage, study_name: str
+) -> dict[str, dict[int, SearchRecord]]:
+    """Return what the stored studies of a comparison came to, by arm and seed."""
+    pattern = re.compile(rf"{re.escape(study_name)}/([^/]*)/seed=(\d+)")
+    arms: dict[str, dict[int, SearchRecord]] = {}
+    for name in optuna.get_all_study_names(storage):
+        if match := pattern.fullmatch(name):
+            study = optuna.load_study(study_name=name, storage=storage)
+            arms.setdefault(match[1], {})[int(match[2])] = record_of(study)
+    return arms

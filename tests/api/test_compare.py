@@ -409,3 +409,50 @@ def test_an_interrupted_comparison_in_memory_is_kept(
     names = optuna.get_all_study_names(url)
     assert len(names) == 6
     assert sum(len(optuna.load_study(study_name=n, storage=url).trials) for n in names) >= 3
+
+
+def test_an_interrupted_comparison_is_resumed_by_its_name(
+    objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, train, calls = f"sqlite:///{tmp_path / 'compare.db'}", objective.trainer.train, []
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(kwargs)
+        if len(calls) > 5:
+            raise KeyboardInterrupt
+        return train(*args, **kwargs)
+
+    arguments: dict[str, Any] = {
+        "samplers": {"walk": "greedy", "random_restart": "random_restart"},
+        "controls": ("constant",),
+        "seeds": (4, 1),
+        "max_trial": 3,
+        "equivalence": 0.02,
+    }
+    monkeypatch.setattr(objective.trainer, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adnn.compare(objective, **arguments, storage=url)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"nothing to show yet: \d of its 6 runs have ended"):
+        load_comparison(url, "compare")
+    with pytest.raises(ValueError, match="leave out sampler"):
+        adnn.resume(url, "compare", sampler="greedy")
+    resumed, whole = adnn.resume(url, "compare"), adnn.compare(objective, **arguments)
+    assert isinstance(resumed, adnn.Comparison)
+    assert resumed.is_complete
+    assert str(resumed) == str(whole)
+    ended = [trial for trial in comparable(resumed) if trial[0] != "FAIL"]
+    assert ended == comparable(whole)
+    longer = adnn.resume(url, "compare", max_trial=4)
+    assert isinstance(longer, adnn.Comparison)
+    assert {len(run.done_trials) for run in longer.results["walk"]} == {4}
+
+
+def test_a_comparison_of_own_samplers_is_resumed_by_compare(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'compare.db'}"
+    tpe = {"TPE": lambda seed, _: optuna.samplers.TPESampler(seed=seed)}
+    adnn.compare(objective, tpe, max_trial=1, seeds=[0], storage=url, study_name="c")
+    with pytest.raises(ValueError, match="'c' does not store TPE: go on with it by compare"):
+        adnn.resume(url, "c")

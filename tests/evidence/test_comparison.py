@@ -220,3 +220,20 @@ class TestSeeds:
                 study = store_study(name, sampler=sampler, seed=seed, storage=storage)
                 study.set_user_attr(COMPARISON, declared)
         assert load_comparison(storage, "c").seeds == (5, 2)
+
+
+def test_what_is_missing_is_said() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    for seed in range(3):
+        for arm in ("greedy", "random_restart"):
+            study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
+            study.set_user_attr(COMPARISON, {"seeds": [0, 1, 2], "looks_again": False})
+    assert load_comparison(storage, "c").is_complete
+    study.set_user_attr("adnn:stop_reason", "interrupted")
+    comparison = load_comparison(storage, "c")
+    assert comparison.seeds == (0, 1)
+    assert not comparison.is_complete
+    said = "Not complete: 2 of 3 declared seeds are done; go on by compare, or by resume"
+    for text in (str(comparison), caveat_of_comparison(comparison)):
+        assert said in text
+        assert "nan" not in text

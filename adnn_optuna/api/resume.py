@@ -1,0 +1,137 @@
+"""Going on with what was stored: a search, or a comparison of several."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
+
+from adnn_optuna._attributes import COMPARED, CONFIG, CONTROLS, OBJECTIVE, SEARCH, SearchSettings
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api.compare import compare
+from adnn_optuna.api.search import SearchResult, run_search
+from adnn_optuna.engine import studies
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
+from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.workers import interruptible
+from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison
+from adnn_optuna.networks.offsets import OffsetSpace
+
+
+def resume(
+    storage: str | BaseStorage,
+    study_name: str,
+    *,
+    max_time: float | None = None,
+    max_trial: int | None = None,
+    max_gain: float | None = None,
+    objective: InitOffsetObjective | None = None,
+    sampler: Searcher | None = None,
+    pruner: BasePruner | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    test: bool = True,
+    show_progress_bar: bool = False,
+) -> SearchResult | Comparison:
+    """Continue a stored search or comparison, which knows its model, data, training and limits.
+
+    Args:
+        storage: Where it is: a database URL or an Optuna storage.
+        study_name: Its name; of a comparison, what the names of its studies begin with.
+        max_time: A new limit for the whole study, in seconds; the stored one if :obj:`None`. The
+            limits of a comparison are as in :func:`~adnn_optuna.compare`.
+        max_trial: The same for the number of trials.
+        max_gain: The same for the gain.
+        objective: The objective, where it cannot be rebuilt: arrays, models with own classes.
+        sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
+            with by compare.
+        pruner: The pruner, if the study had one.
+        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
+        test: See :func:`~adnn_optuna.search`.
+        show_progress_bar: Whether to show a progress bar.
+
+    Returns:
+        What the search or the comparison came to, all runs together.
+
+    Raises:
+        ValueError: If there is no such study, it cannot be rebuilt without help, or it is one of
+            another objective or searcher than those that are given.
+    """
+    studies.check_study_name(study_name)
+    limits = studies.Limits(max_time, max_trial, max_gain)
+    given: dict[str, Any] = {k: value for k, value in vars(limits).items() if value is not None}
+    with interruptible() as stop:
+        opened = open_storage(storage, must_exist=True)
+        is_study = study_name in patiently(optuna.get_all_study_names, opened)
+        arms = {} if is_study else patiently(records_of_comparison, opened, study_name)
+        if not arms:
+            study = studies.load_study(opened, study_name)
+            sampler = _stored_searcher(study) if sampler is None else sampler
+            check_searcher(sampler)
+            if objective is None:
+                objective = studies.objective_from_study(study, data_dir)
+            limits = dataclasses.replace(studies.last_limits(study), **given)
+            plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
+            return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
+    if not (sampler is None and pruner is None and test):
+        raise WrongValueError(
+            f"{study_name!r} is a comparison: leave out sampler, pruner and test, which are those "
+            "of a search."
+        )
+    arguments = {**_arguments(study_name, arms, objective, data_dir), **given}
+    where: Any = {"storage": opened, "study_name": study_name}
+    return compare(**arguments, **where, show_progress_bar=show_progress_bar)
+
+
+def _stored_searcher(study: optuna.Study) -> str:
+    settings: SearchSettings | None = study.user_attrs.get(SEARCH)
+    if settings is None:
+        raise WrongValueError(
+            f"The study {study.study_name!r} was not begun by search, so it does not know its "
+            f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
+        )
+    searcher = settings["sampler"]
+    if searcher in (*CONTROLS, OBJECTIVE):
+        raise WrongValueError(
+            f"The study {study.study_name!r} is a control, which is not searched alone: go on "
+            "with its comparison, by compare."
+        )
+    if searcher not in SEARCHERS:
+        raise WrongValueError(
+            f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
+            "give it again as sampler."
+        )
+    return searcher
+
+
+def _arguments(
+    study_name: str,
+    arms: Mapping[str, Mapping[int, SearchRecord]],
+    objective: InitOffsetObjective | None,
+    data_dir: str | os.PathLike[str] | None,
+) -> dict[str, Any]:
+    """Return what a comparison was called with, as its studies tell."""
+    records = [record for of_arm in arms.values() for record in of_arm.values()]
+    found = [record.attrs[COMPARED] for record in records if COMPARED in record.attrs]
+    arguments: dict[str, Any] = found[0] if found else {"samplers": {}, "controls": {}}
+    names = {**arguments["samplers"], **arguments["controls"]}
+    unknown = [label for label, name in names.items() if name not in (*SEARCHERS, *CONTROLS)]
+    if unknown or not names:
+        raise WrongValueError(
+            f"The comparison {study_name!r} does not store {', '.join(unknown) or 'its arms'}: go "
+            "on with it by compare, with the same arguments."
+        )
+    if objective is None:
+        # The other arms have other spaces.
+        spaces = ((r, r.attrs.get(CONFIG, {}).get("space", {})) for r in records)
+        moved = (r for r, space in spaces if space.get("type") == OffsetSpace.__name__)
+        objective = studies.objective_from_study(next(moved, records[0]).study, data_dir)
+    seeds = declaration_of([record.attrs for record in records], ())["seeds"]
+    return {**arguments, "objective": objective, "seeds": seeds}
