@@ -15,7 +15,9 @@ from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     AtOnce,
     Certify,
+    NewName,
     Quiet,
+    default_name,
     make_objective,
     parse_controls,
     parse_seeds,
@@ -31,9 +33,10 @@ def search(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str | None, "New or continued; by default DATASET-SAMPLER."] = None,
+    study_name: NewName = None,
     test: bool = True,
     contract: Path | None = None,
+    report: Path | None = None,
     certify: Certify = None,
     quiet: Quiet = False,
     **objective: Any,
@@ -47,27 +50,29 @@ def search(
     \b
     Examples:
       adnn search --max-trial 20 --contract digits.contract.json
-      adnn search --sampler greedy --hidden 256,256 --max-time 600
+      adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
     """
     from adnn_optuna.accountability.contract_file import check_contract_path
 
+    out.check_pages(report=report)
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
-    if study_name is None:
-        study_name = f"{Path(objective['dataset']).stem}-{sampler}"
+    names = {key: value for key, value in objective.items() if key != "dataset"}
+    name = default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     result = adnn.search(
         make_objective(**objective),
         sampler,
         storage=storage,
-        study_name=study_name,
+        study_name=name if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
         test=test,
         show_progress_bar=not quiet,
         **limits,
     )
     data_dir = objective["data_dir"]
-    out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
+    files: Any = {"contract": contract, "report": report}
+    out.show_search(result, storage, data_dir, **files, certify=certify, quiet=quiet)
 
 
 def resume(
@@ -80,13 +85,14 @@ def resume(
     data_dir: Path | None = None,
     test: bool = True,
     contract: Path | None = None,
+    report: Path | None = None,
     certify: Certify = None,
     quiet: Quiet = False,
 ) -> None:
-    """Continue a stored search: one that was interrupted, or with higher limits.
+    """Continue a stored search or comparison, interrupted or with higher limits.
 
-    The study knows its model, data, training, searcher and limits. Limits given
-    here replace the stored ones and hold for all runs together.
+    It knows its model, data, training, searchers and limits. Limits given here
+    replace the stored ones and hold for all runs together.
 
     \b
     Examples:
@@ -96,6 +102,7 @@ def resume(
     from adnn_optuna.accountability.contract_file import check_contract_path
     from adnn_optuna.engine import storages, studies
 
+    out.check_pages(report=report)
     out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
     if contract is not None:
@@ -104,7 +111,11 @@ def resume(
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     limits |= {"test": test, "show_progress_bar": not quiet}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
-    out.show_search(result, storage, data_dir, contract=contract, certify=certify, quiet=quiet)
+    if isinstance(result, adnn.Comparison):
+        out.show_pages(result, quiet=quiet, report=report)
+        return
+    files: Any = {"contract": contract, "report": report}
+    out.show_search(result, storage, data_dir, **files, certify=certify, quiet=quiet)
 
 
 def compare(
@@ -118,9 +129,9 @@ def compare(
     max_gain: float | None = None,
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str, "What names of new or continued studies begin with."] = "compare",
+    study_name: NewName = None,
     plot: Annotated[Path | None, "The .html file for the figure of the best gain so far."] = None,
-    report: Annotated[Path | None, "The .html file for a report, all figures included."] = None,
+    report: Path | None = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
     **objective: Any,
@@ -147,7 +158,7 @@ def compare(
         controls=parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name,
+        study_name=study_name or default_name("compare", compare, objective),
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
@@ -165,7 +176,7 @@ def plan(
     samplers: str = "greedy,annealing,random_restart",
     max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str, "What the names of the pilot's studies begin with."] = "pilot",
+    study_name: NewName = None,
     plot: Annotated[Path | None, "The .html file for the figure of power against seeds."] = None,
     quiet: Quiet = False,
     **objective: Any,
@@ -198,7 +209,7 @@ def plan(
                 seeds=range(5),
                 controls=(),
                 storage=storage,
-                study_name=study_name,
+                study_name=study_name or default_name("pilot", plan, objective),
                 show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)

@@ -12,7 +12,9 @@ import adnn_optuna as adnn
 from adnn_optuna.cli import output as out
 from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
+    NewName,
     Quiet,
+    default_name,
     load_function,
     load_models,
     make_network,
@@ -33,7 +35,7 @@ def recheck(
     confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
     n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
     max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
-    report: Annotated[Path | None, "The .html file for a report."] = None,
+    report: Path | None = None,
     quiet: Quiet = False,
 ) -> None:
     """Tell how much of the best value of any Optuna study is luck.
@@ -87,9 +89,9 @@ def variance(
     *,
     n: Annotated[int, "In how many runs everything random is drawn afresh."] = 20,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str, "New or continued: the study of the runs."] = "variance",
+    study_name: NewName = None,
     max_time: Annotated[float | None, "Seconds after which no run begins."] = None,
-    report: Annotated[Path | None, "The .html file for a report."] = None,
+    report: Path | None = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
@@ -108,7 +110,7 @@ def variance(
         make_network(**network),
         n,
         storage=storage,
-        study_name=study_name,
+        study_name=study_name or default_name("variance", variance, network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
@@ -127,10 +129,10 @@ def compare_models(
     seeds: str = "20",
     stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
     storage: str = DEFAULT_STORAGE,
-    study_name: Annotated[str, "New or continued: the study of the trainings."] = "models",
+    study_name: NewName = None,
     max_time: Annotated[float | None, "Seconds after which no training begins."] = None,
     equivalence: Annotated[float, "Difference of test accuracies that does not matter."] = 0.001,
-    report: Annotated[Path | None, "The .html file for a report."] = None,
+    report: Path | None = None,
     quiet: Quiet = False,
     **training: Any,
 ) -> None:
@@ -152,7 +154,7 @@ def compare_models(
         seeds=parse_seeds(seeds),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name,
+        study_name=study_name or default_name("models", compare_models, training),
         max_time=max_time,
         equivalence=equivalence,
         show_progress_bar=not quiet,

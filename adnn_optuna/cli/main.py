@@ -25,7 +25,6 @@ from adnn_optuna.cli.options import HELP, with_help
 # A help loads neither rich nor, as its own option has a value, the pydantic that would read one.
 app: typer.Typer = typer.Typer(
     name="adnn",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "default_map": {"help": False}},
@@ -44,18 +43,18 @@ def _adnn() -> None:
 
     \b
     Start here (digits needs no download):
-      adnn search --max-trial 20
-      adnn resume --study-name digits-annealing --max-trial 40
-      adnn compare --max-trial 20 --seeds 10 --report comparison.html
+      adnn search --max-trial 20 --contract digits.contract.json
       adnn verify digits.contract.json
+      adnn resume --study-name digits-annealing --max-trial 40 --report search.html
+      adnn compare --max-trial 20 --seeds 10 --report comparison.html
       adnn --version
 
     \b
     Exit codes:
       0    done
       1    adnn verify: the contract is breached
-      2    wrong input: one sentence on stderr says how to mend it, nothing was
-           written; adnn verify: the contract cannot be checked
+      2    wrong input: one sentence on stderr says how to mend it, and all that
+           was stored is kept; adnn verify: the contract cannot be checked
       3    something unexpected: ADNN_DEBUG=1 in the environment shows where
       4    the storage or the memory failed: all finished trials are kept
       130  interrupted (Ctrl-C or SIGTERM): all finished trials are kept
@@ -72,11 +71,18 @@ for _verb in (
 
 def _in_words_of_the_command_line(message: str) -> str:
     """Return an error's message in one line, with options for the parameters that it names."""
-    names = "|".join(name for name in HELP if "_" in name)
-    # Not where it is a part of a path, a URL or the name of a setting.
-    pattern = rf"(?<![\w./'\"-])`?({names})`?(?!\w|[./-]\w)"
+    # Not where it is a part of a path, a URL or the name of a setting. What is a word, too, is an
+    # argument where a sentence begins with it, or where it is given a value.
+    words, names = "|".join(HELP), "|".join(name for name in HELP if "_" in name)
+    begins, outside = "is|are|has|holds|must|names", r"(?<![\w./'\"-])"
     line = " ".join(message.split())
-    return re.sub(pattern, lambda match: f"--{match[1].replace('_', '-')}", line)
+    line = re.sub(rf"^({words})(?= (?:{begins})\b)", _option, line)
+    line = re.sub(rf"{outside}({words})=(?=[\w'\"-])", lambda match: f"{_option(match)} ", line)
+    return re.sub(rf"{outside}`?({names})`?(?!\w|[./-]\w)", _option, line)
+
+
+def _option(match: re.Match[str]) -> str:
+    return f"--{match[1].replace('_', '-')}"
 
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
@@ -106,7 +112,9 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         # Typer's parser puts the kind of an error before its message.
         message = " ".join(error.format_message().replace("Value error, ", "").split())
-        output.say(f"adnn: {message.rstrip('.')}; see adnn --help.")
+        context = getattr(error, "ctx", None)
+        command = "adnn" if context is None else context.command_path
+        output.say(f"adnn: {message.rstrip('.')}; see {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):

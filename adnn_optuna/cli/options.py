@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -51,6 +51,7 @@ HELP = {
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
     "patience": "Epochs without a lower validation loss after which a training ends early.",
     "restore_best_weights": "Let such a training end with the network of its best epoch.",
+    "report": "The .html file for a report, all figures included.",
     "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
     "annealing: simulated annealing; random_restart: new random weights, the control.",
     "sample_weight": "Column of a file, or array, of the weights of the samples.",
@@ -61,7 +62,7 @@ HELP = {
     "seeds": "Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
     "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
     "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
-    "study_name": "Name of the study, as adnn search showed it.",
+    "study_name": "Name of the study or comparison, as it was shown.",
     "target": "Column of a .csv or .parquet file to predict; by default the last.",
     "task": "What a file's target is: classes or numbers.",
     "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
@@ -76,6 +77,8 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")
 ]
 _AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
+_NEW_NAME = "New or continued; by default one that tells all settings that are not by default."
+NewName = Annotated[str | None, typer.Option(help=_NEW_NAME)]
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv or .parquet table, or an .npz file of x and y."
 _CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
@@ -197,6 +200,15 @@ def _passed_on(name: str) -> list[inspect.Parameter]:
     *own, last = inspect.signature(_MADE_BY[name]).parameters.values()
     is_further = last.kind is inspect.Parameter.VAR_KEYWORD
     return [*_passed_on(last.name), *own] if is_further else [*own, last]
+
+
+def default_name(first: str, verb: Callable[..., None], options: Mapping[str, Any]) -> str:
+    """Return a study's name that begins with ``first`` and tells what is not by default."""
+    defaults = inspect.signature(verb).parameters
+    told = {k: v for k, v in options.items() if v != defaults[k].default and k != "data_dir"}
+    if "dataset" in told:
+        told["dataset"] = Path(told["dataset"]).stem
+    return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

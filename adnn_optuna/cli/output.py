@@ -10,7 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from adnn_optuna._checks import check_output_file, install_command, is_installed
+from adnn_optuna._checks import (
+    WrongValueError,
+    check_output_file,
+    install_command,
+    is_installed,
+)
 
 if TYPE_CHECKING:
     from adnn_optuna.api.search import SearchResult
@@ -102,18 +107,29 @@ def show_search(
     data_dir: Path | None,
     *,
     contract: Path | None,
+    report: Path | None,
     certify: int | None,
     quiet: bool,
 ) -> None:
-    """Write a search's contract, and print what it came to and how to go on from it."""
+    """Write a search's contract and report, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import MaxTimeCallback
     from adnn_optuna.engine.storages import is_in_memory, masked
 
+    made = None
     try:
+        if contract is not None and result.best is None:
+            raise WrongValueError(
+                f"The contract cannot be made yet: {result.why_no_winner} The study "
+                f"{result.study.study_name!r} is kept."
+            )
         if contract is not None:
             result.contract(certify).save(contract)
+            made = contract
     finally:
-        show(result)  # Also of a search that no contract can be made of.
+        # Also of a search that no contract can be made of.
+        if report is not None:
+            result.report(report, made)
+        show(result)
     if quiet:
         return
     study, time = result.study, MaxTimeCallback(1).elapsed(result.study)
@@ -124,6 +140,8 @@ def show_search(
         words += [f"--{reason.replace('_', '-')}", f"{2 * reached[reason]:g}"]
         say(f"\nGo on:      {shlex.join(words)}")
     say_how_to_look(storage)
+    if report is not None:
+        say(f"Read it:    {report}")
     if contract is not None:
         say(f"Check it:   {shlex.join(['adnn', 'verify', str(contract)])}")
 

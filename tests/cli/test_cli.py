@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # Small, yet long enough to be interrupted.
 NETWORK = ["--hidden", "16", "--epochs", "4"]
 LIMIT = ["--max-trial", "2"]
+# What studies of it are called by default.
+MADE = "epochs=4-hidden=16"
+NAME = f"digits-annealing-{MADE}"
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +59,7 @@ def run_program(arguments: Sequence[str], **options: Any) -> subprocess.Complete
 
 
 def completed(
-    database: str = "adnn.db", study_name: str = "digits-annealing"
+    database: str = "adnn.db", study_name: str = NAME
 ) -> list[tuple[dict[str, Any], float]]:
     study = optuna.load_study(study_name=study_name, storage=f"sqlite:///{database}")
     return [(trial.params, trial.value) for trial in study.trials if trial.value is not None]
@@ -74,6 +77,13 @@ def count_completed(database: Path) -> int:
     return 0
 
 
+FEWER = {
+    "--max-trial 20": "--max-trial 2",
+    "--max-trial 40": "--max-trial 4",
+    "--seeds 10": "--seeds 1",
+}
+
+
 class TestHelp:
     def test_is_printed_to_stdout(self, folder: Path) -> None:
         for arguments, said in (
@@ -86,6 +96,22 @@ class TestHelp:
             assert done.returncode == 0, done.stderr
             assert said in done.stdout
             assert not done.stderr
+
+    def test_of_all_commands_begins_with_ones_that_work(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["--help"]) == 0
+        shown = capsys.readouterr().out
+        lines = re.findall(r"^    adnn (.*)$", shown, re.MULTILINE)
+        assert len(lines) >= 5
+        assert "--install-completion" in shown
+        for line in lines:
+            # The same in less time.
+            few = re.sub(r"--max-trial \d+|--seeds 10", lambda m: FEWER[m[0]], line)
+            assert cli.run(shlex.split(few)) == 0, line
+        for file in ("digits.contract.json", "search.html", "comparison.html"):
+            assert (folder / file).is_file()
+            assert file in shown
 
     @pytest.mark.parametrize("command", ["search", "resume", "compare", "plan", "report"])
     def test_explains_every_option_and_shows_examples(
@@ -139,17 +165,17 @@ class TestSearch:
         search = ["search", *NETWORK, "--max-trial", "80"]
         whole = run_program([*search, "--storage", "sqlite:///whole.db"])
         assert whole.returncode == 0, whole.stderr
-        assert re.match(r"Study 'digits-annealing': 80 trials, ended by max_trial\n", whole.stdout)
+        assert re.match(rf"Study '{NAME}': 80 trials, ended by max_trial\n", whole.stdout)
         assert "test_accuracy" in whole.stdout
         # Nothing but the hints: no notices of TensorFlow, no logs of Optuna.
         assert whole.stderr == (
-            "\nGo on:      adnn resume --storage sqlite:///whole.db --study-name digits-annealing "
+            f"\nGo on:      adnn resume --storage sqlite:///whole.db --study-name {NAME} "
             "--max-trial 160\n"
             "Look at it: optuna-dashboard sqlite:///whole.db\n"
         )
         assert len(completed("whole.db")) == 80
 
-        resume = ["resume", "--study-name", "digits-annealing"]
+        resume = ["resume", "--study-name", NAME]
         hint = search
         for number, counted, next_one in ((signal.SIGINT, 3, None), (signal.SIGTERM, 9, resume)):
             process = subprocess.Popen(
@@ -183,7 +209,7 @@ class TestSearch:
             result = process.stdout.read().decode()
         os.close(terminal)
         assert process.returncode == 0, shown
-        assert b"80/80" in shown
+        assert b"trial 80/80" in shown
         assert "Go on:      adnn resume" in shown.decode()
         assert completed() == completed("whole.db")
         # An interrupted trial has a number, too.
@@ -208,10 +234,13 @@ class TestSearch:
         np.savez(folder / "my data" / "own.npz", x=numbers.random((60, 3)), y=np.arange(60) % 2)
         search = ["search", "--dataset", "own.npz", "--data-dir", "my data", *NETWORK, *LIMIT]
         assert cli.run(search) == 0
-        assert "--study-name own-annealing --data-dir 'my data' " in capsys.readouterr().err
+        assert (
+            "--study-name own-annealing-epochs=4-hidden=16 --data-dir 'my data' "
+            in capsys.readouterr().err
+        )
         assert cli.run([*search, "--quiet"]) == 0
         out, err = capsys.readouterr()
-        assert out.startswith("Study 'own-annealing': 2 trials")
+        assert out.startswith(f"Study 'own-annealing-{MADE}': 2 trials")
         assert not err
 
     def test_takes_a_table_which_resume_and_verify_find_again(
@@ -222,8 +251,9 @@ class TestSearch:
         )
         (folder / "people.csv").write_text("\n".join(["age,home,buys", *rows]))
         search = ["search", "--data", "people.csv", "--class-weight", "balanced", *NETWORK, *LIMIT]
+        name = f"people-annealing-class-weight=balanced-{MADE}"
         assert cli.run([*search, "--contract", "mine.json"]) == 0
-        assert cli.run(["resume", "--study-name", "people-annealing", "--max-trial", "3"]) == 0
+        assert cli.run(["resume", "--study-name", name, "--max-trial", "3"]) == 0
         assert cli.run(["verify", "mine.json"]) == 0
         assert "exact" in capsys.readouterr().out
         assert cli.run([*search, "--target", "bought"]) == 2
@@ -232,7 +262,7 @@ class TestSearch:
     def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
         for command, hint in (
             (["search", *NETWORK, "--max-trial", "5"], "--max-trial 10"),
-            (["resume", "--study-name", "digits-annealing", "--max-trial", "1"], "--max-trial 10"),
+            (["resume", "--study-name", NAME, "--max-trial", "1"], "--max-trial 10"),
             (["search", *NETWORK, "--max-gain", "1e-9", "--study-name", "gain"], "--max-gain "),
         ):
             assert cli.run(command) == 0
@@ -240,6 +270,25 @@ class TestSearch:
             assert hint in err
         gain = float(re.search(r"gain \+([\d.]+) pp", out)[1]) / 100  # type: ignore[index]
         assert float(err.split("--max-gain ")[1].split()[0]) == pytest.approx(2 * gain, abs=2e-4)
+
+    def test_of_other_settings_is_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for changes in ([], ["--hidden", "8"], ["--seed", "1"], []):
+            assert cli.run(["search", "--epochs", "1", "--max-trial", "1", *changes]) == 0
+            assert ": 1 trials, ended by max_trial" in capsys.readouterr().out
+        names = optuna.get_all_study_names("sqlite:///adnn.db")
+        ends = ("", "-hidden=8", "-seed=1")
+        assert names == [f"digits-annealing-epochs=1{end}" for end in ends]
+
+    def test_too_short_for_a_contract_says_that_there_is_a_study(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        search = ["search", "--epochs", "1000000", "--max-time", "0.1", "--study-name", "short"]
+        assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
+        out, err = capsys.readouterr()
+        assert "No trial was finished" in out
+        assert re.search("contract cannot be made yet.*longer --max-time.*'short' is kept", err)
+        assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
+        assert (folder / "r.html").is_file()
 
     def test_in_memory_leaves_nothing(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -287,7 +336,8 @@ class TestSearch:
             "ones",
         ).config  # fmt: skip
         training = adnn.Training("sgd", 0.5, 100, 2, shuffle=False, jit_compile=True)
-        assert config["training"] == training.config
+        asked = {name: value for name, value in training.config.items() if value is not None}
+        assert asked.items() <= config["training"].items()
         assert config["space"] == adnn.OffsetSpace(
             -0.5, 1.0, "shared", include_output=True, unit="stddev"
         ).config  # fmt: skip
@@ -307,6 +357,7 @@ class TestCompare:
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         arguments = ["compare", *NETWORK, *LIMIT, "--seeds", "3-4", "--plot", "figure.html"]
+        arguments += ["--study-name", "compare"]
         done = run_program([*arguments, "--report", "whole.html"])
         assert done.returncode == 0, done.stderr
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
@@ -345,6 +396,7 @@ class TestControlsAndPlans:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         compare = ["compare", *TINY, "--max-trial", "3", "--seeds", "4,1,2"]
+        compare += ["--study-name", "compare"]
         stop = ["--stop-when-decided", "--controls", "longer,constant"]
         with pytest.warns(UserWarning, match="3 seeds can decide nothing about the controls: "):
             assert cli.run([*compare, *stop]) == 0
@@ -372,7 +424,9 @@ class TestControlsAndPlans:
         assert "that of 5 pilot seeds" in capsys.readouterr().out
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         assert {*names} == {
-            f"pilot/{arm}/{seed=}" for arm in ("greedy", "random_restart") for seed in range(5)
+            f"pilot-batch-size=400-epochs=1-hidden=16/{arm}/{seed=}"
+            for arm in ("greedy", "random_restart")
+            for seed in range(5)
         }
 
     def test_none_is_no_control(self) -> None:
@@ -381,6 +435,25 @@ class TestControlsAndPlans:
 
 
 class TestReport:
+    def test_of_an_interrupted_comparison_says_so_and_resume_goes_on(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        compare = ["compare", *TINY, "--max-trial", "1", "--seeds", "1", "--study-name", "c"]
+        assert cli.run(compare) == 0
+        study = optuna.load_study(study_name="c/greedy/seed=0", storage="sqlite:///adnn.db")
+        study.set_user_attr("adnn:stop_reason", "interrupted")
+        capsys.readouterr()
+        assert cli.run(["report", "--study-name", "c"]) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        assert "'c' has nothing to show yet: 1 of its 2 runs have ended" in err
+        assert not (folder / "report.html").exists()
+        resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
+        assert cli.run(resume) == 0
+        assert capsys.readouterr().out.startswith("  ")
+        assert (folder / "r.html").is_file()
+        assert len(completed(study_name="c/greedy/seed=0")) == 2
+
     def test_of_another_objective_shows_any_parameters(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -419,10 +492,10 @@ class TestSeeds:
 
 WRONG = {
     "no command": (["nope"], "nope"),
-    "no such option": (["search", "--nope", *LIMIT], "--nope"),
+    "no such option": (["search", "--nope", *LIMIT], "--nope .*; see adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
     "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
-    "sampler": (["search", "--sampler", "nope", *LIMIT], "'nope'.*greedy_improving"),
+    "sampler": (["search", "--sampler", "nope", *LIMIT], "--sampler is 'nope'.*greedy_improving"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
@@ -439,16 +512,18 @@ WRONG = {
     "hidden 0": (["search", "--hidden", "0", *LIMIT], "hidden layer 0"),
     "hidden abc": (["search", "--hidden", "abc", *LIMIT], "--hidden.*'abc'"),
     "hidden empty": (["search", "--hidden", "", *LIMIT], "--hidden"),
-    "epochs": (["search", "--epochs", "0", *LIMIT], "epochs.*0"),
+    "epochs": (["search", "--epochs", "0", *LIMIT], "--epochs.*0"),
     "learning rate": (["search", "--learning-rate", "nan", *LIMIT], "--learning-rate.*nan"),
     "seed": (["search", "--seed", "-1", *LIMIT], "seed.*-1"),
-    "bounds": (["search", "--low", "0.1", *LIMIT], "low=0.1"),
+    "bounds": (["search", "--low", "0.1", *LIMIT], "--low 0.1"),
     "at once": (["search", "--trials-at-once", "0", *LIMIT], "--trials-at-once.*1"),
     **{
         f"{limit} {value}": (["search", limit, value], rf"{limit}\b")
         for limit in ("--max-time", "--max-trial", "--max-gain")
         for value in ("0", "-1", "nan", "inf", "many")
     },
+    "no fraction": (["search", "--max-gain", "2"], "--max-gain is 2.* points give 0.02"),
+    "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
     "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
     "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
     "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
@@ -463,7 +538,7 @@ WRONG = {
     "compare twice": (["compare", *LIMIT, "--samplers", "greedy,greedy"], "twice"),
     "compare nothing": (["compare", *LIMIT, "--samplers", ""], "sampler"),
     "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
-    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds"),
+    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "--seeds is"),
     "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
     "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
@@ -671,12 +746,18 @@ class TestVerify:
         assert {path.name for path in folder.iterdir()} == before
         # The study, too, knows what its data are.
         assert cli.run(search) == 0
-        resume = ["resume", "--study-name", "mine-annealing", "--max-trial", "3"]
+        resume = [
+            "resume",
+            "--study-name",
+            f"mine-annealing-{MADE}",
+            "--max-trial",
+            "3",
+        ]
         capsys.readouterr()
         for name, said in wrong.items():
             assert cli.run([*resume, "--contract", name]) == 2
             assert said in capsys.readouterr().err
-        assert len(completed(study_name="mine-annealing")) == 2
+        assert len(completed(study_name=f"mine-annealing-{MADE}")) == 2
 
 
 class TestStreams:
