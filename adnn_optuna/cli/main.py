@@ -22,12 +22,13 @@ from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_me
 from adnn_optuna.cli import checks, commands, luck, output
 from adnn_optuna.cli.options import HELP, with_help
 
-# A help loads neither rich nor, as its own option has a value, the pydantic that would read one.
+# A help loads neither rich nor, as these options have values, the pydantic that would read any.
+_DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion"), False)
 app: typer.Typer = typer.Typer(
     name="adnn",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "default_map": {"help": False}},
+    context_settings={"help_option_names": ["-h", "--help"], "default_map": _DEFAULTS},
 )
 
 

@@ -19,11 +19,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence import claims, tables
-from adnn_optuna.evidence.declarations import (
-    declaration_of,
-    records_of_comparison,
-    seeds_in_words,
-)
+from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison, seeds_in_words
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
@@ -391,16 +387,14 @@ def load_comparison(
     all_seeds = sorted(set().union(*arms.values()))
     declared = declaration_of([record.attrs for record in everything], all_seeds)["seeds"]
     is_done = [
-        all(seed in of_arm and of_arm[seed].is_over for of_arm in arms.values())
-        for seed in declared
+        all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
     ]
     seeds = tuple(declared[: [*is_done, False].index(False)])
     if not seeds:
-        n_over = sum(record.is_over for record in everything)
         raise WrongValueError(
-            f"The comparison {study_name!r} has nothing to show yet: {n_over} of its "
-            f"{len(arms) * len(declared)} runs have ended, but not all of its first seed, "
-            f"{declared[0]}; go on with it by resume or compare."
+            f"The comparison {study_name!r} has nothing to show yet: "
+            f"{sum(r.is_over for r in everything)} of its {len(arms) * len(declared)} runs have "
+            f"ended, but not all of its first seed, {declared[0]}; go on by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
     return Comparison(results, seeds, equivalence)
