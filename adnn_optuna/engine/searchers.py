@@ -85,6 +85,7 @@ def searcher_label(searcher: Searcher) -> str:
 
 # The settings of samplers when they were first seen: their random state changes as they are used.
 _settings: weakref.WeakKeyDictionary[BaseSampler, dict[str, Any]] = weakref.WeakKeyDictionary()
+_MAX_SETTING = 1000  # Characters; a grid may have any number of points.
 
 
 def settings_of(sampler: BaseSampler) -> dict[str, Any]:
@@ -92,6 +93,8 @@ def settings_of(sampler: BaseSampler) -> dict[str, Any]:
 
     Of a seed it is a digest of the random state that it made, if it keeps one.
     """
+    if type(sampler).__hash__ is None:  # Such as of a dataclass, whose use cannot be noted.
+        return {}
     if sampler not in _settings:
         kept = {name.removeprefix("_"): value for name, value in vars(sampler).items()}
         names = inspect.signature(type(sampler)).parameters
@@ -103,17 +106,16 @@ def settings_of(sampler: BaseSampler) -> dict[str, Any]:
                     words: Any = state.get_state()
                     digest = hashlib.sha256(words[1].tobytes())
                     settings["random state of its seed"] = digest.hexdigest()[:8]
-        known = {name: value for name, value in settings.items() if _is_json(value)}
+        known = {name: value for name, value in settings.items() if _is_short_json(value)}
         _settings[sampler] = json.loads(json.dumps(known))
     return _settings[sampler]
 
 
-def _is_json(value: object) -> bool:
+def _is_short_json(value: object) -> bool:
     try:
-        json.dumps(value)
+        return len(json.dumps(value)) < _MAX_SETTING
     except (TypeError, ValueError):
         return False
-    return True
 
 
 def objective_for(
