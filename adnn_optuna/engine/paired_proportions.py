@@ -69,6 +69,11 @@ class Sample(NamedTuple):
         return max(spread * math.sqrt(1 / n + 1 / n_others), self.resolution)
 
 
+def percent(value: float) -> str:
+    """Return an accuracy or another share in percent."""
+    return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
 def points(gain: float, half_width: float = 0.0) -> str:
     """Return a gain in percentage points, with how far it may be off."""
     spread = f" ± {100 * half_width:.2f}" if half_width else ""

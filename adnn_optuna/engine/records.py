@@ -18,7 +18,7 @@ from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
-from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
+from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, percent, points
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
 from adnn_optuna.networks.preprocessing import Preprocessing
@@ -310,7 +310,7 @@ class SearchRecord(Shown):
         return self._value_in_words(self.best_value)
 
     def _value_in_words(self, value: float) -> str:
-        return f"{100 * value:.2f} %" if self.has_accuracy else f"{value:.4f}"
+        return percent(value) if self.has_accuracy else f"{value:.4f}"
 
     @property
     def gain_in_words(self) -> str:
@@ -361,10 +361,11 @@ class SearchRecord(Shown):
             ]
             lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
         if (look := self.test_look) and (uneven := uneven_classes_in_words(look)):
-            shares = [balanced_accuracy(look, role) for role in ROLES]
-            shown = ["unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares]
-            means = "baseline {}  best {}  (mean over the classes)".format(*shown)
-            lines += [f"  {uneven}", f"  balanced accuracy  {means}"]
+            before, after = (percent(balanced_accuracy(look, role)) for role in ROLES)
+            lines.append(f"  {uneven}")
+            lines.append(
+                f"  balanced accuracy  baseline {before}  best {after}  (mean over the classes)"
+            )
         lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
         if scaling := self.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
             lines.append(f"  inputs {Preprocessing.from_config(scaling).in_words}")

@@ -87,18 +87,6 @@ def use_of_test_set(record: SearchRecord) -> str:
     )
 
 
-def gain_of_offsets(record: SearchRecord) -> str:
-    """Return what of a gain is from offsets, where other parameters were searched beside them."""
-    if (look := record.test_look) is None or "unmoved" not in look:
-        return ""
-    gain = record.improvement(record.best_value, look["unmoved"])
-    return (
-        f"Of the gain in {record.metric}, {points(gain, percent=record.has_accuracy)} is from the "
-        "offsets: that much better is the winner than its own network and training with every "
-        "offset 0, with which it is compared on the test set, too"
-    )
-
-
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
     """Return what somebody asks first who knows nothing of seeds, each with one sentence.
 
@@ -128,33 +116,32 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
 
 
 def _gained(record: SearchRecord) -> str:
-    look, n_trials = record.test_look, len(record.done_trials)
-    so_far = "The search has not ended; so far, " if record.stop_reason is None else ""
     if record.best is None:
         return record.why_no_winner
+    look, n_trials = record.test_look, len(record.done_trials)
     if look is None:
         gain = record.gain_in_words.replace("pp", "percentage points")
         said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
         if stored.CONFIG in record.attrs:
             said += ", and on data that the search never saw it was not tested yet"
-    elif record.test_metric == "test_r2":
-        n, best, baseline = look["n_images"], record.test_value, record.test_baseline
-        said = (
-            f"on {n} test examples, which the search never saw, the network that it found has an "
-            f"R² of {best:.4f} (1: always right, 0: no better than always saying the mean)"
-        )
-        if not math.isnan(baseline):
-            said += f", the network as it was {baseline:.4f}"
     else:
-        n, best, baseline = look["n_images"], record.test_value, record.test_baseline
-        said = f"of {n} test examples, which the search never saw, the network that it found gets "
-        said += f"{round(best * n)} right ({100 * best:.2f} %), and "
-        if math.isnan(baseline):
-            said += "the network as it was learned nothing"
-        else:
-            said += f"the network as it was {round(baseline * n)} ({100 * baseline:.2f} %)"
-            said += f": {_in_full(record.test_gain)}"
-    return f"{so_far}{said}." if so_far else f"{said[0].upper()}{said[1:]}."
+        scores = [f"an R² of {v:.4f}" for v in (record.test_value, record.test_baseline)]
+        gain, of, gets = f"{record.test_gain:+.4f} (1 is always right)", "on", "comes to"
+        if record.test_metric == "test_accuracy":
+            scores = [
+                f"{v * look['n_images']:.0f} right ({paired_proportions.percent(v)})"
+                for v in (record.test_value, record.test_baseline)
+            ]
+            gain, of, gets = _in_full(record.test_gain), "of", "gets"
+        if math.isnan(record.test_baseline):
+            gain, scores[1] = "unknown", "nothing, as its training failed"
+        said = (
+            f"{of} {look['n_images']} test examples, which the search never saw, the network that "
+            f"it found {gets} {scores[0]}, and the network as it was {scores[1]}: {gain}"
+        )
+    if record.stop_reason is None:
+        return f"The search has not ended; so far, {said}."
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _in_full(gain: float) -> str:
@@ -167,13 +154,12 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
     looks, parts = [look for run in runs if (look := run.test_look)], []
     if looks and (uneven := uneven_classes_in_words(looks[0])):
         shares = (fmean(balanced_accuracy(look, role) for look in looks) for role in ROLES)
-        before, after = ("unknown" if math.isnan(v) else f"{100 * v:.2f} %" for v in shares)
+        before, after = map(paired_proportions.percent, shares)
         parts.append(
             f"Mind that {uneven}; in the mean over the classes (balanced accuracy), {before} is "
             f"right before and {after} after the search."
         )
     parts += [f"{use_of_test_set(run)}." for run in runs if len(run.test_looks) > 1][:1]
-    parts += [who for run in runs if (who := run.proposers_in_words)][:1]
     return " ".join(parts)
 
 

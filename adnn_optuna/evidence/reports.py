@@ -25,7 +25,7 @@ import adnn_optuna.plots._search as single
 from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
-from adnn_optuna.engine.paired_proportions import transfer_in_words
+from adnn_optuna.engine import paired_proportions
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims, tables
@@ -99,7 +99,7 @@ class Page:
 
 def _value(value: float, *, percent: bool = True) -> str:
     """Return an accuracy in percent, or another value as it is."""
-    return tables.share(value) if percent or math.isnan(value) else f"{value:.4f}"
+    return paired_proportions.percent(value) if percent or math.isnan(value) else f"{value:.4f}"
 
 
 def _plotly_js() -> str:
@@ -121,7 +121,6 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         "answers": answers,
         "picture": Figure("gains", _picture_of_search(record)),
         "use_of_test_set": claims.use_of_test_set(record),
-        "gain_of_offsets": claims.gain_of_offsets(record),
         "figures": figures_of_search(record),
         "figures_of_test": _figures_of_test(record),
         "contract": shown,
@@ -312,13 +311,15 @@ def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[s
     gain, n_images = winner - baseline, contract["split"]["test"]
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
+    certified = contract.get("certified", {})
+    transfer = paired_proportions.transfer_in_words(gain, n_images, certified)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
-        "transfer": transfer_in_words(gain, n_images, contract.get("certified", {})),
+        "transfer": transfer,
         "is_an_image": gain * n_images < 1.5,
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestLook
 from adnn_optuna.engine.classes import ROLES, class_sizes, recalls
+from adnn_optuna.engine.paired_proportions import percent
 from adnn_optuna.evidence.claims import interval, points, superiority
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
@@ -72,12 +73,7 @@ def class_rows(look: TestLook) -> list[tuple[str, ...]]:
     """Return each class with its number of test examples, both recalls and their difference."""
     before, after = (recalls(look, role) for role in ROLES)
     rows = zip(look.get("classes", []), class_sizes(look), before, after, strict=True)
-    return [(name, str(n), share(b), share(a), points(a - b)) for name, n, b, a in rows]
-
-
-def share(value: float) -> str:
-    """Return an accuracy or another share in percent."""
-    return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
+    return [(name, str(n), percent(b), percent(a), points(a - b)) for name, n, b, a in rows]
 
 
 def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
