@@ -35,6 +35,12 @@ def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
     assert loaded("import pandas", HEAVY) == "pandas"
 
 
+def test_samplers_and_callbacks_load_hardly_more_than_optuna() -> None:
+    slow = (*HEAVY, "jinja2", "scipy", "sqlalchemy", "tqdm", "typer")
+    added = "import adnn_optuna.samplers, adnn_optuna.callbacks"
+    assert loaded(added, slow) == loaded("import optuna", slow)
+
+
 VERBS = "search resume compare plan recheck variance compare-models luck report audit verify sign"
 
 
