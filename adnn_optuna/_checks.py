@@ -89,6 +89,11 @@ def is_finite(value: float | Real) -> bool:
         return False
 
 
+def is_integer(value: object) -> bool:
+    """Return whether a value is an integer, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_positive(name: str, value: Any) -> None:
     """Raise unless the value is a finite number above zero."""
     check_number(name, value)
@@ -101,6 +106,13 @@ def as_positive_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return int(value)
+
+
+def checked_seed(seed: object) -> int:
+    """Return a seed as a Python integer; refuse what is none."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise WrongValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
+    return int(seed)
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

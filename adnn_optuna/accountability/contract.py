@@ -19,8 +19,9 @@ from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
-from adnn_optuna.engine.records import SearchRecord, params_in_words
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.retraining import Retrained, retrain, retrain_afresh
+from adnn_optuna.engine.summaries import params_in_words
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start

@@ -114,12 +114,13 @@ def show_search(
     """Write a search's contract and report, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import MaxTimeCallback
     from adnn_optuna.engine.storages import is_in_memory, masked
+    from adnn_optuna.engine.summaries import why_no_winner
 
     made = None
     try:
         if contract is not None and result.best is None:
             raise WrongValueError(
-                f"The contract cannot be made yet: {result.why_no_winner} The study "
+                f"The contract cannot be made yet: {why_no_winner(result)} The study "
                 f"{result.study.study_name!r} is kept."
             )
         if contract is not None:

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError, check_type, checked_seed
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
@@ -377,10 +376,3 @@ def _described(given: Any) -> dict[str, Any]:
     if isinstance(given, MLP | Training):
         return given.config
     return {"type": "function", "name": getattr(given, "__qualname__", type(given).__name__)}
-
-
-def checked_seed(seed: object) -> int:
-    """Return a seed as a Python integer; refuse what is none."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise WrongValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
-    return int(seed)

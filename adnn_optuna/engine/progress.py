@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from tqdm.auto import tqdm
@@ -14,7 +14,10 @@ from tqdm.auto import tqdm
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.engine.studies import Plan
+from adnn_optuna.engine.summaries import gain_in_words, value_in_words
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.studies import Plan
 
 
 def progress_bar(
@@ -59,7 +62,8 @@ class SearchProgress:
         self._n_done, self._best = len(record.done_trials), ""
         self._elapsed, self._told = self._clock.elapsed(self._study), time.monotonic()
         if record.best is not None:
-            self._best = f": best {record.value_in_words}, gain {record.gain_in_words}"
+            gain = gain_in_words(record, record.gain)
+            self._best = f": best {value_in_words(record, record.best_value)}, gain {gain}"
         self._bar.n, self._bar.total = self._n_done, self._limits.max_trial
         self._bar.set_description_str(self._text)
 

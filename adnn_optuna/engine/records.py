@@ -17,11 +17,10 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
-from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
-from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, percent, points
+from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
+from adnn_optuna.engine.summaries import summary
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
-from adnn_optuna.networks.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -158,32 +157,6 @@ class SearchRecord(Shown):
         return "not ended" if self.stop_reason is None else f"ended by {self.stop_reason}"
 
     @property
-    def why_no_winner(self) -> str:
-        """Why there is no best trial, and how to get one."""
-        states = [trial.state for trial in self.done_trials]
-        n_diverged = states.count(TrialState.FAIL)
-        if states:
-            mend = "lower the learning rate" if n_diverged else "let the pruner wait for longer"
-            return (
-                f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
-                f"diverged; {mend}."
-            )
-        cut_off = [
-            t for t in self.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs
-        ]
-        if not cut_off or self.stop_reason != "max_time":
-            return "No trial was finished yet."
-        attrs = cut_off[-1].user_attrs
-        why = "while the network was compiled"
-        if stored.SECONDS in attrs:
-            why = f"but one training takes about {_in_seconds(attrs[stored.SECONDS])}"
-        elapsed = _in_seconds(attrs[stored.ELAPSED])
-        return (
-            f"No trial was finished: max_time ended the search after {elapsed}, {why}; resume it "
-            "with a longer max_time."
-        )
-
-    @property
     def proposers(self) -> dict[int, str]:
         """Who proposed each trial that was run to an end: the searcher or another one."""
         return {trial.number: self._proposer(trial) for trial in self.done_trials}
@@ -196,18 +169,6 @@ class SearchRecord(Shown):
         walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.searcher in walks
         return self.searcher if is_walk else kind
-
-    @property
-    def proposers_in_words(self) -> str:
-        """Who proposed which trials and the best one, where several did; else empty."""
-        proposers = self.proposers
-        if self.best is None or len(set(proposers.values())) < 2:
-            return ""
-        groups = itertools.groupby(proposers, key=lambda number: proposers[number])
-        runs = [(who, [*of_run]) for who, of_run in groups]
-        listed = ", ".join(f"{n[0]}–{n[-1]} by {who}" for who, n in runs)
-        best = self.best.number
-        return f"Proposed were trials {listed}; the best one, {best}, by {proposers[best]}."
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -305,24 +266,6 @@ class SearchRecord(Shown):
         }
 
     @property
-    def value_in_words(self) -> str:
-        """The selection metric of the best trial: in percent that of an accuracy."""
-        return self._value_in_words(self.best_value)
-
-    def _value_in_words(self, value: float) -> str:
-        return percent(value) if self.has_accuracy else f"{value:.4f}"
-
-    @property
-    def gain_in_words(self) -> str:
-        """The gain with its sign: in percentage points that of an accuracy."""
-        return self._gain_in_words(self.gain)
-
-    def _gain_in_words(self, gain: float) -> str:
-        if math.isnan(gain):
-            return "unknown"
-        return points(gain) if self.has_accuracy else f"{gain:+.4f}"
-
-    @property
     def offset_gain(self) -> float:
         """The gain over the winner's own model and training with every offset 0.
 
@@ -333,50 +276,8 @@ class SearchRecord(Shown):
         unmoved = look.get("unmoved", math.nan) if look else math.nan
         return self.improvement(self.best_value, unmoved)
 
-    @property
-    def offset_gain_in_words(self) -> str:
-        """Which part of the gain is from the offsets, a sentence; empty where all of it is."""
-        look, gain = self.test_look, self.offset_gain
-        if look is None or math.isnan(gain):
-            return ""
-        unmoved = self._value_in_words(look["unmoved"])
-        return (
-            f"Of the gain in {self.metric}, {self._gain_in_words(gain)} is from the offsets: with "
-            f"every offset 0, the winner's model and training reach {unmoved}, and the test gain "
-            "is over these."
-        )
-
     def __str__(self) -> str:
-        n_trials = len(self.done_trials)
-        lines = [f"Study {self.study.study_name!r}: {n_trials} trials, {self.end_in_words}"]
-        if self.best is None:
-            return "\n".join([*lines, f"  {self.why_no_winner}"])
-        for name, *values, gained in (
-            (self.metric, self.baseline, self.best_value, self.gain_in_words),
-            (self.test_metric, self.test_baseline, self.test_value, self.test_gain_in_words),
-        ):
-            form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"
-            shown = [
-                " unknown" if math.isnan(v) else form.format(v).replace("%", " %") for v in values
-            ]
-            lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
-        if (look := self.test_look) and (uneven := uneven_classes_in_words(look)):
-            before, after = (percent(balanced_accuracy(look, role)) for role in ROLES)
-            lines.append(f"  {uneven}")
-            lines.append(
-                f"  balanced accuracy  baseline {before}  best {after}  (mean over the classes)"
-            )
-        lines.append(f"  best trial {self.best.number}: {params_in_words(self.best.params)}")
-        if scaling := self.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
-            lines.append(f"  inputs {Preprocessing.from_config(scaling).in_words}")
-        lines += [
-            f"  {said}" for said in (self.offset_gain_in_words, self.proposers_in_words) if said
-        ]
-        return "\n".join(lines)
-
-
-def _in_seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+        return summary(self)
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
@@ -422,11 +323,3 @@ def records_of(
     """Return what one or several studies tell, which may be records already."""
     several = studies if isinstance(studies, Sequence) else [studies]
     return [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
-
-
-def params_in_words(params: Mapping[str, Any]) -> str:
-    """Return a trial's parameters as text; those of other objectives may be no numbers."""
-    return ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}"
-        for name, value in params.items()
-    )

@@ -10,6 +10,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna.engine import paired_proportions
 from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.summaries import gain_in_words, why_no_winner
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.sequential import ALPHA
 
@@ -117,10 +118,10 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
 
 def _gained(record: SearchRecord) -> str:
     if record.best is None:
-        return record.why_no_winner
+        return why_no_winner(record)
     look, n_trials = record.test_look, len(record.done_trials)
     if look is None:
-        gain = record.gain_in_words.replace("pp", "percentage points")
+        gain = gain_in_words(record, record.gain).replace("pp", "percentage points")
         said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
         if stored.CONFIG in record.attrs:
             said += ", and on data that the search never saw it was not tested yet"

@@ -7,6 +7,7 @@ import hashlib
 import html
 import importlib.util
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.storages import InMemoryStorage
@@ -14,8 +15,10 @@ from optuna.storages import InMemoryStorage
 from adnn_optuna._attributes import NOTE
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import claims
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.reports import Figure, figures_of_comparison, figures_of_search
+
+if TYPE_CHECKING:
+    from adnn_optuna.evidence.comparison import Comparison
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 

@@ -12,8 +12,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, Declaration
-from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.engine.objective import checked_seed
+from adnn_optuna._checks import WrongTypeError, WrongValueError, checked_seed
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.paired_differences import fewest_pairs

@@ -28,6 +28,7 @@ from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
 from adnn_optuna.engine import paired_proportions
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.engine.summaries import offset_gain_in_words, proposers_in_words
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.plots._luck import plot_gains
@@ -121,6 +122,8 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         "answers": answers,
         "picture": Figure("gains", _picture_of_search(record)),
         "use_of_test_set": claims.use_of_test_set(record),
+        "offset_gain": offset_gain_in_words(record),
+        "proposers": proposers_in_words(record),
         "figures": figures_of_search(record),
         "figures_of_test": _figures_of_test(record),
         "contract": shown,

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError, WrongValueError, is_integer
 from adnn_optuna.networks._arrays import checked_weights, named, plain
-from adnn_optuna.networks._splits import is_integer
 
 
 def read_labels(where: str, name: str, values: Any) -> NDArray[Any]:

@@ -1,12 +1,15 @@
 """One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
+import collections
 import functools
+import json
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import optuna
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
@@ -14,7 +17,14 @@ from adnn_optuna.networks._scores import Score, Scores
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, operations
 
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
 Data = tuple[tf.Tensor, ...]
+
+# How many compiled programs this process keeps.
+_N_PROGRAMS = 8
+# Settings that no program depends on.
+_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor")
 
 # So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
@@ -239,3 +249,33 @@ def _in_batches(
                 parallel_iterations=1,
             )
     return tuple(totals)
+
+
+# The programs that were used last, by all that is compiled into them.
+_programs: collections.OrderedDict[tuple[Any, ...], Program] = collections.OrderedDict()
+_compiling = threading.Lock()
+
+
+def compiled(
+    architecture: Architecture,
+    training: Training,
+    splits: Sequence[Data],
+    epochs: int,
+) -> Program:
+    """Return the program of a network's training on data of some shapes, compiled if it is new."""
+    settings = {**training.config, **dict.fromkeys(_NOT_COMPILED)}
+    if training.fixed_learning_rate is not None:  # It is a part of the state.
+        settings["learning_rate"] = None
+        if isinstance(optimizer := training.optimizer, dict):
+            config = {**optimizer["config"], "learning_rate": None}
+            settings["optimizer"] = {**optimizer, "config": config}
+    shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
+    key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
+    with _compiling:
+        if key not in _programs:
+            _logger.info("Compiling the training of the network, once for all its trials.")
+            _programs[key] = Program(architecture, training, splits, epochs)
+        _programs.move_to_end(key)
+        if len(_programs) > _N_PROGRAMS:
+            _programs.popitem(last=False)
+        return _programs[key]

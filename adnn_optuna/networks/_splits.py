@@ -6,15 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, is_integer
 from adnn_optuna.networks._arrays import plain
 
 DEFAULT_FRACTION = 0.2
-
-
-def is_integer(value: object) -> bool:
-    """Return whether a value is an integer, and no truth value."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def split_size(where: str, name: str, size: float | None, n: int, *, is_given: bool) -> int:

@@ -13,7 +13,7 @@ import optuna
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks import _arrays, _labels, _sources, _splits, preprocessing
+from adnn_optuna.networks import _arrays, _labels, _pipelines, _splits, preprocessing
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.preprocessing import Preprocessing
@@ -348,8 +348,8 @@ def _read(
     inputs, labels, weights = {}, {}, []
     for suffix, parts in given.items():
         x, y, weight = parts
-        if _sources.is_pipeline(x):
-            x, y, weight = _sources.read_pipeline(where, suffix, *parts)
+        if _pipelines.is_pipeline(x):
+            x, y, weight = _pipelines.read_pipeline(where, suffix, *parts)
         weights.append(weight)
         if (x is None) != (y is None):
             raise WrongValueError(f"{where}: give both x{suffix} and y{suffix}.")

@@ -19,7 +19,6 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna.networks import initializers
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.compilation import compiled_training
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
@@ -31,7 +30,7 @@ from adnn_optuna.networks.keras_files import (
     read_model_config,
     without_compilation,
 )
-from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.models import MLP, Training, compiled_training
 
 if TYPE_CHECKING:
     import keras

@@ -7,27 +7,23 @@ how many are trained beside it. It is also faster: a small network stays in a co
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
-import json
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import optuna
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks._arrays import writable
-from adnn_optuna.networks.compilation import completed
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 from adnn_optuna.networks.offsets import Start
 
@@ -44,13 +40,6 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _WORK = 3
 # How many row numbers the orders for one call hold at the most, unless one epoch has more: 1 MB.
 _ROWS_IN_ORDERS = 2**18
-
-# How many compiled programs this process keeps.
-_N_PROGRAMS = 8
-# Settings that no program depends on.
-_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor")
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
 
@@ -156,7 +145,9 @@ class Trainer:
 
     @functools.cached_property
     def _program(self) -> Program:
-        return _compiled(self.architecture, self.training, self._splits, self._orders_epochs)
+        from adnn_optuna.networks._program import compiled
+
+        return compiled(self.architecture, self.training, self._splits, self._orders_epochs)
 
     @functools.cached_property
     def _splits(self) -> list[Data]:
@@ -330,38 +321,6 @@ class Trainer:
 def is_finite(metrics: Metrics) -> bool:
     """Return whether a training has not diverged: even then it has accuracies."""
     return all(math.isfinite(value) for value in metrics.values())
-
-
-# The programs that were used last, by all that is compiled into them.
-_programs: collections.OrderedDict[tuple[Any, ...], Program] = collections.OrderedDict()
-_compiling = threading.Lock()
-
-
-def _compiled(
-    architecture: Architecture,
-    training: Training,
-    splits: Sequence[Data],
-    epochs: int,
-) -> Program:
-    """Return the program of a network's training on data of some shapes, compiled if it is new."""
-    from adnn_optuna.networks._program import Program
-
-    settings = {**training.config, **dict.fromkeys(_NOT_COMPILED)}
-    if training.fixed_learning_rate is not None:  # It is a part of the state.
-        settings["learning_rate"] = None
-        if isinstance(optimizer := training.optimizer, dict):
-            config = {**optimizer["config"], "learning_rate": None}
-            settings["optimizer"] = {**optimizer, "config": config}
-    shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
-    key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
-    with _compiling:
-        if key not in _programs:
-            _logger.info("Compiling the training of the network, once for all its trials.")
-            _programs[key] = Program(architecture, training, splits, epochs)
-        _programs.move_to_end(key)
-        if len(_programs) > _N_PROGRAMS:
-            _programs.popitem(last=False)
-        return _programs[key]
 
 
 def n_cores() -> int:

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 import adnn_optuna as adnn
-from adnn_optuna.networks import training as training_module
+from adnn_optuna.networks import _program
 
 DIGITS = adnn.load_dataset("digits")
 WIDTHS = (4, 6, 8)
@@ -48,13 +48,13 @@ def test_each_trial_is_trained_as_its_parameters_say(result: adnn.SearchResult) 
 
 
 def test_one_program_serves_all_rates_of_a_width() -> None:
-    before = {*training_module._programs}
+    before = {*_program._programs}
     narrow = adnn.InitOffsetObjective(
         lambda trial: adnn.MLP((trial.suggest_int("width", 10, 12),)), DIGITS, training=training
     )
     result = adnn.search(narrow, "annealing", max_trial=9)
     widths = {trial.params["width"] for trial in result.study.trials}
-    assert len({*training_module._programs} - before) == len(widths) < 9
+    assert len({*_program._programs} - before) == len(widths) < 9
 
 
 def test_the_gain_of_the_offsets_is_told_apart(result: adnn.SearchResult) -> None:
