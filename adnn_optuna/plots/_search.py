@@ -147,17 +147,18 @@ def plot_offsets(study: style.Sources) -> go.Figure:
             marked.
     """
     records = records_of(study)
-    _, scale, pp = style.metric_of(records)
-    figure = style.new_figure("Offsets by layer", "Offset", "")
+    figure = style.new_figure("Offsets by layer", "Offset (bright: a large gain)", "")
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]
     names = list(dict.fromkeys(name for _, best in bests for name in best.distributions))
+    # Other parameters that are searched beside offsets have other sizes.
+    names = [name for name in names if "offset" in name] or names
 
     def places(trial: FrozenTrial) -> list[tuple[int, float]]:
         numbers = {n: v for n, v in trial.params.items() if isinstance(v, int | float)}
         return [(names.index(name), value) for name, value in numbers.items() if name in names]
 
     points = [
-        (x, y, scale * record.gains[trial.number])
+        (x, y, record.gains[trial.number])
         for record, _ in bests
         for trial in record.done_trials
         if trial.number in record.gains
@@ -167,8 +168,6 @@ def plot_offsets(study: style.Sources) -> go.Figure:
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points))
         row, offset, gains = zip(*points, strict=True)
         dot: Any = {"size": 5, "opacity": 0.55, "colorscale": "Viridis"}
-        dot["colorbar"] = {"title_text": f"Gain{pp}", "title_side": "top", "orientation": "h"}
-        dot["colorbar"] |= {"thickness": 10, "y": 1, "yanchor": "bottom"}
         colors = np.maximum(gains, style.floor_of(gains)).tolist()
         figure.add_trace(style.dots(offset, (row + jitter).tolist(), colors, "trial", **dot))
         row, offset = zip(*(place for _, best in bests for place in places(best)), strict=True)

@@ -61,7 +61,8 @@ function look(frame) {
       return angle && ![0, -90].includes(Number(angle[1]));
     }).map(name),
     overlapping: all(".plot").filter((p) => ["xtick", "x2tick", "ytick", "y2tick"].some((axis) =>
-      overlap(all(`.${axis} text`, p)))).map((p) => p.getAttribute("aria-label")),
+      overlap(all(`.${axis} text, .${axis.replace("tick", "title")}`, p)))
+      ).map((p) => p.getAttribute("aria-label")),
     small: all(".plot").filter((p) => all(".nsewdrag", p).some((d) =>
       rect(d).width < 0.3 * rect(p).width || rect(d).height < 60)
       ).map((p) => p.getAttribute("aria-label")),
@@ -114,7 +115,7 @@ def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
 
 
 def long_comparison(path: Path) -> None:
-    labels = {LONG: 0.01, f"another {LONG}": -0.01, "random_restart": 0.0}
+    labels = {f"{i}: {LONG}": (i - 3) / 100 for i in range(6)} | {"random_restart": 0.0}
     gains = {label: [gain + i / 2000 for i in range(8)] for label, gain in labels.items()}
     store_comparison(gains).report(path)
 

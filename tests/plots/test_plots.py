@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from stored_studies import N_TRIALS, store_comparison, store_confusions, store_study
 
@@ -267,6 +267,15 @@ class TestOffsets:
             study.best_trial.params[name] for name in NAMES
         ]
         assert len(named(figure, "trial").y) == 2 * N_TRIALS
+
+    def test_are_alone_where_other_parameters_are_searched_beside_them(self) -> None:
+        study = store_study("s")
+        params = {"width": IntDistribution(16, 512), "offset": FloatDistribution(-1, 1)}
+        values = {"width": 256, "offset": 0.1}
+        study.add_trial(create_trial(params=values, distributions=params, value=2.0))
+        figure = plots.plot_offsets(study)
+        assert list(figure.layout.yaxis.ticktext) == ["offset"]
+        assert list(named(figure, "best trial").x) == [0.1]
 
     def test_names_are_shown_as_they_are(self) -> None:
         name = "<b>&x</b>"
