@@ -192,14 +192,14 @@ def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, 
     gains = comparison.table()["test_gain"]
     best = next(iter(against_control(comparison)), None)
     arm = best.arm if best else next(iter(comparison.searchers), gains.index[0])
-    n_images = look["n_images"] if look else 0
-    gained = (
-        f"On {n_images} test examples, which no search saw, {arm} gains {_in_full(gains[arm])} "
-        f"over the network as it was ({images(gains[arm], n_images)}), in the mean of {n_seeds} "
-        f"random beginning{'s' * (n_seeds > 1)}."
-        if n_images
-        else "Nothing is known: the searches' winners were not tested."
-    )
+    gained = "Nothing is known yet: the searches' winners were not tested."
+    if look and math.isfinite(gains[arm]):
+        gained = (
+            f"On {look['n_images']} test examples, which no search saw, {arm} gains "
+            f"{_in_full(gains[arm])} over the network as it was "
+            f"({images(gains[arm], look['n_images'])}), in the mean of {n_seeds} random "
+            f"beginning{'s' * (n_seeds > 1)}."
+        )
     luck = "That is not known: without random restarts, nothing shows what luck alone brings."
     if best:
         what = {
@@ -208,8 +208,8 @@ def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, 
             "equivalent": "so it is no more than luck",
         }.get(str(best.verdict), "so it is not shown to be more than luck")
         luck = (
-            f"Nothing but other random beginnings, as often, gain {points(gains[best.other])}; "
-            f"beyond that, {arm} has {points(best.mean)} ({with_interval(best)}), {what}."
+            f"Nothing but other random beginnings, as often, gain {_in_full(gains[best.other])}; "
+            f"beyond that, {arm} has {_in_full(best.mean)} ({with_interval(best)}), {what}."
         )
     otherwise = _otherwise(comparison).strip() or (
         "Not tried here are one longer training and other learning rates for the same compute, "

@@ -124,6 +124,11 @@ class TestFirstScreen:
         first, _, _ = text_of(comparison_page(comparison).render()).partition(" Evidence ")
         for answer in answers.values():
             assert answer in first
+        untested = store_comparison(gains)
+        for run in (run for runs in untested.results.values() for run in runs):
+            for name in [name for name in run.attrs if name.startswith("adnn:test/")]:
+                del run.attrs[name]
+        assert "not tested" in answers_of_comparison(untested, None)["What was gained?"]
         without = store_comparison({"greedy": [0.01] * 2})
         assert "not known" in answers_of_comparison(without, None)["Is it luck?"]
 
