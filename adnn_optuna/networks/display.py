@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _LONGEST = 80  # No value is shown with more characters.
 
@@ -19,24 +19,25 @@ class Shown:
         """
         raise NotImplementedError
 
-    def _known(self) -> dict[str, str]:
+    def _known(self, show: Callable[[object], str]) -> dict[str, str]:
         known: dict[str, str] = {}
         for name, value in self._facts().items():
             if isinstance(value, float):
                 known |= {} if math.isnan(value) else {name: f"{value:.4g}"}
             elif value is not None:
-                text = repr(value)
+                text = show(value)
                 known[name] = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
         return known
 
     def __repr__(self) -> str:
-        facts = (v if name == "name" else f"{name}={v}" for name, v in self._known().items())
+        known = self._known(repr).items()
+        facts = (text if name == "name" else f"{name}={text}" for name, text in known)
         return f"{type(self).__name__}({', '.join(facts)})"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what is printed, or a table where that is the ``repr``."""
         if type(self).__str__ is not object.__str__:
             return f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'
-        cells = ((html.escape(name), html.escape(v)) for name, v in self._known().items())
-        rows = "".join(f"<tr><th>{name}</th><td>{v}</td></tr>" for name, v in cells)
+        known = self._known(str).items()
+        rows = "".join(f"<tr><th>{name}</th><td>{html.escape(v)}</td></tr>" for name, v in known)
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"

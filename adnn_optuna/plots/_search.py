@@ -147,7 +147,7 @@ def plot_offsets(study: style.Sources) -> go.Figure:
             marked.
     """
     records = records_of(study)
-    figure = style.new_figure("Offsets by layer", "Offset (bright: a large gain)", "")
+    figure = style.new_figure("Offsets by layer", "Offset (bright: high gain)", "")
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]
     names = list(dict.fromkeys(name for _, best in bests for name in best.distributions))
     # Other parameters that are searched beside offsets have other sizes.

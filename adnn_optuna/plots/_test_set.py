@@ -44,9 +44,10 @@ def plot_confusion_matrix(study: style.Source) -> go.Figure:
         ticks = [*range(0, n, math.ceil(n / 16))]
         angle = -90 if len(ticks) * max(map(len, names)) > 36 else 0
         texts = [names[i] for i in ticks]
-        figure.update_xaxes(tickvals=ticks, ticktext=texts, tickangle=angle, showgrid=False)
-        figure.update_yaxes(tickvals=[*range(n)], ticktext=names, autorange="reversed")
-        figure.update_yaxes(showgrid=False).update_layout(height=max(400, 140 + 18 * n))
+        bare = {"showgrid": False, "zeroline": False}
+        figure.update_xaxes(tickvals=ticks, ticktext=texts, tickangle=angle, **bare)
+        figure.update_yaxes(tickvals=[*range(n)], ticktext=names, autorange="reversed", **bare)
+        figure.update_layout(height=max(400, 140 + 18 * n))
     return style.say_if_empty(figure, "No confusion of classes was stored.")
 
 

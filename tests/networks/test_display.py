@@ -69,6 +69,13 @@ def test_tells_what_is_asked_first(shown: dict[str, object]) -> None:
     assert "data='digits', metric='val_accuracy', seed=3)" in repr(shown["objective"])
 
 
+def test_a_table_shows_texts_without_quotes() -> None:
+    data = Dataset.from_arrays(np.eye(10), ["x", "<y>"] * 5, name="it's")
+    page = data._repr_html_()
+    assert "<tr><th>name</th><td>it&#x27;s</td></tr><tr><th>train</th><td>6</td></tr>" in page
+    assert "&lt;y&gt;" in page
+
+
 def test_names_a_model_that_is_a_function() -> None:
     import keras
 
