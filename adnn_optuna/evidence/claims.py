@@ -95,6 +95,13 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
         record: The search.
         contract: The name of its contract's file, if it has one.
     """
+    gained = {"What was gained?": _gained(record)}
+    if record.best is None:
+        return gained
+    if stored.CONFIG not in record.attrs:
+        again = "adnn recheck evaluates the best ones again, with fresh random numbers"
+        luck = f"That is not known: the best of several tries looks better than it is; {again}."
+        return {**gained, "Is it luck?": luck}
     n_trials = len(record.done_trials)
     check = (
         f"Anyone can: adnn verify {contract} trains both networks again and names what differs."
@@ -109,7 +116,7 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
     if record.is_restart:
         otherwise = "A real search, which has to gain more than this: adnn compare runs both."
     return {
-        "What was gained?": _gained(record),
+        **gained,
         "Is it luck?": _is_luck(record),
         "What else could be done?": otherwise,
         "How to check it?": check,

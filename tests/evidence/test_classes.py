@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+import optuna
 import pytest
 from search_worker import make_objective
 from stored_studies import store_comparison, store_confusions, store_look, store_study
@@ -15,9 +15,6 @@ from adnn_optuna.engine.classes import balanced_accuracy
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.claims import answers_of_comparison, answers_of_search
 from adnn_optuna.evidence.reports import comparison_page, search_page
-
-if TYPE_CHECKING:
-    import optuna
 
 # 97 of class a, 3 of class b: the gain is that of always saying a.
 UNEVEN = [[60, 37], [0, 3]], [[97, 0], [3, 0]]
@@ -106,6 +103,17 @@ class TestFirstScreen:
     def test_calls_luck_what_may_be(self, gain: float, luck: str) -> None:
         record = record_of(store_study("one", gain=gain))
         assert answers_of_search(record, None)["Is it luck?"].startswith(luck)
+
+    def test_says_no_more_of_what_is_not_ours_or_not_there(self) -> None:
+        other = optuna.create_study(study_name="other")
+        assert list(answers_of_search(record_of(other), None)) == ["What was gained?"]
+        other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        answers = answers_of_search(record_of(other), None)
+        assert "adnn recheck" in answers["Is it luck?"]
+        assert (
+            "network"
+            not in text_of(search_page(record_of(other)).render()).partition(" Evidence ")[0]
+        )
 
     def test_of_the_control_is_all_luck(self) -> None:
         record = record_of(store_study("luck", sampler="random_restart", gain=0.05))
