@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent import futures
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.pruners import MedianPruner
 from optuna.storages import BaseStorage, InMemoryStorage
-from tqdm.auto import tqdm
 
 from adnn_optuna import _checks as checks
 from adnn_optuna._attributes import (
@@ -53,6 +52,9 @@ from adnn_optuna.evidence.declarations import (
 )
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 

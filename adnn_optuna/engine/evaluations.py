@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import optuna
 from optuna.distributions import IntDistribution
@@ -19,7 +19,6 @@ from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from tqdm.auto import tqdm
 
 from adnn_optuna._attributes import EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
@@ -30,6 +29,9 @@ from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,7 +22,6 @@ from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from tqdm.auto import tqdm
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
@@ -38,6 +37,9 @@ from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.offsets import EpochsSpace
 from adnn_optuna.networks.training import n_cores
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 Control = str | Callable[..., float]
 """A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from tqdm.auto import tqdm
 
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.records import record_of
@@ -18,6 +17,9 @@ from adnn_optuna.engine.summaries import gain_in_words, value_in_words
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.studies import Plan
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 
 def progress_bar(
@@ -33,6 +35,8 @@ def progress_bar(
     is_seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
     if not (show and is_seen):
         return contextlib.nullcontext()
+    # Imported, it warns in notebooks that lack what it draws with.
+    from tqdm.auto import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg]
         # Nor a thread that looks at all bars.
