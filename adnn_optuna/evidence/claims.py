@@ -47,6 +47,8 @@ def interval(difference: PairedDifference, unit: str = " pp") -> str:
 
 def superiority(difference: PairedDifference) -> str:
     """Return in how many of all seeds the arm is better, with the interval if there is one."""
+    if not difference.n_pairs:
+        return "unknown"
     share, low = f"{100 * difference.superiority:.0f} %", difference.superiority_low
     if math.isnan(low):
         return share
@@ -251,7 +253,9 @@ def claim_of_comparison(comparison: Comparison) -> str:
         return "There are no random restarts to compare with, so nothing can be told from luck."
     rows = against_control(comparison)
     if not rows:
-        return "There are no searchers with results to compare with random restarts."
+        said = "There are no searchers with results to compare with random restarts."
+        run = comparison.any_record
+        return said if run.best is not None else f"{said} {why_no_winner(run)}"
     best, verdicts = rows[0], {row.verdict for row in rows}
     mean = f"{points(best.mean)} of test accuracy"
     if best.n_pairs == 1:

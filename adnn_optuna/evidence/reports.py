@@ -176,6 +176,7 @@ def comparison_page(comparison: Comparison) -> Page:
     best = next(iter(claims.against_control(comparison)), None)
     origin = _origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, origin["url"])
+    known = [run.baseline for _, run in everything if math.isfinite(run.baseline)]
     lucky = max(everything, key=lambda pair: np.nan_to_num(pair[1].gain, nan=-math.inf))
     return Page(
         "comparison.html.jinja",
@@ -193,7 +194,7 @@ def comparison_page(comparison: Comparison) -> Page:
             "strongest": comparison.strongest_control,
             "test_gain": comparison.table()["test_gain"].to_dict(),
             "images": lambda gain: claims.images(gain, look["n_images"]) if look else "",
-            "mean_baseline": float(np.nanmean([run.baseline for _, run in everything])),
+            "mean_baseline": float(np.mean(known)) if known else math.nan,
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
             **origin,
         },

@@ -45,7 +45,7 @@ def verdict_lines(
     body = [
         (
             pair(row),
-            f"{100 * row.mean:+.2f}",
+            f"{100 * row.mean:+.2f}" if row.n_pairs else "unknown",
             interval(row, unit=""),
             superiority(row),
             row.verdict or "no claim",

@@ -15,6 +15,7 @@ from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.claims import caveat_of_comparison, claim_of_comparison
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
+from adnn_optuna.evidence.reports import comparison_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,3 +238,16 @@ def test_what_is_missing_is_said() -> None:
     for text in (str(comparison), caveat_of_comparison(comparison)):
         assert said in text
         assert "nan" not in text
+
+
+def test_without_any_winner_it_says_why() -> None:
+    arms = {
+        arm: [record_of(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
+        for arm in ("greedy", "random_restart")
+    }
+    for record in (run for of_arm in arms.values() for run in of_arm):
+        record.study.set_user_attr("adnn:baseline", math.nan)
+    comparison = read_again(Comparison(arms, (0,)))
+    assert "were pruned, 3 diverged; lower the learning rate." in str(comparison)
+    assert "nan" not in str(comparison)
+    comparison_page(comparison).render()
