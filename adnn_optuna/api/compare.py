@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import logging
 import math
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ from adnn_optuna.engine.searchers import (
     check_searcher,
     searcher_label,
 )
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.dashboard import show_comparison
@@ -206,11 +207,9 @@ def compare(
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                _logger.warning(
-                    "Interrupted; all trials are kept%s. Compare again, with the same arguments, "
-                    "to go on.",
-                    _copied(opened_storage, study_name),
-                )
+                copied = _copied(opened_storage, study_name)
+                said = "Interrupted; all trials are kept%s. Compare again, or resume, to go on."
+                _logger.log(logging.WARNING if copied else logging.INFO, said, copied)
                 raise
             found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
@@ -226,7 +225,8 @@ def compare(
 
 def _copied(storage: BaseStorage, study_name: str) -> str:
     """Copy what is in memory to a database, and return where it is to be found, if it is there."""
-    if not isinstance(storage, InMemoryStorage):
+    url = storage_url(storage)
+    if not (isinstance(storage, InMemoryStorage) or (url and is_in_memory(url))):
         return ""
     url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
     to_storage = open_storage(url)
