@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
+    hull,
     levels,
     n_choices,
     nearest_value,
@@ -58,10 +60,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     It is for tens to some hundreds of expensive evaluations with or without noise, above all from
     a known point that is good already (``x0``), and for workers that come and go: the annealing is
-    kept in the study, so it goes on exactly where it was stopped or killed. With more than about
-    10 parameters, or with many thousands of evaluations, use
-    :class:`~optuna.samplers.CmaEsSampler`; where most parameters are categorical or conditional,
-    use :class:`~optuna.samplers.TPESampler`.
+    kept in the study, so it goes on exactly where it was stopped or killed. With many thousands of
+    evaluations, use :class:`~optuna.samplers.CmaEsSampler`.
 
     Example:
 
@@ -84,16 +84,21 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        It is the algorithm of [1] and [2] with four changes, for fewer evaluations than Ingber had
+        It is the algorithm of [1] and [2] with six changes, for fewer evaluations than Ingber had
         in mind; ``studies/sampler_quality.py`` measures what they bring.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
-          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby.
-          They are rounded to values that parameters can have; where these are finitely many, no
-          point is told twice, unless there is noise, and what never moved moves first. While all
-          values are equal, trials come from everywhere.
+          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
+          and, in the last fifth, of the latest. While all values are equal, trials come from
+          everywhere.
+        - With categories or integers, the first 5 trials do so, too. Moves are rounded to values
+          that parameters can have; no point is told twice, unless there is noise, what never moved
+          moves first, and every other choice of the model weighs the distance from what is known
+          with 0.15. Where parameters depend on others, a trial is in the branch of one of the best
+          trials, or, ever more rarely, in any; each parameter cools as often as it was there.
+        - With more than 8 parameters, it cools as with 4.
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 
     Note:
@@ -114,7 +119,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
             grows with the study. Who goes on after it finds the annealing about as cold as it was.
         x0: The parameters of the first trial, a mapping from names to values. Those that it lacks
-            start at random.
+            start at random. A value out of range is clipped, with a warning; a name that no trial
+            asks for is an error of the second trial.
         initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
             By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
@@ -203,6 +209,24 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
         return steps
 
+    def best_guess(self, study: Study) -> FrozenTrial:
+        """Return the trial that is probably the best, also where values are noisy.
+
+        The best value of many is a lucky one. This is the trial whose value is best as all others
+        around it predict it, by the model of the annealing; without noise, the study's best trial.
+        The study was searched by a sampler with the same arguments.
+        """
+        with self._memory.lock:
+            indices = self._look(study)
+        if not indices.results:
+            return study.best_trial
+        chain, told = self._start(study, indices), list[FrozenTrial]()
+        for trial in indices.reader.trials:
+            n_before = chain.annealing.n_points
+            indices.tell(chain, trial)
+            told += [trial] * (chain.annealing.n_points - n_before)
+        return copy.deepcopy(told[chain.annealing.best_guess()]) if told else study.best_trial
+
     def _start(self, study: Study, indices: Indices) -> "_Chain":
         seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
@@ -225,12 +249,14 @@ class _Chain:
     sign: int
     x0: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
+    names: frozenset[str] = frozenset()  # Also of parameters with a single value.
 
     def tell(self, index: int | None, trial: FrozenTrial) -> bool:
         if trial.state != TrialState.COMPLETE:
             return False  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
         self.annealing = copy.copy(self.annealing)
+        self.names |= trial.distributions.keys()
         units = {}
         for name, distribution in trial.distributions.items():
             if distribution.single():
@@ -238,9 +264,15 @@ class _Chain:
             if name not in self.distributions:
                 self.distributions = {**self.distributions, name: distribution}
                 self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
-            # The scale of a coordinate is that of the first trial, even if the range changes.
-            if can_rescale(distribution, self.distributions[name]):
-                units[name] = to_unit(trial.params[name], self.distributions[name])
+            known = self.distributions[name]
+            if not can_rescale(distribution, known):
+                continue
+            if (wider := hull(known, distribution)) != known:
+                # A coordinate's scale is all of the range that its parameter ever had.
+                self.distributions = {**self.distributions, name: wider}
+                start, end = (rescale(place, known, wider) for place in (0.0, 1.0))
+                self.annealing.rescale(name, start, end, levels(wider))
+            units[name] = to_unit(trial.params[name], wider)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
         return self.annealing.tell(index, x, self.sign * trial.value)
 
@@ -256,11 +288,22 @@ class _Point:
 
     def __call__(self, name: str, distribution: BaseDistribution) -> Any:
         annealing, x0 = self.chain.annealing, self.chain.x0
+        if self.chain.distributions and (unknown := sorted(x0.keys() - self.chain.names)):
+            raise WrongValueError(
+                f"`x0` has a value for {unknown[0]!r}, a parameter that no trial has: "
+                f"correct it, or leave it out (they have {', '.join(sorted(self.chain.names))})."
+            )
         if name in x0 and not n_choices(distribution):
             check_number(f"x0[{name!r}]", x0[name])
         if self.key == 0 and name in x0:
             if not (n_choices(distribution) or distribution._contains(x0[name])):
-                return nearest_value(x0[name], distribution)
+                nearest = nearest_value(x0[name], distribution)
+                warnings.warn(
+                    f"`x0[{name!r}]` is {x0[name]!r}, which is none of the values of "
+                    f"{distribution}: the first trial has {nearest!r} instead.",
+                    stacklevel=2,
+                )
+                return nearest
             # The internal representation checks the choices of categorical parameters.
             return distribution.to_external_repr(distribution.to_internal_repr(x0[name]))
 
@@ -269,8 +312,11 @@ class _Point:
             if known == distribution:
                 return from_unit(float(self.units[name]), distribution)
             # The range has changed since. Any other change is for Optuna to refuse.
-            x = float(annealing.x[list(self.units).index(name)])
             if can_rescale(known, distribution):
+                unit = rescale(float(self.units[name]), known, distribution)
+                if 0 <= unit <= 1:
+                    return from_unit(unit, distribution)
+                x = float(annealing.x[list(self.units).index(name)])
                 center = rescale(x, known, distribution)
         elif name in x0:
             center = to_unit(x0[name], distribution)

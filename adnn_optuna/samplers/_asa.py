@@ -22,8 +22,27 @@ import math
 
 import numpy as np
 
-from adnn_optuna.samplers._local_model import INTERPOLATION, LocalModel, PointPool, sensitivities
-from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, REFINE, uniforms
+from adnn_optuna.samplers._generating import move
+from adnn_optuna.samplers._local_model import (
+    INTERPOLATION,
+    N_MODEL_POINTS,
+    LocalModel,
+    PointPool,
+    sensitivities,
+)
+from adnn_optuna.samplers._mixed import (
+    Conditions,
+    best_known,
+    draw_branch,
+    is_told,
+    is_untried,
+    model_near,
+    model_of,
+    most_promising,
+    rounded,
+    without_nan,
+)
+from adnn_optuna.samplers._random_numbers import ACCEPT, BRANCH, GENERATE, REFINE, uniforms
 
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 # The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
@@ -31,61 +50,20 @@ _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 _MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
-_N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
+_N_LATEST = 5  # Then so many of the latest are among the model's points, wherever they are.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
+_BRANCH_TEMPERATURE = 0.1  # In units of the budget.
+_N_UNMODELLED = 16  # Of so many moves, the first that leads to a new point is taken.
+_N_FIRST = 5  # So many come from everywhere where there are categories or integers.
+# With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
+# as with 4, and the model needs more points.
+_MAX_COOLING_DIMS = 8
+_MANY_COOL_AS = 4
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
 _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
-
-
-def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Return the probability of a move up to ``y``, the integral of (1)."""
-    # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
-    ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
-    return np.asarray(0.5 + 0.5 * np.copysign(ratio, y))
-
-
-def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Return the move that is exceeded with probability ``1 - u`` (2)."""
-    y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
-    return np.asarray(np.copysign(y, u - 0.5))
-
-
-def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
-    lower = generating_cdf(-x, temperature)
-    upper = generating_cdf(1 - x, temperature)
-    y = generating_quantile(lower + u * (upper - lower), temperature)
-    return np.asarray(np.clip(x + y, 0.0, 1.0))
-
-
-def generate_choice(
-    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
-) -> np.ndarray:
-    """Move categorical coordinates, of which each choice has 1/n_choices of [0, 1].
-
-    The choice changes as often as a numerical coordinate would move by more than half of such
-    an interval; all other choices are then equally likely, as categories have no order.
-    """
-    p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
-    shift = 1 + np.floor((u - p_stay) / (1 - p_stay) * (n_choices - 1))
-    moved = (np.floor(x * n_choices) + np.minimum(shift, n_choices - 1)) % n_choices
-    return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
-
-
-def move(
-    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
-) -> np.ndarray:
-    """Move coordinates of both kinds, or from anywhere in those that are unknown."""
-    moved = generate(x, u, temperature)
-    columns = n_choices > 0
-    if columns.any():
-        moved[..., columns] = generate_choice(
-            x[columns], u[..., columns], temperature[columns], n_choices[columns]
-        )
-    return np.where(np.isnan(x), u, moved)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +78,20 @@ class Options:
     is_published: bool = False  # As in Ingber's code, ASA 30.53.
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4); a budget that the generated points outgrow grows."""
+        """Return c and Q/D (4)."""
+        if n_dims > _MAX_COOLING_DIMS and not self.is_published:
+            n_dims = _MANY_COOL_AS
         exponent = min(self.quench / n_dims, _MAX_EXPONENT)
         if self.is_published:
             m, anneal_scale = -math.log(1e-5), 100.0
         else:
-            anneal_scale = float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
+            anneal_scale = self.budget(n_generated)
             m = 3 * math.log(anneal_scale)  # T is T_0 N^-3 after N points.
         return m * anneal_scale**-exponent, exponent
+
+    def budget(self, n_generated: int) -> float:
+        """Return N, which grows with the generated points where these outgrow it."""
+        return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
 
 
 class AdaptiveSimulatedAnnealing:
@@ -141,10 +125,50 @@ class AdaptiveSimulatedAnnealing:
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
-        self._k_offsets = np.append(self._k_offsets, 0.0)
+        # Points so far had no such coordinate, and did not count for it.
+        n_before = 0 if self._options.is_published else len(self._pool)
+        self._k_offsets = np.append(self._k_offsets, -float(n_before))
         self._pool = self._pool.with_coordinate()
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
+
+    def rescale(
+        self,
+        name: str,
+        start: float,
+        end: float,
+        levels: tuple[np.ndarray, np.ndarray] | None,
+    ) -> None:
+        """Give a coordinate another scale, on which 0 and 1 of the old one are these places."""
+        i = self._names.index(name)
+        self._levels = (*self._levels[:i], levels, *self._levels[i + 1 :])
+
+        def on_new_scale(points: np.ndarray) -> np.ndarray:
+            points = points.copy()
+            points[..., i] = start + points[..., i] * (end - start)
+            return np.where(np.isnan(points), np.nan, rounded(points, self._levels))
+
+        self.x, self._best_x = on_new_scale(self.x), on_new_scale(self._best_x)
+        self._pool = dataclasses.replace(self._pool, points=on_new_scale(self._pool.points))
+
+    @property
+    def _is_finite(self) -> np.ndarray:
+        """Which coordinates have finitely many values."""
+        pairs = zip(self._n_choices, self._levels, strict=True)
+        return np.array([n > 0 or levels is not None for n, levels in pairs], dtype=bool)
+
+    @property
+    def n_points(self) -> int:
+        """The number of points so far that had a finite value."""
+        return int(self._pool.numbers.max(initial=-1)) + 1
+
+    def best_guess(self) -> int:
+        """Return the number of the point, of these, that is best as the model predicts it."""
+        points, values = without_nan(self._pool.points), self._pool.values
+        model = LocalModel(points, self._n_choices)
+        if model.fit(values) and model.is_noisy:
+            values = model.predict(points)
+        return int(self._pool.numbers[np.argmin(values)])
 
     @property
     def n_dims(self) -> int:
@@ -195,13 +219,18 @@ class AdaptiveSimulatedAnnealing:
         """
         if not self._names:
             return np.empty(0)
+        if self._is_finite.any() and not self._options.is_published:
+            return self._ask_mixed(index, key)
         x = np.clip(self.x, 0.0, 1.0)
         if len(self._pool) > 2 and (self._pool.values == self._pool.values[0]).all():
             x[:] = np.nan  # On a plateau no place is better than any other.
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            points, values = self._pool.nearest(np.where(np.isnan(x), 0.5, x), _N_MODEL_POINTS)
+            n_points = N_MODEL_POINTS if self.n_dims <= _MAX_COOLING_DIMS else 4 * self.n_dims
+            # All of the last points are the model's: it is to learn from what it got wrong.
+            n_latest = _N_LATEST if self._is_in_last_part(index) else 0
+            points, values = self._pool.nearest(without_nan(x), n_points, n_latest)
             model = LocalModel(points, self._n_choices)
             size = self._options.n_candidates
             if looks_ahead and index % 4:
@@ -209,50 +238,72 @@ class AdaptiveSimulatedAnnealing:
                 # meanwhile; and by the values as they are, so that not all points that are
                 # awaited follow from the same smoothing.
                 if model.fit(values, [INTERPOLATION]):
-                    x = self._most_promising(model, self._generate(x, index, key, size))
+                    x = _best(model, self._generate(x, index, key, size))
                     refined = self._generate(x, index, key, size, REFINE)
-                    return self._most_promising(model, np.vstack([x, refined]))
+                    return _best(model, np.vstack([x, refined]))
             elif model.fit(values):
-                return self._most_promising(model, self._generate(x, index, key, size))
+                return _best(model, self._generate(x, index, key, size))
         return np.asarray(self._generate(x, index, key, 1)[0])
 
-    def _most_promising(self, model: LocalModel, candidates: np.ndarray) -> np.ndarray:
-        """Return the best candidate, rounded to values that its parameters can have.
+    def _ask_mixed(self, index: int, key: int) -> np.ndarray:
+        """Generate a point where coordinates have finitely many values, or conditions.
 
-        Where these are finitely many, and there is no noise, points that were told are left out.
+        What the model chooses is in a branch that is drawn where a model of this branch alone
+        predicts its values better than that of all, and otherwise anywhere.
         """
-        candidates = candidates.copy()
-        for column, of_column in enumerate(self._levels):
-            if of_column is not None:
-                units, between = of_column
-                rounded = units[np.searchsorted(between, candidates[:, column])]
-                candidates[:, column] = rounded
-        pairs = zip(self._n_choices, self._levels, strict=True)
-        is_finite = np.array([n > 0 or of is not None for n, of in pairs])
-        points = self._pool.points
-        if is_finite.all() and not model.is_noisy:
-            told = (candidates[:, None] == points).all(axis=-1).any(axis=-1)
-            candidates = candidates[~told] if not told.all() else candidates
-        # Of a parameter that never had another value, the model knows nothing, and little of a
-        # choice that was told once, perhaps with unlucky other parameters.
-        is_new = np.zeros(len(candidates), dtype=bool)
-        for i in np.flatnonzero(is_finite):
-            told = points[:, i]
-            if self._n_choices[i]:
-                is_new |= (candidates[:, i, None] == told).sum(axis=1) < 2
-            elif (told == told[0]).all():
-                is_new |= candidates[:, i] != told[0]
-        candidates = candidates[is_new] if is_new.any() else candidates
-        return np.asarray(candidates[np.argmin(model.predict(candidates))])
+        points, values = self._pool.points, self._pool.values
+        conditions = Conditions.of(points, self._is_finite)
+        x, branch, model = np.clip(self.x, 0.0, 1.0), None, None
+        is_modelled = self._is_modelled(index, looks_ahead=False)
+        if conditions.children:
+            temperature = _BRANCH_TEMPERATURE * self._options.budget(index)
+            us = uniforms(self._seed, key, BRANCH, "", 2)
+            branch = draw_branch(points, values, us, temperature)
+            if is_modelled:
+                model = model_of(branch, points, values, self._n_choices)
+                if model is None and not branch.is_any:
+                    branch = None
+        if branch is not None:
+            x = best_known(np.vstack([points[branch.rows], points[np.argsort(values)]]))
+        is_start = len(values) < _N_FIRST and self._options.initial_temperature == 1
+        if is_start or (len(values) > 2 and (values == values[0]).all()):
+            x = np.full(len(x), np.nan)  # No place is better than any other.
+        if is_modelled and model is None:
+            model = model_near(without_nan(x), points, values, self._n_choices)
+
+        size = self._options.n_candidates if model is not None else _N_UNMODELLED
+        candidates = rounded(self._generate(x, index, key, size), self._levels)
+        has = conditions.presence(candidates)
+        untried = is_untried(candidates, points, self._n_choices, self._is_finite)
+        is_new = (untried & has).any(axis=1)
+        if branch is not None:
+            leaves = (has != branch.has).any(axis=1) & ~is_new
+            candidates[leaves] = conditions.led_to(candidates[leaves], x)
+            has = conditions.presence(candidates)
+        filled = np.where(has, candidates, 0.5)
+        is_left = np.ones(size, dtype=bool)
+        if model is None or not model.is_noisy:  # Then nothing is told twice.
+            is_left = ~is_told(filled, without_nan(points), self._is_finite)
+        if model is None:
+            return np.asarray(candidates[np.argmax(is_left)])
+        for wanted in (is_left & is_new, is_left):
+            if wanted.any():
+                candidates, filled = candidates[wanted], filled[wanted]
+                break
+        row = most_promising(model, filled, explores=index // 2 % 2 == 1)
+        return np.asarray(candidates[row])
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
-        n_trials = self._options.n_trials or 0
-        is_due = index % 2 == 0 or _LAST_PART * n_trials <= index < n_trials
+        is_due = index % 2 == 0 or self._is_in_last_part(index)
         # The model must see more points than its linear part has coefficients.
         is_known = len(self._pool) >= len(self._names) + 2
         has_model = self._options.n_candidates > 1 and not self._options.is_published
         return has_model and is_known and (is_due or (looks_ahead and index % 4 == 1))
+
+    def _is_in_last_part(self, index: int) -> bool:
+        n_trials = self._options.n_trials or 0
+        return _LAST_PART * n_trials <= index < n_trials
 
     def _generate(
         self, x: np.ndarray, index: int, key: int, size: int, purpose: int = GENERATE
@@ -269,6 +320,8 @@ class AdaptiveSimulatedAnnealing:
             return False
         if math.isfinite(f):
             self._pool = self._pool.with_point(x, f)
+            if not self._options.is_published:
+                self._k_offsets = self._k_offsets - np.isnan(x)
             if len(self._cost_samples) < _N_COST_SAMPLES:
                 self._cost_samples += (f,)
         if f < self._best_f:
@@ -339,3 +392,7 @@ class AdaptiveSimulatedAnnealing:
         if 0 < cooling < math.inf:
             c, exponent = self._options.rate(self.n_dims, index)
             self.k_c = math.ceil((cooling / c) ** (1 / exponent))
+
+
+def _best(model: LocalModel, candidates: np.ndarray) -> np.ndarray:
+    return np.asarray(candidates[np.argmin(model.predict(candidates))])

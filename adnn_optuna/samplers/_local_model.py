@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 INTERPOLATION = 1e-6
 _NOISE = 1.0
@@ -45,12 +46,18 @@ class PointPool:
             points, values, numbers = points[:-1], values[:-1], numbers[:-1]
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
-    def nearest(self, x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points nearest to ``x``, which has the coordinates they lack, and values."""
+    def nearest(
+        self, x: np.ndarray, size: int, n_latest: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the points nearest to ``x``, which has the coordinates they lack, and values.
+
+        The latest ones are among them, however far they are.
+        """
         points = np.where(np.isnan(self.points), x, self.points)
         if len(self) <= size:
             return points, self.values
         distances = ((points - x) ** 2).sum(axis=1)
+        distances[self.numbers > self.numbers.max() - n_latest] = -1.0
         rows = np.argpartition(distances, size)[:size]
         return points[rows], self.values[rows]
 
@@ -72,6 +79,7 @@ class LocalModel:
         self._z = self._scaled(points)
         self._weights = np.empty(0)
         self.is_noisy = False
+        self.errors = np.empty(0)  # Of the prediction of each value from all others.
 
     def fit(
         self, values: np.ndarray, smoothings: Sequence[float] = (INTERPOLATION, _NOISE)
@@ -79,7 +87,8 @@ class LocalModel:
         """Fit values, by that smoothing which predicts best; return whether they tell anything."""
         from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
 
-        values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
+        size = np.abs(values).max() or 1.0
+        values = values / size  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)
         variance = deviations @ deviations / len(values)
         if variance == 0:
@@ -112,6 +121,8 @@ class LocalModel:
                 error = errors @ errors
             if error < best_error:
                 best_error, self._weights = error, weights
+                with np.errstate(over="ignore"):
+                    self.errors = errors * math.sqrt(variance) * size
                 self.is_noisy = smoothing != INTERPOLATION
         return best_error < math.inf
 
@@ -126,8 +137,18 @@ class LocalModel:
     def _scaled(self, points: np.ndarray) -> np.ndarray:
         return np.asarray((points[:, self._is_numerical] - self._center) / self._scale)
 
+    def distances(self, points: np.ndarray) -> np.ndarray:
+        """Return the squared distances of points from those nearest that it is fitted to."""
+        return np.asarray(self._distances(points, self._scaled(points)).min(axis=1))
+
     def _basis(self, points: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the cubes of the distances from the points that the model is fitted to."""
+        distances = self._distances(points, z)
+        distances *= np.sqrt(distances)
+        return distances
+
+    def _distances(self, points: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Return the squares of these distances."""
         # Of small distances this is all rounding, but then so is their cube.
         distances = z @ (-2 * self._z.T)
         distances += (z * z).sum(axis=1)[:, None]
@@ -135,9 +156,7 @@ class LocalModel:
         for column in np.flatnonzero(~self._is_numerical):
             # Two choices are as far from each other as the points are from their center.
             distances += points[:, None, column] != self._points[:, column]
-        np.maximum(distances, 0.0, out=distances)
-        distances *= np.sqrt(distances)
-        return np.asarray(distances)
+        return np.asarray(np.maximum(distances, 0.0, out=distances))
 
 
 def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongValueError, check_integer
 
 # What a random number is for. Numbers for different purposes are independent.
-GENERATE, ACCEPT, REFINE = range(3)
+GENERATE, ACCEPT, REFINE, BRANCH = range(4)
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:

@@ -60,6 +60,17 @@ def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
     return old == new or not (n_choices(old) or n_choices(new))
 
 
+def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
+    """Return the distribution with the range of both, the first one if they are of two kinds."""
+    for kind in (FloatDistribution, IntDistribution):
+        if isinstance(one, kind) and isinstance(other, kind):
+            if (one.log, one.step) != (other.log, other.step):
+                return one
+            low, high = min(one.low, other.low), max(one.high, other.high)
+            return kind(low, high, log=one.log, step=one.step)  # type: ignore[arg-type]
+    return one
+
+
 def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
     """Return where a numerical value on the scale of a distribution is on that of another."""
     return to_unit(_value_at(unit, old), new)

@@ -182,10 +182,21 @@ def test_x0() -> None:
 
 
 def test_x0_outside_of_the_search_space() -> None:
-    assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
-    assert run(Annealing(x0={"rate": 0, "width": -3.0}), 1)[0]["rate"] == 1e-7
+    with pytest.warns(UserWarning, match=r"`x0.'x'.` is 5.0, .* the first trial has 2.0 instead"):
+        assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
+    with pytest.warns(UserWarning, match="instead"):
+        assert run(Annealing(x0={"rate": 0, "width": -3.0}), 1)[0]["rate"] == 1e-7
     with pytest.raises(ValueError, match="purple"):
         run(Annealing(x0={"color": "purple"}), 1)
+
+
+def test_x0_with_a_name_that_no_trial_has() -> None:
+    study = optuna.create_study(sampler=Annealing(x0={"x": 0.5, "fixed": 1.5, "widht": 3}))
+    with pytest.raises(ValueError, match="`x0` has a value for 'widht', a parameter that no"):
+        study.optimize(every_kind, n_trials=2)
+    assert study.trials[0].params["x"] == 0.5
+    study.sampler = Annealing(x0={"x": 0.5, "fixed": 1.5, "width": 3})
+    study.optimize(every_kind, n_trials=2)
 
 
 def test_the_order_of_parameters_does_not_matter() -> None:
@@ -430,6 +441,143 @@ def test_a_plateau_is_left(seed: int) -> None:
     study = optuna.create_study(sampler=sampler)
     study.optimize(objective, n_trials=40)
     assert study.best_value < 0.1
+
+
+def geometric_mean(
+    objective: Callable[[optuna.Trial, np.random.Generator], float],
+    n_trials: int,
+    make: Callable[[int], optuna.samplers.BaseSampler] | None = None,
+) -> float:
+    """Return the mean over ten seeds of the best values, which are 0 at the least."""
+    values = []
+    for seed in range(10):
+        sampler = make(seed) if make else Annealing(seed=seed, n_trials=n_trials)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(
+            lambda trial, seed=seed: objective(trial, np.random.default_rng(seed)),
+            n_trials=n_trials,
+        )
+        values.append(math.log(study.best_value + 1e-6))
+    return math.exp(float(np.mean(values)))
+
+
+def random_search(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def branches(trial: optuna.Trial, rng: np.random.Generator) -> float:
+    base, o = rng.permutation([0, 0.15, 0.3]), rng.random(4)
+    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+    if kind == "a":
+        return float(base[0] + (trial.suggest_float("x", 0, 1) - o[0]) ** 2)
+    if kind == "b":
+        y, z = trial.suggest_float("y", 0, 1), trial.suggest_float("z", 0, 1)
+        return float(base[1] + (y - o[1]) ** 2 + (z - o[2]) ** 2)
+    return float(base[2] + abs(trial.suggest_int("n", 1, 30) / 30 - o[3]))
+
+
+def layers(trial: optuna.Trial, rng: np.random.Generator) -> float:
+    n_best, widths, rate = rng.integers(1, 5), rng.uniform(1, 6, 4), rng.random()
+    n = trial.suggest_int("n_layers", 1, 4)
+    value = abs(n - n_best) + (trial.suggest_float("rate", 0, 1) - rate) ** 2
+    for i in range(n):
+        width = trial.suggest_int(f"width{i}", 2, 64, log=True)
+        value += (math.log2(width) - widths[i]) ** 2 / 10
+    return float(value)
+
+
+def choices(trial: optuna.Trial, rng: np.random.Generator) -> float:
+    effects, o = rng.random((4, 4)), rng.random()
+    value = sum(
+        row[trial.suggest_categorical(f"c{i}", [0, 1, 2, 3])] - row.min()
+        for i, row in enumerate(effects)
+    )
+    return float(value + (trial.suggest_float("x", 0, 1) - o) ** 2)
+
+
+@pytest.mark.parametrize(("objective", "ratio"), [(branches, 0.1), (layers, 0.1), (choices, 0.2)])
+def test_it_beats_random_search_with_conditions_and_choices(
+    objective: Callable[[optuna.Trial, np.random.Generator], float], ratio: float
+) -> None:
+    annealed = geometric_mean(objective, 40)
+    assert annealed < ratio * geometric_mean(objective, 40, random_search)
+
+
+def test_no_branch_is_left_for_good() -> None:
+    study = optuna.create_study(sampler=Annealing(seed=0, n_trials=100))
+    study.optimize(lambda trial: branches(trial, np.random.default_rng(0)), n_trials=100)
+    kinds = [trial.params["kind"] for trial in study.trials]
+    assert min(kinds.count(kind) for kind in "abc") >= 3
+    assert min(kinds[50:].count(kind) for kind in "abc") >= 1
+
+
+def test_the_model_survives_bounds_that_move() -> None:
+    def sphere(trial: optuna.Trial, rng: np.random.Generator, late_bound: float) -> float:
+        high = 5 if trial.number < 10 else late_bound
+        x = np.array([trial.suggest_float(f"x{i}", -5, high) for i in range(4)])
+        return float(((x - rng.uniform(-3, 3, 4)) ** 2).sum())
+
+    for bound in (5.001, 8.0, 4.0):
+        assert geometric_mean(lambda t, rng, b=bound: sphere(t, rng, b), 50) < 1e-3
+
+
+def test_integers_whose_bounds_move() -> None:
+    def objective(trial: optuna.Trial, rng: np.random.Generator) -> float:
+        best = rng.integers(0, 6, 3)
+        high = 5 if trial.number < 10 else 7
+        return float(sum((trial.suggest_int(f"i{k}", 0, high) - best[k]) ** 2 for k in range(3)))
+
+    assert geometric_mean(objective, 50) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int) -> None:
+    """Towards the cliff it gets better and better; what lies beyond is far from all that does."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x = np.array([trial.suggest_float(f"x{i}", -0.2, 0.2) for i in range(4)])
+        return 0.9 if x[0] < -0.1 else float(0.5 * x[0] + ((x[1:] - 0.05) ** 2).sum())
+
+    study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=200))
+    study.optimize(objective, n_trials=200)
+    beyond = "".join("x" if trial.value == 0.9 else " " for trial in study.trials[160:])
+    assert "xxxxx" not in beyond
+
+
+def test_the_best_guess_is_nearer_to_the_truth_than_the_best_value() -> None:
+    best, guessed = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        optimum = rng.uniform(-3, 3, 3)
+
+        def true(params: dict[str, float], optimum: np.ndarray = optimum) -> float:
+            return float(((np.array([params[f"x{i}"] for i in range(3)]) - optimum) ** 2).sum())
+
+        def objective(trial: optuna.Trial, rng: np.random.Generator = rng) -> float:
+            for i in range(3):
+                trial.suggest_float(f"x{i}", -5, 5)
+            return true(trial.params) + rng.normal()
+
+        sampler = Annealing(seed=seed, n_trials=60)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(objective, n_trials=60)
+        best.append(true(study.best_params))
+        guessed.append(true(sampler.best_guess(study).params))
+    assert np.mean(guessed) < 0.7 * np.mean(best)
+
+
+def test_without_noise_the_best_guess_is_the_best_trial() -> None:
+    sampler = Annealing(seed=0)
+    study = optuna.create_study(sampler=sampler)
+    with pytest.raises(ValueError, match="No trials are completed"):
+        sampler.best_guess(study)
+    study.optimize(
+        lambda trial: (
+            math.inf if trial.number % 3 == 0 else (trial.suggest_float("x", 0, 1) - 0.3) ** 2
+        ),
+        n_trials=30,
+    )
+    assert sampler.best_guess(study).number == study.best_trial.number
 
 
 class TestRandomRestart:

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from adnn_optuna.samplers._asa import (
-    AdaptiveSimulatedAnnealing,
-    Options,
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._generating import (
     generate,
     generate_choice,
     generating_cdf,

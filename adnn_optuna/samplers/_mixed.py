@@ -1,0 +1,211 @@
+"""Where moves lead in spaces with categories, integers and conditions.
+
+A coordinate that not every point has is conditional; points that have the same coordinates are a
+*branch*. What a point lacks is NaN, and for a model it is in the middle, as in SMAC [1].
+
+References:
+    [1] F. Hutter, H. H. Hoos and K. Leyton-Brown. Sequential model-based optimization for general
+    algorithm configuration. LION 5, 2011.
+
+    [2] R. G. Regis and C. A. Shoemaker. A stochastic radial basis function method for the global
+    optimization of expensive functions. INFORMS Journal on Computing 19(4):497-509, 2007.
+
+    [3] B. Ru, A. Alvi, V. Nguyen, M. A. Osborne and S. Roberts. Bayesian optimisation over
+    multiple continuous and categorical inputs. ICML 2020.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from adnn_optuna.samplers._local_model import N_MODEL_POINTS, LocalModel
+
+# How far two choices are from each other, squared, where the points nearest to another are looked
+# for: as far as half of the range of a number.
+_SWAP = 0.25
+_DISTANCE_WEIGHT = 0.15
+_TOLERANCE = 1e-9  # Values that are equal but for rounding.
+_LACKING = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Which coordinates points have, as far as the points so far tell.
+
+    Each conditional coordinate has a parent: one with finitely many values of which each came
+    always, or never, together with it; of several, that with the fewest values.
+    """
+
+    # Of each: itself, its parent, the parent's values in ascending order, and whether it is there.
+    children: tuple[tuple[int, int, np.ndarray, np.ndarray], ...] = ()
+
+    @classmethod
+    def of(cls, points: np.ndarray, is_finite: np.ndarray) -> Self:
+        """Find the parents."""
+        lacks = np.isnan(points)
+        is_conditional = lacks.any(axis=0)
+        found: dict[int, tuple[int, int, np.ndarray, np.ndarray]] = {}
+        for parent in np.flatnonzero(is_finite) if is_conditional.any() else ():
+            known = np.where(lacks[:, parent], _LACKING, points[:, parent])
+            values, codes = np.unique(known, return_inverse=True)
+            is_value = codes == np.arange(len(values))[:, None]
+            n_lacking = is_value.astype(float) @ lacks
+            decides = ((n_lacking == 0) | (n_lacking == is_value.sum(axis=1)[:, None])).all(axis=0)
+            for child in map(int, np.flatnonzero(decides & is_conditional)):
+                if child != parent and (child not in found or len(values) < len(found[child][2])):
+                    is_there = np.asarray(n_lacking[:, child] == 0)
+                    found[child] = child, int(parent), values, is_there
+        return cls(tuple(found[child] for child in sorted(found)))
+
+    def presence(self, points: np.ndarray) -> np.ndarray:
+        """Return which coordinates points would have; any that may be there."""
+        has = np.ones(points.shape, dtype=bool)
+        for child, parent, values, is_there in self.children:
+            value = np.where(has[:, parent], points[:, parent], _LACKING)
+            place = np.minimum(np.searchsorted(values, value - _TOLERANCE), len(values) - 1)
+            is_known = np.abs(values[place] - value) < _TOLERANCE
+            has[:, child] = ~is_known | is_there[place]
+        return has
+
+    def led_to(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return points with the parents of ``x`` where these are known: in its branch."""
+        is_parent = np.zeros(len(x), dtype=bool)
+        is_parent[[parent for _, parent, _, _ in self.children]] = True
+        return np.where(is_parent & ~np.isnan(x), x, points)
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """The coordinates of a branch, and the rows of its points, the best first."""
+
+    has: np.ndarray
+    rows: np.ndarray
+    is_any: bool
+
+
+def draw_branch(
+    points: np.ndarray, values: np.ndarray, u: np.ndarray, temperature: float
+) -> Branch:
+    """Draw the branch that the next point is to be in, by two uniform numbers.
+
+    It is that of one of the n^(1/3) best of n points, or, with the probability T/(T + n), any: a
+    bandit, as in [3], but by rank, as what counts is the best value of a branch and not its mean.
+    """
+    branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
+    of_point, order = of_point.ravel(), np.argsort(values, kind="stable")
+    n = len(values)
+    drawn = of_point[order[int(u[1] * max(round(n ** (1 / 3)), 1))]]
+    is_any = bool(u[0] < temperature / (temperature + n))
+    if is_any:
+        drawn = int(u[1] * len(branches))
+    return Branch(branches[drawn], order[of_point[order] == drawn], is_any)
+
+
+def best_known(points: np.ndarray) -> np.ndarray:
+    """Return the first of some points, what it lacks from the first that has it, or NaN."""
+    first = np.argmin(np.isnan(points), axis=0)
+    return np.asarray(points[first, np.arange(points.shape[1])])
+
+
+def without_nan(points: np.ndarray) -> np.ndarray:
+    """Put coordinates that points lack in the middle."""
+    return np.where(np.isnan(points), 0.5, points)
+
+
+def rounded(
+    candidates: np.ndarray, levels: Sequence[tuple[np.ndarray, np.ndarray] | None]
+) -> np.ndarray:
+    """Round coordinates to the values that their parameters can have."""
+    candidates = candidates.copy()
+    for column, of_column in enumerate(levels):
+        if of_column is not None:
+            units, between = of_column
+            candidates[..., column] = units[np.searchsorted(between, candidates[..., column])]
+    return candidates
+
+
+def is_untried(
+    candidates: np.ndarray, points: np.ndarray, n_choices: np.ndarray, is_finite: np.ndarray
+) -> np.ndarray:
+    """Return which coordinates of candidates try what has hardly been tried.
+
+    Of a parameter that never had another value, a model knows nothing, and little of a choice that
+    was told once, perhaps with unlucky other parameters.
+    """
+    untried = np.zeros(candidates.shape, dtype=bool)
+    for i in np.flatnonzero(is_finite):
+        told, counts = np.unique(points[~np.isnan(points[:, i]), i], return_counts=True)
+        if not n_choices[i] and len(told) > 1:
+            continue
+        tried = told[counts > 1] if n_choices[i] else told
+        untried[:, i] = ~np.isin(candidates[:, i], tried)
+    return untried
+
+
+def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -> np.ndarray:
+    """Return which candidates are among the points."""
+    is_equal = np.ones((len(candidates), len(points)), dtype=bool)
+    for column in np.argsort(is_finite):  # First those where hardly any two are equal.
+        is_equal &= candidates[:, column, None] == points[:, column]
+        if not is_equal.any():
+            break
+    return np.asarray(is_equal.any(axis=1))
+
+
+def model_near(
+    x: np.ndarray, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray
+) -> LocalModel | None:
+    """Return a model of the points nearest to ``x``, if these tell anything."""
+    filled = without_nan(points)
+    rows = _nearest(filled, x, n_choices)
+    model = LocalModel(filled[rows], n_choices)
+    return model if model.fit(values[rows]) else None
+
+
+def model_of(
+    branch: Branch, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray
+) -> LocalModel | None:
+    """Return a model of a branch, if it predicts its values better than that of all points does.
+
+    Each value is predicted from all others.
+    """
+    if len(branch.rows) <= branch.has.sum():
+        return None
+    filled = without_nan(points)
+    best = filled[branch.rows[0]]
+    rows = branch.rows[_nearest(filled[branch.rows], best, n_choices)]
+    model = LocalModel(filled[rows], n_choices)
+    if not model.fit(values[rows]):
+        return None
+    all_rows = _nearest(filled, best, n_choices)
+    of_all = LocalModel(filled[all_rows], n_choices)
+    is_here = np.isin(all_rows, rows)
+    if not of_all.fit(values[all_rows]):
+        return model
+    with np.errstate(over="ignore"):
+        is_better = np.mean(model.errors**2) < np.mean(of_all.errors[is_here] ** 2)
+    return model if is_better else None
+
+
+def _nearest(points: np.ndarray, x: np.ndarray, n_choices: np.ndarray) -> np.ndarray:
+    """Return the rows of the points nearest to ``x``."""
+    if len(points) <= N_MODEL_POINTS:
+        return np.arange(len(points))
+    squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2)
+    return np.argpartition(squares.sum(axis=1), N_MODEL_POINTS)[:N_MODEL_POINTS]
+
+
+def most_promising(model: LocalModel, candidates: np.ndarray, *, explores: bool) -> int:
+    """Return the row of the best candidate, or one that is also far from the points so far.
+
+    Then its merit is a weighted sum of the prediction and of the distance, each from 0 to 1 [2].
+    """
+    scores = model.predict(candidates)
+    if explores and np.ptp(scores) > 0:
+        distances = model.distances(candidates)
+        scores = (scores - scores.min()) / np.ptp(scores)
+        nearness = (distances.max() - distances) / (np.ptp(distances) or 1.0)
+        scores = (1 - _DISTANCE_WEIGHT) * scores + _DISTANCE_WEIGHT * nearness
+    return int(np.argmin(scores))
