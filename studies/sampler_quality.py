@@ -150,7 +150,8 @@ class Method:
     missing: str = ""
 
 
-def _missing(package: str) -> str:
+def missing(package: str) -> str:
+    """Return why what needs a package cannot be run, empty if it can."""
     try:
         importlib.import_module(package)
     except ImportError:
@@ -182,21 +183,19 @@ def methods(registry: Path | None) -> dict[str, Method]:
         "annealing, ingber=True": Method(functools.partial(annealing, ingber=True)),
         "Random": sampler(lambda seed: samplers.RandomSampler(seed=seed)),
         "QMC": sampler(lambda seed: samplers.QMCSampler(seed=seed, scramble=True)),
-        "CMA-ES": sampler(
-            lambda seed: samplers.CmaEsSampler(seed=seed), missing=_missing("cmaes")
-        ),
+        "CMA-ES": sampler(lambda seed: samplers.CmaEsSampler(seed=seed), missing=missing("cmaes")),
         "TPE": sampler(lambda seed: samplers.TPESampler(seed=seed), max_seeds={1000: 5}),
         "GP": sampler(
             lambda seed: samplers.GPSampler(seed=seed),
             max_seeds={50: 3, 200: 0, 1000: 0},
-            missing=_missing("torch"),
+            missing=missing("torch"),
         ),
         "dual_annealing": Method(scipy_dual_annealing, knows_budget=True),
         # It has no seed of its own.
         "OptunaHub SA": sampler(
             lambda seed: np.random.seed(seed) or hub().SimulatedAnnealingSampler(),  # noqa: NPY002
             max_seeds={1000: 1},
-            missing=_missing("optunahub") or no_registry,
+            missing=missing("optunahub") or no_registry,
         ),
     }
 
@@ -233,7 +232,7 @@ def cells(available: dict[str, Method], n_seeds: int, *, quick: bool) -> Iterato
             for n_dims, function in itertools.product(dims, FUNCTIONS):
                 problem = Problem(function, n_dims, seed, kind)
                 yield from _cells_of(problem, available, budget)
-        if not long_run and seed < 3 and not _missing("cocoex"):
+        if not long_run and seed < 3 and not missing("cocoex"):
             for n_dims, i in itertools.product((2, 5), range(1, 25)):
                 yield from _cells_of(BbobProblem(f"f{i}", n_dims, seed), available, 200)
 

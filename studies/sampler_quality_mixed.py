@@ -1,0 +1,298 @@
+"""How good the samplers are on spaces as people have them, after 30, 100 and 300 trials.
+
+Integers, logs, categories, conditions, plateaus and noise: the objectives are those of
+``sampler_quality_mixed_problems.py``, some of them trainings of scikit-learn. Each cell (a sampler
+on a seed of an objective) is written as soon as it is done, so the study can be interrupted and
+goes on where it was. It takes about two hours, and less with ``--seeds`` or ``--budgets``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import plotly.colors
+import plotly.graph_objects as go
+import sklearn
+from _common import Results, Study, markdown_table, write_json
+from sampler_quality import OURS, missing, read
+from sampler_quality_mixed_problems import PROBLEMS
+from scipy.stats import rankdata
+from scipy.stats import t as student_t
+from tqdm import tqdm
+
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna.samplers import BaseSampler
+
+BUDGETS = (30, 100, 300)
+# A difference that is less is none: all of these values are losses of about 1.
+_NO_DIFFERENCE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A sampler, made from the seed and the number of trials.
+
+    Args:
+        make: Makes it.
+        knows_budget: Whether what it proposes depends on that number, so that each is a run.
+        missing: Why it cannot be run here.
+    """
+
+    make: Callable[[int, int], BaseSampler]
+    knows_budget: bool = False
+    missing: str = ""
+
+
+def methods() -> dict[str, Method]:
+    """Return all samplers by name."""
+    samplers = optuna.samplers
+    return {
+        OURS: Method(AdaptiveSimulatedAnnealingSampler, knows_budget=True),
+        "TPE": Method(lambda seed, _: samplers.TPESampler(seed=seed)),
+        "TPE, univariate": Method(
+            lambda seed, _: samplers.TPESampler(seed=seed, multivariate=False)
+        ),
+        "TPE, grouped": Method(
+            lambda seed, _: samplers.TPESampler(seed=seed, multivariate=True, group=True)
+        ),
+        "CMA-ES": Method(
+            lambda seed, _: samplers.CmaEsSampler(seed=seed), missing=missing("cmaes")
+        ),
+        "GP": Method(lambda seed, _: samplers.GPSampler(seed=seed), missing=missing("torch")),
+        "QMC": Method(lambda seed, _: samplers.QMCSampler(seed=seed, scramble=True)),
+        "Random": Method(lambda seed, _: samplers.RandomSampler(seed=seed)),
+    }
+
+
+def run_sampler(name: str, seed: int, sampler: BaseSampler, n_trials: int) -> dict[int, float]:
+    """Return the true value of what looks best, after each of the budgets."""
+    objective = PROBLEMS[name](seed)
+    study = optuna.create_study(sampler=sampler)
+    values = {}
+    for number in range(n_trials):
+        trial = study.ask()
+        study.tell(trial, objective(trial, number))
+        if number + 1 in BUDGETS:
+            values[number + 1] = objective(optuna.trial.FixedTrial(study.best_params), None)
+    return values
+
+
+def cells(
+    available: dict[str, Method], problems: list[str], seeds: range, budgets: list[int]
+) -> Iterator[dict[str, Any]]:
+    """Yield what tells the runs apart, those first that say most."""
+    for seed, budget in sorted(itertools.product(seeds, budgets), key=lambda x: (x[1] > 100, x)):
+        for problem, (method, about) in itertools.product(problems, available.items()):
+            # Of a method that does not know its budget, the longer run is enough.
+            if about.knows_budget or budget != 30:
+                yield {"problem": problem, "seed": seed, "method": method, "budget": budget}
+
+
+def run(path: Path, available: dict[str, Method], todo: list[dict[str, Any]]) -> None:
+    done = {tuple(cell[key] for key in todo[0]) for cell in read(path)} if todo else set()
+    left = [cell for cell in todo if tuple(cell.values()) not in done]
+    with path.open("a") as file, tqdm(total=len(todo), initial=len(todo) - len(left)) as bar:
+        for cell in left:
+            sampler = available[cell["method"]].make(cell["seed"], cell["budget"])
+            values = run_sampler(cell["problem"], cell["seed"], sampler, cell["budget"])
+            file.write(json.dumps({**cell, "values": values}) + "\n")
+            file.flush()
+            bar.update()
+
+
+Values = dict[tuple[str, int], dict[str, float]]
+
+
+def tabulate(found: list[dict[str, Any]], available: dict[str, Method]) -> dict[int, Values]:
+    """Return what the samplers reached, by budget, then problem and seed.
+
+    Values are distances from the best that any run found, so that they are the regret. Only those
+    problems and seeds are kept which all samplers were run on.
+    """
+    values: dict[int, Values] = {budget: {} for budget in BUDGETS}
+    lowest: dict[tuple[str, int], float] = {}
+    names = {cell["method"] for cell in found} & available.keys()
+    for cell in found:
+        instance = cell["problem"], cell["seed"]
+        lowest[instance] = min(lowest.get(instance, math.inf), *cell["values"].values())
+        for budget, value in cell["values"].items():
+            knows = cell["method"] in names and available[cell["method"]].knows_budget
+            if cell["method"] in names and (not knows or int(budget) == cell["budget"]):
+                values[int(budget)].setdefault(instance, {})[cell["method"]] = value
+    return {
+        budget: {
+            instance: {name: max(of[name] - lowest[instance], 0.0) for name in sorted(names)}
+            for instance, of in by_instance.items()
+            if of.keys() == names
+        }
+        for budget, by_instance in values.items()
+    }
+
+
+def rows_of(values: Values) -> list[dict[str, Any]]:
+    """Return, for each sampler, its mean rank with an interval of 95 %, and its mean regrets."""
+    if not values:
+        return []
+    names = list(next(iter(values.values())))
+    ranks = {
+        instance: rankdata([round(of[name] / _NO_DIFFERENCE) for name in names])
+        for instance, of in values.items()
+    }
+    # Seeds are independent, the problems of a seed are the benchmark itself.
+    seeds = sorted({seed for _, seed in values})
+    by_seed = np.array([np.mean([r for k, r in ranks.items() if k[1] == s], 0) for s in seeds])
+    rows = []
+    for i, name in enumerate(names):
+        mean = float(by_seed[:, i].mean())
+        half = math.nan
+        if len(seeds) > 1:
+            half = student_t.ppf(0.975, len(seeds) - 1) * by_seed[:, i].std(ddof=1)
+            half /= math.sqrt(len(seeds))
+        problems = dict.fromkeys(
+            problem for problem in PROBLEMS for p, _ in values if p == problem
+        )
+        rows.append(
+            {
+                "method": name,
+                "n_seeds": len(seeds),
+                "mean_rank": mean,
+                "interval_95": [mean - half, mean + half],
+                "ranks": {p: _mean(ranks[k][i] for k in values if k[0] == p) for p in problems},
+                "regrets": {
+                    p: _mean(values[k][name] for k in values if k[0] == p) for p in problems
+                },
+            }
+        )
+    return sorted(rows, key=lambda row: row["mean_rank"])
+
+
+def _mean(numbers: Iterator[float]) -> float:
+    return float(np.mean([*numbers]))
+
+
+def report(found: list[dict[str, Any]], available: dict[str, Method]) -> Results:
+    return {
+        "settings": {
+            "regret": "true value of what looks best - the lowest that any run found",
+            "rank": "among the samplers of a row, on the same problem and seed; 1 is best",
+            "interval": "95 %, Student's t over the seeds, of each the mean of all problems",
+            "versions": {m.__name__: m.__version__ for m in (optuna, sklearn, np)},
+            "not run": {name: m.missing for name, m in available.items() if m.missing},
+        },
+        "budgets": {
+            str(budget): rows_of(values) for budget, values in tabulate(found, available).items()
+        },
+    }
+
+
+def _ordered(results: Results) -> list[str]:
+    names = [row["method"] for row in next(iter(results["budgets"].values()))]
+    return sorted(names, key=lambda name: (name != OURS, names.index(name)))
+
+
+def summary(results: Results) -> str:
+    """Return the mean ranks, and the mean regrets on each problem, as tables."""
+    names = _ordered(results)
+    ranks, regrets = [], []
+    for budget, rows in results["budgets"].items():
+        by_name = {row["method"]: row for row in rows}
+        if not by_name:
+            continue
+        cells = []
+        for name in names:
+            row = by_name[name]
+            low, high = row["interval_95"]
+            cells.append(f"{row['mean_rank']:.2f} ({low:.2f} to {high:.2f})")
+        ranks.append([f"{budget} ({rows[0]['n_seeds']})", *cells])
+        for problem in rows[0]["regrets"]:
+            means = [by_name[name]["regrets"][problem] for name in names]
+            texts = [f"{1000 * mean:.3g}" for mean in means]
+            best = min(means)
+            marked = [
+                f"**{text}**" if mean == best else text
+                for text, mean in zip(texts, means, strict=True)
+            ]
+            regrets.append([f"{problem}, {budget}", *marked])
+    return "\n\n".join(
+        [
+            markdown_table(["mean rank after trials (seeds)", *names], ranks),
+            markdown_table(["regret × 1000", *names], regrets),
+        ]
+    )
+
+
+def figures(results: Results) -> dict[str, go.Figure]:
+    """Draw the mean ranks and their intervals."""
+    figure = go.Figure()
+    colors = itertools.cycle(plotly.colors.qualitative.D3)
+    for name in _ordered(results):
+        rows = {
+            budget: row
+            for budget, of in results["budgets"].items()
+            for row in of
+            if row["method"] == name
+        }
+        figure.add_scatter(
+            x=[f"{budget} trials" for budget in rows],
+            y=[row["mean_rank"] for row in rows.values()],
+            error_y={"array": [row["interval_95"][1] - row["mean_rank"] for row in rows.values()]},
+            name=name,
+            marker={"size": 11 if name == OURS else 8, "color": next(colors)},
+        )
+    figure.update_yaxes(title="mean rank")
+    figure.update_layout(width=900, height=420, margin={"t": 20, "b": 40})
+    return {"": figure}
+
+
+STUDY = Study("sampler_quality_mixed", figures, summary)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
+    parser.add_argument("--methods", nargs="*", help="only these samplers")
+    parser.add_argument("--problems", nargs="*", default=[*PROBLEMS], choices=PROBLEMS)
+    parser.add_argument("--cells", type=Path, default=STUDY.results_file.with_suffix(".jsonl"))
+    parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
+    parser.add_argument("--write", action="store_true", help="write the results")
+    args = parser.parse_args()
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    all_methods = methods()
+    available = {
+        name: method
+        for name, method in all_methods.items()
+        if not method.missing and (not args.methods or name in args.methods)
+    }
+    for name, method in all_methods.items():
+        if method.missing:
+            print(f"Without {name}: {method.missing}.")
+    if not args.report:
+        seeds = range(args.first_seed, args.first_seed + args.seeds)
+        todo = list(cells(available, args.problems, seeds, args.budgets))
+        try:
+            run(args.cells, available, todo)
+        except KeyboardInterrupt:
+            print(f"\nInterrupted; run it again to go on with {args.cells}.")
+    result = report(read(args.cells), all_methods)
+    print(summary(result))
+    if args.write:
+        write_json(STUDY.results_file, result)
+
+
+if __name__ == "__main__":
+    main()
