@@ -131,8 +131,9 @@ class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
-    are accuracies on ``n_images``, of which the winner alone gets ``won`` right, the unmoved
-    network alone ``lost``; of a regression R², and on how many each is nearer to the target.
+    are accuracies on ``n_images`` (or another ``unit``), of which the winner alone gets ``won``
+    right, the unmoved network alone ``lost``; of a regression R², and on how many each is nearer
+    to the target.
     Where the model or the training is a function of the trial, the baseline is the winner with
     every offset 0, and ``unmoved`` its selection metric. ``standard_error`` is that of the gain
     of a regression. ``confusion`` (how often each true
@@ -148,6 +149,7 @@ class TestLook(TypedDict):
     best: float
     won: int
     lost: int
+    unit: NotRequired[str]
     standard_error: NotRequired[float]
     unmoved: NotRequired[float]
     classes: NotRequired[list[str]]

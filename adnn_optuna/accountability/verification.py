@@ -202,7 +202,7 @@ def verify(
     said = (
         f"gain on the test set: {points(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
     )
-    said += f" in this environment (95 % interval from the test images {low[:-3]} to {high})"
+    said += f" in this environment (95 % interval from the test {data.unit} {low[:-3]} to {high})"
     return Verdict(
         "within_tolerance" if elsewhere else "exact",
         tuple(f"{where}." for where in elsewhere),
@@ -334,8 +334,8 @@ def _train_elsewhere(
     of_gain = f"{found}, it is {points(fmean(gains), half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
         raise CannotCheckError(
-            f"Here this training forgets its gain: {of_gain} with {rows['test']} test images, but "
-            f"it must be known to {100 * _MAX_HALF_WIDTH} pp."
+            f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
+            f"{objective.dataset.unit}, but it must be known to {100 * _MAX_HALF_WIDTH} pp."
         )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.

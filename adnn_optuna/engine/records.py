@@ -134,8 +134,10 @@ class SearchRecord(Shown):
             low, high = self.test_interval
             nearer = f"nearer to {look['won']} of {look['n_images']} test targets"
             return f"{self.test_gain:+.4f}: {nearer} (95 % interval {low:+.4f} to {high:+.4f})"
-        n_gained, n_images = abs(look["won"] - look["lost"]), look["n_images"]
-        images = f"{n_gained} of {n_images} test images" if n_gained else "no image"
+        n_gained, unit = abs(look["won"] - look["lost"]), look.get("unit", "images")
+        images = f"no {unit[:-1]}"
+        if n_gained:
+            images = f"{n_gained} of {look['n_images']} test {unit}"
         low, high = self.test_interval
         gain = points(self.test_gain)
         return f"{gain}: {images} (95 % interval {100 * low:+.2f} to {100 * high:+.2f} pp)"

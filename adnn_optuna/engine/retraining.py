@@ -90,6 +90,7 @@ def look_of(
         "trial": 0,
         "n_trials": 0,
         "n_images": len(differences),
+        "unit": data.unit,
         "baseline": baseline.score if is_finite(baseline.metrics) else math.nan,
         "best": winner.score,
         "won": int((differences > 0).sum()),

@@ -17,6 +17,7 @@ from adnn_optuna.evidence.sequential import ALPHA
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from adnn_optuna._attributes import TestLook
     from adnn_optuna.evidence.comparison import Comparison
 
 
@@ -27,14 +28,14 @@ def points(gain: float, *, percent: bool = True) -> str:
     return paired_proportions.points(gain) if percent else f"{gain:+.4f}"
 
 
-def images(gain: float, n_images: int) -> str:
+def images(gain: float, look: TestLook) -> str:
     """Return how many test images a gain of accuracy is, such as a mean over seeds."""
+    of = f"of {look['n_images']} test {look.get('unit', 'images')}"
     if math.isnan(gain):
-        return f"an unknown number of {n_images} test images"
+        return f"an unknown number {of}"
     # A difference of accuracies is a whole number of images but for its last bits.
-    n_gained = round(abs(gain) * n_images, 6)
-    count = f"about {n_gained:.0f}" if n_gained >= 1 else "less than one"
-    return f"{count} of {n_images} test images"
+    n_gained = round(abs(gain) * look["n_images"], 6)
+    return f"about {n_gained:.0f} {of}" if n_gained >= 1 else f"less than one {of}"
 
 
 def interval(difference: PairedDifference, unit: str = " pp") -> str:
@@ -206,7 +207,7 @@ def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, 
         gained = (
             f"On {look['n_images']} test examples, which no search saw, {arm} gains "
             f"{_in_full(gains[arm])} over the network as it was "
-            f"({images(gains[arm], look['n_images'])}), in the mean of {n_seeds} random "
+            f"({images(gains[arm], look)}), in the mean of {n_seeds} random "
             f"beginning{'s' * (n_seeds > 1)}."
         )
     luck = "That is not known: without random restarts, nothing shows what luck alone brings."
@@ -265,7 +266,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
         )
         return f"{claim}.{_otherwise(comparison)}"
     look = comparison.any_record.test_look
-    size = f"{images(best.mean, look['n_images'])}; " if look else ""
+    size = f"{images(best.mean, look)}; " if look else ""
     evidence = f"({size}{with_interval(best)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         also = _so_are([row.arm for row in rows[1:] if row.verdict == "better"])

@@ -351,7 +351,8 @@ class Comparison(Shown):
         ]
         notes = f"{tables.what_is_shown(len(self.seeds))}; pp = percentage points"
         if look:
-            notes += f"; one of {look['n_images']} test images: {100 / look['n_images']:.2g} pp"
+            one_of = f"one of {look['n_images']} test {look.get('unit', 'images')}"
+            notes += f"; {one_of}: {100 / look['n_images']:.2g} pp"
         lines = [*tables.aligned(header, body), notes, ""]
         if missing := claims.what_is_missing(self):
             lines += [missing, ""]

@@ -193,7 +193,7 @@ def comparison_page(comparison: Comparison) -> Page:
             "best": best,
             "strongest": comparison.strongest_control,
             "test_gain": comparison.table()["test_gain"].to_dict(),
-            "images": lambda gain: claims.images(gain, look["n_images"]) if look else "",
+            "images": lambda gain: claims.images(gain, look) if look else "",
             "mean_baseline": float(np.mean(known)) if known else math.nan,
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
             **origin,

@@ -147,6 +147,11 @@ class Dataset(Shown):
         return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
     @property
+    def unit(self) -> str:
+        """What samples are called: ``"images"``, or ``"examples"`` where they are rows."""
+        return "images" if self.x_train.ndim > 2 else "examples"
+
+    @property
     def task(self) -> Task:
         """What is learned: classes or numbers."""
         return "regression" if self.y_train.dtype.kind == "f" else "classification"

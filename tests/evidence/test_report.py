@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import html5lib
 import numpy as np
@@ -345,12 +345,13 @@ class TestTestSet:
         assert "+0.50 pp 5 of 1000 test images" in shown
 
     def test_gain_of_several_seeds_is_about_so_many_images(self) -> None:
-        assert images(2 / 359, 359) == "about 2 of 359 test images"
-        assert images(-0.0042, 359) == "about 2 of 359 test images"
-        assert images(-0.9 / 359, 359) == images(0.0, 359) == "less than one of 359 test images"
+        look: Any = {"n_images": 359, "unit": "images"}
+        assert images(2 / 359, look) == "about 2 of 359 test images"
+        assert images(-0.0042, look) == "about 2 of 359 test images"
+        assert images(-0.9 / 359, look) == images(0.0, look) == "less than one of 359 test images"
         difference = 0.9777158774373259 - 0.9749303621169917  # One image but for the last bits.
-        assert images(difference, 359) == "about 1 of 359 test images"
-        assert images(math.nan, 359) == "an unknown number of 359 test images"
+        assert images(difference, look) == "about 1 of 359 test images"
+        assert images(math.nan, look) == "an unknown number of 359 test images"
 
 
 class TestAnyState:
