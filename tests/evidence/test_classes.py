@@ -181,6 +181,7 @@ def test_of_a_regression_no_example_is_right() -> None:
         assert wrong not in shown.partition(" Settings ")[0]
 
 
+@pytest.mark.tensorflow
 def test_search_stores_what_its_report_shows() -> None:
     result = adnn.search(make_objective(), "greedy", max_trial=2)
     shown = text_of(search_page(result).render())
