@@ -25,7 +25,6 @@ import numpy as np
 from adnn_optuna.samplers._generating import move
 from adnn_optuna.samplers._local_model import (
     INTERPOLATION,
-    N_MODEL_POINTS,
     LocalModel,
     PointPool,
     sensitivities,
@@ -50,6 +49,7 @@ _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 _MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
+_N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _N_LATEST = 5  # Then so many of the latest are among the model's points, wherever they are.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
@@ -227,7 +227,7 @@ class AdaptiveSimulatedAnnealing:
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            n_points = N_MODEL_POINTS if self.n_dims <= _MAX_COOLING_DIMS else 4 * self.n_dims
+            n_points = _N_MODEL_POINTS if self.n_dims <= _MAX_COOLING_DIMS else 4 * self.n_dims
             # All of the last points are the model's: it is to learn from what it got wrong.
             n_latest = _N_LATEST if self._is_in_last_part(index) else 0
             points, values = self._pool.nearest(without_nan(x), n_points, n_latest)

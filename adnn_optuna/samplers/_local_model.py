@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 
-N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 INTERPOLATION = 1e-6
 _NOISE = 1.0

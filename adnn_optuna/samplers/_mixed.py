@@ -20,8 +20,10 @@ from typing import Self
 
 import numpy as np
 
-from adnn_optuna.samplers._local_model import N_MODEL_POINTS, LocalModel
+from adnn_optuna.samplers._local_model import LocalModel
 
+# As many as there is time for: what is far tells of other choices.
+_N_MODEL_POINTS = 80
 # How far two choices are from each other, squared, where the points nearest to another are looked
 # for: as far as half of the range of a number.
 _SWAP = 0.25
@@ -191,10 +193,10 @@ def model_of(
 
 def _nearest(points: np.ndarray, x: np.ndarray, n_choices: np.ndarray) -> np.ndarray:
     """Return the rows of the points nearest to ``x``."""
-    if len(points) <= N_MODEL_POINTS:
+    if len(points) <= _N_MODEL_POINTS:
         return np.arange(len(points))
     squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2)
-    return np.argpartition(squares.sum(axis=1), N_MODEL_POINTS)[:N_MODEL_POINTS]
+    return np.argpartition(squares.sum(axis=1), _N_MODEL_POINTS)[:_N_MODEL_POINTS]
 
 
 def most_promising(model: LocalModel, candidates: np.ndarray, *, explores: bool) -> int:

