@@ -62,3 +62,8 @@ def calibration_error(bins: Sequence[Sequence[float]]) -> float:
     """
     total = sum(n for n, _, _ in bins)
     return sum(n * abs(right - sure) for n, sure, right in bins if n) / total
+
+
+def n_examples(look: TestLook) -> str:
+    """Return how many examples a test set has, and what they are called."""
+    return f"{look['n_images']} test {look.get('unit', 'images')}"

@@ -17,6 +17,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
 from adnn_optuna.engine.summaries import summary
 from adnn_optuna.networks.display import Shown
@@ -134,10 +135,10 @@ class SearchRecord(Shown):
             low, high = self.test_interval
             nearer = f"nearer to {look['won']} of {look['n_images']} test targets"
             return f"{self.test_gain:+.4f}: {nearer} (95 % interval {low:+.4f} to {high:+.4f})"
-        n_gained, unit = abs(look["won"] - look["lost"]), look.get("unit", "images")
-        images = f"no {unit[:-1]}"
-        if n_gained:
-            images = f"{n_gained} of {look['n_images']} test {unit}"
+        n_gained = abs(look["won"] - look["lost"])
+        images = f"{n_gained} of {n_examples(look)}"
+        if not n_gained:
+            images = f"no {look.get('unit', 'images')[:-1]}"
         low, high = self.test_interval
         gain = points(self.test_gain)
         return f"{gain}: {images} (95 % interval {100 * low:+.2f} to {100 * high:+.2f} pp)"

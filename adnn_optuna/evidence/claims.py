@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine import paired_proportions
-from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
+from adnn_optuna.engine.classes import (
+    ROLES,
+    balanced_accuracy,
+    n_examples,
+    uneven_classes_in_words,
+)
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.summaries import gain_in_words, why_no_winner
 from adnn_optuna.evidence.paired_differences import PairedDifference
@@ -30,7 +35,7 @@ def points(gain: float, *, percent: bool = True) -> str:
 
 def images(gain: float, look: TestLook) -> str:
     """Return how many test images a gain of accuracy is, such as a mean over seeds."""
-    of = f"of {look['n_images']} test {look.get('unit', 'images')}"
+    of = f"of {n_examples(look)}"
     if math.isnan(gain):
         return f"an unknown number {of}"
     # A difference of accuracies is a whole number of images but for its last bits.

@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence import claims, tables
@@ -351,8 +352,7 @@ class Comparison(Shown):
         ]
         notes = f"{tables.what_is_shown(len(self.seeds))}; pp = percentage points"
         if look:
-            one_of = f"one of {look['n_images']} test {look.get('unit', 'images')}"
-            notes += f"; {one_of}: {100 / look['n_images']:.2g} pp"
+            notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
         lines = [*tables.aligned(header, body), notes, ""]
         if missing := claims.what_is_missing(self):
             lines += [missing, ""]
