@@ -378,8 +378,7 @@ def load_comparison(
         ValueError: If there are no such studies, or the runs of the first seed have not all ended.
     """
     opened = open_storage(storage, must_exist=True)
-    arms = records_of_comparison(opened, study_name)
-    if not arms:
+    if not (arms := records_of_comparison(opened, study_name)):
         raise WrongValueError(
             f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
             f"no study is called '{study_name}/…/seed=…'."
