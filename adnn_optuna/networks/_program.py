@@ -57,6 +57,8 @@ class Program:
         self._is_averaging = bool(averaging.use_ema)
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
+        # Noted, as averaging the weights of a training leaves that training's in the variables.
+        self._optimizer_state = state[len(self._model.variables) :]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
         example = (state, splits, orders, bounds, [self.scores.nothing] * len(splits))
@@ -106,7 +108,8 @@ class Program:
         """Return the optimizer's first state, of a learning rate if no schedule says it."""
         # The one of the learning rate, where no schedule says what it is, is an ordinary one.
         rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
-        return [tf.convert_to_tensor(rates.get(id(v), v.value)) for v in self._optimizer.variables]
+        first = zip(self._optimizer.variables, self._optimizer_state, strict=True)
+        return [tf.convert_to_tensor(rates.get(id(v), value)) for v, value in first]
 
     def train(
         self,

@@ -37,6 +37,7 @@ def finished_model(
         after = [keras.layers.Activation(activation, dtype="float32", name="probabilities")]
     model = network
     if before or after:
+        network.compiled = False  # The whole is.
         layers = network.layers if isinstance(network, keras.Sequential) else [network]
         inputs = keras.Input(dataset.x_train.shape[1:], dtype="float32", name="inputs")
         model = keras.Sequential([inputs, *before, *layers, *after], name=network.name)
@@ -44,4 +45,6 @@ def finished_model(
     metrics += [made(keras.metrics, metric, takes_logits=False)[0] for metric in training.metrics]
     loss, _ = made(keras.losses, training.loss or head.default_loss, takes_logits=False)
     model.compile(training.build_optimizer(), loss, metrics=metrics)
+    # Else Keras warns of a file's optimizer whenever it loads the file.
+    model.optimizer.build(model.trainable_variables)
     return model

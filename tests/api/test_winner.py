@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -79,6 +80,23 @@ def test_its_weights_are_those_of_the_contract() -> None:
         np.testing.assert_array_equal(start, variable.numpy())
 
 
+def functional() -> keras.Model:
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
+    model.compile(keras.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.9))
+    return model
+
+
+def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
+    result = searched(functional, TABLE, SUM > 0)
+    result.contract().save(tmp_path / "c.json")
+    assert adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset).status == "exact"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        keras.models.load_model(tmp_path / "c.keras")
+
+
 def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     result = searched(sigmoid, TABLE, SUM > 0, metric="val_area")
     training = result.objective.training
@@ -102,7 +120,9 @@ def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     assert result.best_value == pytest.approx(float(auc.result()), abs=1e-6)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
-    model = keras.models.load_model(tmp_path / "c.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = keras.models.load_model(tmp_path / "c.keras")
     assert model.optimizer.clipnorm == 0.7
 
 
