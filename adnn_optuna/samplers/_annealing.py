@@ -96,8 +96,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - With categories or integers, the first 5 trials do so, too. Moves are rounded to values
           that parameters can have; no point is told twice, unless there is noise, what never moved
           moves first, and every other choice of the model weighs the distance from what is known
-          with 0.15. Where parameters depend on others, a trial is in the branch of one of the best
-          trials, or, ever more rarely, in any; each parameter cools as often as it was there.
+          with 0.15. Where parameters depend on others, the branch is drawn by the rank of its best
+          value, the best ever more often; each parameter cools as often as it was there.
         - With more than 8 parameters, it cools as with 4.
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 

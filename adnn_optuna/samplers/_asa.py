@@ -53,7 +53,6 @@ _N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those near
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _N_LATEST = 5  # Then so many of the latest are among the model's points, wherever they are.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
-_BRANCH_TEMPERATURE = 0.1  # In units of the budget.
 _N_UNMODELLED = 16  # Of so many moves, the first that leads to a new point is taken.
 _N_FIRST = 5  # So many come from everywhere where there are categories or integers.
 # With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
@@ -248,20 +247,21 @@ class AdaptiveSimulatedAnnealing:
     def _ask_mixed(self, index: int, key: int) -> np.ndarray:
         """Generate a point where coordinates have finitely many values, or conditions.
 
-        What the model chooses is in a branch that is drawn where a model of this branch alone
-        predicts its values better than that of all, and otherwise anywhere.
+        It is in a branch that is drawn. But where this is the best one, and no model of it alone
+        predicts its values better than that of all does, the model of all chooses from anywhere.
         """
         points, values = self._pool.points, self._pool.values
         conditions = Conditions.of(points, self._is_finite)
         x, branch, model = np.clip(self.x, 0.0, 1.0), None, None
         is_modelled = self._is_modelled(index, looks_ahead=False)
         if conditions.children:
-            temperature = _BRANCH_TEMPERATURE * self._options.budget(index)
-            us = uniforms(self._seed, key, BRANCH, "", 2)
-            branch = draw_branch(points, values, us, temperature)
+            # All branches are alike at first, and the best ones are drawn ever more often.
+            exponent = 1 + 2 * len(values) / self._options.budget(len(values))
+            u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
+            branch = draw_branch(points, values, u, exponent)
             if is_modelled:
                 model = model_of(branch, points, values, self._n_choices)
-                if model is None and not branch.is_any:
+                if model is None and branch.is_best:
                     branch = None
         if branch is not None:
             x = best_known(np.vstack([points[branch.rows], points[np.argsort(values)]]))

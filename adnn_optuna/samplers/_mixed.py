@@ -84,25 +84,22 @@ class Branch:
 
     has: np.ndarray
     rows: np.ndarray
-    is_any: bool
+    is_best: bool
 
 
-def draw_branch(
-    points: np.ndarray, values: np.ndarray, u: np.ndarray, temperature: float
-) -> Branch:
-    """Draw the branch that the next point is to be in, by two uniform numbers.
+def draw_branch(points: np.ndarray, values: np.ndarray, u: float, exponent: float) -> Branch:
+    """Draw the branch that the next point is to be in, by a uniform number.
 
-    It is that of one of the n^(1/3) best of n points, or, with the probability T/(T + n), any: a
-    bandit, as in [3], but by rank, as what counts is the best value of a branch and not its mean.
+    That with the r-th best value has a probability in proportion to r^-exponent: a bandit, as in
+    [3], but by rank, as what counts is the best value of a branch and not its mean.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
-    of_point, order = of_point.ravel(), np.argsort(values, kind="stable")
-    n = len(values)
-    drawn = of_point[order[int(u[1] * max(round(n ** (1 / 3)), 1))]]
-    is_any = bool(u[0] < temperature / (temperature + n))
-    if is_any:
-        drawn = int(u[1] * len(branches))
-    return Branch(branches[drawn], order[of_point[order] == drawn], is_any)
+    order = np.argsort(values, kind="stable")
+    of_point = of_point.ravel()[order]
+    ranked = of_point[np.sort(np.unique(of_point, return_index=True)[1])]
+    weights = np.cumsum(np.arange(1.0, len(ranked) + 1) ** -exponent)
+    rank = int(np.searchsorted(weights, u * weights[-1], side="right"))
+    return Branch(branches[ranked[rank]], order[of_point == ranked[rank]], rank == 0)
 
 
 def best_known(points: np.ndarray) -> np.ndarray:
