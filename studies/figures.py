@@ -21,6 +21,8 @@ import rq1_step_size
 import rq2_trials
 import rq3_time
 import sampler_quality
+import sampler_quality_many
+import sampler_quality_mixed
 import training_speed
 import trial_overhead
 from _common import HERE, markdown_table
@@ -46,6 +48,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
     sampler_quality.STUDY,
+    sampler_quality_many.STUDY,
+    sampler_quality_mixed.STUDY,
     training_speed.STUDY,
     trial_overhead.STUDY,
 )
