@@ -56,7 +56,7 @@ _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the 
 _N_UNMODELLED = 16  # Of so many moves, the first that leads to a new point is taken.
 _N_FIRST = 5  # So many come from everywhere where there are categories or integers.
 # With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
-# as with 4, and the model needs more points.
+# as with 4.
 _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
 _REANNEALING_PERIOD = 10
@@ -226,7 +226,7 @@ class AdaptiveSimulatedAnnealing:
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            n_points = _N_MODEL_POINTS if self.n_dims <= _MAX_COOLING_DIMS else 4 * self.n_dims
+            n_points = max(_N_MODEL_POINTS, 4 * self.n_dims)
             # All of the last points are the model's: it is to learn from what it got wrong.
             n_latest = _N_LATEST if self._is_in_last_part(index) else 0
             points, values = self._pool.nearest(without_nan(x), n_points, n_latest)
