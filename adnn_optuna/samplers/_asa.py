@@ -227,9 +227,7 @@ class AdaptiveSimulatedAnnealing:
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
             n_points = max(_N_MODEL_POINTS, 4 * self.n_dims)
-            # All of the last points are the model's: it is to learn from what it got wrong.
-            n_latest = _N_LATEST if self._is_in_last_part(index) else 0
-            points, values = self._pool.nearest(without_nan(x), n_points, n_latest)
+            points, values = self._pool.nearest(without_nan(x), n_points, self._n_latest(index))
             model = LocalModel(points, self._n_choices)
             size = self._options.n_candidates
             if looks_ahead and index % 4:
@@ -269,7 +267,8 @@ class AdaptiveSimulatedAnnealing:
         if is_start or (len(values) > 2 and (values == values[0]).all()):
             x = np.full(len(x), np.nan)  # No place is better than any other.
         if is_modelled and model is None:
-            model = model_near(without_nan(x), points, values, self._n_choices)
+            is_latest = self._pool.is_latest(self._n_latest(index))
+            model = model_near(without_nan(x), points, values, self._n_choices, is_latest)
 
         size = self._options.n_candidates if model is not None else _N_UNMODELLED
         candidates = rounded(self._generate(x, index, key, size), self._levels)
@@ -295,15 +294,16 @@ class AdaptiveSimulatedAnnealing:
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
-        is_due = index % 2 == 0 or self._is_in_last_part(index)
+        is_due = index % 2 == 0 or self._n_latest(index) > 0
         # The model must see more points than its linear part has coefficients.
         is_known = len(self._pool) >= len(self._names) + 2
         has_model = self._options.n_candidates > 1 and not self._options.is_published
         return has_model and is_known and (is_due or (looks_ahead and index % 4 == 1))
 
-    def _is_in_last_part(self, index: int) -> bool:
+    def _n_latest(self, index: int) -> int:
+        """Return how many of the latest points, all the model's, it is to learn from anyway."""
         n_trials = self._options.n_trials or 0
-        return _LAST_PART * n_trials <= index < n_trials
+        return _N_LATEST if _LAST_PART * n_trials <= index < n_trials else 0
 
     def _generate(
         self, x: np.ndarray, index: int, key: int, size: int, purpose: int = GENERATE

@@ -45,6 +45,10 @@ class PointPool:
             points, values, numbers = points[:-1], values[:-1], numbers[:-1]
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
+    def is_latest(self, count: int) -> np.ndarray:
+        """Return which points are the latest, so many of them."""
+        return np.asarray(self.numbers > self.numbers.max(initial=0) - count)
+
     def nearest(
         self, x: np.ndarray, size: int, n_latest: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +60,7 @@ class PointPool:
         if len(self) <= size:
             return points, self.values
         distances = ((points - x) ** 2).sum(axis=1)
-        distances[self.numbers > self.numbers.max() - n_latest] = -1.0
+        distances[self.is_latest(n_latest)] = -1.0
         rows = np.argpartition(distances, size)[:size]
         return points[rows], self.values[rows]
 

@@ -154,11 +154,15 @@ def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -
 
 
 def model_near(
-    x: np.ndarray, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray
+    x: np.ndarray,
+    points: np.ndarray,
+    values: np.ndarray,
+    n_choices: np.ndarray,
+    is_latest: np.ndarray,
 ) -> LocalModel | None:
-    """Return a model of the points nearest to ``x``, if these tell anything."""
+    """Return a model of the points nearest to ``x`` and the latest, if these tell anything."""
     filled = without_nan(points)
-    rows = _nearest(filled, x, n_choices)
+    rows = _nearest(filled, x, n_choices, is_latest)
     model = LocalModel(filled[rows], n_choices)
     return model if model.fit(values[rows]) else None
 
@@ -188,12 +192,19 @@ def model_of(
     return model if is_better else None
 
 
-def _nearest(points: np.ndarray, x: np.ndarray, n_choices: np.ndarray) -> np.ndarray:
-    """Return the rows of the points nearest to ``x``."""
+def _nearest(
+    points: np.ndarray,
+    x: np.ndarray,
+    n_choices: np.ndarray,
+    is_wanted: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the rows of the points nearest to ``x``, and of those that are wanted anyway."""
     if len(points) <= _N_MODEL_POINTS:
         return np.arange(len(points))
-    squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2)
-    return np.argpartition(squares.sum(axis=1), _N_MODEL_POINTS)[:_N_MODEL_POINTS]
+    squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2).sum(axis=1)
+    if is_wanted is not None:
+        squares[is_wanted] = -1.0
+    return np.argpartition(squares, _N_MODEL_POINTS)[:_N_MODEL_POINTS]
 
 
 def most_promising(model: LocalModel, candidates: np.ndarray, *, explores: bool) -> int:

@@ -530,13 +530,17 @@ def test_integers_whose_bounds_move() -> None:
     assert geometric_mean(objective, 50) == pytest.approx(1e-6)
 
 
+@pytest.mark.parametrize("is_mixed", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int) -> None:
+def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed: bool) -> None:
     """Towards the cliff it gets better and better; what lies beyond is far from all that does."""
 
     def objective(trial: optuna.Trial) -> float:
         x = np.array([trial.suggest_float(f"x{i}", -0.2, 0.2) for i in range(4)])
-        return 0.9 if x[0] < -0.1 else float(0.5 * x[0] + 2 * ((x[1:] - 0.05) ** 2).sum())
+        n = trial.suggest_int("n", 1, 40) if is_mixed else 9
+        if x[0] < -0.1:
+            return 0.9
+        return float(0.5 * x[0] + 2 * ((x[1:] - 0.05) ** 2).sum() + abs(n - 9) / 400)
 
     study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=400))
     study.optimize(objective, n_trials=400)
