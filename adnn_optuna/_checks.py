@@ -55,7 +55,7 @@ def install_command(package: str) -> str:
 
 def is_installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
-    return importlib.util.find_spec(package) is not None
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def check_integer(name: str, value: Any, low: int) -> None:

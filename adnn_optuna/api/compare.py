@@ -208,7 +208,8 @@ def compare(
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
                 copied = _copied(opened_storage, study_name)
-                said = "Interrupted; all trials are kept%s. Compare again, or resume, to go on."
+                said = "Interrupted; all trials are kept%s. Compare again, with the same arguments"
+                said += ", or resume to go on."
                 _logger.log(logging.WARNING if copied else logging.INFO, said, copied)
                 raise
             found = iter(map(_result_of, jobs, opened))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import signal
 import sqlite3
@@ -80,8 +81,10 @@ def test_killed_it_says_the_same_as_an_undisturbed_one(
 
 class TestStopping:
     def test_comes_when_all_is_decided_and_not_before(
-        self, logs: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+        self, logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
         optuna.logging.set_verbosity(optuna.logging.INFO)
         storage = open_storage(None)
         comparison = compare(controls=(), storage=storage, show_progress_bar=True)
@@ -98,7 +101,7 @@ class TestStopping:
         said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
         steps = range(N_CORES, n_seeds + 1, N_CORES)
         assert said == [(str(n), str(int(n == n_seeds))) for n in steps]
-        assert f"{n_seeds} seeds, 1 of 1 claims decided" in capsys.readouterr().err
+        assert f"{n_seeds} seeds, 1 of 1 claims decided" in terminal.getvalue()
 
     def test_comes_when_no_time_is_left(self) -> None:
         storage = open_storage(None)
@@ -198,7 +201,8 @@ def test_own_objectives_are_planned_like_all_arms() -> None:
 
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
 @pytest.mark.parametrize(
-    ("url", "said"), [("sqlite:///{}", "Compare again, with the same"), (None, "is in memory")]
+    ("url", "said"),
+    [("sqlite:///{}", "Compare again, with the same"), (None, "kept in storage='sqlite:")],
 )
 def test_interrupted_it_says_how_to_go_on(
     url: str | None, said: str, tmp_path: Path, logs: pytest.LogCaptureFixture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adnn_optuna.networks.data import Dataset, load_dataset
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
