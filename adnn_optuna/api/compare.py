@@ -208,9 +208,12 @@ def compare(
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
                 copied = _copied(opened_storage, study_name)
-                said = "Interrupted; all trials are kept%s. Compare again, with the same arguments"
-                said += ", or resume to go on."
-                _logger.log(logging.WARNING if copied else logging.INFO, said, copied)
+                _logger.log(
+                    logging.WARNING if copied else logging.INFO,
+                    "Interrupted; all trials are kept%s. Compare again, with the same arguments, or "
+                    "resume to go on.",
+                    copied,
+                )
                 raise
             found = iter(map(_result_of, jobs, opened))
             for of_arm in results.values():
