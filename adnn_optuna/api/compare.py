@@ -210,8 +210,8 @@ def compare(
                 copied = _copied(opened_storage, study_name)
                 _logger.log(
                     logging.WARNING if copied else logging.INFO,
-                    "Interrupted; all trials are kept%s. Compare again, with the same arguments, or "
-                    "resume to go on.",
+                    "Interrupted; all trials are kept%s. Compare again, with the same arguments, "
+                    "or resume to go on.",
                     copied,
                 )
                 raise
