@@ -55,7 +55,10 @@ def install_command(package: str) -> str:
 
 def is_installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # It was imported, but says nothing of where it is from.
+        return True
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
