@@ -18,7 +18,7 @@ from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
+from adnn_optuna.engine.paired_proportions import Source, points, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.retraining import Retrained, retrain, retrain_afresh
 from adnn_optuna.engine.summaries import params_in_words
@@ -164,13 +164,14 @@ class Contract(Shown):
         for name, after in winner.items():
             if name.endswith(("_accuracy", "_r2")):
                 before = content["baseline"][name]
-                line = f"  {name:<15} baseline {before:.2%}  winner {after:.2%}  gain "
-                lines.append(f"{line}{100 * (after - before):+.2f} pp")
+                form, percent = (".4f", False) if name.endswith("r2") else (".2%", True)
+                line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
+                lines.append(f"{line}{points(after - before, percent=percent)}")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         name = contract_file.test_score(content)
         gain = winner[name] - content["baseline"][name]
-        found = transfer_in_words(gain, content["split"]["test"], content.get("certified", {}))
-        lines += [f"  {line}" for line in found]
+        resolution, certified = contract_file.resolution(content), content.get("certified", {})
+        lines += [f"  {line}" for line in transfer_in_words(gain, resolution, certified)]
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         keras = content["environment"]["versions"].get("keras")
         lines.append(f"  model file: written by Keras {keras}, to be read by it or a later one")

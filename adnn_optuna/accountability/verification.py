@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import os
@@ -198,11 +199,11 @@ def verify(
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
     gain = fmean(gains_of([run.scores for run in runs]))
-    low, high = map(points, gain_interval(look_of(objective, *runs[:2])))
-    said = (
-        f"gain on the test set: {points(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
-    )
-    said += f" in this environment (95 % interval from the test {data.unit} {low[:-3]} to {high})"
+    shown = functools.partial(points, percent=contract_file.resolution(contract) > 0)
+    low, high = map(shown, gain_interval(look_of(objective, *runs[:2])))
+    said = f"gain on the test set: {shown(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
+    low = low.removesuffix(" pp")
+    said += f" in this environment (95 % interval from the test {data.unit} {low} to {high})"
     return Verdict(
         "within_tolerance" if elsewhere else "exact",
         tuple(f"{where}." for where in elsewhere),
@@ -386,4 +387,4 @@ def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> 
             )
     if breaches:
         raise BreachedError(*breaches)
-    return transfer_in_words(_claimed_gain(contract), n_images, fresh)
+    return transfer_in_words(_claimed_gain(contract), contract_file.resolution(contract), fresh)

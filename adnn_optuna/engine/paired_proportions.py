@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
@@ -74,36 +75,40 @@ def percent(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
 
 
-def points(gain: float, half_width: float = 0.0) -> str:
-    """Return a gain in percentage points, with how far it may be off."""
+def points(gain: float, half_width: float = 0.0, *, percent: bool = True) -> str:
+    """Return a gain, in percentage points that of an accuracy, with how far it may be off."""
+    if not percent:
+        return f"{gain:+.4f} ± {half_width:.4f}" if half_width else f"{gain:+.4f}"
     spread = f" ± {100 * half_width:.2f}" if half_width else ""
     # Adding 0 makes a rounded -0.00 a +0.00.
     return f"{round(100 * gain, 2) + 0.0:+.2f}{spread} pp"
 
 
 def transfer_in_words(
-    gain: float, n_images: int, gains: Mapping[Source, Sequence[float]]
+    gain: float, resolution: float, gains: Mapping[Source, Sequence[float]]
 ) -> list[str]:
     """Return what a winner's test gain is with fresh random numbers, and what that makes of it.
 
     Args:
         gain: The winner's test gain, in its own initialisation and order of batches.
-        n_images: The number of test images.
+        resolution: One test image's part of the accuracy; 0 of R².
         gains: What :func:`retrain_afresh` returned for each source.
     """
     lines, own, is_shown = [], [], True
+    shown = functools.partial(points, percent=resolution > 0)
     for source, values in gains.items():
-        mean, half = fmean(values), Sample(values, 1 / n_images).half_width(0.95)
+        mean, half = fmean(values), Sample(values, resolution).half_width(0.95)
         means, this = _IN_WORDS[source]
         lines.append(
-            f"with {len(values)} {means} the gain is {points(mean)} (95 % interval "
-            f"{points(mean - half)[:-3]} to {points(mean + half)})"
+            f"with {len(values)} {means} the gain is {shown(mean)} (95 % interval "
+            f"{shown(mean - half).removesuffix(' pp')} to {shown(mean + half)})"
         )
         is_shown &= mean - half > 0
         own += [this] * (mean - half <= 0 < gain and mean + half < gain)
     if own:
         whose = f"belongs to this one {' and '.join(own)}"
-        lines.append(f"a lucky draw: the gain of {100 * gain:.1f} pp {whose}")
+        this = f"{100 * gain:.1f} pp" if resolution else f"{gain:.4f}"
+        lines.append(f"a lucky draw: the gain of {this} {whose}")
     elif lines:
         lines.append(
             "the gain transfers" if is_shown else "it is not shown that the gain transfers"

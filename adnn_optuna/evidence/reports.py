@@ -312,11 +312,12 @@ def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[s
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
     baseline, winner = (contract[role][record.test_metric] for role in ("baseline", "winner"))
-    gain, n_images = winner - baseline, contract["split"]["test"]
+    gain, is_r2 = winner - baseline, record.test_metric == "test_r2"
+    resolution = 0.0 if is_r2 else 1 / contract["split"]["test"]
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
     certified = contract.get("certified", {})
-    transfer = paired_proportions.transfer_in_words(gain, n_images, certified)
+    transfer = paired_proportions.transfer_in_words(gain, resolution, certified)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
@@ -324,7 +325,7 @@ def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[s
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
         "transfer": transfer,
-        "is_an_image": gain * n_images < 1.5,
+        "is_an_image": gain < 1.5 * resolution,
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

@@ -353,7 +353,7 @@ UNCHECKABLE = [
     ("objective.metric", "accuracy", "metric"),
     ("split.test", 209, "split"),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
-    ("certified", {"orders": [0.1] * 4}, "certified.orders must be 5 to 1000 differences"),
+    ("certified", {"orders": [0.1] * 4}, "certified.orders must be 5 to 1000 gains"),
     ("certified", {"orders": [0.1] * 4 + ["0.1"]}, "certified.orders must be"),
     ("certified", {"orders": {"0.1": 0.1}}, "certified.orders must be"),
     ("winner.params.weight_offset_0", 0.3, "winner.params.weight_offset_0"),

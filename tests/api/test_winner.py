@@ -143,8 +143,13 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert result.test_value == pytest.approx(float(r2), rel=1e-5)
     low, high = result.test_interval
     assert low <= result.test_gain <= high
-    result.contract().save(tmp_path / "c.json")
-    assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
+    contract = result.contract(certify=5)
+    contract.save(tmp_path / "c.json")
+    verdict = adnn.verify(tmp_path / "c.json", dataset=dataset, certify=True)
+    assert verdict.status == "exact", verdict.reasons
+    for said in (str(contract), str(verdict)):
+        assert f"{result.test_gain:+.4f}" in said
+        assert " pp" not in said
     result.report(tmp_path / "report.html", tmp_path / "c.json")
     assert "R²" in (tmp_path / "report.html").read_text()
 

@@ -85,7 +85,7 @@ def test_a_gain_is_called_what_it_is(
     spread = np.linspace(-0.006, 0.006, 20)
     found = transfer_in_words(
         gain,
-        1000,
+        0.001,
         {"initialisations": [*(initialisations + spread)], "orders": [*(orders + spread)]},
     )
     assert found[0].startswith(
@@ -96,4 +96,4 @@ def test_a_gain_is_called_what_it_is(
 
 
 def test_says_nothing_where_nothing_was_drawn() -> None:
-    assert transfer_in_words(0.01, 1000, {}) == []
+    assert transfer_in_words(0.01, 0.001, {}) == []
