@@ -132,9 +132,12 @@ class InitOffsetObjective(Shown):
             )
         self._trainer = Trainer(self._architecture, training, self.dataset)
         if self.metric not in self._trainer.metrics and split in ("train", "val"):
-            with contextlib.suppress(WrongValueError):  # Keras may not know it either.
-                training = training.with_metric(name)
+            training = training.with_metric(name)
+            try:
                 self._trainer = Trainer(self._architecture, training, self.dataset)
+            except WrongValueError as error:
+                if not str(error).startswith("Keras knows no metric"):
+                    raise
         if self.metric not in self._trainer.metrics:
             raise WrongValueError(
                 f"metric is {self.metric!r}, but must be one of "

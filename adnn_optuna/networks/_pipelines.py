@@ -34,6 +34,11 @@ def read_pipeline(where: str, suffix: str, pipeline: Any, *others: Any) -> tuple
         raise WrongValueError(f"{said} without elements: check its files and filters.")
     if not isinstance(elements[0], tuple) or len(elements[0]) not in {2, 3}:
         raise WrongValueError(f"{said}, but its elements are not (x, y) or (x, y, weight).")
+    if isinstance(elements[0][0], dict | tuple):
+        raise WrongValueError(
+            f"{said}, whose elements have several inputs: stack them to one array by map, or give "
+            "a pandas DataFrame."
+        )
     try:
         parts = [[np.asarray(part) for part in column] for column in zip(*elements, strict=True)]
         x, y = parts[0][0], parts[1][0]

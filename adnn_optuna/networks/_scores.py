@@ -173,6 +173,11 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
     metric, name = made(keras.metrics, settings, takes_logits=False)
+    if head.num_classes is None and "accuracy" in name.lower():
+        raise WrongValueError(
+            f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
+            "mae or another one of numbers."
+        )
     if not isinstance(metric, keras.metrics.Metric):
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from types import MappingProxyType
@@ -295,13 +297,15 @@ def compiled_training(model: keras.Model) -> Training | None:
     if type(model).compile is not keras.Model.compile:
         name = type(model).__name__
         raise WrongValueError(f"The model's class {name} has a compile of its own; {how}.")
-    try:
+    settings = None
+    # Keras warns of lambdas. Whatever an own function or class does when it is written.
+    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
         settings = model.get_compile_config()
-    except Exception:  # noqa: BLE001 - whatever an own function or class does when it is written.
+    if settings is None or "__lambda__" in str(settings):
         raise WrongValueError(
             "The model was compiled with a function or class of your own, which no configuration "
             f"holds; {how}."
-        ) from None
+        )
     for name in _REFUSED:
         if settings.get(name):
             said = f"The model was compiled with {name}={settings[name]!r}"

@@ -328,11 +328,17 @@ def operations(graph: tf.Graph) -> list[str]:
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
     try:
-        return model(x, training=False)
+        outputs = model(x, training=False)
     except (TypeError, ValueError) as error:
         raise WrongValueError(
             f"The model does not take examples of shape {x.shape[1:]} ({first_line(error)})."
         ) from error
+    if isinstance(outputs, list | tuple | dict):
+        raise WrongValueError(
+            f"The model has {len(outputs)} outputs, but trainings here are of one; let your "
+            "callable return a keras.Model of one of them, or concatenate them."
+        )
+    return outputs
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:

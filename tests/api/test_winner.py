@@ -154,6 +154,15 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert "R²" in (tmp_path / "report.html").read_text()
 
 
+def test_a_metric_that_does_not_fit_says_why() -> None:
+    one = adnn.Dataset.from_arrays(TABLE, SUM, task="regression")
+    with pytest.raises(ValueError, match="'accuracy' is of classes, which a regression has none"):
+        adnn.InitOffsetObjective(adnn.MLP((4,)), one, metric="val_accuracy")
+    two = adnn.Dataset.from_arrays(TABLE, SUM > 0)
+    with pytest.raises(ValueError, match=r"'f1_score' is not one number .* give it an average"):
+        adnn.InitOffsetObjective(sigmoid, two, metric="val_f1_score")
+
+
 def test_the_confusion_in_a_look_is_that_of_the_predictions() -> None:
     dataset = adnn.load_dataset("digits")
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=adnn.Training(epochs=2))

@@ -446,6 +446,7 @@ class TestPipelines:
             (pipeline.repeat(), "without end"),
             (pipeline.take(0), "without elements"),
             (pipeline.map(lambda x, _: x), r"are not \(x, y\)"),
+            (pipeline.map(lambda x, y: ({"a": x}, y)), "have several inputs: stack them"),
         ):
             with pytest.raises(ValueError, match=message):
                 Dataset.from_arrays(wrong)

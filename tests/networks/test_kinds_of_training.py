@@ -248,6 +248,7 @@ def squares(labels: Any, outputs: Any) -> Any:
         ({"loss": LOGITS, "weighted_metrics": ["accuracy"]}, "weighted_metrics"),
         ({"loss": LOGITS, "run_eagerly": True}, "run_eagerly"),
         ({"loss": squares}, "squares"),
+        ({"loss": lambda y, outputs: (y - outputs) ** 2}, "a function or class of your own"),
         ({"loss": LOGITS, "metrics": {"output": "accuracy"}}, "metrics"),
     ],
 )

@@ -409,6 +409,10 @@ class OwnTraining(keras.Sequential):
         ),
         (lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(10)]), r"\(8, 8\)"),
         (
+            lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
+            "The model has 2 outputs",
+        ),
+        (
             lambda: keras.Sequential(
                 [keras.layers.Flatten(), keras.layers.Lambda(lambda x: x[:, :10])]
             ),
