@@ -133,6 +133,7 @@ def compare_models(
             draws_test_set="test" in dataset.drawn,
             n_train=len(dataset.y_train),
             n_test=len(dataset.y_test),
+            score="test R²" if dataset.task == "regression" else "test accuracy",
         ),
         study,
         ("model", "seed"),

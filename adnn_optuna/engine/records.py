@@ -84,6 +84,11 @@ class SearchRecord(Shown):
         return "test_r2" if config.get("task") == "regression" else "test_accuracy"
 
     @property
+    def test_score(self) -> str:
+        """What the test values are, in words."""
+        return "test R²" if self.test_metric == "test_r2" else "test accuracy"
+
+    @property
     def test_baseline(self) -> float:
         """The baseline's accuracy on the test set; NaN where its training diverged."""
         look = self.test_look

@@ -35,6 +35,8 @@ def points(gain: float, *, percent: bool = True) -> str:
 
 def images(gain: float, look: TestLook) -> str:
     """Return how many test images a gain of accuracy is, such as a mean over seeds."""
+    if "standard_error" in look:
+        return f"R² on {n_examples(look)}"
     of = f"of {n_examples(look)}"
     if math.isnan(gain):
         return f"an unknown number {of}"
@@ -263,7 +265,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
         run = comparison.any_record
         return said if run.best is not None else f"{said} {why_no_winner(run)}"
     best, verdicts = rows[0], {row.verdict for row in rows}
-    mean = f"{points(best.mean)} of test accuracy"
+    mean = f"{points(best.mean)} of {comparison.any_record.test_score}"
     if best.n_pairs == 1:
         claim = (
             f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "

@@ -340,24 +340,24 @@ class Comparison(Shown):
         return {"arms": [*self.results], "seeds": self.seeds, "undecided": self.n_undecided}
 
     def __str__(self) -> str:
-        metric, look = self.any_record.metric, self.any_record.test_look
-        unit = "[pp]" if self.any_record.has_accuracy else "[loss]"
+        record, of_test = self.any_record, ["test gain [pp]"] * 2
+        look, score = record.test_look, record.test_score
         header = [
-            ("", "best", f"gain {unit} over", "test accuracy", "test gain [pp]", "test gain [pp]"),
-            ("sampler", metric, "own baseline", "[%]", "own baseline", "mean baseline"),
+            ("", "best", f"gain {'[pp] ' * record.has_accuracy}over", score, *of_test),
+            ("sampler", record.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
         ]
         body = [
-            (tables.shortened(label, 22), best, gain, *of_test)
-            for label, best, gain, _, *of_test in self.rows()
+            (tables.shortened(label, 22), best, gain, *tested)
+            for label, best, gain, _, *tested in self.rows()
         ]
         notes = f"{tables.what_is_shown(len(self.seeds))}; pp = percentage points"
-        if look:
+        if look and score == "test accuracy":
             notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
         lines = [*tables.aligned(header, body), notes, ""]
         if missing := claims.what_is_missing(self):
             lines += [missing, ""]
         if rows := self.paired_differences:
-            lines += [*tables.verdict_lines(rows, self.equivalence, self.intervals), ""]
+            lines += [*tables.verdict_lines(rows, score, self.equivalence, self.intervals), ""]
         return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(self), 98)])
 
 

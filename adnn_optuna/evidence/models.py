@@ -47,6 +47,7 @@ class ModelComparison(Shown):
         draws_test_set: Whether that is the test set, too.
         n_train: The number of training examples.
         n_test: The number of test examples.
+        score: What the accuracies are: those of a regression are R².
 
     Attributes:
         accuracies: The test accuracies of each model, up to the first seed that is not done.
@@ -65,6 +66,7 @@ class ModelComparison(Shown):
     draws_test_set: bool
     n_train: int
     n_test: int
+    score: str = "test accuracy"
 
     def __post_init__(self) -> None:
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
@@ -166,7 +168,7 @@ class ModelComparison(Shown):
             said.append(f"{words} ({claims.points(shown.mean)}, {evidence})")
         n_seeds = len(self.accuracies[best])
         return (
-            f"{best} has the best mean test accuracy, {100 * means[best]:.2f} % over {n_seeds} "
+            f"{best} has the best mean {self.score}, {100 * means[best]:.2f} % over {n_seeds} "
             f"seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
         )
 
@@ -180,7 +182,7 @@ class ModelComparison(Shown):
         parts.append(
             "All is said of this data set, and assumes that differences are symmetric about their "
             "centre. Whoever picks a model by this test has used it: what it gives is no longer "
-            "the accuracy on untouched data."
+            "that of untouched data."
         )
         return " ".join(parts)
 
@@ -203,14 +205,16 @@ class ModelComparison(Shown):
             return self.claim
         n_seeds = len(next(iter(self.accuracies.values())))
         body = [(tables.shortened(label, 40), mean) for label, mean in self.rows()]
-        size = f"one of {self.n_test} test examples: {100 / self.n_test:.2g} pp"
+        size = f"{self.n_test} test examples"
+        if self.score == "test accuracy":
+            size = f"one of {size}: {100 / self.n_test:.2g} pp"
         lines = [
-            *tables.aligned([("model", "test accuracy [%]")], body),
+            *tables.aligned([("model", f"{self.score} [%]")], body),
             f"{tables.what_is_shown(n_seeds)}; {size}",
             "",
         ]
         rows = self.paired_differences
-        lines += tables.verdict_lines(rows, self.equivalence, self.intervals)
+        lines += tables.verdict_lines(rows, self.score, self.equivalence, self.intervals)
         for row in rows:
             low, high = (100 * end for end in self.new_data_interval(row))
             if math.isfinite(low):
@@ -222,7 +226,7 @@ class ModelComparison(Shown):
         """Plot the test accuracies, with a line for each seed."""
         from adnn_optuna.plots._comparison import plot_by_seed
 
-        return plot_by_seed(self.accuracies, "Test accuracy by seed", "test accuracy [%]")
+        return plot_by_seed(self.accuracies, f"T{self.score[1:]} by seed", f"{self.score} [%]")
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report: one HTML file, which needs no network.

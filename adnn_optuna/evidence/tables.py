@@ -35,12 +35,12 @@ def what_is_shown(n_seeds: int) -> str:
 
 
 def verdict_lines(
-    rows: Sequence[PairedDifference], equivalence: float, intervals: str
+    rows: Sequence[PairedDifference], score: str, equivalence: float, intervals: str
 ) -> list[str]:
     """Return the differences as a table, and what to know of them below it."""
     header = [
         ("", "difference", "", "", ""),
-        ("test accuracy of", "[pp]", "interval", "superior", "verdict"),
+        (f"{score} of", "[pp]", "interval", "superior", "verdict"),
     ]
     body = [
         (

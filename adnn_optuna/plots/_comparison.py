@@ -145,8 +145,9 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     values = {"unmoved": [record.test_baseline for record in first]}
     values |= {label: [record.test_value for record in records] for label, _, records in arms}
     colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
-    title = "Test accuracy by seed, which no search saw"
-    figure = plot_by_seed(values, title, "test accuracy [%]", colors)
+    score = first[0].test_score if first else "test accuracy"
+    title = f"T{score[1:]} by seed, which no search saw"
+    figure = plot_by_seed(values, title, f"{score} [%]", colors)
     return style.say_if_empty(figure, "No winner was tested.")
 
 

@@ -155,3 +155,19 @@ def test_command_line_takes_files_and_functions(
     assert run(["compare-models", "one.keras", "nets:linear", "a.keras"]) == 2
     assert run(["compare-models", "one.keras", "one.keras"]) == 2
     assert "Two models are called 'one'" in capsys.readouterr().err
+
+
+def test_those_of_a_regression_are_compared_by_r2() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    data = adnn.Dataset.from_arrays(x, x.sum(axis=1), task="regression")
+    training = adnn.Training(epochs=1)
+    models = {"narrow": adnn.MLP((2,)), "wide": adnn.MLP((8,))}
+    objective = adnn.InitOffsetObjective(models["narrow"], data, training=training)
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        of_models = adnn.compare_models(models, data, training=training, seeds=range(2))
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        of_searchers = adnn.compare(objective, ["greedy"], max_trial=2, seeds=range(2))
+    for said in map(str, (of_models, of_searchers)):
+        assert "test R²" in said
+        assert "accuracy" not in said
+        assert "one of 12" not in said
