@@ -54,13 +54,13 @@ class SearchRecord(Shown):
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
         metrics = self.attrs.get(stored.BASELINE_METRICS, {})
-        return float(metrics.get("val_accuracy", math.nan))
+        return float(metrics.get(self._val_metric, math.nan))
 
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
         attrs = self.best.user_attrs if self.best else {}
-        return float(attrs.get(stored.TRIAL_METRICS, {}).get("val_accuracy", math.nan))
+        return float(attrs.get(stored.TRIAL_METRICS, {}).get(self._val_metric, math.nan))
 
     @property
     def test_looks(self) -> list[TestLook]:
@@ -82,6 +82,10 @@ class SearchRecord(Shown):
         """What the test values are: accuracies, of a regression R²."""
         config = self.attrs.get(stored.CONFIG, {}).get("dataset", {})
         return "test_r2" if config.get("task") == "regression" else "test_accuracy"
+
+    @property
+    def _val_metric(self) -> str:
+        return self.test_metric.replace("test", "val")
 
     @property
     def test_score(self) -> str:

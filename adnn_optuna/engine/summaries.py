@@ -104,9 +104,12 @@ def offset_gain_in_words(record: SearchRecord) -> str:
     if look is None or math.isnan(gain):
         return ""
     unmoved = value_in_words(record, look["unmoved"])
+    source, without = "the offsets", "every offset 0"
+    if record.is_restart:
+        source, without = "other initial weights", "those of the seed"
     return (
-        f"Of the gain in {record.metric}, {gain_in_words(record, gain)} is from the offsets: with "
-        f"every offset 0, the winner's model and training reach {unmoved}, and the test gain "
+        f"Of the gain in {record.metric}, {gain_in_words(record, gain)} is from {source}: with "
+        f"{without}, the winner's model and training reach {unmoved}, and the test gain "
         "is over these."
     )
 

@@ -69,6 +69,11 @@ def test_the_gain_of_the_offsets_is_told_apart(result: adnn.SearchResult) -> Non
     assert contract.content["objective"]["training"]["learning_rate"] == params["rate"]
 
 
+def test_a_gain_of_random_restarts_is_not_from_offsets() -> None:
+    result = adnn.search(objective(), "random_restart", max_trial=3)
+    assert "is from other initial weights: with those of the seed, the winner's" in str(result)
+
+
 def test_its_contract_is_checked_without_the_functions(
     result: adnn.SearchResult, tmp_path: Any
 ) -> None:

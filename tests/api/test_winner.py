@@ -143,6 +143,7 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert result.test_value == pytest.approx(float(r2), rel=1e-5)
     low, high = result.test_interval
     assert low <= result.test_gain <= high
+    assert result.val_value <= 1
     contract = result.contract(certify=5)
     contract.save(tmp_path / "c.json")
     verdict = adnn.verify(tmp_path / "c.json", dataset=dataset, certify=True)
