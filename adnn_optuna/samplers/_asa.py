@@ -50,6 +50,7 @@ _MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
+_N_GUESSED = 500  # A best guess is one of so many of the best points.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _N_LATEST = 5  # Then so many of the latest are among the model's points, wherever they are.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
@@ -163,11 +164,12 @@ class AdaptiveSimulatedAnnealing:
 
     def best_guess(self) -> int:
         """Return the number of the point, of these, that is best as the model predicts it."""
-        points, values = without_nan(self._pool.points), self._pool.values
+        rows = np.argsort(self._pool.values, kind="stable")[:_N_GUESSED]
+        points, values = without_nan(self._pool.points[rows]), self._pool.values[rows]
         model = LocalModel(points, self._n_choices)
         if model.fit(values) and model.is_noisy:
             values = model.predict(points)
-        return int(self._pool.numbers[np.argmin(values)])
+        return int(self._pool.numbers[rows[np.argmin(values)]])
 
     @property
     def n_dims(self) -> int:
