@@ -178,6 +178,34 @@ def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     assert interval.high - interval.low < 0.06
 
 
+@pytest.mark.parametrize("n_seeds", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int) -> None:
+    x, y = digits.x_train[:300], digits.y_train[:300]
+    weights = np.random.default_rng(0).random(300) * 3
+    if task == "regression":
+        y = np.stack([x.sum(axis=(1, 2)), y], axis=1) / 10
+    settings: dict[str, Any] = {"task": task, "sample_weight": weights, "scale": "none"}
+    dataset = Dataset.from_arrays(x, y, validation_size=100, test_size=10, **settings)
+    assert dataset.weight_train is not None
+    outputs = dataset.y_train.shape[1] if task == "regression" else 10
+    model = build_architecture(MLP_16, (8, 8), dataset.num_classes, outputs)
+    trainer = Trainer(model, Training(epochs=EPOCHS, shuffle=False), dataset)
+    loss: Any = "mean_squared_error" if task == "regression" else LOGITS
+    for seed in range(n_seeds):
+        network = trainer.architecture.build(seed, 0)
+        network.compile(trainer.training.build_optimizer(), loss)
+        network.fit(
+            *(dataset.x_train, dataset.y_train),
+            sample_weight=dataset.weight_train,
+            epochs=EPOCHS,
+            shuffle=False,
+            verbose=0,
+        )
+        theirs = network.evaluate(dataset.x_val, dataset.y_val, verbose=0)
+        assert train(trainer, seed)["val_loss"] == pytest.approx(theirs, rel=1e-3)
+
+
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
 @pytest.mark.parametrize("restore_best_weights", [False, True])
 def test_early_stopping_is_that_of_keras(monitor: str, *, restore_best_weights: bool) -> None:
