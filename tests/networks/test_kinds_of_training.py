@@ -175,7 +175,7 @@ def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval(0.99)
     assert interval.low <= 0.01
     assert interval.high >= -0.01
-    assert interval.high - interval.low < 0.06
+    assert interval.high - interval.low < 0.2
 
 
 @pytest.mark.parametrize("n_seeds", [2, pytest.param(20, marks=pytest.mark.slow)])
