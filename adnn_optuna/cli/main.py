@@ -44,9 +44,10 @@ def _adnn() -> None:
 
     \b
     Start here (digits needs no download):
-      adnn search --max-trial 20 --contract digits.contract.json
-      adnn verify digits.contract.json
-      adnn resume --study-name digits-annealing --max-trial 40 --report search.html
+      adnn search --max-trial 20 --study-name first --contract first.contract.json \\
+          --hidden 64,64 --optimizer sgd --learning-rate 0.05 --epochs 5
+      adnn verify first.contract.json
+      adnn resume --study-name first --max-trial 40 --report search.html
       adnn compare --max-trial 20 --seeds 10 --report comparison.html
       adnn --version
 

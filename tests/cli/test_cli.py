@@ -102,14 +102,20 @@ class TestHelp:
     ) -> None:
         assert cli.run(["--help"]) == 0
         shown = capsys.readouterr().out
-        lines = re.findall(r"^    adnn (.*)$", shown, re.MULTILINE)
+        lines = re.findall(r"^    adnn (.*)$", shown.replace("\\\n", ""), re.MULTILINE)
         assert len(lines) >= 5
         assert "--install-completion" in shown
         for line in lines:
             # The same in less time.
-            few = re.sub(r"--max-trial \d+|--seeds 10", lambda m: FEWER[m[0]], line)
+            few = line
+            if not line.startswith("search"):
+                few = re.sub(r"--max-trial \d+|--seeds 10", lambda m: FEWER[m[0]], line)
             assert cli.run(shlex.split(few)) == 0, line
-        for file in ("digits.contract.json", "search.html", "comparison.html"):
+            if line.startswith("search"):
+                gains = re.findall(r"gain \+(\d\.\d\d) pp", capsys.readouterr().out)
+                assert len(gains) == 2
+                assert "0.00" not in gains
+        for file in ("first.contract.json", "search.html", "comparison.html"):
             assert (folder / file).is_file()
             assert file in shown
 
