@@ -219,16 +219,7 @@ def _keras_architecture(
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
         with undisturbed(_derived_seed(seed, restart)):
-            model = in_fresh_thread(build_model)
-            if not isinstance(model, keras.Model):
-                raise WrongTypeError(
-                    "The model's callable must return a keras.Model, but it returned "
-                    f"{type(model).__name__}."
-                )
-            if not model.built:
-                # By a call, as a subclassed model seldom has a `build` that makes all layers'.
-                _outputs(model, np.zeros((1, *input_shape), np.float32))
-        return model
+            return in_fresh_thread(_built, build_model, input_shape)
 
     model, other = build(0, 0), build(0, 0)
     if other is model:
@@ -285,6 +276,22 @@ def _keras_architecture(
     )
 
 
+def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...]) -> keras.Model:
+    """Return the model of a callable of the user's with all its variables."""
+    import keras
+
+    model = build_model()
+    if not isinstance(model, keras.Model):
+        raise WrongTypeError(
+            "The model's callable must return a keras.Model, but it returned "
+            f"{type(model).__name__}."
+        )
+    if not model.built:
+        # By a call, as a subclassed model seldom has a `build` that makes all layers'.
+        _outputs(model, np.zeros((1, *input_shape), np.float32))
+    return model
+
+
 def _is_known(config: dict[str, Any]) -> bool:
     """Return whether a model's configuration tells all: it has none but Keras's classes."""
     try:
@@ -330,8 +337,12 @@ def _outputs(model: keras.Model, x: np.ndarray) -> Any:
     try:
         outputs = model(x, training=False)
     except (TypeError, ValueError) as error:
+        # What Keras says begins with where it was.
+        own, why = getattr(model, "input_shape", None), first_line(error)
+        if own and own != (None, *x.shape[1:]):
+            why = f"its input_shape is {own}"
         raise WrongValueError(
-            f"The model does not take examples of shape {x.shape[1:]} ({first_line(error)})."
+            f"The model does not take examples of shape {x.shape[1:]} ({why})."
         ) from error
     if isinstance(outputs, list | tuple | dict):
         raise WrongValueError(

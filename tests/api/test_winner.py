@@ -80,6 +80,17 @@ def test_its_weights_are_those_of_the_contract() -> None:
         np.testing.assert_array_equal(start, variable.numpy())
 
 
+def unbuilt() -> keras.Model:
+    return keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(2)])
+
+
+def test_the_contract_of_a_model_without_input_is_checked_by_itself(tmp_path: Any) -> None:
+    result = searched(unbuilt, TABLE, SUM > 0)
+    result.contract().save(tmp_path / "c.json")
+    assert adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset).status == "exact"
+    keras.models.load_model(tmp_path / "c.keras").predict(TABLE, verbose=0)
+
+
 def functional() -> keras.Model:
     inputs = keras.Input((3,))
     hidden = keras.layers.Dense(4)(inputs)

@@ -407,7 +407,10 @@ class OwnTraining(keras.Sequential):
             lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),
             r"shape \(3, 7\).*10 classes need \(3, 10\)",
         ),
-        (lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(10)]), r"\(8, 8\)"),
+        (
+            lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(10)]),
+            r"shape \(8, 8\) \(its input_shape is \(None, 9\)\)",
+        ),
         (
             lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
             "The model has 2 outputs",
