@@ -227,6 +227,9 @@ def _dataset(
     match config["source"]:
         case "built-in" if name not in {"digits", *MNIST_LIKE}:
             raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
+        case "arrays":
+            said = f"{where}: {name!r} was made of arrays, which no contract holds"
+            raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
         case "npz" | "csv" | "parquet" if "path" in config:
             folder = folder if data_dir is None else expanded(data_dir)
             file = contract_file.find_in(folder, config["path"], f"{where}.path")

@@ -958,6 +958,7 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     verdict = adnn.verify(path)
     assert verdict.status == "cannot_check"
     assert "'mine' was made of arrays" in verdict.reasons[0]
+    assert "give them as dataset" in verdict.reasons[0]
     x, y = few_digits()
     verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
     assert verdict.status == "cannot_check"
