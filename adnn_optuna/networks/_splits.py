@@ -74,11 +74,11 @@ def _grouped_rows(
     split that has room for none gets the smallest.
     """
     groups = plain(where, "groups", groups)
-    if groups.shape != (n,) or (groups.dtype.kind == "f" and np.isnan(groups).any()):
-        raise WrongValueError(
-            f"{where}: groups has the shape {groups.shape}, but must name one for each of {n} "
-            "samples."
-        )
+    n_missing = int(np.isnan(groups).sum()) if groups.dtype.kind == "f" else 0
+    if groups.shape != (n,) or n_missing:
+        has = f"lacks {n_missing} values" if n_missing else f"has the shape {groups.shape}"
+        said = f"{where}: groups {has}, but must name one for each of {n} samples"
+        raise WrongValueError(f"{said}.")
     names, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
     left = np.argsort(np.random.Philox(seed).random_raw(len(names)), kind="stable").tolist()
     n_splits = 1 + sum(size > 0 for size in sizes)

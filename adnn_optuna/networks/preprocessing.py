@@ -199,6 +199,8 @@ def table_columns(where: str, table: pd.DataFrame) -> Preprocessing:
     import pandas as pd
 
     columns: list[tuple[str, tuple[str, ...] | None]] = []
+    if twice := [*table.columns[table.columns.map(str).duplicated()].map(str)]:
+        raise WrongValueError(f"{where}: x has several columns {named(twice)}: rename some.")
     for name, values in table.infer_objects().items():
         kind = values.dtype
         if isinstance(kind, pd.CategoricalDtype):

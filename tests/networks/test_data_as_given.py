@@ -353,7 +353,10 @@ class TestGroups:
         [
             (np.arange(N) % 2, "2 groups are too few for 3 splits"),
             (np.arange(N - 1), r"groups has the shape \(59,\)"),
-            (np.full(N, np.nan), "must name one for each of 60 samples"),
+            (
+                np.full(N, np.nan),
+                "groups lacks 60 values, but must name one for each of 60 samples",
+            ),
         ],
     )
     def test_that_cannot_be_kept_are_refused(self, groups: Any, message: str) -> None:
@@ -411,6 +414,11 @@ class TestTables:
     ) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(FRAME.assign(**changes), Y)
+
+    def test_two_columns_of_one_name_are_refused(self) -> None:
+        table = pd.DataFrame(np.zeros((N, 3)), columns=["a", "b", "a"])
+        with pytest.raises(ValueError, match="x has several columns 'a': rename some"):
+            Dataset.from_arrays(table, Y)
 
     def test_more_categories_than_a_network_can_use_are_refused(self) -> None:
         table = pd.DataFrame({"name": [f"n{i}" for i in range(1001)]})
