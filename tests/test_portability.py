@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -16,9 +16,12 @@ from adnn_optuna.engine.storages import masked, open_storage
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import _owners
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @pytest.fixture
-def without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def absent(method: str) -> None:
         real = getattr(Path, method)
 
@@ -29,7 +32,11 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for method in ("exists", "read_text", "readlink"):
         absent(method)
-    for function in (_owners._host, _owners._own_start_time):
+    remembered = (_owners._host, _owners._own_start_time)
+    for function in remembered:
+        function.cache_clear()
+    yield
+    for function in remembered:
         function.cache_clear()
 
 
