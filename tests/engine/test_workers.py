@@ -188,7 +188,7 @@ def wait_for_trials(url: str, count: int, worker: subprocess.Popen[str]) -> None
 @pytest.mark.parametrize(
     ("sampler", "n_workers", "max_trial", "batch_size"),
     [
-        ("greedy", 2, 30, 3),
+        ("greedy", 2, 12, 3),
         pytest.param("greedy", 4, 101, 8, marks=pytest.mark.slow),
         pytest.param("annealing", 4, 60, 1, marks=pytest.mark.slow),
         pytest.param("random_restart", 4, 100, 8, marks=pytest.mark.slow),
@@ -261,6 +261,7 @@ print("swallowed")
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_counts_also_where_python_drops_its_exception() -> None:
     program = INTERRUPTED_AT_ONCE.format(tests=str(TESTS))
     done = subprocess.run(

@@ -149,7 +149,13 @@ def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# One of each sort; the others are of the slow tests.
+FAST = ("clipnorm", "schedule", "average", "muon", "sigmoid", "compiled", "float16")
+
+
+@pytest.mark.parametrize(
+    "kind", [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
+)
 def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     model, settings, classes = KINDS[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, shuffle=False, **settings)
@@ -206,8 +212,9 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int)
         assert train(trainer, seed)["val_loss"] == pytest.approx(theirs, rel=1e-3)
 
 
-@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
-@pytest.mark.parametrize("restore_best_weights", [False, True])
+@pytest.mark.parametrize(
+    ("monitor", "restore_best_weights"), [("val_loss", True), ("val_accuracy", False)]
+)
 def test_early_stopping_is_that_of_keras(monitor: str, *, restore_best_weights: bool) -> None:
     options: Any = {
         "monitor": monitor,
