@@ -146,6 +146,7 @@ def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:
     assert TrialState.RUNNING not in [trial.state for trial in study.trials]
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_said_once_and_leaves_nothing_running(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     worker = begin_worker(url, "random_restart", 1000, 4)

@@ -145,7 +145,11 @@ def long_models(path: Path) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
 @pytest.mark.parametrize(
-    "make", [long_comparison, classified_search, pytest.param(long_models, marks=pytest.mark.slow)]
+    "make",
+    [
+        long_comparison,
+        *(pytest.param(make, marks=pytest.mark.slow) for make in (classified_search, long_models)),
+    ],
 )
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_browser_draws_all_figures_whole_and_asks_nobody(

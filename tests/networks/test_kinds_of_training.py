@@ -150,7 +150,7 @@ def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
 
 
 # One of each sort; the others are of the slow tests.
-FAST = ("clipnorm", "schedule", "average", "muon", "sigmoid", "compiled", "float16")
+FAST = ("average", "muon", "sigmoid", "compiled", "float16")  # Compiled: schedule and clipping.
 
 
 @pytest.mark.parametrize(

@@ -698,6 +698,7 @@ class TestCompilation:
         other = trainer_of(build, few_digits(50), jit_compile=not is_compiled)
         assert other.training.jit_compile is not is_compiled
 
+    @pytest.mark.slow
     def test_is_done_once_for_all_of_the_same(self) -> None:
         def program(model: Any, dataset: Dataset, **training: Any) -> Any:
             return trainer_of(model, dataset, **training)._program
