@@ -94,7 +94,7 @@ test-oldest: $(OLDEST_INSTALLED)
 		tests/samplers tests/test_callbacks.py tests/api/test_search.py
 
 # Warnings are errors; the network is not asked.
-SPHINX := -m sphinx --quiet --fail-on-warning --keep-going
+SPHINX := -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all
 
 .PHONY: docs
 docs: $(INSTALLED)
