@@ -93,7 +93,7 @@ RANDOM_KINDS: dict[str, tuple[Any, dict[str, Any], int]] = {
             layers.Reshape((8, 8, 1)),
             layers.RandomTranslation(0.1, 0.1),
             layers.RandomRotation(0.05),
-            layers.Flatten(),
+            layers.Flatten(name="flat_again"),
             layers.Dense(32, "relu"),
         ),
         {"learning_rate": 0.01},
@@ -114,7 +114,8 @@ def train(trainer: Trainer, seed: int) -> dict[str, float]:
 
 
 def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
-    """Return what Keras makes of the same network, from the same weights and in the same order."""
+    """Return what Keras makes of the same network, from the same weights."""
+    keras.utils.set_random_seed(seed)  # For its own orders of the batches, if any.
     dataset, training = trainer.dataset, trainer.training
     model = trainer.architecture.build(seed, 0)
     head = trainer.architecture.head
@@ -135,7 +136,7 @@ def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
         *(dataset.x_train, y_train),
         batch_size=training.batch_size,
         epochs=training.epochs,
-        shuffle=False,
+        shuffle=training.shuffle,
         validation_data=(dataset.x_val, y_val),
         callbacks=[*callbacks],
         verbose=0,
