@@ -57,7 +57,7 @@ def killed(path: Path, controls: str, n_trials: int) -> None:
 @pytest.mark.parametrize(
     ("controls", "n_trials"),
     [
-        pytest.param("learning_rate", (25,), id="once"),
+        pytest.param("learning_rate", (25,), id="once", marks=pytest.mark.slow),
         pytest.param(",".join(CONTROLS), (20, 100), id="twice", marks=pytest.mark.slow),
     ],
 )

@@ -234,6 +234,7 @@ patiently(study.optimize, objective, n_trials=1000)
     assert len(study.trials) == n_kept + 1
 
 
+@pytest.mark.slow
 def test_a_database_that_cannot_be_written_to_is_refused(path: Path) -> None:
     with pytest.raises((ValueError, StorageError), match=r"^The storage .*readonly.*\.$"):
         patiently(load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize, objective, n_trials=1)
