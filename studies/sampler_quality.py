@@ -536,6 +536,18 @@ def figures(results: Results) -> dict[str, go.Figure]:
 STUDY = Study("sampler_quality", figures, summary)
 
 
+def available(methods: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """Return the methods whose packages are there, and say which are not."""
+    for name, method in methods.items():
+        if method.missing:
+            print(f"Without {name}: {method.missing}.")
+    return {
+        name: method
+        for name, method in methods.items()
+        if not method.missing and (not names or name in names)
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=15, help="number of seeds")
@@ -549,18 +561,11 @@ def main() -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     all_methods = methods(args.registry)
-    available = {
-        name: method
-        for name, method in all_methods.items()
-        if not method.missing and (not args.methods or name in args.methods)
-    }
-    for name, method in all_methods.items():
-        if method.missing:
-            print(f"Without {name}: {method.missing}.")
+    found = available(all_methods, args.methods)
     if not args.report:
-        todo = list(cells(available, 2 if args.quick else args.seeds, quick=args.quick))
+        todo = list(cells(found, 2 if args.quick else args.seeds, quick=args.quick))
         try:
-            run(args.cells, available, todo)
+            run(args.cells, found, todo)
         except KeyboardInterrupt:
             print(f"\nInterrupted; run it again to go on with {args.cells}.")
     result = report(read(args.cells), all_methods)

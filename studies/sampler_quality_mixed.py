@@ -22,7 +22,7 @@ import plotly.colors
 import plotly.graph_objects as go
 import sklearn
 from _common import Results, Study, markdown_table, write_json
-from sampler_quality import OURS, missing, read
+from sampler_quality import OURS, available, missing, read
 from sampler_quality_mixed_problems import PROBLEMS
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
@@ -273,19 +273,12 @@ def main() -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     all_methods = methods()
-    available = {
-        name: method
-        for name, method in all_methods.items()
-        if not method.missing and (not args.methods or name in args.methods)
-    }
-    for name, method in all_methods.items():
-        if method.missing:
-            print(f"Without {name}: {method.missing}.")
+    found = available(all_methods, args.methods)
     if not args.report:
         seeds = range(args.first_seed, args.first_seed + args.seeds)
-        todo = list(cells(available, args.problems, seeds, args.budgets))
+        todo = list(cells(found, args.problems, seeds, args.budgets))
         try:
-            run(args.cells, available, todo)
+            run(args.cells, found, todo)
         except KeyboardInterrupt:
             print(f"\nInterrupted; run it again to go on with {args.cells}.")
     result = report(read(args.cells), all_methods)

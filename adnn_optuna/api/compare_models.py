@@ -167,9 +167,8 @@ def _trainers(
         settings: Any = Training() if trainings[label] is None else trainings[label]
         check_type(f"training of {label!r}", settings, Training, "a Training")
         try:
-            shapes = dataset.x_train.shape[1:], dataset.y_train.shape[1:]
             architecture = build_architecture(
-                model, shapes[0], dataset.num_classes, math.prod(shapes[1])
+                model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
             )
         except (WrongValueError, WrongTypeError) as error:
             raise type(error)(f"The model {label!r}: {error}") from None

@@ -112,9 +112,8 @@ class InitOffsetObjective(Shown):
         self._of_networks: dict[str, InitOffsetObjective] = {}
         if self.is_of_trial:
             return
-        n_targets = math.prod(dataset.y_train.shape[1:])
         self._architecture = build_architecture(
-            cast("Any", model), dataset.x_train.shape[1:], dataset.num_classes, n_targets
+            cast("Any", model), dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
         )
         self._train_by(cast("Training", training))
         self._search_in(space)

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,9 +19,8 @@ Settings = str | dict[str, Any]
 
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # A metric, and what makes its arguments of labels and outputs.
-_Metric = tuple[
-    keras.metrics.Metric, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-]
+_Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+_Metric = tuple[keras.metrics.Metric, _Adapt]
 
 
 class Scores:
@@ -60,13 +59,17 @@ class Scores:
         # As in Keras, the loss is that of the training, with what the model's layers add.
         for own_loss in own_losses:
             loss += labels.shape[0] * tf.cast(own_loss, tf.float64)
-        own, n = self._own(labels, outputs), self._n_own
+        own = self._own(labels, outputs)
         sums = [total + value for total, value in zip(totals, (*own, loss), strict=False)]
-        states = totals[n + 1 :]
-        for metric, adapt in self._metrics:
-            of_metric, states = states[: len(metric.variables)], states[len(metric.variables) :]
-            sums += metric.stateless_update_state([*of_metric], *adapt(labels, outputs))
+        for metric, adapt, state in self._states(totals):
+            sums += metric.stateless_update_state(state, *adapt(labels, outputs))
         return tuple(sums)
+
+    def _states(self, totals: Score) -> Iterator[tuple[keras.metrics.Metric, _Adapt, list[Any]]]:
+        """Yield each Keras metric with what makes its arguments, and its state in the sums."""
+        states = iter(totals[self._n_own + 1 :])
+        for metric, adapt in self._metrics:
+            yield metric, adapt, [next(states) for _ in metric.variables]
 
     def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
         head = self._head
@@ -90,10 +93,8 @@ class Scores:
         else:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
-        states = totals[self._n_own + 1 :]
-        for metric, _ in self._metrics:
-            of_metric, states = states[: len(metric.variables)], states[len(metric.variables) :]
-            metrics[metric.name] = float(metric.stateless_result([*of_metric]))
+        for metric, _, state in self._states(totals):
+            metrics[metric.name] = float(metric.stateless_result(state))
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
@@ -119,13 +120,12 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
     if isinstance(settings, dict) and "from_logits" in settings["config"]:
         settings["config"]["from_logits"] = takes_logits
     try:
-        made = kind.get(settings)
+        return kind.get(settings), name
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
             f"Keras knows no {what} {name!r} that can be made so ({first_line(error):.200}); see "
             f"keras.{kind.__name__.rpartition('.')[2]}."
         ) from None
-    return made, name
 
 
 def loss_function(settings: Settings, head: Head) -> PerRow:
