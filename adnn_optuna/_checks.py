@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -133,6 +134,24 @@ def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
 def first_line(error: object) -> str:
     """Return an error's first line without its full stop; its class if it says nothing."""
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+# After the name of the user: up to the last @ before the options, or the first one of all.
+_PASSWORD = re.compile(r"([^:/@]*):(?:[^?]*@|[^@]*@)")
+_SECRET_OPTION = re.compile(
+    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)[^&]*", re.IGNORECASE
+)
+
+
+def masked(url: str) -> str:
+    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``."""
+    # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
+    # would be taken for the host.
+    is_url = "://" in url
+    found = _PASSWORD.match(url, url.index("://") + 3) if is_url else _PASSWORD.search(url)
+    if found:
+        url = f"{url[: found.start()]}{found[1]}:***@{url[found.end() :]}"
+    return _SECRET_OPTION.sub(r"\1***", url)
 
 
 TOO_LITTLE_MEMORY = (

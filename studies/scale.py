@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from postgresql import Server
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.storages import masked, open_storage
+from adnn_optuna._checks import masked
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import owner_of
 
 # Two cores and more processes: with TensorFlow's default of one thread for each core in each of

@@ -5,6 +5,7 @@ Results go to stdout; progress, hints and errors to stderr.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from typing import NoReturn
 import typer
 
 from adnn_optuna import __version__
-from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory
+from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory, masked
 from adnn_optuna.cli import checks, commands, luck, output
 from adnn_optuna.cli.options import HELP, with_help
 
@@ -109,8 +110,9 @@ def run(arguments: Sequence[str]) -> int:
         output.show(f"adnn_optuna {__version__}")
         return 0
     try:
-        # Of an interrupt Typer makes an exit code itself.
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
+    except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
+        code = output.INTERRUPTED
     except typer.TyperException as error:
         # Typer's parser puts the kind of an error before its message.
         message = " ".join(error.format_message().replace("Value error, ", "").split())
@@ -124,8 +126,7 @@ def run(arguments: Sequence[str]) -> int:
         sentence, code = _in_a_sentence(error)
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
-        from adnn_optuna.engine.storages import masked
-
+        # An import that was interrupted cannot be made again, so nothing is imported here.
         said = "Interrupted; all finished trials are kept. Go on with:"
         output.say(f"{said}\n    {shlex.join(['adnn', *map(masked, arguments)])}")
     return code or 0
@@ -135,5 +136,7 @@ def main() -> NoReturn:
     """Run the command line of this process and end it with its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     warnings.showwarning = lambda message, *_, **__: output.say(f"adnn: {message}")
+    # An interrupt that meets a connection on its way back to the pool would be shown as an error.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     output.prepare_streams()
     sys.exit(run(sys.argv[1:]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import shlex
 import sys
@@ -15,6 +14,7 @@ from adnn_optuna._checks import (
     check_output_file,
     install_command,
     is_installed,
+    masked,
 )
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ def load_libraries() -> None:
         os.dup2(stderr, 2)
         os.close(stderr)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # An interrupt that meets a connection on its way back to the pool would be shown as an error.
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def show(result: object, stream: TextIO | None = None) -> None:
@@ -113,7 +111,7 @@ def show_search(
 ) -> None:
     """Write a search's contract and report, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import MaxTimeCallback
-    from adnn_optuna.engine.storages import is_in_memory, masked
+    from adnn_optuna.engine.storages import is_in_memory
     from adnn_optuna.engine.summaries import why_no_winner
 
     made = None
@@ -149,7 +147,7 @@ def show_search(
 
 def say_how_to_look(storage: str) -> None:
     """Name the command that shows the studies, where these outlast this process."""
-    from adnn_optuna.engine.storages import is_in_memory, masked
+    from adnn_optuna.engine.storages import is_in_memory
 
     if not is_in_memory(storage):
         command = shlex.join(["optuna-dashboard", masked(storage)])

@@ -32,6 +32,7 @@ from adnn_optuna._checks import (
     check_type,
     first_line,
     is_file,
+    masked,
 )
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
@@ -69,12 +70,6 @@ _REFUSED_AT_OPENING = re.compile(
     "authentication failed|no password supplied|no pg_hba.conf entry|access denied"
     "|does not exist|unknown database",
     re.IGNORECASE,
-)
-
-# After the name of the user: up to the last @ before the options, or the first one of all.
-_PASSWORD = re.compile(r"([^:/@]*):(?:[^?]*@|[^@]*@)")
-_SECRET_OPTION = re.compile(
-    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)[^&]*", re.IGNORECASE
 )
 
 
@@ -288,17 +283,6 @@ def is_in_memory(url: str | URL) -> bool:
     """Return whether a database URL names SQLite's database in memory, which ends with us."""
     parsed = make_url(url)
     return parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
-
-
-def masked(url: str) -> str:
-    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``."""
-    # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
-    # would be taken for the host.
-    is_url = "://" in url
-    found = _PASSWORD.match(url, url.index("://") + 3) if is_url else _PASSWORD.search(url)
-    if found:
-        url = f"{url[: found.start()]}{found[1]}:***@{url[found.end() :]}"
-    return _SECRET_OPTION.sub(r"\1***", url)
 
 
 def storage_url(storage: BaseStorage) -> str | None:

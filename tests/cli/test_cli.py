@@ -680,6 +680,29 @@ class TestTrouble:
             )
         assert not list(folder.iterdir())
 
+    def test_an_interrupt_of_an_import_is_one_like_any_other(self) -> None:
+        code = """if True:
+            import sys
+            from adnn_optuna.cli.main import main
+
+            class Interrupter:
+                @staticmethod
+                def find_spec(name, *_):
+                    if name == "sqlalchemy":
+                        raise KeyboardInterrupt
+
+            sys.meta_path.insert(0, Interrupter)
+            sys.argv = "adnn recheck a.db s --evaluate math:sqrt".split()
+            main()
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.stderr == (
+            "Interrupted; all finished trials are kept. Go on with:\n"
+            "    adnn recheck a.db s --evaluate math:sqrt\n"
+        )
+
 
 class TestVerify:
     def test_has_a_verdict_and_an_exit_code(
