@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-import itertools
 import logging
 import math
 import tempfile
@@ -17,18 +17,9 @@ import optuna
 from optuna.pruners import MedianPruner
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna import _checks as checks
-from adnn_optuna._attributes import (
-    ANNEALING,
-    COMPARED,
-    CONTROLS,
-    GREEDY,
-    LEARNING_RATE,
-    OBJECTIVE,
-    RANDOM_RESTART,
-    CompareArguments,
-)
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import RANDOM_RESTART
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.evaluations import with_seed
@@ -36,11 +27,7 @@ from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_j
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import (
-    Searcher,
-    check_searcher,
-    searcher_label,
-)
+from adnn_optuna.engine.searchers import Searcher, check_searcher, searcher_label
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
@@ -135,19 +122,10 @@ def compare(
     """
     studies.check_objective(objective)
     studies.check_study_name(study_name)
-    max_trial = checks.as_positive_int("max_trial", max_trial)
+    max_trial = as_positive_int("max_trial", max_trial)
     searchers = _labelled(samplers)
-    if controls is None and max_gain is not None:
-        controls = ()
-    arms: dict[str, Any] = {
-        **searchers,
-        **_checked_controls(controls, searchers, objective, max_trial),
-    }
-    if max_gain is not None and len(arms) > len(searchers):
-        raise WrongValueError(
-            "controls spend the compute of all trials, but max_gain ends searches before that; "
-            "give one of the two."
-        )
+    others: dict[str, Any] = _checked_controls(controls, searchers, objective, max_trial, max_gain)
+    arms: dict[str, Any] = {**searchers, **others}
     seeds = checked_seeds(seeds)
     check_equivalence(equivalence)
     # All are checked, whichever holds for a single run.
@@ -159,18 +137,17 @@ def compare(
         of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
         # Samplers keep random state.
         arm = copy.deepcopy(arms[label])
-        if label not in searchers and callable(arm):
+        if label in others and callable(arm):
             own: Any = OwnObjective(arm, of_seed.direction, seed)
-            return studies.Plan(own, name, OBJECTIVE, limits, pruner=MedianPruner())
+            return studies.Plan(own, name, stored.OBJECTIVE, limits, pruner=MedianPruner())
         return studies.Plan(of_seed, name, arm, limits, batch_size)
 
     # What may be refused is, before anything is stored.
     for label in arms:
         job(label, seeds[0])
-    named = {label: searcher_label(arm) for label, arm in arms.items()}
-    arguments: CompareArguments = {
-        "samplers": {label: named[label] for label in searchers},
-        "controls": {label: name for label, name in named.items() if label not in searchers},
+    arguments: stored.CompareArguments = {
+        "samplers": {label: searcher_label(searcher) for label, searcher in searchers.items()},
+        "controls": {label: searcher_label(control) for label, control in others.items()},
         "max_trial": max_trial,
         "max_time": given.max_time,
         "max_gain": given.max_gain,
@@ -185,25 +162,26 @@ def compare(
         ) as bar,
     ):
         opened_storage = open_storage(storage)
-        stored = patiently(records_of_comparison, opened_storage, study_name).values()
+        before = patiently(records_of_comparison, opened_storage, study_name).values()
         declaration = declared(
-            [record.attrs for of_arm in stored for record in of_arm.values()],
+            [record.attrs for of_arm in before for record in of_arm.values()],
             seeds,
             looks_again=stop_when_decided,
             study_name=study_name,
-            n_claims=_n_claims(searchers, len(arms) - len(searchers)),
+            n_claims=_n_claims(searchers, len(others)),
         )
         at_once = n_cores() if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
-        n_seeds = 0
+        end = 0
         while True:
-            part = seeds[n_seeds : n_seeds + at_once]
-            n_seeds += len(part)
-            jobs = [job(label, seed) for label in arms for seed in part]
+            part = seeds[end : end + at_once]
+            end += len(part)
+            runs = [(label, seed) for label in arms for seed in part]
+            jobs = [job(*run) for run in runs]
             opened = studies.open_studies(jobs, opened_storage)
             for study in opened:
                 store_declaration(study, declaration)
-                patiently(study.set_user_attr, COMPARED, arguments)
+                patiently(study.set_user_attr, stored.COMPARED, arguments)
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
@@ -215,11 +193,12 @@ def compare(
                     copied,
                 )
                 raise
-            found = iter(map(_result_of, jobs, opened))
-            for of_arm in results.values():
-                of_arm.extend(itertools.islice(found, len(part)))
-            comparison = Comparison(results, seeds[:n_seeds], float(equivalence))
-            if n_seeds == len(seeds) or (
+            for (label, _), plan, study in zip(runs, jobs, opened, strict=True):
+                is_own = plan.searcher == stored.OBJECTIVE
+                found = record_of(study) if is_own else result_of(study, plan.objective)
+                results[label].append(found)
+            comparison = Comparison(results, seeds[:end], float(equivalence))
+            if end == len(seeds) or (
                 stop_when_decided and _is_over(comparison, study_name, max_time, bar)
             ):
                 break
@@ -240,10 +219,6 @@ def _copied(storage: BaseStorage, study_name: str) -> str:
     return f" in storage={url!r}"
 
 
-def _result_of(job: studies.Plan, study: optuna.Study) -> SearchRecord:
-    return record_of(study) if job.searcher == OBJECTIVE else result_of(study, job.objective)
-
-
 def _is_over(
     comparison: Comparison, study_name: str, max_time: float | None, bar: tqdm[Any] | None
 ) -> bool:
@@ -259,8 +234,8 @@ def _is_over(
 
 def _n_claims(searchers: Mapping[str, Searcher], n_controls: int) -> dict[str, int]:
     names = [searcher for searcher in searchers.values() if searcher != RANDOM_RESTART]
-    of_searchers = len(names) + (names.count(GREEDY) == names.count(ANNEALING) == 1)
-    return {"searchers": of_searchers, "controls": n_controls * len(searchers)}
+    has_both = names.count(stored.GREEDY) == names.count(stored.ANNEALING) == 1
+    return {"searchers": len(names) + has_both, "controls": n_controls * len(searchers)}
 
 
 def _checked_controls(
@@ -268,13 +243,20 @@ def _checked_controls(
     searchers: Mapping[str, Searcher],
     objective: InitOffsetObjective,
     max_trial: int,
+    max_gain: float | None,
 ) -> dict[str, Control]:
     """Return the controls by their labels, by default the learning rate, where it is a number."""
+    rate = stored.LEARNING_RATE
     if controls is None:
-        is_default = max_trial >= _TRIALS_FOR_CONTROL and LEARNING_RATE not in searchers
+        is_default = max_trial >= _TRIALS_FOR_CONTROL and max_gain is None
         has_rate = objective.training.fixed_learning_rate is not None
-        return {LEARNING_RATE: LEARNING_RATE} if is_default and has_rate else {}
+        return {rate: rate} if is_default and has_rate and rate not in searchers else {}
     found = _by_label("controls", controls)
+    if found and max_gain is not None:
+        raise WrongValueError(
+            "controls spend the compute of all trials, but max_gain ends searches before that; "
+            "give one of the two."
+        )
     for label, control in found.items():
         if label in searchers:
             raise WrongValueError(
@@ -282,10 +264,10 @@ def _checked_controls(
             )
         if callable(control):
             with_seed(control)
-        elif control not in CONTROLS:
+        elif control not in stored.CONTROLS:
             raise WrongValueError(
                 f"controls has {control!r}, but it must be one of "
-                f"{', '.join(map(repr, CONTROLS))}, or an Optuna objective by its label: "
+                f"{', '.join(map(repr, stored.CONTROLS))}, or an Optuna objective by its label: "
                 "controls={'label': objective}."
             )
     return found
@@ -308,35 +290,26 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Sea
 
 def _by_label(argument: str, given: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
     """Return searchers or controls by their labels, which are their names without others."""
-    if isinstance(given, str):
+    labels = None
+    if not isinstance(given, str):
+        with contextlib.suppress(TypeError):
+            labels = [*given]
+    if labels is None:
         raise WrongTypeError(
-            f"{argument} must be a sequence of names: write {argument}=({given!r},)."
+            f"{argument} must be a sequence of names or a mapping from labels, but it is "
+            f"{given!r}: write {argument}=(..., ...)."
         )
-    if not isinstance(given, Mapping):
-        try:
-            names = list(given)
-        except TypeError:
-            raise WrongTypeError(
-                f"{argument} must be a sequence of names or a mapping, but it is {given!r}."
-            ) from None
-        for name in names:
-            if not isinstance(name, str):
-                raise WrongTypeError(
-                    f"{argument} holds {name!r}, which has no name: write "
-                    f"{argument}={{'label': ..., ...}}."
-                )
-        if len(set(names)) < len(names):
-            raise WrongValueError(f"{argument} names one twice: {', '.join(names)}.")
-        given = {name: name for name in names}
-    for label in given:
+    for label in labels:
         if not isinstance(label, str) or not label:
             raise WrongTypeError(
-                f"{argument} must have labels that are strings and not empty, but one of them is "
-                f"{label!r}."
+                f"{argument} holds {label!r}, which has no name: write {argument}={{'label': ..., "
+                "...}, with labels that are strings and not empty."
             )
         if "/" in label:
             raise WrongValueError(
                 f"The label {label!r} of {argument} has a slash, which parts the names of "
                 "studies: use another character."
             )
-    return dict(given)
+    if len(set(labels)) < len(labels):
+        raise WrongValueError(f"{argument} names one twice: {', '.join(labels)}.")
+    return dict(given) if isinstance(given, Mapping) else dict(zip(labels, labels, strict=True))
