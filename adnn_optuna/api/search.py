@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +22,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
 from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.searchers import Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -32,6 +30,7 @@ from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.dashboard import show_search
 from adnn_optuna.evidence.reports import search_page
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     import keras
@@ -60,13 +59,9 @@ class SearchResult(SearchRecord):
         """
         from adnn_optuna.networks.finished import finished_model
 
-        objective, start = self._winner()
-        weights = objective.trainer.initial_weights(start)
-        if trained:
-            [run] = objective.trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
-            weights = run.weights or []
-        trainer, dataset = objective.trainer, objective.dataset
-        return finished_model(trainer.architecture, trainer.training, dataset, weights)
+        trainer, start = self._winner()
+        weights = _trained(trainer, start) if trained else trainer.initial_weights(start)
+        return finished_model(trainer.architecture, trainer.training, trainer.dataset, weights)
 
     def predict(self, x: Any) -> np.ndarray:
         """Return what the best trial's network, trained again, predicts.
@@ -81,15 +76,14 @@ class SearchResult(SearchRecord):
         Raises:
             ValueError: If no trial was completed, or the inputs are not such as the dataset's.
         """
-        objective, start = self._winner()
-        inputs = self.objective.dataset.preprocessing.transform(x)
-        [run] = objective.trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
-        outputs = objective.trainer.outputs(run.weights or [], inputs)
-        head, classes = objective.trainer.architecture.head, self.objective.dataset.classes
+        trainer, start = self._winner()
+        dataset, head = trainer.dataset, trainer.architecture.head
+        inputs = dataset.preprocessing.transform(x)
+        outputs = trainer.outputs(_trained(trainer, start), inputs)
         if head.num_classes is None:
-            return outputs.reshape(-1, *self.objective.dataset.y_train.shape[1:])
+            return outputs.reshape(-1, *dataset.y_train.shape[1:])
         numbers = head.predicted(outputs)
-        return numbers if classes is None else np.asarray(classes)[numbers]
+        return numbers if dataset.classes is None else np.asarray(dataset.classes)[numbers]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`model` to a ``.keras`` file.
@@ -100,15 +94,15 @@ class SearchResult(SearchRecord):
         check_output_file("path", Path(path), ".keras")
         self.model().save(path)
 
-    def _winner(self) -> tuple[InitOffsetObjective, Start]:
-        """Return what the best trial was trained by, and from."""
+    def _winner(self) -> tuple[Trainer, Start]:
+        """Return what the best trial was trained by, and from; refuse where there is none."""
         if self.best is None:
             raise WrongValueError(
-                f"The study {self.study.study_name!r} has no completed trial, so there is no "
-                "model; resume it."
+                f"The study {self.study.study_name!r} has no completed trial, so it has no "
+                "winner; resume it."
             )
         objective = self.objective.of(self.best.params)
-        return objective, objective.start(self.best.params)
+        return objective.trainer, objective.start(self.best.params)
 
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.
@@ -118,11 +112,7 @@ class SearchResult(SearchRecord):
         Raises:
             ValueError: If no trial was completed.
         """
-        if self.best is None:
-            raise WrongValueError(
-                f"The study {self.study.study_name!r} has no completed trial, so there is no "
-                "winner to test; resume it."
-            )
+        self._winner()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             conclude(self, self.objective, stop)
         show_search(self)
@@ -161,11 +151,14 @@ class SearchResult(SearchRecord):
         search_page(self, content).save(path)
 
 
+def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:
+    [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
+    return run.weights or []
+
+
 def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
     """Return what a study of an objective came to."""
-    record = record_of(study)
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    return SearchResult(**fields, objective=objective)
+    return SearchResult(**vars(record_of(study)), objective=objective)
 
 
 def search(
@@ -244,9 +237,8 @@ def run_search(
     try:
         with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, plan)
-            loop = Loop(
-                plan, study, stop, _progress(plan, shown), shown.show_epochs if shown else None
-            )
+            update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
+            loop = Loop(plan, study, stop, update, show_epochs)
             n_before = loop.n_done
             loop.run()
             if n_before and loop.n_done == n_before:
@@ -262,19 +254,11 @@ def run_search(
     return result
 
 
-def _progress(
-    plan: studies.Plan, shown: SearchProgress | None
-) -> Callable[[optuna.Trial, Outcome], None]:
-    """Return what shows a trial that was told: in the bar, or as Optuna's log lines do."""
-    improvement, best = plan.objective.improvement, math.nan
-
-    def show(trial: optuna.Trial, outcome: Outcome) -> None:
-        nonlocal best
-        if shown is not None:
-            shown.update()
-        elif (value := outcome.value) is not None:
-            best = best if improvement(value, best) <= 0 else value
-            said = "Trial %d finished with value: %s and parameters: %s. Best of this run: %s."
-            _logger.info(said, trial.number, value, trial.params, best)
-
-    return show
+def _log(trial: optuna.Trial, outcome: Outcome) -> None:
+    """Log a trial that was told as Optuna does."""
+    best = patiently(best_trial, trial.study)
+    if outcome.value is not None and best is not None:
+        said = (
+            "Trial %d finished with value: %s and parameters: %s. Best is trial %d with value: %s."
+        )
+        _logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

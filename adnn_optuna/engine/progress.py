@@ -60,7 +60,7 @@ class SearchProgress:
         if not plan.objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 
-    def update(self) -> None:
+    def update(self, *_: object) -> None:
         """Show the trials that were told."""
         record = patiently(record_of, self._study)
         self._n_done, self._best = len(record.done_trials), ""
