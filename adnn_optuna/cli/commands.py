@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError, check_output_file
@@ -54,7 +56,6 @@ def search(
     """
     from adnn_optuna.accountability.contract_file import check_contract_path
 
-    out.check_pages(report=report)
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
     names = {key: value for key, value in objective.items() if key != "dataset"}
@@ -102,7 +103,6 @@ def resume(
     from adnn_optuna.accountability.contract_file import check_contract_path
     from adnn_optuna.engine import storages, studies
 
-    out.check_pages(report=report)
     out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
     if contract is not None:
@@ -130,7 +130,7 @@ def compare(
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
     study_name: NewName = None,
-    plot: Annotated[Path | None, "The .html file for the figure of the best gain so far."] = None,
+    plot: Path | None = None,
     report: Path | None = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
@@ -148,7 +148,6 @@ def compare(
       adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
-    out.check_pages(plot=plot, report=report)
     limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     comparison = adnn.compare(
         make_objective(**objective),
@@ -177,7 +176,7 @@ def plan(
     max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
     storage: str = DEFAULT_STORAGE,
     study_name: NewName = None,
-    plot: Annotated[Path | None, "The .html file for the figure of power against seeds."] = None,
+    plot: Path | None = None,
     quiet: Quiet = False,
     **objective: Any,
 ) -> None:
@@ -193,7 +192,6 @@ def plan(
     """
     from adnn_optuna.evidence.comparison import load_comparison
 
-    out.check_pages(plot=plot)
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
@@ -258,3 +256,92 @@ def report(
         out.show(found)
     if not quiet:
         out.say(f"\nThe report is in {output}.")
+
+
+def audit(
+    file: Annotated[Path | None, "A model as model.save of Keras wrote it."] = None,
+    *,
+    initializers: Annotated[bool, "Show the initializers of the installed Keras instead."] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
+) -> None:
+    """Show what is random in a Keras model: initial values, layers, and their seeds.
+
+    Nothing in the file is executed: lambda layers and classes of others are refused.
+
+    \b
+    Examples:
+      adnn audit model.keras --json
+      adnn audit --initializers
+    """
+    from adnn_optuna.accountability.audit import audit_file
+
+    if (file is None) != initializers:
+        raise WrongValueError("Give either the file of a model or --initializers.")
+    out.load_libraries()
+    if file is None:
+        table = adnn.initializers_table()
+        out.show(
+            table.to_json(orient="records", indent=1) if as_json else table.to_string(index=False)
+        )
+    else:
+        found = audit_file(file)
+        out.show(found.to_json() if as_json else found)
+
+
+def verify(
+    file: Annotated[Path, "The contract, as adnn search wrote it."],
+    *,
+    data_dir: Annotated[
+        Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
+    ] = None,
+    certify: Annotated[
+        bool, "Repeat the contract's certificate, too: with fresh random numbers."
+    ] = False,
+    key: Annotated[
+        Path | None, "The public key (Ed25519, PEM) of who must have signed it by adnn sign."
+    ] = None,
+) -> None:
+    """Check a contract: train its baseline and its winner again, and compare.
+
+    Nothing in the file is executed, and nothing outside its folder is read.
+
+    \b
+    Verdicts and exit codes:
+      exact             0  the same bits, in the same environment
+      within_tolerance  0  in another environment (versions, processor, threads),
+                           within what eight trainings here differ by
+      breached          1  something is not reproduced, or the file was changed, or
+                           it is not signed by the key
+      cannot_check      2  file, data or model is missing, unreadable or another one,
+                           or this training forgets its gain here
+
+    \b
+    Examples:
+      adnn verify digits.contract.json
+      adnn verify fashion.contract.json --data-dir ~/data --key public.pem
+    """
+    out.load_libraries()
+    verdict = adnn.verify(file, data_dir, certify=certify, key=key)
+    out.show(verdict)
+    codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
+    raise typer.Exit(codes.get(verdict.status, 0))
+
+
+def sign(
+    file: Annotated[Path, "The contract, as adnn search wrote it."],
+    *,
+    key: Annotated[Path, "Your private key (Ed25519, PEM); a passphrase is asked for."],
+) -> None:
+    """Sign a contract: who has your public key can tell that you stand for it.
+
+    The signature is in a file beside it, FILE.sig, and holds until the contract
+    is changed.
+
+    \b
+    Examples:
+      openssl genpkey -algorithm ed25519 -out key.pem
+      openssl pkey -in key.pem -pubout -out public.pem
+      adnn sign digits.contract.json --key key.pem
+      adnn verify digits.contract.json --key public.pem
+    """
+    out.show(f"The signature is in {adnn.sign(file, key)}.")

@@ -50,7 +50,6 @@ def recheck(
     """
     import optuna
 
-    out.check_pages(report=report)
     if evaluate is None:
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -105,7 +104,6 @@ def variance(
       adnn variance --hidden 64
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
-    out.check_pages(report=report)
     found = adnn.measure_variance(
         make_network(**network),
         n,
@@ -145,7 +143,6 @@ def compare_models(
       adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    out.check_pages(report=report)
     data, settings = make_training(**training)
     found = adnn.compare_models(
         load_models(models),

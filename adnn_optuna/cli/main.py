@@ -20,7 +20,7 @@ import typer
 
 from adnn_optuna import __version__
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory, masked
-from adnn_optuna.cli import checks, commands, luck, output
+from adnn_optuna.cli import commands, luck, output
 from adnn_optuna.cli.options import HELP, with_help
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
@@ -67,7 +67,7 @@ def _adnn() -> None:
 for _verb in (
     *(commands.search, commands.resume, commands.compare, commands.plan),
     *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
-    *(commands.report, checks.audit, checks.verify, checks.sign),
+    *(commands.report, commands.audit, commands.verify, commands.sign),
 ):
     app.command()(with_help(_verb))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli.output import load_libraries
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ HELP = {
     "train_accuracy, val_loss, or val_ and a Keras metric such as auc; losses are minimized.",
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
     "patience": "Epochs without a lower validation loss after which a training ends early.",
+    "plot": "The .html file for the figure.",
     "restore_best_weights": "Let such a training end with the network of its best epoch.",
     "report": "The .html file for a report, all figures included.",
     "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
@@ -85,7 +86,7 @@ _CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract'
 Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 
 
-def make_training(
+def load_data(
     *,
     dataset: Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)] = "digits",
     data_dir: Path | None = None,
@@ -97,6 +98,20 @@ def make_training(
     class_weight: Literal["balanced"] | None = None,
     sample_weight: str | None = None,
     groups: str | None = None,
+) -> "Dataset":
+    """Return the data of a command's options; those of Python check them."""
+    options: dict[str, Any] = locals()
+    from adnn_optuna import load_dataset
+
+    for name in ("validation_size", "test_size"):
+        size = options[name]
+        # A number of samples is a whole one.
+        options[name] = int(size) if size is not None and size.is_integer() else size
+    return load_dataset(options.pop("dataset"), **options)
+
+
+def make_training(
+    *,
     optimizer: str = "adam",
     learning_rate: float = 0.001,
     batch_size: int = 32,
@@ -104,34 +119,17 @@ def make_training(
     shuffle: bool = True,
     patience: int | None = None,
     restore_best_weights: bool = False,
+    **data: Any,
 ) -> "tuple[Dataset, Training]":
-    """Return data and training of a command's options; those of Python check them."""
-    from adnn_optuna import Training, load_dataset
+    """Return data and training."""
+    options: dict[str, Any] = locals()
+    from adnn_optuna import Training
 
-    training = Training(
-        *(optimizer, learning_rate, batch_size, epochs),
-        shuffle=shuffle,
-        patience=patience,
-        restore_best_weights=restore_best_weights,
-    )
-    # A number of samples is a whole one.
-    sizes = [
-        int(s) if s is not None and s.is_integer() else s for s in (validation_size, test_size)
-    ]
-    data = load_dataset(
-        dataset,
-        data_dir,
-        validation_size=sizes[0],
-        test_size=sizes[1],
-        target=target,
-        task=task,
-        scale=scale,
-        class_weight=class_weight,
-        sample_weight=sample_weight,
-        groups=groups,
-    )
+    del options["data"]
+    training = Training(**options)
+    loaded = load_data(**data)
     load_libraries()
-    return data, training
+    return loaded, training
 
 
 def make_network(
@@ -172,6 +170,7 @@ def make_objective(
 
 # What the options are of that a verb passes on by a name.
 _MADE_BY: dict[str, Callable[..., object]] = {
+    "data": load_data,
     "training": make_training,
     "network": make_network,
     "objective": make_objective,
@@ -189,10 +188,18 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
             annotation, note = get_args(annotation)
         if isinstance(note, str):
             is_option = parameter.kind is parameter.KEYWORD_ONLY
-            note = (typer.Option if is_option else typer.Argument)(help=note)
+            check = _check_page if parameter.name in ("plot", "report") else None
+            note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
         parameters[i] = parameter.replace(annotation=Annotated[annotation, note])
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return verb
+
+
+def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:
+    """Refuse an HTML file that cannot be written, before there is what to write."""
+    if file is not None:
+        check_output_file(option.opts[0], file, ".html")
+    return file
 
 
 def _passed_on(name: str) -> list[inspect.Parameter]:

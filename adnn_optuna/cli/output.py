@@ -9,13 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from adnn_optuna._checks import (
-    WrongValueError,
-    check_output_file,
-    install_command,
-    is_installed,
-    masked,
-)
+from adnn_optuna._checks import WrongValueError, install_command, is_installed, masked
 
 if TYPE_CHECKING:
     from adnn_optuna.api.search import SearchResult
@@ -75,13 +69,6 @@ def show(result: object, stream: TextIO | None = None) -> None:
 def say(text: str) -> None:
     """Write to stderr, so that stdout holds results alone."""
     show(text, sys.stderr)
-
-
-def check_pages(**files: Path | None) -> None:
-    """Refuse HTML files, by the options that name them, that cannot be written."""
-    for kind, file in files.items():
-        if file is not None:
-            check_output_file(f"--{kind}", file, ".html")
 
 
 def show_pages(
