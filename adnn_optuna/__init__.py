@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.verification import Verdict as Verdict
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
-    from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.recheck import recheck as recheck
+    from adnn_optuna.api.redrawing import compare_models as compare_models
+    from adnn_optuna.api.redrawing import measure_variance as measure_variance
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import search as search
-    from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
@@ -52,11 +52,10 @@ _NAMES = {
     "accountability.signature": ["sign"],
     "accountability.verification": ["Verdict", "verify"],
     "api.compare": ["compare"],
-    "api.compare_models": ["compare_models"],
     "api.recheck": ["recheck"],
+    "api.redrawing": ["compare_models", "measure_variance"],
     "api.resume": ["resume"],
     "api.search": ["SearchResult", "search"],
-    "api.variance": ["measure_variance"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.comparison": ["Comparison"],

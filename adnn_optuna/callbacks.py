@@ -154,14 +154,7 @@ class MaxTimeCallback(Limit):
     a storage with heartbeats other processes take any failed trial of a foreign sampler for. The
     trial that runs when the limit is reached is completed first.
 
-    Example:
-
-        .. testcode::
-
-            import optuna
-            from adnn_optuna.callbacks import MaxTimeCallback
-            study = optuna.create_study()
-            study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[MaxTimeCallback(0.1)])
+    Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
     Args:
         max_time: The time in seconds.
@@ -178,10 +171,6 @@ class MaxTimeCallback(Limit):
         """Return the seconds that the study's trials took until the last of them ended."""
         return self._tally(study).elapsed
 
-    def remaining(self, study: Study) -> float:
-        """Return the seconds that are left, 0 if none are."""
-        return max(self._max_time - self.elapsed(study), 0.0)
-
     def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
         return tally.elapsed >= self._max_time
 
@@ -194,14 +183,7 @@ class MaxTrialCallback(Limit):
     :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial whether there is
     anything to do.
 
-    Example:
-
-        .. testcode::
-
-            import optuna
-            from adnn_optuna.callbacks import MaxTrialCallback
-            study = optuna.create_study()
-            study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[MaxTrialCallback(10)])
+    Example: ``study.optimize(objective, callbacks=[MaxTrialCallback(50)])``
 
     Args:
         max_trial: The number of trials.
@@ -213,10 +195,6 @@ class MaxTrialCallback(Limit):
         check_integer("max_trial", max_trial, low=1)
         super().__init__()
         self._max_trial = int(max_trial)
-
-    def remaining(self, study: Study) -> int:
-        """Return the number of trials that are left, 0 if none are."""
-        return max(self._max_trial - self._tally(study).n_done, 0)
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
         return tally.n_done >= self._max_trial

@@ -185,13 +185,7 @@ def compare(
             try:
                 run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                copied = _copied(opened_storage, study_name)
-                _logger.log(
-                    logging.WARNING if copied else logging.INFO,
-                    "Interrupted; all trials are kept%s. Compare again, with the same arguments, "
-                    "or resume to go on.",
-                    copied,
-                )
+                _keep(opened_storage, study_name)
                 raise
             for (label, _), plan, study in zip(runs, jobs, opened, strict=True):
                 is_own = plan.searcher == stored.OBJECTIVE
@@ -206,17 +200,17 @@ def compare(
     return comparison
 
 
-def _copied(storage: BaseStorage, study_name: str) -> str:
-    """Copy what is in memory to a database, and return where it is to be found, if it is there."""
-    url = storage_url(storage)
-    if not (isinstance(storage, InMemoryStorage) or (url and is_in_memory(url))):
-        return ""
-    url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
-    to_storage = open_storage(url)
-    for name in optuna.get_all_study_names(storage):
-        if name.startswith(f"{study_name}/"):
-            optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to_storage)
-    return f" in storage={url!r}"
+def _keep(storage: BaseStorage, study_name: str) -> None:
+    """Copy what is in memory to a database, and say how to go on after an interrupt."""
+    level, where, url = logging.INFO, "", storage_url(storage)
+    if isinstance(storage, InMemoryStorage) or (url and is_in_memory(url)):
+        url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
+        level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
+        for name in optuna.get_all_study_names(storage):
+            if name.startswith(f"{study_name}/"):
+                optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
+    said = "Interrupted; all trials are kept%s. Compare again, with the same arguments, or resume."
+    _logger.log(level, said, where)
 
 
 def _is_over(

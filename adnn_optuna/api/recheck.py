@@ -83,10 +83,8 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds, n_jobs = (
-        as_positive_int(name, value)
-        for name, value in (("top", top), ("seeds", seeds), ("n_jobs", n_jobs))
-    )
+    top, seeds = as_positive_int("top", top), as_positive_int("seeds", seeds)
+    n_jobs = as_positive_int("n_jobs", n_jobs)
     if (confirm := as_positive_int("confirm", confirm)) < 2:
         raise WrongValueError("confirm must be at least 2, for one value has no interval.")
     if isinstance(study, tuple) and len(study) == 2:

@@ -11,7 +11,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
-from adnn_optuna._attributes import COMPARED, CONFIG, CONTROLS, OBJECTIVE, SEARCH, SearchSettings
+from adnn_optuna._attributes import COMPARED, CONFIG, CONTROLS, OBJECTIVE, SEARCH
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.search import SearchResult, run_search
@@ -91,24 +91,17 @@ def resume(
 
 
 def _stored_searcher(study: optuna.Study) -> str:
-    settings: SearchSettings | None = study.user_attrs.get(SEARCH)
-    if settings is None:
-        raise WrongValueError(
-            f"The study {study.study_name!r} was not begun by search, so it does not know its "
-            f"searcher: give sampler, one of {', '.join(SEARCHERS)} or an Optuna sampler."
-        )
-    searcher = settings["sampler"]
-    if searcher in (*CONTROLS, OBJECTIVE):
-        raise WrongValueError(
-            f"The study {study.study_name!r} is a control, which is not searched alone: go on "
-            "with its comparison, by compare."
-        )
-    if searcher not in SEARCHERS:
-        raise WrongValueError(
-            f"The study {study.study_name!r} was searched by {searcher}, which is not stored: "
-            "give it again as sampler."
-        )
-    return searcher
+    searcher: str | None = study.user_attrs.get(SEARCH, {}).get("sampler")
+    if searcher in SEARCHERS:
+        return searcher
+    if searcher is None:
+        said = "was not begun by search, so it does not know its searcher: give sampler, one of "
+        said += f"{', '.join(SEARCHERS)} or an Optuna sampler"
+    elif searcher in (*CONTROLS, OBJECTIVE):
+        said = "is a control, which is not searched alone: go on with its comparison, by compare"
+    else:
+        said = f"was searched by {searcher}, which is not stored: give it again as sampler"
+    raise WrongValueError(f"The study {study.study_name!r} {said}.")
 
 
 def _arguments(
@@ -130,8 +123,8 @@ def _arguments(
         )
     if objective is None:
         # The other arms have other spaces.
-        spaces = ((r, r.attrs.get(CONFIG, {}).get("space", {})) for r in records)
-        moved = (r for r, space in spaces if space.get("type") == OffsetSpace.__name__)
-        objective = studies.objective_from_study(next(moved, records[0]).study, data_dir)
+        types = [r.attrs.get(CONFIG, {}).get("space", {}).get("type") for r in records]
+        first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
+        objective = studies.objective_from_study(records[first].study, data_dir)
     seeds = declaration_of([record.attrs for record in records], ())["seeds"]
     return {**arguments, "objective": objective, "seeds": seeds}

@@ -215,7 +215,6 @@ def search(
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
-    studies.check_objective(objective)
     check_searcher(sampler)
     limits = studies.Limits(max_time, max_trial, max_gain)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)

@@ -11,7 +11,7 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.cli import output as out
 from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
@@ -240,7 +240,6 @@ def report(
     from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.evidence import comparison, reports
 
-    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     names = [study.study_name for study in opened.get_all_studies()]
     if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):

@@ -188,7 +188,7 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
             annotation, note = get_args(annotation)
         if isinstance(note, str):
             is_option = parameter.kind is parameter.KEYWORD_ONLY
-            check = _check_page if parameter.name in ("plot", "report") else None
+            check = _check_page if parameter.name in ("output", "plot", "report") else None
             note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
         parameters[i] = parameter.replace(annotation=Annotated[annotation, note])
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -29,11 +29,9 @@ def prepare_streams() -> None:
 
 
 def load_libraries() -> None:
-    """Import Optuna, which then logs warnings only, and TensorFlow without its start-up notices.
+    """Import Optuna, which then logs warnings only, and TensorFlow, if it is there, in silence.
 
-    Where it is not installed, what needs it says so.
-
-    It writes some of them before it looks at any log level, straight to file descriptor 2.
+    It writes some notices before it looks at any log level, straight to file descriptor 2.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.

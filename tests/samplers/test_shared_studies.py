@@ -486,7 +486,8 @@ def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(tmp_path: Any) 
     # Trials 5 (4 died) and 7 (the retry) are the same, and all others as if nothing had happened.
     assert params.pop(6) == params[4]
     assert params == completed_params(whole)
-    assert MaxTrialCallback(100).remaining(study) == 92
+    assert MaxTrialCallback(8).reached(study)
+    assert not MaxTrialCallback(9).reached(study)
 
 
 def test_trials_copied_from_another_study_are_adopted() -> None:

@@ -29,7 +29,7 @@ def test_a_study_whose_ids_are_those_of_a_deleted_one(tmp_path: Path, n_added: i
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
     old = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
     old.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    assert limit.remaining(old) == 1
+    assert not limit.reached(old)
     optuna.delete_study(storage=storage, study_name="s")
 
     new = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
@@ -37,7 +37,7 @@ def test_a_study_whose_ids_are_those_of_a_deleted_one(tmp_path: Path, n_added: i
         new.add_trial(optuna.create_trial(state=TrialState.PRUNED))
     assert new._study_id == old._study_id
     assert new.trials[0]._trial_id == 1
-    assert limit.remaining(new) == max(4 - n_added, 0)
+    assert limit.reached(new) == (n_added == 5)
     assert new.ask().suggest_float("x", 0, 1) == 0.0
 
 
