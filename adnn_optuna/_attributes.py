@@ -1,6 +1,6 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -10,7 +10,8 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
 COMPARISON = "adnn:comparison"  # The comparison that it belongs to: `Declaration`.
-COMPARED = "adnn:compared"  # With what `compare` was called last: `CompareArguments`.
+# The arguments that `compare` was called with last; samplers and controls by label, as names.
+COMPARED = "adnn:compared"
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
@@ -99,19 +100,6 @@ class Declaration(TypedDict):
 
     seeds: list[int]
     looks_again: bool
-
-
-class CompareArguments(TypedDict):
-    """What a comparison is resumed with: the names of its arms by their labels, and its limits."""
-
-    samplers: dict[str, str]
-    controls: dict[str, str]
-    max_trial: int
-    max_time: float | None
-    max_gain: float | None
-    batch_size: int | Literal["auto"]
-    stop_when_decided: bool
-    equivalence: float
 
 
 class RunRecord(TypedDict):

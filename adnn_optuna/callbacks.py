@@ -208,17 +208,7 @@ class MaxGainCallback(Limit):
     reached the limit. Trials that violate a constraint are ignored, and there is no gain on a
     baseline that is not finite.
 
-    Example:
-
-        .. testcode::
-
-            import optuna
-            from adnn_optuna.callbacks import MaxGainCallback
-
-            study = optuna.create_study(direction="maximize")
-            limit = MaxGainCallback(0.25, baseline=0.5)
-            study.optimize(lambda t: t.suggest_float("x", 0, 1), callbacks=[limit])
-            assert study.best_value >= 0.75
+    Example: ``study.optimize(objective, callbacks=[MaxGainCallback(0.25, baseline=0.5)])``
 
     Args:
         max_gain: The gain, in units of the objective.

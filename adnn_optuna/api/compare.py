@@ -145,12 +145,10 @@ def compare(
     # What may be refused is, before anything is stored.
     for label in arms:
         job(label, seeds[0])
-    arguments: stored.CompareArguments = {
+    arguments = {
         "samplers": {label: searcher_label(searcher) for label, searcher in searchers.items()},
         "controls": {label: searcher_label(control) for label, control in others.items()},
-        "max_trial": max_trial,
-        "max_time": given.max_time,
-        "max_gain": given.max_gain,
+        **vars(given),
         "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
         "stop_when_decided": bool(stop_when_decided),
         "equivalence": float(equivalence),
