@@ -266,7 +266,7 @@ def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:
     assert training.optimizer["class_name"] == "SGD"
     assert training.fixed_learning_rate == 0.5
     assert isinstance(training.loss, dict)
-    assert [*training.kinds_of_metrics] == ["auc"]
+    assert [metric["config"]["name"] for metric in training.metrics] == ["auc"]
     # What Training says wins.
     training = trainer_of(build, dataset, learning_rate=0.25, loss="poisson").training
     assert (training.fixed_learning_rate, training.loss) == (0.25, "poisson")
