@@ -55,22 +55,17 @@ def checked_number(where: str, n: Any) -> int:
     return int(n)
 
 
-def coded(
+def encoded(
     where: str, labels: Mapping[str, NDArray[Any]], task: str, num_classes: int | None
 ) -> tuple[dict[str, NDArray[Any]], Sequence[Any] | None]:
-    """Return labels as 0, 1, …, and the user's label of each class; targets as they are.
+    """Return labels as 0, 1, … and the user's label of each class; targets as they are.
 
-    Args:
-        where: The data set, for messages.
-        labels: Those of which the training part is drawn, by "", and others, by their suffix.
-        task: Of a regression there are no classes.
-        num_classes: Their number, where integers are to stay as they are.
+    ``labels`` are those of which the training part is drawn, by "", and others, by their suffix.
     """
     if task == "regression":
         if num_classes is not None:
             raise WrongValueError(f"{where}: a regression has no num_classes: omit it.")
         return dict(labels), None
-    num_classes = None if num_classes is None else checked_number(where, num_classes)
     classes = _class_labels(where, labels[""], num_classes)
     found = {s: encoded_labels(where, f"y{s}", values, classes) for s, values in labels.items()}
     return found, classes
@@ -78,6 +73,7 @@ def coded(
 
 def _class_labels(where: str, labels: NDArray[Any], num_classes: int | None) -> Sequence[Any]:
     """Return the label of each class: a range of integers where these are the classes already."""
+    num_classes = None if num_classes is None else checked_number(where, num_classes)
     classes, is_integer = np.unique(labels), labels.dtype.kind in "iu"
     if len(classes) == 1:
         raise WrongValueError(
@@ -98,15 +94,12 @@ def encoded_labels(
     where: str, name: str, labels: NDArray[Any], classes: Sequence[Any]
 ) -> NDArray[Any]:
     """Return the index in ``classes`` of each label that :func:`read_labels` returned."""
-    if isinstance(classes, range):
-        is_number, indices = labels.dtype.kind in "biu", labels
-        known = (
-            (labels >= 0) & (labels < len(classes)) if is_number else np.zeros(len(labels), bool)
-        )
-    else:
+    if not isinstance(classes, range):
         index = {label: i for i, label in enumerate(classes)}
         indices = np.array([index.get(label, -1) for label in labels.tolist()], dtype=np.int64)
-        known = indices >= 0
+    else:
+        indices = labels if labels.dtype.kind in "biu" else np.full(len(labels), -1)
+    known = (indices >= 0) & (indices < len(classes))
     if not known.all():
         i = int(np.argmin(known))
         raise WrongValueError(
@@ -141,16 +134,7 @@ def weights(
     class_weight: Any,
     sample_weight: Any,
 ) -> NDArray[np.float64] | None:
-    """Return the weight of each sample, None where those of the training part are all 1.
-
-    Args:
-        where: The data set, for messages.
-        y: Labels of all samples, encoded, or targets.
-        train: The rows of the training part.
-        classes: The user's labels, None in a regression.
-        class_weight: See ``Dataset.from_arrays``.
-        sample_weight: Likewise.
-    """
+    """Return the weight of each sample, None where those of the rows to train on are all 1."""
     weight = np.ones(len(y))
     if sample_weight is not None:
         weight *= checked_weights(where, "sample_weight", sample_weight, len(y))

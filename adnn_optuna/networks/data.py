@@ -13,7 +13,7 @@ import optuna
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks import _arrays, _labels, _pipelines, _splits, preprocessing
+from adnn_optuna.networks import _arrays, _labels, _splits, preprocessing
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.preprocessing import Preprocessing
@@ -265,15 +265,15 @@ class Dataset(Shown):
         }
         columns = preprocessing.table_columns(where, x) if preprocessing.is_table(x) else _IDENTITY
         inputs, labels, sample_weight = _read(where, given, columns, task)
-        n = len(labels[""])
+        labels, classes = _labels.encoded(where, labels, task, num_classes)
+        x, y = inputs.pop(""), labels.pop("")
+        n = len(y)
         sizes = (
-            _splits.split_size(where, "test_size", test_size, n, is_given="_test" in labels),
+            _splits.split_size(where, "test_size", test_size, n, is_given="_test" in inputs),
             _splits.split_size(
-                where, "validation_size", validation_size, n, is_given="_val" in labels
+                where, "validation_size", validation_size, n, is_given="_val" in inputs
             ),
         )
-        labels, classes = _labels.coded(where, labels, task, num_classes)
-        x, y = inputs.pop(""), labels.pop("")
         rows = _splits.drawn_rows(where, y, sizes, seed, groups)
         if num_classes is None:
             _labels.check_trained(where, y[rows["train"]], classes)
@@ -353,8 +353,8 @@ def _read(
     inputs, labels, weights = {}, {}, []
     for suffix, parts in given.items():
         x, y, weight = parts
-        if _pipelines.is_pipeline(x):
-            x, y, weight = _pipelines.read_pipeline(where, suffix, *parts)
+        if _arrays.is_pipeline(x):
+            x, y, weight = _arrays.read_pipeline(where, suffix, *parts)
         weights.append(weight)
         if (x is None) != (y is None):
             raise WrongValueError(f"{where}: give both x{suffix} and y{suffix}.")
