@@ -61,12 +61,8 @@ def test_python_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_data_that_keras_would_fetch_name_both_ways(tmp_path: Path) -> None:
-    code = (
-        "import adnn_optuna._checks as c, adnn_optuna.networks._sources as s; s._SYSTEM_DATA_DIR"
-    )
-    code += (
-        "= s.Path('none'); s.os.environ.pop('ADNN_DATA_DIR', 0); s.read_mnist_like('mnist', None)"
-    )
+    code = "import adnn_optuna._checks as c, adnn_optuna.networks.loading as s; s._SYSTEM_DATA_DIR"
+    code += "= s.Path('none'); s.os.environ.pop('ADNN_DATA_DIR', 0); s.load_dataset('mnist')"
     last = python(code, tmp_path).stderr.splitlines()[-1]
     assert "pip install 'adnn_optuna[tensorflow]'" in last
     assert "put its four IDX files" in last

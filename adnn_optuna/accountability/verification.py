@@ -39,10 +39,9 @@ from adnn_optuna.engine.retraining import (
     retrain_afresh,
 )
 from adnn_optuna.networks import differences, keras_files
-from adnn_optuna.networks._sources import MNIST_LIKE
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.display import Shown
-from adnn_optuna.networks.loading import dataset_from_config
+from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import Start, space_from_config

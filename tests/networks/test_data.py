@@ -20,10 +20,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import adnn_optuna.networks.data
-from adnn_optuna.networks import _sources
-from adnn_optuna.networks._sources import read_idx
+from adnn_optuna.networks import loading
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.loading import dataset_from_config, load_dataset
+from adnn_optuna.networks.loading import dataset_from_config, load_dataset, read_idx
 
 _FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
 _FILES = {
@@ -66,7 +65,7 @@ def _nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if "real_data" in request.fixturenames:
         return
     monkeypatch.delenv("ADNN_DATA_DIR", raising=False)
-    monkeypatch.setattr(_sources, "_SYSTEM_DATA_DIR", Path("no-such-folder"))
+    monkeypatch.setattr(loading, "_SYSTEM_DATA_DIR", Path("no-such-folder"))
     monkeypatch.setitem(sys.modules, "keras", None)
 
 
@@ -364,7 +363,7 @@ def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     for folder, n in sizes.items():
         _write_idx_files(tmp_path / folder / "mnist", _arrays(n))
     monkeypatch.setenv("ADNN_DATA_DIR", str(tmp_path / "environment"))
-    monkeypatch.setattr(_sources, "_SYSTEM_DATA_DIR", tmp_path / "system")
+    monkeypatch.setattr(loading, "_SYSTEM_DATA_DIR", tmp_path / "system")
 
     def n_found(data_dir: Path | None = None) -> int:
         return len(load_dataset("mnist", data_dir, validation_size=0).x_train)
