@@ -103,16 +103,20 @@ def load_dataset(
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     splits = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
+    # NumPy's scalars are no JSON.
+    splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
     roles = {"target": target, "sample_weight": sample_weight, "groups": groups}
     columns = {role: column for role, column in roles.items() if column is not None}
     for role, column in columns.items():
         check_type(role, column, str, "the name of a column")
     if target is not None and name.endswith(".npz"):
         raise WrongValueError(f"{name!r} has no columns: omit target, and call the labels y.")
-    settings = {"task": task, "scale": scale, "class_weight": class_weight}
+    settings: dict[str, Any] = {"task": task, "scale": scale}
+    if class_weight is not None:
+        settings["class_weight"] = class_weight
     if not name.endswith(_SUFFIXES):
-        defaults = {"task": "classification", "scale": "auto", "class_weight": "None"}
-        if given := {*columns} | {k for k, v in settings.items() if str(v) != defaults[k]}:
+        defaults = {"task": "classification", "scale": "auto"}
+        if given := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
             said = f"{name!r} does not take {', '.join(sorted(given))}"
             raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
         return _load_known(name, folder, splits)
@@ -120,9 +124,8 @@ def load_dataset(
     read = _read_npz if path.suffix == ".npz" else _read_table
     arrays: Any = {**read(path, columns), **splits, **settings}
     dataset = Dataset.from_arrays(**arrays, name=path.stem)
-    stored = {key: value for key, value in settings.items() if value is not None}
-    origin = {"source": path.suffix[1:], "path": str(path.absolute()), **stored, **columns}
-    return replace(dataset, origin=origin | _plain(splits))
+    origin = {"source": path.suffix[1:], "path": str(path.absolute())}
+    return replace(dataset, origin={**origin, **settings, **columns, **splits})
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
@@ -147,13 +150,8 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
     given = {key: value for key, value in splits.items() if value is not None}
     splits = {**splits, **defaults, **given}
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
-    origin = {"source": "built-in", **_plain(splits)}
+    origin = {"source": "built-in", **splits}
     return replace(dataset, origin=origin, preprocessing=Preprocessing())
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    # NumPy's scalars are no JSON.
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
 
 
 def dataset_from_config(
