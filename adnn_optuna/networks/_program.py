@@ -78,7 +78,7 @@ class Program:
             handle = functools.partial(self._handle_of_thread, i)
             train.replace_capture_with_deferred_capture(variable.value.handle, handle, spec)
         train(*example)
-        self._train = train
+        self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
         self._average = tf.function(self._trace_average, **options)
 
@@ -111,32 +111,6 @@ class Program:
         first = zip(self._optimizer.variables, self._optimizer_state, strict=True)
         return [tf.convert_to_tensor(rates.get(id(v), value)) for v, value in first]
 
-    def train(
-        self,
-        state: list[tf.Tensor],
-        splits: Sequence[Data],
-        orders: tf.Tensor,
-        bounds: Sequence[int],
-        totals: Sequence[Score],
-    ) -> tuple[list[tf.Tensor], list[Score]]:
-        """Train from a state, then score what comes out, both as far as ``bounds`` say.
-
-        Args:
-            state: The values of all variables.
-            splits: The data.
-            orders: The orders of the training rows, int32 of shape (epochs, rows).
-            bounds: The first epoch and the end of the epochs; the first batch of each and their
-                end; then the first thousand rows and their end to be scored of each split.
-            totals: The scores so far of each split.
-
-        Returns:
-            The new state, and the scores of each split, see :class:`Scores`.
-        """
-        result: tuple[list[tf.Tensor], list[Score]] = self._train(
-            state, splits, orders, tf.constant(bounds, tf.int32), totals
-        )
-        return result
-
     def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the model's variables of a state, averaged if the optimizer averages them."""
         if not self._is_averaging:
@@ -163,7 +137,17 @@ class Program:
         orders: tf.Tensor,
         bounds: tf.Tensor,
         totals: Sequence[Score],
-    ) -> tuple[list[tf.Tensor], list[tuple[tf.Tensor, ...]]]:
+    ) -> tuple[list[tf.Tensor], list[Score]]:
+        """Train from a state, then score what comes out; return the new state and the scores.
+
+        Args:
+            state: The values of all variables.
+            splits: The data.
+            orders: The orders of the training rows, int32 of shape (epochs, rows).
+            bounds: The first epoch and the end of the epochs; the first batch of each and their
+                end; then the first thousand rows and their end to be scored of each split.
+            totals: The scores so far of each split, see :class:`Scores`.
+        """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
 
@@ -187,8 +171,9 @@ class Program:
         ]
         return trained, scores
 
-    def _assign(self, state: list[tf.Tensor]) -> None:
-        for variable, value in zip(self._variables, state, strict=True):
+    def _assign(self, values: list[tf.Tensor]) -> None:
+        """Set the variables, or only the first ones, which are the model's."""
+        for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
 
     def _trace_average(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -214,8 +199,7 @@ class Program:
         return ()
 
     def _trace_evaluation(self, weights: list[tf.Tensor], x: tf.Tensor) -> tf.Tensor:
-        for variable, value in zip(self._model.variables, weights, strict=True):
-            variable.assign(value)
+        self._assign(weights)
         return tf.cast(self._model(x, training=False), tf.float32)
 
     def _score(

@@ -158,14 +158,11 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
         shape = None
     if shape != (3,) or (is_sparse and head.size == 1):
-        kind, such = "classifier", "sparse_categorical_crossentropy"
-        if head.size == 1:
-            kind, such = "classifier with a single output", "binary_crossentropy"
-        if head.num_classes is None:
-            kind, such = "regression", "mean_squared_error"
+        kind = "classifier with a single output" if head.size == 1 else "classifier"
+        kind = "regression" if head.num_classes is None else kind
         raise WrongValueError(
             f"The loss {name!r} does not give one value per example of a {kind}; use one that "
-            f"does, such as {such!r}."
+            f"does, such as {head.default_loss!r}."
         )
     return per_row
 

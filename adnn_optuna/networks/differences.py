@@ -13,8 +13,6 @@ _LONGEST_VALUE = 100
 # How far the sketches of equal weights may be apart, relative to the weights: processors may
 # differ in the last bits of a normal or orthogonal draw, and workers share a study.
 _TOLERANCE = 1e-4
-# So many values of an array are summed up at once, to take little memory.
-_CHUNK = 2**20
 
 
 def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
@@ -60,11 +58,8 @@ def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
     """Return each array's norm and mixed sum: no hash, so that rounding can be forgiven."""
     sketches = []
     for values in weights:
-        square = mixed = 0.0
-        for begin in range(0, values.size, _CHUNK):
-            part = values.reshape(-1)[begin : begin + _CHUNK].astype(np.float64)
-            part = np.nan_to_num(part, nan=-1.0, posinf=1.0, neginf=-1.0)
-            square += float(part @ part)
-            mixed += float(part @ np.cos(np.arange(begin, begin + part.size)))
-        sketches.append([float(f"{number:.9g}") for number in (math.sqrt(square), mixed)])
+        flat = values.reshape(-1).astype(np.float64)
+        flat = np.nan_to_num(flat, copy=False, nan=-1.0, posinf=1.0, neginf=-1.0)
+        numbers = np.linalg.norm(flat), flat @ np.cos(np.arange(flat.size))
+        sketches.append([float(f"{number:.9g}") for number in numbers])
     return sketches

@@ -67,7 +67,7 @@ class Run:
 
 @dataclasses.dataclass
 class _UnderWay:
-    """A training under way: the epochs that it has behind it, and its steps in the next one.
+    """A training under way: what came of it so far, and its steps in the next epoch.
 
     A step trains one batch, or scores a thousand rows once all are trained; the totals are their
     scores, and the state is the values of all variables.
@@ -76,7 +76,6 @@ class _UnderWay:
     start: Start
     last_epoch: int
     run: Run = dataclasses.field(default_factory=Run)
-    epochs: int = 0
     step: int = 0
     totals: list[Score] = dataclasses.field(default_factory=list)
     state: list[tf.Tensor] = dataclasses.field(default_factory=list)
@@ -116,7 +115,7 @@ class Trainer:
         self._y = {split: y for split, y in self._y.items() if len(y)}
         scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
         # The steps of an epoch: of its training, and of scoring each split.
-        self._n_steps = np.array([self._n_batches, *filter(None, scored)])
+        self._n_steps = np.array([self._n_batches, *scored])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
         self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
         # The least that any call took, as a row's part of it; before the first one, unknown.
@@ -193,7 +192,7 @@ class Trainer:
         futures: list[Future[None]] = []
 
         def advance(training: _UnderWay, look: int) -> None:
-            while training.run.status == "running" and training.epochs < look:
+            while training.run.status == "running" and training.run.epochs < look:
                 if abandoned.is_set() or (stop is not None and stop.is_set()):
                     training.run.status = "stopped"
                 elif (left := deadline - time.monotonic()) <= 0:
@@ -202,7 +201,7 @@ class Trainer:
                     seconds = min(_SECONDS_BETWEEN_LOOKS, left)
                     self._advance(training, seconds, evaluate=evaluate)
                     if meanwhile is not None and training.step:
-                        meanwhile(training.epochs + min(training.step / self._n_batches, 1))
+                        meanwhile(training.run.epochs + min(training.step / self._n_batches, 1))
 
         try:
             for look in looks:
@@ -242,37 +241,36 @@ class Trainer:
 
         The call is for whole epochs, a part of one, or a part of its scores.
         """
-        step, budget = training.step, int(seconds / self._seconds_per_row)
-        begin, of_epoch = training.epochs % self._orders_epochs, int(self._work[self._n_batches])
+        run, step, budget = training.run, training.step, int(seconds / self._seconds_per_row)
+        begin, of_epoch = run.epochs % self._orders_epochs, int(self._work[self._n_batches])
         count = 1
         if step == 0 and not evaluate:
-            left = min(self._orders_epochs - begin, training.last_epoch - training.epochs)
+            left = min(self._orders_epochs - begin, training.last_epoch - run.epochs)
             count = min(max(budget // of_epoch, 1), left)
-        is_scored = evaluate or training.epochs + count == training.last_epoch
+        is_scored = evaluate or run.epochs + count == training.last_epoch
         end = len(self._work) - 1 if is_scored else self._n_batches
         more = (count - 1) * of_epoch
         fits = np.searchsorted(self._work, self._work[step] + budget - more, side="right") - 1
         to = min(max(int(fits), step + 1), end)
         before = np.cumsum(self._n_steps) - self._n_steps
         in_parts = np.clip(np.array([[step], [to]]) - before, 0, self._n_steps)
-        bounds = [begin, begin + count, *in_parts.T.ravel()]
+        bounds = np.array([begin, begin + count, *in_parts.T.ravel()], np.int32)
         start = training.start
         order_seed = start.seed if start.order_seed is None else start.order_seed
         orders = _orders(
             len(self.dataset.y_train),
             order_seed if self.training.shuffle else None,
-            training.epochs - begin,
+            run.epochs - begin,
             self._orders_epochs,
         )
         began = time.monotonic()
         totals = training.totals or [self._program.scores.nothing] * len(self._splits)
         training.state, totals = self._program.train(
-            training.state, self._splits, orders, bounds, totals
+            training.state, self._splits, orders, _as_tensor(bounds), totals
         )
         work = more + self._work[to] - self._work[step]
         self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
-        training.epochs += count - (to < end)
-        training.run.epochs = training.epochs
+        run.epochs += count - (to < end)
         training.step, training.totals = (to, totals) if to < end else (0, [])
         if is_scored and to == end:
             self._note(training, totals)
@@ -286,7 +284,7 @@ class Trainer:
         run.history.append(metrics)
         if not is_finite(metrics):
             run.status = "diverged"
-        elif training.epochs == training.last_epoch:
+        elif run.epochs == training.last_epoch:
             run.status = "complete"
         if settings.patience is None:
             return
@@ -325,10 +323,9 @@ def is_finite(metrics: Metrics) -> bool:
 
 def n_cores() -> int:
     """Return how many cores this process may use."""
-    # macOS and Windows do not tell.
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):  # macOS and Windows do not tell.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @functools.cache
