@@ -168,15 +168,12 @@ _ALIGNMENT = 64
 
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """Return a copy that cannot be written to, or the array itself if it is such; scale uint8."""
+    """Return a copy that cannot be written to, or the array itself if it is such."""
     if array.dtype == dtype and writable(array) is not None:
         return array
     space = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
     copy = _Memory(array.shape, dtype, buffer=space, offset=-space.ctypes.data % _ALIGNMENT)
-    if array.dtype == np.uint8 and dtype is np.float32:
-        np.divide(array, 255, out=copy, dtype=np.float32)
-    else:
-        copy[...] = array
+    copy[...] = array
     view = copy.view(np.ndarray)
     view.flags.writeable = False
     return view

@@ -91,6 +91,7 @@ class Dataset(Shown):
         for split in _SPLITS:
             x, y, weight = (getattr(self, f"{kind}_{split}") for kind in _KINDS)
             x = _arrays.checked_inputs(where, f"x_{split}", x, np.float32)
+            x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
             if self.num_classes is None:
                 y = _arrays.checked_targets(where, f"y_{split}", y)
             else:

@@ -18,7 +18,6 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna.networks import initializers
-from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
@@ -28,6 +27,7 @@ from adnn_optuna.networks.keras_files import (
     describe_model,
     in_fresh_thread,
     read_model_config,
+    undisturbed,
     without_compilation,
 )
 from adnn_optuna.networks.models import MLP, Training, compiled_training
