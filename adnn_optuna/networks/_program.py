@@ -53,11 +53,9 @@ class Program:
         self.scores = Scores(architecture.head, training.loss or "", training.metrics)
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
-        averaging = getattr(self._optimizer, "inner_optimizer", self._optimizer)
-        self._is_averaging = bool(averaging.use_ema)
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
-        # Noted, as averaging the weights of a training leaves that training's in the variables.
+        # Noted, as asking for the weights of a training leaves that training's in the variables.
         self._optimizer_state = state[len(self._model.variables) :]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
@@ -80,7 +78,6 @@ class Program:
         train(*example)
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
-        self._average = tf.function(self._trace_average, **options)
 
     def _check_is_deterministic(self, graph: tf.Graph) -> None:
         """Refuse a model that does more than its variables say: each training would be another."""
@@ -113,11 +110,10 @@ class Program:
 
     def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the model's variables of a state, averaged if the optimizer averages them."""
-        if not self._is_averaging:
-            return state[: len(self._model.variables)]
         with self._evaluating:
-            averaged: list[tf.Tensor] = self._average(state)
-        return averaged
+            self._assign(state)
+            self._optimizer.finalize_variable_values(self._model.trainable_variables)
+            return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> np.ndarray:
         """Return the outputs for all examples, float32 of shape (n, outputs)."""
@@ -175,11 +171,6 @@ class Program:
         """Set the variables, or only the first ones, which are the model's."""
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
-
-    def _trace_average(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
-        self._assign(state)
-        self._optimizer.finalize_variable_values(self._model.trainable_variables)
-        return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def _train_batch(self, data: Data, order: tf.Tensor, first: tf.Tensor, size: int) -> tuple[()]:
         rows = tf.slice(order, [first], [size])

@@ -1,4 +1,4 @@
-"""Models of Keras configurations, made where they leave nothing behind, running no code of them."""
+"""Models of Keras configurations, made where they leave nothing behind, without code of theirs."""
 
 from __future__ import annotations
 
