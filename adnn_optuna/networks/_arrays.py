@@ -119,11 +119,7 @@ def is_pipeline(values: object) -> bool:
 def read_pipeline(where: str, suffix: str, pipeline: Any, *others: Any) -> tuple[Any, Any, Any]:
     """Return inputs, labels and weights, if any, of a ``tf.data.Dataset``, reading it once.
 
-    Args:
-        where: The data set, for messages.
-        suffix: Of its name, likewise.
-        pipeline: The pipeline, batched or not.
-        others: Labels and weights that were given beside it, which must be None.
+    ``others`` are labels and weights that were given beside it, which must be None.
     """
     said = f"{where}: x{suffix} is a tf.data.Dataset"
     if any(other is not None for other in others):

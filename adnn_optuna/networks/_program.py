@@ -134,15 +134,11 @@ class Program:
         bounds: tf.Tensor,
         totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[Score]]:
-        """Train from a state, then score what comes out; return the new state and the scores.
+        """Train from the values of all variables; return the new ones and the scores they have.
 
-        Args:
-            state: The values of all variables.
-            splits: The data.
-            orders: The orders of the training rows, int32 of shape (epochs, rows).
-            bounds: The first epoch and the end of the epochs; the first batch of each and their
-                end; then the first thousand rows and their end to be scored of each split.
-            totals: The scores so far of each split, see :class:`Scores`.
+        The orders of the training rows have the shape (epochs, rows). The bounds are the first
+        epoch and the end of the epochs; the first batch of each and their end; then the first
+        thousand rows and their end to be scored of each split. The totals are the scores so far.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)

@@ -160,13 +160,9 @@ PIXELS = Preprocessing("affine", factor=1 / 255)
 def fitted(
     where: str, columns: Preprocessing, scale: str, inputs: Sequence[NDArray[Any]]
 ) -> Preprocessing:
-    """Return the preprocessing that the training part asks for.
+    """Return the preprocessing that the training part, the first of ``inputs``, asks for.
 
-    Args:
-        where: The data set, for messages.
-        columns: Those of a table, if it is one.
-        scale: ``"auto"``, ``"none"`` or ``"standard"``, as ``Dataset.from_arrays`` explains them.
-        inputs: The raw numbers of the training part, then those of the other splits.
+    ``columns`` are those of a table, if it is one; ``scale`` is that of ``Dataset.from_arrays``.
     """
     x_train = inputs[0]
     if scale == "auto":
