@@ -12,16 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import (
-    NoSuchFileError,
-    WrongValueError,
-    check_installed,
-    check_type,
-    expanded,
-    first_line,
-    is_file,
-    is_folder,
-)
+from adnn_optuna import _checks
+from adnn_optuna._checks import NoSuchFileError, WrongValueError
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks.data import Dataset, Scale, Task
@@ -96,10 +88,10 @@ def load_dataset(
         FileNotFoundError: If the data are nowhere to be found.
         ValueError: If the name is unknown, a file is corrupt, or its data or a setting are wrong.
     """
-    check_type("name", name, str | os.PathLike, "that of a data set or a file")
-    check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
-    folder = None if data_dir is None else expanded(data_dir)
-    if folder is not None and not is_folder(folder):
+    _checks.check_type("name", name, str | os.PathLike, "that of a data set or a file")
+    _checks.check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
+    folder = None if data_dir is None else _checks.expanded(data_dir)
+    if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
     splits = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
@@ -108,7 +100,7 @@ def load_dataset(
     roles = {"target": target, "sample_weight": sample_weight, "groups": groups}
     columns = {role: column for role, column in roles.items() if column is not None}
     for role, column in columns.items():
-        check_type(role, column, str, "the name of a column")
+        _checks.check_type(role, column, str, "the name of a column")
     if target is not None and name.endswith(".npz"):
         raise WrongValueError(f"{name!r} has no columns: omit target, and call the labels y.")
     settings: dict[str, Any] = {"task": task, "scale": scale}
@@ -120,7 +112,7 @@ def load_dataset(
             said = f"{name!r} does not take {', '.join(sorted(given))}"
             raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
         return _load_known(name, folder, splits)
-    path = _find_file(expanded(name), folder)
+    path = _find_file(_checks.expanded(name), folder)
     read = _read_npz if path.suffix == ".npz" else _read_table
     arrays: Any = {**read(path, columns), **splits, **settings}
     dataset = Dataset.from_arrays(**arrays, name=path.stem)
@@ -136,7 +128,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         arrays = _read_mnist_like(name, folder)
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
     elif name == "digits":
-        check_installed("sklearn", "The data set digits")
+        _checks.check_installed("sklearn", "The data set digits")
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -198,12 +190,12 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
             key: path
             for key, (stem, _) in _IDX_FILES.items()
             for path in (folder / f"{stem}.gz", folder / stem)
-            if is_file(path)
+            if _checks.is_file(path)
         }
         if found:
             return _read_idx_files(name, folder, found)
     try:
-        check_installed("keras", "The download")
+        _checks.check_installed("keras", "The download")
         import keras
 
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
@@ -267,7 +259,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 def _find_file(path: Path, data_dir: Path | None) -> Path:
     """Return the path if it is a file, else where ``data_dir`` has it."""
     paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
-    if found := next(filter(is_file, paths), None):
+    if found := next(filter(_checks.is_file, paths), None):
         return found
     raise NoSuchFileError(
         f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "
@@ -314,7 +306,7 @@ def _read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
     # Readers of files raise anything.
     except Exception as error:
         raise WrongValueError(
-            f"{path} is no sound {path.suffix} file ({first_line(error)}): write it again."
+            f"{path} is no sound {path.suffix} file ({_checks.first_line(error)}): write it again."
         ) from error
     # What pandas calls the row numbers that it wrote itself.
     if (

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import optuna
 
-from adnn_optuna._checks import (
-    WrongInputError,
-    WrongTypeError,
-    WrongValueError,
-    as_positive_int,
-    check_integer,
-    check_type,
-    first_line,
-)
+from adnn_optuna import _checks
+from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
 from adnn_optuna.networks.heads import Head, is_minimized
 
 if TYPE_CHECKING:
@@ -75,7 +68,7 @@ def _checked_rate(rate: Any) -> float | dict[str, Any] | None:
     if isinstance(rate, dict) or type(rate).__module__.startswith("keras."):
         config = _as_keras_name_or_config("learning_rate", rate)
         return {"module": "keras.optimizers.schedules", **cast("dict[str, Any]", config)}
-    check_type("learning_rate", rate, Real, "a number or a schedule of Keras")
+    _checks.check_type("learning_rate", rate, Real, "a number or a schedule of Keras")
     if not _SMALLEST <= rate <= _LARGEST:
         raise WrongValueError(
             f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
@@ -116,12 +109,13 @@ class MLP:
                 f"hidden must be a sequence of sizes, such as (64, 64) or (64,), not {hidden!r}."
             )
         sizes = tuple(
-            as_positive_int(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
+            _checks.as_positive_int(f"The size of hidden layer {i}", n)
+            for i, n in enumerate(hidden)
         )
         if not sizes:
             raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
         object.__setattr__(self, "hidden", sizes)
-        check_type("activation", self.activation, str, "a Keras name")
+        _checks.check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
             object.__setattr__(self, name, _as_keras_name_or_config(name, getattr(self, name)))
 
@@ -190,27 +184,29 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
-            object.__setattr__(self, name, as_positive_int(name, getattr(self, name)))
+            object.__setattr__(self, name, _checks.as_positive_int(name, getattr(self, name)))
         if self.patience is not None:
-            check_integer("patience", self.patience, 0)
+            _checks.check_integer("patience", self.patience, 0)
             object.__setattr__(self, "patience", int(self.patience))
         object.__setattr__(self, "learning_rate", _checked_rate(self.learning_rate))
         for name in ("shuffle", "restore_best_weights"):
-            check_type(name, getattr(self, name), bool, "True or False")
+            _checks.check_type(name, getattr(self, name), bool, "True or False")
         if self.restore_best_weights and self.patience is None:
             raise WrongValueError(
                 "restore_best_weights=True needs a patience, as the best epoch is looked for only "
                 "where a training may stop early: give patience, such as patience=epochs."
             )
-        check_type("monitor", self.monitor, str, "the name of a metric, such as 'val_loss'")
+        _checks.check_type(
+            "monitor", self.monitor, str, "the name of a metric, such as 'val_loss'"
+        )
         for name in ("optimizer", "loss"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _as_keras_name_or_config(name, value))
-        check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
+        _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
         metrics = [_as_keras_name_or_config("metrics", m, keep_name=True) for m in self.metrics]
         object.__setattr__(self, "metrics", tuple(metrics))
         if self.jit_compile != "auto":
-            check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
+            _checks.check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
         if isinstance(self.optimizer, str):
             object.__setattr__(self, "optimizer", self.optimizer.lower())
             if self.optimizer not in _OPTIMIZERS:
@@ -262,7 +258,7 @@ class Training:
         except (TypeError, ValueError, AttributeError) as error:
             raise WrongValueError(
                 f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
-                f"{optimizer['config']!r} ({first_line(error)})."
+                f"{optimizer['config']!r} ({_checks.first_line(error)})."
             ) from None
 
 

@@ -17,19 +17,10 @@ import numpy as np
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
-from adnn_optuna.networks import initializers
+from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
-from adnn_optuna.networks.keras_files import (
-    check_keras_config,
-    check_model_config,
-    describe_model,
-    in_fresh_thread,
-    read_model_config,
-    undisturbed,
-    without_compilation,
-)
 from adnn_optuna.networks.models import MLP, Training, compiled_training
 
 if TYPE_CHECKING:
@@ -137,7 +128,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
         last = len(mlp.hidden)
-        with undisturbed(_derived_seed(seed, restart)):
+        with keras_files.undisturbed(_derived_seed(seed, restart)):
             dense = [
                 keras.layers.Dense(
                     units,
@@ -196,7 +187,7 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
     import keras
 
     # Keras draws a default seed from Python's global source, which is left as it was.
-    with undisturbed(seed):
+    with keras_files.undisturbed(seed):
         initializer = keras.initializers.get(copy.deepcopy(spec))
         config = initializer.get_config()
         if "seed" in config:
@@ -218,8 +209,8 @@ def _keras_architecture(
     def build(seed: int, restart: int) -> keras.Model:
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
-        with undisturbed(_derived_seed(seed, restart)):
-            return in_fresh_thread(_built, build_model, input_shape)
+        with keras_files.undisturbed(_derived_seed(seed, restart)):
+            return keras_files.in_fresh_thread(_built, build_model, input_shape)
 
     model, other = build(0, 0), build(0, 0)
     if other is model:
@@ -259,7 +250,7 @@ def _keras_architecture(
         values = np.asarray(outputs, np.float32)
         sums_up = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
         head = dataclasses.replace(head, are_probabilities=bool(sums_up and (values >= 0).all()))
-    described = describe_model(model, other)
+    described = keras_files.describe_model(model, other)
     config = {
         "type": "keras.Model",
         "model": described,
@@ -295,7 +286,7 @@ def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...])
 def _is_known(config: dict[str, Any]) -> bool:
     """Return whether a model's configuration tells all: it has none but Keras's classes."""
     try:
-        check_keras_config(config, "model")
+        keras_files.check_keras_config(config, "model")
     except WrongValueError:
         return False
     return "config" in config
@@ -368,7 +359,7 @@ def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
     def rebuild() -> keras.Model:
         import keras
 
-        stored = without_compilation(config)  # A copy, for Keras empties it.
+        stored = keras_files.without_compilation(config)  # A copy, for Keras empties it.
         problem = f"no configuration can hold the arguments of {stored['class_name']}"
         try:
             if "config" in stored:
@@ -394,6 +385,6 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
         FileNotFoundError: If the file does not exist.
         ValueError: If it is no ``.keras`` file, or its model is refused.
     """
-    config = read_model_config(path)
-    check_model_config(config, "model")
+    config = keras_files.read_model_config(path)
+    keras_files.check_model_config(config, "model")
     return _from_keras_config(config)
