@@ -111,16 +111,14 @@ def checked_weights(where: str, name: str, values: Any, n: int) -> NDArray[Any]:
 _INFINITE = -1
 
 
-def is_pipeline(values: object) -> bool:
-    """Return whether values are a ``tf.data.Dataset``, without importing TensorFlow."""
-    return hasattr(values, "element_spec") and hasattr(values, "cardinality")
-
-
 def read_pipeline(where: str, suffix: str, pipeline: Any, *others: Any) -> tuple[Any, Any, Any]:
     """Return inputs, labels and weights, if any, of a ``tf.data.Dataset``, reading it once.
 
-    ``others`` are labels and weights that were given beside it, which must be None.
+    ``others`` are labels and weights that were given beside it, which must be None. What is no
+    such pipeline comes back with them as it is.
     """
+    if not hasattr(pipeline, "element_spec") or not hasattr(pipeline, "cardinality"):
+        return pipeline, *others
     said = f"{where}: x{suffix} is a tf.data.Dataset"
     if any(other is not None for other in others):
         raise WrongValueError(f"{said}, which holds labels and weights itself: omit the others.")

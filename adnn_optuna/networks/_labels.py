@@ -16,15 +16,14 @@ def read_labels(where: str, name: str, values: Any) -> NDArray[Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     elif array.ndim == 2 and array.dtype.kind in "biuf":
-        if (((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1)).all():
-            # A table of one-hot rows names the classes.
-            names = np.asarray(getattr(values, "columns", range(array.shape[1])))
-            array = plain(where, name, names[array.argmax(axis=1)])
-        else:
+        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()):
             raise WrongValueError(
                 f"{where}: the rows of {name}, of shape {array.shape}, are not one-hot: give one "
                 'label for each sample, or, for numbers to predict, task="regression".'
             )
+        # A table of one-hot rows names the classes.
+        names = np.asarray(getattr(values, "columns", range(array.shape[1])))
+        array = plain(where, name, names[array.argmax(axis=1)])
     if array.ndim != 1:
         raise WrongValueError(
             f"{where}: {name} has the shape {array.shape}, but must have (n,), or (n, classes) "
@@ -60,34 +59,27 @@ def encoded(
 ) -> tuple[dict[str, NDArray[Any]], Sequence[Any] | None]:
     """Return labels as 0, 1, … and the user's label of each class; targets as they are.
 
+    The labels of the classes are a range of integers where these are to stay as they are.
     ``labels`` are those of which the training part is drawn, by "", and others, by their suffix.
     """
     if task == "regression":
         if num_classes is not None:
             raise WrongValueError(f"{where}: a regression has no num_classes: omit it.")
         return dict(labels), None
-    classes = _class_labels(where, labels[""], num_classes)
-    found = {s: encoded_labels(where, f"y{s}", values, classes) for s, values in labels.items()}
-    return found, classes
-
-
-def _class_labels(where: str, labels: NDArray[Any], num_classes: int | None) -> Sequence[Any]:
-    """Return the label of each class: a range of integers where these are the classes already."""
     num_classes = None if num_classes is None else checked_number(where, num_classes)
-    classes, is_integer = np.unique(labels), labels.dtype.kind in "iu"
-    if len(classes) == 1:
+    found = np.unique(labels[""])
+    if len(found) == 1:
         raise WrongValueError(
-            f"{where}: all labels are {classes[0].item()!r}: give samples of two classes at least."
+            f"{where}: all labels are {found[0].item()!r}: give samples of two classes at least."
         )
-    if is_integer and (
-        num_classes is not None or np.array_equal(classes, np.arange(len(classes)))
-    ):
-        return range(num_classes or len(classes))
-    if num_classes not in (None, len(classes)):
+    classes: Sequence[Any] = tuple(found.tolist())
+    if labels[""].dtype.kind in "iu" and (num_classes or classes == (*range(len(classes)),)):
+        classes = range(num_classes or len(classes))
+    elif num_classes not in (None, len(classes)):
         raise WrongValueError(
             f"{where}: num_classes is {num_classes!r}, but y has {len(classes)} labels: omit it."
         )
-    return tuple(classes.tolist())
+    return {s: encoded_labels(where, f"y{s}", y, classes) for s, y in labels.items()}, classes
 
 
 def encoded_labels(

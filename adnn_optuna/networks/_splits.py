@@ -89,17 +89,15 @@ def _grouped_rows(
     rows = []
     for size in sizes:
         n_splits -= size > 0
-        chosen: list[int] = []
-        others: list[int] = []
+        chosen: set[int] = set()
         room = size
         for name in left:
             # The splits that follow need a group each.
-            fits = counts[name] <= room and len(left) - len(chosen) > n_splits
-            (chosen if fits else others).append(name)
-            room -= counts[name] if fits else 0
+            if counts[name] <= room and len(left) - len(chosen) > n_splits:
+                chosen.add(name)
+                room -= counts[name]
         if size and not chosen:
-            chosen = [min(others, key=counts.__getitem__)]
-            others.remove(chosen[0])
-        left = others
-        rows.append(np.flatnonzero(np.isin(group, chosen)))
+            chosen = {min(left, key=counts.__getitem__)}
+        left = [name for name in left if name not in chosen]
+        rows.append(np.flatnonzero(np.isin(group, [*chosen])))
     return [*rows, np.flatnonzero(np.isin(group, left))]

@@ -25,7 +25,6 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 _SPLITS = ("train", "val", "test")
 _KINDS = ("x", "y", "weight")
-_IDENTITY = Preprocessing()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -78,7 +77,7 @@ class Dataset(Shown):
     drawn: tuple[Literal["val", "test"], ...] = ()
     classes: tuple[Any, ...] | None = None
     weight_train: NDArray[np.float32] | None = None
-    preprocessing: Preprocessing = _IDENTITY
+    preprocessing: Preprocessing = Preprocessing()  # noqa: RUF009 - frozen.
     weight_val: NDArray[np.float32] | None = None
     weight_test: NDArray[np.float32] | None = None
 
@@ -264,7 +263,7 @@ class Dataset(Shown):
             "_val": (x_val, y_val, None),
             "_test": (x_test, y_test, None),
         }
-        columns = preprocessing.table_columns(where, x) if preprocessing.is_table(x) else _IDENTITY
+        columns = preprocessing.columns_of(where, x)
         inputs, labels, sample_weight = _read(where, given, columns, task)
         labels, classes = _labels.encoded(where, labels, task, num_classes)
         x, y = inputs.pop(""), labels.pop("")
@@ -353,9 +352,7 @@ def _read(
     """Return inputs and labels, as arrays, of what was given, and the weights of the first."""
     inputs, labels, weights = {}, {}, []
     for suffix, parts in given.items():
-        x, y, weight = parts
-        if _arrays.is_pipeline(x):
-            x, y, weight = _arrays.read_pipeline(where, suffix, *parts)
+        x, y, weight = _arrays.read_pipeline(where, suffix, *parts)
         weights.append(weight)
         if (x is None) != (y is None):
             raise WrongValueError(f"{where}: give both x{suffix} and y{suffix}.")

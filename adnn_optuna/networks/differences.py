@@ -9,7 +9,6 @@ import numpy as np
 INITIAL_WEIGHTS = "initial_weights"
 """The setting that holds what :func:`sketch_weights` returns of a model."""
 _MOST = 3
-_LONGEST_VALUE = 100
 # How far the sketches of equal weights may be apart, relative to the weights: processors may
 # differ in the last bits of a normal or orthogonal draw, and workers share a study.
 _TOLERANCE = 1e-4
@@ -32,7 +31,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
             return [f"{path} has {len(given)} entries, had {len(stored)}"]
         parts = {f"{path}[{i}]": pair for i, pair in enumerate(zip(stored, given, strict=True))}
     else:
-        return [f"{path} is {_short(given)}, was {_short(stored)}"]
+        return [f"{path} is {given!r:.100}, was {stored!r:.100}"]
     differences = [phrase for part in parts for phrase in config_differences(*parts[part], part)]
     if differences or are_lists:
         return differences
@@ -41,11 +40,6 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
         math.dist(a, b) <= _TOLERANCE * max(a[0], b[0]) for a, b in zip(one, other, strict=True)
     )
     return [] if is_same else [f"{path} starts from other initial weights"]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def in_words(differences: Sequence[str]) -> str:

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import numpy as np
-
-# Of Keras's metrics, as of ours, those are better the lower they are.
-_MINIMIZED = re.compile(
-    r"loss|error|crossentropy|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
-    re.IGNORECASE,
-)
-
-
-def is_minimized(metric: str) -> bool:
-    """Return whether a metric, given by the name of its kind, is better the lower it is."""
-    return _MINIMIZED.search(metric) is not None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import optuna
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
-from adnn_optuna.networks.heads import Head, is_minimized
+from adnn_optuna.networks.heads import Head
 
 if TYPE_CHECKING:
     import keras
@@ -133,6 +133,12 @@ _OPTIMIZERS = (
     *("muon", "nadam", "rmsprop", "sgd"),
 )
 
+# Of Keras's metrics, as of ours, those are better the lower they are.
+_MINIMIZED = re.compile(
+    r"loss|error|crossentropy|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
+    re.IGNORECASE,
+)
+
 # The positive numbers that float32 holds with full precision.
 _SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
@@ -219,7 +225,7 @@ class Training:
         """Return whether a metric of a split is better the lower it is, by what kind it is of."""
         name = metric.partition("_")[2]
         kinds = {m["config"]["name"]: m["class_name"] for m in self.metrics if isinstance(m, dict)}
-        return is_minimized(kinds.get(name, name))
+        return _MINIMIZED.search(kinds.get(name, name)) is not None
 
     def with_metric(self, metric: Any) -> Training:
         """Return the same training with one metric more, unless it has it already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -257,13 +258,20 @@ def _keras_architecture(
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-    found = [] if graph is None else operations(graph)
+    own_code: Any = build_model  # Unless the configuration tells all, having Keras's classes only.
+    with contextlib.suppress(WrongValueError):
+        keras_files.check_keras_config(described, "model")
+        own_code = None if "config" in described else build_model
+    found, dtypes = [], []
+    if graph is not None:
+        found = operations(graph)
+        dtypes = [o.dtype for operation in graph.get_operations() for o in operation.outputs]
     return Architecture(
         *(head, config, variables, lambda *key: _values(build(*key)), build),
         compiled=compiled_training(model),
         suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
-        scales_loss=graph is not None and _computes_in_float16(graph),
-        own_code=None if _is_known(described) else build_model,
+        scales_loss="float16" in dtypes,
+        own_code=own_code,
     )
 
 
@@ -283,15 +291,6 @@ def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...])
     return model
 
 
-def _is_known(config: dict[str, Any]) -> bool:
-    """Return whether a model's configuration tells all: it has none but Keras's classes."""
-    try:
-        keras_files.check_keras_config(config, "model")
-    except WrongValueError:
-        return False
-    return "config" in config
-
-
 def _graph(model: keras.Model, input_shape: tuple[int, ...]) -> tf.Graph | None:
     """Return the graph of a model; none where its own error comes again in the training."""
     import tensorflow as tf
@@ -302,11 +301,6 @@ def _graph(model: keras.Model, input_shape: tuple[int, ...]) -> tf.Graph | None:
         return forward.get_concrete_function(spec).graph
     except (TypeError, ValueError, tf.errors.OpError):
         return None
-
-
-def _computes_in_float16(graph: tf.Graph) -> bool:
-    outputs = (output for operation in graph.get_operations() for output in operation.outputs)
-    return any(output.dtype == "float16" for output in outputs)
 
 
 def _ends_in_sigmoid(graph: tf.Graph) -> bool:

@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,16 +184,11 @@ def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
     return np.array_split(array, max(array.size >> 22, 1))
 
 
-def is_table(values: object) -> TypeGuard[pd.DataFrame]:
-    """Return whether values are a pandas DataFrame, without importing pandas."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(values, pandas.DataFrame)
-
-
-def table_columns(where: str, table: pd.DataFrame) -> Preprocessing:
-    """Return the columns of a table, which is to be encoded, with their categories."""
-    import pandas as pd
-
+def columns_of(where: str, table: Any) -> Preprocessing:
+    """Return the columns of a pandas DataFrame with their categories, of anything else none."""
+    pd = sys.modules.get("pandas")  # Who has none did not import it.
+    if pd is None or not isinstance(table, pd.DataFrame):
+        return Preprocessing()
     columns: list[tuple[str, tuple[str, ...] | None]] = []
     if twice := [*table.columns[table.columns.map(str).duplicated()].map(str)]:
         raise WrongValueError(f"{where}: x has several columns {named(twice)}: rename some.")

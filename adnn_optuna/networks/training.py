@@ -56,13 +56,8 @@ class Run:
     """The variables of the network that came of it, if they were asked for."""
     epochs: int = 0
     """How many epochs were trained to their end."""
-    restored: int | None = None
-    """The epoch, from 0, to which the network went back; :obj:`None`: it is that of the last."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """The metrics of the network that came of it."""
-        return self.history[-1 if self.restored is None else self.restored]
+    metrics: Metrics = dataclasses.field(default_factory=dict)
+    """Those of the network that came of it: of the last epoch, or of that which was restored."""
 
 
 @dataclasses.dataclass
@@ -151,11 +146,10 @@ class Trainer:
     @functools.cached_property
     def _splits(self) -> list[Data]:
         data = self.dataset
-        train = [data.x_train, data.y_train]
-        if data.weight_train is not None:
-            train.append(data.weight_train)
-        splits = [train, [data.x_val, data.y_val]][: len(self._y)]
-        return [tuple(map(_shared, arrays)) for arrays in splits]
+        splits = (data.x_train, data.y_train, data.weight_train), (data.x_val, data.y_val)
+        return [
+            tuple(_shared(a) for a in split if a is not None) for split in splits if len(split[0])
+        ]
 
     def train(
         self,
@@ -282,6 +276,7 @@ class Trainer:
             metrics |= self._program.scores.results(split, of_split, y)
         run, settings = training.run, self.training
         run.history.append(metrics)
+        run.metrics = metrics
         if not is_finite(metrics):
             run.status = "diverged"
         elif run.epochs == training.last_epoch:
@@ -297,7 +292,7 @@ class Trainer:
         elif run.status == "running" and n_waited >= settings.patience:
             run.status = "complete"
         if settings.restore_best_weights and run.status == "complete":
-            run.restored, training.state = best, training.best_state
+            run.metrics, training.state = run.history[best], training.best_state
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return what a training starts from, the offsets added in float32."""
