@@ -55,7 +55,7 @@ class Program:
         self._evaluating = threading.Lock()
 
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
-        # Noted, as asking for the weights of a training leaves that training's in the variables.
+        # Noted, as averaging the weights of a training leaves that training's in the variables.
         self._optimizer_state = state[len(self._model.variables) :]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
@@ -110,6 +110,8 @@ class Program:
 
     def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the model's variables of a state, averaged if the optimizer averages them."""
+        if not getattr(self._optimizer, "inner_optimizer", self._optimizer).use_ema:
+            return state[: len(self._model.variables)]
         with self._evaluating:
             self._assign(state)
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
