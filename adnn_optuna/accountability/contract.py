@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import BASELINE_METRICS, TRIAL_METRICS
 from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import Source, points, transfer_in_words
-from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.retraining import Retrained, retrain, retrain_afresh
+from adnn_optuna.engine.records import SearchRecord, test_metric
+from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
 from adnn_optuna.engine.summaries import params_in_words
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import is_finite
 
 if TYPE_CHECKING:
     import keras
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 ROLES = ("baseline", "winner")
 _FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
@@ -66,35 +62,24 @@ class Contract(Shown):
         """
         from adnn_optuna.networks.finished import finished_model
 
-        study, best = record.study, record.best
+        best = record.best
         assert best is not None, "There is a winner, which was tested."
-        is_of_trial, objective = objective.is_of_trial, objective.of(best.params)
-        params = {name: best.params[name] for name in objective.distributions}
-        starts = (objective.baseline_start, objective.start(best.params))
-        runs = [*retrain(objective, starts)]
-        trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
-        weights = runs[1].weights
-        stored = [study.user_attrs.get(BASELINE_METRICS), best.user_attrs.get(TRIAL_METRICS)]
-        if is_of_trial:  # The baseline is the winner's network with every offset 0.
-            stored[0] = None
-        for role, metrics, before in zip(ROLES, trained, stored, strict=True):
-            if not all(math.isfinite(v) for v in metrics.values() if isinstance(v, float)):
+        objective, starts, runs = retrain_winner(record, objective)
+        for role, run in zip(ROLES, runs, strict=True):
+            if not is_finite(run.metrics):
                 raise WrongValueError(
                     f"The {role}'s training diverged, so there is nothing to make a contract of."
                 )
-            if before is not None and not before.items() <= metrics.items():
-                _logger.warning(
-                    "The %s of study %r came out differently than in the search, which had other "
-                    "versions, threads or processors; the contract states what came out now.",
-                    *(role, study.study_name),
-                )
+        params = {name: best.params[name] for name in objective.distributions}
+        trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
+        weights = runs[1].weights
         architecture, data = objective.trainer.architecture, objective.dataset
         states = [trial.state for trial in record.done_trials]
         content = {
             "format": contract_file.FORMAT,
             "format_version": contract_file.FORMAT_VERSION,
             "study": {
-                "name": study.study_name,
+                "name": record.study.study_name,
                 "sampler": record.proposers[best.number],
                 "trials": len(states),
                 "completed_trials": states.count(TrialState.COMPLETE),
@@ -151,10 +136,10 @@ class Contract(Shown):
         unfinished.replace(path)
 
     def _facts(self) -> dict[str, object]:
-        study, score = self.content["study"], contract_file.test_score(self.content)
-        baseline, winner = (self.content[role][score] for role in ROLES)
+        study, (gain, _) = self.content["study"], contract_file.claimed_gain(self.content)
+        score = test_metric(self.content["objective"]["dataset"])
         facts = {"name": study["name"], "trial": study["best_trial"], "trials": study["trials"]}
-        return {**facts, score: winner, "test_gain": winner - baseline}
+        return {**facts, score: self.content["winner"][score], "test_gain": gain}
 
     def __str__(self) -> str:
         content, winner = self.content, self.content["winner"]
@@ -168,10 +153,8 @@ class Contract(Shown):
                 line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
                 lines.append(f"{line}{points(after - before, percent=percent)}")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
-        name = contract_file.test_score(content)
-        gain = winner[name] - content["baseline"][name]
-        resolution, certified = contract_file.resolution(content), content.get("certified", {})
-        lines += [f"  {line}" for line in transfer_in_words(gain, resolution, certified)]
+        gain = contract_file.claimed_gain(content)
+        lines += [f"  {line}" for line in transfer_in_words(*gain, content.get("certified", {}))]
         lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
         keras = content["environment"]["versions"].get("keras")
         lines.append(f"  model file: written by Keras {keras}, to be read by it or a later one")

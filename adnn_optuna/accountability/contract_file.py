@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import numpy as np
 
 from adnn_optuna._checks import WrongValueError, check_output_file, first_line, is_file, is_folder
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import test_metric
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.network import hash_weights
 
@@ -134,24 +136,22 @@ def read_contract(path: Path) -> dict[str, Any]:
         said = f"format_version is {version!a:.80}, but this version of adnn_optuna reads"
         raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
     found = set(_checked_fields(content, ()))
-    score = "test_r2" if ("winner", "test_r2") in found else "test_accuracy"
-    scores = [(role, score) for role in ("baseline", "winner")]
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
-    if missing := next((field for field in (*needed, *scores) if field not in found), None):
+    # Which they are, the needed fields tell.
+    scores = ((r, test_metric(content["objective"]["dataset"])) for r in ("baseline", "winner"))
+    fields = itertools.chain(needed, scores)
+    if missing := next((field for field in fields if field not in found), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
     if contract_sha256(content) != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content
 
 
-def test_score(content: dict[str, Any]) -> str:
-    """Return the field of baseline and winner that tells how good they are on the test set."""
-    return "test_r2" if "test_r2" in content["winner"] else "test_accuracy"
-
-
-def resolution(content: dict[str, Any]) -> float:
-    """Return one test image's part of the test accuracy; 0 of R²."""
-    return 0.0 if test_score(content) == "test_r2" else 1 / content["split"]["test"]
+def claimed_gain(content: dict[str, Any]) -> tuple[float, float]:
+    """Return the test gain of a contract, and one image's part of a test accuracy; 0 of R²."""
+    name = test_metric(content["objective"]["dataset"])
+    resolution = 0.0 if name == "test_r2" else 1 / content["split"]["test"]
+    return content["winner"][name] - content["baseline"][name], resolution
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -259,9 +259,10 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, name = objective.dataset, test_score(contract)
+    data, trainer = objective.dataset, objective.trainer
+    name = f"test_{trainer.architecture.head.score}"
     claimed = winner[name]
-    found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
+    found = float(trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
     if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 / len(data.y_test)):
         said = f"winner.{name} is {claimed}, but that of the weights in {file.name!r}"

@@ -198,7 +198,7 @@ def verify(
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
     gain = fmean(gains_of([run.scores for run in runs]))
-    shown = functools.partial(points, percent=contract_file.resolution(contract) > 0)
+    shown = functools.partial(points, percent=contract_file.claimed_gain(contract)[1] > 0)
     low, high = map(shown, gain_interval(look_of(objective, *runs[:2])))
     said = f"gain on the test set: {shown(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
     low = low.removesuffix(" pp")
@@ -211,11 +211,6 @@ def verify(
         half_width,
         (said, *transfer, *signed),
     )
-
-
-def _claimed_gain(contract: dict[str, Any]) -> float:
-    name = contract_file.test_score(contract)
-    return float(contract["winner"][name] - contract["baseline"][name])
 
 
 def _dataset(
@@ -342,8 +337,9 @@ def _train_elsewhere(
         )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
-    if not abs(_claimed_gain(contract) - fmean(gains)) <= half_width + 1e-9:
-        claimed = f"The claimed gain of {points(_claimed_gain(contract))} on the test set"
+    gain, _ = contract_file.claimed_gain(contract)
+    if not abs(gain - fmean(gains)) <= half_width + 1e-9:
+        claimed = f"The claimed gain of {points(gain)} on the test set"
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
     for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
@@ -389,4 +385,4 @@ def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> 
             )
     if breaches:
         raise BreachedError(*breaches)
-    return transfer_in_words(_claimed_gain(contract), contract_file.resolution(contract), fresh)
+    return transfer_in_words(*contract_file.claimed_gain(contract), fresh)

@@ -80,8 +80,7 @@ class SearchRecord(Shown):
     @property
     def test_metric(self) -> str:
         """What the test values are: accuracies, of a regression R²."""
-        config = self.attrs.get(stored.CONFIG, {}).get("dataset", {})
-        return "test_r2" if config.get("task") == "regression" else "test_accuracy"
+        return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
 
     @property
     def _val_metric(self) -> str:
@@ -312,6 +311,11 @@ def record_of(study: optuna.Study) -> SearchRecord:
         baseline=baseline,
         best=best_trial(study),
     )
+
+
+def test_metric(dataset: Mapping[str, Any]) -> str:
+    """Return what tells how good a network is on the test set of data, by their configuration."""
+    return "test_r2" if dataset.get("task") == "regression" else "test_accuracy"
 
 
 def runs_of(attrs: Mapping[str, Any]) -> list[RunRecord]:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
@@ -39,44 +38,48 @@ def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threadi
     Both are trained again for it, unless the winner was looked at before; that the selection
     metric comes out the same is checked. Without further trials it is no new look.
     """
-    study, best = record.study, record.best
-    if best is None:
+    if record.best is None:
         return
     n_trials = len(patiently(lambda: record.done_trials))
     look = record.test_look
     if look is None:
-        look = _first_look(study, best, objective, stop)
+        of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
+        look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
+        if objective.is_of_trial:
+            look["unmoved"] = baseline.metrics[objective.metric]
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
     look = {**look, "looked": now, "n_trials": n_trials}
     name = f"{stored.TEST}/{now}-{os.getpid()}"
-    patiently(study.set_user_attr, name, look)
+    patiently(record.study.set_user_attr, name, look)
     record.attrs[name] = look
 
 
-def _first_look(
-    study: optuna.Study, best: FrozenTrial, objective: InitOffsetObjective, stop: threading.Event
-) -> stored.TestLook:
-    is_of_trial, objective = objective.is_of_trial, objective.of(best.params)
-    starts = [objective.baseline_start, objective.start(best.params)]
-    baseline, winner = runs = [*retrain(objective, starts, stop)]
-    attrs = patiently(lambda: study.user_attrs), best.user_attrs
-    told = [attrs[0].get(stored.BASELINE_METRICS, {}), attrs[1].get(stored.TRIAL_METRICS, {})]
-    if is_of_trial:  # Then it is not the study's baseline, but the winner without its offsets.
-        told[0] = {}
+def retrain_winner(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
+) -> tuple[InitOffsetObjective, list[Start], list[Retrained]]:
+    """Train baseline and winner of a search again; warn where they come out differently.
+
+    Where model or training is a function of the trial, the baseline is the winner without its
+    offsets. Return the winner's objective, what both were trained from, and what came of them.
+    """
+    assert record.best is not None, "There is a winner."
+    params, attrs = record.best.params, record.best.user_attrs
+    told = [record.attrs.get(stored.BASELINE_METRICS, {}), attrs.get(stored.TRIAL_METRICS, {})]
+    if objective.is_of_trial:
+        told[0], objective = {}, objective.of(params)
+    starts = [objective.baseline_start, objective.start(params)]
+    runs = [*retrain(objective, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
         _logger.warning(
-            "Trained again for the test, baseline or best trial of study %r came out differently: "
-            "its trials were trained on another machine, or with other versions or threads.",
-            study.study_name,
+            "Trained again, baseline or best trial of study %r came out differently: its trials "
+            "were trained on another machine, or with other versions or threads.",
+            record.study.study_name,
         )
-    look: stored.TestLook = {**look_of(objective, baseline, winner), "trial": best.number}
-    if is_of_trial:
-        look["unmoved"] = baseline.metrics[objective.metric]
-    return look
+    return objective, starts, runs
 
 
 def look_of(
