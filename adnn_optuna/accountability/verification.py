@@ -26,9 +26,9 @@ from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import (
-    Sample,
     gain_interval,
     points,
+    student_half_width,
     transfer_in_words,
 )
 from adnn_optuna.engine.retraining import (
@@ -327,7 +327,7 @@ def _train_elsewhere(
     ]
     runs, rows = [*retrain(objective, starts)], contract["split"]
     gains = gains_of([run.scores for run in runs])
-    half_width = Sample(gains, 1 / rows["test"]).half_width(_LEVEL, 1)
+    half_width = student_half_width(gains, 1 / rows["test"], _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {points(fmean(gains), half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
@@ -345,7 +345,8 @@ def _train_elsewhere(
         for split in (name for name in rows if rows[name]):
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
-            width = Sample(values, max(LEAST_ACCURACY, 1 / rows[split])).half_width(_LEVEL, 1)
+            resolution = max(LEAST_ACCURACY, 1 / rows[split])
+            width = student_half_width(values, resolution, _LEVEL, 1)
             claimed = contract[role].get(name, math.nan)
             if not abs(claimed - fmean(values)) <= width + 1e-9:
                 here = f"{found}, it is {fmean(values):.4f} ± {width:.4f}"
@@ -377,7 +378,7 @@ def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> 
         seeds = np.random.SeedSequence().generate_state(len(claimed)).tolist()
         fresh[source] = retrain_afresh(objective, contract["winner"]["params"], source, seeds)
         found = fmean(fresh[source])
-        width = Sample(fresh[source], 1 / n_images).half_width(_LEVEL, len(claimed))
+        width = student_half_width(fresh[source], 1 / n_images, _LEVEL, len(claimed))
         if not abs(fmean(claimed) - found) <= width + 1e-9:
             breaches.append(
                 f"certified.{source}: its mean of {points(fmean(claimed))} is not reproduced: "

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from adnn_optuna._attributes import TestLook
 
@@ -55,19 +55,18 @@ def mcnemar_p_value(won: int, lost: int) -> float:
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-class Sample(NamedTuple):
-    """Values that differ by chance alone, and what is known of them at best: one image."""
+def student_half_width(
+    values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
+) -> float:
+    """Return how far from that of values the mean of so many others may be; or the true one.
 
-    values: Sequence[float]
-    resolution: float
+    It is Student's, for values that differ by chance alone; at best it is the resolution.
+    """
+    from scipy.stats import t
 
-    def half_width(self, level: float, n_others: float = math.inf) -> float:
-        """Return how far the mean of so many other values may be, by Student's t; or the true."""
-        from scipy.stats import t
-
-        n = len(self.values)
-        spread = float(t.ppf((1 + level) / 2, n - 1)) * stdev(self.values)
-        return max(spread * math.sqrt(1 / n + 1 / n_others), self.resolution)
+    n = len(values)
+    spread = float(t.ppf((1 + level) / 2, n - 1)) * stdev(values)
+    return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)
 
 
 def percent(value: float) -> str:
@@ -75,13 +74,14 @@ def percent(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
 
 
-def points(gain: float, half_width: float = 0.0, *, percent: bool = True) -> str:
+def points(gain: float, spread: float = 0.0, *, percent: bool = True) -> str:
     """Return a gain, in percentage points that of an accuracy, with how far it may be off."""
-    if not percent:
-        return f"{gain:+.4f} ± {half_width:.4f}" if half_width else f"{gain:+.4f}"
-    spread = f" ± {100 * half_width:.2f}" if half_width else ""
-    # Adding 0 makes a rounded -0.00 a +0.00.
-    return f"{round(100 * gain, 2) + 0.0:+.2f}{spread} pp"
+    if math.isnan(gain):
+        return "unknown"
+    scale, digits, unit = (100, 2, " pp") if percent else (1, 4, "")
+    off = f" ± {scale * spread:.{digits}f}" if spread else ""
+    # Never -0.00.
+    return f"{scale * gain:+z.{digits}f}{off}{unit}"
 
 
 def transfer_in_words(
@@ -97,7 +97,7 @@ def transfer_in_words(
     lines, own, is_shown = [], [], True
     shown = functools.partial(points, percent=resolution > 0)
     for source, values in gains.items():
-        mean, half = fmean(values), Sample(values, resolution).half_width(0.95)
+        mean, half = fmean(values), student_half_width(values, resolution, 0.95)
         means, this = _IN_WORDS[source]
         lines.append(
             f"with {len(values)} {means} the gain is {shown(mean)} (95 % interval "

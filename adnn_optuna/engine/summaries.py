@@ -55,9 +55,7 @@ def value_in_words(record: SearchRecord, value: float) -> str:
 
 def gain_in_words(record: SearchRecord, gain: float) -> str:
     """Return a gain with its sign: in percentage points that of an accuracy."""
-    if math.isnan(gain):
-        return "unknown"
-    return points(gain) if record.has_accuracy else f"{gain:+.4f}"
+    return points(gain, percent=record.has_accuracy)
 
 
 def why_no_winner(record: SearchRecord) -> str:

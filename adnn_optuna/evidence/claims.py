@@ -7,13 +7,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna.engine import paired_proportions
 from adnn_optuna.engine.classes import (
     ROLES,
     balanced_accuracy,
     n_examples,
     uneven_classes_in_words,
 )
+from adnn_optuna.engine.paired_proportions import percent, points
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.summaries import gain_in_words, why_no_winner
 from adnn_optuna.evidence.paired_differences import PairedDifference
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
     from adnn_optuna._attributes import TestLook
     from adnn_optuna.evidence.comparison import Comparison
-
-
-def points(gain: float, *, percent: bool = True) -> str:
-    """Return a gain with its sign: in percentage points that of an accuracy."""
-    if math.isnan(gain):
-        return "unknown"
-    return paired_proportions.points(gain) if percent else f"{gain:+.4f}"
 
 
 def images(gain: float, look: TestLook) -> str:
@@ -147,7 +140,7 @@ def _gained(record: SearchRecord) -> str:
         gain, of, gets = f"{record.test_gain:+.4f} (1 is always right)", "on", "comes to"
         if record.test_metric == "test_accuracy":
             scores = [
-                f"{v * look['n_images']:.0f} right ({paired_proportions.percent(v)})"
+                f"{v * look['n_images']:.0f} right ({percent(v)})"
                 for v in (record.test_value, record.test_baseline)
             ]
             gain, of, gets = _in_full(record.test_gain), "of", "gets"
@@ -172,7 +165,7 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
     looks, parts = [look for run in runs if (look := run.test_look)], []
     if looks and (uneven := uneven_classes_in_words(looks[0])):
         shares = (fmean(balanced_accuracy(look, role) for look in looks) for role in ROLES)
-        before, after = map(paired_proportions.percent, shares)
+        before, after = map(percent, shares)
         parts.append(
             f"Mind that {uneven}; in the mean over the classes (balanced accuracy), {before} is "
             f"right before and {after} after the search."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
+from adnn_optuna.engine.paired_proportions import points
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
@@ -165,7 +166,7 @@ class ModelComparison(Shown):
                 "undecided": f"not shown to differ from {shown.other}",
             }[str(shown.verdict)]
             evidence = claims.with_interval(shown)
-            said.append(f"{words} ({claims.points(shown.mean)}, {evidence})")
+            said.append(f"{words} ({points(shown.mean)}, {evidence})")
         n_seeds = len(self.accuracies[best])
         return (
             f"{best} has the best mean {self.score}, {100 * means[best]:.2f} % over {n_seeds} "

@@ -86,8 +86,8 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(value=_value, gain=claims.points, interval=claims.interval)
-        environment.filters.update(superiority=claims.superiority)
+        environment.filters.update(value=_value, gain=paired_proportions.points)
+        environment.filters.update(interval=claims.interval, superiority=claims.superiority)
         environment.filters.update(class_rows=tables.class_rows, paired_rows=tables.paired_rows)
         return environment.get_template(self.template).render(
             **self.content,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestLook
 from adnn_optuna.engine.classes import ROLES, class_sizes, recalls
-from adnn_optuna.engine.paired_proportions import percent
-from adnn_optuna.evidence.claims import interval, points, superiority
+from adnn_optuna.engine.paired_proportions import percent, points
+from adnn_optuna.evidence.claims import interval, superiority
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
 if TYPE_CHECKING:
