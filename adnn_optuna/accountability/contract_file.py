@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -20,6 +21,7 @@ from adnn_optuna._checks import WrongValueError, check_output_file, first_line, 
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.networks import keras_files
+from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 
 FORMAT = "adnn_optuna contract"
@@ -48,11 +50,8 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
     (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
-    (object, "objective.dataset.seed? objective.training.optimizer objective.training.loss"),
-    (object, "objective.training.learning_rate objective.training.batch_size"),
-    (object, "objective.training.shuffle objective.training.jit_compile"),
-    (object, "objective.training.metrics objective.training.patience"),
-    (object, "objective.training.restore_best_weights objective.training.monitor"),
+    (object, "objective.dataset.seed?"),
+    *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
     (str, "baseline.initial_weights_sha256 baseline.trained_weights_sha256"),
     (str, "winner.initial_weights_sha256 winner.trained_weights_sha256"),

@@ -16,10 +16,9 @@ from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.summaries import gain_in_words, value_in_words
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.studies import Plan
-
-if TYPE_CHECKING:
     from tqdm.auto import tqdm
+
+    from adnn_optuna.engine.studies import Plan
 
 
 def progress_bar(

@@ -159,8 +159,7 @@ class SearchRecord(Shown):
     @property
     def stop_reason(self) -> str | None:
         """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
-        reason: str | None = self.attrs.get(stored.STOP_REASON)
-        return reason
+        return self.attrs.get(stored.STOP_REASON)
 
     @property
     def end_in_words(self) -> str:
@@ -299,17 +298,19 @@ def record_of(study: optuna.Study) -> SearchRecord:
             "and figures are of one; give a study with one objective."
         )
     attrs: dict[str, Any] = study.user_attrs
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     baseline = attrs.get(stored.BASELINE, math.nan)
     if stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         baseline = completed[0].value if completed else math.nan
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
     return SearchRecord(
         study=study,
         attrs=attrs,
         metric=attrs.get(stored.CONFIG, {}).get("metric", "value"),
         baseline=baseline,
-        best=best_trial(study),
+        # The first of equals.
+        best=min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None),
     )
 
 
@@ -324,13 +325,6 @@ def runs_of(attrs: Mapping[str, Any]) -> list[RunRecord]:
         value for name, value in attrs.items() if name.startswith(f"{stored.RUNS}/")
     ]
     return sorted(runs, key=lambda run: run["began"])
-
-
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the best completed trial, the first of equals; :obj:`None` if none was completed."""
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def records_of(
