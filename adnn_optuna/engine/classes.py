@@ -54,11 +54,8 @@ def uneven_classes_in_words(look: TestLook) -> str:
 def calibration_error(bins: Sequence[Sequence[float]]) -> float:
     """Return the expected calibration error: how far confidence is from the share that is right.
 
-    It is the mean over all examples, by bins of confidence (Guo et al. 2017, ICML, eq. 3).
-
-    Args:
-        bins: The number of examples in each bin, their mean confidence and the share of them that
-            is right.
+    It is the mean over all examples, by bins of confidence (Guo et al. 2017, ICML, eq. 3): of each
+    the number of examples, their mean confidence and the share of them that is right.
     """
     total = sum(n for n, _, _ in bins)
     return sum(n * abs(right - sure) for n, sure, right in bins if n) / total

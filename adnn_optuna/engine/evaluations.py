@@ -94,13 +94,7 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
 def open_evaluations(
     storage: BaseStorage, name: str, direction: StudyDirection, evaluated: Any
 ) -> optuna.Study:
-    """Create or load the study of some evaluations.
-
-    Args:
-        storage: Where it is.
-        name: Its name.
-        direction: Its direction.
-        evaluated: What is evaluated, as JSON holds it.
+    """Create or load the study of some evaluations; ``evaluated`` says of what, as JSON holds it.
 
     Raises:
         ValueError: If a study of this name holds something else.
@@ -182,14 +176,10 @@ class _Worker(Generic[R]):
     _is_over: threading.Event = dataclasses.field(default_factory=threading.Event, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
 
-    def report(self) -> R:
-        """Return what is known now."""
-        return self._report(self._read())
-
-    def _report(self, trials: Sequence[FrozenTrial]) -> R:
-        """Return what trials tell; of two of the same evaluation, the first counts."""
+    def report(self, trials: Sequence[FrozenTrial] | None = None) -> R:
+        """Return what trials tell, all by default; of two of one evaluation, the first counts."""
         values: dict[Evaluation, float] = {}
-        for trial in filter(is_done, trials):
+        for trial in filter(is_done, self._read() if trials is None else trials):
             value = math.nan if trial.value is None else trial.value
             values.setdefault(self._evaluation(trial), value)
         return self.report_of(values)
@@ -227,7 +217,7 @@ class _Worker(Generic[R]):
         for trial in filter(_is_abandoned, self._read()):
             end_trial(self.study, trial)
         trials = self._read()
-        report = self._report(trials)
+        report = self.report(trials)
         if bar is not None:
             bar.total = report.n_evaluations
             bar.update(len(report.evaluations) - bar.n)

@@ -23,13 +23,9 @@ Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two proportions of the same images.
 
-    It is the adjusted Wald interval of Bonett and Price (2012), Journal of Educational and
-    Behavioral Statistics 37(4), 479-488.
-
-    Args:
-        won: How many images only the one network gets right.
-        lost: How many only the other one does.
-        n_images: The number of all images.
+    Of these only the one network gets ``won`` right, only the other one ``lost``. It is the
+    adjusted Wald interval of Bonett and Price (2012), Journal of Educational and Behavioral
+    Statistics 37(4), 479-488.
     """
     p_won, p_lost = (won + 1) / (n_images + 2), (lost + 1) / (n_images + 2)
     difference = p_won - p_lost

@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 def progress_bar(
     total: int | None = None, *, show: bool, **options: Any
 ) -> contextlib.AbstractContextManager[tqdm[Any] | None]:
-    """Return a bar, :obj:`None` on entry if it is not to be shown: on terminals and in notebooks.
+    """Return a bar if it is to be shown, on terminals and in notebooks; else :obj:`None` on entry.
 
-    Args:
-        total: How much there is to do, where that is known.
-        show: Whether the user wants it.
-        options: As for ``tqdm``.
+    The ``total`` is how much there is to do, where that is known; ``options`` are those of tqdm.
     """
     is_seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
     if not (show and is_seen):

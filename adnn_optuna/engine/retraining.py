@@ -174,13 +174,10 @@ def _retrained(trainer: Trainer, run: Run) -> Retrained:
 def retrain_afresh(
     objective: InitOffsetObjective, params: dict[str, Any], source: Source, seeds: Sequence[int]
 ) -> list[float]:
-    """Return the winner's test gains over the baseline where each seed redraws random numbers.
+    """Return the test gains over the baseline of a winner with these parameters, for each seed.
 
-    Args:
-        objective: What was searched.
-        params: The winner's parameters; its offsets move fresh initialisations, too.
-        source: What is redrawn: the orders of the batches, or with them the initialisations.
-        seeds: One for each pair of baseline and winner.
+    It redraws the orders of the batches, or with them the initialisations, which the winner's
+    offsets move, too.
     """
     starts = []
     for seed, of_role in itertools.product(seeds, ({}, params)):

@@ -106,16 +106,12 @@ def settings_of(sampler: BaseSampler) -> dict[str, Any]:
                     words: Any = state.get_state()
                     digest = hashlib.sha256(words[1].tobytes())
                     settings["random state of its seed"] = digest.hexdigest()[:8]
-        known = {name: value for name, value in settings.items() if _is_short_json(value)}
-        _settings[sampler] = json.loads(json.dumps(known))
+        known = _settings[sampler] = {}
+        for name, value in settings.items():
+            with contextlib.suppress(TypeError, ValueError):  # What JSON cannot hold.
+                if len(text := json.dumps(value)) < _MAX_SETTING:
+                    known[name] = json.loads(text)
     return _settings[sampler]
-
-
-def _is_short_json(value: object) -> bool:
-    try:
-        return len(json.dumps(value)) < _MAX_SETTING
-    except (TypeError, ValueError):
-        return False
 
 
 def objective_for(
