@@ -17,11 +17,7 @@ import numpy as np
 from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.contract_file import (
-    LEAST_ACCURACY,
-    BreachedError,
-    CannotCheckError,
-)
+from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -31,13 +27,7 @@ from adnn_optuna.engine.paired_proportions import (
     student_half_width,
     transfer_in_words,
 )
-from adnn_optuna.engine.retraining import (
-    Retrained,
-    gains_of,
-    look_of,
-    retrain,
-    retrain_afresh,
-)
+from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.display import Shown
@@ -197,7 +187,7 @@ def verify(
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
-    gain = fmean(gains_of([run.scores for run in runs]))
+    gain = fmean(gains_of(runs))
     shown = functools.partial(points, percent=contract_file.claimed_gain(contract)[1] > 0)
     low, high = map(shown, gain_interval(look_of(objective, *runs[:2])))
     said = f"gain on the test set: {shown(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
@@ -326,7 +316,7 @@ def _train_elsewhere(
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
     runs, rows = [*retrain(objective, starts)], contract["split"]
-    gains = gains_of([run.scores for run in runs])
+    gains = gains_of(runs)
     half_width = student_half_width(gains, 1 / rows["test"], _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {points(fmean(gains), half_width)}"
@@ -345,7 +335,7 @@ def _train_elsewhere(
         for split in (name for name in rows if rows[name]):
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
-            resolution = max(LEAST_ACCURACY, 1 / rows[split])
+            resolution = max(contract_file.LEAST_ACCURACY, 1 / rows[split])
             width = student_half_width(values, resolution, _LEVEL, 1)
             claimed = contract[role].get(name, math.nan)
             if not abs(claimed - fmean(values)) <= width + 1e-9:

@@ -185,13 +185,13 @@ def retrain_afresh(
             starts.append(objective.replace(seed=seed).start(of_role))
         else:
             starts.append(dataclasses.replace(objective.start(of_role), order_seed=seed))
-    return gains_of([run.scores for run in retrain(objective, starts)])
+    return gains_of([*retrain(objective, starts)])
 
 
-def gains_of(scores: Sequence[np.ndarray]) -> list[float]:
-    """Return the test gains by the ``scores`` of baseline and winner by turns."""
-    pairs = zip(scores[::2], scores[1::2], strict=True)
-    return [float(after.sum() - before.sum()) / len(after) for before, after in pairs]
+def gains_of(runs: Sequence[Retrained]) -> list[float]:
+    """Return the test gains by the trainings of baseline and winner by turns."""
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [float(b.scores.sum() - a.scores.sum()) / len(b.scores) for a, b in pairs]
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:

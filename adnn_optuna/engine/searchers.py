@@ -18,18 +18,8 @@ from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESamp
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna import samplers
-from adnn_optuna._attributes import (
-    ANNEALING,
-    CONFIG,
-    GREEDY,
-    GREEDY_IMPROVING,
-    LONGER,
-    OBJECTIVE,
-    RANDOM_RESTART,
-    SEARCH,
-    SearchSettings,
-)
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.networks.offsets import EpochsSpace, LearningRateSpace, RestartSpace
@@ -41,7 +31,7 @@ if TYPE_CHECKING:
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
-SEARCHERS = (GREEDY, GREEDY_IMPROVING, ANNEALING, RANDOM_RESTART)
+SEARCHERS = (stored.GREEDY, stored.GREEDY_IMPROVING, stored.ANNEALING, stored.RANDOM_RESTART)
 
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8
@@ -97,8 +87,8 @@ def settings_of(sampler: BaseSampler) -> dict[str, Any]:
         return {}
     if sampler not in _settings:
         kept = {name.removeprefix("_"): value for name, value in vars(sampler).items()}
-        names = inspect.signature(type(sampler)).parameters
-        settings: dict[str, Any] = {name: kept[name] for name in names if name in kept}
+        arguments = inspect.signature(type(sampler)).parameters
+        settings: dict[str, Any] = {name: kept[name] for name in arguments if name in kept}
         for value in kept.values():
             # Optuna's samplers make it at once from a seed, and without one in their first draw.
             for state in vars(value).values() if hasattr(type(value), "rng") else ():
@@ -144,7 +134,7 @@ def default_batch_size(searcher: Searcher, objective: InitOffsetObjective) -> in
     A walk and random restarts lose nothing by batches, as far as the memory for weights and
     moments allows. A searcher that learns from each trial gets them one by one.
     """
-    if searcher not in (GREEDY, RANDOM_RESTART) or objective.is_of_trial:
+    if searcher not in (stored.GREEDY, stored.RANDOM_RESTART) or objective.is_of_trial:
         return 1
     weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
     # Weights and up to two moments of each, before and after an epoch.
@@ -242,27 +232,27 @@ def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]
 def sampler_of(study: optuna.Study) -> BaseSampler:
     """Return a search's sampler, one of ours as search built it: a loaded study has another."""
     attrs = study.user_attrs
-    stored: SearchSettings | None = attrs.get(SEARCH)
-    if stored is None or stored["sampler"] not in SEARCHERS:
+    settings: stored.SearchSettings | None = attrs.get(stored.SEARCH)
+    if settings is None or settings["sampler"] not in SEARCHERS:
         return study.sampler
     trials = study.get_trials(deepcopy=False)
     return build_sampler(
-        stored["sampler"],
-        seed=attrs[CONFIG]["seed"],
+        settings["sampler"],
+        seed=attrs[stored.CONFIG]["seed"],
         # A trial that died at once has none.
         parameters=next((t.distributions for t in trials if t.distributions), {}),
-        n_trials=stored["n_trials"],
+        n_trials=settings["n_trials"],
     )
 
 
 def ends_by_itself(searcher: Searcher) -> bool:
     """Return whether a searcher has proposed all that it can at some time."""
     enumerating = samplers.DeltaStepSampler | GridSampler | BruteForceSampler
-    return searcher in (GREEDY, GREEDY_IMPROVING) or isinstance(searcher, enumerating)
+    is_walk = searcher in (stored.GREEDY, stored.GREEDY_IMPROVING)
+    return is_walk or isinstance(searcher, enumerating)
 
 
 def starts_at_baseline(searcher: Searcher, sampler: BaseSampler) -> bool:
     """Return whether a sampler by itself begins with the unmoved network."""
-    return searcher in (*SEARCHERS, LONGER, OBJECTIVE) or isinstance(
-        sampler, samplers.DeltaStepSampler
-    )
+    is_ours = searcher in (*SEARCHERS, stored.LONGER, stored.OBJECTIVE)
+    return is_ours or isinstance(sampler, samplers.DeltaStepSampler)
