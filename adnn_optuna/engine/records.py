@@ -183,7 +183,9 @@ class SearchRecord(Shown):
     @property
     def runs(self) -> list[RunRecord]:
         """The runs that had something to do, in the order in which they began."""
-        return runs_of(self.attrs)
+        prefix = f"{stored.RUNS}/"
+        runs = [run for name, run in self.attrs.items() if name.startswith(prefix)]
+        return sorted(runs, key=lambda run: run["began"])
 
     @property
     def has_accuracy(self) -> bool:
@@ -207,7 +209,7 @@ class SearchRecord(Shown):
         return self.searcher in (*stored.CONTROLS, stored.OBJECTIVE)
 
     @property
-    def budget(self) -> dict[str, float | None]:
+    def budget(self) -> dict[str, Any]:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
             return {name: runs[-1][name] for name in ("max_trial", "max_time", "max_gain")}
@@ -317,14 +319,6 @@ def record_of(study: optuna.Study) -> SearchRecord:
 def test_metric(dataset: Mapping[str, Any]) -> str:
     """Return what tells how good a network is on the test set of data, by their configuration."""
     return "test_r2" if dataset.get("task") == "regression" else "test_accuracy"
-
-
-def runs_of(attrs: Mapping[str, Any]) -> list[RunRecord]:
-    """Return the runs of a study that had something to do, in the order in which they began."""
-    runs: list[RunRecord] = [
-        value for name, value in attrs.items() if name.startswith(f"{stored.RUNS}/")
-    ]
-    return sorted(runs, key=lambda run: run["began"])
 
 
 def records_of(

@@ -17,7 +17,7 @@ from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import runs_of
+from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.loading import dataset_from_config
@@ -54,9 +54,8 @@ class Limits:
 
 def last_limits(study: optuna.Study) -> Limits:
     """Return the limits of the last run of a study that had something to do."""
-    if not (runs := runs_of(study.user_attrs)):
-        return Limits()
-    return Limits(runs[-1]["max_time"], runs[-1]["max_trial"], runs[-1]["max_gain"])
+    record = record_of(study)
+    return Limits(**record.budget) if record.runs else Limits()
 
 
 @dataclasses.dataclass

@@ -26,7 +26,7 @@ import adnn_optuna as adnn
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import HELP, parse_controls, parse_seeds
-from adnn_optuna.engine.records import runs_of
+from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.searchers import SEARCHERS
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 
@@ -353,7 +353,7 @@ class TestSearch:
             "n_trials": 3,
             "batch_size": 2,
         }
-        [run] = runs_of(study.user_attrs)
+        [run] = record_of(study).runs
         assert (run["max_time"], run["max_trial"], run["max_gain"]) == (100.0, 3, 5.0)
 
 
