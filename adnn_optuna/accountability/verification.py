@@ -289,7 +289,7 @@ def _train_here(
 ) -> tuple[float, list[Retrained]]:
     """Train baseline and winner again, and refuse a bit that differs."""
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
-    runs = [*retrain(objective, starts)]
+    runs = [*retrain(objective.trainer, starts)]
     breaches = [
         f"{role}.{name} is {contract[role].get(name)}, but trained again it is "
         f"{found.get(name)}{_FOLLOWS_FROM.get(name, '')}."
@@ -315,7 +315,7 @@ def _train_elsewhere(
         for i in range(_N_MOVED)
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
-    runs, rows = [*retrain(objective, starts)], contract["split"]
+    runs, rows = [*retrain(objective.trainer, starts)], contract["split"]
     gains = gains_of(runs)
     half_width = student_half_width(gains, 1 / rows["test"], _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"

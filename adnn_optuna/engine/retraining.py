@@ -25,7 +25,7 @@ from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Run, Trainer, is_finite, n_cores
+from adnn_optuna.networks.training import Trainer, is_finite, n_cores
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -70,7 +70,7 @@ def retrain_winner(
     if objective.is_of_trial:
         told[0], objective = {}, objective.of(params)
     starts = [objective.baseline_start, objective.start(params)]
-    runs = [*retrain(objective, starts, stop)]
+    runs = [*retrain(objective.trainer, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
@@ -147,28 +147,24 @@ class Retrained(NamedTuple):
 
 
 def retrain(
-    objective: InitOffsetObjective, starts: Sequence[Start], stop: threading.Event | None = None
+    trainer: Trainer, starts: Sequence[Start], stop: threading.Event | None = None
 ) -> Iterator[Retrained]:
     """Train from each of ``starts``, to save memory only one on each core at a time.
 
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
-    trainer, n = objective.trainer, n_cores()
+    n, data, head = n_cores(), trainer.dataset, trainer.architecture.head
     for first in range(0, len(starts), n):
         some = starts[first : first + n]
-        runs = trainer.train(some, evaluate_each_epoch=False, keep_weights=True, stop=stop)
-        yield from (_retrained(trainer, run) for run in runs)
-
-
-def _retrained(trainer: Trainer, run: Run) -> Retrained:
-    if not run.history:
-        raise KeyboardInterrupt
-    weights, data, head = run.weights or [], trainer.dataset, trainer.architecture.head
-    outputs = trainer.outputs(weights, data.x_test)
-    scores = head.scores(outputs, data.y_test)
-    metrics = {**run.metrics, f"test_{head.score}": float(scores.mean())}
-    return Retrained(metrics, weights, outputs, scores)
+        for run in trainer.train(some, evaluate_each_epoch=False, keep_weights=True, stop=stop):
+            if not run.history:
+                raise KeyboardInterrupt
+            weights = run.weights or []
+            outputs = trainer.outputs(weights, data.x_test)
+            scores = head.scores(outputs, data.y_test)
+            metrics = {**run.metrics, f"test_{head.score}": float(scores.mean())}
+            yield Retrained(metrics, weights, outputs, scores)
 
 
 def retrain_afresh(
@@ -185,7 +181,7 @@ def retrain_afresh(
             starts.append(objective.replace(seed=seed).start(of_role))
         else:
             starts.append(dataclasses.replace(objective.start(of_role), order_seed=seed))
-    return gains_of([*retrain(objective, starts)])
+    return gains_of([*retrain(objective.trainer, starts)])
 
 
 def gains_of(runs: Sequence[Retrained]) -> list[float]:
@@ -227,9 +223,9 @@ class Redrawing:
             KeyboardInterrupt: If ``stop`` is set meanwhile.
         """
         offsets = (0.0,) * len(trainer.architecture.variables)
-        start = Start(seed if initialisation is None else initialisation, 0, offsets)
-        start = dataclasses.replace(start, order_seed=seed if order is None else order)
+        initialisation = seed if initialisation is None else initialisation
+        start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)
         if split is not None:
             trainer = Trainer(trainer.architecture, trainer.training, self._split(split))
-        [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True, stop=stop)
-        return _retrained(trainer, run)
+        [run] = retrain(trainer, [start], stop)
+        return run

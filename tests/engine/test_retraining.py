@@ -29,12 +29,14 @@ def test_gains_are_those_of_pairs_with_the_same_fresh_seed(
 ) -> None:
     params = {"weight_offset_0": 0.1, "bias_offset_0": -0.05}
     fresh = objective.replace(seed=7)
-    baseline, winner = retrain(fresh, [fresh.baseline_start, fresh.start(params)])
+    baseline, winner = retrain(fresh.trainer, [fresh.baseline_start, fresh.start(params)])
     gain = winner.metrics["test_accuracy"] - baseline.metrics["test_accuracy"]
     [again] = retrain_afresh(objective, params, "initialisations", [7])
     assert again == pytest.approx(gain, abs=1e-12)
     # An order of its own leaves the initial weights as they are.
-    baseline, winner = retrain(objective, [objective.baseline_start, objective.start(params)])
+    baseline, winner = retrain(
+        objective.trainer, [objective.baseline_start, objective.start(params)]
+    )
     gain = winner.metrics["test_accuracy"] - baseline.metrics["test_accuracy"]
     own, other = retrain_afresh(objective, params, "orders", [objective.seed, 8])
     assert own == pytest.approx(gain, abs=1e-12)
