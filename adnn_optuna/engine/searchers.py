@@ -223,7 +223,7 @@ def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]
     """Return values all over the one offset's range; the unmoved network takes one's place."""
     grid = {}
     for name, distribution in parameters.items():
-        # With one value only, GridSampler could not be told of the unmoved network.
+        # At least one on each side of it.
         values = np.linspace(distribution.low, distribution.high, max(n_trials, 3))
         grid[name] = np.delete(values, np.abs(values).argmin()).tolist()
     return grid
