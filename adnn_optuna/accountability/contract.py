@@ -73,8 +73,7 @@ class Contract(Shown):
         params = {name: best.params[name] for name in objective.distributions}
         trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
         weights = runs[1].weights
-        architecture, data = objective.trainer.architecture, objective.dataset
-        states = [trial.state for trial in record.done_trials]
+        data, states = objective.dataset, [trial.state for trial in record.done_trials]
         content = {
             "format": contract_file.FORMAT,
             "format_version": contract_file.FORMAT_VERSION,
@@ -94,8 +93,8 @@ class Contract(Shown):
         }
         if certify is not None:
             content["certified"] = _certified(objective, params, certify)
-        model = finished_model(architecture, objective.training, data, weights)
-        paths = [variable.path for variable in architecture.variables]
+        model = finished_model(objective.trainer, weights)
+        paths = [variable.path for variable in objective.trainer.architecture.variables]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, dict(zip(paths, weights, strict=True)), model)

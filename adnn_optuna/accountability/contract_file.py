@@ -292,10 +292,9 @@ def check_model(
     from adnn_optuna.networks.finished import finished_model
 
     winner, written = contract["winner"], contract["environment"]["versions"].get("keras")
-    start, is_comparable = objective.start(winner["params"]), written == keras.__version__
-    trainer = objective.trainer
-    initial = trainer.initial_weights(start)
-    model = finished_model(trainer.architecture, trainer.training, trainer.dataset, initial)
+    is_comparable = written == keras.__version__
+    initial = objective.trainer.initial_weights(objective.start(winner["params"]))
+    model = finished_model(objective.trainer, initial)
     said = f"files.model: {file.name!r} is not the winner's model"
     rebuilt = keras_files.without_compilation(keras.saving.serialize_keras_object(model))
     try:

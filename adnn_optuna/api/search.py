@@ -61,7 +61,7 @@ class SearchResult(SearchRecord):
 
         trainer, start = self._winner()
         weights = _trained(trainer, start) if trained else trainer.initial_weights(start)
-        return finished_model(trainer.architecture, trainer.training, trainer.dataset, weights)
+        return finished_model(trainer, weights)
 
     def predict(self, x: Any) -> np.ndarray:
         """Return what the best trial's network, trained again, predicts.

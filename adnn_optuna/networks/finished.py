@@ -9,24 +9,21 @@ import keras
 import numpy as np
 
 from adnn_optuna.networks._scores import made
-from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import Architecture
+from adnn_optuna.networks.training import Trainer
 
 
-def finished_model(
-    architecture: Architecture, training: Training, dataset: Dataset, weights: Sequence[np.ndarray]
-) -> keras.Model:
-    """Return a compiled model with these values of its variables.
+def finished_model(trainer: Trainer, weights: Sequence[np.ndarray]) -> keras.Model:
+    """Return a trainer's network as a compiled model, with these values of its variables.
 
     Its inputs are scaled as the dataset's were; those of a table are the features of
     :meth:`Preprocessing.encoded`. Where the network ends in logits, its outputs become
     probabilities. Its variables are those of the network, in the same order.
     """
-    network = architecture.build(0, 0)
+    training, dataset = trainer.training, trainer.dataset
+    network = trainer.architecture.build(0, 0)
     for variable, values in zip(network.variables, weights, strict=True):
         variable.assign(values)
-    head, scaling = architecture.head, dataset.preprocessing
+    head, scaling = trainer.architecture.head, dataset.preprocessing
     before: list[Any] = []
     after: list[Any] = []
     if scaling.scale != "none":
