@@ -23,13 +23,9 @@ import math
 import numpy as np
 
 from adnn_optuna.samplers._generating import move
-from adnn_optuna.samplers._local_model import (
-    INTERPOLATION,
-    LocalModel,
-    PointPool,
-    sensitivities,
-)
+from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._mixed import (
+    N_NEAR,
     Conditions,
     best_known,
     draw_branch,
@@ -38,6 +34,7 @@ from adnn_optuna.samplers._mixed import (
     model_near,
     model_of,
     most_promising,
+    nearest,
     rounded,
     without_nan,
 )
@@ -50,7 +47,6 @@ _MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
-_N_GUESSED = 500  # A best guess is one of so many of the best points.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _N_LATEST = 5  # Then so many of the latest are among the model's points, wherever they are.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
@@ -164,12 +160,11 @@ class AdaptiveSimulatedAnnealing:
 
     def best_guess(self) -> int:
         """Return the number of the point, of these, that is best as the model predicts it."""
-        rows = np.argsort(self._pool.values, kind="stable")[:_N_GUESSED]
-        points, values = without_nan(self._pool.points[rows]), self._pool.values[rows]
+        points, values = without_nan(self._pool.points), self._pool.values
         model = LocalModel(points, self._n_choices)
         if model.fit(values) and model.is_noisy:
             values = model.predict(points)
-        return int(self._pool.numbers[rows[np.argmin(values)]])
+        return int(self._pool.numbers[np.argmin(values)])
 
     @property
     def n_dims(self) -> int:
@@ -222,27 +217,27 @@ class AdaptiveSimulatedAnnealing:
             return np.empty(0)
         if self._is_finite.any() and not self._options.is_published:
             return self._ask_mixed(index, key)
-        x = np.clip(self.x, 0.0, 1.0)
-        if len(self._pool) > 2 and (self._pool.values == self._pool.values[0]).all():
-            x[:] = np.nan  # On a plateau no place is better than any other.
+        x, T = np.clip(self.x, 0.0, 1.0), self.temperatures(index)
+        if self._is_on_plateau:
+            x[:] = np.nan
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            n_points = max(_N_MODEL_POINTS, 4 * self.n_dims)
-            points, values = self._pool.nearest(without_nan(x), n_points, self._n_latest(index))
-            model = LocalModel(points, self._n_choices)
-            size = self._options.n_candidates
-            if looks_ahead and index % 4:
-                # Two moves, the second from where the first one led, as if one had been told
-                # meanwhile; and by the values as they are, so that not all points that are
-                # awaited follow from the same smoothing.
-                if model.fit(values, [INTERPOLATION]):
-                    x = _best(model, self._generate(x, index, key, size))
-                    refined = self._generate(x, index, key, size, REFINE)
-                    return _best(model, np.vstack([x, refined]))
-            elif model.fit(values):
-                return _best(model, self._generate(x, index, key, size))
-        return np.asarray(self._generate(x, index, key, 1)[0])
+            # Two moves, the second from where the first one led, as if one had been told; and by
+            # the values as they are: not all that is awaited follows from the same smoothing.
+            is_double = looks_ahead and index % 4 > 0
+            size, n_latest = max(_N_MODEL_POINTS, 4 * self.n_dims), self._n_latest(index)
+            model = model_near(
+                x, self._pool, self._n_choices, size, n_latest=n_latest, is_exact=is_double
+            )
+            if model is not None:
+                candidates = self._generate(x, T, key, self._options.n_candidates)
+                if is_double:
+                    x = candidates[most_promising(model, candidates)]
+                    refined = self._generate(x, T, key, len(candidates), REFINE)
+                    candidates = np.vstack([x, refined])
+                return np.asarray(candidates[most_promising(model, candidates)])
+        return np.asarray(self._generate(x, T, key, 1)[0])
 
     def _ask_mixed(self, index: int, key: int) -> np.ndarray:
         """Generate a point where coordinates have finitely many values, or conditions.
@@ -252,13 +247,14 @@ class AdaptiveSimulatedAnnealing:
         """
         points, values = self._pool.points, self._pool.values
         conditions = Conditions.of(points, self._is_finite)
-        x, branch, model = np.clip(self.x, 0.0, 1.0), None, None
+        x, T, branch, model = np.clip(self.x, 0.0, 1.0), self.temperatures(index), None, None
         is_modelled = self._is_modelled(index, looks_ahead=False)
         if conditions.children:
             # All branches are alike at first, and the best ones are drawn ever more often.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
             u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
             branch = draw_branch(points, values, u, exponent)
+            T = self.temperatures(index, int(branch.has.sum()))
             if is_modelled:
                 model = model_of(branch, points, values, self._n_choices)
                 if model is None and branch.is_best:
@@ -266,14 +262,14 @@ class AdaptiveSimulatedAnnealing:
         if branch is not None:
             x = best_known(np.vstack([points[branch.rows], points[np.argsort(values)]]))
         is_start = len(values) < _N_FIRST and self._options.initial_temperature == 1
-        if is_start or (len(values) > 2 and (values == values[0]).all()):
-            x = np.full(len(x), np.nan)  # No place is better than any other.
+        if is_start or self._is_on_plateau:
+            x[:] = np.nan
         if is_modelled and model is None:
-            is_latest = self._pool.is_latest(self._n_latest(index))
-            model = model_near(without_nan(x), points, values, self._n_choices, is_latest)
+            n_latest = self._n_latest(index)
+            model = model_near(x, self._pool, self._n_choices, N_NEAR, n_latest=n_latest)
 
         size = self._options.n_candidates if model is not None else _N_UNMODELLED
-        candidates = rounded(self._generate(x, index, key, size), self._levels)
+        candidates = rounded(self._generate(x, T, key, size), self._levels)
         has = conditions.presence(candidates)
         untried = is_untried(candidates, points, self._n_choices, self._is_finite)
         is_new = (untried & has).any(axis=1)
@@ -294,6 +290,13 @@ class AdaptiveSimulatedAnnealing:
         row = most_promising(model, filled, explores=index // 2 % 2 == 1)
         return np.asarray(candidates[row])
 
+    @property
+    def _is_on_plateau(self) -> bool:
+        """Whether half of the values are the best one, so that no place is known to be better."""
+        values = self._pool.values
+        is_known = len(values) > 2 and not self._options.is_published
+        return is_known and bool(np.median(values) == values.min())
+
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
         is_due = index % 2 == 0 or self._n_latest(index) > 0
@@ -308,10 +311,10 @@ class AdaptiveSimulatedAnnealing:
         return _N_LATEST if _LAST_PART * n_trials <= index < n_trials else 0
 
     def _generate(
-        self, x: np.ndarray, index: int, key: int, size: int, purpose: int = GENERATE
+        self, x: np.ndarray, T: np.ndarray, key: int, size: int, purpose: int = GENERATE
     ) -> np.ndarray:
         us = [uniforms(self._seed, key, purpose, name, size) for name in self._names]
-        return move(x, np.stack(us, axis=-1), self.temperatures(index), self._n_choices)
+        return move(x, np.stack(us, axis=-1), T, self._n_choices)
 
     def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted.
@@ -365,9 +368,10 @@ class AdaptiveSimulatedAnnealing:
         size = 4 * int(columns.sum()) + 6
         if len(self._pool) < size:
             return
-        best = np.where(np.isnan(self._best_x), 0.5, self._best_x)
-        points, values = self._pool.nearest(best, size)
-        s = sensitivities(points[:, columns], values, best[columns])
+        best = without_nan(self._best_x)
+        points = without_nan(self._pool.points)
+        rows = nearest(points, best, self._n_choices, size)
+        s = sensitivities(points[rows][:, columns], self._pool.values[rows], best[columns])
         if s is None or s.max() == 0:
             return
         ratios = s.max() / np.maximum(s, s.max() / _MAX_SENSITIVITY_RATIO)
@@ -394,7 +398,3 @@ class AdaptiveSimulatedAnnealing:
         if 0 < cooling < math.inf:
             c, exponent = self._options.rate(self.n_dims, index)
             self.k_c = math.ceil((cooling / c) ** (1 / exponent))
-
-
-def _best(model: LocalModel, candidates: np.ndarray) -> np.ndarray:
-    return np.asarray(candidates[np.argmin(model.predict(candidates))])

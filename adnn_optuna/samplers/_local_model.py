@@ -2,14 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
 # How much a value counts for less than its neighbours: not at all, or as noise does.
-INTERPOLATION = 1e-6
-_NOISE = 1.0
+_SMOOTHINGS = 1e-6, 1.0
 _TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
 
 
@@ -49,21 +47,6 @@ class PointPool:
         """Return which points are the latest, so many of them."""
         return np.asarray(self.numbers > self.numbers.max(initial=0) - count)
 
-    def nearest(
-        self, x: np.ndarray, size: int, n_latest: int = 0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points nearest to ``x``, which has the coordinates they lack, and values.
-
-        The latest ones are among them, however far they are.
-        """
-        points = np.where(np.isnan(self.points), x, self.points)
-        if len(self) <= size:
-            return points, self.values
-        distances = ((points - x) ** 2).sum(axis=1)
-        distances[self.is_latest(n_latest)] = -1.0
-        rows = np.argpartition(distances, size)[:size]
-        return points[rows], self.values[rows]
-
 
 class LocalModel:
     """The cubic radial basis function with a linear tail, of points in [0, 1], one a row.
@@ -84,10 +67,11 @@ class LocalModel:
         self.is_noisy = False
         self.errors = np.empty(0)  # Of the prediction of each value from all others.
 
-    def fit(
-        self, values: np.ndarray, smoothings: Sequence[float] = (INTERPOLATION, _NOISE)
-    ) -> bool:
-        """Fit values, by that smoothing which predicts best; return whether they tell anything."""
+    def fit(self, values: np.ndarray, *, is_exact: bool = False) -> bool:
+        """Fit values and return whether they tell anything.
+
+        If it need not be exact, it is smoothed where that predicts better.
+        """
         from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
 
         size = np.abs(values).max() or 1.0
@@ -108,7 +92,7 @@ class LocalModel:
         diagonal = matrix.reshape(-1, order="F")[:: m + n + 1]
         diagonal[m:] = -_TAIL_RIDGE
         best_error = math.inf
-        for smoothing in smoothings:
+        for smoothing in _SMOOTHINGS[: 1 if is_exact else None]:
             diagonal[:m] = smoothing
             # LAPACK's own routines for symmetric matrices take a fifth of the time of
             # `numpy.linalg.inv`, which is most of the time of a proposal.
@@ -126,7 +110,7 @@ class LocalModel:
                 best_error, self._weights = error, weights
                 with np.errstate(over="ignore"):
                     self.errors = errors * math.sqrt(variance) * size
-                self.is_noisy = smoothing != INTERPOLATION
+                self.is_noisy = smoothing != _SMOOTHINGS[0]
         return best_error < math.inf
 
     def predict(self, points: np.ndarray) -> np.ndarray:

@@ -20,10 +20,10 @@ from typing import Self
 
 import numpy as np
 
-from adnn_optuna.samplers._local_model import LocalModel
+from adnn_optuna.samplers._local_model import LocalModel, PointPool
 
 # As many as there is time for: what is far tells of other choices.
-_N_MODEL_POINTS = 80
+N_NEAR = 80
 # How far two choices are from each other, squared, where the points nearest to another are looked
 # for: as far as half of the range of a number.
 _SWAP = 0.25
@@ -155,16 +155,18 @@ def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -
 
 def model_near(
     x: np.ndarray,
-    points: np.ndarray,
-    values: np.ndarray,
+    pool: PointPool,
     n_choices: np.ndarray,
-    is_latest: np.ndarray,
+    size: int,
+    *,
+    n_latest: int,
+    is_exact: bool = False,
 ) -> LocalModel | None:
     """Return a model of the points nearest to ``x`` and the latest, if these tell anything."""
-    filled = without_nan(points)
-    rows = _nearest(filled, x, n_choices, is_latest)
-    model = LocalModel(filled[rows], n_choices)
-    return model if model.fit(values[rows]) else None
+    points = without_nan(pool.points)
+    rows = nearest(points, without_nan(x), n_choices, size, pool.is_latest(n_latest))
+    model = LocalModel(points[rows], n_choices)
+    return model if model.fit(pool.values[rows], is_exact=is_exact) else None
 
 
 def model_of(
@@ -178,11 +180,11 @@ def model_of(
         return None
     filled = without_nan(points)
     best = filled[branch.rows[0]]
-    rows = branch.rows[_nearest(filled[branch.rows], best, n_choices)]
+    rows = branch.rows[nearest(filled[branch.rows], best, n_choices, N_NEAR)]
     model = LocalModel(filled[rows], n_choices)
     if not model.fit(values[rows]):
         return None
-    all_rows = _nearest(filled, best, n_choices)
+    all_rows = nearest(filled, best, n_choices, N_NEAR)
     of_all = LocalModel(filled[all_rows], n_choices)
     is_here = np.isin(all_rows, rows)
     if not of_all.fit(values[all_rows]):
@@ -192,22 +194,23 @@ def model_of(
     return model if is_better else None
 
 
-def _nearest(
+def nearest(
     points: np.ndarray,
     x: np.ndarray,
     n_choices: np.ndarray,
+    size: int,
     is_wanted: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the rows of the points nearest to ``x``, and of those that are wanted anyway."""
-    if len(points) <= _N_MODEL_POINTS:
+    if len(points) <= size:
         return np.arange(len(points))
     squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2).sum(axis=1)
     if is_wanted is not None:
         squares[is_wanted] = -1.0
-    return np.argpartition(squares, _N_MODEL_POINTS)[:_N_MODEL_POINTS]
+    return np.argpartition(squares, size)[:size]
 
 
-def most_promising(model: LocalModel, candidates: np.ndarray, *, explores: bool) -> int:
+def most_promising(model: LocalModel, candidates: np.ndarray, *, explores: bool = False) -> int:
     """Return the row of the best candidate, or one that is also far from the points so far.
 
     Then its merit is a weighted sum of the prediction and of the distance, each from 0 to 1 [2].

@@ -432,10 +432,11 @@ class TestFinitelyManyValues:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_plateau_is_left(seed: int) -> None:
+@pytest.mark.parametrize("cliff", [1.0, 0.93])
+def test_a_plateau_is_left(seed: int, cliff: float) -> None:
     def objective(trial: optuna.Trial) -> float:
         x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
-        return min(((x - 0.8) ** 2 + (y - 0.3) ** 2) / 0.06, 1.0)
+        return 2.0 if y > cliff else min(((x - 0.8) ** 2 + (y - 0.3) ** 2) / 0.06, 1.0)
 
     sampler = Annealing(seed=seed, n_trials=40, x0={"x": 0.1, "y": 0.9})
     study = optuna.create_study(sampler=sampler)

@@ -18,6 +18,7 @@ from adnn_optuna.samplers._generating import (
     generating_quantile,
 )
 from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
+from adnn_optuna.samplers._mixed import nearest
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
 
 TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]
@@ -249,9 +250,8 @@ def test_the_pool_keeps_the_best_and_the_latest() -> None:
     assert len(pool) == 20
     assert set(values[-5:]) <= set(pool.values)
     assert set(range(10)) <= set(pool.values)
-    points, nearest = pool.nearest(np.array([3.2]), 3)
-    assert sorted(nearest) == [2.0, 3.0, 4.0]
-    assert sorted(points[:, 0]) == [2.0, 3.0, 4.0]
+    rows = nearest(pool.points, np.array([3.2]), np.zeros(1), 3)
+    assert sorted(pool.values[rows]) == [2.0, 3.0, 4.0]
 
 
 def test_uniforms() -> None:
