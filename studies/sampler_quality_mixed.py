@@ -9,12 +9,14 @@ goes on where it was. It takes about two hours, and less with ``--seeds`` or ``-
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import optuna
@@ -28,7 +30,7 @@ from scipy.stats import rankdata
 from scipy.stats import t as student_t
 from tqdm import tqdm
 
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, _asa, _local_model, _mixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,11 +50,13 @@ class Method:
         make: Makes it.
         knows_budget: Whether what it proposes depends on that number, so that each is a run.
         missing: Why it cannot be run here.
+        patch: What the package has otherwise meanwhile: an owner, an attribute, and its value.
     """
 
     make: Callable[[int, int], BaseSampler]
     knows_budget: bool = False
     missing: str = ""
+    patch: tuple[Any, str, Any] | None = None
 
 
 def methods() -> dict[str, Method]:
@@ -73,6 +77,37 @@ def methods() -> dict[str, Method]:
         "GP": Method(lambda seed, _: samplers.GPSampler(seed=seed), missing=missing("torch")),
         "QMC": Method(lambda seed, _: samplers.QMCSampler(seed=seed, scramble=True)),
         "Random": Method(lambda seed, _: samplers.RandomSampler(seed=seed)),
+    }
+
+
+def ablations() -> dict[str, Method]:
+    """Return the annealing, and without each of its parts for mixed spaces."""
+    annealing, pool = _asa.AdaptiveSimulatedAnnealing, _local_model.PointPool
+    temperatures, move, draw_branch = annealing.temperatures, _asa.move, _asa.draw_branch
+    parts: dict[str, tuple[Any, str, Any]] = {
+        "conditions": (_asa.Conditions, "of", lambda *_: _asa.Conditions()),
+        "ranks of branches": (_asa, "draw_branch", lambda *args: draw_branch(*args[:3], 0.0)),
+        "models of branches": (_asa, "model_of", lambda *_: None),
+        "D of branches": (
+            annealing,
+            "temperatures",
+            lambda self, index, _=None, *rest: temperatures(self, index, None, *rest),
+        ),
+        "moves of choices": (_asa, "move", lambda *args: move(*args[:3], 0 * args[3])),
+        "rounding": (_asa, "rounded", lambda points, _: points),
+        "leaving out what was told": (_asa, "is_told", lambda x, *_: np.zeros(len(x), bool)),
+        "what never moved first": (_asa, "is_untried", lambda x, *_: np.zeros(x.shape, bool)),
+        "the first five from everywhere": (_asa, "_N_FIRST", 0),
+        "plateaus": (annealing, "_is_on_plateau", False),
+        "distances": (_mixed, "_DISTANCE_WEIGHT", 0.0),
+        "the latest points": (pool, "is_latest", lambda self, _: np.zeros(len(self), bool)),
+        "smoothing": (_local_model, "_SMOOTHINGS", (1e-6,)),
+        "80 points": (_asa, "N_NEAR", 40),
+    }
+    whole = methods()[OURS]
+    return {
+        OURS: whole,
+        **{f"no {name}": dataclasses.replace(whole, patch=part) for name, part in parts.items()},
     }
 
 
@@ -105,8 +140,10 @@ def run(path: Path, available: dict[str, Method], todo: list[dict[str, Any]]) ->
     left = [cell for cell in todo if tuple(cell.values()) not in done]
     with path.open("a") as file, tqdm(total=len(todo), initial=len(todo) - len(left)) as bar:
         for cell in left:
-            sampler = available[cell["method"]].make(cell["seed"], cell["budget"])
-            values = run_sampler(cell["problem"], cell["seed"], sampler, cell["budget"])
+            about = available[cell["method"]]
+            sampler = about.make(cell["seed"], cell["budget"])
+            with mock.patch.object(*about.patch) if about.patch else contextlib.nullcontext():
+                values = run_sampler(cell["problem"], cell["seed"], sampler, cell["budget"])
             file.write(json.dumps({**cell, "values": values}) + "\n")
             file.flush()
             bar.update()
@@ -267,12 +304,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", help="only these samplers")
     parser.add_argument("--problems", nargs="*", default=[*PROBLEMS], choices=PROBLEMS)
     parser.add_argument("--cells", type=Path, default=STUDY.results_file.with_suffix(".jsonl"))
+    parser.add_argument("--ablate", action="store_true", help="the annealing without each part")
     parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
     parser.add_argument("--write", action="store_true", help="write the results")
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    all_methods = methods()
+    all_methods = ablations() if args.ablate else methods()
     found = available(all_methods, args.methods)
     if not args.report:
         seeds = range(args.first_seed, args.first_seed + args.seeds)
