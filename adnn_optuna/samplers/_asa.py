@@ -19,6 +19,7 @@ The comments cite the equations by these numbers. References and deviations are 
 
 import dataclasses
 import math
+import statistics
 
 import numpy as np
 
@@ -190,14 +191,11 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _initial_cost_temperature(self) -> float:
-        size = max(map(abs, self._cost_samples)) or 1.0  # Squares of large values overflow.
-        samples = [sample / size for sample in self._cost_samples]
+        # Sums and squares of large floats overflow, but not those of `statistics`.
         if self._options.is_published:
-            mean = size * math.fsum(map(abs, samples)) / len(samples)
+            mean = statistics.mean(map(abs, self._cost_samples))
             return min(mean, self._max_initial_cost_temperature)
-        mean = math.fsum(samples) / len(samples)
-        variance = math.fsum((sample - mean) ** 2 for sample in samples) / len(samples)
-        return 0.1 * size * math.sqrt(variance)
+        return 0.1 * statistics.pstdev(self._cost_samples)
 
     def draw(
         self, name: str, n_choices: int, x: float, *, index: int, key: int, n_dims: int
