@@ -91,8 +91,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
           ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
-          and, in the last fifth, of the latest. While most trials have the best value, they come
-          from everywhere.
+          and, in the last fifth, of the latest. While most trials are as good as the first and
+          none is better, they come from everywhere.
         - With categories or integers, the first 5 trials do so, too. Moves are rounded to values
           that parameters can have; no point is told twice, unless there is noise, what never moved
           moves first, and every other choice of the model weighs the distance from what is known

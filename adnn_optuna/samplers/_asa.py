@@ -290,10 +290,9 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_on_plateau(self) -> bool:
-        """Whether half of the values are the best one, so that no place is known to be better."""
-        values = self._pool.values
-        is_known = len(values) > 2 and not self._options.is_published
-        return is_known and bool(np.median(values) == values.min())
+        """Whether most values are the first one and none is better: no place is known to be."""
+        is_known = len(self._pool) > 2 and not self._options.is_published
+        return is_known and np.median(self._pool.values) == self._best_f == self._cost_samples[0]
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
