@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.recheck import recheck as recheck
-    from adnn_optuna.api.redrawing import compare_models as compare_models
-    from adnn_optuna.api.redrawing import measure_variance as measure_variance
+    from adnn_optuna.api.variance import compare_models as compare_models
+    from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import search as search
@@ -53,7 +53,7 @@ _NAMES = {
     "accountability.verification": ["Verdict", "verify"],
     "api.compare": ["compare"],
     "api.recheck": ["recheck"],
-    "api.redrawing": ["compare_models", "measure_variance"],
+    "api.variance": ["compare_models", "measure_variance"],
     "api.resume": ["resume"],
     "api.search": ["SearchResult", "search"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],

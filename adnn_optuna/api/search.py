@@ -22,7 +22,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
-from adnn_optuna.engine.records import SearchRecord, best_trial, record_of
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.searchers import Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -255,7 +255,7 @@ def run_search(
 
 def _log(trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a trial that was told as Optuna does."""
-    best = patiently(best_trial, trial.study)
+    best = patiently(record_of, trial.study).best
     if outcome.value is not None and best is not None:
         said = (
             "Trial %d finished with value: %s and parameters: %s. Best is trial %d with value: %s."
