@@ -25,19 +25,15 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_type
-from adnn_optuna.evidence.sequential import (
-    ALPHA,
-    DECIMALS,
-    VerdictName,
-    sequential_interval,
-    verdict_of,
-)
+from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, sequential_interval
+
+VerdictName = Literal["better", "worse", "equivalent", "undecided"]
 
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
@@ -95,7 +91,6 @@ def paired_differences(
     *,
     equivalence: float,
     claims: Sequence[tuple[str, str]] | None = None,
-    n_claims: int | None = None,
     looks_again: bool = False,
 ) -> list[PairedDifference]:
     """Compare each two arms.
@@ -106,7 +101,6 @@ def paired_differences(
             the value, so what comes later would be a selection.
         equivalence: Half the width of the region of practical equivalence, in the values' unit.
         claims: The pairs of arms that claims are made of, in either order; by default all.
-        n_claims: The number of claims that share the error rate; by default that of ``claims``.
         looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
             only for a number of seeds that was planned.
 
@@ -130,7 +124,7 @@ def paired_differences(
         raise WrongValueError(
             f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
         )
-    m = len(claimed) if n_claims is None else n_claims
+    m = len(claimed)
     interval_of = sequential_interval if looks_again else planned_interval
     rows = []
     for arm, other in pairs:
@@ -160,6 +154,17 @@ def paired_differences(
         numbers = (n_pairs, mean, low, high, superiority, *ends)
         rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
     return rows
+
+
+def verdict_of(low: float, high: float, equivalence: float) -> VerdictName:
+    """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
+    if -equivalence <= low and high <= equivalence:
+        return "equivalent"
+    if low > 0:
+        return "better"
+    if high < 0:
+        return "worse"
+    return "undecided"
 
 
 def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
@@ -202,27 +207,24 @@ def check_equivalence(equivalence: object) -> None:
         )
 
 
-def fewest_pairs(n_claims: int, *, looks_again: bool = False, alpha: float = ALPHA) -> int:
+def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
     """Return how many pairs it takes before any verdict is possible.
 
     Args:
         n_claims: The number of claims that share the error rate; none need no pairs.
         looks_again: See :func:`paired_differences`.
-        alpha: The error rate.
     """
     if n_claims == 0:
         return 0
     if not looks_again:
         # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
-        return math.ceil(math.log2(2 * n_claims / alpha))
+        return math.ceil(math.log2(2 * n_claims / ALPHA))
     numbers = itertools.count(1)
-    return next(n for n in numbers if sequential_interval(np.zeros(n), n_claims, alpha) == (0, 0))
+    return next(n for n in numbers if sequential_interval(np.zeros(n), n_claims) == (0, 0))
 
 
-def planned_interval(
-    differences: np.ndarray, n_claims: int, alpha: float = ALPHA
-) -> tuple[float, float]:
-    """Return the centres that a sign-flip test does not reject, at level 1 - alpha / n_claims.
+def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
+    """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
     A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
     so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
@@ -230,8 +232,8 @@ def planned_interval(
     Args:
         differences: The differences of one claim, of shape (pairs,). Above 16 pairs, 99,999
             random subsets, always the same, stand for all.
-        n_claims: The number of claims that share ``alpha``.
-        alpha: The probability that any of their intervals misses its centre.
+        n_claims: The number of claims that share the probability ``ALPHA`` that any of their
+            intervals misses its centre.
 
     Returns:
         Its ends, infinite with too few pairs.
@@ -239,7 +241,7 @@ def planned_interval(
     # In whole units of the last decimal sums are exact, so equal means are equal.
     units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
     n_flips = 2 ** len(units) if len(units) <= MAX_EXACT else _N_SUBSETS + 1
-    k = math.floor(alpha / (2 * n_claims) * n_flips + 1e-9)
+    k = math.floor(ALPHA / (2 * n_claims) * n_flips + 1e-9)
     if k == 0:
         return -math.inf, math.inf
     means = _means_of_all_subsets(units) if len(units) <= MAX_EXACT else _means_of_subsets(units)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.evidence.paired_differences import fewest_pairs
-from adnn_optuna.evidence.sequential import ALPHA, e_process, finite_differences
+from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -89,7 +89,6 @@ def plan_seeds(
     *,
     gain: float,
     seconds_per_seed: float,
-    alpha: float = ALPHA,
 ) -> SeedPlan:
     """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
 
@@ -98,23 +97,18 @@ def plan_seeds(
     With s alone a plan from few pairs falls short of what it promises.
 
     Args:
-        differences: The paired differences of each claim in a pilot. That with the largest
+        differences: The finite paired differences of each claim in a pilot. That with the largest
             standard deviation decides, as all are to be shown.
         gain: The true difference that is to be shown, in the same unit.
         seconds_per_seed: How long a seed takes with all arms.
-        alpha: The error rate that the claims share.
 
     Raises:
-        ValueError: If a claim has less than two pairs, or differences that are not finite; if the
-            pairs do not vary; if the gain is not positive, or so small that it takes more than a
-            million seeds.
+        ValueError: If a claim has less than two pairs; if the pairs do not vary; if the gain is
+            not positive, or so small that it takes more than a million seeds.
     """
     check_positive("gain", gain)
-    if not differences:
-        raise WrongValueError(
-            "There is no claim in `differences`; give the pairs of at least one."
-        )
-    pilots = [finite_differences(claim, values) for claim, values in differences.items()]
+    # Rounded so that equal ones are equal.
+    pilots = [np.asarray(values).round(DECIMALS) for values in differences.values()]
     if min(map(len, pilots)) < 2:
         raise WrongValueError(
             "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
@@ -131,15 +125,15 @@ def plan_seeds(
     effects = gain / _possible_sds(sd, k, shares)
 
     def mean_power(effects: np.ndarray, n: int) -> float:
-        return _planned_power(effects, n, m, alpha)
+        return _planned_power(effects, n, m)
 
-    fewest = fewest_pairs(m, alpha=alpha)
+    fewest = fewest_pairs(m)
     seeds = _fewest_seeds(functools.partial(mean_power, effects), fewest)
     seeds_low, seeds_high = (
         _fewest_seeds(functools.partial(mean_power, np.array([gain / of_end])), fewest)
         for of_end in _possible_sds(sd, k, np.array([0.9, 0.1]))
     )
-    decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / alpha)
+    decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
@@ -172,7 +166,7 @@ def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
     return np.asarray(sd * np.sqrt((n_pilot - 1) / stats.chi2.ppf(shares, n_pilot - 1)))
 
 
-def _planned_power(effects: np.ndarray, n: int, n_claims: int, alpha: float) -> float:
+def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
     if n < _FEWEST_FOR_T:
         # The same noise for all n, so that the power does not jump.
@@ -180,9 +174,9 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int, alpha: float) -> 
         drawn = noise + np.resize(effects, len(noise))[:, np.newaxis]
         # The interval lies above 0 if less than k subsets, as there, have a mean below it.
         subsets = np.arange(1, 2**n) >> np.arange(n)[:, np.newaxis] & 1
-        k = math.floor(alpha / (2 * n_claims) * 2**n)
+        k = math.floor(ALPHA / (2 * n_claims) * 2**n)
         return float(np.mean(np.sum(drawn @ subsets <= 0, axis=1) < k))
-    critical = stats.t.isf(alpha / (2 * n_claims), n - 1)
+    critical = stats.t.isf(ALPHA / (2 * n_claims), n - 1)
     return float(stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 
 

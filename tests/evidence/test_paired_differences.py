@@ -217,8 +217,6 @@ class TestClaims:
         assert math.isnan(rows[0].low)
         assert math.isnan(rows[0].high)
         assert {row.verdict for row in compared(values)} == {"undecided"}
-        options = {"claims": [("a", "c")], "n_claims": 2}
-        assert paired_differences(values, equivalence=0.1, **options)[1].verdict == "undecided"
 
     def test_are_of_known_arms(self) -> None:
         with pytest.raises(ValueError, match="'a' and 'd'"):

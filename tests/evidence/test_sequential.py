@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adnn_optuna.evidence.sequential import (
-    Verdict,
-    e_process,
-    sequential_interval,
-    sequential_verdicts,
-    verdict_of,
-)
+from adnn_optuna.evidence.paired_differences import verdict_of
+from adnn_optuna.evidence.sequential import e_process, sequential_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +23,6 @@ SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 }
 # Accuracies on 1000 images, so ties are common.
 SOME_DIFFERENCES = st.lists(st.integers(-40, 40).map(lambda n: n / 1000), max_size=25)
-
-
-def judged(differences: list[float], equivalence: float = 0.001) -> Verdict:
-    return sequential_verdicts({"claim": differences}, equivalence=equivalence)["claim"]
 
 
 class TestErrorRates:
@@ -50,10 +41,9 @@ class TestErrorRates:
     def test_verdicts_are_as_rarely_wrong(self, spread: str, n_claims: int) -> None:
         rng, n_runs, n_wrong = np.random.default_rng(7), 120 // n_claims, 0
         for _ in range(n_runs):
-            claims = {str(i): SPREADS[spread](rng, 60).tolist() for i in range(n_claims)}
-            # With so small a margin nothing is equivalent, unless the interval is 0 alone.
-            verdicts = sequential_verdicts(claims, equivalence=1e-9)
-            n_wrong += any(v.verdict in ("better", "worse") for v in verdicts.values())
+            drawn = [SPREADS[spread](rng, 60) for _ in range(n_claims)]
+            ends = [sequential_interval(d, n_claims) for d in drawn]
+            n_wrong += any(low > 0 or high < 0 for low, high in ends)
         assert n_wrong / n_runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
 
     @pytest.mark.slow
@@ -70,28 +60,19 @@ class TestErrorRates:
 @pytest.mark.parametrize(("n_claims", "n_seeds"), [(1, 14), (3, 18)])
 def test_a_gain_of_one_standard_deviation_is_soon_found(n_claims: int, n_seeds: int) -> None:
     rng = np.random.default_rng(0)
-    found = [
-        sequential_verdicts({str(i): gains for i in range(n_claims)}, equivalence=0.1)["0"].verdict
-        for gains in rng.normal(1, 1, (100, n_seeds)).tolist()
-    ]
-    assert found.count("better") >= 50
+    lows = [sequential_interval(d, n_claims)[0] for d in rng.normal(1, 1, (100, n_seeds))]
+    assert np.greater(lows, 0).sum() >= 50
 
 
 class TestIntervals:
-    @given(SOME_DIFFERENCES, st.floats(1e-4, 0.05))
+    @given(SOME_DIFFERENCES)
     @settings(max_examples=60, deadline=None)
-    def test_no_verdict_contradicts_them(self, d: list[float], equivalence: float) -> None:
-        found = judged(d, equivalence)
-        if found.verdict == "better":
-            assert 0 < found.low <= found.high
-        elif found.verdict == "worse":
-            assert found.low <= found.high < 0
-        elif found.verdict == "equivalent":
-            assert -equivalence <= found.low <= found.high <= equivalence
-        # And they say what the e-process says of 0.
+    def test_say_what_the_e_process_says_of_0(self, d: list[float]) -> None:
+        low, high = sequential_interval(np.array(d), 1)
         if len(d) and e_process(np.array(d)).max() < 20:
-            assert found.low <= 0 <= found.high
-            assert found.verdict in ("equivalent", "undecided")
+            assert low <= 0 <= high
+        elif len(d):
+            assert not low <= 0 <= high
 
     @given(SOME_DIFFERENCES)
     @settings(max_examples=30, deadline=None)
@@ -133,10 +114,7 @@ class TestIntervals:
             np.testing.assert_allclose(ends, possible[[0, -1]], atol=0.0021)
 
     def test_are_empty_where_the_differences_are_of_two_distributions(self) -> None:
-        found = judged([1.0] * 20 + [-1.0] * 20)
-        assert math.isnan(found.low)
-        assert math.isnan(found.high)
-        assert found.verdict == "undecided"
+        assert np.isnan(sequential_interval(np.repeat([1.0, -1.0], 20), 1)).all()
 
 
 def test_the_e_value_is_as_defined() -> None:
@@ -146,14 +124,8 @@ def test_the_e_value_is_as_defined() -> None:
     for i, value in enumerate(d):
         z = np.append(rates, -rates) * value / math.sqrt(np.mean(np.square(d[: i + 1])))
         products *= np.exp(z) / np.cosh(z)
-    assert judged(d).e_value == pytest.approx(products.mean())
-    assert judged([]) == Verdict("undecided", -math.inf, math.inf, 1.0)
-    assert judged([0.3]).e_value == pytest.approx(1)
-
-
-def test_claims_may_have_different_numbers_of_pairs_and_share_alpha() -> None:
-    found = sequential_verdicts({"few": [0.1] * 8, "many": [0.1] * 9}, equivalence=0.01)
-    assert [verdict.verdict for verdict in found.values()] == ["undecided", "better"]
+    assert e_process(np.array(d))[[0, -1]] == pytest.approx([1, products.mean()])
+    assert sequential_interval(np.array([]), 1) == (-math.inf, math.inf)
 
 
 def test_equivalent_takes_precedence() -> None:
@@ -161,22 +133,3 @@ def test_equivalent_takes_precedence() -> None:
     assert verdict_of(0.0001, 0.0011, 0.001) == "better"
     assert verdict_of(-0.0011, -0.0001, 0.001) == "worse"
     assert verdict_of(math.nan, math.nan, 0.001) == "undecided"
-
-
-@pytest.mark.parametrize(
-    ("differences", "options", "words"),
-    [
-        ({}, {}, "no claim"),
-        ({"a": [0.1, math.nan]}, {}, "'a' must be a sequence of finite"),
-        ({"a": [math.inf]}, {}, "'a' must be a sequence of finite"),
-        ({"a": [0.1]}, {"equivalence": 0}, "equivalence"),
-        ({"a": [0.1]}, {"equivalence": math.inf}, "equivalence"),
-        ({"a": [0.1]}, {"alpha": 1}, "alpha"),
-        ({"a": [0.1]}, {"alpha": 0}, "alpha"),
-    ],
-)
-def test_what_is_wrong_is_refused(
-    differences: dict[str, list[float]], options: dict[str, float], words: str
-) -> None:
-    with pytest.raises(ValueError, match=words):
-        sequential_verdicts(differences, **{"equivalence": 0.001} | options)
