@@ -1,7 +1,6 @@
 """Figures of what one searcher did."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,16 @@ from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 
-def plot_gain(study: style.Source, baselines: Sequence[float] = ()) -> go.Figure:
+def plot_gain(study: style.Source) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far.
 
     Args:
         study: The study or its record.
-        baselines: The selection metric of unmoved networks of other seeds. If there are at least
-            two, their mean and standard deviation are shown as a band: what is within it is no
-            more than another seed would bring.
     """
     [record] = records = records_of(study)
     metric, scale, pp = style.metric_of(records)
     figure = style.new_figure("Gain against trials", "Trial", f"Gain in {metric}{pp}")
     gains = {number: scale * gain for number, gain in record.gains.items()}
-    if gains and len(baselines) > 1:
-        luck = [[scale * record.improvement(b, record.baseline)] * 2 for b in baselines]
-        name = f"unmoved networks, {len(luck)} seeds: mean ± sd"
-        ends = [min(gains), max(gains)]
-        style.add_mean(figure, ends, np.array(luck), style.CONTROL_COLOR, name, dash="dot")
     if gains:
         floor, look = style.floor_of(gains.values()), {"size": 6, "opacity": 0.6}
         figure.add_trace(

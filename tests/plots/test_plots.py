@@ -147,14 +147,6 @@ class TestGain:
         np.testing.assert_allclose(named(figure, "best so far").y, [0, 0.1])
         assert figure.layout.yaxis.title.text == "Gain in val_loss"
 
-    def test_has_a_band_of_other_baselines(self) -> None:
-        study = store_study("s", values=[0.5, 0.52])
-        study.set_user_attr("adnn:baseline", 0.5)
-        figure = plots.plot_gain(study, baselines=[0.5, 0.51, 0.52])
-        assert named(figure, "unmoved networks, 3 seeds").y == pytest.approx([1, 1])
-        [band] = [trace for trace in figure.data if trace.fill == "toself"]
-        assert (min(band.y), max(band.y)) == pytest.approx((0, 2))
-
     def test_marks_what_is_far_below(self) -> None:
         study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
         study.set_user_attr("adnn:baseline", 0.5)
