@@ -10,17 +10,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev, variance
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.trial import FrozenTrial
 from scipy import special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
-from adnn_optuna.networks.display import Shown
+from adnn_optuna.evidence.evaluated import Evaluated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +48,7 @@ def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(repr=False)
-class Recheck(Shown):
+class Recheck(Evaluated):
     """What a recheck of a study shows; printed, it is a sentence.
 
     Args:
@@ -78,8 +77,9 @@ class Recheck(Shown):
         n_evaluations: How many evaluations a recheck takes, where anything is random.
     """
 
-    evaluations: Mapping[Evaluation, float]
-    study_name: str
+    kind = "recheck"
+    made = "evaluations"
+
     maximize: bool
     candidates: Sequence[FrozenTrial]
     study_values: Sequence[float]
@@ -175,10 +175,7 @@ class Recheck(Shown):
                 "deterministic, so there is no luck of training to measure."
             )
         if trial is None or self.missing:
-            return (
-                f"{said}; what it is worth is not known yet, with {len(self.evaluations)} of "
-                f"{self.n_evaluations} evaluations made. The same call goes on."
-            )
+            return f"{said}; what it is worth is not known yet, {self._so_far()}"
         said = f"{said}; trained afresh, trial {trial.number} gives"
         if math.isnan(self.value):
             return f"{said} no value."
@@ -260,19 +257,6 @@ class Recheck(Shown):
         noise = f"noise: sd {self.noise:.2g}, {self.noise_share:.0%} of the study's variance"
         noise = "" if math.isnan(self.noise_share) else noise
         return plot_recheck(stored, choosing, confirming, noise)
-
-    def report(self, path: str | os.PathLike[str]) -> None:
-        """Write a report: one HTML file, which needs no network.
-
-        Raises:
-            ValueError: If the file cannot be written.
-        """
-        from adnn_optuna.evidence.reports import Figure, Page
-
-        content: dict[str, Any] = {"name": self.study_name, "recheck": self}
-        content["dates"] = f"{len(self.evaluations)} evaluations"
-        content["figures"] = [Figure("recheck", self.plot())]
-        Page("recheck.html.jinja", self.claim, self.caveat, content).save(path)
 
 
 def _stored(trial: FrozenTrial) -> float:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-import os
 import textwrap
-from collections.abc import Mapping
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scipy import stats
 
 from adnn_optuna.engine.paired_proportions import points
 from adnn_optuna.evidence import claims, tables
+from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
     paired_differences,
     undecided,
 )
 from adnn_optuna.evidence.sequential import ALPHA
-from adnn_optuna.networks.display import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(repr=False)
-class ModelComparison(Shown):
+class ModelComparison(Evaluated):
     """What models come to on the test set, each with the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
@@ -57,8 +55,9 @@ class ModelComparison(Shown):
         n_evaluations: How many there are at the most.
     """
 
-    evaluations: Mapping[Evaluation, float]
-    study_name: str
+    kind = "models"
+    made = "trainings"
+
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     looks_again: bool
@@ -148,10 +147,7 @@ class ModelComparison(Shown):
     def claim(self) -> str:
         """Which model is the best, and whether it is better than each other, in a sentence."""
         if not any(self.accuracies.values()):
-            return (
-                f"Nothing is known of the models yet, with {len(self.evaluations)} of "
-                f"{self.n_evaluations} trainings made. The same call goes on."
-            )
+            return f"Nothing is known of the models yet, {self._so_far()}"
         means = {label: fmean(values) for label, values in self.accuracies.items()}
         best = max(means, key=lambda label: means[label])
         said = []
@@ -228,16 +224,3 @@ class ModelComparison(Shown):
         from adnn_optuna.plots._comparison import plot_by_seed
 
         return plot_by_seed(self.accuracies, f"T{self.score[1:]} by seed", f"{self.score} [%]")
-
-    def report(self, path: str | os.PathLike[str]) -> None:
-        """Write a report: one HTML file, which needs no network.
-
-        Raises:
-            ValueError: If the file cannot be written.
-        """
-        from adnn_optuna.evidence.reports import Figure, Page
-
-        content: dict[str, Any] = {"name": self.study_name, "comparison": self}
-        content["dates"] = f"{len(self.evaluations)} trainings"
-        content["figures"] = [Figure("test-accuracy", self.plot())]
-        Page("models.html.jinja", self.claim, self.caveat, content).save(path)

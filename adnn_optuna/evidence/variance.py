@@ -16,19 +16,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from adnn_optuna.engine.paired_proportions import Z
+from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.luck import fresh_seeds
 from adnn_optuna.evidence.tables import aligned
-from adnn_optuna.networks.display import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +75,7 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
 
 
 @dataclasses.dataclass(repr=False)
-class Variance(Shown):
+class Variance(Evaluated):
     """How far a value varies from run to run; printed, it is a sentence and a table.
 
     Args:
@@ -102,8 +100,9 @@ class Variance(Shown):
         n_evaluations: How many evaluations it takes in all.
     """
 
-    evaluations: Mapping[Evaluation, float]
-    study_name: str
+    kind = "variance"
+    made = "runs"
+
     value_name: str
     sources: tuple[str, ...]
     n: int
@@ -196,10 +195,7 @@ class Variance(Shown):
     def claim(self) -> str:
         """How far the value varies, in a sentence or two."""
         if math.isnan(self.total.sd):
-            return (
-                f"How far {self.value_name} varies is not known yet, with {len(self.evaluations)} "
-                f"of {self.n_evaluations} runs made. The same call goes on."
-            )
+            return f"How far {self.value_name} varies is not known yet, {self._so_far()}"
         if self.total.sd == 0:
             return (
                 f"All {len(self.values)} runs came to the same {self.value_name}: nothing that "
@@ -271,16 +267,3 @@ class Variance(Shown):
         return plot_variance(
             points, {**self.parts, ALL: self.total}, self.own_value - mean, self.value_name
         )
-
-    def report(self, path: str | os.PathLike[str]) -> None:
-        """Write a report: one HTML file, which needs no network.
-
-        Raises:
-            ValueError: If the file cannot be written.
-        """
-        from adnn_optuna.evidence.reports import Figure, Page
-
-        content: dict[str, Any] = {"name": self.study_name, "variance": self}
-        content["dates"] = f"{len(self.evaluations)} runs"
-        content["figures"] = [Figure("variance", self.plot())]
-        Page("variance.html.jinja", self.claim, self.caveat, content).save(path)
