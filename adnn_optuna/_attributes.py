@@ -119,25 +119,25 @@ class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
-    are accuracies on ``n_images`` (or another ``unit``), of which the winner alone gets ``won``
-    right, the unmoved network alone ``lost``; of a regression R², and on how many each is nearer
-    to the target.
+    are accuracies on ``n_images`` samples, which are called ``unit``; the winner alone gets
+    ``won`` of them right, the unmoved network alone ``lost``. Of a regression they are R², and on
+    how many each is nearer to the target; ``standard_error`` is that of the gain.
+
     Where the model or the training is a function of the trial, the baseline is the winner with
-    every offset 0, and ``unmoved`` its selection metric. ``standard_error`` is that of the gain
-    of a regression. ``confusion`` (how often each true
-    class, by row, was taken for which) and ``calibration`` (count, mean confidence and share of
-    right ones for each tenth of the confidence) are of ``"baseline"`` and ``"best"``.
+    every offset 0, and ``unmoved`` its selection metric. ``confusion`` (how often each true class,
+    by row, was taken for which) and ``calibration`` (count, mean confidence and share of right
+    ones for each tenth of the confidence) are of ``"baseline"`` and ``"best"``.
     """
 
     looked: str
     trial: int
     n_trials: int
     n_images: int
+    unit: str
     baseline: float
     best: float
     won: int
     lost: int
-    unit: NotRequired[str]
     standard_error: NotRequired[float]
     unmoved: NotRequired[float]
     classes: NotRequired[list[str]]

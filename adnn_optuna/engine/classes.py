@@ -63,4 +63,4 @@ def calibration_error(bins: Sequence[Sequence[float]]) -> float:
 
 def n_examples(look: TestLook) -> str:
     """Return how many examples a test set has, and what they are called."""
-    return f"{look['n_images']} test {look.get('unit', 'images')}"
+    return f"{look['n_images']} test {look['unit']}"

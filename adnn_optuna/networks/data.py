@@ -148,8 +148,14 @@ class Dataset(Shown):
 
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` where they are rows."""
-        return "images" if self.x_train.ndim > 2 else "examples"
+        """What samples are called: ``"images"``, or ``"examples"`` where they are none.
+
+        Images have channels, or are uint8 pixels or as high as wide; sequences are none of these.
+        """
+        shape = self.x_train.shape[1:]
+        is_square = len(shape) == 2 and shape[0] == shape[1]
+        is_pixels = len(shape) == 2 and self.preprocessing == preprocessing.PIXELS
+        return "images" if len(shape) == 3 or is_square or is_pixels else "examples"
 
     @property
     def task(self) -> Task:

@@ -742,3 +742,19 @@ class TestRedrawnSplits:
 
 
 SPLITS = ("train", "val", "test")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "unit"),
+    [
+        ((4,), np.float32, "examples"),
+        ((20, 3), np.float32, "examples"),
+        ((8, 8), np.float32, "images"),
+        ((5, 6), np.uint8, "images"),
+        ((5, 6, 3), np.float32, "images"),
+    ],
+)
+def test_only_images_are_called_images(shape: tuple[int, ...], dtype: Any, unit: str) -> None:
+    x = np.resize(np.arange(251), (40, *shape))
+    data = Dataset.from_arrays(x.astype(dtype), np.arange(40) % 2)
+    assert data.unit == unit
