@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.recheck import recheck as recheck
-    from adnn_optuna.api.variance import compare_models as compare_models
-    from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import search as search
+    from adnn_optuna.api.variance import compare_models as compare_models
+    from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback

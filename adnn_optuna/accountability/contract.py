@@ -15,10 +15,11 @@ from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source, points, transfer_in_words
+from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
 from adnn_optuna.engine.summaries import params_in_words
+from adnn_optuna.engine.units import unit_of
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
@@ -148,9 +149,9 @@ class Contract(Shown):
         for name, after in winner.items():
             if name.endswith(("_accuracy", "_r2")):
                 before = content["baseline"][name]
-                form, percent = (".4f", False) if name.endswith("r2") else (".2%", True)
+                form = ".4f" if name.endswith("r2") else ".2%"
                 line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
-                lines.append(f"{line}{points(after - before, percent=percent)}")
+                lines.append(f"{line}{unit_of(name).gain(after - before)}")
         lines.append(f"  offsets: {params_in_words(winner['params'])}")
         gain = contract_file.claimed_gain(content)
         lines += [f"  {line}" for line in transfer_in_words(*gain, content.get("certified", {}))]

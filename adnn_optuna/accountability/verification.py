@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
 import os
@@ -23,11 +22,12 @@ from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import (
     gain_interval,
-    points,
     student_half_width,
     transfer_in_words,
 )
+from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
+from adnn_optuna.engine.units import Unit, unit_of
 from adnn_optuna.networks import differences, keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.display import Shown
@@ -187,12 +187,11 @@ def verify(
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
-    gain = fmean(gains_of(runs))
-    shown = functools.partial(points, percent=contract_file.claimed_gain(contract)[1] > 0)
-    low, high = map(shown, gain_interval(look_of(objective, *runs[:2])))
-    said = f"gain on the test set: {shown(gain, half_width)}, {'not ' * (gain <= half_width)}shown"
-    low = low.removesuffix(" pp")
-    said += f" in this environment (95 % interval from the test {data.unit} {low} to {high})"
+    gain, unit = fmean(gains_of(runs)), _unit(contract)
+    interval = unit.interval(*gain_interval(look_of(objective, *runs[:2])))
+    is_shown = f"{'not ' * (gain <= half_width)}shown in this environment"
+    said = f"gain on the test set: {unit.gain(gain, half_width)}, {is_shown}"
+    said += f" (95 % interval from the test {data.unit} {interval})"
     return Verdict(
         "within_tolerance" if elsewhere else "exact",
         tuple(f"{where}." for where in elsewhere),
@@ -201,6 +200,10 @@ def verify(
         half_width,
         (said, *transfer, *signed),
     )
+
+
+def _unit(contract: dict[str, Any]) -> Unit:
+    return unit_of(test_metric(contract["objective"]["dataset"]))
 
 
 def _dataset(
@@ -319,17 +322,18 @@ def _train_elsewhere(
     gains = gains_of(runs)
     half_width = student_half_width(gains, 1 / rows["test"], _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
-    of_gain = f"{found}, it is {points(fmean(gains), half_width)}"
+    unit = _unit(contract)
+    of_gain = f"{found}, it is {unit.gain(fmean(gains), half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
         raise CannotCheckError(
             f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
-            f"{objective.dataset.unit}, but it must be known to {100 * _MAX_HALF_WIDTH} pp."
+            f"{objective.dataset.unit}, but it must be known to {unit.margin(_MAX_HALF_WIDTH)}."
         )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
     gain, _ = contract_file.claimed_gain(contract)
     if not abs(gain - fmean(gains)) <= half_width + 1e-9:
-        claimed = f"The claimed gain of {points(gain)} on the test set"
+        claimed = f"The claimed gain of {unit.gain(gain)} on the test set"
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
     for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
@@ -364,6 +368,7 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int]) -
 def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> list[str]:
     """Train with fresh random numbers, and refuse gains that they do not have in the mean."""
     n_images, fresh, breaches = len(objective.dataset.y_test), {}, []
+    unit = _unit(contract)
     for source, claimed in contract["certified"].items():
         seeds = np.random.SeedSequence().generate_state(len(claimed)).tolist()
         fresh[source] = retrain_afresh(objective, contract["winner"]["params"], source, seeds)
@@ -371,8 +376,8 @@ def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> 
         width = student_half_width(fresh[source], 1 / n_images, _LEVEL, len(claimed))
         if not abs(fmean(claimed) - found) <= width + 1e-9:
             breaches.append(
-                f"certified.{source}: its mean of {points(fmean(claimed))} is not reproduced: "
-                f"with other seeds it is {points(found, width)}."
+                f"certified.{source}: its mean of {unit.gain(fmean(claimed))} is not reproduced: "
+                f"with other seeds it is {unit.gain(found, width)}."
             )
     if breaches:
         raise BreachedError(*breaches)

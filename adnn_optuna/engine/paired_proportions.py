@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Literal
 
 from adnn_optuna._attributes import TestLook
+from adnn_optuna.engine.units import ACCURACY, PLAIN
 
 Source = Literal["initialisations", "orders"]
 
@@ -65,21 +65,6 @@ def student_half_width(
     return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)
 
 
-def percent(value: float) -> str:
-    """Return an accuracy or another share in percent."""
-    return "unknown" if math.isnan(value) else f"{100 * value:.2f} %"
-
-
-def points(gain: float, spread: float = 0.0, *, percent: bool = True) -> str:
-    """Return a gain, in percentage points that of an accuracy, with how far it may be off."""
-    if math.isnan(gain):
-        return "unknown"
-    scale, digits, unit = (100, 2, " pp") if percent else (1, 4, "")
-    off = f" ± {scale * spread:.{digits}f}" if spread else ""
-    # Never -0.00.
-    return f"{scale * gain:+z.{digits}f}{off}{unit}"
-
-
 def transfer_in_words(
     gain: float, resolution: float, gains: Mapping[Source, Sequence[float]]
 ) -> list[str]:
@@ -91,13 +76,13 @@ def transfer_in_words(
         gains: What :func:`retrain_afresh` returned for each source.
     """
     lines, own, is_shown = [], [], True
-    shown = functools.partial(points, percent=resolution > 0)
+    unit = ACCURACY if resolution else PLAIN
     for source, values in gains.items():
         mean, half = fmean(values), student_half_width(values, resolution, 0.95)
         means, this = _IN_WORDS[source]
         lines.append(
-            f"with {len(values)} {means} the gain is {shown(mean)} (95 % interval "
-            f"{shown(mean - half).removesuffix(' pp')} to {shown(mean + half)})"
+            f"with {len(values)} {means} the gain is {unit.gain(mean)} (95 % interval "
+            f"{unit.interval(mean - half, mean + half)})"
         )
         is_shown &= mean - half > 0
         own += [this] * (mean - half <= 0 < gain and mean + half < gain)

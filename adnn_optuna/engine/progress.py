@@ -13,7 +13,6 @@ import optuna
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.engine.summaries import gain_in_words, value_in_words
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -62,8 +61,8 @@ class SearchProgress:
         self._n_done, self._best = len(record.done_trials), ""
         self._elapsed, self._told = self._clock.elapsed(self._study), time.monotonic()
         if record.best is not None:
-            gain = gain_in_words(record, record.gain)
-            self._best = f": best {value_in_words(record, record.best_value)}, gain {gain}"
+            best, gain = record.unit.value(record.best_value), record.unit.gain(record.gain)
+            self._best = f": best {best}, gain {gain}"
         self._bar.n, self._bar.total = self._n_done, self._limits.max_trial
         self._bar.set_description_str(self._text)
 

@@ -18,8 +18,9 @@ from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.classes import n_examples
-from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value, points
+from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value
 from adnn_optuna.engine.summaries import summary
+from adnn_optuna.engine.units import Unit, unit_of
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
 
@@ -139,17 +140,14 @@ class SearchRecord(Shown):
             return f"unknown: {which}; result.test() or resume opens it"
         if math.isnan(look["baseline"]):
             return "unknown: the training of the unmoved network diverged"
+        gain, interval = self.test_unit.gain(self.test_gain), self.test_interval
         if self.test_metric == "test_r2":
-            low, high = self.test_interval
-            nearer = f"nearer to {look['won']} of {look['n_images']} test targets"
-            return f"{self.test_gain:+.4f}: {nearer} (95 % interval {low:+.4f} to {high:+.4f})"
-        n_gained = abs(look["won"] - look["lost"])
-        images = f"{n_gained} of {n_examples(look)}"
-        if not n_gained:
-            images = f"no {look.get('unit', 'images')[:-1]}"
-        low, high = self.test_interval
-        gain = points(self.test_gain)
-        return f"{gain}: {images} (95 % interval {100 * low:+.2f} to {100 * high:+.2f} pp)"
+            size = f"nearer to {look['won']} of {look['n_images']} test targets"
+        elif n_gained := abs(look["won"] - look["lost"]):
+            size = f"{n_gained} of {n_examples(look)}"
+        else:
+            size = f"no {look['unit'][:-1]}"
+        return f"{gain}: {size} (95 % interval {self.test_unit.interval(*interval)})"
 
     @property
     def done_trials(self) -> list[FrozenTrial]:
@@ -188,9 +186,14 @@ class SearchRecord(Shown):
         return sorted(runs, key=lambda run: run["began"])
 
     @property
-    def has_accuracy(self) -> bool:
-        """Whether the selection metric is an accuracy, which is shown in percent."""
-        return self.metric.endswith("accuracy")
+    def unit(self) -> Unit:
+        """How values of the selection metric are shown."""
+        return unit_of(self.metric)
+
+    @property
+    def test_unit(self) -> Unit:
+        """How the test values are shown."""
+        return unit_of(self.test_metric)
 
     @property
     def is_restart(self) -> bool:

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
-from adnn_optuna.engine.paired_proportions import percent, points
+from adnn_optuna.engine.units import ACCURACY, unit_of
 from adnn_optuna.networks.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ def summary(record: SearchRecord) -> str:
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {record.end_in_words}"]
     if record.best is None:
         return "\n".join([*lines, f"  {why_no_winner(record)}"])
+    gain, of_test = record.unit.gain(record.gain), record.test_gain_in_words
     for name, *values, gained in (
-        (record.metric, record.baseline, record.best_value, gain_in_words(record, record.gain)),
-        (record.test_metric, record.test_baseline, record.test_value, record.test_gain_in_words),
+        (record.metric, record.baseline, record.best_value, gain),
+        (record.test_metric, record.test_baseline, record.test_value, of_test),
     ):
-        form = "{:7.2%}" if name.endswith("accuracy") else "{:8.4f}"
-        shown = [
-            " unknown" if math.isnan(v) else form.format(v).replace("%", " %") for v in values
-        ]
-        lines.append("  {:<15}  baseline {}  best {}  gain {}".format(name, *shown, gained))
+        before, best = map(unit_of(name).value, values)
+        lines.append(f"  {name:<15}  baseline {before:>8}  best {best:>8}  gain {gained}")
     if (look := record.test_look) and (uneven := uneven_classes_in_words(look)):
-        before, after = (percent(balanced_accuracy(look, role)) for role in ROLES)
+        before, after = (ACCURACY.value(balanced_accuracy(look, role)) for role in ROLES)
         lines.append(f"  {uneven}")
         lines.append(
             f"  balanced accuracy  baseline {before}  best {after}  (mean over the classes)"
@@ -46,16 +44,6 @@ def summary(record: SearchRecord) -> str:
         f"  {said}" for said in (offset_gain_in_words(record), proposers_in_words(record)) if said
     ]
     return "\n".join(lines)
-
-
-def value_in_words(record: SearchRecord, value: float) -> str:
-    """Return a value of the selection metric: in percent that of an accuracy."""
-    return percent(value) if record.has_accuracy else f"{value:.4f}"
-
-
-def gain_in_words(record: SearchRecord, gain: float) -> str:
-    """Return a gain with its sign: in percentage points that of an accuracy."""
-    return points(gain, percent=record.has_accuracy)
 
 
 def why_no_winner(record: SearchRecord) -> str:
@@ -101,12 +89,12 @@ def offset_gain_in_words(record: SearchRecord) -> str:
     look, gain = record.test_look, record.offset_gain
     if look is None or math.isnan(gain):
         return ""
-    unmoved = value_in_words(record, look["unmoved"])
+    unmoved = record.unit.value(look["unmoved"])
     source, without = "the offsets", "every offset 0"
     if record.is_restart:
         source, without = "other initial weights", "those of the seed"
     return (
-        f"Of the gain in {record.metric}, {gain_in_words(record, gain)} is from {source}: with "
+        f"Of the gain in {record.metric}, {record.unit.gain(gain)} is from {source}: with "
         f"{without}, the winner's model and training reach {unmoved}, and the test gain "
         "is over these."
     )

@@ -13,9 +13,9 @@ from adnn_optuna.engine.classes import (
     n_examples,
     uneven_classes_in_words,
 )
-from adnn_optuna.engine.paired_proportions import percent, points
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.summaries import gain_in_words, why_no_winner
+from adnn_optuna.engine.summaries import why_no_winner
+from adnn_optuna.engine.units import ACCURACY, Unit
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.sequential import ALPHA
 
@@ -38,12 +38,10 @@ def images(gain: float, look: TestLook) -> str:
     return f"about {n_gained:.0f} {of}" if n_gained >= 1 else f"less than one {of}"
 
 
-def interval(difference: PairedDifference, unit: str = " pp") -> str:
-    """Return the interval of a difference in percentage points."""
-    low, high = 100 * difference.low, 100 * difference.high
-    if not (math.isfinite(low) or math.isfinite(high)):
-        return "none"
-    return f"{low:+.2f} to {high:+.2f}{unit}"
+def interval(difference: PairedDifference, unit: Unit) -> str:
+    """Return the interval of a difference of values that are shown so."""
+    low, high = difference.low, difference.high
+    return unit.interval(low, high) if math.isfinite(low) or math.isfinite(high) else "none"
 
 
 def superiority(difference: PairedDifference) -> str:
@@ -131,19 +129,18 @@ def _gained(record: SearchRecord) -> str:
         return why_no_winner(record)
     look, n_trials = record.test_look, len(record.done_trials)
     if look is None:
-        gain = gain_in_words(record, record.gain).replace("pp", "percentage points")
+        gain = _in_full(record.gain, record.unit)
         said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
         if stored.CONFIG in record.attrs:
             said += ", and on data that the search never saw it was not tested yet"
     else:
-        scores = [f"an R² of {v:.4f}" for v in (record.test_value, record.test_baseline)]
-        gain, of, gets = f"{record.test_gain:+.4f} (1 is always right)", "on", "comes to"
+        unit, values = record.test_unit, (record.test_value, record.test_baseline)
+        gain, of, gets = _in_full(record.test_gain, unit), "of", "gets"
         if record.test_metric == "test_accuracy":
-            scores = [
-                f"{v * look['n_images']:.0f} right ({percent(v)})"
-                for v in (record.test_value, record.test_baseline)
-            ]
-            gain, of, gets = _in_full(record.test_gain), "of", "gets"
+            scores = [f"{v * look['n_images']:.0f} right ({unit.value(v)})" for v in values]
+        else:
+            scores = [f"an R² of {unit.value(v)}" for v in values]
+            gain, of, gets = f"{gain} (1 is always right)", "on", "comes to"
         if math.isnan(record.test_baseline):
             gain, scores[1] = "unknown", "nothing, as its training failed"
         said = (
@@ -155,9 +152,9 @@ def _gained(record: SearchRecord) -> str:
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _in_full(gain: float) -> str:
+def _in_full(gain: float, unit: Unit) -> str:
     """Return a gain for somebody who does not know what pp is."""
-    return points(gain).replace("pp", "percentage points")
+    return unit.gain(gain).replace("pp", "percentage points")
 
 
 def to_mind(runs: Sequence[SearchRecord]) -> str:
@@ -165,7 +162,7 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
     looks, parts = [look for run in runs if (look := run.test_look)], []
     if looks and (uneven := uneven_classes_in_words(looks[0])):
         shares = (fmean(balanced_accuracy(look, role) for look in looks) for role in ROLES)
-        before, after = map(percent, shares)
+        before, after = map(ACCURACY.value, shares)
         parts.append(
             f"Mind that {uneven}; in the mean over the classes (balanced accuracy), {before} is "
             f"right before and {after} after the search."
@@ -199,14 +196,14 @@ def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, 
     """Return the same of a comparison, whose studies are at ``url``."""
     runs = [run for of_arm in comparison.results.values() for run in of_arm]
     look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
-    gains = comparison.table()["test_gain"]
+    gains, unit = comparison.table()["test_gain"], comparison.any_record.test_unit
     best = next(iter(against_control(comparison)), None)
     arm = best.arm if best else next(iter(comparison.searchers), gains.index[0])
     gained = "Nothing is known yet: the searches' winners were not tested."
     if look and math.isfinite(gains[arm]):
         gained = (
             f"On {look['n_images']} test examples, which no search saw, {arm} gains "
-            f"{_in_full(gains[arm])} over the network as it was "
+            f"{_in_full(gains[arm], unit)} over the network as it was "
             f"({images(gains[arm], look)}), in the mean of {n_seeds} random "
             f"beginning{'s' * (n_seeds > 1)}."
         )
@@ -218,8 +215,9 @@ def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, 
             "equivalent": "so it is no more than luck",
         }.get(str(best.verdict), "so it is not shown to be more than luck")
         luck = (
-            f"Nothing but other random beginnings, as often, gain {_in_full(gains[best.other])}; "
-            f"beyond that, {arm} has {_in_full(best.mean)} ({with_interval(best)}), {what}."
+            "Nothing but other random beginnings, as often, gain "
+            f"{_in_full(gains[best.other], unit)}; beyond that, {arm} has "
+            f"{_in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}."
         )
     otherwise = _otherwise(comparison).strip() or (
         "Not tried here are one longer training and other learning rates for the same compute, "
@@ -258,7 +256,8 @@ def claim_of_comparison(comparison: Comparison) -> str:
         run = comparison.any_record
         return said if run.best is not None else f"{said} {why_no_winner(run)}"
     best, verdicts = rows[0], {row.verdict for row in rows}
-    mean = f"{points(best.mean)} of {comparison.any_record.test_score}"
+    unit = comparison.any_record.test_unit
+    mean = f"{unit.gain(best.mean)} of {comparison.any_record.test_score}"
     if best.n_pairs == 1:
         claim = (
             f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
@@ -267,7 +266,7 @@ def claim_of_comparison(comparison: Comparison) -> str:
         return f"{claim}.{_otherwise(comparison)}"
     look = comparison.any_record.test_look
     size = f"{images(best.mean, look)}; " if look else ""
-    evidence = f"({size}{with_interval(best)}, {best.n_pairs} seeds)"
+    evidence = f"({size}{with_interval(best, unit)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         also = _so_are([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
@@ -281,9 +280,9 @@ def claim_of_comparison(comparison: Comparison) -> str:
     return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
 
 
-def with_interval(difference: PairedDifference) -> str:
+def with_interval(difference: PairedDifference, unit: Unit) -> str:
     """Return the interval of a difference as a part of a sentence."""
-    shown = interval(difference)
+    shown = interval(difference, unit)
     return "no interval yet" if shown == "none" else f"interval {shown}"
 
 
@@ -311,12 +310,12 @@ def _otherwise(comparison: Comparison) -> str:
     if control is None or not rows or not rows[0].n_pairs:
         return ""
     [row] = rows
-    turned = row.turned()
-    evidence = f"({with_interval(turned)})" if row.n_pairs > 1 else "(one seed)"
+    turned, unit = row.turned(), comparison.any_record.test_unit
+    evidence = f"({with_interval(turned, unit)})" if row.n_pairs > 1 else "(one seed)"
     searcher = comparison.controls[control][0].searcher
     spent = _SPENT.get(searcher, f"on {control}")
     return (
-        f" The same compute spent {spent} gains {points(turned.mean)} over random restarts "
+        f" The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
         f"{evidence}."
     )
 

@@ -19,6 +19,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import open_storage, storage_url
+from adnn_optuna.engine.units import ACCURACY
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison, seeds_in_words
 from adnn_optuna.evidence.paired_differences import (
@@ -306,7 +307,8 @@ class Comparison(Shown):
             ]
             for arm, other in claims
         }
-        return plan_seeds(pairs, gain=gain, seconds_per_seed=self.seconds / len(self.seeds))
+        seconds, unit = self.seconds / len(self.seeds), self.any_record.test_unit
+        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)
 
     @property
     def seconds(self) -> float:
@@ -328,11 +330,11 @@ class Comparison(Shown):
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return each arm with the shown columns of :meth:`table`, as text."""
-        scales = dict.fromkeys(("best", "gain"), 100 if self.any_record.has_accuracy else 1)
-        accuracies = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
-        scales |= dict.fromkeys(accuracies, 100)
+        units = dict.fromkeys(("best", "gain"), self.any_record.unit)
+        scores = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
+        units |= dict.fromkeys(scores, self.any_record.test_unit)
         return [
-            (str(arm), *(tables.mean_and_std(row, name, scale) for name, scale in scales.items()))
+            (str(arm), *(tables.mean_and_std(row, name, unit) for name, unit in units.items()))
             for arm, row in self.table().iterrows()
         ]
 
@@ -340,19 +342,23 @@ class Comparison(Shown):
         return {"arms": [*self.results], "seeds": self.seeds, "undecided": self.n_undecided}
 
     def __str__(self) -> str:
-        record, of_test = self.any_record, ["test gain [pp]"] * 2
-        look, score = record.test_look, record.test_score
+        record = self.any_record
+        look, score, unit = record.test_look, record.test_score, record.test_unit
+        gain, of_test = (u.heading("gain", is_gain=True) for u in (record.unit, unit))
+        bases, percent = ("own baseline", "mean baseline"), unit.heading("").strip()
         header = [
-            ("", "best", f"gain {'[pp] ' * record.has_accuracy}over", score, *of_test),
-            ("sampler", record.metric, "own baseline", "[%]", "own baseline", "mean baseline"),
+            ("", "best", f"{gain} over", score, *[f"test {of_test}"] * 2),
+            ("sampler", record.metric, bases[0], percent, *bases),
         ]
         body = [
             (tables.shortened(label, 22), best, gain, *tested)
             for label, best, gain, _, *tested in self.rows()
         ]
-        notes = f"{tables.what_is_shown(len(self.seeds))}; pp = percentage points"
-        if look and score == "test accuracy":
-            notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
+        notes = tables.what_is_shown(len(self.seeds))
+        if unit is ACCURACY:
+            notes += "; pp = percentage points"
+            if look:
+                notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
         lines = [*tables.aligned(header, body), notes, ""]
         if missing := claims.what_is_missing(self):
             lines += [missing, ""]

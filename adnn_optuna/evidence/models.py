@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scipy import stats
 
-from adnn_optuna.engine.paired_proportions import points
+from adnn_optuna.engine.units import Unit, unit_of
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.paired_differences import (
@@ -93,6 +93,11 @@ class ModelComparison(Evaluated):
         ]
 
     @property
+    def unit(self) -> Unit:
+        """How the accuracies are shown."""
+        return unit_of(self.score)
+
+    @property
     def intervals(self) -> str:
         """What the intervals promise, in words."""
         n_claims = {"models": len(self.paired_differences)}
@@ -161,12 +166,12 @@ class ModelComparison(Evaluated):
                 "equivalent": f"equivalent to {shown.other}",
                 "undecided": f"not shown to differ from {shown.other}",
             }[str(shown.verdict)]
-            evidence = claims.with_interval(shown)
-            said.append(f"{words} ({points(shown.mean)}, {evidence})")
+            evidence = claims.with_interval(shown, self.unit)
+            said.append(f"{words} ({self.unit.gain(shown.mean)}, {evidence})")
         n_seeds = len(self.accuracies[best])
         return (
-            f"{best} has the best mean {self.score}, {100 * means[best]:.2f} % over {n_seeds} "
-            f"seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
+            f"{best} has the best mean {self.score}, {self.unit.value(means[best])} over "
+            f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
         )
 
     @property
@@ -186,7 +191,7 @@ class ModelComparison(Evaluated):
     def rows(self) -> list[tuple[str, str]]:
         """Return each model with its mean test accuracy, as text."""
         return [
-            (str(label), tables.mean_and_std(row, "test_accuracy", 100))
+            (str(label), tables.mean_and_std(row, "test_accuracy", self.unit))
             for label, row in self.table().iterrows()
         ]
 
@@ -206,21 +211,21 @@ class ModelComparison(Evaluated):
         if self.score == "test accuracy":
             size = f"one of {size}: {100 / self.n_test:.2g} pp"
         lines = [
-            *tables.aligned([("model", f"{self.score} [%]")], body),
+            *tables.aligned([("model", self.unit.heading(self.score))], body),
             f"{tables.what_is_shown(n_seeds)}; {size}",
             "",
         ]
         rows = self.paired_differences
         lines += tables.verdict_lines(rows, self.score, self.equivalence, self.intervals)
         for row in rows:
-            low, high = (100 * end for end in self.new_data_interval(row))
+            low, high = self.new_data_interval(row)
             if math.isfinite(low):
-                pair = tables.pair(row)
-                lines.append(f"for new data of this kind: {pair} {low:+.2f} to {high:+.2f} pp")
+                said = f"{tables.pair(row)} {self.unit.interval(low, high)}"
+                lines.append(f"for new data of this kind: {said}")
         return "\n".join([*lines, "", *textwrap.wrap(f"{self.claim} {self.caveat}", 98)])
 
     def plot(self) -> go.Figure:
         """Plot the test accuracies, with a line for each seed."""
         from adnn_optuna.plots._comparison import plot_by_seed
 
-        return plot_by_seed(self.accuracies, f"T{self.score[1:]} by seed", f"{self.score} [%]")
+        return plot_by_seed(self.accuracies, self.score)

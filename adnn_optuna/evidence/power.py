@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
+from adnn_optuna.engine.units import Unit
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
 
@@ -44,6 +45,7 @@ class SeedPlan:
         hours_looking_again: How long the further seeds take when looking again, or :obj:`None`.
         power: The power of a planned comparison by its number of seeds.
         power_looking_again: The probability to have decided by a number of seeds, looking again.
+        unit: How differences are shown.
     """
 
     gain: float
@@ -58,13 +60,15 @@ class SeedPlan:
     hours_looking_again: float | None
     power: dict[int, float]
     power_looking_again: dict[int, float]
+    unit: Unit
 
     def plot(self) -> go.Figure:
         """Return the power against the number of seeds, planned and looking again."""
         from adnn_optuna.plots._comparison import plot_power
 
         curves = {"planned": self.power, "looking again": self.power_looking_again}
-        return plot_power(curves, f"Power to show {100 * self.gain:+.4g} pp", POWER)
+        gain = f"{self.unit.scale * self.gain:+.4g}{self.unit.of_gains}"
+        return plot_power(curves, f"Power to show {gain}", POWER)
 
     def __str__(self) -> str:
         of_claims = "" if self.n_claims == 1 else f", for each of {self.n_claims} claims"
@@ -75,11 +79,15 @@ class SeedPlan:
                 f"{self.seeds_looking_again} seeds in all, "
                 f"{_in_words(self.hours_looking_again)} more, or fewer if all is decided before"
             )
+        gain, sd = (
+            f"{self.unit.scale * value:.{digits}g}{self.unit.of_gains}"
+            for value, digits in ((self.gain, 4), (self.sd, 2))
+        )
         return (
-            f"To show a gain of {100 * self.gain:.4g} pp with a power of {POWER:.0%}{of_claims}:\n"
+            f"To show a gain of {gain} with a power of {POWER:.0%}{of_claims}:\n"
             f"  planned, fresh seeds: {self.seeds} seeds, {_in_words(self.hours)}\n"
             f"  going on and looking again: {again}\n"
-            f"The standard deviation of {100 * self.sd:.2g} pp is that of {self.n_pilot} pilot "
+            f"The standard deviation of {sd} is that of {self.n_pilot} pilot "
             f"seeds: it may take {self.seeds_low} to {self.seeds_high} planned seeds."
         )
 
@@ -89,6 +97,7 @@ def plan_seeds(
     *,
     gain: float,
     seconds_per_seed: float,
+    unit: Unit,
 ) -> SeedPlan:
     """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
 
@@ -101,6 +110,7 @@ def plan_seeds(
             standard deviation decides, as all are to be shown.
         gain: The true difference that is to be shown, in the same unit.
         seconds_per_seed: How long a seed takes with all arms.
+        unit: How differences are shown.
 
     Raises:
         ValueError: If a claim has less than two pairs; if the pairs do not vary; if the gain is
@@ -153,6 +163,7 @@ def plan_seeds(
         power_looking_again={
             n: float(decided[n - 1]) for n in numbers.tolist() if n <= len(decided)
         },
+        unit=unit,
     )
 
 

@@ -25,7 +25,7 @@ import adnn_optuna.plots._search as single
 from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
-from adnn_optuna.engine import paired_proportions
+from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.engine.summaries import offset_gain_in_words, proposers_in_words
@@ -86,7 +86,6 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(value=_value, gain=paired_proportions.points)
         environment.filters.update(interval=claims.interval, superiority=claims.superiority)
         environment.filters.update(class_rows=tables.class_rows, paired_rows=tables.paired_rows)
         return environment.get_template(self.template).render(
@@ -96,11 +95,6 @@ class Page:
             | {name: version(name) for name in _PACKAGES if is_installed(name)},
             plotly_js=_plotly_js(),
         )
-
-
-def _value(value: float, *, percent: bool = True) -> str:
-    """Return an accuracy in percent, or another value as it is."""
-    return paired_proportions.percent(value) if percent or math.isnan(value) else f"{value:.4f}"
 
 
 def _plotly_js() -> str:
@@ -135,19 +129,12 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
 
 def _picture_of_search(record: SearchRecord) -> go.Figure:
     """Return what the search gained where it chose, and on the test examples, with luck's part."""
-    is_accuracy = record.test_metric == "test_accuracy"
     gains = {"test examples": (record.test_gain, *record.test_interval)}
-    if record.has_accuracy if is_accuracy else record.metric.endswith("r2"):
+    if record.metric.endswith(record.test_metric.removeprefix("test_")):
         gains["what it was chosen by"] = (record.gain, math.nan, math.nan)
     title = "What was gained, and how far it may be off"
     known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
-    if not is_accuracy:
-        return plot_gains(known, title, "Gain in R²", digits=4)
-    return plot_gains(_in_points(known), title, "Gain [percentage points]")
-
-
-def _in_points(gains: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
-    return {label: tuple(100 * value for value in row) for label, row in gains.items()}
+    return plot_gains(known, title, record.test_unit)
 
 
 def _picture_of_comparison(comparison: Comparison) -> go.Figure:
@@ -155,8 +142,8 @@ def _picture_of_comparison(comparison: Comparison) -> go.Figure:
     rows = claims.against_control(comparison)
     gains = {row.arm: (row.mean, row.low, row.high) for row in rows}
     title = "What is gained beyond luck, and how far it may be off"
-    x_title = "Gain over random restarts [percentage points]"
-    return plot_gains(_in_points(gains), title, x_title, region=100 * comparison.equivalence)
+    unit, region = comparison.any_record.test_unit, comparison.equivalence
+    return plot_gains(gains, title, unit, over=" over random restarts", region=region)
 
 
 def _figures_of_test(record: SearchRecord) -> list[Figure]:
@@ -317,7 +304,7 @@ def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[s
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
     certified = contract.get("certified", {})
-    transfer = paired_proportions.transfer_in_words(gain, resolution, certified)
+    transfer = transfer_in_words(gain, resolution, certified)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {

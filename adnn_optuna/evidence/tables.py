@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestLook
 from adnn_optuna.engine.classes import ROLES, class_sizes, recalls
-from adnn_optuna.engine.paired_proportions import percent, points
+from adnn_optuna.engine.units import ACCURACY, Unit, unit_of
 from adnn_optuna.evidence.claims import interval, superiority
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
@@ -38,21 +38,22 @@ def verdict_lines(
     rows: Sequence[PairedDifference], score: str, equivalence: float, intervals: str
 ) -> list[str]:
     """Return the differences as a table, and what to know of them below it."""
+    unit = unit_of(score)
     header = [
         ("", "difference", "", "", ""),
-        (f"{score} of", "[pp]", "interval", "superior", "verdict"),
+        (f"{score} of", unit.heading("", is_gain=True).strip(), "interval", "superior", "verdict"),
     ]
     body = [
         (
             pair(row),
-            f"{100 * row.mean:+.2f}" if row.n_pairs else "unknown",
-            interval(row, unit=""),
+            unit.gain(row.mean).removesuffix(unit.of_gains),
+            interval(row, unit).removesuffix(unit.of_gains),
             superiority(row),
             row.verdict or "no claim",
         )
         for row in rows
     ]
-    region = f"equivalent: within ±{100 * equivalence:g} pp"
+    region = f"equivalent: within {unit.margin(equivalence)}"
     notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)
     notes += [*textwrap.wrap(intervals, 98), *reasons]
@@ -73,7 +74,8 @@ def class_rows(look: TestLook) -> list[tuple[str, ...]]:
     """Return each class with its number of test examples, both recalls and their difference."""
     before, after = (recalls(look, role) for role in ROLES)
     rows = zip(look.get("classes", []), class_sizes(look), before, after, strict=True)
-    return [(name, str(n), percent(b), percent(a), points(a - b)) for name, n, b, a in rows]
+    value, gain = ACCURACY.value, ACCURACY.gain
+    return [(name, str(n), value(b), value(a), gain(a - b)) for name, n, b, a in rows]
 
 
 def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
@@ -96,10 +98,9 @@ def shortened(label: str, width: int) -> str:
     return label if len(label) <= width else f"{label[: width - 1]}…"
 
 
-def mean_and_std(row: pd.Series[float], name: str, scale: float) -> str:
-    """Return a mean of a table with its standard deviation, as text."""
-    mean, std = scale * row[name], scale * row[f"{name}_std"]
-    if math.isnan(mean):
-        return "unknown"
-    shown = f"{mean:{'+' if 'gain' in name else ''}z.2f}"
-    return shown if math.isnan(std) else f"{shown} ± {std:.2f}"
+def mean_and_std(row: pd.Series[float], name: str, unit: Unit) -> str:
+    """Return a mean of a table with its standard deviation, as text without the unit."""
+    mean, std = row[name], row[f"{name}_std"]
+    shown = unit._replace(of_values="", of_gains="")
+    said = shown.gain(mean) if "gain" in name else shown.value(mean)
+    return said if math.isnan(std) else f"{said} ± {shown.value(std)}"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adnn_optuna.engine.paired_proportions import Z
+from adnn_optuna.engine.units import ACCURACY, Unit, unit_of
 from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.luck import fresh_seeds
 from adnn_optuna.evidence.tables import aligned
@@ -149,9 +150,9 @@ class Variance(Evaluated):
         self.own_luck: float = float(better / self.total.sd) if self.total.sd > 0 else math.nan
 
     @property
-    def is_accuracy(self) -> bool:
-        """Whether the values are accuracies, which are shown in percent."""
-        return self.value_name.endswith("accuracy")
+    def unit(self) -> Unit:
+        """How the values are shown."""
+        return unit_of(self.value_name)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each source, and one for all together.
@@ -184,11 +185,10 @@ class Variance(Evaluated):
 
     def in_words(self, spread: float, *interval: float) -> str:
         """Return a difference or a standard deviation as text."""
-        unit, scale = (" pp", 100) if self.is_accuracy else ("", 1)
-        said = f"{scale * spread:.3g}{unit}"
+        said = f"{self.unit.scale * spread:.3g}{self.unit.of_gains}"
         if not interval:
             return said
-        low, high = (f"{scale * end:.3g}" for end in interval)
+        low, high = (f"{self.unit.scale * end:.3g}" for end in interval)
         return f"{said} ({low} to {high})"
 
     @property
@@ -208,7 +208,9 @@ class Variance(Evaluated):
         )
         if math.isnan(self.own_luck):
             return claim
-        own = f"{100 * self.own_value:.2f} %" if self.is_accuracy else f"{self.own_value:.4g}"
+        own = f"{self.own_value:.4g}"
+        if self.unit is ACCURACY:
+            own = self.unit.value(self.own_value)
         luck = "lucky" if self.own_luck > 0 else "unlucky"
         return (
             f"{claim} Seed {self.seed}, the one in use, came to {own}: {luck} by "

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 import adnn_optuna.plots._style as style
 from adnn_optuna.engine.records import records_of
+from adnn_optuna.engine.units import unit_of
 
 _N_TIMES = 100  # Where curves against seconds are drawn.
 
@@ -33,22 +34,22 @@ def plot_best_against_seconds(runs: style.Runs) -> go.Figure:
     return _plot_best_against("seconds", "Seconds of each run", runs)
 
 
-def _plot_best_against(unit: str, x_title: str, runs: style.Runs) -> go.Figure:
+def _plot_best_against(what: str, x_title: str, runs: style.Runs) -> go.Figure:
     arms, everything = style.arms_of(runs)
-    metric, scale, pp = style.metric_of(everything)
+    metric, unit = style.metric_of(everything)
     n_seeds = max((len(records) for *_, records in arms), default=0)
-    title = f"Best gain against {unit}, mean ± sd of {n_seeds} seeds"
-    figure = style.new_figure(title, x_title, f"Gain in {metric}{pp}")
+    title = f"Best gain against {what}, mean ± sd of {n_seeds} seeds"
+    figure = style.new_figure(title, x_title, unit.heading(f"Gain in {metric}", is_gain=True))
     trials = [record.done_trials for record in everything]
     counts = [range(1, len(of_run) + 1) for of_run in trials]
-    ends = iter(counts if unit == "trials" else seconds_until_done(trials))
+    ends = iter(counts if what == "trials" else seconds_until_done(trials))
     for label, color, records in arms:
         # Trials of one batch are done at once, in whatever order their times were noted.
         steps = [(np.sort(end), run.gains_so_far()) for run in records if len(end := next(ends))]
         last = max((end[-1] for end, _ in steps), default=0)
-        x = np.arange(1, last + 1) if unit == "trials" else np.linspace(0, last, _N_TIMES)
+        x = np.arange(1, last + 1) if what == "trials" else np.linspace(0, last, _N_TIMES)
         gains = [np.array([0.0, *gain])[np.searchsorted(end, x, "right")] for end, gain in steps]
-        table = scale * np.array(gains)
+        table = unit.scale * np.array(gains)
         style.add_mean(figure, x.round(3).tolist(), table, color, label, width=2.5)
     return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
@@ -63,9 +64,9 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
         runs: For each arm, by its label, its studies or their records.
     """
     arms, everything = style.arms_of(runs)
-    metric, scale, pp = style.metric_of(everything)
+    metric, unit = style.metric_of(everything)
     title = "What the same compute brings: best so far against epochs trained"
-    figure = style.new_figure(title, "Epochs trained", f"{metric} [%]" if pp else metric)
+    figure = style.new_figure(title, "Epochs trained", unit.heading(metric))
     for label, color, records in arms:
         curves = [curve for record in records if (curve := record.best_by_epochs())]
         # From the first epoch at which all have a value, to the last of any.
@@ -73,7 +74,7 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
         x = [n for n in x if n >= max(min(curve) for curve in curves)]
         table = [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
         dash = "dot" if any(record.is_control for record in records) else "solid"
-        style.add_mean(figure, x, scale * np.array(table), color, label, width=2.5, dash=dash)
+        style.add_mean(figure, x, unit.scale * np.array(table), color, label, width=2.5, dash=dash)
     return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
@@ -112,12 +113,12 @@ def plot_target_share(runs: style.Runs, target: float | None = None) -> go.Figur
             in the mean over their runs, and without any the mean of all baselines.
     """
     arms, everything = style.arms_of(runs)
-    metric, scale, pp = style.metric_of(everything)
+    metric, unit = style.metric_of(everything)
     if target is None:
         reached = [record.best_value for record in everything if record.is_restart]
         known = [v for v in reached or [r.baseline for r in everything] if np.isfinite(v)]
         target = float(np.mean(known)) if known else float("nan")
-    title = f"Share of the runs that reached {metric} {scale * target:.4g}{' %' if pp else ''}"
+    title = f"Share of the runs that reached {metric} {unit.scale * target:.4g}{unit.of_values}"
     figure = style.new_figure(title, "Trial", "Share of the runs [%]")
     for label, color, records in arms:
         share = np.zeros(max((len(record.done_trials) for record in records), default=0))
@@ -146,27 +147,27 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     values |= {label: [record.test_value for record in records] for label, _, records in arms}
     colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
     score = first[0].test_score if first else "test accuracy"
-    title = f"T{score[1:]} by seed, which no search saw"
-    figure = plot_by_seed(values, title, f"{score} [%]", colors)
+    figure = plot_by_seed(values, score, ", which no search saw", colors)
     return style.say_if_empty(figure, "No winner was tested.")
 
 
 def plot_by_seed(
     values: Mapping[str, Sequence[float]],
-    title: str,
-    x_title: str,
+    score: str,
+    addition: str = "",
     colors: Sequence[str] = style.COLORS,
 ) -> go.Figure:
-    """Plot accuracies of several arms, with a line for each seed.
+    """Plot test scores of several arms, with a line for each seed.
 
     Args:
-        values: The accuracies of each arm by its label, in the same order of seeds.
-        title: The figure's title.
-        x_title: The title of its x axis.
+        values: The scores of each arm by its label, in the same order of seeds.
+        score: What they are.
+        addition: What else the figure's title says of them.
         colors: The arms' colors, which begin again after the last one.
     """
-    figure = style.new_figure(title, x_title, "")
-    table = 100 * np.array([*values.values()])
+    unit = unit_of(score)
+    figure = style.new_figure(f"T{score[1:]} by seed{addition}", unit.heading(score), "")
+    table = unit.scale * np.array([*values.values()])
     if np.isfinite(table).any():
         for of_seed in table.T.tolist():
             x = [value if np.isfinite(value) else None for value in of_seed]
@@ -209,12 +210,12 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
         study: A study of random restarts or its record, or those of several seeds.
     """
     records = records_of(study)
-    metric, scale, pp = style.metric_of(records)
-    title = f"{metric} [%]" if pp else metric
+    metric, unit = style.metric_of(records)
+    title = unit.heading(metric)
     figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
     baselines = sorted({record.baseline for record in records if np.isfinite(record.baseline)})
     draws = [value for record in records if record.is_restart for value in record.values]
-    values = scale * np.array(draws or baselines)
+    values = unit.scale * np.array(draws or baselines)
     if len(values):
         n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
         counts, edges = np.histogram(values, bins=n_bins)
@@ -225,11 +226,13 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
             width=np.diff(edges).tolist(),
             marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
             name=style.shown(
-                f"{len(values)} initialisations: {values.mean():.2f} ± {std:.2f}, "
-                f"{values.min():.2f} to {values.max():.2f}"
+                f"{len(values)} initialisations: {values.mean():.{unit.digits}f} ± "
+                f"{std:.{unit.digits}f}, {values.min():.{unit.digits}f} to "
+                f"{values.max():.{unit.digits}f}"
             ),
         )
-        xs, ys = [scale * b for b in baselines], [-0.03 * float(counts.max())] * len(baselines)
+        xs = [unit.scale * baseline for baseline in baselines]
+        ys = [-0.03 * float(counts.max())] * len(baselines)
         tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
         name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
         figure.add_trace(style.dots(xs, ys, style.COLORS[0], name, **tick))
@@ -256,9 +259,10 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
         runs: As for :func:`plot_test_accuracy`.
     """
     arms, everything = style.arms_of(runs)
-    _, scale, pp = style.metric_of(everything)
+    _, unit = style.metric_of(everything)
     title = "The price of luck: the best of n random initialisations"
-    figure = style.new_figure(title, "Number of initialisations n", f"Gain over the mean draw{pp}")
+    y_title = unit.heading("Gain over the mean draw", is_gain=True)
+    figure = style.new_figure(title, "Number of initialisations n", y_title)
     control = next((arm[-1] for arm in arms if any(record.is_restart for record in arm[-1])), [])
     bests = [
         expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
@@ -266,7 +270,7 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
         if record.values
     ]
     numbers = range(1, min(map(len, bests), default=0) + 1)
-    curves = scale * np.array([best[: len(numbers)] - best[0] for best in bests])
+    curves = unit.scale * np.array([best[: len(numbers)] - best[0] for best in bests])
     name = "best of n random restarts"
     style.add_mean(figure, numbers, curves, style.CONTROL_COLOR, name, width=3)
     means = [float(np.mean(record.values or np.nan)) for record in control]
@@ -275,7 +279,7 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
         pairs = zip(records, means, strict=False)
         gains = [record.improvement(record.best_value, mean) for record, mean in pairs]
         if records is not control and np.isfinite(gains).any():
-            y = [scale * float(np.nanmean(gains))] * 2
+            y = [unit.scale * float(np.nanmean(gains))] * 2
             name = f"{label}, mean of the winners"
             figure.add_trace(style.line(ends, y, color, name, width=2, dash="dash"))
     return style.say_if_empty(figure, "No random restarts.")

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 import adnn_optuna.plots._style as style
+from adnn_optuna.engine.units import ACCURACY, Unit, unit_of
 
 Fresh = Sequence[tuple[Sequence[float], tuple[float, float, float]]]
 """New values of each trial, and their mean with the ends of its interval."""
@@ -64,16 +65,16 @@ def plot_variance(
         own: The deviation of the seed in use; NaN without one.
         value_name: What varies.
     """
-    scale, unit = (100, " [pp]") if value_name.endswith("accuracy") else (1, "")
+    unit = unit_of(value_name)
     title = "How far it varies from run to run, and from what"
-    figure = style.new_figure(title, f"deviation of {value_name}{unit}", "")
+    figure = style.new_figure(title, unit.heading(f"deviation of {value_name}", is_gain=True), "")
     for i, (name, deviations) in enumerate(points.items()):
         color = style.COLORS[0] if name == list(points)[-1] else style.CONTROL_COLOR
         # Side by side, lest equal ones hide each other.
-        x = (scale * np.asarray(deviations)).round(6).tolist()
+        x = (unit.scale * np.asarray(deviations)).round(6).tolist()
         y = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
         runs = style.dots(x, y, color, "", size=7, opacity=0.5)
-        sd, low, high = (scale * value for value in spreads[name])
+        sd, low, high = (unit.scale * value for value in spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
         dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
         said = "one standard deviation, 95 % interval"
@@ -81,7 +82,7 @@ def plot_variance(
         spread.update(showlegend=i == len(points) - 1)
         figure.add_traces([runs.update(showlegend=False), spread])
     if not math.isnan(own):
-        x, y, color = [scale * own], [len(points) - 1], style.COLORS[1]
+        x, y, color = [unit.scale * own], [len(points) - 1], style.COLORS[1]
         figure.add_trace(style.dots(x, y, color, "the seed in use", size=11, symbol="diamond"))
     return style.label_rows(figure, points)
 
@@ -89,10 +90,10 @@ def plot_variance(
 def plot_gains(
     gains: Mapping[str, tuple[float, ...]],
     title: str,
-    x_title: str,
+    unit: Unit,
     *,
+    over: str = "",
     region: float = 0.0,
-    digits: int = 2,
 ) -> go.Figure:
     """Plot gains, each with the interval in which it may be, beside 0.
 
@@ -100,12 +101,15 @@ def plot_gains(
         gains: Each gain and the ends of its interval, by what it is of; an end that is not known
             is not drawn.
         title: The figure's title.
-        x_title: The title of its x axis.
+        unit: How gains are shown: those of accuracies, or of R².
+        over: What they are gains over, as the x axis says it.
         region: Up to this gain, to both sides, nothing is gained or lost.
-        digits: How many of each gain's digits are shown after the point.
     """
+    is_accuracy = unit is ACCURACY
+    x_title = f"Gain{over} [percentage points]" if is_accuracy else f"Gain in R²{over}"
     figure = style.new_figure(title, x_title, "")
-    for i, (gain, low, high) in enumerate(gains.values()):
+    rows, region = unit.scale * np.array([*gains.values()]), unit.scale * region
+    for i, (gain, low, high) in enumerate(rows.tolist()):
         known = math.isfinite(low) and math.isfinite(high)
         color = style.COLORS[0]
         if known and not low <= 0 <= high:
@@ -113,14 +117,14 @@ def plot_gains(
         ends = {"array": [high - gain], "arrayminus": [gain - low], "thickness": 3}
         dot = style.dots([gain], [i], color, "", size=15)
         dot.update(error_x={**ends, "width": 8} if known else None, showlegend=False)
-        said = {"text": f"{gain:+.{digits}f}", "textposition": "top center", "cliponaxis": False}
-        figure.add_trace(dot.update(mode="markers+text", textfont_size=15, **said))
+        dot.update(text=f"{gain:+.{unit.digits}f}", textposition="top center", textfont_size=15)
+        figure.add_trace(dot.update(mode="markers+text", cliponaxis=False))
     if gains:
         figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 2})
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
         figure.add_vrect(-region, region, **grey)
         # With room for the numbers above the outermost dots.
-        drawn = [0.0, *(v for row in gains.values() for v in row if math.isfinite(v))]
+        drawn = [0.0, *(v for v in rows.ravel().tolist() if math.isfinite(v))]
         room = 0.3 * (max(drawn) - min(drawn)) or 1.0
         figure.update_xaxes(zeroline=False, range=[min(drawn) - room, max(drawn) + room])
         style.label_rows(figure, gains).update_yaxes(showgrid=False)

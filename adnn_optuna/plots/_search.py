@@ -21,16 +21,17 @@ def plot_gain(study: style.Source) -> go.Figure:
         study: The study or its record.
     """
     [record] = records = records_of(study)
-    metric, scale, pp = style.metric_of(records)
-    figure = style.new_figure("Gain against trials", "Trial", f"Gain in {metric}{pp}")
-    gains = {number: scale * gain for number, gain in record.gains.items()}
+    metric, unit = style.metric_of(records)
+    y_title = unit.heading(f"Gain in {metric}", is_gain=True)
+    figure = style.new_figure("Gain against trials", "Trial", y_title)
+    gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     if gains:
         floor, look = style.floor_of(gains.values()), {"size": 6, "opacity": 0.6}
         figure.add_trace(
             style.trial_points(gains, floor, style.COLORS[0], "trial", "circle", **look)
         )
         numbers = [trial.number for trial in record.done_trials]
-        best = [scale * gain for gain in record.gains_so_far()]
+        best = [unit.scale * gain for gain in record.gains_so_far()]
         color, name = style.COLORS[1], "best so far"
         figure.add_trace(style.line(numbers, best, color, name, width=2.5, shape="hv"))
     return style.say_if_empty(figure, "No trial was completed.")
@@ -44,8 +45,9 @@ def plot_walk(study: style.Sources) -> go.Figure:
             their mean is bold where the steps are the same for all.
     """
     records = records_of(study)
-    metric, scale, pp = style.metric_of(records)
-    figure = style.new_figure("Walk along δ", "Offset of all parameters", f"Gain in {metric}{pp}")
+    metric, unit = style.metric_of(records)
+    y_title = unit.heading(f"Gain in {metric}", is_gain=True)
+    figure = style.new_figure("Walk along δ", "Offset of all parameters", y_title)
     walks = [_walks(record) for record in records]
     is_single = len(records) == 1
     look: Any = {"mode": "lines+markers"} if is_single else {"opacity": 0.3}
@@ -54,12 +56,12 @@ def plot_walk(study: style.Sources) -> go.Figure:
         name, group = f"δ = {delta:g}", f"{delta:g}"
         of_delta = [of_run[delta] for of_run in walks if delta in of_run]
         for walk in of_delta:
-            gains = [scale * gain for gain in walk.values()]
+            gains = [unit.scale * gain for gain in walk.values()]
             trace = style.line(walk, gains, color, name, width=2 if is_single else 1)
             figure.add_trace(trace.update(legendgroup=group, showlegend=is_single, **look))
         shared = [offset for offset in of_delta[0] if all(offset in walk for walk in of_delta)]
         if not is_single and shared:
-            means = [scale * float(np.mean([walk[x] for walk in of_delta])) for x in shared]
+            means = [unit.scale * float(np.mean([walk[x] for walk in of_delta])) for x in shared]
             name += f", mean of {len(of_delta)} seeds"
             mean = style.line(shared, means, color, name, width=3)
             figure.add_trace(mean.update(legendgroup=group))
@@ -92,7 +94,7 @@ def plot_annealing(study: style.Source) -> go.Figure:
         study: The study or its record.
     """
     [record] = records = records_of(study)
-    _, scale, pp = style.metric_of(records)
+    _, unit = style.metric_of(records)
     figure, steps = style.new_figure("Annealing", "", ""), []
     if isinstance(sampler := sampler_of(record.study), AdaptiveSimulatedAnnealingSampler):
         steps = sampler.steps(record.study)
@@ -103,14 +105,14 @@ def plot_annealing(study: style.Source) -> go.Figure:
     curves = {name: [step.temperatures.get(name) for step in steps] for name in names}
     if len(different := {tuple(curve) for curve in curves.values()}) == 1:
         curves = {"all parameters": [*different.pop()]}
-    curves["cost"] = [scale * step.cost_temperature or None for step in steps]
+    curves["cost"] = [unit.scale * step.cost_temperature or None for step in steps]
     numbers = [step.number for step in steps]
     for color, (name, curve) in zip(itertools.cycle(style.COLORS), curves.items(), strict=False):
         dash = "dash" if name == "cost" else "solid"
         label = f"temperature of {name}"
         figure.add_trace(style.line(numbers, curve, color, label, dash=dash), row=1, col=1)
     # A trial has no gain where it diverged, nor any where the baseline did.
-    gains = {number: scale * gain for number, gain in record.gains.items()}
+    gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     way, others = (
         {s.number: gains[s.number] for s in steps if s.is_accepted == ok and s.number in gains}
         for ok in (True, False)
@@ -125,7 +127,7 @@ def plot_annealing(study: style.Source) -> go.Figure:
     known = np.log10([v for curve in curves.values() for v in curve if v] or [1.0])
     log: Any = {"type": "log", "exponentformat": "power", "dtick": max(np.ptp(known) // 5 + 1, 1)}
     figure.update_yaxes(title_text="Temperature", row=1, col=1, **log)
-    figure.update_yaxes(title_text=f"Gain{pp}", row=2, col=1)
+    figure.update_yaxes(title_text=unit.heading("Gain", is_gain=True), row=2, col=1)
     figure.update_xaxes(title_text="Trial", row=2, col=1)
     return figure.update_layout(height=460)
 

@@ -10,6 +10,7 @@ import optuna
 import plotly.graph_objects as go
 
 from adnn_optuna.engine.records import SearchRecord, records_of
+from adnn_optuna.engine.units import Unit, unit_of
 
 Source = optuna.Study | SearchRecord
 Sources = Source | Sequence[Source]
@@ -41,10 +42,10 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def metric_of(records: Sequence[SearchRecord]) -> tuple[str, float, str]:
-    """Return the metric of all records, what its values are shown times, and gains' unit."""
+def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
+    """Return the metric of all records, and how its values are shown."""
     metric = records[0].metric if records else "value"
-    return (metric, 100.0, " [pp]") if metric.endswith("accuracy") else (metric, 1.0, "")
+    return metric, unit_of(metric)
 
 
 def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], list[SearchRecord]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
@@ -14,7 +16,14 @@ import adnn_optuna as adnn
 from adnn_optuna.engine.classes import balanced_accuracy
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.claims import answers_of_comparison, answers_of_search
+from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.evidence.models import ModelComparison
 from adnn_optuna.evidence.reports import comparison_page, search_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna.engine.records import SearchRecord
 
 # 97 of class a, 3 of class b: the gain is that of always saying a.
 UNEVEN = [[60, 37], [0, 3]], [[97, 0], [3, 0]]
@@ -165,20 +174,66 @@ class TestUnfinished:
         assert answer.startswith("The search has not ended; so far, of 1000 test examples")
 
 
-def test_of_a_regression_no_example_is_right() -> None:
-    study = store_study("numbers", metric="val_r2", gain=0.003)
+def of_a_regression(study: optuna.Study) -> SearchRecord:
     config = study.user_attrs["adnn:config"]
     config["dataset"]["task"] = "regression"
     study.set_user_attr("adnn:config", config)
     [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
-    study.set_user_attr(name, {**study.user_attrs[name], "standard_error": 0.001})
-    record = record_of(study)
-    shown = text_of(search_page(record).render())
-    assert "on 1000 test examples" in answers_of_search(record, None)["What was gained?"].lower()
-    assert "+0.0030 nearer to 23 of 1000 test targets (95 % interval +0.0010 to +0.0050)" in shown
-    assert "R² of the winner on the test set" in shown
-    for wrong in ("images right", "accuracy", "percentage points", "unmoved network right"):
-        assert wrong not in shown.partition(" Settings ")[0]
+    look = {**study.user_attrs[name], "standard_error": 0.001, "unit": "examples"}
+    study.set_user_attr(name, look)
+    return record_of(study)
+
+
+class TestRegression:
+    """R² has no unit: it is no percentage, and no example is right."""
+
+    WRONG = ("images", "accuracy", "percentage points", " pp", "network right", "[%]")
+
+    def test_search_tells_r2(self) -> None:
+        record = of_a_regression(store_study("numbers", metric="val_r2", gain=0.003))
+        shown = text_of(search_page(record).render())
+        said = answers_of_search(record, None)["What was gained?"]
+        assert "on 1000 test examples" in said.lower()
+        assert (
+            "+0.0030 nearer to 23 of 1000 test targets (95 % interval +0.0010 to +0.0050)" in shown
+        )
+        assert "R² of the winner on the test set" in shown
+        for wrong in self.WRONG:
+            assert wrong not in shown.partition(" Settings ")[0] + str(record)
+
+    def test_comparison_tells_r2(self) -> None:
+        gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
+        arms = store_comparison(gains, metric="val_r2").results
+        results = {k: [of_a_regression(run.study) for run in runs] for k, runs in arms.items()}
+        comparison = Comparison(results, tuple(range(8)))
+        printed, html = str(comparison), comparison_page(comparison).render()
+        assert "greedy is better than random restarts: +0.0100 of test R²" in printed
+        assert "equivalent: within ±0.001;" in printed
+        shown = text_of(html)
+        assert "greedy against random_restart better +0.0100 +0.0100 to +0.0100" in shown
+        for wrong in self.WRONG:
+            assert wrong not in printed + shown.partition(" Settings ")[0]
+        titles = [
+            json.loads(s.text or "")["layout"]
+            for s in parsed(html).iter("script")
+            if s.attrib.get("type") == "application/json"
+        ]
+        assert "Gain in R² over random<br>restarts" in str(titles)
+        assert "pp]" not in str(titles)
+        assert "percentage" not in str(titles)
+
+    def test_models_tell_r2(self, tmp_path: Path) -> None:
+        known = {(i, seed): 0.8 + i / 10 for i in range(2) for seed in range(6)}
+        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("x",), True, 100, 50)
+        models = ModelComparison(known, *settings, score="test R²")
+        models.report(tmp_path / "models.html")
+        shown = text_of((tmp_path / "models.html").read_text(encoding="utf-8"))
+        assert "b has the best mean test R², 0.9000 over 6 seeds" in shown
+        for text in (shown, str(models)):
+            assert "+0.1000" in text
+            for wrong in (*self.WRONG, "80.00"):
+                assert wrong not in text
+        assert max(models.plot().data[-1].x) == 0.9
 
 
 @pytest.mark.tensorflow

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from adnn_optuna.engine.units import ACCURACY
 from adnn_optuna.evidence.paired_differences import fewest_pairs, planned_interval
 from adnn_optuna.evidence.power import SeedPlan, plan_seeds
 from adnn_optuna.evidence.sequential import e_process
@@ -19,7 +20,7 @@ def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
 
 
 def planned(differences: dict[str, list[float]], gain: float) -> SeedPlan:
-    return plan_seeds(differences, gain=gain, seconds_per_seed=1800)
+    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, unit=ACCURACY)
 
 
 def power_of(n_seeds: int, effect: float, n_runs: int, seed: int) -> float:

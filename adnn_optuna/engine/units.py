@@ -1,0 +1,58 @@
+"""How values of a metric are shown: those of an accuracy in percent, all others as they are."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+
+class Unit(NamedTuple):
+    """How a metric's values are shown.
+
+    Attributes:
+        scale: What they are shown times.
+        digits: How many digits stand after the point.
+        of_values: What stands behind a value.
+        of_gains: What stands behind the difference of two values.
+    """
+
+    scale: float
+    digits: int
+    of_values: str
+    of_gains: str
+
+    def value(self, value: float) -> str:
+        """Return a value as text."""
+        if math.isnan(value):
+            return "unknown"
+        return f"{self.scale * value:.{self.digits}f}{self.of_values}"
+
+    def gain(self, gain: float, half_width: float = 0.0) -> str:
+        """Return a difference with its sign, and with how far it may be off."""
+        if math.isnan(gain):
+            return "unknown"
+        spread = f" ± {self.scale * half_width:.{self.digits}f}" if half_width else ""
+        return f"{self.scale * gain:+z.{self.digits}f}{spread}{self.of_gains}"
+
+    def interval(self, low: float, high: float) -> str:
+        """Return the interval of a difference."""
+        ends = (f"{self.scale * end:+.{self.digits}f}" for end in (low, high))
+        return f"{' to '.join(ends)}{self.of_gains}"
+
+    def margin(self, margin: float) -> str:
+        """Return a margin around no difference."""
+        return f"±{self.scale * margin:g}{self.of_gains}"
+
+    def heading(self, of: str, *, is_gain: bool = False) -> str:
+        """Return the heading of an axis or a column of values or gains, with the unit."""
+        unit = (self.of_gains if is_gain else self.of_values).strip()
+        return f"{of} [{unit}]" if unit else of
+
+
+ACCURACY = Unit(100, 2, " %", " pp")
+PLAIN = Unit(1, 4, "", "")
+
+
+def unit_of(metric: str) -> Unit:
+    """Return the unit of a metric, given by its name."""
+    return ACCURACY if metric.endswith("accuracy") else PLAIN
