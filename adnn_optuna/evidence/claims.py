@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
 
 
-def images(gain: float, look: TestLook) -> str:
+def images(gain: float, look: TestLook | None) -> str:
     """Return how many test images a gain of accuracy is, such as a mean over seeds."""
+    if look is None:
+        return ""
     if "standard_error" in look:
         return f"R² on {n_examples(look)}"
     of = f"of {n_examples(look)}"
@@ -264,9 +266,8 @@ def claim_of_comparison(comparison: Comparison) -> str:
             "and another seed may say the opposite"
         )
         return f"{claim}.{_otherwise(comparison)}"
-    look = comparison.any_record.test_look
-    size = f"{images(best.mean, look)}; " if look else ""
-    evidence = f"({size}{with_interval(best, unit)}, {best.n_pairs} seeds)"
+    size = f"{images(best.mean, comparison.any_record.test_look)}; "
+    evidence = f"({size.removeprefix('; ')}{with_interval(best, unit)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         also = _so_are([row.arm for row in rows[1:] if row.verdict == "better"])
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"

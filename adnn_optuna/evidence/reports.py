@@ -25,10 +25,10 @@ import adnn_optuna.plots._search as single
 from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
+from adnn_optuna.engine import summaries
 from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.engine.summaries import offset_gain_in_words, proposers_in_words
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.plots._luck import plot_gains
@@ -86,8 +86,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(interval=claims.interval, superiority=claims.superiority)
-        environment.filters.update(class_rows=tables.class_rows, paired_rows=tables.paired_rows)
+        environment.globals.update(claims=claims, tables=tables, summaries=summaries)
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -115,11 +114,11 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         "record": record,
         "answers": answers,
         "picture": Figure("gains", _picture_of_search(record)),
-        "use_of_test_set": claims.use_of_test_set(record),
-        "offset_gain": offset_gain_in_words(record),
-        "proposers": proposers_in_words(record),
         "figures": figures_of_search(record),
-        "figures_of_test": _figures_of_test(record),
+        "figures_of_test": _drawn(
+            Figure("confusion", plot_confusion_matrix(record)),
+            Figure("calibration", plot_calibration(record)),
+        ),
         "contract": shown,
         **_origin([[record]]),
     }
@@ -146,12 +145,9 @@ def _picture_of_comparison(comparison: Comparison) -> go.Figure:
     return plot_gains(gains, title, unit, over=" over random restarts", region=region)
 
 
-def _figures_of_test(record: SearchRecord) -> list[Figure]:
-    """Return the figures of what the winner does on the test set, if that was stored."""
-    if record.test_look is None or "confusion" not in record.test_look:
-        return []
-    confusion, calibration = plot_confusion_matrix(record), plot_calibration(record)
-    return [Figure("confusion", confusion), Figure("calibration", calibration)]
+def _drawn(*figures: Figure) -> list[Figure]:
+    """Return the figures that have something to show."""
+    return [figure for figure in figures if figure.figure.data]
 
 
 def comparison_page(comparison: Comparison) -> Page:
@@ -159,7 +155,6 @@ def comparison_page(comparison: Comparison) -> Page:
     results = comparison.searchers
     everything = [(label, run) for label, runs in results.items() for run in runs]
     label, first = everything[0]
-    look = first.test_look
     best = next(iter(claims.against_control(comparison)), None)
     origin = _origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, origin["url"])
@@ -170,17 +165,12 @@ def comparison_page(comparison: Comparison) -> Page:
         answers.pop("What was gained?"),
         claims.to_mind(results[best.arm] if best else [first]),
         {
-            "claim": claims.claim_of_comparison(comparison),
-            "caveat": claims.caveat_of_comparison(comparison),
             "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
             "comparison": comparison,
             "answers": answers,
             "picture": Figure("gains", _picture_of_comparison(comparison)),
             "lucky": lucky,
             "best": best,
-            "strongest": comparison.strongest_control,
-            "test_gain": comparison.table()["test_gain"].to_dict(),
-            "images": lambda gain: claims.images(gain, look) if look else "",
             "mean_baseline": float(np.mean(known)) if known else math.nan,
             "figures": [*figures_of_comparison(comparison), *_further_figures(comparison)],
             **origin,
@@ -220,12 +210,11 @@ def _further_figures(comparison: Comparison) -> Iterator[Figure]:
 
 def _figures_of_searcher(runs: Sequence[SearchRecord], label: str = "") -> list[Figure]:
     """Return the figures of what one searcher did, in one or several runs."""
-    figures = [
+    return _drawn(
         Figure("walk", single.plot_walk(runs), label),
         Figure("annealing", single.plot_annealing(runs[0]), label),
         Figure("offsets", single.plot_offsets(runs), label),
-    ]
-    return [figure for figure in figures if figure.figure.data]
+    )
 
 
 def _origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:

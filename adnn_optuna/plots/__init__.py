@@ -1,8 +1,9 @@
 """Figures of studies, in the style of ``optuna.visualization``.
 
-Each function takes a study or its record (or those of one searcher with several seeds, or those of
-several searchers by label) and returns a plotly figure. They read only what the studies store, so
-they work wherever the storage can be opened, without the model, the data and TensorFlow.
+Each function returns a plotly figure. ``study`` is a study or its record or, where a function says
+so, those of one searcher with several seeds; ``runs`` are those of several searchers, by their
+labels. Figures read only what the studies store, so they work wherever the storage can be opened,
+without the model, the data and TensorFlow.
 """
 
 from adnn_optuna.plots._comparison import (

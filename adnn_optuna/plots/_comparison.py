@@ -19,9 +19,6 @@ def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against trials, for each searcher the mean over its runs.
 
     The band is one standard deviation to each side. A run that ended early keeps its last gain.
-
-    Args:
-        runs: For each searcher, by its label, its studies or their records.
     """
     return _plot_best_against("trials", "Trial", runs)
 
@@ -59,9 +56,6 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
 
     So searchers and controls are seen side by side: a longer training spends its epochs in one
     row, the others a training after the other. A run that ended early keeps its last value.
-
-    Args:
-        runs: For each arm, by its label, its studies or their records.
     """
     arms, everything = style.arms_of(runs)
     metric, unit = style.metric_of(everything)
@@ -108,7 +102,7 @@ def plot_target_share(runs: style.Runs, target: float | None = None) -> go.Figur
     """Plot the share of a searcher's runs that reached a target, against trials.
 
     Args:
-        runs: For each searcher, by its label, its studies or their records.
+        runs: The studies of searchers, or their records.
         target: A value of the metric. By default it is what random restarts come to in the end,
             in the mean over their runs, and without any the mean of all baselines.
     """
@@ -137,9 +131,7 @@ def plot_target_share(runs: style.Runs, target: float | None = None) -> go.Figur
 def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     """Plot the test accuracy of the unmoved networks and of each searcher's winners.
 
-    Args:
-        runs: For each searcher, by its label, its studies or their records, in the same order of
-            seeds. Winners of the same seed are joined by a line.
+    Winners of the same seed, which must come in the same order, are joined by a line.
     """
     arms = [arm for arm in style.arms_of(runs)[0] if arm[-1]]
     first = arms[0][-1] if arms else []
@@ -204,10 +196,7 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     """Plot the distribution of the metric over random initialisations of the unmoved network.
 
     It shows how far luck alone moves a model's accuracy. The initialisations are the trials of
-    random restarts; without any, the baselines of all studies.
-
-    Args:
-        study: A study of random restarts or its record, or those of several seeds.
+    random restarts, of one or several seeds; without any, the baselines of all studies.
     """
     records = records_of(study)
     metric, unit = style.metric_of(records)
@@ -242,9 +231,7 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
 def plot_best_of_n(study: style.Sources) -> go.Figure:
     """Plot what the best of n random restarts is expected to gain over one: the price of luck.
 
-    Args:
-        study: A study of random restarts or its record, or those of several seeds, of which the
-            mean and the standard deviation are shown.
+    Of several seeds the mean and the standard deviation are shown.
     """
     return plot_price_of_luck({"": [record for record in records_of(study) if record.is_restart]})
 
@@ -253,10 +240,7 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
     """Plot the expected best of n random restarts, and what the searchers reached.
 
     All are gains over the mean of a seed's random initialisations: what is below the curve, as
-    many lucky draws would bring, too.
-
-    Args:
-        runs: As for :func:`plot_test_accuracy`.
+    many lucky draws would bring, too. Seeds must come in the same order.
     """
     arms, everything = style.arms_of(runs)
     _, unit = style.metric_of(everything)

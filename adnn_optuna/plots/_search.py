@@ -15,14 +15,10 @@ from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSam
 
 
 def plot_gain(study: style.Source) -> go.Figure:
-    """Plot each trial's gain over the baseline, and the best gain so far.
-
-    Args:
-        study: The study or its record.
-    """
-    [record] = records = records_of(study)
-    metric, unit = style.metric_of(records)
-    y_title = unit.heading(f"Gain in {metric}", is_gain=True)
+    """Plot each trial's gain over the baseline, and the best gain so far."""
+    [record] = records_of(study)
+    unit = record.unit
+    y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
     gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     if gains:
@@ -40,9 +36,7 @@ def plot_gain(study: style.Source) -> go.Figure:
 def plot_walk(study: style.Sources) -> go.Figure:
     """Plot the gain along the walks of a :class:`~adnn_optuna.DeltaStepSampler`.
 
-    Args:
-        study: The study or its record, or those of several seeds: then the lines are faint, and
-            their mean is bold where the steps are the same for all.
+    Lines of several seeds are faint, and their mean is bold where the steps are the same for all.
     """
     records = records_of(study)
     metric, unit = style.metric_of(records)
@@ -89,12 +83,9 @@ def plot_annealing(study: style.Source) -> go.Figure:
 
     The parameters' temperatures say how far they are moved (1 is everywhere), the cost
     temperature how much worse a trial may be and still be accepted.
-
-    Args:
-        study: The study or its record.
     """
-    [record] = records = records_of(study)
-    _, unit = style.metric_of(records)
+    [record] = records_of(study)
+    unit = record.unit
     figure, steps = style.new_figure("Annealing", "", ""), []
     if isinstance(sampler := sampler_of(record.study), AdaptiveSimulatedAnnealingSampler):
         steps = sampler.steps(record.study)
@@ -133,12 +124,7 @@ def plot_annealing(study: style.Source) -> go.Figure:
 
 
 def plot_offsets(study: style.Sources) -> go.Figure:
-    """Plot the offsets of all completed trials by layer, and mark the best trial's.
-
-    Args:
-        study: The study or its record, or those of several seeds, whose best trials are all
-            marked.
-    """
+    """Plot the offsets of all completed trials by layer, and mark the best trial of each seed."""
     records = records_of(study)
     figure = style.new_figure("Offsets by layer", "Offset (bright: high gain)", "")
     bests = [(record, record.best) for record in records if record.best and not record.is_restart]

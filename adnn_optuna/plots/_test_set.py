@@ -14,11 +14,7 @@ _N_COUNTS = 12  # Of more classes than these, the counts have no room in their c
 
 
 def plot_confusion_matrix(study: style.Source) -> go.Figure:
-    """Plot which classes of the test set the best trial's network takes for which.
-
-    Args:
-        study: The study or its record.
-    """
+    """Plot which classes of the test set the best trial's network takes for which."""
     [record] = records_of(study)
     figure = style.new_figure("Confusion matrix of the winner", "Predicted class", "True class")
     look = record.test_look
@@ -52,11 +48,7 @@ def plot_confusion_matrix(study: style.Source) -> go.Figure:
 
 
 def plot_calibration(study: style.Source) -> go.Figure:
-    """Plot how often networks are right against how sure they are, on the test set.
-
-    Args:
-        study: The study or its record.
-    """
+    """Plot how often networks are right against how sure they are, on the test set."""
     [record] = records_of(study)
     figure, look = style.new_figure("Calibration", "", ""), record.test_look
     if look is None or "calibration" not in look:
