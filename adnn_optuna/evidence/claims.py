@@ -266,10 +266,11 @@ def claim_of_comparison(comparison: Comparison) -> str:
             "and another seed may say the opposite"
         )
         return f"{claim}.{_otherwise(comparison)}"
-    size = f"{images(best.mean, comparison.any_record.test_look)}; "
-    evidence = f"({size.removeprefix('; ')}{with_interval(best, unit)}, {best.n_pairs} seeds)"
+    size = images(best.mean, comparison.any_record.test_look)
+    evidence = f"({size and f'{size}; '}{with_interval(best, unit)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
-        also = _so_are([row.arm for row in rows[1:] if row.verdict == "better"])
+        others = [row.arm for row in rows[1:] if row.verdict == "better"]
+        also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
         claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
         return f"{claim} {evidence}{also}.{_otherwise(comparison)}"
     if verdicts == {"worse"}:
@@ -290,11 +291,6 @@ def with_interval(difference: PairedDifference, unit: Unit) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a part of a sentence: one, one and another, or more."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def _so_are(others: Sequence[str]) -> str:
-    verb = "is" if len(others) == 1 else "are"
-    return f"; so {verb} {listed(others)}" if others else ""
 
 
 _SPENT = {

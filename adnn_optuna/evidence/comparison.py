@@ -86,35 +86,31 @@ class Comparison(Shown):
 
     def _check_arms_are_alike(self) -> None:
         """Refuse results that differ in more than how they were searched for."""
-        all_runs = [
-            (label, seed, run)
-            for label, runs in self.results.items()
-            for seed, run in zip(self.seeds, runs, strict=True)
-        ]
-        of_first: dict[str, object] | None = None
-        budget = all_runs[0][-1].budget
-        for label, seed, run in all_runs:
-            config = run.attrs.get(CONFIG)
-            if config is not None:
-                if config["seed"] != seed:
-                    raise WrongValueError(
-                        f"The result of {label!r} for seed {seed} is of seed {config['seed']}; "
-                        "give all arms' results in the order of the seeds."
-                    )
-                compared = {k: v for k, v in config.items() if k not in ("seed", "space")}
-                of_first = of_first or compared
-                if differences := config_differences(of_first, compared):
-                    raise WrongValueError(
-                        f"The result of {label!r} for seed {seed} is of another objective than "
-                        f"the first one ({in_words(differences)}); compare what was trained alike."
-                    )
-            for name in budget.keys() & run.budget.keys():
-                if budget[name] != run.budget[name]:
-                    raise WrongValueError(
-                        f"The arms have unequal budgets: {all_runs[0][0]!r} has {name} "
-                        f"{budget[name]}, but {label!r} with seed {seed} has "
-                        f"{run.budget[name]}; go on with compare until all have the same."
-                    )
+        first_label, [first, *_] = next(iter(self.results.items()))
+        of_first: dict[str, object] = {}
+        for label, runs in self.results.items():
+            for seed, run in zip(self.seeds, runs, strict=True):
+                where = f"The result of {label!r} for seed {seed}"
+                if config := run.attrs.get(CONFIG):
+                    if config["seed"] != seed:
+                        raise WrongValueError(
+                            f"{where} is of seed {config['seed']}; give all arms' results in the "
+                            "order of the seeds."
+                        )
+                    compared = {k: v for k, v in config.items() if k not in ("seed", "space")}
+                    of_first = of_first or compared
+                    if differences := config_differences(of_first, compared):
+                        raise WrongValueError(
+                            f"{where} is of another objective than the first one "
+                            f"({in_words(differences)}); compare what was trained alike."
+                        )
+                for name, limit in first.budget.items():
+                    if run.budget.get(name, limit) != limit:
+                        raise WrongValueError(
+                            f"The arms have unequal budgets: {first_label!r} has {name} {limit}, "
+                            f"but {label!r} with seed {seed} has {run.budget[name]}; go on with "
+                            "compare until all have the same."
+                        )
 
     @functools.cached_property
     def declaration(self) -> Declaration:
@@ -153,11 +149,6 @@ class Comparison(Shown):
         return sum(
             all(runs[i].is_over for runs in self.results.values()) for i in range(len(self.seeds))
         )
-
-    @property
-    def n_missing_seeds(self) -> int:
-        """How many of the planned seeds are not done yet; before, a planned comparison is open."""
-        return 0 if self.looks_again else len(self.declaration["seeds"]) - self.n_done
 
     @property
     def is_complete(self) -> bool:
@@ -251,8 +242,8 @@ class Comparison(Shown):
         rows = compared({label: values[label] for label in labels}, claims=of_searchers)
         if of_controls:
             rows += [r for r in compared(values, claims=of_controls) if r.verdict is not None]
-        if missing := self.n_missing_seeds:
-            n_seeds = len(self.declaration["seeds"])
+        n_seeds = len(self.declaration["seeds"])
+        if not self.looks_again and (missing := n_seeds - self.n_done):
             rows = undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
         return rows
 
@@ -277,14 +268,13 @@ class Comparison(Shown):
 
         One that were chosen by the test accuracy would be too good by chance.
         """
-        means = {
-            label: self.any_record.improvement(fmean(run.best_value for run in runs), 0.0)
-            for label, runs in self.controls.items()
-        }
-        # A mean that is not known is below all others.
-        return max(
-            means, key=lambda label: (means[label] == means[label], means[label]), default=None
-        )
+
+        def mean(label: str) -> tuple[bool, float]:
+            """Return what is best where it is largest; one that is not known is below all."""
+            best = fmean(run.best_value for run in self.results[label])
+            return math.isfinite(best), self.any_record.improvement(best, 0.0)
+
+        return max(self.controls, key=mean, default=None)
 
     def plan(self, gain: float) -> SeedPlan:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot.
@@ -296,17 +286,16 @@ class Comparison(Shown):
         Raises:
             ValueError: If there are less than two seeds, or the gain is not positive.
         """
-        claims = self.families[0]
-        if not claims:
-            raise WrongValueError("There is no searcher to compare with random restarts.")
-        pairs = {
-            f"{arm} - {other}": [
+        pairs = [
+            [
                 difference
                 for one, two in zip(self.results[arm], self.results[other], strict=True)
                 if math.isfinite(difference := one.test_value - two.test_value)
             ]
-            for arm, other in claims
-        }
+            for arm, other in self.families[0]
+        ]
+        if not pairs:
+            raise WrongValueError("There is no searcher to compare with random restarts.")
         seconds, unit = self.seconds / len(self.seeds), self.any_record.test_unit
         return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)
 

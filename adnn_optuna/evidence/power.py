@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,7 +92,7 @@ class SeedPlan:
 
 
 def plan_seeds(
-    differences: Mapping[str, Sequence[float]],
+    differences: Sequence[Sequence[float]],
     *,
     gain: float,
     seconds_per_seed: float,
@@ -106,8 +105,8 @@ def plan_seeds(
     With s alone a plan from few pairs falls short of what it promises.
 
     Args:
-        differences: The finite paired differences of each claim in a pilot. That with the largest
-            standard deviation decides, as all are to be shown.
+        differences: The finite paired differences of each claim in a pilot. Those with the largest
+            standard deviation decide, as all are to be shown.
         gain: The true difference that is to be shown, in the same unit.
         seconds_per_seed: How long a seed takes with all arms.
         unit: How differences are shown.
@@ -118,7 +117,7 @@ def plan_seeds(
     """
     check_positive("gain", gain)
     # Rounded so that equal ones are equal.
-    pilots = [np.asarray(values).round(DECIMALS) for values in differences.values()]
+    pilots = [np.asarray(values).round(DECIMALS) for values in differences]
     if min(map(len, pilots)) < 2:
         raise WrongValueError(
             "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
@@ -132,22 +131,14 @@ def plan_seeds(
             "vary; run more of them, or test on more data."
         )
     shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
-    effects = gain / _possible_sds(sd, k, shares)
-
-    def mean_power(effects: np.ndarray, n: int) -> float:
-        return _planned_power(effects, n, m)
-
-    fewest = fewest_pairs(m)
-    seeds = _fewest_seeds(functools.partial(mean_power, effects), fewest)
-    seeds_low, seeds_high = (
-        _fewest_seeds(functools.partial(mean_power, np.array([gain / of_end])), fewest)
-        for of_end in _possible_sds(sd, k, np.array([0.9, 0.1]))
-    )
+    effects, ends = (gain / _possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
+    seeds, seeds_low, seeds_high = (_fewest_seeds(of, m) for of in (effects, *ends))
     decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
-    numbers = np.unique(np.append(np.geomspace(fewest, last, 24).round().astype(int), seeds))
+    spaced = np.geomspace(fewest_pairs(m), last, 24).round().astype(int)
+    numbers = np.unique([*spaced, seeds]).tolist()
     return SeedPlan(
         gain=gain,
         n_claims=m,
@@ -159,10 +150,8 @@ def plan_seeds(
         seeds_looking_again=again,
         hours=seeds * seconds_per_seed / 3600,
         hours_looking_again=None if again is None else (again - k) * seconds_per_seed / 3600,
-        power={n: mean_power(effects, n) for n in numbers.tolist()},
-        power_looking_again={
-            n: float(decided[n - 1]) for n in numbers.tolist() if n <= len(decided)
-        },
+        power={n: _planned_power(effects, n, m) for n in numbers},
+        power_looking_again={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         unit=unit,
     )
 
@@ -191,9 +180,13 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     return float(stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 
 
-def _fewest_seeds(power_of: Callable[[int], float], fewest: int) -> int:
-    """Return the smallest number of seeds that has the power."""
-    low = high = fewest
+def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
+    """Return the smallest number of seeds that has the power in the mean over effects."""
+
+    def power_of(n: int) -> float:
+        return _planned_power(effects, n, n_claims)
+
+    low = high = fewest_pairs(n_claims)
     while power_of(high) < POWER:
         low, high = high + 1, 2 * high
         if low > _MOST_SEEDS:

@@ -195,7 +195,6 @@ def test_a_control_goes_on_with_its_comparison_only() -> None:
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
 def test_own_objectives_are_planned_like_all_arms() -> None:
     comparison = planned(SEEDS[:6], controls={"own": own_control})
-    assert comparison.n_missing_seeds == 0
     assert comparison.differences()["verdict"].iloc[0] == "equivalent"
 
 

@@ -20,7 +20,7 @@ def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
 
 
 def planned(differences: dict[str, list[float]], gain: float) -> SeedPlan:
-    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, unit=ACCURACY)
+    return plan_seeds([*differences.values()], gain=gain, seconds_per_seed=1800, unit=ACCURACY)
 
 
 def power_of(n_seeds: int, effect: float, n_runs: int, seed: int) -> float:
