@@ -25,7 +25,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -197,10 +197,10 @@ def _is_skewed(differences: np.ndarray) -> bool:
     return distance > limit * scale
 
 
-def check_equivalence(equivalence: object) -> None:
+def check_equivalence(equivalence: Any) -> None:
     """Refuse a margin that any two accuracies are within, or none."""
     check_type("equivalence", equivalence, Real, "a number")
-    if not 0 < cast("float", equivalence) < 1:
+    if not 0 < equivalence < 1:
         raise WrongValueError(
             "equivalence must be above 0 and below 1, by which accuracies, as fractions, can "
             f"differ at the most, but it is {equivalence!r}."

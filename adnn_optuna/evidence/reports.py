@@ -32,7 +32,6 @@ from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.plots._luck import plot_gains
-from adnn_optuna.plots._test_set import plot_calibration, plot_confusion_matrix
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -116,8 +115,8 @@ def search_page(record: SearchRecord, contract: Mapping[str, Any] | None = None)
         "picture": Figure("gains", _picture_of_search(record)),
         "figures": figures_of_search(record),
         "figures_of_test": _drawn(
-            Figure("confusion", plot_confusion_matrix(record)),
-            Figure("calibration", plot_calibration(record)),
+            Figure("confusion", single.plot_confusion_matrix(record)),
+            Figure("calibration", single.plot_calibration(record)),
         ),
         "contract": shown,
         **_origin([[record]]),

@@ -16,8 +16,14 @@ from adnn_optuna.plots._comparison import (
     plot_target_share,
     plot_test_accuracy,
 )
-from adnn_optuna.plots._search import plot_annealing, plot_gain, plot_offsets, plot_walk
-from adnn_optuna.plots._test_set import plot_calibration, plot_confusion_matrix
+from adnn_optuna.plots._search import (
+    plot_annealing,
+    plot_calibration,
+    plot_confusion_matrix,
+    plot_gain,
+    plot_offsets,
+    plot_walk,
+)
 
 __all__ = [
     "plot_accuracy_distribution",

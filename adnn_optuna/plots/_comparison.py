@@ -161,16 +161,16 @@ def plot_by_seed(
     figure = style.new_figure(f"T{score[1:]} by seed{addition}", unit.heading(score), "")
     table = unit.scale * np.array([*values.values()])
     if np.isfinite(table).any():
-        for of_seed in table.T.tolist():
-            x = [value if np.isfinite(value) else None for value in of_seed]
-            trace = style.line(x, range(len(x)), style.CONTROL_COLOR, "", width=1)
+        rows = [[v if np.isfinite(v) else None for v in row] for row in table.tolist()]
+        for of_seed in zip(*rows, strict=True):
+            trace = style.line(of_seed, range(len(rows)), style.CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
         look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False}
         look["orientation"] = "h"
-        for i, (name, color) in enumerate(zip(values, itertools.cycle(colors), strict=False)):
-            known = table[i][np.isfinite(table[i])].tolist()
-            box = {"x": known, "y": [i] * len(known), "name": style.shown(name), **look}
+        arms = zip(rows, values, itertools.cycle(colors), strict=False)
+        for i, (row, name, color) in enumerate(arms):
+            box = {"x": row, "y": [i] * len(row), "name": style.shown(name), **look}
             figure.add_box(marker_color=color, **box)
         style.label_rows(figure, values)
     return figure
