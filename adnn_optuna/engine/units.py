@@ -21,6 +21,11 @@ class Unit(NamedTuple):
     of_values: str
     of_gains: str
 
+    @property
+    def bare(self) -> Unit:
+        """The same without what stands behind, for columns whose heading says it."""
+        return self._replace(of_values="", of_gains="")
+
     def value(self, value: float) -> str:
         """Return a value as text."""
         if math.isnan(value):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from adnn_optuna._attributes import TestLook
     from adnn_optuna.evidence.comparison import Comparison
 
+_QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
+
 
 def images(gain: float, look: TestLook | None) -> str:
     """Return how many test images a gain of accuracy is, such as a mean over seeds."""
@@ -98,32 +100,29 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
         record: The search.
         contract: The name of its contract's file, if it has one.
     """
-    gained = {"What was gained?": _gained(record)}
-    if record.best is None:
-        return gained
-    if stored.CONFIG not in record.attrs:
+    answers = [_gained(record)]
+    if record.best is not None and stored.CONFIG not in record.attrs:
         again = "adnn recheck evaluates the best ones again, with fresh random numbers"
-        luck = f"That is not known: the best of several tries looks better than it is; {again}."
-        return {**gained, "Is it luck?": luck}
-    n_trials = len(record.done_trials)
-    check = (
-        f"Anyone can: adnn verify {contract} trains both networks again and names what differs."
-        if contract
-        else "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
-        "with it anyone can train both networks again, by adnn verify FILE."
-    )
-    otherwise = (
-        f"The same {n_trials} trainings could go into other random beginnings, one longer "
-        "training or other learning rates, which may gain as much: adnn compare tries them all."
-    )
-    if record.is_restart:
-        otherwise = "A real search, which has to gain more than this: adnn compare runs both."
-    return {
-        **gained,
-        "Is it luck?": _is_luck(record),
-        "What else could be done?": otherwise,
-        "How to check it?": check,
-    }
+        answers.append(
+            f"That is not known: the best of several tries looks better than it is; {again}."
+        )
+    elif record.best is not None:
+        otherwise = (
+            f"The same {len(record.done_trials)} trainings could go into other random beginnings, "
+            "one longer training or other learning rates, which may gain as much: adnn compare "
+            "tries them all."
+        )
+        if record.is_restart:
+            otherwise = "A real search, which has to gain more than this: adnn compare runs both."
+        check = (
+            "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
+            "with it anyone can train both networks again, by adnn verify FILE."
+        )
+        if contract:
+            again = f"adnn verify {contract} trains both networks again and names what differs"
+            check = f"Anyone can: {again}."
+        answers += [_is_luck(record), otherwise, check]
+    return dict(zip(_QUESTIONS, answers, strict=False))
 
 
 def _gained(record: SearchRecord) -> str:
@@ -196,7 +195,7 @@ def _is_luck(record: SearchRecord) -> str:
 
 def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, str]:
     """Return the same of a comparison, whose studies are at ``url``."""
-    runs = [run for of_arm in comparison.results.values() for run in of_arm]
+    n_runs = len(comparison.results) * len(comparison.seeds)
     look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
     gains, unit = comparison.table()["test_gain"], comparison.any_record.test_unit
     best = next(iter(against_control(comparison)), None)
@@ -225,14 +224,12 @@ def answers_of_comparison(comparison: Comparison, url: str | None) -> dict[str, 
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
-    return {
-        "What was gained?": gained,
-        "Is it luck?": luck,
-        "What else could be done?": otherwise,
-        "How to check it?": f"Each of the {len(runs)} searches is in the table at the end of this "
-        f"page{f' and stored in {url}' if url else ''}; the same call with the same seeds makes "
-        "them again, with the same numbers.",
-    }
+    check = (
+        f"Each of the {n_runs} searches is in the table at the end of this page"
+        f"{f' and stored in {url}' if url else ''}; the same call with the same seeds makes them "
+        "again, with the same numbers."
+    )
+    return dict(zip(_QUESTIONS, (gained, luck, otherwise, check), strict=True))
 
 
 def against_control(comparison: Comparison) -> list[PairedDifference]:

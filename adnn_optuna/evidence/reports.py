@@ -53,12 +53,6 @@ class Figure:
         title = str(self.figure.layout.title.text)
         return f"{title}: {self.label}" if self.label else title
 
-    @property
-    def json(self) -> str:
-        """The figure as JSON that cannot end the script element that it stands in."""
-        text: str = self.figure.to_json()
-        return text.replace("&", r"\u0026").replace("<", r"\u003c")
-
 
 @dataclasses.dataclass(frozen=True)
 class Page:
@@ -85,6 +79,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json()
         environment.globals.update(claims=claims, tables=tables, summaries=summaries)
         return environment.get_template(self.template).render(
             **self.content,

@@ -46,8 +46,8 @@ def verdict_lines(
     body = [
         (
             pair(row),
-            unit.gain(row.mean).removesuffix(unit.of_gains),
-            interval(row, unit).removesuffix(unit.of_gains),
+            unit.bare.gain(row.mean),
+            interval(row, unit.bare),
             superiority(row),
             row.verdict or "no claim",
         )
@@ -100,7 +100,6 @@ def shortened(label: str, width: int) -> str:
 
 def mean_and_std(row: pd.Series[float], name: str, unit: Unit) -> str:
     """Return a mean of a table with its standard deviation, as text without the unit."""
-    mean, std = row[name], row[f"{name}_std"]
-    shown = unit._replace(of_values="", of_gains="")
+    mean, std, shown = row[name], row[f"{name}_std"], unit.bare
     said = shown.gain(mean) if "gain" in name else shown.value(mean)
     return said if math.isnan(std) else f"{said} ± {shown.value(std)}"
