@@ -168,7 +168,8 @@ class Comparison(Shown):
             means ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the selection
             metric, ``val_baseline``, ``val_best`` and ``val_gain`` of the validation accuracy,
             ``test_baseline``, ``test_best``, ``test_gain`` and ``test_gain_over_mean_baseline`` of
-            the test accuracy, each with its sample standard deviation in a column ``…_std``.
+            the test accuracy (of a regression R²), each with its sample standard deviation in a
+            column ``…_std``.
         """
         rows = pd.DataFrame(
             [

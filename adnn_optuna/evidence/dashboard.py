@@ -29,8 +29,8 @@ def show_search(record: SearchRecord) -> None:
     It never fails: what goes wrong is logged. Studies in memory are left alone, as no dashboard
     of another process can see them, and so is a note that a user wrote.
     """
-    if _is_shown(record.study):
-        with _logged():
+    with _shown(record) as is_shown:
+        if is_shown:
             _save_figures(record.study, figures_of_search(record))
             _save_note(record.study, _note_of_search(record))
 
@@ -40,8 +40,8 @@ def show_comparison(comparison: Comparison) -> None:
 
     As :func:`show_search`, where optuna-dashboard is installed.
     """
-    if _is_shown(comparison.any_record.study):
-        with _logged():
+    with _shown(comparison.any_record) as is_shown:
+        if is_shown:
             figures = figures_of_comparison(comparison)
             claim = claims.claim_of_comparison(comparison)
             note = _note("Comparison", claim, claims.caveat_of_comparison(comparison), comparison)
@@ -51,15 +51,12 @@ def show_comparison(comparison: Comparison) -> None:
                     _save_note(run.study, f"{_note_of_search(run)}\n\n{note}")
 
 
-def _is_shown(study: optuna.Study) -> bool:
-    is_installed = importlib.util.find_spec("optuna_dashboard") is not None
-    return is_installed and not isinstance(study._storage, InMemoryStorage)
-
-
 @contextlib.contextmanager
-def _logged() -> Iterator[None]:
+def _shown(record: SearchRecord) -> Iterator[bool]:
+    """Yield whether a dashboard can show a study, and log what goes wrong."""
+    is_installed = importlib.util.find_spec("optuna_dashboard") is not None
     try:
-        yield
+        yield is_installed and not isinstance(record.study._storage, InMemoryStorage)
     except Exception as error:  # noqa: BLE001 - whatever it is, the search itself is stored
         _logger.warning("Nothing was saved for optuna-dashboard: %s", error)
 

@@ -208,10 +208,8 @@ class Variance(Evaluated):
         )
         if math.isnan(self.own_luck):
             return claim
-        own = f"{self.own_value:.4g}"
-        if self.unit is ACCURACY:
-            own = self.unit.value(self.own_value)
-        luck = "lucky" if self.own_luck > 0 else "unlucky"
+        is_accuracy, luck = self.unit is ACCURACY, "lucky" if self.own_luck > 0 else "unlucky"
+        own = self.unit.value(self.own_value) if is_accuracy else f"{self.own_value:.4g}"
         return (
             f"{claim} Seed {self.seed}, the one in use, came to {own}: {luck} by "
             f"{abs(self.own_luck):.1f} standard deviations."

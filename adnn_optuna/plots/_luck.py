@@ -110,13 +110,11 @@ def plot_gains(
     figure = style.new_figure(title, x_title, "")
     rows, region = unit.scale * np.array([*gains.values()]), unit.scale * region
     for i, (gain, low, high) in enumerate(rows.tolist()):
-        known = math.isfinite(low) and math.isfinite(high)
-        color = style.COLORS[0]
-        if known and not low <= 0 <= high:
-            color = style.COLORS[2] if low > 0 else style.COLORS[4]
-        ends = {"array": [high - gain], "arrayminus": [gain - low], "thickness": 3}
-        dot = style.dots([gain], [i], color, "", size=15)
-        dot.update(error_x={**ends, "width": 8} if known else None, showlegend=False)
+        color = style.COLORS[2 if low > 0 else 4 if high < 0 else 0]
+        dot = style.dots([gain], [i], color, "", size=15).update(showlegend=False)
+        if math.isfinite(low) and math.isfinite(high):
+            ends = {"array": [high - gain], "arrayminus": [gain - low]}
+            dot.update(error_x={**ends, "thickness": 3, "width": 8})
         dot.update(text=f"{gain:+.{unit.digits}f}", textposition="top center", textfont_size=15)
         figure.add_trace(dot.update(mode="markers+text", cliponaxis=False))
     if gains:
@@ -124,7 +122,7 @@ def plot_gains(
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
         figure.add_vrect(-region, region, **grey)
         # With room for the numbers above the outermost dots.
-        drawn = [0.0, *(v for v in rows.ravel().tolist() if math.isfinite(v))]
+        drawn = [0.0, *rows[np.isfinite(rows)].tolist()]
         room = 0.3 * (max(drawn) - min(drawn)) or 1.0
         figure.update_xaxes(zeroline=False, range=[min(drawn) - room, max(drawn) + room])
         style.label_rows(figure, gains).update_yaxes(showgrid=False)
