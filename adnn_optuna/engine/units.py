@@ -51,7 +51,7 @@ class Unit(NamedTuple):
     def heading(self, of: str, *, is_gain: bool = False) -> str:
         """Return the heading of an axis or a column of values or gains, with the unit."""
         unit = (self.of_gains if is_gain else self.of_values).strip()
-        return f"{of} [{unit}]" if unit else of
+        return f"{of} [{unit}]".strip() if unit else of
 
 
 ACCURACY = Unit(100, 2, " %", " pp")

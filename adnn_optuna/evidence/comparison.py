@@ -335,7 +335,7 @@ class Comparison(Shown):
         record = self.any_record
         look, score, unit = record.test_look, record.test_score, record.test_unit
         gain, of_test = (u.heading("gain", is_gain=True) for u in (record.unit, unit))
-        bases, percent = ("own baseline", "mean baseline"), unit.heading("").strip()
+        bases, percent = ("own baseline", "mean baseline"), unit.heading("")
         header = [
             ("", "best", f"{gain} over", score, *[f"test {of_test}"] * 2),
             ("sampler", record.metric, bases[0], percent, *bases),

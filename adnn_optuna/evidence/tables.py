@@ -41,7 +41,7 @@ def verdict_lines(
     unit = unit_of(score)
     header = [
         ("", "difference", "", "", ""),
-        (f"{score} of", unit.heading("", is_gain=True).strip(), "interval", "superior", "verdict"),
+        (f"{score} of", unit.heading("", is_gain=True), "interval", "superior", "verdict"),
     ]
     body = [
         (

@@ -148,14 +148,13 @@ class Dataset(Shown):
 
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` where they are none.
+        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences.
 
-        Images have channels, or are uint8 pixels or as high as wide; sequences are none of these.
+        Images have channels, or are as high as wide, or of uint8 pixels.
         """
-        shape = self.x_train.shape[1:]
-        is_square = len(shape) == 2 and shape[0] == shape[1]
-        is_pixels = len(shape) == 2 and self.preprocessing == preprocessing.PIXELS
-        return "images" if len(shape) == 3 or is_square or is_pixels else "examples"
+        height, *others = self.x_train.shape[1:]
+        is_pixels = len(others) == 1 and self.preprocessing == preprocessing.PIXELS
+        return "images" if len(others) == 2 or others == [height] or is_pixels else "examples"
 
     @property
     def task(self) -> Task:
