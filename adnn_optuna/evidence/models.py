@@ -177,16 +177,15 @@ class ModelComparison(Evaluated):
     @property
     def caveat(self) -> str:
         """What to think of the claim."""
-        drawn = claims.listed(self.sources)
-        parts = [f"Each seed draws {drawn} afresh, the same for all models."]
+        drawn, again = claims.listed(self.sources), ""
         if self.looks_again:
-            parts.append("Seeds were added until all was decided, for which the intervals pay.")
-        parts.append(
-            "All is said of this data set, and assumes that differences are symmetric about their "
-            "centre. Whoever picks a model by this test has used it: what it gives is no longer "
-            "that of untouched data."
+            again = " Seeds were added until all was decided, for which the intervals pay."
+        return (
+            f"Each seed draws {drawn} afresh, the same for all models.{again} All is said of this "
+            "data set, and assumes that differences are symmetric about their centre. Whoever "
+            "picks a model by this test has used it: what it gives is no longer that of untouched "
+            "data."
         )
-        return " ".join(parts)
 
     def rows(self) -> list[tuple[str, str]]:
         """Return each model with its mean test accuracy, as text."""
@@ -196,10 +195,11 @@ class ModelComparison(Evaluated):
         ]
 
     def _facts(self) -> dict[str, object]:
-        verdicts = [row.verdict for row in self.paired_differences]
-        n_seeds = len(self.accuracies[self.labels[0]])
-        return {"name": self.study_name, "models": self.labels, "seeds": n_seeds} | {
-            "verdicts": verdicts
+        return {
+            "name": self.study_name,
+            "models": self.labels,
+            "seeds": len(self.accuracies[self.labels[0]]),
+            "verdicts": [row.verdict for row in self.paired_differences],
         }
 
     def __str__(self) -> str:
