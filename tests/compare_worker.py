@@ -6,7 +6,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 
@@ -19,7 +19,7 @@ SEEDS = (7, *range(7), *range(8, 40))
 
 @functools.cache
 def tiny_objective() -> adnn.InitOffsetObjective:
-    return make_objective(training=adnn.Training(epochs=1, batch_size=400))
+    return make_objective(training=quick_training(epochs=1, batch_size=400))
 
 
 def own_control(trial: optuna.Trial, seed: int) -> float:

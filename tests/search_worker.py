@@ -6,13 +6,22 @@ Arguments: storage URL, searcher, number of trials, batch size.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import adnn_optuna as adnn
 
 
+def quick_training(*settings: Any, **options: Any) -> adnn.Training:
+    """Return settings without XLA, which compiles four times as long as TensorFlow alone does.
+
+    Trainings with it are those of ``tests/networks`` and of all who leave it to the default.
+    """
+    return adnn.Training(*settings, jit_compile=False, **options)
+
+
 def make_objective(**changes: object) -> adnn.InitOffsetObjective:
     settings: dict[str, object] = {
-        "training": adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=2),
+        "training": quick_training(optimizer="sgd", learning_rate=0.05, epochs=2),
         "seed": 3,
     }
     return adnn.InitOffsetObjective(

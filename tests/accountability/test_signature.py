@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 
@@ -27,7 +28,7 @@ CONTRACT = "digits.contract.json"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract")
-    training = adnn.Training("sgd", batch_size=200, epochs=1)
+    training = quick_training("sgd", batch_size=200, epochs=1)
     objective = adnn.InitOffsetObjective(
         adnn.MLP((4,)), adnn.load_dataset("digits"), training=training
     )

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 import optuna
 import pytest
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
 from adnn_optuna.evidence.models import ModelComparison
 
-TRAINING = adnn.Training(epochs=2, batch_size=64)
+TRAINING = quick_training(epochs=2, batch_size=64)
 MODELS = {"small": adnn.MLP((8,)), "wide": adnn.MLP((64,))}
 
 
@@ -58,7 +59,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
 
 
 def test_trainings_are_compared_too() -> None:
-    trainings = {"one": adnn.Training(epochs=1), "ten": adnn.Training(epochs=10)}
+    trainings = {"one": quick_training(epochs=1), "ten": quick_training(epochs=10)}
     found = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
     assert "ten has the best mean" in found.claim
     with pytest.raises(ValueError, match=r"training has the labels \['one', 'ten'\]"):
@@ -160,7 +161,7 @@ def test_command_line_takes_files_and_functions(
 def test_those_of_a_regression_are_compared_by_r2() -> None:
     x = np.random.default_rng(0).normal(size=(60, 3))
     data = adnn.Dataset.from_arrays(x, x.sum(axis=1), task="regression")
-    training = adnn.Training(epochs=1)
+    training = quick_training(epochs=1)
     models = {"narrow": adnn.MLP((2,)), "wide": adnn.MLP((8,))}
     objective = adnn.InitOffsetObjective(models["narrow"], data, training=training)
     with pytest.warns(UserWarning, match="can decide nothing"):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import optuna
 import pytest
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.networks import _program
@@ -21,7 +22,7 @@ def model(trial: Any) -> adnn.MLP:
 
 def training(trial: Any) -> adnn.Training:
     rate = trial.suggest_float("rate", 1e-3, 1e-1, log=True)
-    return adnn.Training("adam", rate, epochs=1, batch_size=64)
+    return quick_training("adam", rate, epochs=1, batch_size=64)
 
 
 def objective(**settings: Any) -> adnn.InitOffsetObjective:
@@ -40,7 +41,7 @@ def test_each_trial_is_trained_as_its_parameters_say(result: adnn.SearchResult) 
         fixed = adnn.InitOffsetObjective(
             adnn.MLP((trial.params["width"],)),
             DIGITS,
-            training=adnn.Training("adam", trial.params["rate"], epochs=1, batch_size=64),
+            training=quick_training("adam", trial.params["rate"], epochs=1, batch_size=64),
             seed=2,
         )
         offsets = {name: trial.params[name] for name in fixed.distributions}
@@ -100,7 +101,7 @@ def test_a_model_of_keras_may_be_built_for_the_trial() -> None:
         layers += [keras.layers.Dense(5, activation), keras.layers.Dense(10)]
         return keras.Sequential(layers)
 
-    settings = adnn.Training(epochs=1)
+    settings = quick_training(epochs=1)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(3))
     study.optimize(adnn.InitOffsetObjective(build, DIGITS, training=settings), n_trials=3)
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}

@@ -16,6 +16,7 @@ import pytest
 import recheck_worker
 from optuna.trial import TrialState, create_trial
 from recheck_worker import NOISE, evaluate, make_recheck, make_study, truth
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
@@ -292,7 +293,7 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
 @pytest.mark.tensorflow
 def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     dataset = adnn.load_dataset("digits")
-    training = adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=1)
+    training = quick_training(optimizer="sgd", learning_rate=0.05, epochs=1)
     objective = adnn.InitOffsetObjective(adnn.MLP(hidden=(8,)), dataset, training=training)
     study = optuna.create_study(direction="maximize")
     study.optimize(objective, n_trials=3)

@@ -19,7 +19,7 @@ import pytest
 import search_worker
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.evidence.claims import to_mind
@@ -248,7 +248,7 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
 
 
 def test_max_time_counts_all_runs(url: str) -> None:
-    objective = make_objective(training=adnn.Training(epochs=20))
+    objective = make_objective(training=quick_training(epochs=20))
     first = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=3)
     elapsed = adnn.MaxTimeCallback(1).elapsed(first.study)
     # What the first run took counts for the second.
@@ -265,7 +265,7 @@ def test_max_time_counts_all_runs(url: str) -> None:
 
 
 def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
-    objective = make_objective(training=adnn.Training(epochs=10**6))
+    objective = make_objective(training=quick_training(epochs=10**6))
     began = time.monotonic()
     result = adnn.search(objective, "annealing", max_time=1)
     assert time.monotonic() - began < 60  # It would take hours.
@@ -307,7 +307,7 @@ def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
         adnn.InitOffsetObjective(
             adnn.MLP(hidden=(16,)),
             other,
-            training=adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=2),
+            training=quick_training(optimizer="sgd", learning_rate=0.05, epochs=2),
             seed=3,
         ),
         "random_restart",
@@ -378,7 +378,7 @@ class TestLooksAtTheTestSet:
         assert contract.content["winner"]["test_accuracy"] == result.test_value
 
     def test_there_can_be_none_without_a_completed_trial(self) -> None:
-        objective = make_objective(training=adnn.Training(epochs=10**6))
+        objective = make_objective(training=quick_training(epochs=10**6))
         result = adnn.search(objective, "annealing", max_time=0.5)
         assert result.test_looks == []
         with pytest.raises(ValueError, match="no completed trial"):
@@ -485,7 +485,7 @@ def test_resume_of_a_keras_model(url: str) -> None:
         )
 
     objective = adnn.InitOffsetObjective(
-        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=100)
+        build, adnn.load_dataset("digits"), training=quick_training(epochs=1, batch_size=100)
     )
     first = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=3)
     assert set(first.study.trials[0].params) == {"weight_offset_0", "bias_offset_0"}
@@ -539,7 +539,7 @@ def bidirectional() -> Any:
 )
 def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) -> None:
     objective = adnn.InitOffsetObjective(
-        build, adnn.load_dataset("digits"), training=adnn.Training(epochs=1, batch_size=400)
+        build, adnn.load_dataset("digits"), training=quick_training(epochs=1, batch_size=400)
     )
     adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
     with pytest.raises(ValueError, match=r"'s' cannot be rebuilt.*pass the objective again\."):
@@ -555,7 +555,7 @@ def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) 
     ("changes", "what"),
     [
         ({"seed": 4}, "seed is 4, was 3"),
-        ({"training": adnn.Training(epochs=3)}, "training.epochs is 3, was 2"),
+        ({"training": quick_training(epochs=3)}, "training.epochs is 3, was 2"),
         ({"metric": "train_accuracy"}, "metric is 'train_accuracy', was 'val_accuracy'"),
         ({"space": adnn.OffsetSpace(high=0.3)}, "space.high is 0.3, was 0.2"),
     ],
@@ -652,7 +652,7 @@ def test_a_study_that_is_not_there(objective: InitOffsetObjective, url: str) -> 
 
 def test_a_training_that_diverges_ends_its_trial_only() -> None:
     objective = make_objective(
-        training=adnn.Training(optimizer="sgd", learning_rate=1e4, epochs=2),
+        training=quick_training(optimizer="sgd", learning_rate=1e4, epochs=2),
         space=adnn.OffsetSpace(low=-1e30, high=1e30),
     )
     result = adnn.search(objective, "annealing", max_trial=5)
@@ -670,7 +670,7 @@ def test_a_baseline_that_diverges_is_replayed_and_reported(
     objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(8, 8), kernel_initializer=huge),
         adnn.load_dataset("digits"),
-        training=adnn.Training(epochs=1, batch_size=256),
+        training=quick_training(epochs=1, batch_size=256),
         metric=metric,
         space=adnn.OffsetSpace(low=-1e23, high=0),
     )
@@ -860,7 +860,7 @@ def test_the_first_training_says_that_it_compiles(monkeypatch: pytest.MonkeyPatc
         def isatty(self) -> bool:
             return True
 
-    objective = make_objective(training=adnn.Training(epochs=1, batch_size=123))
+    objective = make_objective(training=quick_training(epochs=1, batch_size=123))
     for is_first in (True, False):
         monkeypatch.setattr(sys, "stderr", terminal := Terminal())
         adnn.search(objective, "greedy", max_trial=2, show_progress_bar=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
@@ -16,7 +17,7 @@ from adnn_optuna.evidence.variance import AS_GIVEN
 
 
 def objective(**changes: Any) -> adnn.InitOffsetObjective:
-    settings: dict[str, Any] = {"training": adnn.Training(epochs=1, batch_size=64), "seed": 3}
+    settings: dict[str, Any] = {"training": quick_training(epochs=1, batch_size=64), "seed": 3}
     dataset = changes.pop("dataset", None) or adnn.load_dataset("digits")
     return adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, **{**settings, **changes})
 
@@ -46,7 +47,7 @@ def test_what_is_not_random_is_no_source() -> None:
     given = adnn.Dataset.from_arrays(
         x[:900], y[:900], x_val=x[900:], y_val=y[900:], x_test=digits.x_test, y_test=digits.y_test
     )
-    training = adnn.Training(epochs=1, batch_size=64, shuffle=False)
+    training = quick_training(epochs=1, batch_size=64, shuffle=False)
     found = adnn.measure_variance(objective(dataset=given, training=training), n=5)
     assert found.sources == ("initialisation",)
     assert found.parts["initialisation"] == found.total

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import optuna
 import pytest
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 
@@ -39,7 +40,7 @@ def sigmoid() -> keras.Model:
 
 def searched(model: Any, x: Any, y: Any, *, metric: Any = None, **data: Any) -> adnn.SearchResult:
     dataset = adnn.Dataset.from_arrays(x, y, **data)
-    training = adnn.Training(epochs=3)
+    training = quick_training(epochs=3)
     objective = adnn.InitOffsetObjective(model, dataset, training=training, metric=metric)
     return adnn.search(objective, optuna.samplers.RandomSampler(1), max_trial=3)
 
@@ -177,7 +178,9 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
 
 def test_the_confusion_in_a_look_is_that_of_the_predictions() -> None:
     dataset = adnn.load_dataset("digits")
-    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=adnn.Training(epochs=2))
+    objective = adnn.InitOffsetObjective(
+        adnn.MLP((8,)), dataset, training=quick_training(epochs=2)
+    )
     result = adnn.search(objective, max_trial=2)
     look = result.test_look
     assert look is not None
@@ -191,7 +194,7 @@ def test_the_confusion_in_a_look_is_that_of_the_predictions() -> None:
 
 def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     dataset = adnn.load_dataset("digits")
-    training = adnn.Training("sgd", 2.0, epochs=40, patience=2, restore_best_weights=True)
+    training = quick_training("sgd", 2.0, epochs=40, patience=2, restore_best_weights=True)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=training)
     result = adnn.search(objective, max_trial=2)
     epochs = [trial.user_attrs["adnn:epochs"] for trial in result.study.trials]

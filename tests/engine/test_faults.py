@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine import storages
@@ -398,7 +398,7 @@ def test_a_network_that_diverges_from_the_first_step_loses_its_trials_only(
     tmp_path: Path,
 ) -> None:
     objective = make_objective(
-        training=adnn.Training(optimizer="sgd", learning_rate=1e30, epochs=2)
+        training=quick_training(optimizer="sgd", learning_rate=1e30, epochs=2)
     )
     result = adnn.search(
         objective, "annealing", storage=f"sqlite:///{tmp_path / 'study.db'}", max_trial=3

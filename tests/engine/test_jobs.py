@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.jobs import OwnObjective, run_jobs
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def objective() -> InitOffsetObjective:
-    return make_objective(training=adnn.Training(epochs=2, batch_size=100))
+    return make_objective(training=quick_training(epochs=2, batch_size=100))
 
 
 DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never"}
@@ -112,7 +112,7 @@ def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> No
     wild = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(16,), activation="linear"),
         objective.dataset,
-        training=adnn.Training("sgd", learning_rate=1e3, epochs=2, batch_size=100, loss="mse"),
+        training=quick_training("sgd", learning_rate=1e3, epochs=2, batch_size=100, loss="mse"),
     )
     record = run(Plan(wild, "wild", "learning_rate", Limits(max_trial=12)))
     assert len(record.done_trials) == 12
@@ -149,7 +149,7 @@ def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetO
 def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjective) -> None:
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 10, 0.9))
     scheduled = adnn.InitOffsetObjective(
-        adnn.MLP(hidden=(16,)), objective.dataset, training=adnn.Training(optimizer, epochs=1)
+        adnn.MLP(hidden=(16,)), objective.dataset, training=quick_training(optimizer, epochs=1)
     )
     with pytest.raises(ValueError, match="'learning_rate' needs one rate"):
         Plan(scheduled, "rates", "learning_rate", Limits(max_trial=8))

@@ -8,7 +8,7 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import ELAPSED, INTERRUPTED, OWNER, TRIAL_METRICS
@@ -28,7 +28,7 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @pytest.fixture(scope="module")
 def objective() -> InitOffsetObjective:
-    return make_objective(training=adnn.Training(epochs=1, batch_size=400))
+    return make_objective(training=quick_training(epochs=1, batch_size=400))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MODEL = MLP((8,))
-TRAINING = Training(epochs=2, learning_rate=0.01)
+TRAINING = Training(epochs=2, learning_rate=0.01, jit_compile=False)
 METRICS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
 NAMES = ("weight_offset_0", "bias_offset_0")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 from stored_studies import store_look, store_study
 
 import adnn_optuna as adnn
@@ -38,7 +38,7 @@ def test_a_gain_below_the_baseline_is_negative(objective: InitOffsetObjective) -
 
 
 def test_a_training_that_is_too_long_is_named() -> None:
-    objective = make_objective(training=adnn.Training(epochs=10**6, batch_size=7))
+    objective = make_objective(training=quick_training(epochs=10**6, batch_size=7))
     result = adnn.search(objective, "annealing", max_time=0.5)
     result = adnn.search(objective, "annealing", max_time=1)
     said = (

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from scipy import stats
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.paired_proportions import student_half_width, transfer_in_words
@@ -20,7 +21,7 @@ LUCKY = "a lucky draw: the gain of"
 def objective() -> adnn.InitOffsetObjective:
     digits = adnn.load_dataset("digits")
     data = adnn.Dataset.from_arrays(digits.x_train[:500], digits.y_train[:500])
-    training = adnn.Training(optimizer="sgd", learning_rate=0.2, batch_size=100, epochs=1)
+    training = quick_training(optimizer="sgd", learning_rate=0.2, batch_size=100, epochs=1)
     return adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training, seed=3)
 
 
