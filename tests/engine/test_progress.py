@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
-import subprocess
 import sys
 import termios
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from search_worker import make_objective
 from tqdm.std import tqdm
 
+import adnn_optuna as adnn
 from adnn_optuna.engine.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-TESTS = Path(__file__).parents[1]
 
 
 class Terminal(io.StringIO):
@@ -86,30 +85,32 @@ def test_an_interrupt_that_meets_a_bar_locks_no_other_one(monkeypatch: pytest.Mo
     assert in_a_thread(work)
 
 
-SEARCH = """
-import sys
-sys.path.insert(0, {tests!r})
-import adnn_optuna as adnn
-from search_worker import make_objective
-adnn.search(make_objective(), "annealing", max_trial=3, max_time=1000, show_progress_bar=True)
-"""
+def search() -> None:
+    adnn.search(make_objective(), "annealing", max_trial=3, max_time=1000, show_progress_bar=True)
 
 
-def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it() -> None:
-    command = [sys.executable, "-c", SEARCH.format(tests=str(TESTS))]
+def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 120))
-    with subprocess.Popen(command, stderr=end):
-        os.close(end)
-        shown = b""
-        try:
+    parts: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # How Linux ends a pseudo-terminal without writers.
             while part := os.read(terminal, 4096):
-                shown += part
-        except OSError:  # How Linux ends a pseudo-terminal without writers.
-            pass
+                parts.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with monkeypatch.context() as patch, os.fdopen(end, "w") as stderr:
+        patch.setattr(sys, "stderr", stderr)
+        search()
+    reader.join()
     os.close(terminal)
+    shown = b"".join(parts)
     assert b"trial 0/3; 1000 s left of max_time 1000 s" in shown
     for said in (b"trial 3/3: best ", b" %, gain +", b" pp; 0 s left of max_trial 3"):
         assert said in shown
-    quiet = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "left of" not in quiet.stderr
+    search()
+    assert "left of" not in capsys.readouterr().err

@@ -22,6 +22,8 @@ class TestSQLite(StorageTestCase):
         return open_storage(f"sqlite:///{tmp_path / 'study.db'}")
 
 
+# There we leave all but the checks of connections to Optuna; in SQLite we lock by ourselves.
+@pytest.mark.slow
 class TestPostgreSQL(StorageTestCase):
     @pytest.fixture
     def storage(self, postgresql: Server) -> BaseStorage:
