@@ -278,17 +278,17 @@ class TestSearch:
         assert float(err.split("--max-gain ")[1].split()[0]) == pytest.approx(2 * gain, abs=2e-4)
 
     def test_of_other_settings_is_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
-        for changes in ([], ["--hidden", "8"], ["--seed", "1"], []):
-            assert cli.run(["search", "--epochs", "1", "--max-trial", "1", *changes]) == 0
+        for changes in ([], ["--low", "-0.1"], ["--seed", "1"], []):
+            assert cli.run(["search", *NETWORK, "--max-trial", "1", *changes]) == 0
             assert ": 1 trials, ended by max_trial" in capsys.readouterr().out
         names = optuna.get_all_study_names("sqlite:///adnn.db")
-        ends = ("", "-hidden=8", "-seed=1")
-        assert names == [f"digits-annealing-epochs=1{end}" for end in ends]
+        ends = ("", "-low=-0.1", "-seed=1")
+        assert names == [f"{NAME}{end}" for end in ends]
 
     def test_too_short_for_a_contract_says_that_there_is_a_study(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        search = ["search", "--epochs", "1000000", "--max-time", "0.1", "--study-name", "short"]
+        search = ["search", *NETWORK, "--max-time", "1e-9", "--study-name", "short"]
         assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
         out, err = capsys.readouterr()
         assert "No trial was finished" in out
@@ -710,7 +710,7 @@ class TestVerify:
     ) -> None:
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
-        search = ["search", "--max-trial", "1", "--epochs", "1", "--storage", storage]
+        search = ["search", *NETWORK, "--max-trial", "1", "--storage", storage]
         assert cli.run([*search, "--contract", str(contract), "--certify", "4"]) == 2
         assert "--certify" in capsys.readouterr().err
         assert cli.run([*search, "--contract", str(contract), "--certify", "5"]) == 0
@@ -722,7 +722,7 @@ class TestVerify:
         assert out.startswith("exact:")
         assert "with 5 fresh orders of the batches the gain is" in out
         assert "not checked: study: how many trials were searched" in out
-        contract.write_text(contract.read_text().replace('"epochs": 1', '"epochs": 2'))
+        contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
         assert cli.run(["verify", str(contract)]) == 1
         assert re.search("breached:.*edited", capsys.readouterr().out, re.DOTALL)
         assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
@@ -734,7 +734,7 @@ class TestVerify:
         spki = serialization.PublicFormat.SubjectPublicKeyInfo
         (folder / "key.pem").write_bytes(private.private_bytes(pem, pkcs8, none))
         (folder / "public.pem").write_bytes(private.public_key().public_bytes(pem, spki))
-        search = ["search", "--max-trial", "1", "--epochs", "1", "--contract", "c.json"]
+        search = ["search", *NETWORK, "--max-trial", "1", "--contract", "c.json"]
         assert cli.run(search) == 0
         verify = ["verify", "c.json", "--key", "public.pem"]
         assert cli.run(verify) == 1
