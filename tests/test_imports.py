@@ -32,6 +32,9 @@ def loaded(code: str, names: tuple[str, ...]) -> str:
 )
 def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
     assert not loaded(code, HEAVY)
+
+
+def test_what_is_loaded_is_seen() -> None:
     assert loaded("import pandas", HEAVY) == "pandas"
 
 

@@ -58,7 +58,7 @@ def assert_is_shared_well(url: str, n_workers: int, n_trials: int, how: str = "o
 
 
 def test_many_processes_share_an_sqlite_file_that_none_has_made(tmp_path: Path) -> None:
-    assert_is_shared_well(f"sqlite:///{tmp_path / 'study.db'}", n_workers=4, n_trials=60)
+    assert_is_shared_well(f"sqlite:///{tmp_path / 'study.db'}", n_workers=4, n_trials=30)
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_many_processes_share_a_grpc_proxy(tmp_path: Path) -> None:
 
 
 def test_many_processes_share_a_postgresql_server(postgresql: Server) -> None:
-    assert_is_shared_well(postgresql.url, n_workers=4, n_trials=60)
+    assert_is_shared_well(postgresql.url, n_workers=3, n_trials=30)
 
 
 def test_a_waiting_trial_goes_to_one_of_two_processes(tmp_path: Path) -> None:

@@ -213,10 +213,13 @@ def test_no_index_is_kept_by_two_of_many_workers_that_die_often(
         assert len(set(indices)) == len(indices) >= N_TRIALS
 
 
-@pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @common
-@given(seed=st.integers(0, 2**32), p_death=st.sampled_from([0.02, 0.1]))
+@given(
+    batch_size=st.sampled_from([1, 4]),
+    seed=st.integers(0, 2**32),
+    p_death=st.sampled_from([0.02, 0.1]),
+)
 def test_a_worker_killed_at_any_call_changes_no_completed_trial(
     monkeypatch: pytest.MonkeyPatch, sampler: str, batch_size: int, seed: int, p_death: float
 ) -> None:
