@@ -6,7 +6,7 @@ import html5lib
 import numpy as np
 import optuna
 import pytest
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
@@ -33,7 +33,10 @@ def shown() -> dict[str, object]:
         "recheck": recheck,
         "variance": adnn.measure_variance(lambda seed: seed % 7 / 7, n=5, study_name=EVIL),
         "models": adnn.compare_models(
-            {"a": adnn.MLP((4,)), EVIL: adnn.MLP((5,))}, small, seeds=range(2)
+            {"a": adnn.MLP((4,)), EVIL: adnn.MLP((5,))},
+            small,
+            training=quick_training(epochs=1),
+            seeds=range(2),
         ),
         "dataset": Dataset.from_arrays(np.eye(10), np.arange(10) % 2, name=EVIL),
         "objective": objective,
