@@ -356,30 +356,26 @@ class TestCommandLine:
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         assert capsys.readouterr().out == shown
 
-    @pytest.mark.parametrize(
-        ("arguments", "said"),
-        [
+    def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for arguments, said in (
             (["none.db", "study"], "There is no file 'none.db'"),
             (["s.db", "other"], "There is no study 'other'"),
             (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
             (["s.db", "study", "--evaluate", "no_such:evaluate"], "cannot be loaded"),
             (["s.db", "study", "--evaluate", "recheck_worker:no"], "cannot be loaded"),
-        ],
-    )
-    def test_refuses_what_is_wrong(
-        self, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert run(["recheck", *arguments]) == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert len(error.splitlines()) == 1
+        ):
+            assert run(["recheck", *arguments]) == 2
+            error = capsys.readouterr().err
+            assert said in error
+            assert len(error.splitlines()) == 1
 
-    def test_luck(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
-        shown = capsys.readouterr().out
-        assert "0.02167 better" in shown
-        assert "probability 0.00079" in shown
-        assert run(["luck", "--n", "0", "--sd", "1"]) == 2
+
+def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
+    shown = capsys.readouterr().out
+    assert "0.02167 better" in shown
+    assert "probability 0.00079" in shown
+    assert run(["luck", "--n", "0", "--sd", "1"]) == 2
 
 
 @pytest.mark.parametrize("kind", ["whole", "cut off", "deterministic", "without values"])
