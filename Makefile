@@ -73,9 +73,10 @@ test test-slow test-light test-oldest: export TF_NUM_INTEROP_THREADS := 1
 test test-slow test-light test-oldest: export OMP_NUM_THREADS := 1
 PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 
+# The notebook takes longest of all, so it comes first.
 .PHONY: test
 test: $(INSTALLED)
-	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' tests notebooks/quickstart.ipynb
+	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' notebooks/quickstart.ipynb tests
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)
