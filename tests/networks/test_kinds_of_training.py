@@ -17,7 +17,7 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 layers, optimizers = keras.layers, keras.optimizers
 digits = load_dataset("digits")
@@ -113,11 +113,10 @@ def train(trainer: Trainer, seed: int) -> dict[str, float]:
     return run.metrics
 
 
-def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
-    """Return what Keras makes of the same network, from the same weights."""
-    keras.utils.set_random_seed(seed)  # For its own orders of the batches, if any.
+def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dict[str, float]]:
+    """Yield what Keras makes of the same network, from the same weights, for each seed."""
     dataset, training = trainer.dataset, trainer.training
-    model = trainer.architecture.build(seed, 0)
+    model = trainer.architecture.build(0, 0)
     head = trainer.architecture.head
     loss: Any = keras.losses.SparseCategoricalCrossentropy(not head.are_probabilities)
     y_train, y_val = dataset.y_train, dataset.y_val
@@ -132,22 +131,30 @@ def fit(trainer: Trainer, seed: int, *callbacks: Any) -> dict[str, float]:
     if trainer.architecture.scales_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer, loss, metrics=["accuracy"])
-    model.fit(
-        *(dataset.x_train, y_train),
-        batch_size=training.batch_size,
-        epochs=training.epochs,
-        shuffle=training.shuffle,
-        validation_data=(dataset.x_val, y_val),
-        callbacks=[*callbacks],
-        verbose=0,
-    )
-    found = {}
-    for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
-        found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
-        outputs = np.asarray(model.predict(x, verbose=0))
-        labels = dataset.y_train if split == "train" else dataset.y_val
-        found[f"{split}_accuracy"] = float(head.scores(outputs, labels).mean())
-    return found
+    # Keras compiles a model's fit once: the next seed begins from fresh values of all variables.
+    optimizer.build(model.trainable_variables)
+    fresh = [v.numpy() for v in optimizer.variables]
+    for seed in seeds:
+        keras.utils.set_random_seed(seed)  # For its own orders of the batches, if any.
+        model.set_weights(trainer.architecture.initial_weights(seed, 0))
+        for variable, value in zip(optimizer.variables, fresh, strict=True):
+            variable.assign(value)
+        model.fit(
+            *(dataset.x_train, y_train),
+            batch_size=training.batch_size,
+            epochs=training.epochs,
+            shuffle=training.shuffle,
+            validation_data=(dataset.x_val, y_val),
+            callbacks=[*callbacks],
+            verbose=0,
+        )
+        found = {}
+        for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
+            found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
+            outputs = np.asarray(model.predict(x, verbose=0))
+            labels = dataset.y_train if split == "train" else dataset.y_val
+            found[f"{split}_accuracy"] = float(head.scores(outputs, labels).mean())
+        yield found
 
 
 # One of each sort; the others are of the slow tests.
@@ -162,8 +169,8 @@ def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, shuffle=False, **settings)
     # Sums of half as many bits depend on their order in the third digit.
     tolerance = 0.02 if "float16" in kind else 1e-3
-    for seed in (0, 1):
-        ours, theirs = train(trainer, seed), fit(trainer, seed)
+    for seed, theirs in enumerate(fit(trainer, range(2))):
+        ours = train(trainer, seed)
         for split in ("train", "val"):
             assert ours[f"{split}_loss"] == pytest.approx(theirs[f"{split}_loss"], rel=tolerance)
             accuracy = theirs[f"{split}_accuracy"]
@@ -175,7 +182,7 @@ def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
 def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     model, settings, classes = (KINDS | RANDOM_KINDS)[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, **settings)
-    pairs = [(train(trainer, s), fit(trainer, s)) for s in range(20)]
+    pairs = [(train(trainer, s), theirs) for s, theirs in enumerate(fit(trainer, range(20)))]
     ours, theirs = (
         [metrics["val_accuracy"] for metrics in pair] for pair in zip(*pairs, strict=True)
     )
@@ -232,10 +239,9 @@ def test_early_stopping_is_that_of_keras(monitor: str, *, restore_best_weights: 
         shuffle=False,
     )
     callback = keras.callbacks.EarlyStopping(**options)
-    for seed in (0, 1):
+    for seed, theirs in enumerate(fit(trainer, range(2), callback)):
         offsets = (0.0,) * len(trainer.architecture.variables)
         [run] = trainer.train([Start(seed, 0, offsets)], keep_weights=True)
-        theirs = fit(trainer, seed, callback)
         assert len(run.history) == callback.stopped_epoch + 1 < 60
         for name, value in theirs.items():
             assert run.metrics[name] == pytest.approx(value, rel=2e-3)
