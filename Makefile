@@ -25,6 +25,7 @@ help:
 	@echo "make test-light   test samplers, callbacks, evidence and recheck without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
 	@echo "make docs         build the documentation, run its examples and check its links"
+	@echo "make mutants      how many of 300 faults put into the code the tests notice; takes an hour"
 	@echo "make optunahub    build the packages for OptunaHub, and run their tests"
 	@echo "make package      build sdist and wheel into dist, and check them"
 	@echo "make lint         check style, formatting, types and which folder imports which"
@@ -68,9 +69,9 @@ scale: $(INSTALLED)
 
 # Two workers share two cores: with TensorFlow's default of one thread for each core in every worker
 # they would fight over them.
-test test-slow test-light test-oldest: export TF_NUM_INTRAOP_THREADS := 1
-test test-slow test-light test-oldest: export TF_NUM_INTEROP_THREADS := 1
-test test-slow test-light test-oldest: export OMP_NUM_THREADS := 1
+test test-slow test-light test-oldest mutants: export TF_NUM_INTRAOP_THREADS := 1
+test test-slow test-light test-oldest mutants: export TF_NUM_INTEROP_THREADS := 1
+test test-slow test-light test-oldest mutants: export OMP_NUM_THREADS := 1
 PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 
 # The notebook takes longest of all, so it comes first.
@@ -108,6 +109,11 @@ docs: $(INSTALLED)
 optunahub: $(INSTALLED)
 	@$(BIN)/python studies/optunahub/build.py
 
+# Hours for many. MUTANTS passes options on, such as MUTANTS="--number 1000 --seed 1".
+.PHONY: mutants
+mutants: $(INSTALLED)
+	@$(BIN)/python tests/mutants.py $(MUTANTS)
+
 .PHONY: package
 package: $(INSTALLED)
 	@rm -rf dist build/lib
@@ -134,5 +140,5 @@ lock:
 
 .PHONY: clean
 clean:
-	@rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build dist mutants *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
