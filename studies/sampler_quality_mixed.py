@@ -155,24 +155,26 @@ Values = dict[tuple[str, int], dict[str, float]]
 def tabulate(found: list[dict[str, Any]], available: dict[str, Method]) -> dict[int, Values]:
     """Return what the samplers reached, by budget, then problem and seed.
 
-    Values are distances from the best that any run found, so that they are the regret. Only those
-    problems and seeds are kept which all samplers were run on.
+    Values are distances from the best that any run found, so that they are the regret. A sampler
+    that some of the problems and seeds were too dear for is left out.
     """
     values: dict[int, Values] = {budget: {} for budget in BUDGETS}
     lowest: dict[tuple[str, int], float] = {}
-    names = {cell["method"] for cell in found} & available.keys()
     for cell in found:
-        instance = cell["problem"], cell["seed"]
+        instance, about = (cell["problem"], cell["seed"]), available.get(cell["method"])
         lowest[instance] = min(lowest.get(instance, math.inf), *cell["values"].values())
         for budget, value in cell["values"].items():
-            knows = cell["method"] in names and available[cell["method"]].knows_budget
-            if cell["method"] in names and (not knows or int(budget) == cell["budget"]):
+            if about and (not about.knows_budget or int(budget) == cell["budget"]):
                 values[int(budget)].setdefault(instance, {})[cell["method"]] = value
+    kept = {
+        budget: sorted(set.intersection(*(set(of) for of in by_instance.values())))
+        for budget, by_instance in values.items()
+        if by_instance
+    }
     return {
         budget: {
-            instance: {name: max(of[name] - lowest[instance], 0.0) for name in sorted(names)}
+            instance: {name: max(of[name] - lowest[instance], 0.0) for name in kept[budget]}
             for instance, of in by_instance.items()
-            if of.keys() == names
         }
         for budget, by_instance in values.items()
     }
@@ -235,8 +237,8 @@ def report(found: list[dict[str, Any]], available: dict[str, Method]) -> Results
 
 
 def _ordered(results: Results) -> list[str]:
-    names = [row["method"] for row in next(iter(results["budgets"].values()))]
-    return sorted(names, key=lambda name: (name != OURS, names.index(name)))
+    names = dict.fromkeys(row["method"] for of in results["budgets"].values() for row in of)
+    return sorted(names, key=lambda name: name != OURS)
 
 
 def summary(results: Results) -> str:
@@ -248,20 +250,17 @@ def summary(results: Results) -> str:
         if not by_name:
             continue
         cells = []
-        for name in names:
-            row = by_name[name]
-            low, high = row["interval_95"]
-            cells.append(f"{row['mean_rank']:.2f} ({low:.2f} to {high:.2f})")
+        for row in map(by_name.get, names):
+            low, high = row["interval_95"] if row else (math.nan, math.nan)
+            cells.append(f"{row['mean_rank']:.2f} ({low:.2f} to {high:.2f})" if row else "")
         ranks.append([f"{budget} ({rows[0]['n_seeds']})", *cells])
         for problem in rows[0]["regrets"]:
-            means = [by_name[name]["regrets"][problem] for name in names]
-            texts = [f"{1000 * mean:.3g}" for mean in means]
-            best = min(means)
-            marked = [
-                f"**{text}**" if mean == best else text
-                for text, mean in zip(texts, means, strict=True)
-            ]
-            regrets.append([f"{problem}, {budget}", *marked])
+            means = {name: row["regrets"][problem] for name, row in by_name.items()}
+            texts = {}
+            for name, mean in means.items():
+                mark = "**" if mean == min(means.values()) else ""
+                texts[name] = f"{mark}{1000 * mean:.3g}{mark}"
+            regrets.append([f"{problem}, {budget}", *(texts.get(name, "") for name in names)])
     return "\n\n".join(
         [
             markdown_table(["mean rank after trials (seeds)", *names], ranks),
@@ -319,7 +318,8 @@ def main() -> None:
             run(args.cells, found, todo)
         except KeyboardInterrupt:
             print(f"\nInterrupted; run it again to go on with {args.cells}.")
-    result = report(read(args.cells), all_methods)
+    cells_of = [cell for cell in read(args.cells) if cell["problem"] in args.problems]
+    result = report(cells_of, found if args.methods else all_methods)
     print(summary(result))
     if args.write:
         write_json(STUDY.results_file, result)
