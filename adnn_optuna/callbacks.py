@@ -33,13 +33,19 @@ def is_done(trial: FrozenTrial) -> bool:
     return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
 
 
+def heartbeat_interval(study: Study) -> int | None:
+    """Return how often the storage wants signs of life, in seconds; :obj:`None` if never."""
+    ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
+    interval: int | None = ask()
+    return interval
+
+
 class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
         self._better = max if study.direction == StudyDirection.MAXIMIZE else min
-        ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
-        self.heartbeat_interval: int | None = ask()
+        self.heartbeat_interval = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()
 

@@ -22,11 +22,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import check_study_name
-from adnn_optuna.engine.workers import interruptible
+from adnn_optuna.engine.workers import heartbeats, interruptible, without_warnings
 from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
 
@@ -175,6 +175,7 @@ class _Worker(Generic[R]):
     stop: threading.Event
     _is_over: threading.Event = dataclasses.field(default_factory=threading.Event, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
+    _open: set[int] = dataclasses.field(default_factory=set, init=False)
 
     def report(self, trials: Sequence[FrozenTrial] | None = None) -> R:
         """Return what trials tell, all by default; of two of one evaluation, the first counts."""
@@ -186,7 +187,10 @@ class _Worker(Generic[R]):
 
     def run(self, n_jobs: int, bar: tqdm[Any] | None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
-        with futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads:
+        interval = heartbeat_interval(self.study)
+        beating = heartbeats(self.study._storage, interval, self._open) if interval else None
+        threads = futures.ThreadPoolExecutor(n_jobs, "evaluations")
+        with beating or contextlib.nullcontext(), threads:
             others = [threads.submit(self._work) for _ in range(n_jobs - 1)]
             try:
                 # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
@@ -214,6 +218,9 @@ class _Worker(Generic[R]):
 
     def _begin(self, bar: tqdm[Any] | None) -> FrozenTrial | None:
         """Begin an evaluation, if there is one to begin now; stop where none is left."""
+        if is_watched := heartbeat_interval(self.study) is not None:
+            with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
+                optuna.storages.fail_stale_trials(self.study)
         for trial in filter(_is_abandoned, self._read()):
             end_trial(self.study, trial)
         trials = self._read()
@@ -238,14 +245,17 @@ class _Worker(Generic[R]):
         # Who owns a trial is told by its number, which it gets unless others create one now.
         template.number = n_trials = len(trials)
         template.system_attrs[OWNER] = ownership(template)
-        storage, study_id = self.study._storage, self.study._study_id
-        template._trial_id = storage.create_new_trial(study_id, template)
+        storage: Any = self.study._storage
+        template._trial_id = storage.create_new_trial(self.study._study_id, template)
         same = (trial for trial in self._read() if self._evaluation(trial) == evaluation)
         first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
             end_trial(self.study, template)
             return None
         _under_way.add(first._trial_id)
+        self._open.add(first._trial_id)
+        if is_watched:
+            storage.record_heartbeat(first._trial_id)
         return first
 
     def _make(self, trial: FrozenTrial) -> None:
@@ -264,6 +274,7 @@ class _Worker(Generic[R]):
             raise
         finally:
             _under_way.discard(trial._trial_id)
+            self._open.discard(trial._trial_id)
 
     def _value(self, evaluation: Evaluation) -> float:
         """Return what an evaluation comes to, NaN if to no value."""

@@ -24,7 +24,7 @@ from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import ForUpdateArg
 
-from adnn_optuna._attributes import PROPOSAL
+from adnn_optuna._attributes import EVALUATED, PROPOSAL
 from adnn_optuna._checks import (
     NoSuchFileError,
     WrongValueError,
@@ -172,7 +172,9 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     is_proposed_again = (attrs.get(PROPOSAL) or {}).get("index") is not None
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
     is_retry = "failed_trial" in attrs
-    if is_proposed_again or is_retry or not (trial.params or "fixed_params" in attrs):
+    is_evaluation = EVALUATED in study.user_attrs
+    is_unknown = not (trial.params or "fixed_params" in attrs)
+    if is_proposed_again or is_retry or is_evaluation or is_unknown:
         return
     # As Optuna's own callback notes it.
     attrs = {**attrs, "failed_trial": trial.number, "retry_history": [trial.number]}

@@ -6,17 +6,16 @@ import contextlib
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
-import optuna
 from optuna.exceptions import ExperimentalWarning
 
 _warnings_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def heartbeats(storage: Any, interval: int, trials: Mapping[int, optuna.Trial]) -> Iterator[None]:
+def heartbeats(storage: Any, interval: int, trials: Collection[int]) -> Iterator[None]:
     """Show every ``interval`` seconds that this process runs trials, given by their ids."""
     is_over = threading.Event()
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from typing import TYPE_CHECKING
 
+import optuna
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
+from adnn_optuna._attributes import OWNER
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.workers import without_warnings
+from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from adnn_optuna.engine.evaluations import Evaluation
 
@@ -46,3 +56,42 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
     assert len(report.evaluations) == 2
     assert 100 <= max(report.evaluations.values()) < 110
     assert report.missing
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert isinstance(storage, RDBStorage)
+    storage.heartbeat_interval, storage.grace_period = 1, 2
+    study = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+    begun = optuna.create_trial(
+        state=TrialState.RUNNING,
+        params={"number": 3},
+        distributions={"number": IntDistribution(0, 2**31 - 1)},
+    )
+    begun.number = 0
+    begun.system_attrs[OWNER] = {**ownership(begun), "host": "elsewhere"}
+    storage.record_heartbeat(storage.create_new_trial(study._study_id, begun))
+
+    report = make_evaluations(Numbers, study, ("number",), float)
+    assert report.evaluations == {(i,): i for i in range(10)}
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL] + 10 * [TrialState.COMPLETE]
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_evaluation_that_takes_long_shows_life(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert isinstance(storage, RDBStorage)
+    storage.heartbeat_interval, storage.grace_period = 1, 2
+    study = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+
+    def evaluate(number: int) -> float:
+        if number == 3:
+            time.sleep(3.5)
+            with without_warnings():
+                optuna.storages.fail_stale_trials(study)
+        return number
+
+    make_evaluations(Numbers, study, ("number",), evaluate)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
