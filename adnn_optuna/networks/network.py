@@ -119,7 +119,6 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
         return _seeded_initializer(spec, _derived_seed(seed, restart, i))
 
-    @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
         return [
             np.asarray(initializer(i, seed, restart)(shape, dtype="float32"))
@@ -148,7 +147,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     model = build(0, 0)
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(head, mlp.config, variables, lambda *key: list(draw(*key)), build)
+    return Architecture(head, mlp.config, variables, _keeping(draw, n_bytes), build)
 
 
 def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
@@ -194,6 +193,14 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})
     return initializer
+
+
+def _keeping(
+    draw: Callable[[int, int], list[np.ndarray]], n_bytes: int
+) -> Callable[[int, int], list[np.ndarray]]:
+    """Return a function that draws weights of so many bytes in all, and keeps those drawn last."""
+    kept = functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))(draw)
+    return lambda *key: list(kept(*key))
 
 
 def _derived_seed(*key: int) -> int:
@@ -266,8 +273,9 @@ def _keras_architecture(
     if graph is not None:
         found = operations(graph)
         dtypes = [o.dtype for operation in graph.get_operations() for o in operation.outputs]
+    draw = _keeping(lambda *key: _values(build(*key)), sum(array.nbytes for array in weights))
     return Architecture(
-        *(head, config, variables, lambda *key: _values(build(*key)), build),
+        *(head, config, variables, draw, build),
         compiled=compiled_training(model),
         suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
         scales_loss="float16" in dtypes,
