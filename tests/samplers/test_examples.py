@@ -7,7 +7,6 @@ import textwrap
 
 import pytest
 
-from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -21,9 +20,6 @@ from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler,
         DeltaStepSampler,
         RandomRestartSampler,
-        MaxGainCallback,
-        MaxTimeCallback,
-        MaxTrialCallback,
     ],
 )
 def test_example(documented: type) -> None:
