@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, interpolate, stats
 
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._generating import (
@@ -222,6 +222,33 @@ def test_the_model_interpolates_smooth_values_and_smooths_noise() -> None:
     assert not LocalModel(points, np.array([0, 0])).fit(np.ones(40))
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_the_model_is_the_one_of_scipy(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    points, candidates = rng.random((30, 3)), rng.random((20, 3))
+    values = 50 * (np.sin(4 * points[:, 0]) + points[:, 1] + noise * rng.standard_normal(30))
+    model = LocalModel(points, np.zeros(3))
+    assert model.fit(values)
+    assert model.is_noisy == (noise > 0)
+    # Distances are in units of the mean distance from the center, values of their deviation.
+    center = points.mean(axis=0)
+    unit = np.sqrt(((points - center) ** 2).sum(axis=1).mean())
+    z, y = (points - center) / unit, (values - values.mean()) / values.std()
+    options = {"kernel": "cubic", "degree": 1, "smoothing": 1.0 if noise else 1e-6}
+    expected = interpolate.RBFInterpolator(z, y, **options)((candidates - center) / unit)
+    assert model.predict(candidates) == pytest.approx(expected, abs=1e-5)
+    errors = [
+        y[i] - interpolate.RBFInterpolator(np.delete(z, i, 0), np.delete(y, i), **options)(z[[i]])
+        for i in range(30)
+    ]
+    assert model.errors == pytest.approx(values.std() * np.ravel(errors), rel=1e-4)
+    squares = ((candidates[:, None] - points) ** 2).sum(axis=2).min(axis=1)
+    assert model.distances(candidates) == pytest.approx(squares / unit**2)
+    assert model.fit(values, is_exact=True)
+    assert not model.is_noisy
+    assert np.corrcoef(model.predict(points), values)[0, 1] > 0.99999
+
+
 def test_the_model_knows_categories() -> None:
     rng = np.random.default_rng(0)
     points = np.column_stack([rng.random(40), (rng.integers(3, size=40) + 0.5) / 3])
@@ -230,6 +257,13 @@ def test_the_model_knows_categories() -> None:
     model = LocalModel(points, np.array([0, 3]))
     assert model.fit(values)
     assert list(np.argsort(model.predict(candidates))) == [2, 0, 1]
+    # Two choices are as far from each other as the points are from their center.
+    at = candidates[[0, 1]] + [[0.01, 0], [0, 1]]
+    offsets = np.square(points - points.mean(axis=0)).sum(axis=1).mean()
+    nearest_x = np.abs(points[points[:, 1] == at[0, 1], 0] - at[0, 0]).min()
+    of_no_choice = np.abs(points[:, 0] - at[1, 0]).min()
+    expected = [nearest_x**2 / offsets, of_no_choice**2 / offsets + 1]
+    assert model.distances(at) == pytest.approx(expected)
 
 
 def test_the_model_of_points_that_say_little() -> None:
