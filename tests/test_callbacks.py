@@ -288,6 +288,23 @@ class TestMaxGain:
         assert not MaxGainCallback(0.2, baseline=0.1).reached(study)
         assert not MaxGainCallback(1e-300, baseline=0.3).reached(study)
 
+    def test_decimal_gains_are_reached_whatever_their_rounding(self) -> None:
+        for best in range(1, 60):
+            study = optuna.create_study(direction="maximize")
+            add_trial(study, value=best / 100)
+            for baseline in range(best):
+                gain = (best - baseline) / 100
+                assert MaxGainCallback(gain, baseline=baseline / 100).reached(study)
+                assert not MaxGainCallback(gain + 1e-9, baseline=baseline / 100).reached(study)
+
+    def test_the_baseline_is_the_first_trial_also_if_it_ends_last(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        limit = MaxGainCallback(0.25)
+        trials = [study.ask() for _ in range(3)]
+        for number, value, is_reached in [(2, 0.5, False), (1, 0.75, False), (0, 0.5, True)]:
+            study.tell(trials[number], value)
+            assert limit.reached(study) == is_reached
+
     def test_ignores_what_has_no_value(self) -> None:
         study = optuna.create_study(direction="maximize")
         limit = MaxGainCallback(0.1)
@@ -361,8 +378,12 @@ LIMITS: Sequence[Any] = [MaxTimeCallback(5.0), MaxTrialCallback(2), MaxGainCallb
 @pytest.mark.parametrize("limit", LIMITS)
 def test_multi_objective(limit: Any) -> None:
     study = optuna.create_study(directions=["minimize", "maximize"])
-    with pytest.raises(ValueError, match="this study has 2"):
+    name = type(limit).__name__
+    text = f"`{name}` limits studies with one objective, but this study has 2."
+    with pytest.raises(ValueError, match=f"^{text}$"):
         limit.reached(study)
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        limit(study, study.trials)
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -374,7 +395,14 @@ def test_several_studies_and_pickling(limit: Any) -> None:
         assert limit.reached(full)
         assert not limit.reached(empty)
         limit = pickle.loads(pickle.dumps(limit))
-    assert repr(limit).startswith(type(limit).__name__)
+
+
+def test_repr() -> None:
+    assert [*map(repr, LIMITS)] == [
+        "MaxTimeCallback(max_time=5.0)",
+        "MaxTrialCallback(max_trial=2)",
+        "MaxGainCallback(max_gain=0.1, baseline=None)",
+    ]
 
 
 @pytest.mark.parametrize("limit", LIMITS)
