@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, RandomRestartSampler
-from adnn_optuna.samplers._unit_interval import from_unit, rescale, to_unit
+from adnn_optuna.samplers._unit_interval import from_unit, hull, levels, rescale, to_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +101,42 @@ def test_rescale() -> None:
         pytest.approx(0.5)
     )
     assert rescale(0.5, FloatDistribution(-1, 1), FloatDistribution(1, 9, log=True)) < 0
+
+
+def test_intervals_of_the_values_of_a_finite_parameter() -> None:
+    assert to_unit("green", DISTRIBUTIONS[-1]) == 0.5
+    assert [to_unit(k, IntDistribution(0, 12, step=3)) for k in (0, 3, 12)] == [0.1, 0.3, 0.9]
+    for distribution in (IntDistribution(0, 9, step=3), FloatDistribution(-1, 0.5, step=0.5)):
+        units, between = levels(distribution) or ((), ())
+        assert list(units) == pytest.approx([0.125, 0.375, 0.625, 0.875])
+        assert list(between) == pytest.approx([0.25, 0.5, 0.75])
+    units, between = levels(IntDistribution(1, 3, log=True)) or ((), ())
+    assert list(units) == pytest.approx(np.log([2, 4, 6]) / np.log(7))
+    assert list(between) == pytest.approx(np.log([3, 5]) / np.log(7))
+    # Too many for any of them to be worth a look.
+    assert levels(IntDistribution(0, 999)) is not None
+    assert levels(IntDistribution(0, 1000)) is None
+    assert levels(FloatDistribution(0, 1)) is None
+    assert levels(DISTRIBUTIONS[-1]) is None
+
+
+def test_the_range_of_two_distributions() -> None:
+    for kind in (FloatDistribution, IntDistribution):
+        one, other = kind(1, 5), kind(3, 9)
+        assert hull(one, other) == hull(other, one) == kind(1, 9)
+        assert hull(kind(1, 9), other) == kind(1, 9)
+        assert hull(one, kind(3, 9, log=True)) == one
+        assert hull(one, kind(3, 9, step=3)) == one
+        assert hull(kind(1, 5, log=True), kind(3, 9, log=True)) == kind(1, 9, log=True)
+        assert hull(kind(0, 4, step=2), kind(2, 8, step=2)) == kind(0, 8, step=2)
+    assert hull(FloatDistribution(1, 5), IntDistribution(3, 9)) == FloatDistribution(1, 5)
+    assert hull(DISTRIBUTIONS[-1], IntDistribution(3, 9)) == DISTRIBUTIONS[-1]
+
+
+def test_a_range_of_hardly_any_width() -> None:
+    tiny = FloatDistribution(0, 5e-324)
+    assert to_unit(0.0, tiny) == 0.5
+    assert to_unit(0.0, FloatDistribution(1e-9, 1, log=True)) < 0
 
 
 @pytest.mark.parametrize(

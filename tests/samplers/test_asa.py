@@ -66,6 +66,15 @@ def test_generate_is_to_redraw_until_inside(x: float, temperature: float) -> Non
     assert stats.ks_2samp(redrawn, direct).pvalue > 1e-3
 
 
+def test_generate_stays_inside_whatever_the_rounding() -> None:
+    x = np.linspace(0, 1, 1000)
+    for temperature in TEMPERATURES:
+        for u in (0.0, np.nextafter(1, 0)):
+            ends = generate(x, np.full(1000, u), np.full(1000, temperature))
+            assert np.all((ends >= 0) & (ends <= 1))
+            assert ends == pytest.approx(np.full(1000, round(u)), abs=1e-6)
+
+
 def test_generate_choice() -> None:
     u = np.linspace(0, 1, 100_001)[:-1]
     x, n = np.array((2 + 0.5) / 5), np.array(5)
