@@ -68,8 +68,8 @@ def of_seed(objective: Callable[..., float]) -> Callable[[optuna.Trial], float]:
 
 
 SEARCHES: list[tuple[Callable[[optuna.Trial], float], int, int, dict[str, Any], float]] = [
-    (valley, 110, 1, {"n_trials": 110}, 2.03338098),
     (valley, 40, 1, {}, 3.33415591),
+    (valley, 110, 1, {"n_trials": 110}, 2.03338098),
     (valley, 80, 4, {"n_trials": 80}, 2.55649634),
     (valley, 30, 1, {"n_trials": 30, "x0": {"x": 0.5, "z": 0.1}}, 4.03972315),
     (valley, 60, 1, {"ingber": True}, 3.43879800),
