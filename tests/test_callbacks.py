@@ -138,10 +138,13 @@ class TestMaxTime:
 
     def test_is_the_same_when_looked_at_in_between(self) -> None:
         study, limit = optuna.create_study(), MaxTimeCallback(1000)
-        for start, end, elapsed in [(0, 10, 10), (5, 12, 10), (10, 20, 20), (13, 30, 27)]:
+        rows = [(0, 10, 10), (5, 12, 10), (10, 20, 20), (13, 30, 27), (0, 3, 27), (30, 31, 28)]
+        for start, end, elapsed in rows:
             add_trial(study, start, end)
             assert limit.elapsed(study) == MaxTimeCallback(1).elapsed(study)
             assert limit.elapsed(study) == pytest.approx(elapsed)
+        assert MaxTimeCallback(28).reached(study)
+        assert not MaxTimeCallback(28.001).reached(study)
 
     def test_stops_the_study(self) -> None:
         study = optuna.create_study()
@@ -304,6 +307,8 @@ class TestMaxGain:
         for number, value, is_reached in [(2, 0.5, False), (1, 0.75, False), (0, 0.5, True)]:
             study.tell(trials[number], value)
             assert limit.reached(study) == is_reached
+        add_trial(study, value=0.25)
+        assert limit.reached(study)
 
     def test_ignores_what_has_no_value(self) -> None:
         study = optuna.create_study(direction="maximize")
@@ -314,6 +319,10 @@ class TestMaxGain:
         add_trial(study, value=9.0, system_attrs={INTERRUPTED: True})
         add_trial(study, value=0.5)
         add_trial(study, value=-math.inf)
+        pruned = study.ask()
+        pruned.report(0.9, step=0)
+        study.tell(pruned, state=TrialState.PRUNED)
+        assert study.trials[-1].value == 0.9
         assert not limit.reached(study)
         add_trial(study, value=0.6)
         assert limit.reached(study)
