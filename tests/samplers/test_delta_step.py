@@ -160,7 +160,11 @@ def test_asking_for_more_repeats_the_baseline(caplog: pytest.LogCaptureFixture) 
         asked.append(trial.suggest_float("x", 0, 1))
         study.tell(trial, 0.0)
     assert asked == [0.0, 0.1, 0.2, 0.0]
-    assert "repeats the baseline" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "All steps of `DeltaStepSampler` are done or held by other workers, "
+        "so trial 3 repeats the baseline."
+    )
 
 
 def test_a_step_that_another_worker_holds_is_repeated_only_if_nothing_else_is_left(
@@ -213,6 +217,13 @@ def test_equal_origins_are_one_walk(one: Any, other: Any) -> None:
     assert [trial.params["x"] - first for trial in study.trials] == [0.0, 0.5, 1.0, 1.5]
 
 
+def test_steps_are_stored_by_the_same_names_as_ever() -> None:
+    assert key_of(DeltaStepSampler()) == "delta_step:ad466154a4e22caf"
+    origin = {"x": 1, "color": "red"}
+    sampler = DeltaStepSampler([0.1, -2], max_steps=3, accept="improving", origin=origin)
+    assert key_of(sampler) == "delta_step:c03c42a4bdd9ee52"
+
+
 def test_different_origins_are_different_walks() -> None:
     origins: list[Any] = [0.0, 0.5, {"x": 0}, {"y": 0}, {"x": 0.5}, {"x": "0"}, {"x": False}]
     origins += [{"x": 2**53}, {"x": 2**53 + 1}]
@@ -238,11 +249,17 @@ def test_pickling_and_repr() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"deltas": ()}, "`deltas` is empty"),
-        ({"deltas": (0.1, 0.0)}, "`deltas` must not contain 0"),
+        ({"deltas": ()}, "^`deltas` is empty, but must have the step of at least one walk.$"),
+        (
+            {"deltas": (0.1, 0.0)},
+            r"^`deltas` must not contain 0, a step that leads nowhere: \(0.1, 0.0\).$",
+        ),
         ({"deltas": (math.nan,)}, "`deltas` must be a finite number, but is nan"),
         ({"max_steps": 0}, "`max_steps` must be at least 1, but is 0"),
-        ({"accept": "never"}, '`accept` must be "always" or "improving", but is \'never\''),
+        (
+            {"accept": "never"},
+            '^`accept` must be "always" or "improving", but is \'never\'.$',
+        ),
         ({"origin": math.inf}, "`origin` must be a finite number, but is inf"),
         ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number, but is nan"),
         ({"origin": {"x": np.float32("inf")}}, "`origin.'x'.` must be a finite number, but is"),
@@ -257,12 +274,18 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"deltas": 0.1}, "`deltas` must be a sequence of numbers"),
+        (
+            {"deltas": 0.1},
+            "^`deltas` must be a sequence of numbers, one for each walk, but is 0.1.$",
+        ),
         ({"deltas": "0.1"}, "`deltas` must be a sequence of numbers"),
         ({"deltas": ("0.1",)}, "`deltas` must be a number, but is '0.1' of type str"),
         ({"max_steps": 2.0}, "`max_steps` must be an integer"),
         ({"deltas": b"ab"}, "`deltas` must be a sequence of numbers"),
-        ({"origin": "0"}, "`origin` must be a number or a mapping from names to values"),
+        (
+            {"origin": "0"},
+            "^`origin` must be a number or a mapping from names to values, but is '0' of type str",
+        ),
         ({"origin": None}, "`origin` must be a number or a mapping from names to values"),
         ({"origin": True}, "`origin` must be a number or a mapping from names to values"),
         ({"origin": {1: 2, "x": 0}}, "The names in `origin` must be strings, but one is 1 of"),
