@@ -104,6 +104,25 @@ def test_schedule_ends_with_the_budget(n_dims: int, n_trials: int, quench: float
     assert annealing.temperatures(10 * n_trials, n_dims, offsets)[0] < end[0]
 
 
+def test_many_dimensions_cool_as_four() -> None:
+    options = Options(n_trials=50)
+    assert options.rate(8, 0)[1] == 1 / 8
+    assert options.rate(9, 0) == options.rate(40, 0) == options.rate(4, 0)
+    assert Options(is_published=True).rate(9, 0)[1] == 1 / 9
+
+
+def test_more_quench_than_20_for_each_parameter_is_20() -> None:
+    rates = [Options(n_trials=50, quench=quench).rate(2, 0) for quench in (38.0, 40.0, 42.0)]
+    assert rates[0] != rates[1] == rates[2]
+    assert rates[1][1] == 20
+
+
+def test_a_budget_that_is_outgrown_grows() -> None:
+    assert [Options(n_trials=50).budget(n) for n in (0, 49, 51, 1000)] == [50, 50, 51, 1000]
+    assert [Options().budget(n) for n in (0, 99, 101)] == [100, 100, 101]
+    assert Options(n_trials=1).budget(0) == 2  # The logarithm of 1 would cool nothing.
+
+
 def test_schedule_of_the_published_code() -> None:
     annealing = make_annealing(4, is_published=True)
     c = -math.log(1e-5) * math.exp(-math.log(100) / 4)
