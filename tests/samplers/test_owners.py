@@ -1,0 +1,112 @@
+"""Which processes run trials, and which of them still live."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import OWNER, PROPOSAL
+from adnn_optuna.samplers._owners import (
+    _start_time,
+    end_trial,
+    fail_dead,
+    is_alive,
+    is_own,
+    owner_of,
+    ownership,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna.trial import FrozenTrial
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process whose name looks like that of a zombie among the fields of Linux."""
+    program = Path(sys.executable)
+    if sys.platform == "linux":
+        program = tmp_path / "a) Z 1 (b"
+        program.symlink_to(sys.executable)
+    code = "import sys; sys.stdin.read()"
+    with subprocess.Popen([program, "-c", code], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def trial_of(owner: dict[str, Any] | None, number: int = 0) -> FrozenTrial:
+    trial = optuna.create_trial(state=TrialState.RUNNING)
+    trial.number = number
+    if owner is not None:
+        trial.system_attrs = {PROPOSAL: {"sampler": "", "index": 0, "owner": owner}}
+    return trial
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_when_a_process_started(process: subprocess.Popen[bytes]) -> None:
+    start = _start_time(process.pid)
+    assert start is not None
+    assert start != _start_time(os.getpid())
+    ticks, boot_id = start.split("@")
+    seconds = psutil.boot_time() + int(ticks) / os.sysconf("SC_CLK_TCK")
+    assert seconds == pytest.approx(psutil.Process(process.pid).create_time(), abs=2)
+    assert boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{process.pid}").exists()
+    assert _start_time(process.pid) is None  # It is a zombie.
+    process.wait()
+    assert _start_time(process.pid) is None
+
+
+def test_a_process_lives_until_it_ends(process: subprocess.Popen[bytes]) -> None:
+    own = ownership(trial_of(None))
+    assert own["process"] == os.getpid()
+    other = {**own, "process": process.pid, "start": _start_time(process.pid)}
+    assert is_own(trial_of({**own}))
+    assert not is_own(trial_of(other))
+    assert is_alive(trial_of(other)) is True
+    # Another process had its id.
+    assert is_alive(trial_of({**other, "start": "before"})) is False
+    assert is_alive(trial_of({**other, "host": "elsewhere"})) is None
+    # What was copied from another trial says nothing of this one.
+    assert owner_of(trial_of(other, number=1)) is None
+    assert is_alive(trial_of(other, number=1)) is None
+    process.kill()
+    process.wait()
+    assert is_alive(trial_of(other)) is False
+
+
+def test_owners_of_trials_without_a_proposal() -> None:
+    trial = trial_of(None)
+    assert owner_of(trial) is None
+    assert is_alive(trial) is None
+    trial.system_attrs = {OWNER: ownership(trial)}
+    assert owner_of(trial) == ownership(trial)
+    assert is_alive(trial) is True
+
+
+def test_dead_trials_fail_but_once() -> None:
+    study = optuna.create_study()
+    for start in ("dead", "dead", None):
+        trial = study.ask()
+        owner = ownership(study.trials[trial.number])
+        dead = owner if start is None else {**owner, "start": start}
+        study._storage.set_trial_system_attr(trial._trial_id, OWNER, dead)
+    trials = study.trials
+    # It ended after it was read; what came of it stays.
+    study.tell(1, 2.0)
+    assert fail_dead(study, trials)
+    end_trial(study, trials[1])
+    states = [TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING]
+    assert [trial.state for trial in study.trials] == states
+    assert not fail_dead(study, study.trials)
