@@ -13,7 +13,7 @@ import optuna
 import pytest
 from test_annealing import branches, choices, every_kind, layers
 
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, RandomRestartSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,3 +114,11 @@ def test_a_search_is_the_same_as_ever(
     # Each move that is another one changes the mean.
     mean = np.mean([trial.value for trial in study.trials])
     assert mean == pytest.approx(mean_value, rel=0, abs=1e-7)
+
+
+def test_the_other_parameters_of_random_restarts_are_the_same_as_ever() -> None:
+    study = optuna.create_study(sampler=RandomRestartSampler(seed=0))
+    study.enqueue_trial({"y": 1.0})  # Its number, and not an index, is what `x` follows from.
+    study.optimize(valley, n_trials=3)
+    xs = [trial.params["x"] for trial in study.trials]
+    assert xs == pytest.approx([0.8318790356738304, 1.3727155244130271, 1.2839073411885167])
