@@ -172,17 +172,17 @@ class DeltaStepSampler(IndexedSampler):
         return _IndicesInside(self._key, self._origin, self._deltas, self._max_steps)
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep:
-        index, number = proposal["index"], proposal["owner"]["trial"]
+        index = proposal["index"]
         if not index:
             return None, 0.0
-        pending = indices.pending(number)
+        pending = indices.pending()
         if index > self._last_index:
             repeated = next(indices.unfinished_indices())
             is_held = repeated in pending and repeated <= self._last_index
             _logger.warning(
                 "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
                 "repeats %s.",
-                number,
+                proposal["owner"]["trial"],
                 f"step {repeated}" if is_held and repeated else "the baseline",
             )
             return (is_held and pending[repeated]["step"]) or (None, 0.0)

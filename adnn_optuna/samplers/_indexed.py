@@ -104,23 +104,22 @@ class Indices:
             self.results[index] = trial
             self._states.clear()
 
-    def running(self, own_number: int | None = None) -> list[FrozenTrial]:
-        """Return the other trials under way, also those of other samplers."""
-        unfinished = self.reader.unfinished.values()
-        return [t for t in unfinished if t.state == TrialState.RUNNING and t.number != own_number]
+    def running(self) -> list[FrozenTrial]:
+        """Return the trials under way, also those of other samplers."""
+        return [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
 
-    def pending(self, own_number: int | None = None) -> dict[int, Proposal]:
-        """Return what other trials under way that have an index say of themselves, by that."""
-        proposals = map(self.proposal_of, self.running(own_number))
+    def pending(self) -> dict[int, Proposal]:
+        """Return what the trials under way that have an index say of themselves, by that."""
+        proposals = map(self.proposal_of, self.running())
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
         return (index for index in itertools.count() if index not in self.results)
 
-    def free_indices(self, own_number: int | None = None) -> Iterator[int]:
-        """Yield those of them that no other live trial has."""
-        held = self.pending(own_number)
+    def free_indices(self) -> Iterator[int]:
+        """Yield those of them that no live trial has."""
+        held = self.pending()
         return (index for index in self.unfinished_indices() if index not in held)
 
     def holders(self, index: int | None, own_number: int) -> list[int]:
@@ -148,7 +147,7 @@ class Indices:
             "owner": ownership(trial),
             "n_trials": n_trials,
             "unfinished": unfinished,
-            "n_pending": len(self.pending(trial.number)),
+            "n_pending": len(self.pending()),
             "step": None,
         }
 
@@ -314,14 +313,13 @@ class IndexedSampler(BaseSampler, abc.ABC):
             index: int | None
             if is_fixed or is_retry:
                 # A retry keeps its index if that is free.
-                is_taken = wanted in indices.results or wanted in indices.pending(trial.number)
+                is_taken = wanted in indices.results or wanted in indices.pending()
                 index = None if is_taken or gave_way else wanted
             else:
-                choosing = [
-                    t for t in indices.running(trial.number) if indices.index_of(t) is None
-                ]
+                others = [t for t in indices.running() if t.number != trial.number]
+                choosing = [t for t in others if indices.index_of(t) is None]
                 n_choices = 1 + len(choosing) if gave_way else 1
-                free = indices.free_indices(trial.number)
+                free = indices.free_indices()
                 # The user's own random numbers are left alone.
                 index = secrets.choice([*itertools.islice(free, n_choices)])
             holders = indices.holders(index, trial.number)
