@@ -451,6 +451,37 @@ def test_a_step_that_was_repeated_is_repeated_again_after_a_death() -> None:
     assert study.ask().suggest_float("x", 0, 1) == xs[2]
 
 
+def test_of_two_results_of_one_index_the_one_with_the_lower_number_counts() -> None:
+    """As of a worker that was suspended, taken for dead, and woke up."""
+    study = optuna.create_study(sampler=annealing())
+    trials = [study.ask() for _ in range(2)]
+    values = [suggest(trial) for trial in trials]
+    study.tell(trials[0], values[0])
+    twice = study.trials[1]
+    proposal = twice.system_attrs[PROPOSAL]
+    proposal = {**proposal, "owner": {**proposal["owner"], "trial": 2}}
+    study.add_trial(
+        optuna.create_trial(
+            params=twice.params,
+            distributions=twice.distributions,
+            value=-1.0,
+            system_attrs={PROPOSAL: proposal},
+        )
+    )
+    study.optimize(suggest, n_trials=3)
+    sampler = study.sampler
+    assert isinstance(sampler, AdaptiveSimulatedAnnealingSampler)
+    assert [step.number for step in sampler.steps(study)] == [0, 2, 3, 4, 5]
+    dead = study.ask()
+    suggest(dead)
+    kill(study, dead)
+    study.tell(trials[1], values[1])
+    assert [step.number for step in sampler.steps(study)] == [0, 1, 3, 4, 5]
+    twin_study = copy.deepcopy(study)
+    twin_study.sampler = annealing()
+    assert suggest(study.ask()) == suggest(twin_study.ask())
+
+
 @all_samplers
 def test_a_sampler_keeps_the_studies_of_different_storages_apart(
     make_sampler: Callable[[], BaseSampler],
