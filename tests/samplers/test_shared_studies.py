@@ -325,6 +325,37 @@ def test_enqueued_trials_are_not_counted() -> None:
     assert study.trials[4].params == {"x": 0.5, "y": 0.0}
 
 
+def test_trials_that_wait_with_their_parameters_are_not_counted() -> None:
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=2)
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.WAITING,
+            params={"x": 0.5, "y": 0.5},
+            distributions=study.trials[0].distributions,
+        )
+    )
+    study.optimize(suggest, n_trials=2)
+    assert [index_of(trial) for trial in study.trials] == [0, 1, None, 2]
+    assert study.trials[2].params == {"x": 0.5, "y": 0.5}
+
+
+@all_samplers
+def test_trials_that_began_with_another_sampler(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    study.optimize(suggest, n_trials=2)
+    study.sampler = RandomSampler(seed=0)
+    trials = [study.ask() for _ in range(2)]
+    study.sampler = make_sampler()
+    xs = [trial.suggest_float("x", -1, 1) for trial in trials]
+    # They are no steps of a walk, and are at its origin.
+    is_walk = make_sampler in (greedy, greedy_improving)
+    assert xs == [0.0, 0.0] if is_walk else xs[0] != xs[1]
+    for trial, x in zip(trials, xs, strict=True):
+        study.tell(trial, x)
+    assert index_of(study.ask()) == 2
+
+
 def test_samplers_on_one_study_are_counted_apart() -> None:
     study = optuna.create_study(sampler=greedy())
     study.optimize(suggest, n_trials=2)
