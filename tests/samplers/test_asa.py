@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from optuna.distributions import IntDistribution
 from scipy import integrate, interpolate, stats
 
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
@@ -20,6 +21,7 @@ from adnn_optuna.samplers._generating import (
 from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._mixed import nearest
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
+from adnn_optuna.samplers._unit_interval import levels
 
 TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]
 
@@ -176,6 +178,18 @@ def test_coordinates_that_a_point_lacks_keep_their_value() -> None:
     annealing.add_coordinate("new")
     assert annealing.n_dims == 2
     assert np.all(np.isfinite(annealing.ask(2, 2)))
+
+
+def test_a_coordinate_whose_range_grows() -> None:
+    annealing = make_annealing(1)
+    annealing.add_coordinate("n", levels=levels(IntDistribution(0, 3)))
+    annealing.tell(0, np.array([0.5, np.nan]), 1.0)
+    unknown = copy.copy(annealing)
+    unknown.rescale("n", 0.0, 0.5, levels(IntDistribution(0, 7)))
+    assert np.array_equal(unknown.x, [0.5, np.nan], equal_nan=True)
+    annealing.tell(1, np.array([0.5, 0.375]), 0.0)  # That is 1.
+    annealing.rescale("n", 0.0, 0.5, levels(IntDistribution(0, 7)))
+    assert annealing.x.tolist() == [0.5, 0.1875]
 
 
 def test_infinite_and_huge_values() -> None:
