@@ -234,6 +234,21 @@ def test_reannealing_moves_less_what_matters_more() -> None:
     assert np.log(reannealed).mean() == pytest.approx(np.log(plain).mean())
 
 
+def test_when_the_published_code_reanneals() -> None:
+    """After 100 accepted points, and whenever 10,000 were generated."""
+    points = np.random.default_rng(0).random((130, 2))
+    values = (points - 0.5) ** 2 @ [100, 10]
+    order = np.argsort(-values)  # Ever better, so that all are accepted.
+    for indices, due in ((range(130), [99]), ([*range(50), 9_999, 10_000, 10_001], [10_000])):
+        annealing, reannealed = make_annealing(2, is_published=True), []
+        for index, row in zip(indices, order, strict=False):
+            before = annealing.temperatures(50, 2)
+            annealing.tell(index, points[row], values[row])
+            if not np.array_equal(annealing.temperatures(50, 2), before):
+                reannealed.append(index)
+        assert reannealed == due
+
+
 def test_sensitivities_are_curvatures() -> None:
     rng = np.random.default_rng(0)
     best = np.array([0.4, 0.6])
