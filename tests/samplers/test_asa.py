@@ -180,6 +180,21 @@ def test_coordinates_that_a_point_lacks_keep_their_value() -> None:
     assert np.all(np.isfinite(annealing.ask(2, 2)))
 
 
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_coordinate_cools_as_often_as_it_was_there(is_published: bool) -> None:
+    annealing = make_annealing(1, is_published=is_published)
+    for index in range(5):
+        annealing.tell(index, np.array([0.5]), 1.0)
+    annealing.add_coordinate("new")
+    annealing.tell(5, np.array([0.5, 0.5]), 1.0)
+    annealing.tell(6, np.array([0.5, np.nan]), 1.0)
+    always, late = annealing.temperatures(7)
+    expected = [
+        annealing.temperatures(k, 2, np.zeros(1))[0] for k in (7, 7 if is_published else 1)
+    ]
+    assert [always, late] == expected
+
+
 def test_a_coordinate_whose_range_grows() -> None:
     annealing = make_annealing(1)
     annealing.add_coordinate("n", levels=levels(IntDistribution(0, 3)))
