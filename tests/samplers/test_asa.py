@@ -264,6 +264,22 @@ def test_when_the_published_code_reanneals() -> None:
         assert reannealed == due
 
 
+@pytest.mark.parametrize("offset", [10.0, 1000.0, -1000.0])
+def test_the_cost_temperature_of_the_published_code_after_reannealing(offset: float) -> None:
+    points = np.random.default_rng(0).random((100, 2))
+    values = -np.sort(-((points - 0.5) ** 2 @ [100, 10])) + offset
+    annealing = make_annealing(2, is_published=True)
+    for index in range(100):
+        annealing.tell(index, points[index], values[index])
+    c = -math.log(1e-5) / math.sqrt(100)
+    start = np.mean(np.abs(values[:5]))
+    T_c = start * math.exp(-c * math.sqrt(100))  # noqa: N806
+    bound = min(start, abs(values[-1]))  # (9), as the last value is the best.
+    k_c = math.ceil((math.log(bound / T_c) / c) ** 2)  # (8)
+    assert annealing.k_c == k_c
+    assert annealing.cost_temperature(100) == pytest.approx(bound * math.exp(-c * math.sqrt(k_c)))
+
+
 def test_sensitivities_are_curvatures() -> None:
     rng = np.random.default_rng(0)
     best = np.array([0.4, 0.6])
