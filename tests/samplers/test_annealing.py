@@ -668,6 +668,9 @@ def test_without_noise_the_best_guess_is_the_best_trial() -> None:
         n_trials=30,
     )
     assert sampler.best_guess(study).number == study.best_trial.number
+    infinite = optuna.create_study(sampler=sampler)
+    infinite.optimize(lambda trial: trial.suggest_float("x", 0, 1) + math.inf, n_trials=3)
+    assert sampler.best_guess(infinite).number == infinite.best_trial.number
 
 
 class TestRandomRestart:
