@@ -367,11 +367,18 @@ def test_the_model_of_points_that_say_little() -> None:
 def test_the_pool_keeps_the_best_and_the_latest() -> None:
     pool = PointPool(capacity=20).with_coordinate()
     values = np.random.default_rng(0).permutation(100).astype(float)
-    for value in values:
+    kept: list[float] = []
+    for number, value in enumerate(values):
         pool = pool.with_point(np.array([value]), value)
-    assert len(pool) == 20
-    assert set(values[-5:]) <= set(pool.values)
-    assert set(range(10)) <= set(pool.values)
+        if len(kept) == 20:
+            # The worst goes, but none of the quarter that came last before this one.
+            kept.remove(max(old for old in kept if old not in values[number - 5 : number]))
+        kept.append(value)
+        assert sorted(pool.values) == sorted(kept)
+        assert pool.points[:, 0].tolist() == pool.values.tolist()
+        for count in (0, 1, 3):
+            latest = pool.values[pool.is_latest(count)]
+            assert set(latest) == set(values[max(number + 1 - count, 0) : number + 1])
     rows = nearest(pool.points, np.array([3.2]), np.zeros(1), 3)
     assert sorted(pool.values[rows]) == [2.0, 3.0, 4.0]
 
