@@ -288,7 +288,18 @@ def test_sensitivities_are_curvatures() -> None:
     s = sensitivities(points, values, best)
     assert s is not None
     assert 5 < s[1] / s[0] < 200  # Clipped and regularised: the order, not the value.
+    # The same parabola by least squares, of the values up to their 90 % quantile.
+    size = np.sqrt(np.mean((points - best) ** 2, axis=0))
+    z = (points - best) / size
+    features = np.hstack([z, z**2])
+    ridge = math.sqrt(1e-3 * np.sum(features**2) / 4) * np.eye(4)
+    rises = np.minimum(values, np.quantile(values, 0.9)) - values.min()
+    rows, right = np.vstack([features, ridge]), np.append(rises / values.max(), np.zeros(4))
+    curvatures = np.linalg.lstsq(rows, right, rcond=None)[0][2:]
+    assert s == pytest.approx(np.maximum(curvatures, 0) / size**2)
+    assert sensitivities(points, 1e300 * values, best) == pytest.approx(s)
     assert sensitivities(points, np.ones(60), best) is None
+    assert sensitivities(points * [0, 1] + [0.4, 0], values, best) is None
 
 
 def test_the_model_interpolates_smooth_values_and_smooths_noise() -> None:
