@@ -329,13 +329,37 @@ def test_improving_steps_stay_inside_also_after_a_baseline_that_failed() -> None
 
 
 def test_a_trial_too_many_is_no_step() -> None:
-    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3)
+    sampler = DeltaStepSampler(deltas=(0.1, -0.3), max_steps=2)
     study = optuna.create_study(sampler=sampler)
+    study.enqueue_trial({"x": 0.5})
     study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
     steps = sampler.steps(study)
+    assert [(step.number, step.delta, step.step) for step in steps] == [
+        (1, None, 0),
+        (2, 0.1, 1),
+        (3, 0.1, 2),
+        (4, -0.3, 1),
+        (5, -0.3, 2),
+    ]
     study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
-    assert len(study.trials) == 5
+    assert len(study.trials) == 7
     assert sampler.steps(study) == steps
+
+
+def test_how_many_steps_are_free() -> None:
+    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3)
+    study = optuna.create_study(sampler=sampler)
+    assert [sampler.n_free_steps(study, at_most) for at_most in (1, 3, 4, 9)] == [1, 3, 4, 4]
+    trials = [study.ask() for _ in range(2)]
+    study.tell(trials[0], 0.0)
+    assert sampler.n_free_steps(study, 9) == 2
+    study.tell(trials[1], state=optuna.trial.TrialState.FAIL)
+    assert sampler.n_free_steps(study, 9) == 2
+    for n_free in (1, 0, 0):
+        study.ask()
+        assert sampler.n_free_steps(study, 9) == n_free
+    assert sampler.n_free_steps(study) == 0
+    assert not sampler.is_exhausted(study)
 
 
 @pytest.mark.parametrize("value", ["a", None, True])
