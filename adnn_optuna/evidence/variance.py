@@ -64,12 +64,12 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
     mean, center, degrees, scale = 0.0, 0.0, n, 0.5
     if not are_differences:
         mean, degrees, scale = float(values.mean()), n - 1, 1.0
-        center = float(stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4)) if n > 4 else 0.0))
+        center = float(stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
     size = float(np.abs(values - mean).max())  # By which squares do not underflow.
     squares = float((((values - mean) / size) ** 2).sum())
     kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
     c = n / (n - Z)
-    error = c * math.sqrt(max((kurtosis - (n - 3) / n) / degrees, 0.0))
+    error = c * math.sqrt((kurtosis - (n - 3) / n) / degrees)  # A kurtosis is at least 1.
     sd = size * math.sqrt(scale * squares / degrees)
     low, high = (sd * math.sqrt(c * math.exp(sign * Z * error)) for sign in (-1, 1))
     return Spread(sd, low, high)

@@ -1,0 +1,181 @@
+"""What a comparison is declared to be: its seeds, whether it looks again, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from stored_studies import store_study
+
+from adnn_optuna._attributes import COMPARISON
+from adnn_optuna.evidence.declarations import (
+    checked_seeds,
+    declaration_of,
+    declared,
+    records_of_comparison,
+    seeds_in_words,
+    store_declaration,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adnn_optuna._attributes import Declaration
+
+PLANNED: Declaration = {"seeds": [4, 2, 7], "looks_again": False}
+LOOKING: Declaration = {"seeds": [4, 2, 7], "looks_again": True}
+
+
+def after(before: Declaration | None, seeds: Sequence[int], *, looks_again: bool) -> Declaration:
+    """Return what is declared where a study says something already, another one nothing."""
+    attrs: list[dict[str, Any]] = [{}] if before is None else [{COMPARISON: before}, {}]
+    return declared(attrs, seeds, looks_again=looks_again, study_name="mine", n_claims={})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (3, "seeds must be a sequence of whole numbers, but it is 3."),
+        ([], "seeds is empty, but a comparison needs at least one."),
+        ([2, 1, 2], "seeds has duplicates, but each run needs its own: [2, 1, 2]."),
+        (
+            itertools.count(),
+            "seeds has more than 10,000, but each is a study: take fewer.",
+        ),
+    ],
+)
+def test_what_is_no_seeds_is_refused(seeds: Any, said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=re.escape(said) + "$"):
+        checked_seeds(seeds)
+
+
+def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:
+    assert checked_seeds(iter(range(10_000))) == tuple(range(10_000))
+
+
+def test_longest_list_of_seeds_counts_and_one_look_is_enough() -> None:
+    # Of added seeds some studies may not know yet; by its seeds alone, the short one is larger.
+    short, long = ({"seeds": seeds, "looks_again": False} for seeds in ([4], [3, 1, 2]))
+    attrs: list[dict[str, Any]] = [{}, {COMPARISON: short}, {COMPARISON: long}]
+    assert declaration_of(attrs, (9,)) == long
+    again = {"seeds": [3, 1], "looks_again": True}
+    assert declaration_of([*attrs, {COMPARISON: again}], (9,))["looks_again"]
+    assert declaration_of([{}, {}], (9, 8)) == {"seeds": [9, 8], "looks_again": False}
+
+
+class TestDeclared:
+    @pytest.mark.parametrize("looks_again", [False, True])
+    def test_first_is_what_is_asked_for(self, looks_again: bool) -> None:
+        found = after(None, (4, 2), looks_again=looks_again)
+        assert found == {"seeds": [4, 2], "looks_again": looks_again}
+
+    def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
+        assert after(PLANNED, (4, 2, 7), looks_again=False) == PLANNED
+        # One that looks again may be asked for fewer seeds than it has.
+        assert after(LOOKING, (4, 2), looks_again=False) == LOOKING
+        assert after(LOOKING, (4, 2, 7, 1), looks_again=False) == {
+            "seeds": [4, 2, 7, 1],
+            "looks_again": True,
+        }
+        assert not logs.records
+
+    @pytest.mark.parametrize(("seeds", "looks_again"), [((4, 2, 7, 1), False), ((4, 2, 7), True)])
+    def test_with_further_seeds_pays_for_looks_and_says_so_first(
+        self, seeds: tuple[int, ...], looks_again: bool, logs: pytest.LogCaptureFixture
+    ) -> None:
+        assert after(PLANNED, seeds, looks_again=looks_again) == {
+            "seeds": [*seeds],
+            "looks_again": True,
+        }
+        [record] = logs.records
+        assert record.getMessage() == (
+            "The comparison 'mine' was planned with 3 seeds; with more, all its claims pay for "
+            "having been looked at, for good: about half of those that were just decided become "
+            "undecided."
+        )
+
+    @pytest.mark.parametrize("seeds", [(4, 2), (2, 4, 7), (4, 2, 8, 7), (1,)])
+    def test_with_other_seeds_is_refused(self, seeds: tuple[int, ...]) -> None:
+        said = (
+            "The comparison 'mine' was declared with the 3 seeds 4, 2, 7; give these in this "
+            "order, or these and more."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            after(PLANNED, seeds, looks_again=False)
+
+    @pytest.mark.parametrize(
+        ("n_seeds", "n_claims", "looks_again", "said"),
+        [
+            (
+                1,
+                1,
+                False,
+                "1 seed can decide nothing about the {}: with 1 claim it takes at least 6.",
+            ),
+            (
+                6,
+                3,
+                False,
+                "6 seeds can decide nothing about the {}: with 3 claims it takes at least 7.",
+            ),
+            (
+                8,
+                2,
+                True,
+                "8 seeds can decide nothing about the {}: with 2 claims it takes at least 9.",
+            ),
+        ],
+    )
+    def test_of_too_few_seeds_warns(
+        self, n_seeds: int, n_claims: int, looks_again: bool, said: str
+    ) -> None:
+        with pytest.warns(UserWarning, match="can decide nothing") as caught:
+            declared(
+                [],
+                range(n_seeds),
+                looks_again=looks_again,
+                study_name="mine",
+                n_claims={"searchers": n_claims, "controls": 0},
+            )
+        assert [str(warning.message) for warning in caught] == [said.format("searchers")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            enough = range(n_seeds + (5 if n_seeds == 1 else 1))
+            names = {"study_name": "mine", "n_claims": {"searchers": n_claims}}
+            declared([], enough, looks_again=looks_again, **names)  # type: ignore[arg-type]
+
+
+def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, calls = optuna.create_study(), []
+    store = study.set_user_attr
+
+    def counting(name: str, value: Any) -> None:
+        calls.append(name)
+        store(name, value)
+
+    monkeypatch.setattr(study, "set_user_attr", counting)
+    for declaration in (PLANNED, PLANNED, LOOKING):
+        store_declaration(study, declaration)
+        assert study.user_attrs[COMPARISON] == declaration
+    assert len(calls) == 2
+
+
+def test_seeds_in_words_are_the_first_ten() -> None:
+    assert seeds_in_words([5]) == "5"
+    assert seeds_in_words(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert seeds_in_words(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"
+
+
+def test_studies_of_a_comparison_are_told_by_their_whole_names() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
+    others = ("a.b", "axb/greedy/seed=0", "a.b/c/greedy/seed=0", "a.b/greedy/seed=0/recheck")
+    for name in (*names, *others):
+        store_study(name, values=[0.9], storage=storage)
+    found = records_of_comparison(storage, "a.b")
+    assert {arm: {*runs} for arm, runs in found.items()} == {"greedy": {0, 10}, "one arm": {0}}
+    assert found["greedy"][10].study.study_name == "a.b/greedy/seed=10"
