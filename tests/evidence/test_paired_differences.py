@@ -162,13 +162,13 @@ class TestDegenerate:
         assert (copy.mean, copy.low, copy.high, copy.superiority) == (0, 0, 0, 0.5)
 
     def test_equal_differences_have_an_interval_of_no_width(self) -> None:
-        # Their differences of floats are not equal to the last bit.
-        other = np.linspace(0.1, 0.9, 10)
+        # Their differences of floats are not equal to the last bit, nor is their mean.
+        other = np.linspace(0.1, 0.9, 12)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             difference = only((other + 0.01).tolist(), other.tolist())
         assert difference.low == difference.high == pytest.approx(0.01)
-        assert difference.verdict == "better"
+        assert (difference.verdict, difference.reason) == ("better", "")
 
     def test_without_any_pair_nothing_is_known(self) -> None:
         nothing = only([math.nan, math.nan])
