@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +105,56 @@ class TestWhatCannotBeCompared:
         arms = {label: [record_of(r.study) for r in of_arm] for label, of_arm in arms.items()}
         with pytest.raises(ValueError, match="are not the first ones"):
             Comparison(arms, (1,))
+
+    def test_each_refusal_word_for_word(self) -> None:
+        def refused(results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1) -> None:
+            with pytest.raises(ValueError, match=f"^{re.escape(' '.join(said))}$"):
+                Comparison(results, tuple(range(n_seeds)))
+
+        greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
+        refused({"a": []}, "A comparison needs at least one arm and one seed.", n_seeds=0)
+        refused(
+            {"a": greedy, "b": restarts[:1]},
+            "The arm 'b' has 1 results for 2 seeds; give one for each seed, in their order.",
+            n_seeds=2,
+        )
+        refused(
+            {"random_restart": greedy[:1]},
+            "The arm 'random_restart' is not random restarts, but was searched by greedy; give it",
+            "another label.",
+        )
+        refused(
+            {"a": greedy, "b": restarts[::-1]},
+            "The result of 'b' for seed 0 is of seed 1; give all arms' results in the order of",
+            "the seeds.",
+            n_seeds=2,
+        )
+        refused(
+            {"a": greedy, "b": [restarts[0], changed(restarts[1], "adnn:runs/", max_trial=50)]},
+            "The arms have unequal budgets: 'a' has max_trial 12, but 'b' with seed 1 has 50; go",
+            "on with compare until all have the same.",
+            n_seeds=2,
+        )
+        refused(
+            {"a": greedy[:1], "b": [changed(restarts[0], "adnn:config", metric="val_loss")]},
+            "The result of 'b' for seed 0 is of another objective than the first one (metric is",
+            "'val_loss', was 'val_accuracy'); compare what was trained alike.",
+        )
+        declared = {"seeds": [3, *range(10)], "looks_again": False}
+        greedy[0].study.set_user_attr(COMPARISON, declared)
+        refused(
+            {"a": [record_of(greedy[0].study)]},
+            "The seeds 0 are not the first ones of those that the comparison was declared with,",
+            "3, 0, 1, 2, 3, 4, 5, 6, 7, 8, …; seeds that are chosen afterwards prove nothing:",
+            "give all, in that order.",
+        )
+
+    def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:
+        arms = {"a": runs("annealing", [3, 1]), "random_restart": runs("random_restart", [3, 1])}
+        assert Comparison(arms, (3, 1)).control == "random_restart"
+        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).control == "luck"
+        assert Comparison({"a": arms["a"]}, (3, 1)).control is None
+        assert list(Comparison(arms, (3, 1)).searchers) == ["a", "random_restart"]
 
 
 class TestFamilies:
@@ -221,6 +272,181 @@ class TestSeeds:
                 study = store_study(name, sampler=sampler, seed=seed, storage=storage)
                 study.set_user_attr(COMPARISON, declared)
         assert load_comparison(storage, "c").seeds == (5, 2)
+
+
+PRINTED = """\
+                        best  gain [pp] over  test accuracy  test gain [pp]  test gain [pp]
+sampler         val_accuracy    own baseline            [%]    own baseline   mean baseline
+-------------------------------------------------------------------------------------------
+greedy          91.55 ± 0.95    +1.58 ± 0.44   90.01 ± 1.26    +1.03 ± 0.31    +1.03 ± 1.26
+annealing       91.55 ± 1.13    +1.57 ± 0.39   88.80 ± 1.05    -0.18 ± 0.37    -0.18 ± 1.05
+random_restart  91.62 ± 1.00    +1.65 ± 0.38   88.98 ± 1.11    +0.00 ± 0.30    +0.00 ± 1.11
+rates           91.42 ± 0.89    +1.45 ± 0.29   94.03 ± 0.98    +5.05 ± 0.29    +5.05 ± 0.98
+-------------------------------------------------------------------------------------------
+mean ± standard deviation over 10 seeds; pp = percentage points; one of 1000 test images: 0.1 pp
+
+                            difference
+test accuracy of                  [pp]        interval           superior    verdict
+------------------------------------------------------------------------------------
+greedy - annealing               +1.21  +0.64 to +1.74  100 % (69 to 100)     better
+greedy - random_restart          +1.03  +0.53 to +1.56  100 % (69 to 100)     better
+annealing - random_restart       -0.18  -0.60 to +0.25    40 % (12 to 74)  undecided
+greedy - rates                   -4.02  -4.57 to -3.50      0 % (0 to 31)      worse
+annealing - rates                -5.23  -5.55 to -4.94      0 % (0 to 31)      worse
+random_restart - rates           -5.05  -5.38 to -4.69      0 % (0 to 31)      worse
+------------------------------------------------------------------------------------
+paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half
+interval: 95 % for the 3 claims on searchers together and the 3 claims on controls together, from
+inverted sign flips, for the planned seeds
+
+greedy is better than random restarts: +1.03 pp of test accuracy for the same number of trials
+(about 10 of 1000 test images; interval +0.53 to +1.56 pp, 10 seeds). The same compute spent on
+the learning rate gains +5.05 pp over random restarts (interval +4.69 to +5.38 pp)."""
+
+
+@pytest.fixture(scope="module")
+def printed() -> Comparison:
+    noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
+    names = ("greedy", "annealing", "random_restart", "rates")
+    gains = {n: d + more for n, d, more in zip(names, noise, (0.01, 0, 0, 0.05), strict=True)}
+    comparison = store_comparison(gains)
+    for record in comparison.results["rates"]:
+        changed(record, "adnn:search", sampler="learning_rate")
+    return read_again(comparison)
+
+
+def test_whole_text(printed: Comparison) -> None:
+    assert str(printed) == PRINTED
+    assert repr(printed) == (
+        "Comparison(arms=['greedy', 'annealing', 'random_restart', 'rates'], "
+        "seeds=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), undecided=1)"
+    )
+    # An image is no unit of R² and losses have no percent.
+    losses = store_comparison(
+        {"greedy": [0.01] * 2, "random_restart": [0.0] * 2}, metric="val_loss"
+    )
+    header = str(losses).splitlines()[:2]
+    assert header[0].split() == [
+        "best",
+        "gain",
+        "over",
+        "test",
+        "accuracy",
+        *["test", "gain", "[pp]"] * 2,
+    ]
+    assert header[1].split()[:4] == ["sampler", "val_loss", "own", "baseline"]
+    assert "mean ± standard deviation over 2 seeds; pp = percentage points; one of" in str(losses)
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_table_is_of_the_runs(metric: str) -> None:
+    gains = {"greedy": [0.01, 0.02, 0.0], "random_restart": [0.0, 0.03, 0.01]}
+    comparison = store_comparison(gains, metric=metric)
+    sign = -1 if metric == "val_loss" else 1
+    table = comparison.table()
+    assert [*table.columns[:2]] == ["seeds", "trials"]
+    names = ["baseline", "best", "gain", "val_baseline", "val_best"]
+    names += ["test_baseline", "test_best", "test_gain", "gain_over_mean_baseline", "val_gain"]
+    names.append("test_gain_over_mean_baseline")
+    assert [*table.columns[2:]] == [each for n in names for each in (n, f"{n}_std")]
+    for label, of_arm in comparison.results.items():
+        row = table.loc[label]
+        assert (row["seeds"], row["trials"]) == (3, 12)
+        best, base = (
+            np.array([getattr(run, name) for run in of_arm]) for name in ("best_value", "baseline")
+        )
+        val = np.array([run.val_value - run.val_baseline for run in of_arm])
+        test = np.array([[run.test_value, run.test_baseline] for run in of_arm])
+        for name, values in (
+            ("baseline", base),
+            ("gain", sign * (best - base)),
+            ("gain_over_mean_baseline", sign * (best - base.mean())),
+            ("val_gain", val),
+            ("test_gain", gains[label]),
+            ("test_gain_over_mean_baseline", test[:, 0] - test[:, 1].mean()),
+        ):
+            assert row[name] == pytest.approx(np.mean(values))
+            assert row[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_plan_is_from_all_claims_about_searchers(printed: Comparison) -> None:
+    comparison = printed
+    plan = comparison.plan(0.005)
+    values = {
+        label: np.array([run.test_value for run in of_arm])
+        for label, of_arm in comparison.results.items()
+    }
+    sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.families[0]]
+    assert (plan.n_claims, plan.n_pilot, plan.gain) == (3, 10, 0.005)
+    assert plan.sd == pytest.approx(max(sds))
+    # What ran in 10 seeds, control included.
+    assert plan.hours == pytest.approx(plan.seeds * comparison.seconds / 10 / 3600)
+    trials = [
+        trial
+        for of_arm in comparison.results.values()
+        for run in of_arm
+        for trial in run.done_trials
+    ]
+    lasted = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+    # No two ran at the same time.
+    assert comparison.seconds == pytest.approx(lasted, rel=0.01)
+    with pytest.raises(ValueError, match=r"^There is no searcher to compare with random restarts"):
+        store_comparison({"random_restart": [0.0] * 3}).plan(0.005)
+
+
+def test_strongest_control_is_none_or_one_that_is_known(printed: Comparison) -> None:
+    assert printed.strongest_control == "rates"
+    assert store_comparison({"greedy": [0.0]}).strongest_control is None
+    failed = store_study("failed", values=[math.nan] * 3)
+    failed.set_user_attr("adnn:baseline", math.nan)
+    changed(record_of(failed), "adnn:runs/", max_trial=12)
+    results = {"failed": [changed(record_of(failed), "adnn:search", sampler="longer")]}
+    results |= {label: [*of_arm[:1]] for label, of_arm in printed.results.items()}
+    assert Comparison(results, (0,)).strongest_control == "rates"
+
+
+def test_of_losses_the_strongest_control_is_the_lowest() -> None:
+    comparison = store_comparison({"a": [0.0], "b": [0.0]}, metric="val_loss")
+    for of_arm in comparison.results.values():
+        changed(of_arm[0], "adnn:search", sampler="longer")
+    found = read_again(comparison)
+    bests = {label: of_arm[0].best_value for label, of_arm in found.results.items()}
+    assert found.strongest_control == min(bests, key=lambda label: bests[label])
+
+
+def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    said = "There is no comparison 'c' in the storage: no study is called 'c/…/seed=…'."
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        load_comparison(storage, "c")
+    for arm, ends in (("greedy", (True, True)), ("random_restart", (False, True))):
+        for seed, is_over in enumerate(ends):
+            study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
+            study.set_user_attr(COMPARISON, {"seeds": [0, 1, 2], "looks_again": False})
+            study.set_user_attr("adnn:stop_reason", "max_trial" if is_over else "interrupted")
+    said = (
+        "The comparison 'c' has nothing to show yet: 3 of its 6 runs have ended, but not all of "
+        "its first seed, 0; go on by resume or compare."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        load_comparison(storage, "c")
+    study = optuna.load_study(study_name="c/random_restart/seed=0", storage=storage)
+    study.set_user_attr("adnn:stop_reason", "max_trial")
+    loaded = load_comparison(storage, "c", equivalence=0.02)
+    assert (loaded.seeds, loaded.n_done, loaded.equivalence) == ((0, 1), 2, 0.02)
+
+
+def test_looking_again_is_complete_once_all_is_decided() -> None:
+    for gain, is_complete in ((0.05, True), (0.0005, False)):
+        noise = np.random.default_rng(0).normal(0, 0.002, (2, 9))
+        comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})
+        last = comparison.results["greedy"][-1]
+        declared = {"seeds": list(range(12)), "looks_again": True}
+        last.study.set_user_attr(COMPARISON, declared)
+        found = read_again(comparison)
+        assert (found.looks_again, found.n_done) == (True, 9)
+        assert (found.n_undecided, found.is_complete) == (not is_complete, is_complete)
+        assert ("Not complete" in str(found)) != is_complete
 
 
 def test_what_is_missing_is_said() -> None:
