@@ -189,7 +189,7 @@ class Comparison(Shown):
                 for run in runs
             ]
         ).set_index("sampler")
-        means = rows.groupby("sampler", sort=False).transform("mean")
+        means = rows.groupby("sampler").transform("mean")
         sign = self.any_record.improvement(1.0, 0.0)
         rows["gain_over_mean_baseline"] = sign * (rows["best"] - means["baseline"])
         rows["val_gain"] = rows["val_best"] - rows["val_baseline"]

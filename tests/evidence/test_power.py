@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from adnn_optuna.engine.units import ACCURACY
 from adnn_optuna.evidence.paired_differences import fewest_pairs, planned_interval
-from adnn_optuna.evidence.power import SeedPlan, plan_seeds
+from adnn_optuna.evidence.power import (
+    SeedPlan,
+    _planned_power,
+    _possible_sds,
+    _power_looking_again,
+    plan_seeds,
+)
 from adnn_optuna.evidence.sequential import e_process
+
+FEW = (
+    "A plan needs at least two pilot seeds for each claim: one says nothing of how much they vary."
+)
+EQUAL = (
+    "All 2 pilot seeds have the same difference, so they do not say how much seeds vary; run more "
+    "of them, or test on more data."
+)
+MANY = "To show so small a gain takes more than 1000000 seeds; plan for a larger one."
 
 
 def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
@@ -75,6 +91,76 @@ def test_looking_again_takes_longer() -> None:
     assert plan.hours_looking_again == (plan.seeds_looking_again - 40) / 2
 
 
+@pytest.mark.parametrize(
+    ("effect", "n", "power"),
+    # By G*Power, of the paired t test at a level of 5 %.
+    [(0.5, 34, 0.8078), (0.5, 33, 0.7954), (0.8, 15, 0.8213), (1.0, 10, 0.8031)],
+)
+def test_power_of_a_known_spread_is_that_of_the_t_test(
+    effect: float, n: int, power: float
+) -> None:
+    assert _planned_power(np.array([effect]), n, 1) == pytest.approx(power, abs=1e-4)
+    both = _planned_power(np.array([effect, 100.0]), n, 1)
+    assert both == pytest.approx((power + 1) / 2, abs=1e-4)
+    assert _planned_power(np.array([effect]), n, 2) < power - 0.05
+
+
+@pytest.mark.parametrize(("n", "n_claims"), [(6, 1), (7, 1), (7, 2), (7, 3)])
+def test_power_of_few_pairs_is_that_of_all_sign_flips(n: int, n_claims: int) -> None:
+    drawn = np.random.default_rng(1).normal(1.5, 1, (2000, n))
+    found = np.mean([planned_interval(d, n_claims)[0] > 0 for d in drawn])
+    assert _planned_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
+
+
+def test_power_of_looking_again_is_that_of_the_e_process() -> None:
+    power = _power_looking_again(np.full(200, 1.0), 30, 20.0)
+    drawn = np.random.default_rng(9).normal(1, 1, (2000, 30))
+    found = np.maximum.accumulate(e_process(drawn), axis=1) >= 20
+    np.testing.assert_allclose(power, found.mean(axis=0), atol=0.05)
+    assert power.tolist() == sorted(power)
+    assert power[:5].tolist() == [0] * 5
+
+
+def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
+    # Of 10 pairs: s·sqrt(9 / χ²), whose quantiles of 9 degrees are 14.684 (90 %), 8.343 and 4.168.
+    found = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
+    assert found == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
+
+
+def test_whole_text() -> None:
+    plan = planned({"claim": pilot(6)}, 0.01)
+    assert str(plan) == (
+        "To show a gain of 1 pp with a power of 80%:\n"
+        "  planned, fresh seeds: 14 seeds, 7 hours\n"
+        "  going on and looking again: 25 seeds in all, 9.5 hours more, or fewer if all is "
+        "decided before\n"
+        "The standard deviation of 1 pp is that of 6 pilot seeds: it may take 7 to 27 planned "
+        "seeds."
+    )
+    assert str(planned({"a": pilot(10), "b": pilot(10)}, 0.0003)) == (
+        "To show a gain of 0.03 pp with a power of 80%, for each of 2 claims:\n"
+        "  planned, fresh seeds: 12940 seeds, 6470 hours\n"
+        "  going on and looking again: far more seeds than planned: do not\n"
+        "The standard deviation of 1 pp is that of 10 pilot seeds: it may take 6476 to 22807 "
+        "planned seeds."
+    )
+    assert plan.plot().layout.title.text == "Power to show +1 pp"
+    # From the fewest that decide anything to twice as many as the larger number.
+    assert (min(plan.power), max(plan.power)) == (6, 50)
+    assert plan.power.keys() == plan.power_looking_again.keys() >= {14}
+    assert plan.power[13] < 0.8 <= plan.power[14]
+    assert plan.power_looking_again[24] < 0.8 <= plan.power_looking_again[26]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(1, "0.23 minutes"), (257, "60 minutes"), (3600, "14 hours"), (400, "1.6 hours")],
+)
+def test_hours_are_told_as_one_would(seconds: float, said: str) -> None:
+    plan = plan_seeds([pilot(6)], gain=0.01, seconds_per_seed=seconds, unit=ACCURACY)
+    assert f"fresh seeds: 14 seeds, {said}\n" in str(plan)
+
+
 def test_fewer_pilot_pairs_ask_for_more_seeds_and_say_so() -> None:
     few, many = (planned({"claim": pilot(n)}, 0.01) for n in (5, 50))
     assert few.seeds > many.seeds
@@ -112,16 +198,16 @@ def test_the_figure_shows_both_ways() -> None:
 @pytest.mark.parametrize(
     ("differences", "gain", "words"),
     [
-        ({"a": [0.1]}, 0.01, "at least two pilot seeds"),
-        ({"a": [0.1, 0.2], "b": []}, 0.01, "at least two pilot seeds"),
-        ({"a": [0.1, 0.1 + 1e-15]}, 0.01, "same difference"),
-        ({"a": [0.1, 0.2]}, 0.0, "gain"),
-        ({"a": [0.1, 0.2]}, math.nan, "gain"),
-        ({"a": [0.1, 0.2]}, 1e-6, "larger one"),
+        ({"a": [0.1]}, 0.01, FEW),
+        ({"a": [0.1, 0.2], "b": []}, 0.01, FEW),
+        ({"a": [0.1, 0.1 + 1e-15]}, 0.01, EQUAL),
+        ({"a": [0.1, 0.2]}, 0.0, "`gain` must be greater than 0, but is 0.0."),
+        ({"a": [0.1, 0.2]}, math.nan, "`gain` must be a finite number, but is nan."),
+        ({"a": [0.1, 0.2]}, 1e-6, MANY),
     ],
 )
 def test_what_is_wrong_is_refused(
     differences: dict[str, list[float]], gain: float, words: str
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         planned(differences, gain)
