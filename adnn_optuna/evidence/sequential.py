@@ -54,8 +54,7 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
         centres are excluded. 0 and the differences themselves are tried exactly.
     """
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
-    # Far away all pairs have the same sign and size.
-    if not len(d) or e_process(np.ones(len(d)))[-1] < n_claims / ALPHA:
+    if not len(d):
         return -math.inf, math.inf
 
     def is_possible(centres: np.ndarray) -> np.ndarray:

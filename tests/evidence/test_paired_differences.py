@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
@@ -18,6 +20,7 @@ from adnn_optuna.evidence.paired_differences import (
     fewest_pairs,
     paired_differences,
     planned_interval,
+    undecided,
 )
 
 if TYPE_CHECKING:
@@ -200,8 +203,70 @@ class TestPairsThatCount:
         assert (difference.verdict, difference.n_pairs, difference.reason) == ("better", 6, "")
 
     def test_are_of_all_arms(self) -> None:
-        with pytest.raises(ValueError, match="'arm' 2, 'other' 3"):
+        said = (
+            "All arms must have one value for each seed, NaN where there is none, but have "
+            "different numbers of values: 'arm' 2, 'other' 3."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             only([0.1, 0.2], [0.1, 0.2, 0.3])
+
+
+def test_share_of_pairs_has_the_interval_of_clopper_and_pearson() -> None:
+    for n_better, n in ((0, 6), (3, 8), (7, 7)):
+        row = only([0.1] * n_better + [-0.1] * (n - n_better))
+        ends = binomtest(n_better, n).proportion_ci(method="exact")
+        assert row.superiority == n_better / n
+        assert (row.superiority_low, row.superiority_high) == pytest.approx((ends.low, ends.high))
+    assert only([0.1, 0.0, 0.0, -0.1]).superiority == 0.5
+    again = only([0.1] * 8, looks_again=True)
+    assert math.isnan(again.superiority_low)
+    assert math.isnan(again.superiority_high)
+
+
+def test_reasons_are_told_word_for_word() -> None:
+    values = {arm: [0.1 * i] * 6 + [math.nan, 0.0] for i, arm in enumerate("abc")}
+    for row in compared(values):
+        assert row.reason == (
+            "with 3 claims it takes 7 pairs to decide any; the evidence ends before seed 7 of 8"
+        )
+    skewed = only(np.random.default_rng(0).exponential(size=40).tolist())
+    assert skewed.reason == (
+        "the differences look skewed, but its interval takes them for symmetric"
+    )
+    [claimed, shown, other] = undecided(
+        paired_differences(
+            {"a": [0.1] * 6, "b": [0.0] * 6, "c": [0.0] * 6}, equivalence=0.01, claims=[("a", "b")]
+        ),
+        "because",
+    )
+    assert (claimed.verdict, claimed.reason) == ("undecided", "because")
+    assert (claimed.low, claimed.high) == (-math.inf, math.inf)
+    assert (claimed.mean, claimed.n_pairs) == (pytest.approx(0.1), 6)
+    for row in (shown, other):
+        assert (row.verdict, row.reason) == (None, "")
+        assert math.isnan(row.low)
+
+
+@pytest.mark.parametrize(("n", "is_told"), [(11, False), (12, True)])
+def test_skewness_is_told_from_twelve_pairs_on(n: int, is_told: bool) -> None:
+    # Mean 1 / n, median 0, mean distance from it 1 / n: as skewed as can be.
+    row = only([1.0] + [0.0] * (n - 1))
+    assert ("look skewed" in row.reason) == is_told
+
+
+def test_skewness_is_that_of_miao_gel_and_gastwirth() -> None:
+    found = []
+    for outlier in (2, 12, 15, 15.7, 16.2, 20, 90):
+        d = np.append(np.linspace(-1, 1, 14), outlier)
+        median = np.median(d)
+        # Their statistic √n (mean - median) / J has the variance π / 2 - 1 under symmetry.
+        j = math.sqrt(math.pi / 2) * np.mean(np.abs(d - median))
+        statistic = math.sqrt(15) * (d.mean() - median) / j / math.sqrt(math.pi / 2 - 1)
+        is_skewed = statistic > 2.5758
+        assert ("look skewed" in only(d.tolist()).reason) == is_skewed, statistic
+        assert ("look skewed" in only((-d).tolist()).reason) == is_skewed
+        found.append(is_skewed)
+    assert found == [False] * 4 + [True] * 3  # The limit lies between 2.57 and 2.60.
 
 
 class TestClaims:
@@ -219,8 +284,20 @@ class TestClaims:
         assert {row.verdict for row in compared(values)} == {"undecided"}
 
     def test_are_of_known_arms(self) -> None:
-        with pytest.raises(ValueError, match="'a' and 'd'"):
+        said = "A claim must be of two of the arms ['a', 'b'], but is of 'a' and 'd'."
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             paired_differences({"a": [0], "b": [0]}, equivalence=0.1, claims=[("a", "d")])
+
+    @pytest.mark.parametrize(
+        ("verdict", "turned"),
+        [("better", "worse"), ("worse", "better"), ("equivalent", "equivalent"), (None, None)],
+    )
+    def test_turn_as_a_whole(self, verdict: Any, turned: Any) -> None:
+        numbers = (8, 0.5, 0.25, 1.0, 0.75, 0.5, 0.875)
+        row = PairedDifference("a", "b", *numbers, verdict, "why")
+        other = PairedDifference("b", "a", 8, -0.5, -1.0, -0.25, 0.25, 0.125, 0.5, turned, "why")
+        assert row.turned() == other
+        assert other.turned() == row
 
     def test_turn_with_the_order_of_the_arms(self) -> None:
         values = simulated(np.random.default_rng(3), 10, gain=0.02)

@@ -113,6 +113,24 @@ class TestIntervals:
             ends = sequential_interval(d, 1)
             np.testing.assert_allclose(ends, possible[[0, -1]], atol=0.0021)
 
+    @pytest.mark.parametrize("spread", [*SPREADS, "outliers"])
+    def test_end_where_the_e_process_begins_to_exclude(self, spread: str) -> None:
+        rng = np.random.default_rng(3)
+        for n, n_claims in ((9, 1), (15, 2), (40, 3)):
+            d = SPREADS.get(spread, SPREADS["normal"])(rng, n)
+            if spread == "outliers":
+                d[[2, 7]] = 30.0, -5.0
+            d = d.round(12)
+            low, high = sequential_interval(d, n_claims)
+            scale = float(np.subtract(*np.quantile(d, [0.75, 0.25])))
+            bulk = np.linspace(*np.quantile(d, [0.1, 0.9]), 501)
+            grid = np.concatenate([np.linspace(d.min() - 9, d.max() + 9, 501), bulk, d, [0]])
+            possible = grid[e_process(d - grid[:, np.newaxis]).max(axis=1) < n_claims / 0.05]
+            assert low - 1e-9 <= possible.min() <= possible.max() <= high + 1e-9
+            beside = np.array([low, high, low - 1e-3 * scale, high + 1e-3 * scale])
+            is_in = e_process(d - beside[:, np.newaxis]).max(axis=1) < n_claims / 0.05
+            assert is_in.tolist() == [True, True, False, False]
+
     def test_are_empty_where_the_differences_are_of_two_distributions(self) -> None:
         assert np.isnan(sequential_interval(np.repeat([1.0, -1.0], 20), 1)).all()
 
