@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import socketserver
 import subprocess
@@ -12,15 +13,24 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 import pytest
 from search_worker import make_objective
-from stored_studies import store_study
+from stored_studies import store_confusions, store_look, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence import dashboard
+from adnn_optuna.evidence.claims import (
+    answers_of_search,
+    caveat_of_comparison,
+    claim_of_comparison,
+    to_mind,
+)
+from adnn_optuna.evidence.comparison import load_comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from optuna.storages import BaseStorage
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard")
 
@@ -127,8 +137,80 @@ class TestNote:
         assert optuna_dashboard.get_note(study) == f"{second}\n\nMine."
 
 
-def test_figures_are_replaced_not_piled_up(tmp_path: Path) -> None:
-    study = store_study("one", storage=optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db"))
+@pytest.fixture
+def storage(tmp_path: Path) -> BaseStorage:
+    """One that other processes can read."""
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
+    return optuna.storages.JournalStorage(backend)
+
+
+def test_note_of_a_search_is_its_answers_and_what_it_prints(storage: BaseStorage) -> None:
+    study = store_study("one\\ `two` <b>*[3]*</b> ~|_&", gain=0.003, storage=storage)
+    store_confusions(study, [[60, 37], [0, 3]], [[97, 0], [3, 0]])
+    record = record_of(study)
+    dashboard.show_search(record)
+    note = optuna_dashboard.get_note(study)
+    title, claim, others, numbers = note.split("\n\n")
+    assert title == "## Search"
+    said = list(answers_of_search(record, None).values())
+    assert claim == f"**{escaped(said[0])}**"
+    assert others == escaped(" ".join([to_mind([record]), *said[1:]]))
+    assert numbers == "\n".join(f"    {line}" for line in str(record).splitlines())
+    assert study.user_attrs["adnn:note"] == hashlib.sha256(note.encode()).hexdigest()
+
+
+def escaped(text: str) -> str:
+    """Return what Markdown shows as the text, in which only these characters occur."""
+    for character in "*_[]":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def test_names_are_text_to_markdown() -> None:
+    assert dashboard._literal("a\\`*_[]~|b <i> & 'c' \"d\" (1.5) #") == (
+        "a\\\\\\`\\*\\_\\[\\]\\~\\|b &lt;i&gt; &amp; 'c' \"d\" (1.5) #"
+    )
+
+
+def test_comparison_is_noted_in_all_its_studies_and_drawn_in_the_first(
+    storage: BaseStorage,
+) -> None:
+    for arm in ("greedy", "random_restart"):
+        for seed in (0, 1):
+            store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
+    comparison = load_comparison(storage, "c")
+    dashboard.show_comparison(comparison)
+    claim, caveat = claim_of_comparison(comparison), caveat_of_comparison(comparison)
+    for runs in comparison.results.values():
+        for seed, run in enumerate(runs):
+            note = optuna_dashboard.get_note(run.study)
+            assert note.startswith("## Search\n\n**")
+            _, of_comparison = note.split("\n\n## Comparison\n\n")
+            assert of_comparison.startswith(f"**{escaped(claim)}**\n\n{escaped(caveat)}\n\n    ")
+            stored = storage.get_study_system_attrs(run.study._study_id)
+            kinds = {key.split(":")[2] for key in stored if "plot_data" in key}
+            names = ("test-accuracy", "compute", "price-of-luck", "trials")
+            assert kinds == {f"adnn-{name}" for name in names if seed == 0}
+
+
+def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
+    storage: BaseStorage,
+) -> None:
+    study = store_study("one", gain=0.003, storage=storage)
+    dashboard.show_search(record_of(study))
+    first = optuna_dashboard.get_note(study)
+    store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+    dashboard.show_search(record_of(study))
+    second = optuna_dashboard.get_note(study)
+    assert "905 right" in second
+    assert second != first
+    optuna_dashboard.save_note(study, "Mine.")
+    dashboard.show_search(record_of(study))
+    assert optuna_dashboard.get_note(study) == "Mine."
+
+
+def test_figures_are_replaced_not_piled_up(storage: BaseStorage) -> None:
+    study = store_study("one", storage=storage)
     dashboard.show_search(record_of(study))
     before = study._storage.get_study_system_attrs(study._study_id)
     dashboard.show_search(record_of(study))
@@ -144,9 +226,9 @@ def test_studies_in_memory_are_left_alone() -> None:
 
 
 def test_a_search_ends_well_without_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    storage: BaseStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study = store_study("one", storage=optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db"))
+    study = store_study("one", storage=storage)
 
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("the disk is full")
@@ -154,7 +236,8 @@ def test_a_search_ends_well_without_it(
     monkeypatch.setattr(optuna_dashboard, "save_note", refuse)
     monkeypatch.setattr(dashboard._logger, "propagate", True)
     dashboard.show_search(record_of(study))
-    assert "the disk is full" in caplog.text
+    said = "Nothing was saved for optuna-dashboard: the disk is full"
+    assert [record.getMessage() for record in caplog.records] == [said]
 
     monkeypatch.setattr(dashboard.importlib.util, "find_spec", lambda name: None)
     caplog.clear()
