@@ -190,6 +190,21 @@ def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
     assert lost.claim == said
 
 
+@pytest.mark.parametrize(
+    ("sd", "shown"),
+    # As many digits as the half width has two of: 4.3027 / √3 times the standard deviation.
+    [
+        (0.0001, "0.90000 (0.89975 to 0.90025)"),
+        (0.02, "0.900 (0.850 to 0.950)"),
+        (0.5, "0.9 (-0.3 to 2.1)"),
+        (50, "1 (-123 to 125)"),
+    ],
+)
+def test_values_have_as_many_digits_as_their_interval_asks_for(sd: float, shown: str) -> None:
+    said = recheck(17, [0.9 - sd, 0.9, 0.9 + sd]).claim
+    assert f"trial 17 gives {shown}: the study" in said
+
+
 def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
     choosing, confirming = (fresh_seeds("study", role, 200) for role in ("choose", "confirm"))
     assert fresh_seeds("study", "choose", 3) == choosing[:3] == (2013144564, *choosing[1:3])

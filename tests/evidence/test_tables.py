@@ -1,0 +1,99 @@
+"""Tables as text and as data frames."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+from stored_studies import store_confusions, store_study
+
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.units import ACCURACY, PLAIN
+from adnn_optuna.evidence import tables
+from adnn_optuna.evidence.paired_differences import PairedDifference
+
+ROWS = [
+    PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better"),
+    PairedDifference(
+        *("a name that is long", "18 characters long", 3, *[math.nan] * 3, 0.5),
+        *(math.nan, math.nan, None, "too few"),
+    ),
+]
+
+
+PRINTED = """\
+                                         difference
+test accuracy of                               [pp]        interval           superior   verdict
+------------------------------------------------------------------------------------------------
+one - two                                     +1.23  +0.10 to +2.00  100 % (63 to 100)    better
+a name that is lo… - 18 characters long     unknown            none               50 %  no claim
+------------------------------------------------------------------------------------------------
+paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half
+interval: of many words of many words of many words of many words of many words of many words of
+many words of many words
+too few"""
+
+
+def test_whole_text() -> None:
+    interval = "interval: " + "of many words " * 8
+    lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval)
+    twice = PRINTED.splitlines()
+    assert lines == [*twice[:5], *twice[4:]]  # A reason is given once.
+    assert "test R² of" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[1]
+    assert "one - two" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
+    assert "+0.0123" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
+
+
+def test_differences_are_a_frame_by_their_arms() -> None:
+    table = tables.differences_table(ROWS, "model")
+    assert [*table.index.names] == ["model", "other"]
+    assert [*table.columns] == [
+        *("pairs", "difference", "low", "high", "superiority", "superiority_low"),
+        *("superiority_high", "verdict", "reason"),
+    ]
+    assert table["verdict"].tolist() == ["better", "no claim"]
+    assert table["pairs"].tolist() == [8, 3]
+    nothing = tables.differences_table([], "sampler")
+    assert [*nothing.index.names] == ["sampler", "other"]
+    assert [*nothing.columns] == [*table.columns]
+
+
+def test_columns_are_aligned_below_their_headings() -> None:
+    assert tables.aligned([("x", "yy")], [("aaa", "b"), ("a", "bbb")]) == [
+        "x     yy",
+        "--------",
+        "aaa    b",
+        "a    bbb",
+        "--------",
+    ]
+
+
+def test_labels_are_cut_where_they_are_too_long() -> None:
+    assert tables.shortened("abcde", 5) == "abcde"
+    assert tables.shortened("abcdef", 5) == "abcd…"
+
+
+def test_means_with_and_without_a_spread() -> None:
+    row: Any = pd.Series({"best": 0.9, "best_std": 0.012, "gain": 0.02, "gain_std": math.nan})
+    assert tables.mean_and_std(row, "best", ACCURACY) == "90.00 ± 1.20"
+    assert tables.mean_and_std(row, "gain", ACCURACY) == "+2.00"
+    assert tables.mean_and_std(row, "best", PLAIN) == "0.9000 ± 0.0120"
+    assert tables.what_is_shown(2) == "mean ± standard deviation over 2 seeds"
+    assert tables.what_is_shown(1) == "one seed"
+
+
+def test_rows_of_classes_and_of_pairs() -> None:
+    study = store_study("classes")
+    store_confusions(study, [[40, 10], [20, 30]], [[45, 5], [10, 40]])
+    look = record_of(study).test_look
+    assert look is not None
+    assert tables.class_rows(look) == [
+        ("a", "50", "80.00 %", "90.00 %", "+10.00 pp"),
+        ("b", "50", "60.00 %", "80.00 %", "+20.00 pp"),
+    ]
+    # Of 100 both get 68 right, the winner alone 17, the unmoved network alone 2.
+    assert tables.paired_rows(look) == [
+        ("unmoved network right", "68", "2"),
+        ("unmoved network wrong", "17", "13"),
+    ]
