@@ -325,9 +325,9 @@ class TestComparison:
     )
     def test_says_what_the_same_compute_gains(self, searcher: str, spent: str) -> None:
         for n, evidence in ((1, "(one seed)"), (8, "(interval +6.00 to +6.00 pp)")):
-            gains = {"greedy": [0.02] * n, "random_restart": [0.01] * n, "else": [0.07] * n}
+            gains = {"greedy": [0.02] * n, "random_restart": [0.01] * n, "mine": [0.07] * n}
             results = {**store_comparison(gains).results}
-            results["else"] = [searched_by(run, searcher) for run in results["else"]]
+            results["mine"] = [searched_by(run, searcher) for run in results["mine"]]
             comparison = Comparison(results, tuple(range(n)))
             said = (
                 f"The same compute spent {spent} gains +6.00 pp over random restarts {evidence}."

@@ -131,6 +131,14 @@ class TestIntervals:
             is_in = e_process(d - beside[:, np.newaxis]).max(axis=1) < n_claims / 0.05
             assert is_in.tolist() == [True, True, False, False]
 
+    def test_of_ties_between_outliers_are_found(self) -> None:
+        d = np.array([0.0, 1.0] * 12 + [1000.0, -1000.0, 1.0, 0.0])
+        low, high = sequential_interval(d, 1)
+        assert 0 < low < 0.5 < high < 1
+        grid = np.linspace(-1, 2, 3001)
+        possible = grid[e_process(d - grid[:, np.newaxis]).max(axis=1) < 20]
+        np.testing.assert_allclose((low, high), possible[[0, -1]], atol=1.1e-3)
+
     def test_are_empty_where_the_differences_are_of_two_distributions(self) -> None:
         assert np.isnan(sequential_interval(np.repeat([1.0, -1.0], 20), 1)).all()
 
