@@ -229,6 +229,7 @@ class TestRegression:
         models.report(tmp_path / "models.html")
         shown = text_of((tmp_path / "models.html").read_text(encoding="utf-8"))
         assert "b has the best mean test R², 0.9000 over 6 seeds" in shown
+        assert models.caveat in shown
         for text in (shown, str(models)):
             assert "+0.1000" in text
             for wrong in (*self.WRONG, "80.00"):

@@ -167,8 +167,8 @@ def escaped(text: str) -> str:
 
 
 def test_names_are_text_to_markdown() -> None:
-    assert dashboard._literal("a\\`*_[]~|b <i> & 'c' \"d\" (1.5) #") == (
-        "a\\\\\\`\\*\\_\\[\\]\\~\\|b &lt;i&gt; &amp; 'c' \"d\" (1.5) #"
+    assert dashboard._literal("aX\\`*_[]~|b <i> & 'c' \"d\" (1.5) #") == (
+        "aX\\\\\\`\\*\\_\\[\\]\\~\\|b &lt;i&gt; &amp; 'c' \"d\" (1.5) #"
     )
 
 
