@@ -317,6 +317,7 @@ def printed() -> Comparison:
 
 def test_whole_text(printed: Comparison) -> None:
     assert str(printed) == PRINTED
+    assert [*printed.differences().index.names] == ["sampler", "other"]
     assert repr(printed) == (
         "Comparison(arms=['greedy', 'annealing', 'random_restart', 'rates'], "
         "seeds=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), undecided=1)"

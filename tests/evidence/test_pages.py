@@ -155,6 +155,20 @@ class TestSearch:
         dates = search_page(record_of(study)).content["dates"]
         assert dates.startswith("trained 2026-11-03 to 2026-11-0")
 
+    def test_settings_are_shown_as_they_are_written(self) -> None:
+        study = store_study("one")
+        model = {"classes": ["größe", "δ"], "layers": {"one": {"units": 3}, "none": {}}}
+        config = {"model": model, "seed": None}
+        study.set_user_attr("adnn:config", {**study.user_attrs["adnn:config"], **config})
+        settings = dict(search_page(record_of(study)).content["settings"])
+        shown = {name: value for name, value in settings.items() if name.startswith("model")}
+        assert shown == {
+            "model.classes": '["größe", "δ"]',
+            "model.layers.one.units": "3",
+            "model.layers.none": "{}",
+        }
+        assert settings["seed"] == "null"
+
     def test_refuses_a_file_that_cannot_be_written(self, tmp_path: Path) -> None:
         page = search_page(record_of(store_study("one")))
         with pytest.raises((ValueError, OSError), match=r"^The report"):
