@@ -263,7 +263,8 @@ def check_weights(
     claimed = winner[name]
     found = float(trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
-    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 / len(data.y_test)):
+    _, resolution = claimed_gain(contract)
+    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * resolution):
         said = f"winner.{name} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 

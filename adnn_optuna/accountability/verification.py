@@ -320,7 +320,8 @@ def _train_elsewhere(
     ]
     runs, rows = [*retrain(objective.trainer, starts)], contract["split"]
     gains = gains_of(runs)
-    half_width = student_half_width(gains, 1 / rows["test"], _LEVEL, 1)
+    gain, resolution = contract_file.claimed_gain(contract)
+    half_width = student_half_width(gains, resolution, _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     unit = _unit(contract)
     of_gain = f"{found}, it is {unit.gain(fmean(gains), half_width)}"
@@ -331,7 +332,6 @@ def _train_elsewhere(
         )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
-    gain, _ = contract_file.claimed_gain(contract)
     if not abs(gain - fmean(gains)) <= half_width + 1e-9:
         claimed = f"The claimed gain of {unit.gain(gain)} on the test set"
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
@@ -339,8 +339,9 @@ def _train_elsewhere(
         for split in (name for name in rows if rows[name]):
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
-            resolution = max(contract_file.LEAST_ACCURACY, 1 / rows[split])
-            width = student_half_width(values, resolution, _LEVEL, 1)
+            of_split = resolution * rows["test"] / rows[split]
+            least = max(contract_file.LEAST_ACCURACY, of_split)
+            width = student_half_width(values, least, _LEVEL, 1)
             claimed = contract[role].get(name, math.nan)
             if not abs(claimed - fmean(values)) <= width + 1e-9:
                 here = f"{found}, it is {fmean(values):.4f} ± {width:.4f}"
@@ -367,13 +368,13 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int]) -
 
 def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> list[str]:
     """Train with fresh random numbers, and refuse gains that they do not have in the mean."""
-    n_images, fresh, breaches = len(objective.dataset.y_test), {}, []
-    unit = _unit(contract)
+    gain, resolution = contract_file.claimed_gain(contract)
+    fresh, breaches, unit = {}, [], _unit(contract)
     for source, claimed in contract["certified"].items():
         seeds = np.random.SeedSequence().generate_state(len(claimed)).tolist()
         fresh[source] = retrain_afresh(objective, contract["winner"]["params"], source, seeds)
         found = fmean(fresh[source])
-        width = student_half_width(fresh[source], 1 / n_images, _LEVEL, len(claimed))
+        width = student_half_width(fresh[source], resolution, _LEVEL, len(claimed))
         if not abs(fmean(claimed) - found) <= width + 1e-9:
             breaches.append(
                 f"certified.{source}: its mean of {unit.gain(fmean(claimed))} is not reproduced: "
@@ -381,4 +382,4 @@ def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> 
             )
     if breaches:
         raise BreachedError(*breaches)
-    return transfer_in_words(*contract_file.claimed_gain(contract), fresh)
+    return transfer_in_words(gain, resolution, fresh)

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.accountability.contract_file import (
     BreachedError,
     CannotCheckError,
     _read_arrays,
+    claimed_gain,
     contract_sha256,
 )
 from adnn_optuna.accountability.verification import _train_elsewhere
@@ -498,6 +500,34 @@ def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResu
     content["split"] = {"train": 120, "val": 40, "test": 40}
     with pytest.raises(CannotCheckError, match=r"with 40 test images, but"):
         _train_elsewhere(content, objective)
+
+
+def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    data = adnn.Dataset.from_arrays(x, x[:, 0] - x[:, 1], task="regression")
+    training = quick_training("sgd", learning_rate=0.02, batch_size=40, epochs=2)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
+    path = tmp_path / CONTRACT
+    adnn.search(objective, "annealing", max_trial=3).contract(certify=5).save(path)
+    content = without_files(elsewhere(json.loads(path.read_text())))
+    verdict = adnn.verify(forged(content, path), dataset=data, certify=True)
+    assert (verdict.status, verdict.holds) == ("within_tolerance", True)
+    # One of 40 images would be 0.025 of an accuracy.
+    assert 0 < verdict.half_width < 1e-4
+    gain, _ = claimed_gain(content)
+    more = copy.deepcopy(content)
+    more["winner"]["test_r2"] += 0.01
+    verdict = adnn.verify(forged(more, path), dataset=data)
+    assert [reason.split(":")[0] for reason in verdict.reasons] == [
+        f"The claimed gain of {gain + 0.01:+.4f} on the test set is not reproduced",
+        f"winner.test_r2 is {more['winner']['test_r2']}, but is not reproduced",
+    ]
+    of_orders = content["certified"]["orders"]
+    more = {**content, "certified": {"orders": [gain + 0.02 for gain in of_orders]}}
+    verdict = adnn.verify(forged(more, path), dataset=data, certify=True)
+    assert verdict.status == "breached"
+    said = f"certified.orders: its mean of {np.mean(of_orders) + 0.02:+.4f} is not reproduced"
+    assert verdict.reasons[0].startswith(said)
 
 
 def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObjective]]:
