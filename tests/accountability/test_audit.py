@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import re
@@ -368,16 +369,164 @@ def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
     assert [layer.parameters for layer in layers] == [{"rate": 0.25}, {"rate": 0.5}]
 
 
-def test_prints_and_is_json(audit: adnn.Audit) -> None:
-    text = str(audit)
-    assert "23 variables: 11 random, 12 fixed, 0 unknown" in text
-    assert "spectral/vector_u" in text
-    assert f"unseeded (drew {audit.variables[0].seed})" in text
-    assert "dropout  Dropout training    rate=0.3" in text
-    read = json.loads(audit.to_json())
-    assert len(read["variables"]) == 23
-    assert read["variables"][1]["distribution"]["parameters"] == {"value": 0}
-    assert len(audit.to_dataframe()) == 23
+def lines_of(audit: adnn.Audit) -> list[str]:
+    """Return what it prints, without the blanks that make columns."""
+    return [" ".join(line.split()) for line in str(audit).splitlines()]
+
+
+def test_prints_all_that_it_found(tmp_path: Path) -> None:
+    seeded = keras.initializers.HeNormal(seed=3)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            L.Dense(3, name="free"),
+            L.Dropout(0.5, name="drop"),
+            L.Dense(2, kernel_initializer=seeded, bias_initializer="ones", name="seeded"),
+            L.GaussianNoise(0.25, seed=7, name="noise"),
+        ],
+        name="net",
+    )
+    first, *rest = model.get_weights()
+    model.set_weights([first + 1, *rest])
+    kernel = model.get_layer("free").kernel_initializer.seed
+    drawn, _ = model.get_layer("drop").seed_generator.state.numpy()
+    audit = adnn.audit_randomness(model)
+    uniform = "GlorotUniform uniform(minval=-0.92582, maxval=0.92582)"
+    others = (
+        "! net/free/kernel hold other values than their initializers give: they were set, loaded "
+        "or trained. A model that is made anew starts from the initializers."
+    )
+    unseeded = (
+        "! The initializers of net/free/kernel have no seed: their configuration says seed: None, "
+        "so a model made from it (from_config, clone_model) starts from other weights. Give each "
+        "a seed."
+    )
+    drop = "! drop (Dropout) has no seed: each run of the program draws other numbers. Give it "
+    assert lines_of(audit) == [
+        "4 variables: 2 random, 2 fixed, 0 unknown",
+        "variable shape initializer starts from seed values",
+        f"net/free/kernel (4, 3) {uniform} unseeded (drew {kernel}) others",
+        "net/free/bias (3,) Zeros constant(value=0) - initial",
+        "net/seeded/kernel (3, 2) HeNormal truncated_normal(mean=0, stddev=0.928232) 3 initial",
+        "net/seeded/bias (2,) Ones constant(value=1) - initial",
+        "",
+        "2 layers with random states",
+        "layer class draws with seed",
+        f"drop Dropout training rate=0.5 unseeded (drew {drawn})",
+        "noise GaussianNoise training stddev=0.25 7",
+        "",
+        others,
+        unseeded,
+        f"{drop}seed=.",
+    ]
+    assert repr(audit) == "Audit(variables=4, random=2, layers=2, warnings=3)"
+    text = audit.to_json()
+    assert json.loads(text) == json.loads(json.dumps(dataclasses.asdict(audit)))
+    assert text.startswith('{\n "variables": [\n  {')
+    assert "\n" not in audit.to_json(indent=None)
+    model.save(tmp_path / "net.keras")
+    assert lines_of(audit_file(tmp_path / "net.keras")) == [
+        "4 variables: 2 random, 2 fixed, 0 unknown",
+        "variable shape initializer starts from seed values",
+        f"free/kernel (4, 3) {uniform} unseeded unknown",
+        "free/bias (3,) Zeros constant(value=0) - unknown",
+        "seeded/kernel (3, 2) HeNormal truncated_normal(mean=0, stddev=0.928232) 3 unknown",
+        "seeded/bias (2,) Ones constant(value=1) - unknown",
+        "",
+        "2 layers with random states",
+        "layer class draws with seed",
+        "drop Dropout training rate=0.5 unseeded",
+        "noise GaussianNoise training stddev=0.25 7",
+        "",
+        unseeded.replace("net/", ""),
+        f"{drop}seed=.",
+    ]
+
+
+def test_prints_what_is_not_built_yet_and_cannot_be_called() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = L.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=9))
+            self.drop = L.Dropout(0.5, name="drop", seed=2)
+
+        def call(self, x: Any) -> Any:
+            return self.drop(self.dense(x))
+
+    name = (model := Own()).dense.name
+    assert lines_of(adnn.audit_randomness(model)) == [
+        "2 variables: 1 random, 1 fixed, 0 unknown",
+        "variable shape initializer starts from seed values",
+        f"{name}/kernel not built RandomNormal RandomNormal(mean=0, stddev=0.05) 9 unknown",
+        f"{name}/bias not built Zeros Zeros() - unknown",
+        "",
+        "1 layers with random states",
+        "layer class draws with seed",
+        "drop Dropout unknown rate=0.5 2",
+    ]
+
+
+def test_tells_when_a_layer_draws() -> None:
+    class Always(L.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="always")
+            self.generator = keras.random.SeedGenerator(5)
+
+        def call(self, x: Any) -> Any:
+            return x + keras.random.normal((1, 4, 4), seed=self.generator)
+
+    layers = [
+        L.LSTM(2, return_sequences=True, seed=1, name="none"),
+        L.LSTM(2, dropout=0.25, recurrent_dropout=0.0, seed=1, name="one"),
+    ]
+    # A model of several inputs is called with a list of them.
+    given = [keras.Input((4, 4)) for _ in range(2)]
+    x = Always()(L.Add()(given))
+    for layer in layers:
+        x = layer(x)
+    audit = adnn.audit_randomness(keras.Model(given, x))
+    assert [(layer.path, layer.when, layer.parameters) for layer in audit.layers] == [
+        ("always", "always", {}),
+        ("none/lstm_cell", "never", {}),
+        ("one/lstm_cell", "always", {"dropout": 0.25}),
+    ]
+    assert not any("has no seed: each run" in warning for warning in audit.warnings)
+    assert not any("global random state" in warning for warning in audit.warnings)
+
+
+def test_takes_no_variables_for_equal_that_one_generator_seeds() -> None:
+    drawing = keras.initializers.HeNormal(seed=keras.random.SeedGenerator(3))
+    audit = adnn.audit_randomness(dense_model(kernel_initializer=drawing))
+    # Where a generator was when it drew them, nobody knows.
+    assert [v.is_initial for v in audit.variables] == [None, True, None, True]
+    assert [v.seed for v in audit.variables] == [3, None, 3, None]
+    assert audit.warnings == ()
+
+
+def test_warns_of_equal_seeds_only_where_shapes_are_equal() -> None:
+    warnings = []
+    for units in (3, 4):
+        layers = [
+            L.Dense(n, kernel_initializer=Drawing(5), bias_initializer=Drawing(i), name=f"d{i}")
+            for i, n in enumerate((units, 4))
+        ]
+        model = keras.Sequential([keras.Input((4,)), *layers], name="net")
+        warnings.append(adnn.audit_randomness(model).warnings)
+    said = (
+        "net/d0/kernel, net/d1/kernel share one initializer object or its seed, and one shape, so "
+        "they start from equal values. Give each layer an initializer of its own, with "
+        "its own seed."
+    )
+    assert warnings == [(), (said,)]
+
+
+def test_draws_initial_values_again_in_the_type_of_the_variable() -> None:
+    layers = [
+        L.Dense(4, dtype=dtype, kernel_initializer=keras.initializers.HeNormal(seed=i))
+        for i, dtype in enumerate(("float16", "float64"))
+    ]
+    audit = adnn.audit_randomness(keras.Sequential([keras.Input((4,)), *layers]))
+    assert {v.is_initial for v in audit.variables} == {True}
 
 
 def test_refuses_what_is_no_model() -> None:
