@@ -264,7 +264,7 @@ def check_weights(
     found = float(trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
     _, resolution = claimed_gain(contract)
-    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * resolution):
+    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * resolution) + 1e-9:
         said = f"winner.{name} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 

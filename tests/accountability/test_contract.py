@@ -22,12 +22,16 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna import Contract
 from adnn_optuna.accountability.contract_file import (
     BreachedError,
     CannotCheckError,
     _read_arrays,
+    check_model,
+    check_weights,
     claimed_gain,
     contract_sha256,
+    read_contract,
 )
 from adnn_optuna.accountability.verification import _train_elsewhere
 from adnn_optuna.networks.network import hash_weights
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from adnn_optuna import Contract, SearchResult
+    from adnn_optuna import SearchResult
 
 CONTRACT = "digits.contract.json"
 DATA = "few digits.npz"
@@ -152,8 +156,69 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
     ):
         initial = hash_weights(trainer.initial_weights(start))
         assert says[role]["initial_weights_sha256"] == initial
-    assert says["environment"]["versions"]["keras"] == keras.__version__
-    assert "winner" in str(contract)
+    assert {key: says[key] for key in ("format", "format_version")} == {
+        "format": "adnn_optuna contract",
+        "format_version": 1,
+    }
+
+
+def test_prints_what_it_says() -> None:
+    values = {"train_accuracy": 0.75, "val_accuracy": 0.5, "test_accuracy": 0.25, "loss": 1.5}
+    params = {"weight_offset_0": 0.125, "bias_offset_0": -0.0625}
+    content: dict[str, Any] = {
+        "study": {"name": "a study", "sampler": "annealing", "best_trial": 7, "trials": 12},
+        "objective": {"dataset": {"name": "digits"}},
+        "split": {"test": 16},
+        "baseline": {"trained_weights_sha256": "0123", **values},
+        "winner": {
+            "params": params,
+            "trained_weights_sha256": "4567",
+            **values,
+            "test_accuracy": 0.375,
+        },
+        "environment": {"versions": {"keras": "3.12.0"}},
+        "certified": {"orders": [0.125] * 5},
+    }
+    contract = adnn.Contract(content, {}, None)
+    interval = "95 % interval +6.25 to +18.75 pp"  # One of 16 images, as all gains are equal.
+    lines = [
+        "Contract of study 'a study' on digits, annealing: trial 7 of 12",
+        "  train_accuracy  baseline 75.00%  winner 75.00%  gain +0.00 pp",
+        "  val_accuracy    baseline 50.00%  winner 50.00%  gain +0.00 pp",
+        "  test_accuracy   baseline 25.00%  winner 37.50%  gain +12.50 pp",
+        "  offsets: weight_offset_0=0.125, bias_offset_0=-0.0625",
+        f"  with 5 fresh orders of the batches the gain is +12.50 pp ({interval})",
+        "  the gain transfers",
+        "  trained weights: SHA-256 4567",
+        "  model file: written by Keras 3.12.0, to be read by it or a later one",
+    ]
+    assert str(contract).split("\n") == lines
+    assert repr(contract) == (
+        "Contract('a study', trial=7, trials=12, test_accuracy=0.375, test_gain=0.125)"
+    )
+    del content["certified"]
+    assert str(contract).split("\n") == lines[:5] + lines[7:]
+    content["objective"]["dataset"]["task"] = "regression"
+    for role, r2 in (("baseline", -0.5), ("winner", 0.25)):
+        content[role] = {"params": params, "trained_weights_sha256": "4567", "test_r2": r2}
+    assert str(contract).split("\n") == [
+        lines[0],
+        "  test_r2         baseline -0.5000  winner 0.2500  gain +0.7500",
+        lines[4],
+        *lines[7:],
+    ]
+    assert repr(contract) == (
+        "Contract('a study', trial=7, trials=12, test_r2=0.25, test_gain=0.75)"
+    )
+
+
+def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
+    training = dataclasses.replace(result.objective.training, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"diverge") as refusal:
+        Contract.from_search(result, result.objective.replace(training=training))
+    assert str(refusal.value) == (
+        "The baseline's training diverged, so there is nothing to make a contract of."
+    )
 
 
 def test_saves_the_winner_trained(contract: Contract, path: Path) -> None:
@@ -204,8 +269,12 @@ def test_is_not_written_where_one_of_its_files_is_a_folder(
 
 
 def test_does_not_overwrite_its_data(contract: Contract, path: Path) -> None:
-    with pytest.raises(ValueError, match="is the name of the data"):
+    with pytest.raises(ValueError, match="is the name of the data") as refusal:
         contract.save(path.with_name(DATA).with_suffix(".json"))
+    assert str(refusal.value) == (
+        "The weights beside path would be written to 'few digits.npz', which is the name of the "
+        "data; name the contract differently."
+    )
 
 
 def test_says_neither_where_the_study_is_nor_the_data(path: Path) -> None:
@@ -268,9 +337,29 @@ def test_holds_elsewhere_in_another_format_of_json(
     assert "in '~no-such-user'; give data_dir" in verdict.reasons[0]
     verdict = adnn.verify(other, path.parent)
     # They were not copied.
-    missing = ["files.weights", "files.model"]
-    assert [what.split(":")[0] for what in verdict.not_checked] == [*missing, "study"]
-    assert "\n  - not checked: files.model: " in str(verdict)
+    missing = [
+        f"files.{kind}: 'digits.contract.{suffix}' is not there"
+        for kind, suffix in (("weights", "npz"), ("model", "keras"))
+    ]
+    assert verdict.not_checked == (*missing, *NEVER_CHECKED)
+    not_checked = [f"  - not checked: {what}" for what in verdict.not_checked]
+    assert str(verdict).split("\n") == [
+        "exact: trained again, baseline and winner have the same bits.",
+        f"  - {verdict.findings[0]}",
+        *not_checked,
+    ]
+    assert repr(verdict) == f"Verdict('exact', gain={verdict.gain:.4g}, reasons=0)"
+
+
+def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
+    verdict = adnn.verify(path)
+    low, high = (f"{100 * end:+.2f}" for end in result.test_interval)
+    shown = "shown" if result.test_gain > 0 else "not shown"
+    assert " ".join(verdict.findings) == (
+        f"gain on the test set: {100 * result.test_gain:+.2f} pp, {shown} in this environment "
+        f"(95 % interval from the test images {low} to {high} pp)"
+    )
+    assert (verdict.gain, verdict.half_width) == (pytest.approx(result.test_gain), 0)
 
 
 @pytest.mark.parametrize(
@@ -372,6 +461,61 @@ def test_cannot_check_what_is_not_consistent(
     assert named in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("format", 1, "{file} is not a contract: its field format is not 'adnn_optuna contract'."),
+        ("format_version", 2, "{field} is 2, but this version of adnn_optuna reads 1."),
+        ("study.name", None, "{field} must be a JSON value of type str, but it is None."),
+        ("study.sampler", 1, "{field} must be a JSON value of type str | None, but it is 1."),
+        ("study.trials", -1, "{field} must be a number from 0 to inf, but it is -1."),
+        ("winner.params", [1], "{field} must be a JSON value of type dict, but it is [1]."),
+        ("winner.test_accuracy", 1.5, "{field} must be a number from 0 to 1, but it is 1.5."),
+        ("baseline.test_accuracy", -0.5, "{field} must be a number from 0 to 1, but it is -0.5."),
+        ("winner.val_own", True, "{field} must be a number from -1e+30 to 1e+30, but it is True."),
+        ("winner.test_own", 0.5, "A contract has no field {field}."),
+        ("own", 0.5, "A contract has no field own."),
+        *(
+            ("certified.orders", gains, "{field} must be 5 to 1000 gains, but it is {value:.80}.")
+            for gains in ([2e30] * 5, [0.5] * 4, [0.5] * 1001, 0.5)
+        ),
+        (
+            "objective.training.epochs",
+            100_001,
+            "{field} must be a number from 1 to 100000, but it is 100001.",
+        ),
+    ],
+)
+def test_says_in_a_sentence_which_field_no_contract_has(
+    field: str, value: Any, said: str, content: Any, path: Path
+) -> None:
+    content["certified"] = {"orders": [0.5] * 5}
+    put(content, field, value)
+    file = forged(content, path.with_name("forged.json"))
+    with pytest.raises(CannotCheckError) as refusal:
+        read_contract(file)
+    named = {"file": f"The file {str(file)!r}", "field": field, "value": str(value)}
+    assert str(refusal.value) == said.format(**named)
+
+
+def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
+    file = path.with_name("forged.json")
+    for n, epochs, accuracy, own in ((5, 1, 0, -1e30), (1000, 100_000, 1, 1e30)):
+        content["certified"] = {"orders": [own] * n}
+        content["objective"]["training"]["epochs"] = epochs
+        content["winner"] |= {"test_accuracy": accuracy, "val_own": own, "train_loss": own}
+        content["study"]["best_trial"] = accuracy
+        assert read_contract(forged(content, file)) == json.loads(file.read_text())
+    for field in ("winner.test_accuracy", "files.model.name", "study"):
+        less = copy.deepcopy(content)
+        parent, _, key = field.rpartition(".")
+        del (get(less, parent) if parent else less)[key]
+        with pytest.raises(CannotCheckError) as refusal:
+            read_contract(forged(less, file))
+        missing = "study.name" if field == "study" else field
+        assert str(refusal.value) == f"The field {missing} is missing."
+
+
 def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
     results = {
         "baseline.val_accuracy": 0.975,
@@ -380,11 +524,20 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
         "baseline.initial_weights_sha256": "0" * 64,
         "baseline.trained_weights_sha256": "0" * 64,
     }
+    before = {field: get(content, field) for field in results}
     for field, value in results.items():
         put(content, field, value)
     verdict = adnn.verify(forged(content, path.with_name("forged.json")))
     assert verdict.status == "breached"
-    assert {reason.split()[0] for reason in verdict.reasons} == results.keys()
+    follows = {
+        "initial": " (from objective.model, objective.seed and winner.params)",
+        "trained": " (from the initial weights, objective.training and its dataset)",
+    }
+    assert {*verdict.reasons} == {
+        f"{field} is {value}, but trained again it is {before[field]}"
+        f"{follows.get(field.split('.')[1].split('_')[0], '') if value == '0' * 64 else ''}."
+        for field, value in results.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -610,14 +763,19 @@ def test_certifies_the_gain_that_fresh_random_numbers_bring(
 
 
 def test_of_a_contract_without_a_certificate_none_can_be_repeated(path: Path) -> None:
-    verdict = adnn.verify(path, certify=True)
-    assert verdict.status == "cannot_check"
-    assert "certifies no gain; make one by contract(certify=20)" in verdict.reasons[0]
+    assert adnn.verify(path, certify=True) == adnn.Verdict(
+        "cannot_check",
+        ("certified: the contract certifies no gain; make one by contract(certify=20).",),
+    )
 
 
 def test_refuses_certificates_that_would_show_nothing(result: SearchResult) -> None:
-    for number in (4, 0, 1001, 2.5):
-        with pytest.raises(ValueError, match=r"^certify must be"):
+    for number in (4, 1001):
+        said = rf"^certify must be from 5 to 1000, but it is {number}\.$"
+        with pytest.raises(ValueError, match=said):
+            result.contract(certify=number)
+    for number in (0, 2.5):
+        with pytest.raises(ValueError, match=r"^certify must be a whole number of at least 1"):
             result.contract(certify=number)  # type: ignore[arg-type]
     fixed = adnn.MLP((8,), kernel_initializer="ones")
     training = adnn.Training(optimizer="sgd", batch_size=210, epochs=1, shuffle=False)
@@ -634,9 +792,9 @@ def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> No
     contract.save(path)
     with path.with_suffix(".keras").open("ab") as file:
         file.write(b"\0")
-    verdict = adnn.verify(path)
-    assert verdict.status == "breached"
-    assert verdict.reasons[0].startswith("files.model:")
+    assert adnn.verify(path).reasons == (
+        "files.model: 'digits.contract.keras' is not the file that was written.",
+    )
 
 
 @pytest.mark.parametrize("kind", ["other values", "pickle", "huge", "no archive"])
@@ -655,9 +813,52 @@ def test_notices_other_weights_than_it_states(
             file.write_bytes(b"PK nothing")
     verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
-    [reason] = verdict.reasons
-    assert reason.startswith("files.weights:")
-    assert "winner.trained_weights_sha256" in reason
+    said = "does not hold the weights of winner.trained_weights_sha256."
+    assert verdict.reasons == (f"files.weights: 'digits.contract.npz' {said}",)
+
+
+def test_notices_weights_of_another_type(
+    content: Any, contract: Contract, result: SearchResult, tmp_path: Path
+) -> None:
+    trained = [*contract.weights.values()]
+    # The same bytes, so the SHA-256 is that of the winner's.
+    other = {name: values.view(np.int32) for name, values in contract.weights.items()}
+    np.savez(file := tmp_path / "other.npz", **other)
+    content["winner"]["trained_weights_sha256"] = hash_weights([*other.values()])
+    with pytest.raises(BreachedError, match="does not hold the weights"):
+        check_weights(content, result.objective, file, trained)
+
+
+def test_another_processor_may_take_two_images_for_another_class(
+    content: Any, contract: Contract, path: Path, result: SearchResult
+) -> None:
+    file, trained = path.with_suffix(".npz"), [*contract.weights.values()]
+    accuracy, n = content["winner"]["test_accuracy"], content["split"]["test"]
+    for images in range(-2, 3):
+        content["winner"]["test_accuracy"] = round(accuracy * n + images) / n
+        check_weights(content, result.objective, file, trained)
+    for images in (-3, 3):
+        content["winner"]["test_accuracy"] = claimed = round(accuracy * n + images) / n
+        with pytest.raises(BreachedError) as breach:
+            check_weights(content, result.objective, file, trained)
+        assert str(breach.value) == (
+            f"winner.test_accuracy is {claimed}, but that of the weights in "
+            f"'digits.contract.npz' is {accuracy}."
+        )
+
+
+def test_of_a_model_that_another_keras_wrote_only_the_weights_are_compared(
+    content: Any, contract: Contract, path: Path, result: SearchResult
+) -> None:
+    file, trained = path.with_suffix(".keras"), [*contract.weights.values()]
+    assert check_model(content, result.objective, file, trained) == []
+    content["environment"]["versions"]["keras"] = "3.0.0"
+    assert check_model(content, result.objective, file, trained) == [
+        "the configuration in 'digits.contract.keras', which was written by another Keras, 3.0.0"
+    ]
+    content["winner"]["trained_weights_sha256"] = "0" * 64
+    with pytest.raises(BreachedError, match=r"its weights are not those of winner\.trained_wei"):
+        check_model(content, result.objective, file, trained)
 
 
 def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
@@ -720,9 +921,18 @@ def test_notices_another_model_than_the_winner(
     verdict = adnn.verify(beside(content, "model", file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     [reason] = verdict.reasons
-    assert reason.startswith("files.model: 'other.keras' is not the winner's model: ")
-    if kind.startswith("other weights"):
-        assert "winner.trained_weights_sha256" in reason
+    said = "files.model: 'other.keras' is not the winner's model: "
+    match kind:
+        case "other weights":
+            weights = "its weights are not those of winner.trained_weights_sha256."
+            assert reason == said + weights
+        case "other activation" | "larger type":
+            assert reason == f"{said}its configuration is another one."
+        case "no archive":
+            why = "is not a .keras file; save the model with model.save('name.keras')"
+            assert reason == f"{said}it cannot be read ({str(file)!r} {why})."
+        case _:
+            assert reason.startswith(f"{said}it cannot be read (")
 
 
 @pytest.mark.slow
@@ -926,7 +1136,7 @@ def test_follows_no_link_out_of_its_folder(
     (tmp_path / link).symlink_to(path.with_name(link))
     verdict = adnn.verify(write(content, tmp_path / CONTRACT))
     assert verdict.status == "cannot_check"
-    assert verdict.reasons[0].startswith(f"{field}: '{link}' leads out of")
+    assert verdict.reasons == (f"{field}: '{link}' leads out of {str(tmp_path)!r}.",)
 
 
 # Data and models of one's own
