@@ -97,6 +97,9 @@ def test_is_breached_without_a_signature_by_the_key(path: Path) -> None:
     _, other = write_keys(path.parent, "other")
     adnn.sign(path, private)
     right, content = signature.read_bytes(), path.read_bytes()
+    der = serialization.load_pem_public_key(public.read_bytes()).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     # Still a sound contract, but not the file that was signed.
     edited = content.replace(b"\n", b"\n ", 1)
     for wrong, signed, key in (
@@ -111,7 +114,10 @@ def test_is_breached_without_a_signature_by_the_key(path: Path) -> None:
         path.write_bytes(signed)
         verdict = adnn.verify(path, key=key)
         assert (verdict.status, verdict.findings) == ("breached", ())
-        assert "is not the signature of this contract by the key with" in verdict.reasons[0]
+        [reason] = verdict.reasons
+        said = f"signature: {signature.name!r} is not the signature of this contract by the key "
+        assert reason.startswith(f"{said}with the SHA-256 ")
+        assert (hashlib.sha256(der).hexdigest() in reason) == (key == public)
     (path.parent / "elsewhere").mkdir()
     signature.rename(path.parent / "elsewhere" / "a.sig")
     signature.symlink_to(path.parent / "elsewhere" / "a.sig")
@@ -146,12 +152,25 @@ def test_refuses_other_keys_in_one_sentence(path: Path) -> None:
     adnn.sign(path, private)
     of_a_curve = write_keys(path.parent, "curve", private=generate_private_key(SECP256R1()))
     (no_key := path.with_name("no key")).write_bytes(b"\0nothing")
-    for wrong in (no_key, path.parent, public, of_a_curve[0]):
-        with pytest.raises(ValueError, match=r"cannot be read as an Ed25519 private key in PEM"):
-            adnn.sign(path, wrong)
-    for wrong in (no_key, path.parent, private, of_a_curve[1]):
-        with pytest.raises(ValueError, match=r"^\S.* as an Ed25519 public key in PEM.*\.pem\.$"):
-            adnn.verify(path, key=wrong)
+    folder = path.parent
+    made_by = {
+        "private": "openssl genpkey -algorithm ed25519 -out key.pem",
+        "public": "openssl pkey -in key.pem -pubout -out public.pem",
+    }
+    for kind, wrong, why in (
+        ("private", no_key, ".+"),
+        ("private", public, ".+"),
+        ("private", folder, "Is a directory"),
+        ("private", of_a_curve[0], "it is a ECPrivateKey"),
+        ("public", no_key, ".+"),
+        ("public", private, ".+"),
+        ("public", folder, "Is a directory"),
+        ("public", of_a_curve[1], "it is a ECPublicKey"),
+    ):
+        with pytest.raises(ValueError, match="cannot be read") as refusal:
+            adnn.sign(path, wrong) if kind == "private" else adnn.verify(path, key=wrong)
+        said = rf"'{wrong}' cannot be read as an Ed25519 {kind} key in PEM \({why}\)"
+        assert re.fullmatch(rf"{said}; make one by {made_by[kind]}\.", str(refusal.value))
 
 
 def test_signs_nothing_but_contracts_as_they_were_written(path: Path) -> None:
@@ -162,6 +181,15 @@ def test_signs_nothing_but_contracts_as_they_were_written(path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         adnn.sign(path.with_name("missing.json"), private)
     assert not [*path.parent.glob("*.sig")]
+
+
+def test_writes_no_signature_over_a_folder(path: Path) -> None:
+    private, _ = write_keys(path.parent)
+    (signature := path.with_name(f"{CONTRACT}.sig")).mkdir()
+    with pytest.raises(ValueError, match="it is a folder") as refusal:
+        adnn.sign(path, private)
+    said = f"The signature {str(signature)!r} cannot be written: it is a folder"
+    assert str(refusal.value) == f"{said}; name another file."
 
 
 def run(code: str, *arguments: object, given: str = "") -> subprocess.CompletedProcess[str]:
