@@ -267,7 +267,7 @@ def _is_initial(weight: Any, variable: InitializedVariable, initializer: Any) ->
         values = np.asarray(initializer(weight.shape, dtype=weight.dtype))
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
         return None
-    return bool(np.array_equal(values, np.asarray(weight.numpy()), equal_nan=True))
+    return bool(np.array_equal(values, np.asarray(weight.numpy())))
 
 
 def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:

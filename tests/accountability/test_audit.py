@@ -329,7 +329,11 @@ def test_finds_what_draws_without_a_seed_generator() -> None:
             return x + keras.random.normal((1, 4))
 
     audit = adnn.audit_randomness(keras.Sequential([keras.Input((4,)), Noise()]))
-    assert any("global random state" in warning for warning in audit.warnings)
+    [warning] = audit.warnings
+    assert warning == (
+        "The model draws from Keras's global random state (a function of keras.random without a "
+        "seed), which every other use of it advances. Give the call a SeedGenerator."
+    )
 
 
 def test_resolves_the_layers_of_a_subclassed_model() -> None:
@@ -352,7 +356,23 @@ def test_resolves_the_layers_of_a_subclassed_model() -> None:
     assert str(found["kernel"].distribution) == "uniform(minval=-0.92582, maxval=0.92582)"
     assert str(found["bias"].distribution) == ZEROS
     assert sum(v.distribution.kind == "unknown" for v in audit.variables) == 1
-    assert "Not resolved" in audit.warnings[-1]
+    [unknown] = [v.path for v in audit.variables if v.distribution.kind == "unknown"]
+    assert audit.warnings[-1] == f"Not resolved, so perhaps random: {unknown}."
+
+
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
+def test_resolves_layers_that_only_a_call_of_the_model_builds() -> None:
+    class Own(L.Layer):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.inner = L.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    inputs = keras.Input((4,))
+    audit = adnn.audit_randomness(keras.Model(inputs, L.Dense(2)(Own()(inputs))))
+    assert [v.initializer for v in audit.variables] == ["GlorotUniform", "Zeros"] * 2
 
 
 def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
@@ -530,7 +550,8 @@ def test_draws_initial_values_again_in_the_type_of_the_variable() -> None:
 
 
 def test_refuses_what_is_no_model() -> None:
-    with pytest.raises(TypeError, match=r"must be a keras\.Model"):
+    said = r"^model must be a keras\.Model, but it is a MLP; build it first\.$"
+    with pytest.raises(TypeError, match=said):
         adnn.audit_randomness(adnn.MLP())  # type: ignore[arg-type]
 
 
