@@ -385,6 +385,7 @@ def test_the_pool_keeps_the_best_and_the_latest() -> None:
             # The worst goes, but none of the quarter that came last before this one.
             kept.remove(max(old for old in kept if old not in values[number - 5 : number]))
         kept.append(value)
+        assert pool.numbers.max() == number
         assert sorted(pool.values) == sorted(kept)
         assert pool.points[:, 0].tolist() == pool.values.tolist()
         for count in (0, 1, 3):
