@@ -64,6 +64,7 @@ def trial_that_started(start: datetime | None) -> optuna.trial.FrozenTrial:
         (None, NOON, True),
         (NOON, None, False),
         (NOON, NOON + timedelta(microseconds=1), False),
+        (NOON, NOON + timedelta(seconds=1), False),
         # MySQL keeps whole seconds.
         (NOON + timedelta(seconds=0.6), NOON, True),
         (NOON + timedelta(seconds=0.6), NOON + timedelta(seconds=1), True),
