@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -34,6 +35,7 @@ from adnn_optuna.accountability.contract_file import (
     read_contract,
 )
 from adnn_optuna.accountability.verification import _train_elsewhere
+from adnn_optuna.engine.retraining import gains_of
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def result(folder: Path) -> SearchResult:
         adnn.load_dataset(folder / DATA),
         # Batches of one size are compiled soonest.
         training=adnn.Training(optimizer="sgd", learning_rate=0.2, batch_size=210, epochs=2),
+        space=adnn.OffsetSpace(low=-0.2, high=0.25),
         seed=3,
     )
     return adnn.search(
@@ -148,7 +151,7 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
         "best_trial": result.best.number,
         "stop_reason": "max_trial",
     }
-    assert says["split"] == {"train": 630, "val": 210, "test": 210}
+    assert says["split"] == SPLIT
     trainer = result.objective.trainer
     for role, start in (
         ("baseline", result.objective.baseline_start),
@@ -329,7 +332,8 @@ def test_holds_elsewhere_in_another_format_of_json(
     other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
     verdict = adnn.verify(other)
     assert verdict.status == "cannot_check"
-    assert "objective.dataset.path: there is no file 'few digits.npz'" in verdict.reasons[0]
+    said = f"there is no file 'few digits.npz' in {str(tmp_path)!r}; give data_dir."
+    assert verdict.reasons == (f"objective.dataset.path: {said}",)
     verdict = adnn.verify(other, path.parent)
     assert verdict.status == "exact"
     verdict = adnn.verify(other, "~no-such-user")
@@ -436,18 +440,33 @@ def test_notices_every_field_that_was_removed_or_added(content: Any, path: Path)
     assert verdict.reasons == ("A contract has no field study.name.",)
 
 
+SPLIT = {"train": 630, "val": 210, "test": 210}
 UNCHECKABLE = [
-    ("format_version", 2, "format_version"),
-    ("objective.dataset.fingerprint", "0" * 64, "fingerprint"),
+    ("objective.dataset.fingerprint", "0" * 64, "dataset: Dataset 'few digits' has changed"),
+    ("objective.dataset.source", "built-in", "dataset.name: there is no data set 'few digits'."),
+    ("objective.dataset.source", "arrays", "dataset: 'few digits' was made of arrays, which"),
     ("objective.dataset.seed", 1, "objective.dataset"),
     ("objective.training.optimizer", "sdg", "optimizer"),
     ("objective.metric", "accuracy", "metric"),
-    ("split.test", 209, "split"),
+    (
+        "split.test",
+        209,
+        f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
+    ),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
     ("certified", {"orders": [0.1] * 4}, "certified.orders must be 5 to 1000 gains"),
     ("certified", {"orders": [0.1] * 4 + ["0.1"]}, "certified.orders must be"),
     ("certified", {"orders": {"0.1": 0.1}}, "certified.orders must be"),
-    ("winner.params.weight_offset_0", 0.3, "winner.params.weight_offset_0"),
+    (
+        "winner.params.weight_offset_0",
+        0.3,
+        "winner.params.weight_offset_0 is 0.3, which is not in objective.space.",
+    ),
+    (
+        "winner.params.weight_offset_0",
+        True,
+        "winner.params.weight_offset_0 is True, which is not in objective.space.",
+    ),
 ]
 
 
@@ -637,7 +656,7 @@ def test_cannot_be_checked_where_a_training_forgets_its_gain(
     chaotic = adnn.InitOffsetObjective(
         adnn.MLP((32, 32), activation="relu"),
         result.objective.dataset,
-        training=adnn.Training(optimizer="adam", learning_rate=0.1, batch_size=10, epochs=2),
+        training=quick_training("adam", learning_rate=0.1, batch_size=10, epochs=2),
     )
     content["winner"]["params"] = {}
     with pytest.raises(CannotCheckError, match="Here this training forgets its gain"):
@@ -647,9 +666,8 @@ def test_cannot_be_checked_where_a_training_forgets_its_gain(
 def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResult) -> None:
     x, y = few_digits()
     few = adnn.Dataset.from_arrays(x[:200], y[:200])
-    objective = adnn.InitOffsetObjective(
-        adnn.MLP((8,)), few, training=result.objective.training, seed=3
-    )
+    training = dataclasses.replace(result.objective.training, jit_compile=False)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), few, training=training, seed=3)
     content["split"] = {"train": 120, "val": 40, "test": 40}
     with pytest.raises(CannotCheckError, match=r"with 40 test images, but"):
         _train_elsewhere(content, objective)
@@ -665,8 +683,12 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     content = without_files(elsewhere(json.loads(path.read_text())))
     verdict = adnn.verify(forged(content, path), dataset=data, certify=True)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
-    # One of 40 images would be 0.025 of an accuracy.
-    assert 0 < verdict.half_width < 1e-4
+    # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.
+    gains = gains_of(_train_elsewhere(content, objective)[1])
+    student = scipy.stats.t.ppf(0.995, 7) * np.std(gains, ddof=1) * np.sqrt(1 + 1 / 8)
+    assert len(gains) == 8
+    assert 0 < verdict.half_width == pytest.approx(student)
+    assert verdict.gain == pytest.approx(np.mean(gains))
     gain, _ = claimed_gain(content)
     more = copy.deepcopy(content)
     more["winner"]["test_r2"] += 0.01
@@ -778,10 +800,14 @@ def test_refuses_certificates_that_would_show_nothing(result: SearchResult) -> N
         with pytest.raises(ValueError, match=r"^certify must be a whole number of at least 1"):
             result.contract(certify=number)  # type: ignore[arg-type]
     fixed = adnn.MLP((8,), kernel_initializer="ones")
-    training = adnn.Training(optimizer="sgd", batch_size=210, epochs=1, shuffle=False)
+    training = quick_training("sgd", batch_size=210, epochs=1, shuffle=False)
     objective = adnn.InitOffsetObjective(fixed, result.objective.dataset, training=training)
-    with pytest.raises(ValueError, match="no luck to certify against"):
+    with pytest.raises(ValueError, match="no luck") as refusal:
         adnn.search(objective, "annealing", max_trial=1).contract(certify=5)
+    assert str(refusal.value) == (
+        "Neither the initial weights nor the order of the batches are random, so there is no luck "
+        "to certify against; leave out certify."
+    )
 
 
 # That no change of the files beside it goes unnoticed
@@ -1116,6 +1142,17 @@ def test_cannot_check_what_it_must_not_follow(
     assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
 
 
+def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -> None:
+    content["objective"]["model"]["hidden"] = [10**6, 10**5]
+    n = 65 * 10**6 + (10**6 + 1) * 10**5 + (10**5 + 1) * 10
+    [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
+    why = f"{n:,} parameters, more than the 100,000,000 that are rebuilt from a file"
+    assert reason == (
+        "objective: the contract's cannot be rebuilt or trained (objective.model.hidden has "
+        f"{why})."
+    )
+
+
 def test_prints_no_commands_for_terminals(content: Any, path: Path) -> None:
     name = "\x1b[2J\ud800\u202e"
     content["environment"]["versions"][name] = "1"
@@ -1176,7 +1213,7 @@ def dataset() -> adnn.Dataset:
 
 
 def contract_of(model: Callable[[], keras.Model], dataset: adnn.Dataset, path: Path) -> Any:
-    training = adnn.Training(optimizer="sgd", epochs=1, batch_size=40)
+    training = quick_training("sgd", epochs=1, batch_size=40)
     # A seed may be of any size, as SeedSequence().entropy is.
     objective = adnn.InitOffsetObjective(
         model, dataset, training=training, metric="train_accuracy", seed=2**127
@@ -1197,13 +1234,15 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     contract_of(compiled, dataset, path)
     verdict = adnn.verify(path)
     assert verdict.status == "cannot_check"
-    assert "'mine' was made of arrays" in verdict.reasons[0]
-    assert "give them as dataset" in verdict.reasons[0]
+    assert " ".join(verdict.reasons) == (
+        "objective.dataset: 'mine' was made of arrays, which no contract holds; verify it in "
+        "Python, and give them as dataset."
+    )
     x, y = few_digits()
     verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
     assert verdict.status == "cannot_check"
     assert "objective.dataset.fingerprint" in verdict.reasons[0]
-    with pytest.raises(TypeError, match="dataset must be a Dataset"):
+    with pytest.raises(TypeError, match=r"^dataset must be a Dataset, but it is a ndarray\.$"):
         adnn.verify(path, dataset=x)  # type: ignore[arg-type]
     # The model is rebuilt from its configuration.
     assert is_exact(adnn.verify(path, dataset=dataset))
@@ -1217,7 +1256,12 @@ def test_models_that_no_configuration_holds_are_given_again(
     contract_of(sharing, dataset, path)
     verdict = adnn.verify(path, dataset=dataset)
     assert verdict.status == "cannot_check"
-    assert "give the callable that builds it" in verdict.reasons[0]
+    [reason] = verdict.reasons
+    assert reason.startswith("The contract does not describe itself: objective.model")
+    assert reason.endswith(
+        "; where the model's configuration does not hold all, give the callable that builds it as "
+        "model."
+    )
     verdict = adnn.verify(path, dataset=dataset, model=convolutional)
     assert verdict.status == "cannot_check"
     assert "objective.model" in verdict.reasons[0]
