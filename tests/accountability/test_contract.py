@@ -261,13 +261,22 @@ def test_refuses_a_wrong_path(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", [".json", ".npz", ".keras"])
+@pytest.mark.parametrize(
+    ("suffix", "what"),
+    [
+        (".json", "path"),
+        (".npz", "The weights beside path"),
+        (".keras", "The model beside path"),
+    ],
+)
 def test_is_not_written_where_one_of_its_files_is_a_folder(
-    suffix: str, contract: Contract, tmp_path: Path
+    suffix: str, what: str, contract: Contract, tmp_path: Path
 ) -> None:
-    (tmp_path / f"mine{suffix}").mkdir()
-    with pytest.raises(ValueError, match=rf"mine\{suffix}' cannot be written: it is a folder"):
+    (folder := tmp_path / f"mine{suffix}").mkdir()
+    with pytest.raises(ValueError, match="it is a folder") as refusal:
         contract.save(tmp_path / "mine.json")
+    said = f"{what} {str(folder)!r} cannot be written: it is a folder; name another file."
+    assert str(refusal.value) == said
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -353,6 +362,14 @@ def test_holds_elsewhere_in_another_format_of_json(
         *not_checked,
     ]
     assert repr(verdict) == f"Verdict('exact', gain={verdict.gain:.4g}, reasons=0)"
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "parquet"])
+def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path: Path) -> None:
+    content["objective"]["dataset"] |= {"source": kind, "path": f"mine.{kind}"}
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    said = f"there is no file 'mine.{kind}' in {str(path.parent)!r}; give data_dir."
+    assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {said}",))
 
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
