@@ -1190,6 +1190,14 @@ def test_cannot_check_what_it_must_not_follow(
     assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
 
 
+def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None:
+    rate = {"module": "os", "class_name": "function", "config": "system"}
+    optimizer = {"class_name": "SGD", "config": {"learning_rate": rate}}
+    content["objective"]["training"]["optimizer"] = optimizer
+    [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
+    assert "(objective.training.optimizer.config.learning_rate is os.system, but only" in reason
+
+
 def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -> None:
     content["objective"]["model"]["hidden"] = [10**6, 10**5]
     n = 65 * 10**6 + (10**6 + 1) * 10**5 + (10**5 + 1) * 10
