@@ -18,14 +18,13 @@ from stored_studies import store_comparison, store_confusions, store_study
 
 import adnn_optuna
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.comparison import load_comparison
+from adnn_optuna.evidence.comparison import Comparison, load_comparison
 from adnn_optuna.evidence.reports import Page, comparison_page, search_page
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.evidence.comparison import Comparison
 
 SETTINGS = [
     ("model.type", "MLP"),
@@ -224,6 +223,17 @@ class TestComparison:
             ("annealing", "Annealing: walk"),
             ("offsets", "Offsets by layer: walk"),
         ]
+
+    def test_luckiest_run_is_one_whose_gain_is_known(self) -> None:
+        runs = store_comparison({"greedy": [0.0, 0.0], "random_restart": [0.0, 0.0]}).results
+        failed = runs["greedy"][0].study
+        failed.set_user_attr("adnn:baseline", math.nan)
+        results = {label: [record_of(run.study) for run in runs[label]] for label in runs}
+        content = comparison_page(Comparison(results, (0, 1))).content
+        known = [run for of_arm in results.values() for run in of_arm if run.study is not failed]
+        assert content["lucky"][1].gain == max(run.gain for run in known)
+        mean = np.mean([run.baseline for run in known])
+        assert content["mean_baseline"] == pytest.approx(mean)
 
     def test_name_is_what_its_studies_have_in_common(self) -> None:
         storage = optuna.storages.InMemoryStorage()
