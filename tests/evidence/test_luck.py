@@ -243,7 +243,9 @@ def test_better_than_the_study_said_is_understated() -> None:
 
 def test_tied_values_have_an_interval_of_one_image() -> None:
     report = recheck(17, [0.9, 0.9, 0.9])
-    # The least difference of all values, 0.9123 and 0.91.
+    # The least difference of all values, 0.9123 and 0.91; last bits are none.
+    report.study_values = [*report.study_values, 0.1 + 0.2, 0.3]
+    report = changed(report, dict(report.evaluations))
     assert report.high - report.low == pytest.approx(0.0023)
     assert report.low < report.value < report.high
 
@@ -255,6 +257,14 @@ def test_tied_values_have_an_interval_of_one_image() -> None:
 def test_interval_holds_its_mean(values: list[float], resolution: float) -> None:
     mean, low, high = mean_interval(values, resolution)
     assert low <= mean <= high
+
+
+def test_interval_of_few_values() -> None:
+    assert np.isnan(mean_interval([], 0.1)).all()
+    assert mean_interval([0.9], 0.1) == (0.9, -math.inf, math.inf)
+    # Student's t of one degree of freedom: 12.7062 · √2 / √2.
+    assert mean_interval([1.0, 3.0], 0.1) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062))
+    assert mean_interval([0.5, 0.5], 0.1) == (0.5, 0.45, 0.55)
 
 
 def test_expected_luck_is_the_mean_best_draw() -> None:
@@ -276,6 +286,8 @@ def test_luck_in_words_tells_how_likely_a_gain_is() -> None:
         "By luck alone one draw with a standard deviation of 0.5 is expected to be 0 better than "
         "the mean."
     )
+    # 1 - Φ(1)^3 = 1 - 0.84134^3.
+    assert luck_in_words(3, 0.5, 0.5).endswith(", and 0.5 or more with probability 0.4.")
     assert luck_in_words(3, 0.5, 0.0).endswith(", and 0 or more with probability 0.88.")
     with pytest.raises((TypeError, ValueError), match="`claimed` must be a finite"):
         luck_in_words(3, 0.5, math.nan)

@@ -126,6 +126,16 @@ class TestPlannedInterval:
                 assert rejected == (not low <= mu <= high)
         assert (p_value_of_all_flips(d, 0) <= 0.05 / n_claims) == (not low <= 0 <= high)
 
+    @pytest.mark.parametrize("n_claims", [1, 3])
+    def test_of_16_pairs_has_two_means_of_all_subsets_for_ends(self, n_claims: int) -> None:
+        d = np.random.default_rng(0).normal(0, 1, 16)
+        is_in = np.arange(1, 2**16)[:, np.newaxis] >> np.arange(16) & 1
+        means = np.sort(is_in @ d / is_in.sum(axis=1))
+        # Hartigan: the K-th smallest and the K-th largest, of them and of infinity.
+        k = math.floor(0.05 / (2 * n_claims) * 2**16)
+        ends = means[k - 1], means[-k]
+        np.testing.assert_allclose(planned_interval(d, n_claims), ends, atol=1e-10)
+
     def test_of_random_subsets_is_near_that_of_all(self) -> None:
         d = np.random.default_rng(0).normal(0, 1, 17)
         sums = counts = np.zeros(1)
