@@ -175,6 +175,13 @@ class TestFamilies:
         assert verdicts[("mine", "random_restart")] == "equivalent"
         assert verdicts[("annealing", "mine")] == "no claim"
 
+    def test_have_one_control_whatever_else_draws_initial_weights(self) -> None:
+        arms = {"greedy": runs("greedy", [0]), "luck": runs("random_restart", [0])}
+        comparison = Comparison({**arms, "random_restart": runs("random_restart", [0])}, (0,))
+        assert comparison.control == "luck"
+        claims = [("greedy", "luck"), ("random_restart", "luck")]
+        assert comparison.families == (claims, [])
+
     def test_with_more_claims_each_interval_is_wider(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
         gains = dict(zip(("a", "b", "c", "random_restart"), noise, strict=True))
