@@ -15,8 +15,8 @@ import numpy as np
 
 from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.display import Shown
-from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.network import model_from_file
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
 from adnn_optuna.engine.units import ACCURACY, unit_of
-from adnn_optuna.networks.preprocessing import Preprocessing
+from adnn_optuna.networks.display import inputs_in_words
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
@@ -39,7 +39,7 @@ def summary(record: SearchRecord) -> str:
         )
     lines.append(f"  best trial {record.best.number}: {params_in_words(record.best.params)}")
     if scaling := record.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
-        lines.append(f"  inputs {Preprocessing.from_config(scaling).in_words}")
+        lines.append(f"  inputs {inputs_in_words(scaling)}")
     lines += [
         f"  {said}" for said in (offset_gain_in_words(record), proposers_in_words(record)) if said
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 _LONGEST = 80  # No value is shown with more characters.
 
@@ -41,3 +42,14 @@ class Shown:
         known = self._known(str).items()
         rows = "".join(f"<tr><th>{name}</th><td>{html.escape(v)}</td></tr>" for name, v in known)
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+
+
+def inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
+    """Return what was done to raw inputs, by the configuration of the preprocessing."""
+    has_categories = any(categories for _, categories in preprocessing["columns"] or ())
+    done = ["with categories as 0 and 1"] if has_categories else []
+    if isinstance(preprocessing["factor"], Sequence):
+        done.append("standardised by the training part")
+    elif preprocessing["scale"] == "affine":
+        done.append("divided by 255")
+    return " and ".join(done) or "as they are"

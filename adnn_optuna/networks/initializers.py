@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna._checks import check_installed
-from adnn_optuna.networks.keras_files import undisturbed
+from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import keras

@@ -6,18 +6,15 @@ import contextlib
 import contextvars
 import json
 import math
-import random
 import sys
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_installed, first_line
+from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import keras
@@ -38,28 +35,6 @@ _REFUSED_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "Fla
 _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"}
 
 _Result = TypeVar("_Result")
-
-# Random sources are the process's, so two threads must not build models at once. What the holder
-# calls may ask for them again, also in a thread that it starts with its context and waits for.
-_lock = threading.Lock()
-_is_held = contextvars.ContextVar("is_held", default=False)
-
-
-@contextlib.contextmanager
-def undisturbed(seed: int | None = None) -> Iterator[None]:
-    """Put the states of Python's and NumPy's global sources back, seeded meanwhile if asked."""
-    with contextlib.nullcontext() if _is_held.get() else _lock:
-        token = _is_held.set(True)
-        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-        try:
-            if seed is not None:
-                random.seed(seed)
-                np.random.seed(seed)  # noqa: NPY002
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            _is_held.reset(token)
 
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:

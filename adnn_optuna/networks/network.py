@@ -19,6 +19,7 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
@@ -128,7 +129,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
         last = len(mlp.hidden)
-        with keras_files.undisturbed(_derived_seed(seed, restart)):
+        with undisturbed(_derived_seed(seed, restart)):
             dense = [
                 keras.layers.Dense(
                     units,
@@ -187,7 +188,7 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
     import keras
 
     # Keras draws a default seed from Python's global source, which is left as it was.
-    with keras_files.undisturbed(seed):
+    with undisturbed(seed):
         initializer = keras.initializers.get(copy.deepcopy(spec))
         config = initializer.get_config()
         if "seed" in config:
@@ -217,7 +218,7 @@ def _keras_architecture(
     def build(seed: int, restart: int) -> keras.Model:
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
-        with keras_files.undisturbed(_derived_seed(seed, restart)):
+        with undisturbed(_derived_seed(seed, restart)):
             return keras_files.in_fresh_thread(_built, build_model, input_shape)
 
     model, other = build(0, 0), build(0, 0)

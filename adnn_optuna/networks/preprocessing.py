@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks._arrays import checked_inputs, named
+from adnn_optuna.networks.display import inputs_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +72,7 @@ class Preprocessing:
     @property
     def in_words(self) -> str:
         """What was done to raw inputs, for a summary."""
-        done = ["with categories as 0 and 1"] if self._indicators else []
-        if self.is_learned:
-            done.append("standardised by the training part")
-        elif self.scale == "affine":
-            done.append("divided by 255")
-        return " and ".join(done) or "as they are"
+        return inputs_in_words(vars(self))
 
     @property
     def config(self) -> dict[str, Any]:
