@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.evidence.comparison import Comparison as Comparison
+    from adnn_optuna.evidence.draws import expected_luck as expected_luck
     from adnn_optuna.evidence.luck import Recheck as Recheck
-    from adnn_optuna.evidence.luck import expected_luck as expected_luck
     from adnn_optuna.evidence.models import ModelComparison as ModelComparison
     from adnn_optuna.evidence.variance import Variance as Variance
     from adnn_optuna.networks.data import Dataset as Dataset
@@ -59,7 +59,8 @@ _NAMES = {
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.comparison": ["Comparison"],
-    "evidence.luck": ["Recheck", "expected_luck"],
+    "evidence.draws": ["expected_luck"],
+    "evidence.luck": ["Recheck"],
     "evidence.models": ["ModelComparison"],
     "evidence.variance": ["Variance"],
     "networks.data": ["Dataset"],
