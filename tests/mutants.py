@@ -26,7 +26,9 @@ FIRST = "adnn_optuna.samplers._generating.*"
 
 def mutmut(*names: str) -> None:
     """Run the tests on mutants: all that match the names."""
-    # Processes that tests start must import the mutants, not the package that is installed.
+    # Tests must import the mutants, not the package that is installed, also in processes that they
+    # start. Python looks into no folder that was not there when it began.
+    MUTANTS.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(MUTANTS.resolve())}
     subprocess.run([sys.executable, "-m", "mutmut", "run", *names], env=environment, check=True)
 
