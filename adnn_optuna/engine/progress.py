@@ -27,8 +27,8 @@ def progress_bar(
 
     The ``total`` is how much there is to do, where that is known; ``options`` are those of tqdm.
     """
-    is_seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-    if not (show and is_seen):
+    is_seen = sys.stderr is not None and sys.stderr.isatty()
+    if not show or not (is_seen or _is_notebook()):
         return contextlib.nullcontext()
     # Imported, it warns in notebooks that lack what it draws with.
     from tqdm.auto import tqdm
@@ -40,6 +40,12 @@ def progress_bar(
     # An interrupt while it is drawn leaves its lock locked, which else is that of all bars.
     Bar.set_lock(threading.RLock())
     return Bar(total=total, **options)
+
+
+def _is_notebook() -> bool:
+    """Return whether this is a notebook's kernel; as tqdm does, without importing it."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 class SearchProgress:

@@ -6,12 +6,16 @@ import contextlib
 import io
 import os
 import pty
+import subprocess
 import sys
 import termios
+import textwrap
 import threading
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from search_worker import make_objective
 from tqdm.std import tqdm
 
@@ -49,6 +53,21 @@ def locked() -> Any:
     yield
     is_over.set()
     holder.join()
+
+
+def test_notebooks_show_a_bar_and_other_programs_that_know_of_them_none() -> None:
+    code = """
+        import ipykernel
+        from adnn_optuna.engine.progress import progress_bar
+        with progress_bar(3, show=True) as bar:
+            print(bar is not None)
+    """
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(code))])
+    [cell] = NotebookClient(notebook).execute().cells
+    assert "True" in [output.get("text", "").strip() for output in cell.outputs]
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == ("False\n", "")
 
 
 @pytest.mark.usefixtures("locked")
