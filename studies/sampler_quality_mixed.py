@@ -251,8 +251,10 @@ def summary(results: Results) -> str:
             continue
         cells = []
         for row in map(by_name.get, names):
-            low, high = row["interval_95"] if row else (math.nan, math.nan)
-            cells.append(f"{row['mean_rank']:.2f} ({low:.2f} to {high:.2f})" if row else "")
+            cells.append("")
+            if row:
+                low, high = row["interval_95"]
+                cells[-1] = f"{row['mean_rank']:.2f} ({low:.2f} to {high:.2f})"
         ranks.append([f"{budget} ({rows[0]['n_seeds']})", *cells])
         for problem in rows[0]["regrets"]:
             means = {name: row["regrets"][problem] for name, row in by_name.items()}

@@ -52,15 +52,16 @@ def main() -> None:
     # The first of a random order, so that a larger number goes on with the same.
     random.Random(arguments.seed).shuffle(names)
     drawn = names[: arguments.number]
-    if left := [name for name in drawn if known().get(name) is None]:
+    codes = known()
+    if left := [name for name in drawn if codes[name] is None]:
         mutmut(*left)
-    codes = {name: known()[name] for name in drawn}
-    survivors = sorted(name for name, code in codes.items() if code in {SURVIVED, NO_TESTS})
-    n_killed = len(codes) - len(survivors)
-    low, high = binomtest(n_killed, len(codes)).proportion_ci()
+        codes = known()
+    survivors = sorted(name for name in drawn if codes[name] in {SURVIVED, NO_TESTS})
+    n_killed = len(drawn) - len(survivors)
+    low, high = binomtest(n_killed, len(drawn)).proportion_ci()
     print(*survivors, sep="\n")
     print(
-        f"{n_killed} of {len(codes)} mutants were killed: {n_killed / len(codes):.1%} "
+        f"{n_killed} of {len(drawn)} mutants were killed: {n_killed / len(drawn):.1%} "
         f"(95 %: {low:.1%} to {high:.1%}) of all {len(names)}. Above are the others."
     )
 

@@ -188,9 +188,10 @@ class _Worker(Generic[R]):
     def run(self, n_jobs: int, bar: tqdm[Any] | None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
         interval = heartbeat_interval(self.study)
-        beating = heartbeats(self.study._storage, interval, self._open) if interval else None
-        threads = futures.ThreadPoolExecutor(n_jobs, "evaluations")
-        with beating or contextlib.nullcontext(), threads:
+        with (
+            heartbeats(self.study._storage, interval, self._open),
+            futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
+        ):
             others = [threads.submit(self._work) for _ in range(n_jobs - 1)]
             try:
                 # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.

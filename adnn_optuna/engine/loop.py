@@ -81,7 +81,7 @@ class Loop:
         self._study._stop_flag = _was_stopped(self._study)
         _loops.add(self)
         try:
-            with workers.heartbeats(storage, interval, self._open) if interval else nullcontext():
+            with workers.heartbeats(storage, interval, self._open):
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)

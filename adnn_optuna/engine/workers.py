@@ -15,8 +15,11 @@ _warnings_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def heartbeats(storage: Any, interval: int, trials: Collection[int]) -> Iterator[None]:
-    """Show every ``interval`` seconds that this process runs trials, given by their ids."""
+def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> Iterator[None]:
+    """Show every ``interval`` seconds, if any, that this process runs trials, by their ids."""
+    if interval is None:
+        yield
+        return
     is_over = threading.Event()
 
     def beat() -> None:

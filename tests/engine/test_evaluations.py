@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -58,12 +58,19 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
     assert report.missing
 
 
-@pytest.mark.filterwarnings("error")
-def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(tmp_path: Path) -> None:
+@pytest.fixture
+def watched(tmp_path: Path) -> optuna.Study:
+    """A study whose workers are taken for dead after two seconds without a sign of life."""
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     assert isinstance(storage, RDBStorage)
     storage.heartbeat_interval, storage.grace_period = 1, 2
-    study = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+    return open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
+    watched: optuna.Study,
+) -> None:
     begun = optuna.create_trial(
         state=TrialState.RUNNING,
         params={"number": 3},
@@ -71,27 +78,23 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(tmp_path: P
     )
     begun.number = 0
     begun.system_attrs[OWNER] = {**ownership(begun), "host": "elsewhere"}
-    storage.record_heartbeat(storage.create_new_trial(study._study_id, begun))
+    storage: Any = watched._storage
+    storage.record_heartbeat(storage.create_new_trial(watched._study_id, begun))
 
-    report = make_evaluations(Numbers, study, ("number",), float)
+    report = make_evaluations(Numbers, watched, ("number",), float)
     assert report.evaluations == {(i,): i for i in range(10)}
-    states = [trial.state for trial in study.trials]
+    states = [trial.state for trial in watched.trials]
     assert states == [TrialState.FAIL] + 10 * [TrialState.COMPLETE]
 
 
 @pytest.mark.filterwarnings("error")
-def test_an_evaluation_that_takes_long_shows_life(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    assert isinstance(storage, RDBStorage)
-    storage.heartbeat_interval, storage.grace_period = 1, 2
-    study = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
-
+def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None:
     def evaluate(number: int) -> float:
         if number == 3:
             time.sleep(3.5)
             with without_warnings():
-                optuna.storages.fail_stale_trials(study)
+                optuna.storages.fail_stale_trials(watched)
         return number
 
-    make_evaluations(Numbers, study, ("number",), evaluate)
-    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+    make_evaluations(Numbers, watched, ("number",), evaluate)
+    assert {trial.state for trial in watched.trials} == {TrialState.COMPLETE}
