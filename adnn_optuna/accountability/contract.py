@@ -12,6 +12,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from adnn_optuna._checks import WrongValueError, as_positive_int
+from adnn_optuna._units import unit_of
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -19,7 +20,6 @@ from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
 from adnn_optuna.engine.summaries import params_in_words
-from adnn_optuna.engine.units import unit_of
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start

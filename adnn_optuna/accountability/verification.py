@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna._checks import WrongTypeError, expanded, first_line
+from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
@@ -27,8 +29,7 @@ from adnn_optuna.engine.paired_proportions import (
 )
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
-from adnn_optuna.engine.units import Unit, unit_of
-from adnn_optuna.networks import differences, keras_files
+from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
@@ -167,7 +168,7 @@ def verify(
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
         found = describe_environment()
-        elsewhere = differences.config_differences(contract["environment"], found, "environment")
+        elsewhere = config_differences(contract["environment"], found, "environment")
         not_checked.append("study: how many trials were searched, by which sampler, how long")
         if elsewhere:
             not_checked.append("environment, and all bits and losses: that they came out there")
@@ -268,9 +269,9 @@ def _rebuild(
         built, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
     )
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
-    differing = differences.config_differences(stored, rebuilt, "objective")
+    differing = config_differences(stored, rebuilt, "objective")
     if differing:
-        said = f"The contract does not describe itself: {differences.in_words(differing)}"
+        said = f"The contract does not describe itself: {in_words(differing)}"
         if model is None and not isinstance(built, MLP):
             # Weights that were loaded, or one initializer for several layers, are not stored.
             said += "; where the model's configuration does not hold all, give the callable that "

@@ -22,12 +22,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.engine.workers import heartbeats, interruptible, without_warnings
-from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
 from adnn_optuna._checks import WrongValueError, check_type, checked_seed
+from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from adnn_optuna._attributes import TestLook
-from adnn_optuna.engine.units import ACCURACY, PLAIN
+from adnn_optuna._units import ACCURACY, PLAIN
 
 Source = Literal["initialisations", "orders"]
 

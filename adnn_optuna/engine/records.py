@@ -16,11 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value
 from adnn_optuna.engine.summaries import summary
-from adnn_optuna.engine.units import Unit, unit_of
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
 

@@ -14,12 +14,12 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._attributes import CONFIG, OBJECTIVE, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
+from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently, storage_url
-from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config

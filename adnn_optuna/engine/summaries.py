@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._units import ACCURACY, unit_of
 from adnn_optuna.engine.classes import ROLES, balanced_accuracy, uneven_classes_in_words
-from adnn_optuna.engine.units import ACCURACY, unit_of
 from adnn_optuna.networks.display import inputs_in_words
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._units import ACCURACY, Unit
 from adnn_optuna.engine.classes import (
     ROLES,
     balanced_accuracy,
@@ -15,7 +16,6 @@ from adnn_optuna.engine.classes import (
 )
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.summaries import why_no_winner
-from adnn_optuna.engine.units import ACCURACY, Unit
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.sequential import ALPHA
 

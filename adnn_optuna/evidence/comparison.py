@@ -16,10 +16,11 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import open_storage, storage_url
-from adnn_optuna.engine.units import ACCURACY
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison, seeds_in_words
 from adnn_optuna.evidence.paired_differences import (
@@ -31,7 +32,6 @@ from adnn_optuna.evidence.paired_differences import (
 )
 from adnn_optuna.evidence.power import SeedPlan, plan_seeds
 from adnn_optuna.evidence.reports import comparison_page
-from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scipy import stats
 
-from adnn_optuna.engine.units import Unit, unit_of
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.paired_differences import (

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
-from adnn_optuna.engine.units import Unit
+from adnn_optuna._units import Unit
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
 

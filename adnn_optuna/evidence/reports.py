@@ -25,12 +25,12 @@ import adnn_optuna.plots._search as single
 from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
+from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.engine import summaries
 from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.evidence import claims, tables
-from adnn_optuna.networks.differences import config_differences, in_words
 from adnn_optuna.plots._luck import plot_gains
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.engine.paired_proportions import Z
-from adnn_optuna.engine.units import ACCURACY, Unit, unit_of
 from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.luck import fresh_seeds
 from adnn_optuna.evidence.tables import aligned

@@ -18,9 +18,9 @@ import numpy as np
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
+from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Training, compiled_training

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
 import adnn_optuna.plots._style as style
+from adnn_optuna._units import unit_of
 from adnn_optuna.engine.records import records_of
-from adnn_optuna.engine.units import unit_of
 
 _N_TIMES = 100  # Where curves against seconds are drawn.
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 import adnn_optuna.plots._style as style
-from adnn_optuna.engine.units import ACCURACY, Unit, unit_of
+from adnn_optuna._units import ACCURACY, Unit, unit_of
 
 Fresh = Sequence[tuple[Sequence[float], tuple[float, float, float]]]
 """New values of each trial, and their mean with the ends of its interval."""

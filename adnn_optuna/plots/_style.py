@@ -9,8 +9,8 @@ import numpy as np
 import optuna
 import plotly.graph_objects as go
 
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
-from adnn_optuna.engine.units import Unit, unit_of
 
 Source = optuna.Study | SearchRecord
 Sources = Source | Sequence[Source]

@@ -10,8 +10,8 @@ import optuna
 import pytest
 from stored_studies import store_comparison, store_confusions, store_look, store_study
 
+from adnn_optuna._units import ACCURACY, PLAIN
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.units import ACCURACY, PLAIN
 from adnn_optuna.evidence import claims
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.paired_differences import PairedDifference

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from adnn_optuna.engine.units import ACCURACY
+from adnn_optuna._units import ACCURACY
 from adnn_optuna.evidence.paired_differences import fewest_pairs, planned_interval
 from adnn_optuna.evidence.power import (
     SeedPlan,

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from stored_studies import store_confusions, store_study
 
+from adnn_optuna._units import ACCURACY, PLAIN
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.units import ACCURACY, PLAIN
 from adnn_optuna.evidence import tables
 from adnn_optuna.evidence.paired_differences import PairedDifference
 

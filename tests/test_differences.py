@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adnn_optuna.networks.differences import (
+from adnn_optuna._differences import (
     config_differences,
     in_words,
     sketch_weights,
