@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.evidence.comparison import Comparison as Comparison
     from adnn_optuna.evidence.draws import expected_luck as expected_luck
-    from adnn_optuna.evidence.luck import Recheck as Recheck
     from adnn_optuna.evidence.models import ModelComparison as ModelComparison
+    from adnn_optuna.evidence.recheck import Recheck as Recheck
     from adnn_optuna.evidence.variance import Variance as Variance
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.initializers import initializers_table as initializers_table
@@ -60,7 +60,7 @@ _NAMES = {
     "engine.objective": ["InitOffsetObjective"],
     "evidence.comparison": ["Comparison"],
     "evidence.draws": ["expected_luck"],
-    "evidence.luck": ["Recheck"],
+    "evidence.recheck": ["Recheck"],
     "evidence.models": ["ModelComparison"],
     "evidence.variance": ["Variance"],
     "networks.data": ["Dataset"],

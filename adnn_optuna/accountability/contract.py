@@ -19,11 +19,11 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
-from adnn_optuna.engine.summaries import params_in_words
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite
+from adnn_optuna.reporting.summaries import params_in_words
 
 if TYPE_CHECKING:
     import keras

@@ -31,7 +31,6 @@ from adnn_optuna.engine.searchers import Searcher, check_searcher, searcher_labe
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
-from adnn_optuna.evidence.dashboard import show_comparison
 from adnn_optuna.evidence.declarations import (
     checked_seeds,
     declared,
@@ -40,6 +39,7 @@ from adnn_optuna.evidence.declarations import (
 )
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
+from adnn_optuna.reporting.dashboard import show_comparison
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm

@@ -18,7 +18,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
-from adnn_optuna.evidence.luck import Recheck
+from adnn_optuna.evidence.recheck import Recheck
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._trials import is_feasible
 

@@ -27,10 +27,10 @@ from adnn_optuna.engine.retraining import conclude
 from adnn_optuna.engine.searchers import Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.dashboard import show_search
-from adnn_optuna.evidence.reports import search_page
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
+from adnn_optuna.reporting.dashboard import show_search
+from adnn_optuna.reporting.pages import search_page
 
 if TYPE_CHECKING:
     import keras

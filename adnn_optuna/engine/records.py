@@ -20,9 +20,9 @@ from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value
-from adnn_optuna.engine.summaries import summary
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RestartSpace
+from adnn_optuna.reporting.summaries import summary
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

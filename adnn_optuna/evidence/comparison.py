@@ -21,7 +21,6 @@ from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import open_storage, storage_url
-from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison, seeds_in_words
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
@@ -31,9 +30,10 @@ from adnn_optuna.evidence.paired_differences import (
     undecided,
 )
 from adnn_optuna.evidence.power import SeedPlan, plan_seeds
-from adnn_optuna.evidence.reports import comparison_page
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
+from adnn_optuna.reporting import claims, tables
+from adnn_optuna.reporting.pages import comparison_page
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

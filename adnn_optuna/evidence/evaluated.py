@@ -33,7 +33,7 @@ class Evaluated(Shown):
         Raises:
             ValueError: If the file cannot be written.
         """
-        from adnn_optuna.evidence.reports import Figure, Page
+        from adnn_optuna.reporting.pages import Figure, Page
 
         content = {"name": self.study_name, "dates": f"{len(self.evaluations)} {self.made}"}
         content |= {self.kind: self, "figures": [Figure(self.kind, self.plot())]}

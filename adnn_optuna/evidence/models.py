@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from scipy import stats
 
 from adnn_optuna._units import Unit, unit_of
-from adnn_optuna.evidence import claims, tables
 from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
@@ -20,6 +19,7 @@ from adnn_optuna.evidence.paired_differences import (
     undecided,
 )
 from adnn_optuna.evidence.sequential import ALPHA
+from adnn_optuna.reporting import claims, tables
 
 if TYPE_CHECKING:
     import pandas as pd

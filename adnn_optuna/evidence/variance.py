@@ -26,8 +26,8 @@ from scipy import stats
 from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.engine.paired_proportions import Z
 from adnn_optuna.evidence.evaluated import Evaluated
-from adnn_optuna.evidence.luck import fresh_seeds
-from adnn_optuna.evidence.tables import aligned
+from adnn_optuna.evidence.recheck import fresh_seeds
+from adnn_optuna.reporting.tables import aligned
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,10 +19,10 @@ from compare_worker import CONTROLS, SEEDS, compare, own_control
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.evidence.claims import caveat_of_comparison
 from adnn_optuna.evidence.comparison import load_comparison
-from adnn_optuna.evidence.reports import comparison_page
 from adnn_optuna.networks.training import n_cores
+from adnn_optuna.reporting.claims import caveat_of_comparison
+from adnn_optuna.reporting.pages import comparison_page
 
 if TYPE_CHECKING:
     from pathlib import Path

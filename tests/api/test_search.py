@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.evidence.claims import to_mind
+from adnn_optuna.reporting.claims import to_mind
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from stored_studies import store_look, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.reports import search_page
+from adnn_optuna.reporting.pages import search_page
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from test_report import parsed, text_of
 import adnn_optuna as adnn
 from adnn_optuna.engine.classes import balanced_accuracy
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.claims import answers_of_comparison, answers_of_search
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.models import ModelComparison
-from adnn_optuna.evidence.reports import comparison_page, search_page
+from adnn_optuna.reporting.claims import answers_of_comparison, answers_of_search
+from adnn_optuna.reporting.pages import comparison_page, search_page
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from stored_studies import store_comparison, store_study
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.claims import caveat_of_comparison, claim_of_comparison
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
-from adnn_optuna.evidence.reports import comparison_page
+from adnn_optuna.reporting.claims import caveat_of_comparison, claim_of_comparison
+from adnn_optuna.reporting.pages import comparison_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

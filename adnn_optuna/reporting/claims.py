@@ -15,9 +15,9 @@ from adnn_optuna.engine.classes import (
     uneven_classes_in_words,
 )
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.summaries import why_no_winner
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.sequential import ALPHA
+from adnn_optuna.reporting.summaries import why_no_winner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ from optuna.storages import InMemoryStorage
 
 from adnn_optuna._attributes import NOTE
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence import claims
-from adnn_optuna.evidence.reports import Figure, figures_of_comparison, figures_of_search
+from adnn_optuna.reporting import claims
+from adnn_optuna.reporting.pages import Figure, figures_of_comparison, figures_of_search
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison

@@ -10,8 +10,8 @@ from stored_studies import store_confusions, store_study
 
 from adnn_optuna._units import ACCURACY, PLAIN
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence import tables
 from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.reporting import tables
 
 ROWS = [
     PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better"),

@@ -26,12 +26,11 @@ from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.engine import summaries
 from adnn_optuna.engine.paired_proportions import transfer_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.evidence import claims, tables
 from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.reporting import claims, summaries, tables
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -73,7 +72,7 @@ class Page:
     def render(self) -> str:
         """Return the page as HTML. All texts are escaped."""
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("adnn_optuna.evidence"),
+            loader=jinja2.PackageLoader("adnn_optuna.reporting"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

@@ -19,7 +19,7 @@ from stored_studies import store_comparison, store_confusions, store_study
 import adnn_optuna
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
-from adnn_optuna.evidence.reports import Page, comparison_page, search_page
+from adnn_optuna.reporting.pages import Page, comparison_page, search_page
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,14 +17,14 @@ from stored_studies import store_confusions, store_look, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence import dashboard
-from adnn_optuna.evidence.claims import (
+from adnn_optuna.evidence.comparison import load_comparison
+from adnn_optuna.reporting import dashboard
+from adnn_optuna.reporting.claims import (
     answers_of_search,
     caveat_of_comparison,
     claim_of_comparison,
     to_mind,
 )
-from adnn_optuna.evidence.comparison import load_comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

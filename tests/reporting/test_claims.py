@@ -12,9 +12,9 @@ from stored_studies import store_comparison, store_confusions, store_look, store
 
 from adnn_optuna._units import ACCURACY, PLAIN
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence import claims
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.reporting import claims
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord

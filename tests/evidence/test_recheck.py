@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 import adnn_optuna as adnn
 from adnn_optuna.evidence.draws import luck_in_words
-from adnn_optuna.evidence.luck import Recheck, fresh_seeds, mean_interval
+from adnn_optuna.evidence.recheck import Recheck, fresh_seeds, mean_interval
 
 
 def trial(number: int, value: float) -> FrozenTrial:

@@ -19,13 +19,13 @@ import adnn_optuna as adnn
 from adnn_optuna._attributes import RUNS
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.claims import (
+from adnn_optuna.evidence.comparison import Comparison, load_comparison
+from adnn_optuna.reporting.claims import (
     against_control,
     claim_of_comparison,
     images,
 )
-from adnn_optuna.evidence.comparison import Comparison, load_comparison
-from adnn_optuna.evidence.reports import _plotly_js, comparison_page, search_page
+from adnn_optuna.reporting.pages import _plotly_js, comparison_page, search_page
 
 if TYPE_CHECKING:
     from pathlib import Path

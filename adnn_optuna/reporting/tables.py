@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.engine.classes import ROLES, class_sizes, recalls
-from adnn_optuna.evidence.claims import interval, superiority
 from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.reporting.claims import interval, superiority
 
 if TYPE_CHECKING:
     import pandas as pd

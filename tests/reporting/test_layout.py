@@ -13,7 +13,7 @@ from stored_studies import store_comparison, store_confusions, store_study
 
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.models import ModelComparison
-from adnn_optuna.evidence.reports import search_page
+from adnn_optuna.reporting.pages import search_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,51 @@
+"""What a verb returns: its facts, which can tell themselves."""
+
+from __future__ import annotations
+
+import html
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from adnn_optuna.reporting.pages import Page
+
+
+class Telling(Protocol):
+    """A module of :mod:`adnn_optuna.reporting`, which tells one kind of facts."""
+
+    def text(self, facts: Any) -> str:
+        """Return what is printed."""
+
+    def figure(self, facts: Any) -> go.Figure:
+        """Return what is drawn."""
+
+    def page(self, facts: Any) -> Page:
+        """Return the report."""
+
+
+class Told:
+    """Facts that print, draw and report themselves, as :attr:`_telling` tells them."""
+
+    _telling: ClassVar[Any]
+
+    def __str__(self) -> str:
+        return str(self._telling.text(self))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what is printed."""
+        return f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'
+
+    def plot(self) -> go.Figure:
+        """Return the figure that shows the most of it."""
+        return self._telling.figure(self)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report: one HTML file, which needs no network.
+
+        Raises:
+            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the file cannot be written.
+        """
+        self._telling.page(self).save(path)

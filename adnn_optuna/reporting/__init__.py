@@ -1,0 +1,1 @@
+"""How facts are told: sentences, tables, pages."""
