@@ -51,12 +51,16 @@ Metrics = dict[str, float]
 
 
 class Owner(TypedDict):
-    """Which process runs a trial; ``trial`` is the number of that which this was written for."""
+    """Which process runs a trial; ``trial`` is the number of that which this was written for.
+
+    ``run`` is which run of that process, empty for its ``study.optimize``.
+    """
 
     trial: int
     host: str
     process: int
     start: str
+    run: str
 
 
 StoredStep = tuple[int | None, float]

@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.searchers import build_sampler
+from adnn_optuna.engine.arms import build_sampler
 from adnn_optuna.evidence.comparison import Comparison
 
 if TYPE_CHECKING:

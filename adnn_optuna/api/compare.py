@@ -27,7 +27,7 @@ from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_j
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import Searcher, check_searcher, searcher_label
+from adnn_optuna.engine.arms import Searcher, check_searcher, searcher_label
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison

@@ -18,7 +18,7 @@ from adnn_optuna.api.search import SearchResult, run_search
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
+from adnn_optuna.engine.arms import SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison

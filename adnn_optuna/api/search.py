@@ -24,7 +24,7 @@ from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import conclude
-from adnn_optuna.engine.searchers import Searcher, check_searcher
+from adnn_optuna.engine.arms import Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.offsets import Start
