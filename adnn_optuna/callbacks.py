@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, DIVERGED, ELAPSED, FAILED, INTERRUPTED, STOP_REASON
+from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
 from adnn_optuna._checks import (
     WrongValueError,
     check_integer,
@@ -28,9 +28,10 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 
 def is_done(trial: FrozenTrial) -> bool:
     """Return whether a trial was run to its end, whatever came of it, and so counts."""
-    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
-        return False
-    return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
+    ended = trial.system_attrs.get(ENDED)
+    if trial.state == TrialState.FAIL:
+        return ended == "diverged"
+    return trial.state.is_finished() and ended != "interrupted"
 
 
 def heartbeat_interval(study: Study) -> int | None:
@@ -86,8 +87,7 @@ class Tally:
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
-        notes = trial.system_attrs.keys() | trial.user_attrs.keys()
-        ended_by_itself = notes & {FAILED, INTERRUPTED, DIVERGED, ELAPSED}
+        ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
 
     def add_time(self, trial: FrozenTrial) -> None:

@@ -85,7 +85,7 @@ def store_study(
     for value in values:
         trial = study.ask(dict.fromkeys(names, distribution))
         if math.isnan(value):
-            trial.set_user_attr("adnn:diverged", value=True)
+            study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
             study.tell(trial, state=TrialState.FAIL)
         else:
             trial.set_user_attr("adnn:metrics", {"val_accuracy": value})

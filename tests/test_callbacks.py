@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import DIVERGED, ELAPSED, FAILED, INTERRUPTED, PROPOSAL
+from adnn_optuna._attributes import ELAPSED, ENDED, PROPOSAL
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import RandomRestartSampler
 
@@ -80,10 +80,10 @@ class TestMaxTrial:
         limit = MaxTrialCallback(4)
         add_trial(study)
         add_trial(study, state=TrialState.PRUNED)
-        add_trial(study, state=TrialState.FAIL, user_attrs={"adnn:diverged": True})
+        add_trial(study, state=TrialState.FAIL, system_attrs={ENDED: "diverged"})
         add_trial(study, state=TrialState.FAIL)
-        add_trial(study, state=TrialState.PRUNED, system_attrs={INTERRUPTED: True})
-        add_trial(study, state=TrialState.FAIL, system_attrs={INTERRUPTED: True})
+        add_trial(study, state=TrialState.PRUNED, system_attrs={ENDED: "interrupted"})
+        add_trial(study, state=TrialState.FAIL, system_attrs={ENDED: "interrupted"})
         study.ask()
         study.enqueue_trial({"x": 0.5})
         assert not limit.reached(study)
@@ -191,10 +191,10 @@ class TestMaxTime:
         add_trial(study, 0, 10)
         add(10, 86400)  # Found dead a day later.
         assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10)
-        add(20, 25, system_attrs={FAILED: True})
-        add(30, 32, system_attrs={INTERRUPTED: True})
+        add(20, 25, system_attrs={ENDED: "error"})
+        add(30, 32, system_attrs={ENDED: "interrupted"})
         add_trial(study, 40, 41, TrialState.FAIL)
-        add(50, 54, user_attrs={DIVERGED: True})
+        add(50, 54, system_attrs={ENDED: "diverged"})
         assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10 + 5 + 2 + 1 + 4)
 
     def test_trials_under_way_add_nothing(self) -> None:
@@ -316,7 +316,7 @@ class TestMaxGain:
         assert not limit.reached(study)
         add_trial(study, state=TrialState.FAIL)
         add_trial(study, state=TrialState.PRUNED)
-        add_trial(study, value=9.0, system_attrs={INTERRUPTED: True})
+        add_trial(study, value=9.0, system_attrs={ENDED: "interrupted"})
         add_trial(study, value=0.5)
         add_trial(study, value=-math.inf)
         pruned = study.ask()

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna.callbacks import Tally
 from adnn_optuna.engine import workers
-from adnn_optuna.engine.outcomes import Outcome, mark_interrupted
+from adnn_optuna.engine.outcomes import Outcome, mark
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import IndexedSampler
@@ -232,7 +232,7 @@ class Loop:
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
-            mark_interrupted(trial)
+            mark(trial, "interrupted")
             self._fail(self._tally.reader.trials[trial.number])
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:

@@ -16,12 +16,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongValueError, is_out_of_memory
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.outcomes import Outcome, mark_interrupted
+from adnn_optuna.engine.outcomes import Outcome, mark
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import Run, is_finite
 
@@ -177,7 +177,7 @@ class InitOffsetObjective(Experiment):
             [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
             return self.value(run.metrics)
         study, trial_id = trial.study, trial._trial_id
-        if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
+        if study._storage.get_trial_system_attrs(trial_id).get(ENDED) == "interrupted":
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         try:
             self.attach(study)
@@ -188,7 +188,7 @@ class InitOffsetObjective(Experiment):
         except BaseException as error:
             # Whatever the storage says, the error is what matters.
             with contextlib.suppress(Exception):
-                mark_interrupted(trial)
+                mark(trial, "interrupted")
                 if not isinstance(error, Exception | KeyboardInterrupt):
                     # Optuna would leave it running.
                     study._storage.set_trial_state_values(trial_id, TrialState.FAIL)

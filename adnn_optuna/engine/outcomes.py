@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics
+from adnn_optuna._attributes import Ended, Metrics
 
 
 class Objective(Protocol):
@@ -78,14 +78,13 @@ class Outcome:
         if self.metrics is not None:
             trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
         if self.is_cut_off:
-            mark_interrupted(trial)
+            mark(trial, "interrupted")
             if math.isfinite(self.seconds):
                 trial.set_user_attr(stored.SECONDS, self.seconds)
         if self.state == TrialState.FAIL:
-            trial.set_user_attr(stored.DIVERGED, value=True)
+            mark(trial, "diverged")
 
 
-def mark_interrupted(trial: optuna.Trial) -> None:
-    """Note that a trial counts for nothing, whatever state it ends in: it is done again."""
-    storage = trial.study._storage
-    storage.set_trial_system_attr(trial._trial_id, stored.INTERRUPTED, True)  # noqa: FBT003
+def mark(trial: optuna.Trial, ended: Ended) -> None:
+    """Note why a trial comes to no value, before it is told."""
+    trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)

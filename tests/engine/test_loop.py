@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna._attributes import ELAPSED, INTERRUPTED, OWNER, TRIAL_METRICS
+from adnn_optuna._attributes import ELAPSED, ENDED, OWNER, TRIAL_METRICS
 from adnn_optuna.engine import loop, storages
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.storages import StorageError, open_storage
@@ -96,7 +96,7 @@ def test_what_other_workers_begin_meanwhile_counts(
     assert len(study.get_trials(states=DONE)) == 4
     surplus = study.get_trials(states=(TrialState.FAIL,))
     assert len(surplus) == 1
-    assert surplus[0].system_attrs[INTERRUPTED]
+    assert surplus[0].system_attrs[ENDED] == "interrupted"
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 
