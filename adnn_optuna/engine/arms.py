@@ -30,12 +30,13 @@ from adnn_optuna.samplers import (
     DeltaStepSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
 from adnn_optuna.samplers._owners import is_alive
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
+# Samplers that have proposed all that they can at some time.
+_ENUMERATING = (DeltaStepSampler, GridSampler, BruteForceSampler)
 # Trials asked for at once, where what is proposed does not depend on what came of the others.
 _BATCH_SIZE = 8
 _BATCH_BYTES = 2**30  # What the state of a batch may take by default.
@@ -68,7 +69,7 @@ class Arm:
     batch_size: int = 1
     spent: str = ""
 
-    def default_batch_size(self, objective: Any) -> int:
+    def default_batch_size(self, objective: InitOffsetObjective) -> int:
         """Return how many trials are best asked for at once, as far as the memory allows."""
         if self.batch_size == 1 or objective.is_of_trial:
             return 1
@@ -78,16 +79,12 @@ class Arm:
         return max(min(self.batch_size, _BATCH_BYTES // bytes_of_trial), 1)
 
 
-class _OneTrialSampler(IndexedSampler):
+class _OneTrialSampler(RandomRestartSampler):
     """Proposes one trial, which finds its parameters by itself."""
 
-    last_index = 0
-
-    def __init__(self) -> None:
-        super().__init__("one_trial")
-
-    def _propose(self, study: Study, indices: Indices, proposal: Any) -> ParameterSource:
-        raise AssertionError
+    @property
+    def last_index(self) -> float:
+        return 0
 
 
 class _KeyedSampler(TPESampler):
@@ -227,7 +224,9 @@ def arm_of(searcher: Searcher) -> Arm:
         return Arm(
             type(searcher).__name__,
             lambda *_: searcher,
-            ends_by_itself=isinstance(searcher, DeltaStepSampler | GridSampler | BruteForceSampler),
+            ends_by_itself=isinstance(
+                searcher, DeltaStepSampler | GridSampler | BruteForceSampler
+            ),
             starts_at_baseline=isinstance(searcher, DeltaStepSampler),
         )
     # Not to be taken for an arm of ours that has the same name.
@@ -272,9 +271,11 @@ def check_searcher(searcher: object) -> None:
 def sampler_of(study: optuna.Study) -> BaseSampler:
     """Temporary."""
     attrs = study.user_attrs
-    settings = attrs.get(stored.SEARCH)
+    settings: Any = attrs.get(stored.SEARCH)
     if settings is None or settings["sampler"] not in SEARCHERS:
         return study.sampler
     trials = study.get_trials(deepcopy=False)
     parameters = next((t.distributions for t in trials if t.distributions), {})
-    return ARMS[settings["sampler"]].sampler(attrs[stored.CONFIG]["seed"], parameters, settings["n_trials"])
+    return ARMS[settings["sampler"]].sampler(
+        attrs[stored.CONFIG]["seed"], parameters, settings["n_trials"]
+    )

@@ -238,9 +238,7 @@ class InitOffsetObjective(Experiment):
         return [
             dataclasses.replace(
                 objective._outcome(run, is_pruned=i in pruned),
-                epochs=None
-                if not self.is_of_trial and run.epochs == self.training.epochs
-                else run.epochs,
+                epochs=None if run.epochs == usual else run.epochs,
             )
             for i, run in enumerate(runs[: len(trials)])
         ]

@@ -17,7 +17,8 @@ from adnn_optuna.engine.storages import patiently
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-    from adnn_optuna.engine.studies import Plan
+    from adnn_optuna.engine.objective import InitOffsetObjective
+    from adnn_optuna.engine.studies import Limits
 
 
 def progress_bar(
@@ -51,14 +52,16 @@ def _is_notebook() -> bool:
 class SearchProgress:
     """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
 
-    def __init__(self, bar: tqdm[Any], study: optuna.Study, plan: Plan) -> None:
-        self._bar, self._study, self._limits = bar, study, plan.limits
+    def __init__(
+        self, bar: tqdm[Any], study: optuna.Study, objective: InitOffsetObjective, limits: Limits
+    ) -> None:
+        self._bar, self._study, self._limits = bar, study, limits
         self._clock, self._of = MaxTimeCallback(1.0), ""
         self.update()
-        if plan.objective.is_of_trial:
+        if objective.is_of_trial:
             return
-        self._of = f" of {plan.objective.training.epochs}"
-        if not plan.objective.trainer.is_compiled:
+        self._of = f" of {objective.training.epochs}"
+        if not objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 
     def update(self, *_: object) -> None:

@@ -2,13 +2,12 @@
 
 import dataclasses
 import hashlib
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import Proposal, StoredStep
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number

@@ -21,7 +21,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
 
-
 # The runs under way in this process, and which of them a thread works for. A trial of none is held
 # for as long as the process lives.
 _runs: set[str] = set()
