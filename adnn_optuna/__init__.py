@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.audit import Audit as Audit
     from adnn_optuna.accountability.audit import audit_randomness as audit_randomness
     from adnn_optuna.accountability.contract import Contract as Contract
-    from adnn_optuna.accountability.signature import sign as sign
     from adnn_optuna.accountability.verification import Verdict as Verdict
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
@@ -49,7 +48,6 @@ __version__ = "0.1.0"
 _NAMES = {
     "accountability.audit": ["Audit", "audit_randomness"],
     "accountability.contract": ["Contract"],
-    "accountability.signature": ["sign"],
     "accountability.verification": ["Verdict", "verify"],
     "api.compare": ["compare"],
     "api.recheck": ["recheck"],

@@ -20,7 +20,6 @@ from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
 from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.paired_proportions import (
     gain_interval,
@@ -114,7 +113,6 @@ def verify(
     dataset: Dataset | None = None,
     model: MLP | Callable[[], keras.Model] | None = None,
     certify: bool = False,
-    key: str | os.PathLike[str] | None = None,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
@@ -142,25 +140,18 @@ def verify(
         model: The callable, where the model cannot be rebuilt from its Keras configuration.
         certify: Whether to repeat the contract's certificate: to train with as many fresh random
             numbers, from seeds that nobody knows before.
-        key: The PEM file of the Ed25519 public key by which the contract must be signed, see
-            :func:`~adnn_optuna.sign`; the findings then say so. By default nobody asks.
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If the key cannot be read.
-        ImportError: If the package ``cryptography`` is needed and not installed.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
-    path, signed = Path(path), []
-    public = None if key is None else read_key(key, "public")
+    path = Path(path)
     try:
         contract = contract_file.read_contract(path)
-        if public is not None:
-            signed.append(check_signature(path, public))
         if certify and not contract.get("certified"):
             said = "certified: the contract certifies no gain; make one by contract(certify=20)."
             raise CannotCheckError(said)  # noqa: TRY301
@@ -182,12 +173,12 @@ def verify(
             not_checked += contract_file.check_model(contract, objective, files["model"], weights)
         transfer = _certify_again(contract, objective) if certify else []
     except CannotCheckError as error:
-        return Verdict("cannot_check", error.args, findings=(*signed,))
+        return Verdict("cannot_check", error.args)
     except BreachedError as error:
-        return Verdict("breached", error.args, findings=(*signed,))
+        return Verdict("breached", error.args)
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
-        return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
+        return Verdict("cannot_check", (f"objective: {why}.",))
     gain, unit = fmean(gains_of(runs)), _unit(contract)
     interval = unit.interval(*gain_interval(look_of(objective, *runs[:2])))
     is_shown = f"{'not ' * (gain <= half_width)}shown in this environment"
@@ -199,7 +190,7 @@ def verify(
         tuple(not_checked),
         gain,
         half_width,
-        (said, *transfer, *signed),
+        (said, *transfer),
     )
 
 

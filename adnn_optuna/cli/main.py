@@ -67,7 +67,7 @@ def _adnn() -> None:
 for _verb in (
     *(commands.search, commands.resume, commands.compare, commands.plan),
     *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
-    *(commands.report, commands.audit, commands.verify, commands.sign),
+    *(commands.report, commands.audit, commands.verify),
 ):
     app.command()(with_help(_verb))
 

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from stored_studies import store_study
 
 import adnn_optuna as adnn
@@ -727,31 +725,6 @@ class TestVerify:
         assert re.search("breached:.*edited", capsys.readouterr().out, re.DOTALL)
         assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
         assert capsys.readouterr().out.startswith("cannot_check:")
-
-    def test_tells_who_signed(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        private, pem = Ed25519PrivateKey.generate(), serialization.Encoding.PEM
-        pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        (folder / "key.pem").write_bytes(private.private_bytes(pem, pkcs8, none))
-        (folder / "public.pem").write_bytes(private.public_key().public_bytes(pem, spki))
-        search = ["search", *NETWORK, "--max-trial", "1", "--contract", "c.json"]
-        assert cli.run(search) == 0
-        verify = ["verify", "c.json", "--key", "public.pem"]
-        assert cli.run(verify) == 1
-        assert "there is no file 'c.json.sig'" in capsys.readouterr().out
-        assert cli.run(["sign", "c.json", "--key", "key.pem"]) == 0
-        assert capsys.readouterr().out == "The signature is in c.json.sig.\n"
-        assert cli.run(verify) == 0
-        assert "signed by the key with the SHA-256 " in capsys.readouterr().out
-        for arguments in (
-            ["sign", "c.json", "--key", "missing.pem"],
-            ["sign", "missing.json", "--key", "key.pem"],
-            ["verify", "c.json", "--key", "key.pem"],
-        ):
-            assert cli.run(arguments) == 2
-            out, err = capsys.readouterr()
-            assert not out
-            assert re.fullmatch(r"adnn: .+\.\n", err)
 
     def test_refuses_a_wrong_name_before_the_search(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
