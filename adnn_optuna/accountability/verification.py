@@ -122,7 +122,7 @@ def verify(
     image; where these trainings' gains say so within no half a percentage point, it cannot be
     checked. Nothing in the file widens that.
 
-    Weights and model beside the contract must be the winner's. Nothing in the file is executed.
+    The weights beside the contract must be the winner's. Nothing in the file is executed.
     What no training shows (the number of trials, the sampler, the time) is named as not checked.
 
     Example:
@@ -155,7 +155,9 @@ def verify(
         if certify and not contract.get("certified"):
             said = "certified: the contract certifies no gain; make one by contract(certify=20)."
             raise CannotCheckError(said)  # noqa: TRY301
-        files, not_checked = contract_file.files_as_written(contract, path.parent)
+        file = contract_file.weights_beside(contract, path.parent)
+        missing = f"files.weights: {contract['files']['weights']['name']!r} is not there"
+        not_checked = [missing] if file is None else []
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
         found = describe_environment()
@@ -166,11 +168,8 @@ def verify(
         if "certified" in contract and not certify:
             not_checked.append("certified: what fresh random numbers bring; ask for it (certify)")
         half_width, runs = (_train_elsewhere if elsewhere else _train_here)(contract, objective)
-        weights = runs[-1].weights
-        if "weights" in files:
-            contract_file.check_weights(contract, objective, files["weights"], weights)
-        if "model" in files:
-            not_checked += contract_file.check_model(contract, objective, files["model"], weights)
+        if file is not None:
+            contract_file.check_weights(contract, objective, file, runs[-1].weights)
         transfer = _certify_again(contract, objective) if certify else []
     except CannotCheckError as error:
         return Verdict("cannot_check", error.args)

@@ -13,7 +13,6 @@ import random
 import re
 import subprocess
 import sys
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -28,7 +27,6 @@ from adnn_optuna.accountability.contract_file import (
     BreachedError,
     CannotCheckError,
     _read_arrays,
-    check_model,
     check_weights,
     claimed_gain,
     contract_sha256,
@@ -179,10 +177,9 @@ def test_prints_what_it_says() -> None:
             **values,
             "test_accuracy": 0.375,
         },
-        "environment": {"versions": {"keras": "3.12.0"}},
         "certified": {"orders": [0.125] * 5},
     }
-    contract = adnn.Contract(content, {}, None)
+    contract = adnn.Contract(content, {})
     interval = "95 % interval +6.25 to +18.75 pp"  # One of 16 images, as all gains are equal.
     lines = [
         "Contract of study 'a study' on digits, annealing: trial 7 of 12",
@@ -193,7 +190,6 @@ def test_prints_what_it_says() -> None:
         f"  with 5 fresh orders of the batches the gain is +12.50 pp ({interval})",
         "  the gain transfers",
         "  trained weights: SHA-256 4567",
-        "  model file: written by Keras 3.12.0, to be read by it or a later one",
     ]
     assert str(contract).split("\n") == lines
     assert repr(contract) == (
@@ -224,7 +220,7 @@ def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
     )
 
 
-def test_saves_the_winner_trained(contract: Contract, path: Path) -> None:
+def test_saves_the_winner_trained(contract: Contract, path: Path, result: SearchResult) -> None:
     test = adnn.load_dataset(path.with_name(DATA))
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
         weights = [arrays[name] for name in arrays.files]
@@ -235,7 +231,8 @@ def test_saves_the_winner_trained(contract: Contract, path: Path) -> None:
             "output/bias",
         ]
     assert hash_weights(weights) == contract.content["winner"]["trained_weights_sha256"]
-    model = keras.saving.load_model(path.with_suffix(".keras"))
+    model = result.model(trained=False)
+    model.set_weights(weights)
     hits = np.argmax(model.predict(test.x_test, verbose=0), axis=-1) == test.y_test
     assert np.mean(hits) == contract.content["winner"]["test_accuracy"]
 
@@ -266,7 +263,6 @@ def test_refuses_a_wrong_path(
     [
         (".json", "path"),
         (".npz", "The weights beside path"),
-        (".keras", "The model beside path"),
     ],
 )
 def test_is_not_written_where_one_of_its_files_is_a_folder(
@@ -350,11 +346,8 @@ def test_holds_elsewhere_in_another_format_of_json(
     assert "in '~no-such-user'; give data_dir" in verdict.reasons[0]
     verdict = adnn.verify(other, path.parent)
     # They were not copied.
-    missing = [
-        f"files.{kind}: 'digits.contract.{suffix}' is not there"
-        for kind, suffix in (("weights", "npz"), ("model", "keras"))
-    ]
-    assert verdict.not_checked == (*missing, *NEVER_CHECKED)
+    missing = "files.weights: 'digits.contract.npz' is not there"
+    assert verdict.not_checked == (missing, *NEVER_CHECKED)
     not_checked = [f"  - not checked: {what}" for what in verdict.not_checked]
     assert str(verdict).split("\n") == [
         "exact: trained again, baseline and winner have the same bits.",
@@ -563,7 +556,7 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
     file.write_bytes(text.rjust(2**25 + 1))
     with pytest.raises(CannotCheckError, match="is not the JSON of a contract"):
         read_contract(file)
-    for field in ("winner.test_accuracy", "files.model.name", "study"):
+    for field in ("winner.test_accuracy", "files.weights.name", "study"):
         less = copy.deepcopy(content)
         parent, _, key = field.rpartition(".")
         del (get(less, parent) if parent else less)[key]
@@ -628,9 +621,8 @@ def elsewhere(content: Any) -> Any:
 
 
 def without_files(content: Any) -> Any:
-    """Return a contract whose weights and model, which would tell, are not beside it."""
-    missing = {kind: {"name": "missing", "sha256": ""} for kind in ("weights", "model")}
-    return {**content, "files": missing}
+    """Return a contract whose weights, which would tell, are not beside it."""
+    return {**content, "files": {"weights": {"name": "missing", "sha256": ""}}}
 
 
 def with_more_gain(content: Any, gain: float) -> Any:
@@ -862,12 +854,12 @@ def test_refuses_certificates_that_would_show_nothing(result: SearchResult) -> N
 def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     contract.save(path)
-    names = [f"digits.contract.{suffix}" for suffix in ("json", "keras", "npz")]
+    names = [f"digits.contract.{suffix}" for suffix in ("json", "npz")]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
-    with path.with_suffix(".keras").open("ab") as file:
+    with path.with_suffix(".npz").open("ab") as file:
         file.write(b"\0")
     assert adnn.verify(path).reasons == (
-        "files.model: 'digits.contract.keras' is not the file that was written.",
+        "files.weights: 'digits.contract.npz' is not the file that was written.",
     )
 
 
@@ -885,7 +877,7 @@ def test_notices_other_weights_than_it_states(
             np.savez_compressed(file, a=np.zeros(10**6))
         case _:
             file.write_bytes(b"PK nothing")
-    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
+    verdict = adnn.verify(beside(content, file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     said = "does not hold the weights of winner.trained_weights_sha256."
     assert verdict.reasons == (f"files.weights: 'digits.contract.npz' {said}",)
@@ -921,30 +913,16 @@ def test_another_processor_may_take_two_images_for_another_class(
         )
 
 
-def test_of_a_model_that_another_keras_wrote_only_the_weights_are_compared(
-    content: Any, contract: Contract, path: Path, result: SearchResult
-) -> None:
-    file, trained = path.with_suffix(".keras"), [*contract.weights.values()]
-    assert check_model(content, result.objective, file, trained) == []
-    content["environment"]["versions"]["keras"] = "3.0.0"
-    assert check_model(content, result.objective, file, trained) == [
-        "the configuration in 'digits.contract.keras', which was written by another Keras, 3.0.0"
-    ]
-    content["winner"]["trained_weights_sha256"] = "0" * 64
-    with pytest.raises(BreachedError, match=r"its weights are not those of winner\.trained_wei"):
-        check_model(content, result.objective, file, trained)
-
-
 def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(10**6))
     with pytest.raises(ValueError, match="is larger than the model's weights"):
         _read_arrays(tmp_path / "bomb.npz", 10**6)
 
 
-def beside(content: dict[str, Any], kind: str, file: Path, path: Path) -> Path:
-    """Write a contract with another file beside it, as who knows how would."""
-    content["files"][kind]["name"] = file.name
-    content["files"][kind]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
+    """Write a contract with another file of weights beside it, as who knows how would."""
+    weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    content["files"]["weights"] = weights
     return forged(content, path)
 
 
@@ -955,76 +933,11 @@ def test_notices_weights_by_other_names(
     # The hidden layer's and the output's, exchanged.
     names = [*reversed(contract.weights)]
     np.savez(file, **dict(zip(names, contract.weights.values(), strict=True)))
-    verdict = adnn.verify(beside(content, "weights", file, tmp_path / CONTRACT), path.parent)
+    verdict = adnn.verify(beside(content, file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     assert verdict.reasons == (
         "files.weights: 'other.npz' holds its arrays by other names than the model's.",
     )
-
-
-@pytest.mark.parametrize(
-    "kind", ["other weights", "other activation", "larger type", "no weights", "no archive"]
-)
-def test_notices_another_model_than_the_winner(
-    kind: str, content: Any, path: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "other.keras"
-    model = keras.saving.load_model(path.with_suffix(".keras"))
-    match kind:
-        case "other weights":
-            model.set_weights([0 * weights for weights in model.get_weights()])
-            model.save(file)
-        case "other activation" | "larger type":
-            config = model.get_config()
-            layers = [layer["config"] for layer in config["layers"]]
-            if kind == "other activation":
-                layers[2]["activation"] = "sigmoid"
-            else:
-                for layer in layers:
-                    layer["dtype"] = "float64"
-            other = keras.Sequential.from_config(config)
-            other.set_weights(model.get_weights())
-            other.save(file)
-        case "no weights":
-            with zipfile.ZipFile(path.with_suffix(".keras")) as archive:
-                config_json = archive.read("config.json")
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr("config.json", config_json)
-        case _:
-            file.write_bytes(b"PK nothing")
-    verdict = adnn.verify(beside(content, "model", file, tmp_path / CONTRACT), path.parent)
-    assert verdict.status == "breached"
-    [reason] = verdict.reasons
-    said = "files.model: 'other.keras' is not the winner's model: "
-    match kind:
-        case "other weights":
-            weights = "its weights are not those of winner.trained_weights_sha256."
-            assert reason == said + weights
-        case "other activation" | "larger type":
-            assert reason == f"{said}its configuration is another one."
-        case "no archive":
-            why = "is not a .keras file; save the model with model.save('name.keras')"
-            assert reason == f"{said}it cannot be read ({str(file)!r} {why})."
-        case _:
-            assert reason.startswith(f"{said}it cannot be read (")
-
-
-@pytest.mark.slow
-def test_compares_only_the_weights_of_a_model_that_another_keras_wrote(
-    content: Any, path: Path
-) -> None:
-    content["environment"]["versions"]["keras"] = "3.0.0"
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
-    assert verdict.status == "within_tolerance"
-    what = f"the configuration in '{path.stem}.keras', which was written by another Keras, 3.0.0"
-    assert what in verdict.not_checked
-    model = keras.saving.load_model(path.with_suffix(".keras"))
-    model.set_weights([0 * weights for weights in model.get_weights()])
-    file = path.with_name("zeros.keras")
-    model.save(file)
-    verdict = adnn.verify(beside(content, "model", file, path.with_name("forged.json")))
-    assert verdict.status == "breached"
-    assert "winner.trained_weights_sha256" in verdict.reasons[0]
 
 
 def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) -> None:
@@ -1033,9 +946,8 @@ def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) ->
     with np.load(path.with_suffix(".npz")) as arrays:
         weights = {name: np.zeros_like(arrays[name]) for name in arrays.files}
     np.savez(file, **weights)
-    content["files"]["model"]["name"] = "missing.keras"
     content["winner"]["trained_weights_sha256"] = hash_weights([*weights.values()])
-    verdict = adnn.verify(beside(content, "weights", file, path.with_name("forged.json")))
+    verdict = adnn.verify(beside(content, file, path.with_name("forged.json")))
     assert verdict.status == "breached"
     [reason] = verdict.reasons
     assert "but that of the weights in 'forged.npz' is" in reason
@@ -1161,7 +1073,7 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
     ("field", "value"),
     [
         ("files.weights.name", "../digits.contract.npz"),
-        ("files.model.name", "/etc/passwd"),
+        ("files.weights.name", "/etc/passwd"),
         ("objective.dataset.path", "../few digits.npz"),
         ("objective.model.hidden", [10**12]),
         ("objective.model.hidden", [10**6, 10**6]),
@@ -1374,28 +1286,3 @@ def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
     assert is_exact(adnn.verify(path, dataset=dataset, model=model))
     if model is not custom:
         assert is_exact(adnn.verify(path, dataset=dataset))
-
-
-class Scaled(keras.Model):
-    """Its argument is a function, so Keras cannot write its configuration."""
-
-    def __init__(self, scale: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.scale = scale
-        self.flatten = keras.layers.Flatten()
-        self.hidden = keras.layers.Dense(4)
-        self.out = keras.layers.Dense(10)
-
-    def call(self, x: Any) -> Any:
-        return self.out(self.hidden(self.flatten(self.scale(x))))
-
-
-def test_says_which_models_cannot_be_saved(dataset: adnn.Dataset, tmp_path: Path) -> None:
-    path = tmp_path / CONTRACT
-    with pytest.raises(ValueError, match="cannot save") as refusal:
-        contract_of(lambda: Scaled(keras.ops.tanh), dataset, path)
-    assert str(refusal.value) == (
-        "Keras cannot save the winner's model, as one of its classes has arguments that no "
-        "configuration can hold; give that class a get_config method."
-    )
-    assert not path.exists()

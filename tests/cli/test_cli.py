@@ -714,7 +714,6 @@ class TestVerify:
         assert cli.run([*search, "--contract", str(contract), "--certify", "5"]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert contract.with_suffix(".npz").is_file()
-        assert contract.with_suffix(".keras").is_file()
         assert cli.run(["verify", str(contract), "--certify"]) == 0
         out = capsys.readouterr().out
         assert out.startswith("exact:")
@@ -731,13 +730,13 @@ class TestVerify:
     ) -> None:
         x, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 2
         np.savez(folder / "mine.npz", x=x, y=y)
-        (folder / "folder.keras").mkdir()
+        (folder / "folder.npz").mkdir()
         before = {path.name for path in folder.iterdir()}
         search = ["search", "--dataset", "mine.npz", *NETWORK, *LIMIT]
         wrong = {
             "contract.txt": "--contract must be the name of a .json file",
             "mine.json": "'mine.npz', which is the name of the data",
-            "folder.json": "'folder.keras' cannot be written: it is a folder",
+            "folder.json": "'folder.npz' cannot be written: it is a folder",
             "no/contract.json": "there is no folder",
         }
         for name, said in wrong.items():
