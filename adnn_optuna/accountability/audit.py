@@ -7,11 +7,9 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.networks import initializers, keras_files
@@ -32,7 +30,6 @@ class InitializedVariable:
 
     It has no ``shape`` where its layer is not built yet. The ``seed`` is that which the
     initializer draws with, if any and known; ``is_seeded`` says whether a configuration holds it.
-    ``is_initial`` says whether it holds what the initializer gives; :obj:`None` if not known.
     """
 
     path: str
@@ -41,7 +38,6 @@ class InitializedVariable:
     distribution: initializers.Distribution
     seed: int | None
     is_seeded: bool
-    is_initial: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +84,6 @@ class Audit(Shown):
                 "initializer": v.initializer,
                 "starts from": str(v.distribution),
                 "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
-                "values": {None: "unknown", True: "initial", False: "others"}[v.is_initial],
             }
             for v in self.variables
         )
@@ -135,7 +130,7 @@ def audit_randomness(model: keras.Model) -> Audit:
 
     Nothing of the model is changed, and no random number is drawn from it. It is made again from
     its configuration, without values; only an initializer that is none of Keras's is called, with
-    two seeds, to compare what it returns.
+    two seeds if it has one, to compare what it returns.
 
     Example:
 
@@ -184,27 +179,19 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
     variables, equal = [], collections.defaultdict(list)
     for weight in model.weights:
-        used, other = made.get(id(weight), (None, None))
+        used = made.get(id(weight))
         # Such as `recurrent_initializer` of a `recurrent_kernel`.
         attribute = f"{weight.name.removesuffix('_kernel')}_initializer"
         kept = getattr(owners.get(id(weight)), attribute, None)
-        # In a file: what it drew there is not what was drawn when the model was trained.
-        if is_from_file or type(kept) is not type(used):
-            kept = None
-        variable = _variable(weight.path, tuple(weight.shape), used, other, kept)
-        if not is_from_file:
-            is_initial = _is_initial(weight, variable, used if kept is None else kept)
-            variable = dataclasses.replace(variable, is_initial=is_initial)
+        variable = _variable(weight.path, tuple(weight.shape), used, kept)
+        if is_from_file and not variable.is_seeded:
+            # What it drew there is not what was drawn when the model was trained.
+            variable = dataclasses.replace(variable, seed=None)
         variables.append(variable)
         # A SeedGenerator gives each variable other values.
         if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
             equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
     warnings = []
-    if others := [v.path for v in variables if v.is_initial is False]:
-        warnings.append(
-            f"{', '.join(others)} hold other values than their initializers give: they were set, "
-            "loaded or trained. A model that is made anew starts from the initializers."
-        )
     unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
     if unseeded:
         warnings.append(
@@ -219,7 +206,7 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
         if len(paths) > 1
     ]
     variables += [
-        _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
+        _variable(f"{path}/{name.removesuffix('_initializer')}", None, initializer, initializer)
         for path, layer in tree
         if not layer.built
         for name, initializer in vars(layer).items()
@@ -244,75 +231,54 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
 
 
 def _variable(
-    path: str, shape: tuple[int, ...] | None, used: Any, other: Any, kept: Any
+    path: str, shape: tuple[int, ...] | None, used: Any, kept: Any
 ) -> InitializedVariable:
-    """Return what starts from the initializer ``used``; ``other`` has other seeds if given any."""
-    distribution, name = initializers.describe(used, shape, other), initializers.class_name(used)
+    """Return what starts from the initializer ``used``, for which its layer has ``kept`` one."""
+    distribution, name = initializers.describe(used, shape), initializers.class_name(used)
+    is_function = used is not None and not hasattr(used, "get_config")
+    if is_function and initializers.describe(kept, shape).kind == "random":
+        # It calls the layer's, as that of the LSTM's bias does, which alone knows the seed.
+        distribution, used = dataclasses.replace(distribution, kind="random"), kept
     if distribution.kind != "random":
         return InitializedVariable(path, shape, name, distribution, None, is_seeded=False)
-    seed, others = initializers.given_seed(used), initializers.given_seed(other)
-    # A layer may draw the seed that it gives: then no configuration holds it.
-    is_seeded = seed is not None and others in {seed, seed ^ 1}
-    seed = seed if is_seeded else initializers.drawn_seed(kept)
+    given = seed = initializers.given_seed(used)
+    if type(kept) is type(used):
+        seed = initializers.drawn_seed(kept)
+    # A layer may draw the seed that it gives, as attention does: then no configuration holds it.
+    is_seeded = given is not None and given == seed
     return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
 
 
-def _is_initial(weight: Any, variable: InitializedVariable, initializer: Any) -> bool | None:
-    """Return whether a variable holds what its initializer gives, where that can be told."""
-    is_random = variable.distribution.kind == "random"
-    # Called again, one with a whole number as its seed gives the same.
-    if is_random and not isinstance(getattr(initializer, "seed", None), int):
-        return None
-    try:
-        values = np.asarray(initializer(weight.shape, dtype=weight.dtype))
-    except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
-        return None
-    return bool(np.array_equal(values, np.asarray(weight.numpy())))
-
-
-def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:
+def _initializers(model: keras.Model) -> dict[int, Any]:
     """Return the initializer of each variable that can be found, by the variable's id.
 
     Keras forgets which initializer a variable was made with. So the model is made again from its
-    configuration, without values; there, each variable still has its initializer. The second of
-    a pair is that of a model made alike, but for the seeds that are given.
+    configuration, without values; there, each variable still has its initializer.
     """
     import keras
 
-    def twins(layer: Any, change: Callable[[Any], Any]) -> list[Any]:
-        def remade(layer: Any) -> Any:
-            twin = type(layer).from_config(change(layer.get_config()))
-            if not twin.built and layer.built:
-                twin.build_from_config(layer.get_build_config())
-            return twin
+    def remade(layer: Any) -> Any:
+        twin = type(layer).from_config(layer.get_config())
+        if not twin.built and layer.built:
+            twin.build_from_config(layer.get_build_config())
+        return twin
 
-        if layer is model and hasattr(model, "operations"):
-            return list(keras.models.clone_model(model, clone_function=remade).weights)
-        return list(remade(layer).weights)
-
-    found: dict[int, tuple[Any, Any]] = {}
+    found: dict[int, Any] = {}
     # The layers by themselves, where the model as a whole cannot be made from a configuration.
     for layer in [model, *model.layers]:
         if all(id(v) in found for v in layer.weights):
             continue
         # Whatever a class of the user's does when it is made without its arguments.
         with contextlib.suppress(Exception):
-            made, others = twins(layer, lambda config: config), twins(layer, _reseeded)
-            if [v.shape for v in made] == [v.shape for v in layer.weights]:
-                for v, one, other in zip(layer.weights, made, others, strict=True):
-                    # No public attribute holds it.
-                    found[id(v)] = one._initializer, other._initializer
+            if layer is model and hasattr(model, "operations"):
+                twin = keras.models.clone_model(model, clone_function=remade)
+            else:
+                twin = remade(layer)
+            if [v.shape for v in twin.weights] == [v.shape for v in layer.weights]:
+                pairs = zip(layer.weights, twin.weights, strict=True)
+                # No public attribute holds it.
+                found |= {id(v): one._initializer for v, one in pairs}
     return found
-
-
-def _reseeded(config: Any) -> Any:
-    """Return a configuration with another seed wherever one is given."""
-    if isinstance(config, dict):
-        return {
-            key: value ^ 1 if key == "seed" and type(value) is int else _reseeded(value)
-            for key, value in config.items()
-        }
-    return [*map(_reseeded, config)] if type(config) is list else config
 
 
 def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
