@@ -9,11 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adnn_optuna.accountability.audit import Audit as Audit
-    from adnn_optuna.accountability.audit import audit_randomness as audit_randomness
-    from adnn_optuna.accountability.contract import Contract as Contract
-    from adnn_optuna.accountability.verification import Verdict as Verdict
-    from adnn_optuna.accountability.verification import verify as verify
+    from adnn_optuna.api.audit import Audit as Audit
+    from adnn_optuna.api.audit import audit_randomness as audit_randomness
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -21,6 +18,9 @@ if TYPE_CHECKING:
     from adnn_optuna.api.search import search as search
     from adnn_optuna.api.variance import compare_models as compare_models
     from adnn_optuna.api.variance import measure_variance as measure_variance
+    from adnn_optuna.api.verify import Contract as Contract
+    from adnn_optuna.api.verify import Verdict as Verdict
+    from adnn_optuna.api.verify import verify as verify
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
@@ -46,14 +46,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "accountability.audit": ["Audit", "audit_randomness"],
-    "accountability.contract": ["Contract"],
-    "accountability.verification": ["Verdict", "verify"],
+    "api.audit": ["Audit", "audit_randomness"],
     "api.compare": ["compare"],
     "api.recheck": ["recheck"],
     "api.variance": ["compare_models", "measure_variance"],
     "api.resume": ["resume"],
     "api.search": ["SearchResult", "search"],
+    "api.verify": ["Contract", "Verdict", "verify"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.comparison": ["Comparison"],

@@ -6,16 +6,11 @@ import collections
 import contextlib
 import dataclasses
 import json
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.display import Shown
-from adnn_optuna.networks.network import model_from_file
 
 if TYPE_CHECKING:
     import keras
@@ -57,16 +52,12 @@ class RandomLayer:
     is_seeded: bool
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Audit(Shown):
-    """What is random in a model; see :func:`audit_randomness`. It prints as a table.
+@dataclasses.dataclass(frozen=True)
+class AuditFacts:
+    """What is random in a model: its weights, its layers with a source of random numbers."""
 
-    It has the weights of the model, in its order, the layers with a source of random numbers, and
-    a sentence on each thing that is not reproducible or not independent.
-    """
-
-    variables: tuple[InitializedVariable, ...]
-    layers: tuple[RandomLayer, ...]
+    variables: tuple[InitializedVariable, ...] = dataclasses.field(repr=False)
+    layers: tuple[RandomLayer, ...] = dataclasses.field(repr=False)
     warnings: tuple[str, ...]
 
     def to_json(self, indent: int | None = 1) -> str:
@@ -83,94 +74,26 @@ class Audit(Shown):
                 "shape": "not built" if v.shape is None else str(v.shape),
                 "initializer": v.initializer,
                 "starts from": str(v.distribution),
-                "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
+                "seed": seed_in_words(v) if v.distribution.kind == "random" else "-",
             }
             for v in self.variables
         )
 
-    def _facts(self) -> dict[str, object]:
-        kinds = [variable.distribution.kind for variable in self.variables]
-        return {
-            "variables": len(kinds),
-            "random": kinds.count("random"),
-            "layers": len(self.layers),
-            "warnings": len(self.warnings),
-        }
 
-    def __str__(self) -> str:
-        import pandas as pd
-
-        kinds = [variable.distribution.kind for variable in self.variables]
-        counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
-        parts = [f"{len(kinds)} variables: {counts}", self.to_dataframe().to_string(index=False)]
-        rows = [
-            {
-                "layer": layer.path,
-                "class": layer.layer,
-                "draws": layer.when,
-                "with": initializers.in_words(layer.parameters),
-                "seed": _seed_in_words(layer),
-            }
-            for layer in self.layers
-        ]
-        if rows:
-            table = pd.DataFrame(rows).to_string(index=False)
-            parts += [f"\n{len(rows)} layers with random states", table]
-        return "\n".join([*parts, "", *(f"! {warning}" for warning in self.warnings)]).rstrip()
-
-
-def _seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
+def seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
+    """Return the seed of a variable or layer, and whether a configuration holds it."""
     if drawing.is_seeded:
         return str(drawing.seed)
     return "unseeded" if drawing.seed is None else f"unseeded (drew {drawing.seed})"
 
 
-def audit_randomness(model: keras.Model) -> Audit:
-    """Find all that is random in a Keras model: initial values and layers.
-
-    Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, with
-    two seeds if it has one, to compare what it returns.
-
-    Example:
-
-        .. code-block:: python
-
-            layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
-            print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
-
-    Args:
-        model: The model, built or not.
-
-    Raises:
-        TypeError: If it is not a ``keras.Model``.
-    """
-    check_installed("tensorflow", "An audit")
-    import keras
-
-    if not isinstance(model, keras.Model):
-        kind = type(model).__name__
-        raise WrongTypeError(f"model must be a keras.Model, but it is a {kind}; build it first.")
+def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> AuditFacts:
+    """Find all that is random in the model that is built, or read from a file."""
     with undisturbed():
-        return keras_files.without_values(_audit, model)
+        return keras_files.without_values(lambda: _audit(build(), is_from_file=is_from_file))
 
 
-def audit_file(path: str | os.PathLike[str]) -> Audit:
-    """Find all that is random in the model of a ``.keras`` file, see :func:`audit_randomness`.
-
-    Nothing in the file is executed. It does not know what an initializer without a seed drew.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
-            has a layer that is not Keras's own or that runs code.
-    """
-    load = model_from_file(Path(path))
-    with undisturbed():
-        return keras_files.without_values(lambda: _audit(load(), is_from_file=True))
-
-
-def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
+def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
@@ -227,7 +150,7 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     unknown = [v.path for v in variables if v.distribution.kind == "unknown"]
     if unknown:
         warnings.append(f"Not resolved, so perhaps random: {', '.join(unknown)}.")
-    return Audit(tuple(variables), tuple(layers), tuple(warnings))
+    return AuditFacts(tuple(variables), tuple(layers), tuple(warnings))
 
 
 def _variable(

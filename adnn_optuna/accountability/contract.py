@@ -6,51 +6,37 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from optuna.trial import TrialState
 
 from adnn_optuna._checks import WrongValueError, as_positive_int
-from adnn_optuna._units import unit_of
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
-from adnn_optuna.engine.records import SearchRecord, test_metric
+from adnn_optuna.engine.paired_proportions import Source
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
-from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite
-from adnn_optuna.reporting.summaries import params_in_words
 
 ROLES = ("baseline", "winner")
 _FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Contract(Shown):
-    """What a search promises: all that is needed to train its baseline and its winner again.
-
-    Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
-    :func:`verify`.
-
-    Attributes:
-        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
-            ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment``, and ``certified`` if asked for (the
-            test gains with fresh ``initialisations`` and with fresh ``orders`` of the batches).
-        weights: The winner's trained weights by their paths in the model, in the model's order.
-    """
+@dataclasses.dataclass(frozen=True)
+class ContractFacts:
+    """What a contract's file holds, and the winner's trained weights by their paths."""
 
     content: dict[str, Any]
-    weights: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray] = dataclasses.field(repr=False)
 
     @classmethod
     def from_search(
         cls, record: SearchRecord, objective: InitOffsetObjective, certify: int | None = None
-    ) -> Contract:
+    ) -> Self:
         """Train a search's baseline and winner once more and write down what comes out.
 
         Raises:
@@ -116,29 +102,6 @@ class Contract(Shown):
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         unfinished.replace(path)
-
-    def _facts(self) -> dict[str, object]:
-        study, (gain, _) = self.content["study"], contract_file.claimed_gain(self.content)
-        score = test_metric(self.content["objective"]["dataset"])
-        facts = {"name": study["name"], "trial": study["best_trial"], "trials": study["trials"]}
-        return {**facts, score: self.content["winner"][score], "test_gain": gain}
-
-    def __str__(self) -> str:
-        content, winner = self.content, self.content["winner"]
-        study, data = content["study"], content["objective"]["dataset"]["name"]
-        head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
-        lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
-        for name, after in winner.items():
-            if name.endswith(("_accuracy", "_r2")):
-                before = content["baseline"][name]
-                form = ".4f" if name.endswith("r2") else ".2%"
-                line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
-                lines.append(f"{line}{unit_of(name).gain(after - before)}")
-        lines.append(f"  offsets: {params_in_words(winner['params'])}")
-        gain = contract_file.claimed_gain(content)
-        lines += [f"  {line}" for line in transfer_in_words(*gain, content.get("certified", {}))]
-        lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
-        return "\n".join(lines)
 
 
 def stated(objective: InitOffsetObjective, start: Start, run: Retrained) -> dict[str, Any]:

@@ -11,13 +11,14 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from adnn_optuna._checks import WrongValueError, check_output_file, is_file, is_folder
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.networks.models import Training
@@ -138,11 +139,27 @@ def read_contract(path: Path) -> dict[str, Any]:
     return content
 
 
-def claimed_gain(content: dict[str, Any]) -> tuple[float, float]:
-    """Return the test gain of a contract, and one image's part of a test accuracy; 0 of R²."""
-    name = test_metric(content["objective"]["dataset"])
-    resolution = 0.0 if name == "test_r2" else 1 / content["split"]["test"]
-    return content["winner"][name] - content["baseline"][name], resolution
+class Claim(NamedTuple):
+    """The test gain that a contract claims, its metric, and one test example's part of it.
+
+    Of an accuracy that is its resolution; R² has none.
+    """
+
+    metric: str
+    gain: float
+    resolution: float
+
+    @property
+    def unit(self) -> Unit:
+        """How such gains are shown."""
+        return unit_of(self.metric)
+
+
+def claim_of(content: Mapping[str, Any]) -> Claim:
+    """Return what a contract claims."""
+    metric = test_metric(content["objective"]["dataset"])
+    resolution = 0.0 if metric == "test_r2" else 1 / content["split"]["test"]
+    return Claim(metric, content["winner"][metric] - content["baseline"][metric], resolution)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -245,14 +262,12 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, trainer = objective.dataset, objective.trainer
-    name = f"test_{trainer.architecture.head.score}"
-    claimed = winner[name]
-    found = float(trainer.evaluate(weights, data.x_test, data.y_test).mean())
+    data, claim = objective.dataset, claim_of(contract)
+    claimed = winner[claim.metric]
+    found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
-    _, resolution = claimed_gain(contract)
-    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * resolution) + 1e-9:
-        said = f"winner.{name} is {claimed}, but that of the weights in {file.name!r}"
+    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
+        said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 
 

@@ -273,7 +273,7 @@ def audit(
       adnn audit model.keras --json
       adnn audit --initializers
     """
-    from adnn_optuna.accountability.audit import audit_file
+    from adnn_optuna.api.audit import audit_file
 
     if (file is None) != initializers:
         raise WrongValueError("Give either the file of a model or --initializers.")
