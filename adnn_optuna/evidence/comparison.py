@@ -26,10 +26,11 @@ from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
     check_equivalence,
+    differences_table,
     paired_differences,
     undecided,
 )
-from adnn_optuna.evidence.power import SeedPlan, plan_seeds
+from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
 from adnn_optuna.reporting import claims, tables
@@ -214,7 +215,7 @@ class Comparison(Shown):
             ``verdict`` and ``reason``, as in
             :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
-        return tables.differences_table(self.paired_differences, "sampler")
+        return differences_table(self.paired_differences, "sampler")
 
     @property
     def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -277,7 +278,7 @@ class Comparison(Shown):
 
         return max(self.controls, key=mean, default=None)
 
-    def plan(self, gain: float) -> SeedPlan:
+    def plan(self, gain: float) -> SeedPlanFacts:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot.
 
         Args:

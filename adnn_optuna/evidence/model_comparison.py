@@ -1,39 +1,34 @@
-"""Comparisons of models: tables, verdicts and sentences, from their test accuracies by seed."""
+"""Comparisons of models: tables and verdicts, from their test accuracies by seed."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import operator
-import textwrap
-from statistics import fmean, stdev
+from collections.abc import Mapping
+from statistics import stdev
 from typing import TYPE_CHECKING
 
 from scipy import stats
 
-from adnn_optuna._units import Unit, unit_of
-from adnn_optuna.evidence.evaluated import Evaluated
+from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
+    differences_table,
     paired_differences,
     undecided,
 )
 from adnn_optuna.evidence.sequential import ALPHA
-from adnn_optuna.reporting import claims, tables
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
-
-    from adnn_optuna.engine.evaluations import Evaluation
 
 
-@dataclasses.dataclass(repr=False)
-class ModelComparison(Evaluated):
+@dataclasses.dataclass
+class ModelComparisonFacts:
     """What models come to on the test set, each with the same seeds.
 
-    Printed, it is the table of means and, below it, the verdict on each two models. All claims
-    together are wrong in at most 5 % of all comparisons.
+    All claims together are wrong in at most 5 % of all comparisons.
 
     Args:
         evaluations: The test accuracies that are known, by the number of the model and the seed.
@@ -42,7 +37,7 @@ class ModelComparison(Evaluated):
         seeds: The seeds, in their declared order.
         looks_again: Whether seeds are added only until all is decided; the intervals pay for it.
         equivalence: The difference of test accuracies up to which two models are equivalent.
-        sources: What a seed draws afresh, in words.
+        sources: What a seed draws afresh.
         draws_test_set: Whether that is the test set, too.
         n_train: The number of training examples.
         n_test: The number of test examples.
@@ -55,9 +50,8 @@ class ModelComparison(Evaluated):
         n_evaluations: How many there are at the most.
     """
 
-    kind = "models"
-    made = "trainings"
-
+    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    study_name: str
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     looks_again: bool
@@ -91,17 +85,6 @@ class ModelComparison(Evaluated):
         self.missing: list[Evaluation] = [
             e for of_seed in left for e in of_seed if e not in self.evaluations
         ]
-
-    @property
-    def unit(self) -> Unit:
-        """How the accuracies are shown."""
-        return unit_of(self.score)
-
-    @property
-    def intervals(self) -> str:
-        """What the intervals promise, in words."""
-        n_claims = {"models": len(self.paired_differences)}
-        return claims.interval_in_words(n_claims, looks_again=self.looks_again)
 
     def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
         """Return the interval of a difference for new data of this kind.
@@ -143,89 +126,7 @@ class ModelComparison(Evaluated):
             :meth:`Comparison.differences`, and ``new_data_low`` and ``new_data_high``, see
             :meth:`new_data_interval`.
         """
-        table = tables.differences_table(self.paired_differences, "model")
+        table = differences_table(self.paired_differences, "model")
         ends = [self.new_data_interval(row) for row in self.paired_differences]
         table[["new_data_low", "new_data_high"]] = ends
         return table
-
-    @property
-    def claim(self) -> str:
-        """Which model is the best, and whether it is better than each other, in a sentence."""
-        if not any(self.accuracies.values()):
-            return f"Nothing is known of the models yet, {self._so_far()}"
-        means = {label: fmean(values) for label, values in self.accuracies.items()}
-        best = max(means, key=lambda label: means[label])
-        said = []
-        for row in self.paired_differences:
-            if best not in {row.arm, row.other}:
-                continue
-            shown = row if row.arm == best else row.turned()
-            words = {
-                "better": f"better than {shown.other}",
-                "worse": f"worse than {shown.other}",
-                "equivalent": f"equivalent to {shown.other}",
-                "undecided": f"not shown to differ from {shown.other}",
-            }[str(shown.verdict)]
-            evidence = claims.with_interval(shown, self.unit)
-            said.append(f"{words} ({self.unit.gain(shown.mean)}, {evidence})")
-        n_seeds = len(self.accuracies[best])
-        return (
-            f"{best} has the best mean {self.score}, {self.unit.value(means[best])} over "
-            f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
-        )
-
-    @property
-    def caveat(self) -> str:
-        """What to think of the claim."""
-        drawn, again = claims.listed(self.sources), ""
-        if self.looks_again:
-            again = " Seeds were added until all was decided, for which the intervals pay."
-        return (
-            f"Each seed draws {drawn} afresh, the same for all models.{again} All is said of this "
-            "data set, and assumes that differences are symmetric about their centre. Whoever "
-            "picks a model by this test has used it: what it gives is no longer that of untouched "
-            "data."
-        )
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Return each model with its mean test accuracy, as text."""
-        return [
-            (str(label), tables.mean_and_std(row, "test_accuracy", self.unit))
-            for label, row in self.table().iterrows()
-        ]
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "name": self.study_name,
-            "models": self.labels,
-            "seeds": len(self.accuracies[self.labels[0]]),
-            "verdicts": [row.verdict for row in self.paired_differences],
-        }
-
-    def __str__(self) -> str:
-        if not any(self.accuracies.values()):
-            return self.claim
-        n_seeds = len(next(iter(self.accuracies.values())))
-        body = [(tables.shortened(label, 40), mean) for label, mean in self.rows()]
-        size = f"{self.n_test} test examples"
-        if self.score == "test accuracy":
-            size = f"one of {size}: {100 / self.n_test:.2g} pp"
-        lines = [
-            *tables.aligned([("model", self.unit.heading(self.score))], body),
-            f"{tables.what_is_shown(n_seeds)}; {size}",
-            "",
-        ]
-        rows = self.paired_differences
-        lines += tables.verdict_lines(rows, self.score, self.equivalence, self.intervals)
-        for row in rows:
-            low, high = self.new_data_interval(row)
-            if math.isfinite(low):
-                said = f"{tables.pair(row)} {self.unit.interval(low, high)}"
-                lines.append(f"for new data of this kind: {said}")
-        return "\n".join([*lines, "", *textwrap.wrap(f"{self.claim} {self.caveat}", 98)])
-
-    def plot(self) -> go.Figure:
-        """Plot the test accuracies, with a line for each seed."""
-        from adnn_optuna.plots._comparison import plot_by_seed
-
-        return plot_by_seed(self.accuracies, self.score)
