@@ -30,7 +30,30 @@ if TYPE_CHECKING:
 
 
 class ModelComparison(Evaluated, ModelComparisonFacts):
-    """What models come to: facts, which print as their means and the verdict on each two."""
+    """What models come to on the test set, each with the same seeds.
+
+    Printed, it is the table of means and, below it, the verdict on each two models. All claims
+    together are wrong in at most 5 % of all comparisons.
+
+    Args:
+        evaluations: The test accuracies that are known, by the number of the model and the seed.
+        study_name: The study of the trainings.
+        labels: The models.
+        seeds: The seeds, in their declared order.
+        looks_again: Whether seeds are added only until all is decided; the intervals pay for it.
+        equivalence: The difference of test accuracies up to which two models are equivalent.
+        sources: What a seed draws afresh.
+        draws_test_set: Whether that is the test set, too.
+        n_train: The number of training examples.
+        n_test: The number of test examples.
+        score: What the accuracies are: those of a regression are R².
+
+    Attributes:
+        accuracies: The test accuracies of each model, up to the first seed that is not done.
+        paired_differences: The statistics from which all tables and sentences come.
+        missing: The evaluations to be made next; none at the end.
+        n_evaluations: How many there are at the most.
+    """
 
     _telling: ClassVar = model_comparisons
 

@@ -23,7 +23,30 @@ from adnn_optuna.reporting import variances
 
 
 class Variance(Evaluated, VarianceFacts):
-    """How far a value varies: facts, which print as a sentence and a table."""
+    """How far a value varies from run to run; printed, it is a sentence and a table.
+
+    Args:
+        evaluations: The values of the runs that were made, by the seed of each source.
+        study_name: The study of the runs; from its name follow the seeds.
+        value_name: What varies, such as ``"val_accuracy"``.
+        sources: The sources of randomness.
+        n: In how many runs all of them are drawn afresh.
+        seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
+        maximize: Whether higher values are better.
+
+    Attributes:
+        values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
+        mean: Their mean.
+        differences: For each source, by how much redrawing it alone changed the value of a run.
+        total: The standard deviation of the values.
+        parts: That of each source alone.
+        least_difference: What the difference of two single runs must exceed to mean anything: both
+            runs' noise exceeds it in 5 % of cases.
+        own_value: What the seed in use came to; NaN without one.
+        own_luck: By how many standard deviations that is better than the mean.
+        missing: The evaluations to be made next; none at the end.
+        n_evaluations: How many evaluations it takes in all.
+    """
 
     _telling: ClassVar = variances
 

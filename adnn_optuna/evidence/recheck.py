@@ -45,34 +45,7 @@ def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
 
 @dataclasses.dataclass
 class RecheckFacts:
-    """What a recheck of a study shows.
-
-    Args:
-        evaluations: The values of those that were made. NaN: it came to no value.
-        study_name: The study.
-        maximize: Whether higher values are better.
-        candidates: Its best trials, the best first.
-        study_values: The values of all its completed trials.
-        seeds: How many seeds choose among the candidates.
-        confirm: How many further seeds tell what the chosen one is worth.
-        confirm_best: Whether they are used for the study's best trial, too.
-        is_seeded: Whether the evaluations take their seeds.
-
-    Attributes:
-        best: The study's best trial.
-        trial: The chosen one: of the best mean, in which the stored value counts once. Those that
-            came to a value with more seeds come first. :obj:`None` until all are known.
-        value: What the chosen one is worth; NaN where that is not known yet.
-        low, high: The ends of the value's interval of 95 %.
-        overstated: By how much the study's best value is too good; below 0, it is too bad.
-        overstated_low, overstated_high: The ends of its interval.
-        noise: The standard deviation of the confirming values; NaN with fewer than two.
-        noise_share: The noise's part of the variance of all values in the study, at most 1.
-        is_deterministic: Whether five fresh seeds give exactly the best trial's stored value.
-        missing: The evaluations to be made next, all independent of each other; none at the end.
-        n_evaluations: How many evaluations a recheck takes, where anything is random.
-        n_lost: How many of those that were made came to no value.
-    """
+    """What a recheck of a study shows: :class:`~adnn_optuna.Recheck` tells it."""
 
     evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
     study_name: str

@@ -72,30 +72,7 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
 
 @dataclasses.dataclass
 class VarianceFacts:
-    """How far a value varies from run to run.
-
-    Args:
-        evaluations: The values of the runs that were made, by the seed of each source.
-        study_name: The study of the runs; from its name follow the seeds.
-        value_name: What varies, such as ``"val_accuracy"``.
-        sources: The sources of randomness.
-        n: In how many runs all of them are drawn afresh.
-        seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
-        maximize: Whether higher values are better.
-
-    Attributes:
-        values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
-        mean: Their mean.
-        differences: For each source, by how much redrawing it alone changed the value of a run.
-        total: The standard deviation of the values.
-        parts: That of each source alone.
-        least_difference: What the difference of two single runs must exceed to mean anything: both
-            runs' noise exceeds it in 5 % of cases.
-        own_value: What the seed in use came to; NaN without one.
-        own_luck: By how many standard deviations that is better than the mean.
-        missing: The evaluations to be made next; none at the end.
-        n_evaluations: How many evaluations it takes in all.
-    """
+    """How far a value varies from run to run: :class:`~adnn_optuna.Variance` tells it."""
 
     evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
     study_name: str
