@@ -58,12 +58,6 @@ class RecheckFacts:
     is_seeded: bool
     trial: FrozenTrial | None = dataclasses.field(default=None, init=False, repr=False)
     is_deterministic: bool = dataclasses.field(default=False, init=False)
-    value: float = dataclasses.field(init=False, compare=False)
-    low: float = dataclasses.field(init=False, compare=False)
-    high: float = dataclasses.field(init=False, compare=False)
-    overstated: float = dataclasses.field(init=False, compare=False)
-    overstated_low: float = dataclasses.field(init=False, compare=False)
-    overstated_high: float = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         choosing = fresh_seeds(self.study_name, "choose", max(self.seeds, N_EQUAL))

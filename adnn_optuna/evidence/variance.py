@@ -81,7 +81,6 @@ class VarianceFacts:
     n: int
     seed: int | None
     maximize: bool
-    total: Spread = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         drawn = [fresh_seeds(self.study_name, source, self.n) for source in self.sources]
@@ -107,7 +106,7 @@ class VarianceFacts:
         self.values: NDArray[np.float64] = np.array([v for v in values if not math.isnan(v)])
         n = len(self.values)
         self.mean: float = float(self.values.mean()) if n else math.nan
-        self.total = spread_of(self.values)
+        self.total: Spread = spread_of(self.values)
         self.differences: dict[str, NDArray[np.float64]] = {
             source: row[~np.isnan(row)]
             for source, row in zip(self.sources, differences, strict=True)
