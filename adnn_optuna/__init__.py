@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from adnn_optuna.evidence.recheck import Recheck as Recheck
     from adnn_optuna.evidence.variance import Variance as Variance
     from adnn_optuna.networks.data import Dataset as Dataset
-    from adnn_optuna.networks.initializers import initializers_table as initializers_table
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
@@ -64,7 +63,6 @@ _NAMES = {
     "evidence.models": ["ModelComparison"],
     "evidence.variance": ["Variance"],
     "networks.data": ["Dataset"],
-    "networks.initializers": ["initializers_table"],
     "networks.loading": ["load_dataset"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],
     "networks.offsets": ["OffsetSpace"],
