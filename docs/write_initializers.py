@@ -12,6 +12,13 @@ from adnn_optuna.networks.initializers import describe, in_words
 
 PAGE = Path(__file__).parent / "reference" / "initializers.md"
 
+_TEXT = """\
+# Keras's initializers
+
+What those of Keras {version} draw initial values from, with their arguments and defaults. A truncated normal is cut
+off at two standard deviations. `adnn_optuna.audit_randomness` finds out what a model draws from others.
+"""
+
 
 def page() -> str:
     """Return the page: all public initializers of the installed Keras, one a row."""
@@ -25,12 +32,7 @@ def page() -> str:
         named = [cls.__name__, drawn.kind, drawn.name, f"`{defaults}`" * bool(defaults)]
         rows.append([*named, _formula(initializer)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return (
-        f"# Keras's initializers\n\nWhat those of Keras {keras.__version__} draw initial values "
-        "from, with their arguments and defaults. What else a model may\n"
-        "bring along, {py:func}`adnn_optuna.audit_randomness` finds out. A truncated normal is cut off at "
-        f"two standard deviations.\n\n{table}\n"
-    )
+    return f"{_TEXT.format(version=keras.__version__)}\n{table}\n"
 
 
 def _formula(initializer: Any) -> str:
