@@ -15,8 +15,9 @@ PAGE = Path(__file__).parent / "reference" / "initializers.md"
 _TEXT = """\
 # Keras's initializers
 
-What those of Keras {version} draw initial values from, with their arguments and defaults. A truncated normal is cut
-off at two standard deviations. `adnn_optuna.audit_randomness` finds out what a model draws from others.
+What those of Keras {version} draw initial values from, with their arguments and defaults. A
+truncated normal is cut off at two standard deviations. `adnn_optuna.audit_randomness` finds out
+what a model draws from others.
 """
 
 

@@ -55,7 +55,7 @@ def load_dataset(
 
     Example:
         >>> load_dataset("digits")
-        Dataset('digits', train=1079, val=359, test=359, shape=(8, 8), num_classes=10)
+        Dataset(name='digits', num_classes=10, drawn=('val', 'test'))
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks._arrays import checked_inputs, named
-from adnn_optuna.networks.display import inputs_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,11 +67,6 @@ class Preprocessing:
         """Which features are the categories of a table."""
         kinds = [[False] if c is None else [True] * len(c) for _, c in self.columns or ()]
         return [i for i, is_category in enumerate(itertools.chain(*kinds)) if is_category]
-
-    @property
-    def in_words(self) -> str:
-        """What was done to raw inputs, for a summary."""
-        return inputs_in_words(vars(self))
 
     @property
     def config(self) -> dict[str, Any]:

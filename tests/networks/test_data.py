@@ -336,9 +336,8 @@ def test_importing_is_light() -> None:
 
 def test_digits() -> None:
     dataset = load_dataset("digits")
-    assert repr(dataset) == (
-        "Dataset('digits', train=1079, val=359, test=359, shape=(8, 8), num_classes=10)"
-    )
+    assert repr(dataset) == "Dataset(name='digits', num_classes=10, drawn=('val', 'test'))"
+    assert (dataset.x_train.shape, dataset.x_val.shape) == ((1079, 8, 8), (359, 8, 8))
     assert dataset.x_train.max() == 1
     assert load_dataset("digits", validation_size=0.1, seed=3).x_val.shape == (180, 8, 8)
 
