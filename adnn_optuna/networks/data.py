@@ -239,12 +239,8 @@ class Dataset:
         labels, classes = _labels.encoded(where, labels, task, num_classes)
         x, y = inputs.pop(""), labels.pop("")
         n = len(y)
-        sizes = (
-            _splits.split_size(where, "test_size", test_size, n, is_given="_test" in inputs),
-            _splits.split_size(
-                where, "validation_size", validation_size, n, is_given="_val" in inputs
-            ),
-        )
+        asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
+        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
         rows = _splits.drawn_rows(where, y, sizes, seed, groups)
         if num_classes is None:
             _labels.check_trained(where, y[rows["train"]], classes)
