@@ -63,12 +63,6 @@ class Preprocessing:
         return tuple(features)
 
     @property
-    def _indicators(self) -> list[int]:
-        """Which features are the categories of a table."""
-        kinds = [[False] if c is None else [True] * len(c) for _, c in self.columns or ()]
-        return [i for i, is_category in enumerate(itertools.chain(*kinds)) if is_category]
-
-    @property
     def config(self) -> dict[str, Any]:
         """What a study stores, JSON-able, for :meth:`from_config`."""
         # JSON makes lists of tuples.
@@ -138,8 +132,9 @@ class Preprocessing:
         # Rounded, since the sums of other processors differ in their last bits.
         factor = np.array([float(f"{value:.9g}") for value in np.where(is_constant, 1, factor)])
         offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
-        for i in self._indicators:
-            factor[i], offset[i] = 1, 0
+        kinds = [[c is not None] * (1 if c is None else len(c)) for _, c in self.columns or ()]
+        is_category = np.flatnonzero([*itertools.chain(*kinds)])
+        factor[is_category], offset[is_category] = 1, 0
         learned = {"factor": tuple(factor.tolist()), "offset": tuple(offset.tolist())}
         return dataclasses.replace(self, scale="affine", **learned)
 
