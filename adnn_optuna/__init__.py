@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison as Comparison
     from adnn_optuna.evidence.draws import expected_luck as expected_luck
     from adnn_optuna.networks.data import Dataset as Dataset
-    from adnn_optuna.networks.initializers import initializers_table as initializers_table
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
@@ -59,7 +58,6 @@ _NAMES = {
     "evidence.comparison": ["Comparison"],
     "evidence.draws": ["expected_luck"],
     "networks.data": ["Dataset"],
-    "networks.initializers": ["initializers_table"],
     "networks.loading": ["load_dataset"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],
     "networks.offsets": ["OffsetSpace"],

@@ -259,9 +259,8 @@ def report(
 
 
 def audit(
-    file: Annotated[Path | None, "A model as model.save of Keras wrote it."] = None,
+    file: Annotated[Path, "A model as model.save of Keras wrote it."],
     *,
-    initializers: Annotated[bool, "Show the initializers of the installed Keras instead."] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
 ) -> None:
     """Show what is random in a Keras model: initial values, layers, and their seeds.
@@ -269,23 +268,14 @@ def audit(
     Nothing in the file is executed: lambda layers and classes of others are refused.
 
     \b
-    Examples:
+    Example:
       adnn audit model.keras --json
-      adnn audit --initializers
     """
     from adnn_optuna.api.audit import audit_file
 
-    if (file is None) != initializers:
-        raise WrongValueError("Give either the file of a model or --initializers.")
     out.load_libraries()
-    if file is None:
-        table = adnn.initializers_table()
-        out.show(
-            table.to_json(orient="records", indent=1) if as_json else table.to_string(index=False)
-        )
-    else:
-        found = audit_file(file)
-        out.show(found.to_json() if as_json else found)
+    found = audit_file(file)
+    out.show(found.to_json() if as_json else found)
 
 
 def verify(
