@@ -116,9 +116,7 @@ class RunRecord(TypedDict):
 
     began: str
     sampler: str
-    max_time: float | None
-    max_trial: int | None
-    max_gain: float | None
+    limits: dict[str, float | None]
     n_trials_before: int
     stop_reason: str | None
     n_trials: int | None

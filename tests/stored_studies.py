@@ -10,8 +10,8 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.arms import arm_of
+from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def store_study(
         {
             "began": "2026-11-25T12:00:00+00:00",
             "sampler": sampler,
-            "max_time": None,
-            "max_trial": len(values),
-            "max_gain": None,
+            "limits": {"max_time": None, "max_trial": len(values), "max_gain": None},
             "n_trials_before": 0,
             "stop_reason": "max_trial",
             "n_trials": len(values),

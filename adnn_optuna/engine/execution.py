@@ -104,7 +104,7 @@ def _run_one(
     count(loop.n_done)
     loop.run()
     # Some end by themselves before.
-    budget = max(loop.n_done, plan.limits.max_trial or 0)
+    budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
     if isinstance(plan.objective, InitOffsetObjective):
         conclude(patiently(record_of, study), plan.objective, stop)

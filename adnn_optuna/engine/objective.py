@@ -181,7 +181,7 @@ class InitOffsetObjective(Experiment):
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         try:
             self.attach(study)
-            began, elapsed = time.monotonic(), self._clock.elapsed(study)
+            began, elapsed = time.monotonic(), self._clock.used(study)
             self.suggest(trial)
             [outcome] = self.train([trial], with_default_pruner=False)
             outcome.store(trial, elapsed + time.monotonic() - began)

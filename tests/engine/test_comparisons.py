@@ -30,7 +30,12 @@ def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
     storage = optuna.storages.InMemoryStorage()
     head = declare(storage, "a.b")
     names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
-    others = ("axb/greedy/seed=0", "a.b/c/seed=0", "a.b/greedy/seed=1", "a.b/greedy/seed=0/recheck")
+    others = (
+        "axb/greedy/seed=0",
+        "a.b/c/seed=0",
+        "a.b/greedy/seed=1",
+        "a.b/greedy/seed=0/recheck",
+    )
     for name in (*names, *others):
         store_study(name, values=[0.9], storage=storage)
     found = records_of_comparison(head)

@@ -60,7 +60,7 @@ def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjec
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=0), max_trial=3)
     elapsed = [trial.user_attrs[ELAPSED] for trial in result.study.trials]
     assert sorted(elapsed) == elapsed
-    assert adnn.MaxTimeCallback(1).elapsed(result.study) == elapsed[-1]
+    assert adnn.MaxTimeCallback(1).used(result.study) == elapsed[-1]
     for trial in result.study.trials:
         assert trial.system_attrs[OWNER]["trial"] == trial.number
         assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value

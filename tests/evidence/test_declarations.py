@@ -167,4 +167,3 @@ def test_seeds_in_words_are_the_first_ten() -> None:
     assert seeds_in_words([5]) == "5"
     assert seeds_in_words(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     assert seeds_in_words(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"
-
