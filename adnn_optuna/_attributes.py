@@ -23,11 +23,9 @@ ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed withou
 
 # User attributes of a trial.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
-EPOCHS = "adnn:epochs"  # How many it trained, where that is not what the study says.
+TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"
-# About how many seconds its training would have taken, where a limit cut it off meanwhile.
-SECONDS = "adnn:seconds"
 
 # The names of searchers, as studies store them.
 GREEDY = "greedy"
@@ -51,6 +49,17 @@ Ended = Literal["diverged", "error", "interrupted"]
 Or it counts for nothing and its index is free, whatever its state: it was cut off, or repeats
 another.
 """
+
+
+class Trained(TypedDict):
+    """The seconds of a trial's own training, and its epochs.
+
+    Where a limit cut it off, ``whole`` is about how many seconds it would have taken, if known.
+    """
+
+    seconds: float
+    epochs: int
+    whole: NotRequired[float]
 
 
 class Owner(TypedDict):

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 import optuna
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import Trained
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
@@ -49,10 +50,10 @@ class LongerObjective(InitOffsetObjective):
             if self.improvement(found, value) > 0 or (math.isnan(value) > math.isnan(found)):
                 best, value = epoch, found
                 patiently(trial.report, value, epoch)
+        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if math.isnan(value):
-            return [Outcome(TrialState.FAIL, metrics=run.history[-1])]
+            return [Outcome(TrialState.FAIL, None, run.metrics, trained)]
         distribution = self.distributions[space.parameter]
         storage, parameter = trial.study._storage, (space.parameter, float(best + 1))
         patiently(storage.set_trial_param, trial._trial_id, *parameter, distribution)
-        epochs = len(run.history)
-        return [Outcome(TrialState.COMPLETE, value, run.history[best], epochs=epochs)]
+        return [Outcome(TrialState.COMPLETE, value, run.history[best], trained)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import gc
 import math
@@ -16,7 +15,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics, Trained
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongValueError, is_out_of_memory
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
@@ -234,25 +233,23 @@ class InitOffsetObjective(Experiment):
             baseline = runs[starts.index(unmoved)]
             if baseline.status in ("complete", "diverged"):
                 patiently(objective.set_baseline, study, baseline.metrics)
-        usual = None if self.is_of_trial else self.training.epochs
         return [
-            dataclasses.replace(
-                objective._outcome(run, is_pruned=i in pruned),
-                epochs=None if run.epochs == usual else run.epochs,
-            )
+            objective._outcome(run, is_pruned=i in pruned)
             for i, run in enumerate(runs[: len(trials)])
         ]
 
     def _outcome(self, run: Run, *, is_pruned: bool) -> Outcome:
         status = "pruned" if is_pruned else run.status
         metrics = run.metrics if run.history else None
+        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if metrics is not None and not is_finite(metrics):
-            return Outcome(TrialState.FAIL, metrics=metrics)
+            return Outcome(TrialState.FAIL, None, metrics, trained)
         if metrics is not None and status == "complete":
-            return Outcome(TrialState.COMPLETE, metrics[self.metric], metrics)
+            return Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)
         is_cut_off, is_stopped = status == "timeout", status == "stopped"
-        seconds = self.trainer.seconds
-        return Outcome(TrialState.PRUNED, None, metrics, is_cut_off, is_stopped, seconds=seconds)
+        if is_cut_off and math.isfinite(whole := self.trainer.seconds):
+            trained["whole"] = whole
+        return Outcome(TrialState.PRUNED, None, metrics, trained, is_cut_off, is_stopped)
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Ended, Metrics
+from adnn_optuna._attributes import Ended, Metrics, Trained
 
 
 class Objective(Protocol):
@@ -58,29 +57,24 @@ class Outcome:
     """How a trial ends: FAIL is that its training diverged.
 
     If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
-    ``epochs`` are those trained, where these are not what the study says.
     """
 
     state: TrialState
     value: float | None = None
     metrics: Metrics | None = None
+    trained: Trained | None = None
     is_cut_off: bool = False
     is_stopped: bool = False
-    epochs: int | None = None
-    seconds: float = math.inf
-    """About how long its training takes."""
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is to be known beside state and value."""
         trial.set_user_attr(stored.ELAPSED, elapsed)
-        if self.epochs is not None:
-            trial.set_user_attr(stored.EPOCHS, self.epochs)
+        if self.trained is not None:
+            trial.set_user_attr(stored.TRAINED, self.trained)
         if self.metrics is not None:
             trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
         if self.is_cut_off:
             mark(trial, "interrupted")
-            if math.isfinite(self.seconds):
-                trial.set_user_attr(stored.SECONDS, self.seconds)
         if self.state == TrialState.FAIL:
             mark(trial, "diverged")
 

@@ -259,7 +259,8 @@ class SearchRecord(Shown):
         epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
         best, curve = math.nan, {}
         for trial in self.done_trials:
-            n_epochs = max(trial.user_attrs.get(stored.EPOCHS, epochs), 1)
+            trained = trial.user_attrs.get(stored.TRAINED, {})
+            n_epochs = max(trained.get("epochs", epochs), 1)
             values = {n_epochs - 1: trial.value}
             if self.searcher == stored.LONGER:  # It tells of each of its epochs.
                 values = {**trial.intermediate_values}
