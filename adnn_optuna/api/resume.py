@@ -25,8 +25,8 @@ from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.comparisons import is_comparison, records_of_comparison
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 

@@ -25,9 +25,9 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import conclude
+from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.reporting.dashboard import show_search
@@ -122,7 +122,7 @@ class SearchResult(SearchRecord):
         """
         self._winner()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
-            conclude(self, self.objective, stop)
+            look_at_test_set(self, self.objective, stop)
         show_search(self)
         return self
 
@@ -246,7 +246,7 @@ def run_search(
                 _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             if test:
-                conclude(result, objective, stop)
+                look_at_test_set(result, objective, stop)
     except KeyboardInterrupt:
         _logger.info(studies.resume_hint(study))
         raise

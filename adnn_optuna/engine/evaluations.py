@@ -25,9 +25,9 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import check_study_name
-from adnn_optuna.engine.workers import heartbeats, interruptible, without_warnings
 from adnn_optuna.samplers._owners import (
     end_trial,
     is_alive,

@@ -14,10 +14,10 @@ from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.retraining import conclude
+from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
-from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.training import n_cores
 
 if TYPE_CHECKING:
@@ -107,5 +107,5 @@ def _run_one(
     budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
     if isinstance(plan.objective, InitOffsetObjective):
-        conclude(patiently(record_of, study), plan.objective, stop)
+        look_at_test_set(patiently(record_of, study), plan.objective, stop)
     return budget

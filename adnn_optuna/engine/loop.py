@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna.callbacks import Tally, callbacks_of
-from adnn_optuna.engine import workers
+from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
@@ -77,7 +77,7 @@ class Loop:
         storage, interval = self._study._storage, self._tally.heartbeat_interval
         self._study._stop_flag = _was_stopped(self._study)
         try:
-            with run_of_trials(), workers.heartbeats(storage, interval, self._open):
+            with run_of_trials(), signals.heartbeats(storage, interval, self._open):
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)
@@ -113,7 +113,7 @@ class Loop:
     def _next(self) -> tuple[str | None, int]:
         """Return why the study has ended, if so, and else how many trials may begin now."""
         if self._tally.heartbeat_interval:
-            with workers.without_warnings():
+            with signals.without_warnings():
                 optuna.storages.fail_stale_trials(self._study)
         self._look()
         if reason := self._limit():
@@ -210,7 +210,7 @@ class Loop:
             # What was begun in vain holds what is to be proposed.
             self._look()
         self._has_failed = True
-        with workers.without_warnings() if self._tally.heartbeat_interval else nullcontext():
+        with signals.without_warnings() if self._tally.heartbeat_interval else nullcontext():
             trial = self._study.ask()
             self._objective.suggest(trial)
         self._has_failed = False

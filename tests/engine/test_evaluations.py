@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.workers import without_warnings
 from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
