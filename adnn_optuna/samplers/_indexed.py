@@ -367,3 +367,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
             error: Ended = "error"
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, error)
+        # The trial that is being told is not finished yet, so its own index is not free.
+        if self.last_index < math.inf and is_own(trial) and not self.n_free(study):
+            # Those who ask and tell stop by themselves, and `study.stop` raises for them.
+            with contextlib.suppress(RuntimeError):
+                study.stop()
