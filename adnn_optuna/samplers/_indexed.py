@@ -34,7 +34,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
+from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, is_own, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
