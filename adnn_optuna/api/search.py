@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import optuna
@@ -17,6 +17,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.api.verify import Contract
+from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -168,19 +169,18 @@ def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResu
     return SearchResult(**vars(record_of(study)), objective=objective)
 
 
+@shows_limits
 def search(
     objective: InitOffsetObjective,
     sampler: Searcher = "annealing",
     *,
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
-    max_time: float | None = None,
-    max_trial: int | None = None,
-    max_gain: float | None = None,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     test: bool = True,
     show_progress_bar: bool = False,
+    **limits: Unpack[LimitValues],
 ) -> SearchResult:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -204,9 +204,6 @@ def search(
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
-        max_time: The seconds that its trials may take; a training under way is then cut off.
-        max_trial: The number of trials.
-        max_gain: The gain over the baseline, in units of the metric, that is enough.
         batch_size:
             How many trials are proposed before any of them is told. ``"auto"``: 8 for ``"greedy"``
             and ``"random_restart"`` (fewer for more than 5 million weights), 1 for all others.
@@ -214,6 +211,7 @@ def search(
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
+        **limits: Where it ends, each by the name of its callback's argument.
 
     Returns:
         What the search came to.
@@ -223,8 +221,8 @@ def search(
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_searcher(sampler)
-    limits = studies.Limits(max_time, max_trial, max_gain)
-    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
+    checked = checked_limits(**limits)
+    plan = studies.Plan(objective, study_name, sampler, checked, batch_size, pruner)
     with interruptible() as stop:
         opened = open_storage(storage)
         return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)

@@ -5,19 +5,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import check_installed
-from adnn_optuna.networks._random_state import undisturbed
-
 if TYPE_CHECKING:
     import keras
-    import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
 VariableKind = Literal["weight", "bias", "other"]
@@ -125,42 +120,6 @@ def _by_values(initializer: Any, shape: tuple[int, ...]) -> Distribution:
     if low == high:
         return Distribution("fixed", "constant", {"value": low})
     return Distribution("fixed", name, {"min": low, "max": high})
-
-
-def initializers_table() -> pd.DataFrame:
-    """Return all public initializers of the installed Keras with what they draw from.
-
-    The ``parameters`` are those of the constructor, with their defaults; there is a ``formula``
-    where the distribution follows from a variable's shape.
-
-    Example: ``print(adnn.initializers_table().to_string(index=False))``
-    """
-    check_installed("tensorflow", "Looking at initializers")
-    import keras
-    import pandas as pd
-
-    classes = {cls for cls in vars(keras.initializers).values() if isinstance(cls, type)}
-    rows = []
-    with undisturbed():
-        for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
-            initializer, arguments = cls(), inspect.signature(cls).parameters
-            drawn = describe(initializer, (8, 8))
-            defaults = in_words({name: a.default for name, a in arguments.items()})
-            rows.append((cls.__name__, drawn.kind, drawn.name, defaults, _formula(initializer)))
-    columns = ["initializer", "kind", "distribution", "parameters", "formula"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _formula(initializer: Any) -> str:
-    if not hasattr(initializer, "scale"):
-        return ""
-    is_average = initializer.mode == "fan_avg"
-    n = "(fan_in + fan_out)" if is_average else initializer.mode
-    factor = initializer.scale * (2 if is_average else 1)
-    if initializer.distribution == "uniform":
-        return f"maxval = -minval = sqrt({3 * factor:g} / {n})"
-    cut = " after the cut" if initializer.distribution == "truncated_normal" else ""
-    return f"mean = 0, stddev = sqrt({factor:g} / {n}){cut}"
 
 
 def class_name(initializer: Any) -> str:

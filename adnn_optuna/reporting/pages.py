@@ -241,12 +241,11 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 def _run_in_words(run: RunRecord) -> str:
     """Return when a run of a study began, under which limits, and why it ended."""
-    limits = {name: run[name] for name in ("max_time", "max_trial", "max_gain")}
     before, after = run["n_trials_before"], run["n_trials"]
     counts = f"from {before} trials on" if after is None else f"from {before} to {after} trials"
     end = "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}"
     began = f"{run['began'][:16].replace('T', ' ')} UTC"
-    return ", ".join([began, _listed(limits) or "no limits", counts, end])
+    return ", ".join([began, _listed(run["limits"]) or "no limits", counts, end])
 
 
 def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -263,16 +263,6 @@ def test_tells_what_a_layer_makes_of_a_seeded_initializer() -> None:
     assert (kernel.distribution.kind, kernel.seed, kernel.is_seeded) == ("random", 5, True)
 
 
-def test_lists_the_initializers_of_the_installed_keras() -> None:
-    table = adnn.initializers_table().set_index("initializer")
-    assert {cls.__name__ for cls in INITIALIZERS} == set(table.index[table.kind == "random"])
-    assert {"Zeros", "Ones", "Constant", "Identity", "STFT"} <= set(table.index)
-    assert not (table.kind == "unknown").any()
-    assert table.loc["GlorotUniform", "formula"] == (
-        "maxval = -minval = sqrt(6 / (fan_in + fan_out))"
-    )
-    assert table.loc["HeNormal", "distribution"] == "truncated_normal"
-    assert "stddev=0.05" in table.loc["RandomNormal", "parameters"]
 
 
 def dense_model(**settings: Any) -> keras.Model:
