@@ -55,11 +55,11 @@ def in_words(parameters: Mapping[str, Any]) -> str:
     )
 
 
-def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None) -> Distribution:
+def describe(initializer: Any, shape: tuple[int, ...] | None) -> Distribution:
     """Return what an initializer, or a function like one, draws values of a shape from.
 
-    One that is none of Keras's is found out by what it returns under two seeds. Where it has no
-    seed itself, ``other`` is one made alike with another; by default it is called twice.
+    One that is none of Keras's is found out by what it returns under two seeds or, where it has
+    none, called twice.
     """
     import keras
 
@@ -76,7 +76,7 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
             return Distribution(kind, _NAMES[name], _VALUES.get(name, config))
-        return _by_values(initializer, shape, other)
+        return _by_values(initializer, shape)
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
         return Distribution("unknown", name, config)
 
@@ -103,9 +103,9 @@ def _fan(initializer: Any, shape: Sequence[int]) -> float:
     return max(1.0, sizes[initializer.mode])
 
 
-def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribution:
+def _by_values(initializer: Any, shape: tuple[int, ...]) -> Distribution:
     name, config = class_name(initializer), _config(initializer)
-    pair = [initializer, initializer if other is None else other]
+    pair = [initializer, initializer]
     has_seed = "seed" in config
     if has_seed:  # Called twice, one with a whole number as its seed would return the same.
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]

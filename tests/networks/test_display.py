@@ -9,7 +9,6 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
-from adnn_optuna.accountability.verification import Verdict
 from adnn_optuna.engine.records import record_of
 
 EVIL = "<script>alert(1)</script>"
@@ -25,9 +24,6 @@ def shown() -> dict[str, object]:
     return {
         "result": result,
         "comparison": store_comparison({EVIL: [0.0, 0.1], "random_restart": [0.0, 0.0]}),
-        "contract": result.contract(),
-        "verdict": Verdict("breached", (EVIL,), gain=0.1),
-        "audit": adnn.audit_randomness(result.model()),
         "recheck": recheck,
         "variance": adnn.measure_variance(lambda seed: seed % 7 / 7, n=5, study_name=EVIL),
         "models": adnn.compare_models(
@@ -61,7 +57,6 @@ def check_is_one_short_line_and_html(one: object) -> None:
 def test_tells_what_is_asked_first(shown: dict[str, object]) -> None:
     for kind, begin in {
         "result": f"SearchResult({EVIL!r}, trials=3, metric='val_accuracy', baseline=0.",
-        "verdict": "Verdict('breached', gain=0.1, reasons=1)",
         "objective": "InitOffsetObjective(model=MLP(hidden=(16,)",
     }.items():
         assert repr(shown[kind]).startswith(begin)

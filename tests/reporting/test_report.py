@@ -122,14 +122,12 @@ class TestPage:
         run = {
             "began": "2026-11-23T09:00:30.5+00:00",
             "sampler": "annealing",
-            "max_time": None,
-            "max_trial": 12,
-            "max_gain": None,
+            "limits": {"max_time": None, "max_trial": 12, "max_gain": None},
             "n_trials_before": 0,
             "stop_reason": "max_trial",
             "n_trials": 12,
         }
-        later = {"began": "2026-11-24T10:00:00+00:00", "max_time": 30.5, "max_trial": None}
+        later = {"began": "2026-11-24T10:00:00+00:00", "limits": {"max_time": 30.5}}
         later |= {"n_trials_before": 12, "stop_reason": None, "n_trials": None}
         for one in ({**run, **later}, run):
             study.set_user_attr(f"{RUNS}/{one['began']}-1", one)
