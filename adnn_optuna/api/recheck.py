@@ -15,11 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations, with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import Recheck
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._trials import is_feasible
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -66,7 +64,7 @@ def recheck(
         evaluate: The objective ``(trial, seed) -> value``. ``trial`` is a copy of the stored one,
             which suggests its parameters. One that takes no seed has to be random by itself. A
             study of an :class:`~adnn_optuna.InitOffsetObjective` needs none, if it can be rebuilt.
-        top: How many of the best trials are evaluated; of an annealing, its best guess besides.
+        top: How many of the best trials are evaluated.
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen one is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these, too.
@@ -93,9 +91,6 @@ def recheck(
     completed = patiently(_completed, study)
     function, is_seeded = _seeded(study, evaluate)
     candidates = {trial.number: trial for trial in completed[:top]}
-    if isinstance(sampler := sampler_of(study), AdaptiveSimulatedAnnealingSampler):
-        guess = patiently(sampler.best_guess, study)
-        candidates.setdefault(guess.number, guess)
     report_of = functools.partial(
         Recheck,
         study_name=study.study_name,
