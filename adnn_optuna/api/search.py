@@ -15,8 +15,8 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
-from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.api.verify import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
@@ -90,10 +90,17 @@ class SearchResult(SearchRecord):
         """Write :meth:`model` to a ``.keras`` file.
 
         Raises:
-            ValueError: If no trial was completed, or the file cannot be written.
+            ValueError: If no trial was completed, the file cannot be written, or Keras cannot
+                save the model.
         """
         check_output_file("path", Path(path), ".keras")
-        self.model().save(path)
+        try:
+            self.model().save(path)
+        except NotImplementedError:
+            raise WrongValueError(
+                "Keras cannot save the winner's model, as one of its classes has arguments that "
+                "no configuration can hold; give that class a get_config method."
+            ) from None
 
     def _winner(self) -> tuple[Trainer, Start]:
         """Return what the best trial was trained by, and from; refuse where there is none."""

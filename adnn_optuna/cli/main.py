@@ -70,7 +70,7 @@ _OPTIONS: set[str] = set()
 for _verb in (
     *(commands.search, commands.resume, commands.compare, commands.plan),
     *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
-    *(commands.report, commands.audit, commands.verify, commands.sign),
+    *(commands.report, commands.audit, commands.verify),
 ):
     _verb = with_help(_verb)
     _OPTIONS |= {

@@ -27,7 +27,7 @@ HELP = {
     "batch_size": "Examples in a batch of the training.",
     "bias_initializer": "The same for all biases.",
     "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
-    "the winner's trained weights (.npz) and model (.keras).",
+    "the winner's trained weights (.npz).",
     "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none; "
     "by default learning_rate, from 10 trials on.",
     "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "

@@ -9,6 +9,7 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -26,10 +27,11 @@ from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
     check_equivalence,
+    differences_table,
     paired_differences,
     undecided,
 )
-from adnn_optuna.evidence.power import SeedPlan, plan_seeds
+from adnn_optuna.evidence.power import plan_seeds
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
 from adnn_optuna.reporting import claims, tables
@@ -214,7 +216,7 @@ class Comparison(Shown):
             ``verdict`` and ``reason``, as in
             :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
-        return tables.differences_table(self.paired_differences, "sampler")
+        return differences_table(self.paired_differences, "sampler")
 
     @property
     def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -277,7 +279,7 @@ class Comparison(Shown):
 
         return max(self.controls, key=mean, default=None)
 
-    def plan(self, gain: float) -> SeedPlan:
+    def plan(self, gain: float) -> Any:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot.
 
         Args:
@@ -298,7 +300,9 @@ class Comparison(Shown):
         if not pairs:
             raise WrongValueError("There is no searcher to compare with random restarts.")
         seconds, unit = self.seconds / len(self.seeds), self.any_record.test_unit
-        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)
+        from adnn_optuna.api.seed_plan import SeedPlan
+
+        return SeedPlan(**vars(plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)))
 
     @property
     def seconds(self) -> float:

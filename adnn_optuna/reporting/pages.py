@@ -26,11 +26,12 @@ from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.engine.paired_proportions import transfer_in_words
+from adnn_optuna.accountability.contract_file import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.plots._luck import plot_gains
 from adnn_optuna.reporting import claims, summaries, tables
+from adnn_optuna.reporting.contracts import transfer_in_words
 
 if TYPE_CHECKING:
     from adnn_optuna.evidence.comparison import Comparison
@@ -279,21 +280,17 @@ def _shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[s
     if differing:
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
-    baseline, winner = (contract[role][record.test_metric] for role in ("baseline", "winner"))
-    gain, is_r2 = winner - baseline, record.test_metric == "test_r2"
-    resolution = 0.0 if is_r2 else 1 / contract["split"]["test"]
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
-    certified = contract.get("certified", {})
-    transfer = transfer_in_words(gain, resolution, certified)
+    claim = claim_of(contract)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
-        "transfer": transfer,
-        "is_an_image": gain < 1.5 * resolution,
+        "transfer": transfer_in_words(claim, contract.get("certified", {})),
+        "is_an_image": claim.gain < 1.5 * claim.resolution,
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import textwrap
 from collections.abc import Sequence
@@ -16,17 +15,6 @@ from adnn_optuna.reporting.claims import interval, superiority
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFrame:
-    """Return one row for each difference, with the index ``arm`` and ``other``."""
-    import pandas as pd
-
-    names = [field.name for field in dataclasses.fields(PairedDifference)]
-    table = pd.DataFrame([vars(row) for row in rows], columns=names)
-    table["verdict"] = table["verdict"].fillna("no claim")
-    columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
-    return table.rename(columns=columns).set_index([arm, "other"])
 
 
 def what_is_shown(n_seeds: int) -> str:

@@ -13,10 +13,10 @@ from stored_studies import store_comparison, store_confusions, store_look, store
 from test_report import parsed, text_of
 
 import adnn_optuna as adnn
+from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.engine.classes import balanced_accuracy
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.comparison import Comparison
-from adnn_optuna.evidence.models import ModelComparison
 from adnn_optuna.reporting.claims import answers_of_comparison, answers_of_search
 from adnn_optuna.reporting.pages import comparison_page, search_page
 
@@ -224,7 +224,7 @@ class TestRegression:
 
     def test_models_tell_r2(self, tmp_path: Path) -> None:
         known = {(i, seed): 0.8 + i / 10 for i in range(2) for seed in range(6)}
-        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("x",), True, 100, 50)
+        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("split",), True, 100, 50)
         models = ModelComparison(known, *settings, score="test R²")
         models.report(tmp_path / "models.html")
         shown = text_of((tmp_path / "models.html").read_text(encoding="utf-8"))

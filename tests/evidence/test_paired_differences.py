@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
+    differences_table,
     fewest_pairs,
     paired_differences,
     planned_interval,
@@ -332,3 +333,19 @@ def test_skewed_differences_are_named(looks_again: bool) -> None:
             {"a": values.tolist(), "b": [0.0] * 40}, equivalence=0.001, looks_again=looks_again
         )
         assert ("look skewed" in row.reason) == (name == "skewed")
+
+
+def test_differences_are_a_frame_by_their_arms() -> None:
+    few = PairedDifference("a", "c", 3, *[math.nan] * 3, 0.5, *[math.nan] * 2, None, "too few")
+    better = PairedDifference("a", "b", 8, 0.01, 0.001, 0.02, 1.0, 0.631, 1.0, "better")
+    table = differences_table([better, few], "model")
+    assert [*table.index.names] == ["model", "other"]
+    assert [*table.columns] == [
+        *("pairs", "difference", "low", "high", "superiority", "superiority_low"),
+        *("superiority_high", "verdict", "reason"),
+    ]
+    assert table["verdict"].tolist() == ["better", "no claim"]
+    assert table["pairs"].tolist() == [8, 3]
+    nothing = differences_table([], "sampler")
+    assert [*nothing.index.names] == ["sampler", "other"]
+    assert [*nothing.columns] == [*table.columns]

@@ -278,6 +278,7 @@ class TestContract:
                 "training": config["training"],
                 "space": config["space"],
                 "model": {},
+                "dataset": {"name": "digits"},
             },
             "environment": {"python": "3.11"},
             "split": {"test": 1000},

@@ -45,20 +45,6 @@ def test_whole_text() -> None:
     assert "+0.0123" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
 
 
-def test_differences_are_a_frame_by_their_arms() -> None:
-    table = tables.differences_table(ROWS, "model")
-    assert [*table.index.names] == ["model", "other"]
-    assert [*table.columns] == [
-        *("pairs", "difference", "low", "high", "superiority", "superiority_low"),
-        *("superiority_high", "verdict", "reason"),
-    ]
-    assert table["verdict"].tolist() == ["better", "no claim"]
-    assert table["pairs"].tolist() == [8, 3]
-    nothing = tables.differences_table([], "sampler")
-    assert [*nothing.index.names] == ["sampler", "other"]
-    assert [*nothing.columns] == [*table.columns]
-
-
 def test_columns_are_aligned_below_their_headings() -> None:
     assert tables.aligned([("x", "yy")], [("aaa", "b"), ("a", "bbb")]) == [
         "x     yy",
