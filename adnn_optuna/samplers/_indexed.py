@@ -18,6 +18,7 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 """
 
 import abc
+import contextlib
 import copy
 import functools
 import itertools
