@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adnn_optuna.accountability.verification import Verdict as Verdict
     from adnn_optuna.accountability.verification import verify as verify
     from adnn_optuna.api.compare import compare as compare
+    from adnn_optuna.api.comparisons import Comparison as Comparison
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
-    from adnn_optuna.evidence.comparison import Comparison as Comparison
     from adnn_optuna.evidence.draws import expected_luck as expected_luck
     from adnn_optuna.evidence.models import ModelComparison as ModelComparison
     from adnn_optuna.evidence.recheck import Recheck as Recheck
@@ -52,13 +52,13 @@ _NAMES = {
     "accountability.signature": ["sign"],
     "accountability.verification": ["Verdict", "verify"],
     "api.compare": ["compare"],
+    "api.comparisons": ["Comparison"],
     "api.recheck": ["recheck"],
     "api.variance": ["compare_models", "measure_variance"],
     "api.resume": ["resume"],
     "api.search": ["SearchResult", "search"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
-    "evidence.comparison": ["Comparison"],
     "evidence.draws": ["expected_luck"],
     "evidence.recheck": ["Recheck"],
     "evidence.models": ["ModelComparison"],

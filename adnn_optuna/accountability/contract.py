@@ -16,14 +16,14 @@ from adnn_optuna._units import unit_of
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source, transfer_in_words
 from adnn_optuna.engine.records import SearchRecord, test_metric
-from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
+from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
+from adnn_optuna.evidence.proportions import transfer_in_words
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite
-from adnn_optuna.reporting.summaries import params_in_words
+from adnn_optuna.reporting.searches_claims import params_in_words
 
 if TYPE_CHECKING:
     import keras

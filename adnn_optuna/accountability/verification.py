@@ -22,13 +22,13 @@ from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckE
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.accountability.signature import check_signature, read_key
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import (
+from adnn_optuna.engine.records import test_metric
+from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
+from adnn_optuna.evidence.proportions import (
     gain_interval,
     student_half_width,
     transfer_in_words,
 )
-from adnn_optuna.engine.records import test_metric
-from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.display import Shown

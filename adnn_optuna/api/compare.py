@@ -20,6 +20,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RANDOM_RESTART
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import result_of
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.evaluations import with_seed
@@ -30,7 +31,6 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.searchers import Searcher, check_searcher, searcher_label
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.declarations import (
     checked_seeds,
     declared,
@@ -39,7 +39,7 @@ from adnn_optuna.evidence.declarations import (
 )
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.reporting.dashboard import show_comparison
+from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -194,7 +194,7 @@ def compare(
                 stop_when_decided and _is_over(comparison, study_name, max_time, bar)
             ):
                 break
-    show_comparison(comparison)
+    save_notes([run for runs in results.values() for run in runs], comparison)
     return comparison
 
 

@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from adnn_optuna._attributes import COMPARED, CONFIG, CONTROLS, OBJECTIVE, SEARCH
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, run_search
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -21,7 +22,6 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 

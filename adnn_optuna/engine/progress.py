@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
@@ -67,7 +68,8 @@ class SearchProgress:
         self._n_done, self._best = len(record.done_trials), ""
         self._elapsed, self._told = self._clock.elapsed(self._study), time.monotonic()
         if record.best is not None:
-            best, gain = record.unit.value(record.best_value), record.unit.gain(record.gain)
+            unit = unit_of(record.metric)
+            best, gain = unit.value(record.best_value), unit.gain(record.gain)
             self._best = f": best {best}, gain {gain}"
         self._bar.n, self._bar.total = self._n_done, self._limits.max_trial
         self._bar.set_description_str(self._text)

@@ -15,6 +15,7 @@ from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.evidence.evaluated import Evaluated
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
+    differences_table,
     paired_differences,
     undecided,
 )
@@ -143,7 +144,7 @@ class ModelComparison(Evaluated):
             :meth:`Comparison.differences`, and ``new_data_low`` and ``new_data_high``, see
             :meth:`new_data_interval`.
         """
-        table = tables.differences_table(self.paired_differences, "model")
+        table = differences_table(self.paired_differences, "model")
         ends = [self.new_data_interval(row) for row in self.paired_differences]
         table[["new_data_low", "new_data_high"]] = ends
         return table

@@ -25,13 +25,16 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, sequential_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VerdictName = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -269,3 +272,14 @@ def _means_of_subsets(values: np.ndarray) -> np.ndarray:
     is_empty = counts == 0
     sums[is_empty], counts[is_empty] = values.sum(), len(values)
     return np.asarray(sums / counts)
+
+
+def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFrame:
+    """Return one row for each difference, with the index ``arm`` and ``other``."""
+    import pandas as pd
+
+    names = [field.name for field in dataclasses.fields(PairedDifference)]
+    table = pd.DataFrame([vars(row) for row in rows], columns=names)
+    table["verdict"] = table["verdict"].fillna("no claim")
+    columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
+    return table.rename(columns=columns).set_index([arm, "other"])

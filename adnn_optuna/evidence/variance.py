@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adnn_optuna._units import ACCURACY, Unit, unit_of
-from adnn_optuna.engine.paired_proportions import Z
 from adnn_optuna.evidence.evaluated import Evaluated
+from adnn_optuna.evidence.proportions import Z
 from adnn_optuna.evidence.recheck import fresh_seeds
 from adnn_optuna.reporting.tables import aligned
 

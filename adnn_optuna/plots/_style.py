@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
+from adnn_optuna.evidence.curves import Curve
 
 Source = optuna.Study | SearchRecord
 Sources = Source | Sequence[Source]
@@ -92,20 +93,20 @@ def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: An
 
 
 def add_mean(
-    figure: go.Figure, x: Sequence[float], table: np.ndarray, color: str, name: str, **style: Any
+    figure: go.Figure, curve: Curve, scale: float, color: str, name: str, **style: Any
 ) -> None:
-    """Draw the mean over a table's rows and, with several, a band of one standard deviation."""
-    if table.size == 0:
+    """Draw a mean and, where it is one of several curves, a band of one standard deviation."""
+    if not len(curve.x):
         return
     # More digits than anyone sees make pages of many figures heavy.
-    mean = table.mean(axis=0).round(6)
-    if len(table) > 1:
-        std = table.std(axis=0, ddof=1)
-        edge = np.concatenate([mean + std, (mean - std)[::-1]]).round(6)
-        band = line([*x, *reversed(x)], edge.tolist(), color, "", width=0)
+    mean = (scale * curve.mean).round(6)
+    if curve.sd is not None:
+        sd = scale * curve.sd
+        edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).round(6)
+        band = line([*curve.x, *reversed(curve.x)], edge.tolist(), color, "", width=0)
         band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
         figure.add_trace(band.update(showlegend=False, legendgroup=name))
-    figure.add_trace(line(x, mean.tolist(), color, name, **style).update(legendgroup=name))
+    figure.add_trace(line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name))
 
 
 def floor_of(gains: Collection[float]) -> float:

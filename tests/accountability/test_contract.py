@@ -36,6 +36,7 @@ from adnn_optuna.accountability.contract_file import (
 )
 from adnn_optuna.accountability.verification import _train_elsewhere
 from adnn_optuna.engine.retraining import gains_of
+from adnn_optuna.evidence.proportions import gain_interval
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
@@ -374,7 +375,7 @@ def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path:
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
     verdict = adnn.verify(path)
-    low, high = (f"{100 * end:+.2f}" for end in result.test_interval)
+    low, high = (f"{100 * end:+.2f}" for end in gain_interval(result.test_look))
     shown = "shown" if result.test_gain > 0 else "not shown"
     assert " ".join(verdict.findings) == (
         f"gain on the test set: {100 * result.test_gain:+.2f} pp, {shown} in this environment "

@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
+    differences_table,
     fewest_pairs,
     paired_differences,
     planned_interval,
@@ -332,3 +333,23 @@ def test_skewed_differences_are_named(looks_again: bool) -> None:
             {"a": values.tolist(), "b": [0.0] * 40}, equivalence=0.001, looks_again=looks_again
         )
         assert ("look skewed" in row.reason) == (name == "skewed")
+
+
+def test_differences_are_a_frame_by_their_arms() -> None:
+    row: Any = {"superiority": 0.5, "superiority_low": math.nan, "superiority_high": math.nan}
+    row |= {"mean": 0.01, "low": math.nan, "high": math.nan}
+    rows = [
+        PairedDifference("one", "two", 8, **row, verdict="better"),
+        PairedDifference("one", "three", 3, **row, verdict=None, reason="too few"),
+    ]
+    table = differences_table(rows, "model")
+    assert [*table.index.names] == ["model", "other"]
+    assert [*table.columns] == [
+        *("pairs", "difference", "low", "high", "superiority", "superiority_low"),
+        *("superiority_high", "verdict", "reason"),
+    ]
+    assert table["verdict"].tolist() == ["better", "no claim"]
+    assert table["pairs"].tolist() == [8, 3]
+    nothing = differences_table([], "sampler")
+    assert [*nothing.index.names] == ["sampler", "other"]
+    assert [*nothing.columns] == [*table.columns]

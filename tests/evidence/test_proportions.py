@@ -1,0 +1,115 @@
+"""How sure a difference of two accuracies on the same images is."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.stats import binom
+
+from adnn_optuna.evidence.proportions import (
+    difference_interval,
+    mcnemar_p_value,
+    student_half_width,
+    transfer_in_words,
+)
+
+LUCKY = "a lucky draw: the gain of"
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "n_images", "low", "high"),
+    # What Bonett's own functions return: the supplement of the paper, and statpsych 1.3.
+    [(26, 4, 40, 0.3126438, 0.7349752), (4, 26, 48, -0.6251933, -0.2548067)],
+)
+def test_interval_is_that_of_its_authors(
+    won: int, lost: int, n_images: int, low: float, high: float
+) -> None:
+    assert difference_interval(won, lost, n_images) == pytest.approx((low, high), abs=1e-7)
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_of_the_two_networks_in_the_other_order_is_the_opposite(
+    won: int, lost: int, others: int
+) -> None:
+    n_images = won + lost + others + 1
+    low, high = difference_interval(won, lost, n_images)
+    assert -1 <= low < high <= 1
+    assert difference_interval(lost, won, n_images) == pytest.approx((-high, -low))
+    assert mcnemar_p_value(won, lost) == pytest.approx(mcnemar_p_value(lost, won))
+
+
+def test_interval_holds_in_95_of_100_cases() -> None:
+    rng, n_images = np.random.default_rng(0), 359
+    for p_won, p_lost in ((0.02, 0.02), (0.03, 0.01), (0.005, 0.002), (0.3, 0.1)):
+        chances = [p_won, p_lost, 1 - p_won - p_lost]
+        counts = rng.multinomial(n_images, chances, size=4000)
+        ends = np.array([difference_interval(won, lost, n_images) for won, lost, _ in counts])
+        holds = (ends[:, 0] <= p_won - p_lost) & (p_won - p_lost <= ends[:, 1])
+        assert holds.mean() >= 0.94
+
+
+def test_p_value_is_that_of_fair_coins() -> None:
+    assert mcnemar_p_value(0, 0) == mcnemar_p_value(1, 0) == mcnemar_p_value(7, 7) == 1
+    assert mcnemar_p_value(10, 2) == pytest.approx(2 * binom.cdf(2, 12, 0.5))
+
+
+def test_interval_is_students() -> None:
+    values = np.random.default_rng(0).normal(0.01, 0.02, 20)
+    low, high = stats.t.interval(0.95, 19, values.mean(), values.std(ddof=1) / math.sqrt(20))
+    assert student_half_width([*values], 1e-4, 0.95) == pytest.approx((high - low) / 2)
+    # What is equal is known to one image.
+    assert student_half_width([0.01] * 20, 1e-4, 0.95) == 1e-4
+
+
+@pytest.mark.parametrize("n_others", [1, 8])
+def test_half_width_holds_other_values(n_others: int) -> None:
+    generator = np.random.default_rng(n_others)
+    n_held, n = 0, 1000
+    for _ in range(n):
+        values, others = generator.normal(size=8), generator.normal(size=n_others)
+        half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
+        n_held += abs(others.mean() - values.mean()) <= half_width
+    assert 0.98 < n_held / n < 1
+
+
+@pytest.mark.parametrize(
+    ("gain", "initialisations", "orders", "words"),
+    [
+        (0.02, 0.02, 0.02, "the gain transfers"),
+        (
+            0.012,
+            0.0,
+            0.0,
+            f"{LUCKY} 1.2 pp belongs to this one initialisation and order of batches",
+        ),
+        (0.02, 0.0, 0.02, f"{LUCKY} 2.0 pp belongs to this one initialisation"),
+        (0.02, 0.02, 0.0, f"{LUCKY} 2.0 pp belongs to this one order of batches"),
+        # Below its own gain, but not shown to be.
+        (0.001, 0.0, 0.0, "it is not shown that the gain transfers"),
+        (-0.01, -0.02, 0.0, "it is not shown that the gain transfers"),
+    ],
+)
+def test_a_gain_is_called_what_it_is(
+    gain: float, initialisations: float, orders: float, words: str
+) -> None:
+    spread = np.linspace(-0.006, 0.006, 20)
+    found = transfer_in_words(
+        gain,
+        0.001,
+        {"initialisations": [*(initialisations + spread)], "orders": [*(orders + spread)]},
+    )
+    assert found[0].startswith(
+        f"with 20 fresh initialisations the gain is {100 * initialisations:+.2f} pp (95 % interval"
+    )
+    assert re.search(r"interval [+-]\d\.\d\d to [+-]\d\.\d\d pp\)$", found[1])
+    assert found[-1] == words
+
+
+def test_says_nothing_where_nothing_was_drawn() -> None:
+    assert transfer_in_words(0.01, 0.001, {}) == []
