@@ -15,7 +15,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import unit_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.curves import seconds_until_done
+from adnn_optuna.evidence.curves import seconds_under_way
 from adnn_optuna.evidence.declarations import declaration_of, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
@@ -257,5 +257,5 @@ class ComparisonFacts:
     @property
     def seconds(self) -> float:
         """The seconds in which any trial ran."""
-        runs = [run.done_trials for of_arm in self.results.values() for run in of_arm]
-        return sum(ends[-1] for ends in seconds_until_done(runs) if ends)
+        runs = [run for of_arm in self.results.values() for run in of_arm]
+        return seconds_under_way(trial for run in runs for trial in run.done_trials)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,30 +78,14 @@ def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
     )
 
 
-def seconds_until_done(runs: Sequence[Sequence[FrozenTrial]]) -> list[list[float]]:
-    """Return the seconds that each run took until each of its finished trials was done.
-
-    Trials that were under way at the same time share that time equally, whichever run they belong
-    to. Time in which nothing ran counts for nobody.
-    """
-    spans = [np.array([_span(trial) for trial in run]).reshape(-1, 2) for run in runs]
-    times = np.unique(np.concatenate([np.empty((0, 2)), *spans]))
-    # How many trials of each run were under way from each time to the next.
-    under_way = [
-        np.searchsorted(begins, times, "right") - np.searchsorted(ends, times, "right")
-        for begins, ends in (np.sort(span, axis=0).T for span in spans)
-    ]
-    of_all = np.maximum(sum(under_way), 1)
-    seconds = []
-    for span, of_run in zip(spans, under_way, strict=True):
-        clock = np.cumsum([0.0, *(np.diff(times) * (of_run / of_all)[:-1])])
-        seconds.append(clock[np.searchsorted(times, span[:, 1])].tolist())
+def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
+    """Return the seconds in which any of some trials ran; those of several at once count once."""
+    seconds, last = 0.0, -math.inf
+    spans = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
+    for start, end in sorted((s.timestamp(), e.timestamp()) for s, e in spans if s and e):
+        seconds += max(end - max(start, last), 0.0)
+        last = max(last, end)
     return seconds
-
-
-def _span(trial: FrozenTrial) -> list[float]:
-    moments = (trial.datetime_start, trial.datetime_complete)
-    return [moment.timestamp() if moment else 0.0 for moment in moments]
 
 
 class Draws(NamedTuple):

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from adnn_optuna._units import COUNT, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
-
-Place = Literal["print", "scores", "means", "means page", "runs"]
-"""What a search prints, the scores on its page, a comparison's means as they print and, with
-more room, on its page, and its table of every run. All are in :meth:`Comparison.table`."""
 
 
 class Baselines(NamedTuple):
@@ -25,6 +21,10 @@ class Baselines(NamedTuple):
 class Number(NamedTuple):
     """A number of a result, with all that is to be known of it.
 
+    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
+    scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
+    room, on its page (``means page``), and its table of every run (``runs``).
+
     Attributes:
         name: Its column in data frames; one with ``gain`` in it is shown with its sign.
         metric: The attribute that names the metric that it is a value of; empty of a count.
@@ -32,16 +32,17 @@ class Number(NamedTuple):
         heading: What it is called above columns, in one line or two: ``{metric}`` is what the
             search selected by, ``{score}`` that of the test set, ``{unit}`` the unit.
         shown: Where it is shown.
-        of: What returns it, of a run and the mean baselines of all runs of its searcher.
+        of: What returns it, of a run and the mean baselines of all runs of its searcher; by
+            default the run's attribute of its name.
         card: What it is called on a card of a search's page; empty where it has none.
     """
 
     name: str
-    metric: Literal["metric", "val_metric", "test_metric", ""]
-    part: Literal["baseline", "best", "gain", ""]
+    metric: str
+    part: str
     heading: str
-    shown: Sequence[Place]
-    of: Callable[[SearchRecord, Baselines], float]
+    shown: Sequence[str]
+    of: Callable[[SearchRecord, Baselines], float] | None = None
     card: str = ""
 
     @property
@@ -58,86 +59,37 @@ class Number(NamedTuple):
         return unit_of(self.metric_of(record)) if self.metric else COUNT
 
 
-_OF_RUN: list[Place] = ["print", "scores", "runs"]
-_ALL: list[Place] = [*_OF_RUN, "means", "means page"]
+_RUN = ["print", "scores", "runs"]
+_ALL = [*_RUN, "means", "means page"]
+_OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
+_TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
 
 NUMBERS = (
     Number("trials", "", "", "trials", ["runs"], lambda run, _: len(run.done_trials), "Trials"),
-    Number("baseline", "metric", "baseline", "baseline", _OF_RUN, lambda run, _: run.baseline),
+    Number("baseline", "metric", "baseline", "baseline", _RUN),
     Number("best", "metric", "best", "best\n{metric}", _ALL, lambda run, _: run.best_value),
+    Number("gain", "metric", "gain", _OWN, _ALL, card="Gain in {metric}"),
     Number(
-        "gain",
-        "metric",
-        "gain",
-        "gain {unit} over\nown baseline",
-        _ALL,
-        lambda run, _: run.gain,
-        "Gain in {metric}",
-    ),
-    Number(
-        "gain_over_mean_baseline",
-        "metric",
-        "",
-        "gain {unit} over\nmean baseline",
-        ["runs"],
+        *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
         lambda run, mean: run.improvement(run.best_value, mean.selection),
     ),
+    Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
     Number(
-        "val_baseline",
-        "val_metric",
-        "baseline",
-        "validation\nbaseline",
-        ["scores"],
-        lambda run, _: run.val_baseline,
-    ),
-    Number(
-        "val_best",
-        "val_metric",
-        "best",
-        "validation\n{unit}",
-        ["scores", "means page"],
+        *("val_best", "val_metric", "best", "validation\n{unit}", ["scores", "means page"]),
         lambda run, _: run.val_value,
     ),
     Number(
-        "val_gain",
-        "val_metric",
-        "gain",
-        "validation\ngain {unit}",
-        ["scores"],
+        *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
         lambda run, _: run.val_value - run.val_baseline,
     ),
+    Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
     Number(
-        "test_baseline",
-        "test_metric",
-        "baseline",
-        "test\nbaseline",
-        _OF_RUN,
-        lambda run, _: run.test_baseline,
+        *("test_best", "test_metric", "best", "{score}\n{unit}", _ALL),
+        *(lambda run, _: run.test_value, "{score} of the winner"),
     ),
+    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL, card="Gain on the test set"),
     Number(
-        "test_best",
-        "test_metric",
-        "best",
-        "{score}\n{unit}",
-        _ALL,
-        lambda run, _: run.test_value,
-        "{score} of the winner",
-    ),
-    Number(
-        "test_gain",
-        "test_metric",
-        "gain",
-        "test gain {unit}\nown baseline",
-        _ALL,
-        lambda run, _: run.test_gain,
-        "Gain on the test set",
-    ),
-    Number(
-        "test_gain_over_mean_baseline",
-        "test_metric",
-        "",
-        "test gain {unit}\nmean baseline",
-        ["means", "means page"],
+        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
         lambda run, mean: run.test_value - mean.test,
     ),
 )
@@ -147,7 +99,10 @@ def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
     """Return all numbers of each run of a searcher, by their names."""
     baselines = ([run.baseline for run in runs], [run.test_baseline for run in runs])
     means = Baselines(*map(_mean, baselines))
-    return [{number.name: number.of(run, means) for number in NUMBERS} for run in runs]
+    return [
+        {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
+        for run in runs
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -11,10 +11,10 @@ from adnn_optuna.plots._comparison import (
     plot_best_against_compute,
     plot_best_against_trials,
     plot_best_of_n,
+    plot_gain,
     plot_price_of_luck,
     plot_test_accuracy,
 )
-from adnn_optuna.plots._search import plot_gain
 
 __all__ = [
     "plot_accuracy_distribution",

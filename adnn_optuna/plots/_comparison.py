@@ -1,4 +1,4 @@
-"""Figures of several searchers, each with several seeds, and of the luck that all of them have."""
+"""Figures of searches, alone or several searchers with several seeds, and of their luck."""
 
 import itertools
 import math
@@ -14,13 +14,34 @@ from adnn_optuna.engine.records import records_of
 from adnn_optuna.evidence import curves
 
 
+def plot_gain(study: style.Source) -> go.Figure:
+    """Plot each trial's gain over the baseline, and the best gain so far."""
+    [record] = records_of(study)
+    unit = unit_of(record.metric)
+    y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
+    figure = style.new_figure("Gain against trials", "Trial", y_title)
+    if record.gains:
+        gains = unit.scale * np.array([*record.gains.values()])
+        below = gains < (floor := style.floor_of(gains.tolist()))
+        symbols = np.where(below, "triangle-down-open", "circle").tolist()
+        look: Any = {"size": 6, "opacity": 0.6, "symbol": symbols}
+        name = "trial (▽ far below)" if below.any() else "trial"
+        shown = np.maximum(gains, floor).tolist()
+        points = style.dots(record.gains, shown, style.COLORS[0], name, **look)
+        points.update(text=[f"{g:.4g}" for g in gains], hovertemplate="trial %{x}: %{text}")
+        numbers = [trial.number for trial in record.done_trials]
+        best = [unit.scale * gain for gain in curves.gains_so_far(record)]
+        line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")
+        figure.add_traces([points, line])
+    return style.say_if_empty(figure, "No trial was completed.")
+
+
 def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """Plot the best gain so far against trials, for each searcher the mean over its runs.
 
     The band is one standard deviation to each side. A run that ended early keeps its last gain.
     """
-    arms, everything = style.arms_of(runs)
-    metric, unit = style.metric_of(everything)
+    arms, metric, unit = style.arms_of(runs)
     n_seeds = max((len(records) for *_, records in arms), default=0)
     title = f"Best gain against trials, mean ± sd of {n_seeds} seeds"
     figure = style.new_figure(title, "Trial", unit.heading(f"Gain in {metric}", is_gain=True))
@@ -36,8 +57,7 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
     So searchers and controls are seen side by side: a longer training spends its epochs in one
     row, the others a training after the other. A run that ended early keeps its last value.
     """
-    arms, everything = style.arms_of(runs)
-    metric, unit = style.metric_of(everything)
+    arms, metric, unit = style.arms_of(runs)
     title = "What the same compute brings: best so far against epochs trained"
     figure = style.new_figure(title, "Epochs trained", unit.heading(metric))
     for label, color, records in arms:
@@ -157,8 +177,7 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
     All are gains over the mean of a seed's random initialisations: what is below the curve, as
     many lucky draws would bring, too. Seeds must come in the same order.
     """
-    arms, everything = style.arms_of(runs)
-    _, unit = style.metric_of(everything)
+    arms, _, unit = style.arms_of(runs)
     title = "The price of luck: the best of n random initialisations"
     y_title = unit.heading("Gain over the mean draw", is_gain=True)
     figure = style.new_figure(title, "Number of initialisations n", y_title)

@@ -49,14 +49,14 @@ def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
     return metric, unit_of(metric)
 
 
-def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], list[SearchRecord]]:
-    """Return label, color and records of each arm, and all records; random restarts are grey."""
+def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], str, Unit]:
+    """Return label, color and records of each arm, random restarts in grey, metric and unit."""
     arms, everything, colors = [], [], itertools.cycle(COLORS)
     for label, studies in runs.items():
         everything += (records := records_of(studies))
         is_control = any(record.is_restart for record in records)
         arms.append((label, CONTROL_COLOR if is_control else next(colors), records))
-    return arms, everything
+    return arms, *metric_of(everything)
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
@@ -118,18 +118,6 @@ def floor_of(gains: Collection[float]) -> float:
     floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
     # Below the lowest of the others, so that they can be told from it.
     return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
-
-
-def trial_points(
-    gains: Mapping[int, float], floor: float, color: str, name: str, symbol: str, **marker: Any
-) -> go.Scatter:
-    """Return a trace of trials' gains by number, with a triangle for those below the floor."""
-    below = [gain < floor for gain in gains.values()]
-    marker["symbol"] = ["triangle-down-open" if is_below else symbol for is_below in below]
-    shown, texts = np.maximum([*gains.values()], floor), [f"{g:.4g}" for g in gains.values()]
-    name = f"{name} (▽ far below)" if any(below) else name
-    trace = dots(gains, shown.tolist(), color, name, **marker)
-    return trace.update(text=texts, hovertemplate="trial %{x}: %{text}")
 
 
 def say_if_empty(figure: go.Figure, text: str) -> go.Figure:

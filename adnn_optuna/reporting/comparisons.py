@@ -12,15 +12,14 @@ import plotly.graph_objects as go
 from adnn_optuna import plots
 from adnn_optuna._units import ACCURACY, score_in_words, unit_of
 from adnn_optuna.evidence.comparison import ComparisonFacts
-from adnn_optuna.evidence.numbers import Place, numbers_of
-from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots._luck import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
 from adnn_optuna.reporting import tables
-from adnn_optuna.reporting.claims import images, interval, n_examples
+from adnn_optuna.reporting.claims import n_examples
+from adnn_optuna.reporting.origins import origin
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import to_mind
-from adnn_optuna.reporting.settings import origin
 
 
 def text(comparison: ComparisonFacts) -> str:
@@ -47,9 +46,7 @@ def text(comparison: ComparisonFacts) -> str:
     return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(comparison), 98)])
 
 
-def _mean_rows(
-    comparison: ComparisonFacts, place: Place
-) -> tuple[list[str], list[tuple[str, ...]]]:
+def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """Return the headings of the means that a place shows, and each arm with them, as text."""
     record, shown = comparison.any_record, tables.numbers_at(place)
     rows = [
@@ -82,9 +79,12 @@ def page(comparison: ComparisonFacts) -> Page:
         "claim": claims.claim_of_comparison(comparison),
         "caveat": claims.caveat_of_comparison(comparison),
         "intervals": claims.intervals_in_words(comparison),
-        "numbers": _cards(comparison, best),
+        "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
+        "best": best,
+        "gains": comparison.table()["test_gain"],
         "score": score_in_words(record.test_metric),
         "unit": unit_of(record.test_metric),
+        "selection_unit": unit_of(record.metric),
         "means": {"header": header, "rows": rows},
         "runs": _run_rows(comparison),
         "figures": [
@@ -107,40 +107,6 @@ def _picture(comparison: ComparisonFacts) -> go.Figure:
     title = "What is gained beyond luck, and how far it may be off"
     unit, region = unit_of(comparison.any_record.test_metric), comparison.equivalence
     return plot_gains(gains, title, unit, over=" over random restarts", region=region)
-
-
-def _cards(
-    comparison: ComparisonFacts, best: PairedDifference | None
-) -> list[tuple[str, str, str]]:
-    """Return the label, the value and a note of each card, the luckiest run first."""
-    record, gains = comparison.any_record, comparison.table()["test_gain"]
-    look, unit = record.test_look, unit_of(record.test_metric)
-
-    def card(label: str, gain: float, note: str) -> tuple[str, str, str]:
-        return label, unit.gain(gain), f"{images(gain, look)}{note}"
-
-    everything = [(label, run) for label, runs in comparison.searchers.items() for run in runs]
-    label, lucky = max(everything, key=lambda of: np.nan_to_num(of[1].gain, nan=-math.inf))
-    note = (
-        f"the largest gain of all runs, of {label}, in {record.metric}, by which it was selected"
-    )
-    shown = unit_of(record.metric).gain(lucky.gain)
-    cards = [("What one lucky run would claim", shown, f"{note}, over its own baseline")]
-    unmoved = " over the unmoved networks"
-    if best:
-        note = f"{unmoved}, mean of {best.n_pairs} seeds"
-        cards.append(card(f"What {best.arm} gains", gains[best.arm], note))
-    if (control := comparison.control) is not None:
-        note = ", the same for random restarts, which move nothing"
-        cards.append(card("What luck gains by itself", gains[control], note))
-    if best:
-        size, shown = images(best.mean, look), interval(best, unit)
-        note = f"the difference, {size}; interval {shown}: {best.verdict}"
-        cards.append((f"What {best.arm} is worth", unit.gain(best.mean), note))
-    if (strongest := comparison.strongest_control) is not None:
-        note = f"{unmoved}, with {strongest}"
-        cards.append(card("What the same compute gains otherwise", gains[strongest], note))
-    return cards
 
 
 def _run_rows(comparison: ComparisonFacts) -> dict[str, Any]:

@@ -17,10 +17,8 @@ from adnn_optuna.networks.display import inputs_in_words
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n, plot_gain
 from adnn_optuna.plots._luck import plot_gains
 from adnn_optuna.reporting import searches_claims as claims
-from adnn_optuna.reporting.claims import n_examples
+from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
-from adnn_optuna.reporting.searches_contract import shown_contract
-from adnn_optuna.reporting.settings import origin
 from adnn_optuna.reporting.tables import filled, numbers_at, paired_rows, told
 
 
@@ -74,21 +72,27 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
+    look = record.test_look
+    has_pairs = math.isfinite(record.test_gain) and record.test_metric != "test_r2"
+    said = (
+        claims.offset_gain_in_words(record),
+        claims.proposers_in_words(record),
+        f"{claims.use_of_test_set(record)}.",
+    )
     content = {
         "name": record.study.study_name,
         "answers": answers,
         "picture": Figure("gains", _picture(record)),
         "numbers": _cards(record),
-        "evidence": _evidence(record),
+        "said": " ".join(filter(None, said)),
+        "look": look,
+        "p_value": gain_p_value(look),
         "figures": figures,
         "scores": _score_rows(record),
-        "pairs": [],
+        "pairs": paired_rows(look) if look and has_pairs else [],
         "contract": shown,
-        "look": record.test_look,
         **origin([[record]]),
     }
-    if _has_pairs(record) and (look := record.test_look):
-        content["pairs"] = paired_rows(look)
     return Page("search.html.jinja", gained, claims.to_mind([record]), content)
 
 
@@ -119,28 +123,6 @@ def _cards(record: SearchRecord) -> list[tuple[str, str, str]]:
             said = told(number, values[number.name], record)
             cards.append((label[0].upper() + label[1:], said, notes.get(number.name, "")))
     return cards
-
-
-def _has_pairs(record: SearchRecord) -> bool:
-    """Return whether test examples are right or wrong, and both networks were tested."""
-    return math.isfinite(record.test_gain) and record.test_metric != "test_r2"
-
-
-def _evidence(record: SearchRecord) -> str:
-    """Return the paragraph before the figures."""
-    too_good = "The search selected its winner by the selection metric, so that value is too good"
-    said = [
-        f"{too_good} to be true.",
-        claims.offset_gain_in_words(record),
-        claims.proposers_in_words(record),
-        f"{claims.use_of_test_set(record)}.",
-    ]
-    if _has_pairs(record) and (look := record.test_look):
-        said.append(
-            f"The winner alone gets {look['won']} of {n_examples(look)} right, the unmoved "
-            f"network alone {look['lost']} (McNemar's exact test: p = {gain_p_value(look):.2g})."
-        )
-    return " ".join(filter(None, said))
 
 
 def _score_rows(record: SearchRecord) -> list[list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.numbers import NUMBERS, Number, Place
+from adnn_optuna.evidence.numbers import NUMBERS, Number
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting.claims import interval, superiority
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def numbers_at(place: Place) -> list[Number]:
+def numbers_at(place: str) -> list[Number]:
     """Return the numbers that are shown in a place."""
     return [number for number in NUMBERS if place in number.shown]
 

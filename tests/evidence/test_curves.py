@@ -15,7 +15,7 @@ from adnn_optuna.evidence.curves import (
     best_against_trials,
     draws_of,
     expected_best_of_n,
-    seconds_until_done,
+    seconds_under_way,
 )
 
 
@@ -48,20 +48,17 @@ def test_draws_are_all_restarts_or_else_the_baselines() -> None:
     assert draws_of([]) is None
 
 
-class TestSeconds:
-    BEGIN = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
+def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:
+    begin = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
 
-    def trial(self, start: float, end: float) -> FrozenTrial:
-        trial = create_trial(value=0.0)
-        trial.datetime_start = self.BEGIN + timedelta(seconds=start)
-        trial.datetime_complete = self.BEGIN + timedelta(seconds=end)
-        return trial
+    def trial(start: float, end: float) -> FrozenTrial:
+        made = create_trial(value=0.0)
+        made.datetime_start = begin + timedelta(seconds=start)
+        made.datetime_complete = begin + timedelta(seconds=end)
+        return made
 
-    def test_of_one_run_are_those_in_which_it_ran(self) -> None:
-        run = [self.trial(0, 2), self.trial(1, 3), self.trial(10, 11)]
-        assert seconds_until_done([run]) == [pytest.approx([2, 3, 4])]
-
-    def test_are_shared_by_runs_of_one_stack(self) -> None:
-        stack = [[self.trial(0, 4), self.trial(4, 6)], [self.trial(0, 4), self.trial(4, 6)]]
-        assert seconds_until_done(stack) == [pytest.approx([2, 3])] * 2
-        assert seconds_until_done([[], []]) == [[], []]
+    run = [trial(0, 2), trial(1, 3), trial(10, 11)]
+    assert seconds_under_way(run) == pytest.approx(4)
+    assert seconds_under_way(run[::-1]) == pytest.approx(4)
+    assert seconds_under_way([trial(0, 9), trial(1, 3), *run]) == pytest.approx(10)
+    assert seconds_under_way([]) == 0
