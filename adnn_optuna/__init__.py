@@ -9,30 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adnn_optuna.accountability.audit import Audit as Audit
-    from adnn_optuna.accountability.audit import audit_randomness as audit_randomness
-    from adnn_optuna.accountability.contract import Contract as Contract
-    from adnn_optuna.accountability.signature import sign as sign
-    from adnn_optuna.accountability.verification import Verdict as Verdict
-    from adnn_optuna.accountability.verification import verify as verify
+    from adnn_optuna.api.audit import Audit as Audit
+    from adnn_optuna.api.audit import audit_randomness as audit_randomness
     from adnn_optuna.api.compare import compare as compare
+    from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
+    from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.comparisons import Comparison as Comparison
+    from adnn_optuna.api.recheck import Recheck as Recheck
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import search as search
-    from adnn_optuna.api.variance import compare_models as compare_models
+    from adnn_optuna.api.variance import Variance as Variance
     from adnn_optuna.api.variance import measure_variance as measure_variance
+    from adnn_optuna.api.verify import Contract as Contract
+    from adnn_optuna.api.verify import Verdict as Verdict
+    from adnn_optuna.api.verify import verify as verify
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.evidence.draws import expected_luck as expected_luck
-    from adnn_optuna.evidence.models import ModelComparison as ModelComparison
-    from adnn_optuna.evidence.recheck import Recheck as Recheck
-    from adnn_optuna.evidence.variance import Variance as Variance
     from adnn_optuna.networks.data import Dataset as Dataset
-    from adnn_optuna.networks.initializers import initializers_table as initializers_table
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
@@ -47,24 +45,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "accountability.audit": ["Audit", "audit_randomness"],
-    "accountability.contract": ["Contract"],
-    "accountability.signature": ["sign"],
-    "accountability.verification": ["Verdict", "verify"],
+    "api.audit": ["Audit", "audit_randomness"],
     "api.compare": ["compare"],
+    "api.compare_models": ["ModelComparison", "compare_models"],
     "api.comparisons": ["Comparison"],
-    "api.recheck": ["recheck"],
-    "api.variance": ["compare_models", "measure_variance"],
+    "api.recheck": ["Recheck", "recheck"],
+    "api.variance": ["Variance", "measure_variance"],
     "api.resume": ["resume"],
     "api.search": ["SearchResult", "search"],
+    "api.verify": ["Contract", "Verdict", "verify"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.draws": ["expected_luck"],
-    "evidence.recheck": ["Recheck"],
-    "evidence.models": ["ModelComparison"],
-    "evidence.variance": ["Variance"],
     "networks.data": ["Dataset"],
-    "networks.initializers": ["initializers_table"],
     "networks.loading": ["load_dataset"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],
     "networks.offsets": ["OffsetSpace"],

@@ -1,6 +1,6 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -20,14 +20,11 @@ NOTE = "adnn:note"
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
-FAILED = "adnn:failed"  # True where it failed by itself. Without it, its worker died.
-# True where it counts for nothing and its index is free: it was cut off, or repeats another.
-INTERRUPTED = "adnn:interrupted"
+ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
 EPOCHS = "adnn:epochs"  # How many it trained, where that is not what the study says.
-DIVERGED = "adnn:diverged"  # True where it failed as its training diverged: it was made even so.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"
 # About how many seconds its training would have taken, where a limit cut it off meanwhile.
@@ -48,6 +45,14 @@ OBJECTIVE = "objective"
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
+
+
+Ended = Literal["diverged", "error", "interrupted"]
+"""A trial failed as its training diverged, which was made even so, or by an error of its own.
+
+Or it counts for nothing and its index is free, whatever its state: it was cut off, or repeats
+another.
+"""
 
 
 class Owner(TypedDict):
@@ -107,9 +112,7 @@ class RunRecord(TypedDict):
 
     began: str
     sampler: str
-    max_time: float | None
-    max_trial: int | None
-    max_gain: float | None
+    limits: dict[str, float | None]
     n_trials_before: int
     stop_reason: str | None
     n_trials: int | None

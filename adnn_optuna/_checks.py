@@ -36,7 +36,6 @@ class NotInstalledError(WrongInputError, ImportError):
 _EXTRAS = {
     "tensorflow": ("keras", "sklearn", "tensorflow"),
     "postgresql": ("psycopg",),
-    "sign": ("cryptography",),
     "dashboard": ("optuna_dashboard",),
 }
 

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import abc
 import bisect
+import inspect
 import math
+import re
+from collections.abc import Callable
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, DIVERGED, ELAPSED, FAILED, INTERRUPTED, STOP_REASON
+from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
 from adnn_optuna._checks import (
+    WrongTypeError,
     WrongValueError,
     check_integer,
     check_number,
@@ -28,9 +32,10 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 
 def is_done(trial: FrozenTrial) -> bool:
     """Return whether a trial was run to its end, whatever came of it, and so counts."""
-    if not trial.state.is_finished() or trial.system_attrs.get(INTERRUPTED):
-        return False
-    return trial.state != TrialState.FAIL or bool(trial.user_attrs.get(DIVERGED))
+    ended = trial.system_attrs.get(ENDED)
+    if trial.state == TrialState.FAIL:
+        return ended == "diverged"
+    return trial.state.is_finished() and ended != "interrupted"
 
 
 def heartbeat_interval(study: Study) -> int | None:
@@ -86,8 +91,7 @@ class Tally:
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
-        notes = trial.system_attrs.keys() | trial.user_attrs.keys()
-        ended_by_itself = notes & {FAILED, INTERRUPTED, DIVERGED, ELAPSED}
+        ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
 
     def add_time(self, trial: FrozenTrial) -> None:
@@ -109,14 +113,25 @@ class Limit(abc.ABC):
     """A limit of a study. It remembers what one study's trials add up to, only to save time."""
 
     reason: ClassVar[str]
+    """Its name: the argument of the verbs, the option of commands, and why a study has ended."""
+    kind: ClassVar[type[float]] = float
+    unit: ClassVar[str] = ""
+    help: ClassVar[str]
+    ends_early: ClassVar[bool] = False
+    """Whether it ends searches before the compute is spent that they were given."""
+    is_enough: ClassVar[bool] = True
+    """Whether a search may have no other, and a searcher that never ends by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, value: float) -> None:
+        if self.kind is int:
+            check_integer(self.reason, value, low=1)
+        else:
+            check_positive(self.reason, value)
+        self.value: float = self.kind(value)
         self._tallies = PerStudy(Tally)
 
     def __repr__(self) -> str:
-        arguments = {name[1:]: value for name, value in vars(self).items() if name != "_tallies"}
-        listed = ", ".join(f"{name}={value}" for name, value in arguments.items())
-        return f"{type(self).__name__}({listed})"
+        return f"{type(self).__name__}({self.reason}={self.value})"
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """End the study if it has reached the limit, and store why."""
@@ -133,8 +148,21 @@ class Limit(abc.ABC):
         """
         return self._is_reached(study, self._tally(study))
 
+    def used(self, study: Study) -> float:
+        """Return how much the study has used: seconds, trials, or the gain that it has come to."""
+        return self._used(study, self._tally(study))
+
+    def seconds_left(self, study: Study) -> float:
+        """Return about how long the study takes to reach the limit; infinite if unknown."""
+        tally = self._tally(study)
+        used = 0.0 if self.ends_early else self._used(study, tally)
+        return (self.value - used) * tally.elapsed / used if used else math.inf
+
     @abc.abstractmethod
-    def _is_reached(self, study: Study, tally: Tally) -> bool: ...
+    def _used(self, study: Study, tally: Tally) -> float: ...
+
+    def _is_reached(self, study: Study, tally: Tally) -> bool:
+        return self._used(study, tally) >= self.value
 
     def _tally(self, study: Study, own: FrozenTrial | None = None) -> Tally:
         """Return what the trials add up to now, with one that has certainly ended by itself."""
@@ -167,18 +195,18 @@ class MaxTimeCallback(Limit):
     """
 
     reason = "max_time"
+    unit = " s"
+    help = "Seconds that its trials may take; a training under way is then cut off."
 
     def __init__(self, max_time: float) -> None:
-        check_positive("max_time", max_time)
-        super().__init__()
-        self._max_time = max_time
+        super().__init__(max_time)
 
-    def elapsed(self, study: Study) -> float:
-        """Return the seconds that the study's trials took until the last of them ended."""
-        return self._tally(study).elapsed
+    def seconds_left(self, study: Study) -> float:
+        """Return how long the study's trials may still take."""
+        return self.value - self.used(study)
 
-    def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
-        return tally.elapsed >= self._max_time
+    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
+        return tally.elapsed
 
 
 class MaxTrialCallback(Limit):
@@ -196,14 +224,14 @@ class MaxTrialCallback(Limit):
     """
 
     reason = "max_trial"
+    kind = int
+    help = "The number of its trials."
 
     def __init__(self, max_trial: int) -> None:
-        check_integer("max_trial", max_trial, low=1)
-        super().__init__()
-        self._max_trial = int(max_trial)
+        super().__init__(max_trial)
 
-    def _is_reached(self, study: Study, tally: Tally) -> bool:  # noqa: ARG002
-        return tally.n_done >= self._max_trial
+    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
+        return tally.n_done
 
 
 class MaxGainCallback(Limit):
@@ -224,27 +252,92 @@ class MaxGainCallback(Limit):
     """
 
     reason = "max_gain"
+    help = "Gain over the baseline that is enough, in units of the metric (0.02 is 2 points)."
+    ends_early = True
 
     def __init__(self, max_gain: float, baseline: float | None = None) -> None:
-        check_positive("max_gain", max_gain)
         if baseline is not None:
             check_number("baseline", baseline)
-        super().__init__()
-        self._max_gain, self._baseline = max_gain, baseline
+        super().__init__(max_gain)
+        self._baseline = baseline
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, baseline={self._baseline})"
+
+    def _used(self, study: Study, tally: Tally) -> float:
+        if tally.best is None:
+            return math.nan
+        gain = tally.best - self._baseline_of(study, tally)
+        return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
-        if tally.best is None or tally.first is None:
+        if tally.best is None or not math.isfinite(baseline := self._baseline_of(study, tally)):
             return False
+        gain, rounding = self._used(study, tally), math.ulp(tally.best) + math.ulp(baseline)
+        return gain >= self.value or self.value - gain <= rounding < self.value
+
+    def _baseline_of(self, study: Study, tally: Tally) -> float:
         baseline: Any = self._baseline
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
-        if baseline is None:
+        if baseline is None and tally.first is not None:
             baseline = tally.first.value
         check_type(f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number")
-        if not math.isfinite(baseline):
-            return False
-        gain: float = tally.best - baseline
-        if study.direction == StudyDirection.MINIMIZE:
-            gain = -gain
-        rounding = math.ulp(tally.best) + math.ulp(baseline)
-        return gain >= self._max_gain or self._max_gain - gain <= rounding < self._max_gain
+        return float(baseline)
+
+
+LIMITS: tuple[type[Limit], ...] = (MaxTimeCallback, MaxTrialCallback, MaxGainCallback)
+"""All limits; of several that are reached at once, the last has ended the study."""
+
+
+class OtherLimits(TypedDict, total=False):
+    """The limits but for ``max_trial``; :obj:`None` is none."""
+
+    max_time: float | None
+    max_gain: float | None
+
+
+class LimitValues(OtherLimits, total=False):
+    """What a study may take, over all of its runs and workers; :obj:`None` is no limit."""
+
+    max_trial: int | None
+
+
+def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
+    """Return the value of every limit as JSON holds it, or refuse one that is wrong."""
+    known: Any = {limit.reason: limit for limit in LIMITS}
+    values: dict[str, Any] = {**dict.fromkeys(known), **given}
+    for name, value in values.items():
+        if name not in known:
+            raise WrongTypeError(
+                f"Got an unexpected keyword argument {name!r}; the limits are {', '.join(known)}."
+            )
+        # NumPy's numbers, which JSON cannot hold, become Python's.
+        values[name] = None if value is None else known[name](value).value
+    return cast("LimitValues", values)
+
+
+def callbacks_of(limits: LimitValues) -> list[Limit]:
+    """Return the limits that there are; of several that are reached, the first counts."""
+    values: Any = limits
+    makers: Any = LIMITS[::-1]
+    return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]
+
+
+_Verb = TypeVar("_Verb", bound=Callable[..., Any])
+
+
+def shows_limits(verb: _Verb) -> _Verb:
+    """Show each limit in the signature and the docstring of what takes them as ``**limits``."""
+    signature, shown = inspect.signature(verb), cast("Any", verb)
+    *parameters, _ = signature.parameters.values()
+    limits = [limit for limit in LIMITS if limit.reason not in signature.parameters]
+    options: Any = {"kind": inspect.Parameter.KEYWORD_ONLY, "default": None}
+    for limit in limits:
+        kind = f"{limit.kind.__name__} | None"
+        parameters.append(inspect.Parameter(limit.reason, **options, annotation=kind))
+    shown.__signature__ = signature.replace(parameters=parameters)
+    told = "\n        ".join(f"{limit.reason}: {limit.help}" for limit in limits)
+    # Python can be told to keep no docstrings.
+    shown.__doc__ = shown.__doc__ and re.sub(r"\*\*limits: .*", told, shown.__doc__)
+    return verb

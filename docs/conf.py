@@ -51,7 +51,7 @@ html_css_files = ["own.css"]
 html_math_renderer = "mathml"
 # The examples of the reference search in a folder of their own, which is removed.
 doctest_global_setup = """
-import os, tempfile, warnings
+import os, shutil, tempfile, warnings
 import numpy as np
 import optuna
 import adnn_optuna as adnn

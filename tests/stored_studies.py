@@ -70,9 +70,7 @@ def store_study(
         {
             "began": "2026-11-25T12:00:00+00:00",
             "sampler": sampler,
-            "max_time": None,
-            "max_trial": len(values),
-            "max_gain": None,
+            "limits": {"max_time": None, "max_trial": len(values), "max_gain": None},
             "n_trials_before": 0,
             "stop_reason": "max_trial",
             "n_trials": len(values),
@@ -88,7 +86,7 @@ def store_study(
     for value in values:
         trial = study.ask(dict.fromkeys(names, distribution))
         if math.isnan(value):
-            trial.set_user_attr("adnn:diverged", value=True)
+            study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
             study.tell(trial, state=TrialState.FAIL)
         else:
             trial.set_user_attr("adnn:metrics", {"val_accuracy": value})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import DIVERGED, ELAPSED, FAILED, INTERRUPTED, PROPOSAL
+from adnn_optuna._attributes import ELAPSED, ENDED, PROPOSAL
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import RandomRestartSampler
 
@@ -80,10 +80,10 @@ class TestMaxTrial:
         limit = MaxTrialCallback(4)
         add_trial(study)
         add_trial(study, state=TrialState.PRUNED)
-        add_trial(study, state=TrialState.FAIL, user_attrs={"adnn:diverged": True})
+        add_trial(study, state=TrialState.FAIL, system_attrs={ENDED: "diverged"})
         add_trial(study, state=TrialState.FAIL)
-        add_trial(study, state=TrialState.PRUNED, system_attrs={INTERRUPTED: True})
-        add_trial(study, state=TrialState.FAIL, system_attrs={INTERRUPTED: True})
+        add_trial(study, state=TrialState.PRUNED, system_attrs={ENDED: "interrupted"})
+        add_trial(study, state=TrialState.FAIL, system_attrs={ENDED: "interrupted"})
         study.ask()
         study.enqueue_trial({"x": 0.5})
         assert not limit.reached(study)
@@ -133,7 +133,7 @@ class TestMaxTime:
             ended.append((start + length, before + max(length, 0)))
         longest = max((seconds for _, seconds in ended), default=0)
         limit = MaxTimeCallback(1)
-        assert limit.elapsed(study) == pytest.approx(longest)
+        assert limit.used(study) == pytest.approx(longest)
         assert limit.reached(study) == (longest >= 1)
 
     def test_is_the_same_when_looked_at_in_between(self) -> None:
@@ -141,8 +141,8 @@ class TestMaxTime:
         rows = [(0, 10, 10), (5, 12, 10), (10, 20, 20), (13, 30, 27), (0, 3, 27), (30, 31, 28)]
         for start, end, elapsed in rows:
             add_trial(study, start, end)
-            assert limit.elapsed(study) == MaxTimeCallback(1).elapsed(study)
-            assert limit.elapsed(study) == pytest.approx(elapsed)
+            assert limit.used(study) == MaxTimeCallback(1).used(study)
+            assert limit.used(study) == pytest.approx(elapsed)
         assert MaxTimeCallback(28).reached(study)
         assert not MaxTimeCallback(28.001).reached(study)
 
@@ -153,19 +153,19 @@ class TestMaxTime:
         add_trial(study, 4000, 4030)  # The hour in between does not count.
         study.optimize(objective, n_trials=1, callbacks=[limit])
         assert "adnn:stop_reason" not in study.user_attrs
-        assert 90 <= limit.elapsed(study) < 90.1
+        assert 90 <= limit.used(study) < 90.1
         add_trial(study, 1e9, 1e9 + 10)
         study.optimize(objective, callbacks=[limit])
         assert study.user_attrs["adnn:stop_reason"] == "max_time"
-        assert limit.elapsed(study) >= 100
+        assert limit.used(study) >= 100
 
     def test_what_a_trial_stores_of_it_is_believed(self) -> None:
         study = optuna.create_study()
         add_trial(study, 0, 1000, user_attrs={ELAPSED: 7.0})
         add_trial(study, 0, 900, user_attrs={ELAPSED: 5.0})
-        assert MaxTimeCallback(1).elapsed(study) == 7
+        assert MaxTimeCallback(1).used(study) == 7
         add_trial(study, 950, 953)  # Of an objective that stores nothing.
-        assert MaxTimeCallback(1).elapsed(study) == pytest.approx(5 + 3)
+        assert MaxTimeCallback(1).used(study) == pytest.approx(5 + 3)
 
     def test_other_hosts_clocks_are_not_believed(self) -> None:
         """A worker whose clock is five minutes ahead took turns with one whose clock is right."""
@@ -175,9 +175,9 @@ class TestMaxTime:
             skew = 300 * (i % 2)
             add_trial(study, i + skew, i + skew + 1)
             study.ask()  # It runs, as the other host's clock says since or in some minutes.
-            assert limit.elapsed(study) <= i + 1
+            assert limit.used(study) <= i + 1
         assert not limit.reached(study)
-        assert limit.elapsed(study) >= 20
+        assert limit.used(study) >= 20
 
     def test_deaths_cost_no_time(self) -> None:
         study = optuna.create_study()
@@ -190,12 +190,12 @@ class TestMaxTime:
 
         add_trial(study, 0, 10)
         add(10, 86400)  # Found dead a day later.
-        assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10)
-        add(20, 25, system_attrs={FAILED: True})
-        add(30, 32, system_attrs={INTERRUPTED: True})
+        assert MaxTimeCallback(1).used(study) == pytest.approx(10)
+        add(20, 25, system_attrs={ENDED: "error"})
+        add(30, 32, system_attrs={ENDED: "interrupted"})
         add_trial(study, 40, 41, TrialState.FAIL)
-        add(50, 54, user_attrs={DIVERGED: True})
-        assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10 + 5 + 2 + 1 + 4)
+        add(50, 54, system_attrs={ENDED: "diverged"})
+        assert MaxTimeCallback(1).used(study) == pytest.approx(10 + 5 + 2 + 1 + 4)
 
     def test_trials_under_way_add_nothing(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler())
@@ -203,7 +203,7 @@ class TestMaxTime:
         study.sampler = optuna.samplers.RandomSampler()
         study.ask()
         add_trial(study, 0, 10)
-        assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10)
+        assert MaxTimeCallback(1).used(study) == pytest.approx(10)
 
     def test_costs_the_same_beside_a_trial_that_was_abandoned(self) -> None:
         """Counted in calls of Python's functions, which no other process slows down."""
@@ -214,10 +214,10 @@ class TestMaxTime:
             for i in range(n_trials):
                 add_trial(study, 1e9 + 2 * i)
             limit = MaxTimeCallback(1e9)
-            limit.elapsed(study)
+            limit.used(study)
             profile = cProfile.Profile()
             add_trial(study, 2e9)
-            profile.runcall(limit.elapsed, study)
+            profile.runcall(limit.used, study)
             return sum(entry.callcount for entry in profile.getstats())
 
         assert calls(2000) == calls(20)
@@ -227,14 +227,14 @@ class TestMaxTime:
         for start in (0, 1000):
             study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
             add_trial(study, start, start + 10)
-        assert MaxTimeCallback(1).elapsed(study) == pytest.approx(20)
+        assert MaxTimeCallback(1).used(study) == pytest.approx(20)
 
     def test_with_heartbeats(self, tmp_path: Path) -> None:
         storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
         study = optuna.create_study(storage=storage)
         add_trial(study, 0, 10)
         add_trial(study, 10, 86400, TrialState.FAIL)
-        assert MaxTimeCallback(1).elapsed(study) == pytest.approx(10)
+        assert MaxTimeCallback(1).used(study) == pytest.approx(10)
 
     @pytest.mark.parametrize("n_jobs", [1, 3])
     def test_own_failures_count_with_heartbeats(self, tmp_path: Path, n_jobs: int) -> None:
@@ -255,10 +255,10 @@ class TestMaxTime:
         study = optuna.create_study(storage=storage)
         limit = MaxTimeCallback(100)
         add_trial(study, 0, 10, TrialState.FAIL)
-        assert limit.elapsed(study) == 0
+        assert limit.used(study) == 0
         for _ in range(2):
             limit(study, study.trials[0])
-            assert limit.elapsed(study) == pytest.approx(10)
+            assert limit.used(study) == pytest.approx(10)
 
     @pytest.mark.parametrize("max_time", [0, -1.0, math.nan, math.inf])
     def test_refuses_what_is_no_time(self, max_time: float) -> None:
@@ -316,7 +316,7 @@ class TestMaxGain:
         assert not limit.reached(study)
         add_trial(study, state=TrialState.FAIL)
         add_trial(study, state=TrialState.PRUNED)
-        add_trial(study, value=9.0, system_attrs={INTERRUPTED: True})
+        add_trial(study, value=9.0, system_attrs={ENDED: "interrupted"})
         add_trial(study, value=0.5)
         add_trial(study, value=-math.inf)
         pruned = study.ask()

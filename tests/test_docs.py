@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,13 @@ def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
     [page] = [page for page in PAGES if documented in page]
     examples = "".join(re.findall(r"```\{testcode\}\n(.*?)```", page, re.DOTALL))
     assert re.search(rf"\b(adnn\.)?{re.escape(name)}\b", examples)
+
+
+def test_the_table_of_initializers_is_up_to_date() -> None:
+    import keras
+
+    written = (REFERENCE / "initializers.md").read_text(encoding="utf-8")
+    if f"Keras {keras.__version__} " not in written:
+        pytest.skip("the table is of another Keras")
+    assert runpy.run_path(str(REFERENCE.parent / "write_initializers.py"))["page"]() == written
+    assert "unknown" not in written

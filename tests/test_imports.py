@@ -44,7 +44,7 @@ def test_samplers_and_callbacks_load_hardly_more_than_optuna() -> None:
     assert loaded(added, slow) == loaded("import optuna", slow)
 
 
-VERBS = "search resume compare plan recheck variance compare-models luck report audit verify sign"
+VERBS = "search resume compare plan recheck variance compare-models luck report audit verify"
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS.split()])

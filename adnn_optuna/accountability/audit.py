@@ -6,18 +6,11 @@ import collections
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.display import Shown
-from adnn_optuna.networks.network import model_from_file
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +25,6 @@ class InitializedVariable:
 
     It has no ``shape`` where its layer is not built yet. The ``seed`` is that which the
     initializer draws with, if any and known; ``is_seeded`` says whether a configuration holds it.
-    ``is_initial`` says whether it holds what the initializer gives; :obj:`None` if not known.
     """
 
     path: str
@@ -41,7 +33,6 @@ class InitializedVariable:
     distribution: initializers.Distribution
     seed: int | None
     is_seeded: bool
-    is_initial: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +52,12 @@ class RandomLayer:
     is_seeded: bool
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Audit(Shown):
-    """What is random in a model; see :func:`audit_randomness`. It prints as a table.
+@dataclasses.dataclass(frozen=True)
+class AuditFacts:
+    """What is random in a model: its weights, its layers with a source of random numbers."""
 
-    It has the weights of the model, in its order, the layers with a source of random numbers, and
-    a sentence on each thing that is not reproducible or not independent.
-    """
-
-    variables: tuple[InitializedVariable, ...]
-    layers: tuple[RandomLayer, ...]
+    variables: tuple[InitializedVariable, ...] = dataclasses.field(repr=False)
+    layers: tuple[RandomLayer, ...] = dataclasses.field(repr=False)
     warnings: tuple[str, ...]
 
     def to_json(self, indent: int | None = 1) -> str:
@@ -87,95 +74,26 @@ class Audit(Shown):
                 "shape": "not built" if v.shape is None else str(v.shape),
                 "initializer": v.initializer,
                 "starts from": str(v.distribution),
-                "seed": _seed_in_words(v) if v.distribution.kind == "random" else "-",
-                "values": {None: "unknown", True: "initial", False: "others"}[v.is_initial],
+                "seed": seed_in_words(v) if v.distribution.kind == "random" else "-",
             }
             for v in self.variables
         )
 
-    def _facts(self) -> dict[str, object]:
-        kinds = [variable.distribution.kind for variable in self.variables]
-        return {
-            "variables": len(kinds),
-            "random": kinds.count("random"),
-            "layers": len(self.layers),
-            "warnings": len(self.warnings),
-        }
 
-    def __str__(self) -> str:
-        import pandas as pd
-
-        kinds = [variable.distribution.kind for variable in self.variables]
-        counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
-        parts = [f"{len(kinds)} variables: {counts}", self.to_dataframe().to_string(index=False)]
-        rows = [
-            {
-                "layer": layer.path,
-                "class": layer.layer,
-                "draws": layer.when,
-                "with": initializers.in_words(layer.parameters),
-                "seed": _seed_in_words(layer),
-            }
-            for layer in self.layers
-        ]
-        if rows:
-            table = pd.DataFrame(rows).to_string(index=False)
-            parts += [f"\n{len(rows)} layers with random states", table]
-        return "\n".join([*parts, "", *(f"! {warning}" for warning in self.warnings)]).rstrip()
-
-
-def _seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
+def seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
+    """Return the seed of a variable or layer, and whether a configuration holds it."""
     if drawing.is_seeded:
         return str(drawing.seed)
     return "unseeded" if drawing.seed is None else f"unseeded (drew {drawing.seed})"
 
 
-def audit_randomness(model: keras.Model) -> Audit:
-    """Find all that is random in a Keras model: initial values and layers.
-
-    Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, with
-    two seeds, to compare what it returns.
-
-    Example:
-
-        .. code-block:: python
-
-            layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
-            print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
-
-    Args:
-        model: The model, built or not.
-
-    Raises:
-        TypeError: If it is not a ``keras.Model``.
-    """
-    check_installed("tensorflow", "An audit")
-    import keras
-
-    if not isinstance(model, keras.Model):
-        kind = type(model).__name__
-        raise WrongTypeError(f"model must be a keras.Model, but it is a {kind}; build it first.")
+def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> AuditFacts:
+    """Find all that is random in the model that is built, or read from a file."""
     with undisturbed():
-        return keras_files.without_values(_audit, model)
+        return keras_files.without_values(lambda: _audit(build(), is_from_file=is_from_file))
 
 
-def audit_file(path: str | os.PathLike[str]) -> Audit:
-    """Find all that is random in the model of a ``.keras`` file, see :func:`audit_randomness`.
-
-    Nothing in the file is executed. It does not know what an initializer without a seed drew.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
-            has a layer that is not Keras's own or that runs code.
-    """
-    load = model_from_file(Path(path))
-    with undisturbed():
-        return keras_files.without_values(lambda: _audit(load(), is_from_file=True))
-
-
-def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
+def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
     """Audit a model, in a thread of its own: its global random state is none of the user's."""
     import keras
 
@@ -184,27 +102,19 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
     variables, equal = [], collections.defaultdict(list)
     for weight in model.weights:
-        used, other = made.get(id(weight), (None, None))
+        used = made.get(id(weight))
         # Such as `recurrent_initializer` of a `recurrent_kernel`.
         attribute = f"{weight.name.removesuffix('_kernel')}_initializer"
         kept = getattr(owners.get(id(weight)), attribute, None)
-        # In a file: what it drew there is not what was drawn when the model was trained.
-        if is_from_file or type(kept) is not type(used):
-            kept = None
-        variable = _variable(weight.path, tuple(weight.shape), used, other, kept)
-        if not is_from_file:
-            is_initial = _is_initial(weight, variable, used if kept is None else kept)
-            variable = dataclasses.replace(variable, is_initial=is_initial)
+        variable = _variable(weight.path, tuple(weight.shape), used, kept)
+        if is_from_file and not variable.is_seeded:
+            # What it drew there is not what was drawn when the model was trained.
+            variable = dataclasses.replace(variable, seed=None)
         variables.append(variable)
         # A SeedGenerator gives each variable other values.
         if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
             equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
     warnings = []
-    if others := [v.path for v in variables if v.is_initial is False]:
-        warnings.append(
-            f"{', '.join(others)} hold other values than their initializers give: they were set, "
-            "loaded or trained. A model that is made anew starts from the initializers."
-        )
     unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
     if unseeded:
         warnings.append(
@@ -219,7 +129,7 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
         if len(paths) > 1
     ]
     variables += [
-        _variable(f"{path}/{name.removesuffix('_initializer')}", None, *[initializer] * 3)
+        _variable(f"{path}/{name.removesuffix('_initializer')}", None, initializer, initializer)
         for path, layer in tree
         if not layer.built
         for name, initializer in vars(layer).items()
@@ -240,79 +150,58 @@ def _audit(model: keras.Model, *, is_from_file: bool = False) -> Audit:
     unknown = [v.path for v in variables if v.distribution.kind == "unknown"]
     if unknown:
         warnings.append(f"Not resolved, so perhaps random: {', '.join(unknown)}.")
-    return Audit(tuple(variables), tuple(layers), tuple(warnings))
+    return AuditFacts(tuple(variables), tuple(layers), tuple(warnings))
 
 
 def _variable(
-    path: str, shape: tuple[int, ...] | None, used: Any, other: Any, kept: Any
+    path: str, shape: tuple[int, ...] | None, used: Any, kept: Any
 ) -> InitializedVariable:
-    """Return what starts from the initializer ``used``; ``other`` has other seeds if given any."""
-    distribution, name = initializers.describe(used, shape, other), initializers.class_name(used)
+    """Return what starts from the initializer ``used``, for which its layer has ``kept`` one."""
+    distribution, name = initializers.describe(used, shape), initializers.class_name(used)
+    is_function = used is not None and not hasattr(used, "get_config")
+    if is_function and initializers.describe(kept, shape).kind == "random":
+        # It calls the layer's, as that of the LSTM's bias does, which alone knows the seed.
+        distribution, used = dataclasses.replace(distribution, kind="random"), kept
     if distribution.kind != "random":
         return InitializedVariable(path, shape, name, distribution, None, is_seeded=False)
-    seed, others = initializers.given_seed(used), initializers.given_seed(other)
-    # A layer may draw the seed that it gives: then no configuration holds it.
-    is_seeded = seed is not None and others in {seed, seed ^ 1}
-    seed = seed if is_seeded else initializers.drawn_seed(kept)
+    given = seed = initializers.given_seed(used)
+    if type(kept) is type(used):
+        seed = initializers.drawn_seed(kept)
+    # A layer may draw the seed that it gives, as attention does: then no configuration holds it.
+    is_seeded = given is not None and given == seed
     return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
 
 
-def _is_initial(weight: Any, variable: InitializedVariable, initializer: Any) -> bool | None:
-    """Return whether a variable holds what its initializer gives, where that can be told."""
-    is_random = variable.distribution.kind == "random"
-    # Called again, one with a whole number as its seed gives the same.
-    if is_random and not isinstance(getattr(initializer, "seed", None), int):
-        return None
-    try:
-        values = np.asarray(initializer(weight.shape, dtype=weight.dtype))
-    except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
-        return None
-    return bool(np.array_equal(values, np.asarray(weight.numpy())))
-
-
-def _initializers(model: keras.Model) -> dict[int, tuple[Any, Any]]:
+def _initializers(model: keras.Model) -> dict[int, Any]:
     """Return the initializer of each variable that can be found, by the variable's id.
 
     Keras forgets which initializer a variable was made with. So the model is made again from its
-    configuration, without values; there, each variable still has its initializer. The second of
-    a pair is that of a model made alike, but for the seeds that are given.
+    configuration, without values; there, each variable still has its initializer.
     """
     import keras
 
-    def twins(layer: Any, change: Callable[[Any], Any]) -> list[Any]:
-        def remade(layer: Any) -> Any:
-            twin = type(layer).from_config(change(layer.get_config()))
-            if not twin.built and layer.built:
-                twin.build_from_config(layer.get_build_config())
-            return twin
+    def remade(layer: Any) -> Any:
+        twin = type(layer).from_config(layer.get_config())
+        if not twin.built and layer.built:
+            twin.build_from_config(layer.get_build_config())
+        return twin
 
-        if layer is model and hasattr(model, "operations"):
-            return list(keras.models.clone_model(model, clone_function=remade).weights)
-        return list(remade(layer).weights)
-
-    found: dict[int, tuple[Any, Any]] = {}
+    found: dict[int, Any] = {}
     # The layers by themselves, where the model as a whole cannot be made from a configuration.
     for layer in [model, *model.layers]:
         if all(id(v) in found for v in layer.weights):
             continue
         # Whatever a class of the user's does when it is made without its arguments.
         with contextlib.suppress(Exception):
-            made, others = twins(layer, lambda config: config), twins(layer, _reseeded)
-            if [v.shape for v in made] == [v.shape for v in layer.weights]:
-                for v, one, other in zip(layer.weights, made, others, strict=True):
-                    # No public attribute holds it.
-                    found[id(v)] = one._initializer, other._initializer
+            if layer is model and hasattr(model, "operations"):
+                twin = keras.models.clone_model(model, clone_function=remade)
+            else:
+                twin = remade(layer)
+            if [v.shape for v in twin.weights] == [v.shape for v in layer.weights]:
+                pairs = zip(layer.weights, twin.weights, strict=True)
+                # No public attribute holds it.
+                found |= {id(v): one._initializer for v, one in pairs}
     return found
-
-
-def _reseeded(config: Any) -> Any:
-    """Return a configuration with another seed wherever one is given."""
-    if isinstance(config, dict):
-        return {
-            key: value ^ 1 if key == "seed" and type(value) is int else _reseeded(value)
-            for key, value in config.items()
-        }
-    return [*map(_reseeded, config)] if type(config) is list else config
 
 
 def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,63 +6,42 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 from optuna.trial import TrialState
 
 from adnn_optuna._checks import WrongValueError, as_positive_int
-from adnn_optuna._units import unit_of
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord, test_metric
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
-from adnn_optuna.evidence.proportions import transfer_in_words
-from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite
-from adnn_optuna.reporting.searches_claims import params_in_words
-
-if TYPE_CHECKING:
-    import keras
 
 ROLES = ("baseline", "winner")
 _FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Contract(Shown):
-    """What a search promises: all that is needed to train its baseline and its winner again.
-
-    Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
-    :func:`verify`.
-
-    Attributes:
-        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
-            ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment``, and ``certified`` if asked for (the
-            test gains with fresh ``initialisations`` and with fresh ``orders`` of the batches).
-        weights: The winner's trained weights by their paths in the model, in the model's order.
-    """
+@dataclasses.dataclass(frozen=True)
+class ContractFacts:
+    """What a contract's file holds, and the winner's trained weights by their paths."""
 
     content: dict[str, Any]
-    weights: dict[str, np.ndarray]
-    _model: keras.Model
+    weights: dict[str, np.ndarray] = dataclasses.field(repr=False)
 
     @classmethod
     def from_search(
         cls, record: SearchRecord, objective: InitOffsetObjective, certify: int | None = None
-    ) -> Contract:
+    ) -> Self:
         """Train a search's baseline and winner once more and write down what comes out.
 
         Raises:
             ValueError: If a training diverges, or nothing is random that a gain could be certified
                 against.
         """
-        from adnn_optuna.networks.finished import finished_model
-
         best = record.best
         assert best is not None, "There is a winner, which was tested."
         objective, starts, runs = retrain_winner(record, objective)
@@ -94,71 +73,34 @@ class Contract(Shown):
         }
         if certify is not None:
             content["certified"] = _certified(objective, params, certify)
-        model = finished_model(objective.trainer, weights)
         paths = [variable.path for variable in objective.trainer.architecture.variables]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
-        return cls(content, dict(zip(paths, weights, strict=True)), model)
+        return cls(content, dict(zip(paths, weights, strict=True)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the winner's trained weights.
 
         Beside ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
-        paths in the model) and the model is ``fashion.contract.keras``. Files of these names are
-        replaced.
+        paths in the model). Files of these names are replaced.
 
         Raises:
-            ValueError: If its name does not end in ``.json``, if one of the three files cannot be
-                written or would be taken for the data, or if Keras cannot save the model.
+            ValueError: If its name does not end in ``.json``, or if one of the two files cannot be
+                written or would be taken for the data.
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
         data = self.content["objective"]["dataset"].get("path")
         contract_file.check_contract_path("path", path, data)
-        files = contract_file.files_beside(path)
-        try:
-            self._model.save(files["model"])
-        except NotImplementedError:
-            raise WrongValueError(
-                "Keras cannot save the winner's model, as one of its classes has arguments that "
-                "no configuration can hold; give that class a get_config method."
-            ) from None
-        np.savez(files["weights"], allow_pickle=False, **self.weights)
-        beside = {
-            kind: {"name": file.name, "sha256": contract_file.hash_file(file)}
-            for kind, file in files.items()
-        }
-        content = {**self.content, "files": beside}
+        file = path.with_suffix(".npz")
+        np.savez(file, allow_pickle=False, **self.weights)
+        weights = {"name": file.name, "sha256": contract_file.hash_file(file)}
+        content = {**self.content, "files": {"weights": weights}}
         content["sha256"] = contract_file.contract_sha256(content)
-        # Last and at once: there is no contract without its files, and no half of one.
+        # Last and at once: there is no contract without its weights, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         unfinished.replace(path)
-
-    def _facts(self) -> dict[str, object]:
-        study, (gain, _) = self.content["study"], contract_file.claimed_gain(self.content)
-        score = test_metric(self.content["objective"]["dataset"])
-        facts = {"name": study["name"], "trial": study["best_trial"], "trials": study["trials"]}
-        return {**facts, score: self.content["winner"][score], "test_gain": gain}
-
-    def __str__(self) -> str:
-        content, winner = self.content, self.content["winner"]
-        study, data = content["study"], content["objective"]["dataset"]["name"]
-        head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
-        lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
-        for name, after in winner.items():
-            if name.endswith(("_accuracy", "_r2")):
-                before = content["baseline"][name]
-                form = ".4f" if name.endswith("r2") else ".2%"
-                line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
-                lines.append(f"{line}{unit_of(name).gain(after - before)}")
-        lines.append(f"  offsets: {params_in_words(winner['params'])}")
-        gain = contract_file.claimed_gain(content)
-        lines += [f"  {line}" for line in transfer_in_words(*gain, content.get("certified", {}))]
-        lines.append(f"  trained weights: SHA-256 {winner['trained_weights_sha256']}")
-        keras = content["environment"]["versions"].get("keras")
-        lines.append(f"  model file: written by Keras {keras}, to be read by it or a later one")
-        return "\n".join(lines)
 
 
 def stated(objective: InitOffsetObjective, start: Start, run: Retrained) -> dict[str, Any]:

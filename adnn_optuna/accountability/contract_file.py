@@ -1,4 +1,4 @@
-"""The file of a contract and those beside it: untrusted data, checked before it is used."""
+"""The file of a contract and the weights beside it: untrusted data, checked before it is used."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from adnn_optuna._checks import WrongValueError, check_output_file, first_line, is_file, is_folder
+from adnn_optuna._checks import WrongValueError, check_output_file, is_file, is_folder
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import test_metric
-from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 
@@ -60,7 +60,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     (CERTIFIED, "certified.initialisations? certified.orders?"),
-    (str, "files.weights.name files.weights.sha256 files.model.name files.model.sha256"),
+    (str, "files.weights.name files.weights.sha256"),
 )
 _FIELDS = {
     tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
@@ -80,26 +80,19 @@ class BreachedError(WrongValueError):
     """In what a contract does not hold: a sentence for each thing."""
 
 
-def files_beside(path: Path) -> dict[str, Path]:
-    """Return the files of the winner's weights and model beside a contract."""
-    return {"weights": path.with_suffix(".npz"), "model": path.with_suffix(".keras")}
-
-
 def check_contract_path(what: str, path: Path, data: str | None) -> None:
-    """Refuse a file that a contract, and those beside it, cannot be written to.
+    """Refuse a file that a contract, and the weights beside it, cannot be written to.
 
     In the message it is called ``what``; ``data`` is the name or path of its data, if any.
     """
     check_output_file(what, path, ".json")
-    beside = files_beside(path)
-    for kind, file in beside.items():
-        check_output_file(f"The {kind} beside {what}", file)
-    weights = beside["weights"].name
+    weights = path.with_suffix(".npz")
+    check_output_file(f"The weights beside {what}", weights)
     # A verification looks for the data beside the contract, where the weights would be.
-    if data is not None and os.path.basename(data) == weights:  # noqa: PTH119
+    if data is not None and os.path.basename(data) == weights.name:  # noqa: PTH119
         raise WrongValueError(
-            f"The weights beside {what} would be written to {weights!r}, which is the name of "
-            "the data; name the contract differently."
+            f"The weights beside {what} would be written to {weights.name!r}, which is the name "
+            "of the data; name the contract differently."
         )
 
 
@@ -146,11 +139,27 @@ def read_contract(path: Path) -> dict[str, Any]:
     return content
 
 
-def claimed_gain(content: dict[str, Any]) -> tuple[float, float]:
-    """Return the test gain of a contract, and one image's part of a test accuracy; 0 of R²."""
-    name = test_metric(content["objective"]["dataset"])
-    resolution = 0.0 if name == "test_r2" else 1 / content["split"]["test"]
-    return content["winner"][name] - content["baseline"][name], resolution
+class Claim(NamedTuple):
+    """The test gain that a contract claims, its metric, and one test example's part of it.
+
+    Of an accuracy that is its resolution; R² has none.
+    """
+
+    metric: str
+    gain: float
+    resolution: float
+
+    @property
+    def unit(self) -> Unit:
+        """How such gains are shown."""
+        return unit_of(self.metric)
+
+
+def claim_of(content: Mapping[str, Any]) -> Claim:
+    """Return what a contract claims."""
+    metric = test_metric(content["objective"]["dataset"])
+    resolution = 0.0 if metric == "test_r2" else 1 / content["split"]["test"]
+    return Claim(metric, content["winner"][metric] - content["baseline"][metric], resolution)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -223,19 +232,14 @@ def find_in(folder: Path, name: str, field: str) -> Path | None:
     return file if is_there else None
 
 
-def files_as_written(contract: dict[str, Any], folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the files that are there beside a contract, as written, and those not checked."""
-    files, missing = {}, []
-    for kind, stated in contract["files"].items():
-        name = stated["name"]
-        file = find_in(folder, name, f"files.{kind}.name")
-        if file is None:
-            missing.append(f"files.{kind}: {name!r} is not there")
-        elif hash_file(file) != stated["sha256"]:
-            raise BreachedError(f"files.{kind}: {name!r} is not the file that was written.")
-        else:
-            files[kind] = file
-    return files, missing
+def weights_beside(contract: dict[str, Any], folder: Path) -> Path | None:
+    """Return the file of the weights beside a contract, if there; refuse another one."""
+    written = contract["files"]["weights"]
+    file = find_in(folder, written["name"], "files.weights.name")
+    if file is not None and hash_file(file) != written["sha256"]:
+        said = f"files.weights: {written['name']!r} is not the file that was written."
+        raise BreachedError(said)
+    return file
 
 
 def check_weights(
@@ -258,14 +262,12 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, trainer = objective.dataset, objective.trainer
-    name = f"test_{trainer.architecture.head.score}"
-    claimed = winner[name]
-    found = float(trainer.evaluate(weights, data.x_test, data.y_test).mean())
+    data, claim = objective.dataset, claim_of(contract)
+    claimed = winner[claim.metric]
+    found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
-    _, resolution = claimed_gain(contract)
-    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * resolution) + 1e-9:
-        said = f"winner.{name} is {claimed}, but that of the weights in {file.name!r}"
+    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
+        said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 
 
@@ -279,40 +281,3 @@ def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
         raise WrongValueError(f"{file.name!r} is larger than the model's weights.")
     with np.load(content, allow_pickle=False) as arrays:
         return dict(arrays)
-
-
-def check_model(
-    contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
-) -> list[str]:
-    """Refuse another model than the winner's; return what was not compared of it.
-
-    Nothing is made of the file's configuration: it is compared with that of the winner, rebuilt.
-    """
-    import keras
-
-    from adnn_optuna.networks.finished import finished_model
-
-    winner, written = contract["winner"], contract["environment"]["versions"].get("keras")
-    is_comparable = written == keras.__version__
-    initial = objective.trainer.initial_weights(objective.start(winner["params"]))
-    model = finished_model(objective.trainer, initial)
-    said = f"files.model: {file.name!r} is not the winner's model"
-    rebuilt = keras_files.without_compilation(keras.saving.serialize_keras_object(model))
-    try:
-        stored = keras_files.without_compilation(keras_files.read_model_config(file))
-        model.load_weights(file)
-    except Exception as error:  # noqa: BLE001 - a file from others may fail in any way.
-        raise BreachedError(f"{said}: it cannot be read ({first_line(error)}).") from None
-    if is_comparable and stored != rebuilt:
-        raise BreachedError(f"{said}: its configuration is another one.")
-    # The file holds no states of random layers: a training alone tells them.
-    held = {id(variable) for variable in model.weights}
-    values = [
-        variable.numpy() if id(variable) in held else state
-        for variable, state in zip(model.variables, trained, strict=True)
-    ]
-    if hash_weights(values) != winner["trained_weights_sha256"]:
-        weights = "its weights are not those of winner.trained_weights_sha256"
-        raise BreachedError(f"{said}: {weights}.")
-    note = f"the configuration in {file.name!r}, which was written by another Keras, {written}"
-    return [] if is_comparable else [note]

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import adnn_optuna
 from adnn_optuna._checks import check_installed
 from adnn_optuna.networks.training import n_cores
 
@@ -20,7 +19,7 @@ def describe_environment() -> dict[str, Any]:
     check_installed("tensorflow", "Training a network")
     import tensorflow as tf
 
-    packages = ("numpy", "tensorflow", "keras", "optuna")
+    packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
     # Only Linux has it: elsewhere the processor's features are not known.
     path = Path("/proc/cpuinfo")
     first = path.read_text(encoding="utf-8").split("\n\n", 1)[0] if path.exists() else ""
@@ -33,7 +32,6 @@ def describe_environment() -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
-            "adnn_optuna": adnn_optuna.__version__,
         },
         "system": platform.system(),
         "processor": {

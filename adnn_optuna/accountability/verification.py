@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,23 +15,27 @@ import numpy as np
 
 from adnn_optuna._checks import WrongTypeError, expanded, first_line
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.contract_file import BreachedError, CannotCheckError
-from adnn_optuna.accountability.environment import describe_environment
-from adnn_optuna.accountability.signature import check_signature, read_key
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import test_metric
-from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
-from adnn_optuna.evidence.proportions import (
-    gain_interval,
-    student_half_width,
-    transfer_in_words,
+from adnn_optuna.accountability.contract_file import (
+    BreachedError,
+    CannotCheckError,
+    Claim,
+    claim_of,
 )
+from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.retraining import (
+    Retrained,
+    Source,
+    gains_of,
+    look_of,
+    retrain,
+    retrain_afresh,
+)
+from adnn_optuna.evidence.proportions import gain_interval, student_half_width
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import model_from_config
@@ -49,40 +53,23 @@ _LEVEL = 0.99
 _MAX_HALF_WIDTH = 0.005  # Where a gain is known less well, lucky ones and forgeries look alike.
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
-
-_MEANING: dict[Status, str] = {
-    "exact": "trained again, baseline and winner have the same bits",
-    "within_tolerance": "trained again in another environment, all is within the tolerance",
-    "breached": "the contract does not hold",
-    "cannot_check": "the contract cannot be checked",
-}
+Gains = Mapping[Source, Sequence[float]]
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Verdict(Shown):
-    """What :func:`verify` found.
-
-    The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
-    the file, the data or the model is missing, unreadable or another one, or trainings here tell
-    nothing of the gain.
-
-    Attributes:
-        status: The verdict.
-        reasons: Why.
-        not_checked: What no training shows, and what was not there to be checked.
-        gain: The winner's test gain as trained again here; the mean where it was several times.
-        half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
-        findings: What was found, in sentences: of the gain, of its interval from the test images,
-            of what fresh random numbers make of it, and of who signed the contract, where that was
-            asked for.
-    """
+@dataclasses.dataclass(frozen=True)
+class VerdictFacts:
+    """What a verification found; see :class:`~adnn_optuna.Verdict`."""
 
     status: Status
     reasons: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     gain: float | None = None
     half_width: float = 0.0
-    findings: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+    examples: str = ""
+    promised: Claim | None = None
+    certified: Gains = dataclasses.field(default_factory=dict, repr=False)
+    fresh: Gains = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def holds(self) -> bool:
@@ -94,117 +81,64 @@ class Verdict(Shown):
         """Whether the winner is better than the baseline in this environment, too."""
         return self.gain is not None and self.gain > self.half_width
 
-    def _facts(self) -> dict[str, object]:
-        return {"name": self.status, "gain": self.gain, "reasons": len(self.reasons)}
 
-    def __str__(self) -> str:
-        lines = [f"{self.status}: {_MEANING[self.status]}."]
-        lines += [f"  - {line}" for line in (*self.reasons, *self.findings)]
-        lines += [f"  - not checked: {what}" for what in self.not_checked]
-        # No terminal may take a part of what a file says for a command.
-        return "\n".join(
-            "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines
-        )
-
-
-def verify(
+def verified(
     path: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None,
     *,
-    dataset: Dataset | None = None,
-    model: MLP | Callable[[], keras.Model] | None = None,
-    certify: bool = False,
-    key: str | os.PathLike[str] | None = None,
-) -> Verdict:
-    """Check a contract: rebuild everything, train baseline and winner again, and compare.
-
-    In the environment of the contract (versions, processor, threads, oneDNN) every bit must be
-    the same. In another one both are trained eight times, from weights moved in their last bits:
-    the claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
-    image; where these trainings' gains say so within no half a percentage point, it cannot be
-    checked. Nothing in the file widens that.
-
-    Weights and model beside the contract must be the winner's. Nothing in the file is executed.
-    What no training shows (the number of trials, the sampler, the time) is named as not checked.
-
-    Example:
-
-        .. code-block:: python
-
-            verdict = adnn_optuna.verify("fashion.contract.json")
-            print(verdict.status, verdict.reasons)
-
-    Args:
-        path: The contract's file.
-        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`; data from an
-            ``.npz`` file are looked up here, or else beside the contract, by the file's name.
-        dataset: The data, where they came from arrays.
-        model: The callable, where the model cannot be rebuilt from its Keras configuration.
-        certify: Whether to repeat the contract's certificate: to train with as many fresh random
-            numbers, from seeds that nobody knows before.
-        key: The PEM file of the Ed25519 public key by which the contract must be signed, see
-            :func:`~adnn_optuna.sign`; the findings then say so. By default nobody asks.
-
-    Returns:
-        The verdict. Whatever the file holds, no error is raised.
+    dataset: Dataset | None,
+    model: MLP | Callable[[], keras.Model] | None,
+    certify: bool,
+) -> VerdictFacts:
+    """Check a contract, as :func:`adnn_optuna.verify` says.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If the key cannot be read.
-        ImportError: If the package ``cryptography`` is needed and not installed.
+        TypeError: If the dataset is none.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
-    path, signed = Path(path), []
-    public = None if key is None else read_key(key, "public")
+    path = Path(path)
     try:
         contract = contract_file.read_contract(path)
-        if public is not None:
-            signed.append(check_signature(path, public))
         if certify and not contract.get("certified"):
             said = "certified: the contract certifies no gain; make one by contract(certify=20)."
             raise CannotCheckError(said)  # noqa: TRY301
-        files, not_checked = contract_file.files_as_written(contract, path.parent)
+        file = contract_file.weights_beside(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
         found = describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
-        not_checked.append("study: how many trials were searched, by which sampler, how long")
-        if elsewhere:
-            not_checked.append("environment, and all bits and losses: that they came out there")
-        if "certified" in contract and not certify:
-            not_checked.append("certified: what fresh random numbers bring; ask for it (certify)")
         half_width, runs = (_train_elsewhere if elsewhere else _train_here)(contract, objective)
-        weights = runs[-1].weights
-        if "weights" in files:
-            contract_file.check_weights(contract, objective, files["weights"], weights)
-        if "model" in files:
-            not_checked += contract_file.check_model(contract, objective, files["model"], weights)
-        transfer = _certify_again(contract, objective) if certify else []
+        if file is not None:
+            contract_file.check_weights(contract, objective, file, runs[-1].weights)
+        fresh = _certify_again(contract, objective) if certify else {}
     except CannotCheckError as error:
-        return Verdict("cannot_check", error.args, findings=(*signed,))
+        return VerdictFacts("cannot_check", error.args)
     except BreachedError as error:
-        return Verdict("breached", error.args, findings=(*signed,))
+        return VerdictFacts("breached", error.args)
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
-        return Verdict("cannot_check", (f"objective: {why}.",), findings=(*signed,))
-    gain, unit = fmean(gains_of(runs)), _unit(contract)
-    interval = unit.interval(*gain_interval(look_of(objective, *runs[:2])))
-    is_shown = f"{'not ' * (gain <= half_width)}shown in this environment"
-    said = f"gain on the test set: {unit.gain(gain, half_width)}, {is_shown}"
-    said += f" (95 % interval from the test {data.unit} {interval})"
-    return Verdict(
+        return VerdictFacts("cannot_check", (f"objective: {why}.",))
+    not_checked = {
+        f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
+        "study: how many trials were searched, by which sampler, how long": True,
+        "environment, and all bits and losses: that they came out there": bool(elsewhere),
+        "certified: what fresh random numbers bring; ask for it (certify)": (
+            "certified" in contract and not certify
+        ),
+    }
+    return VerdictFacts(
         "within_tolerance" if elsewhere else "exact",
         tuple(f"{where}." for where in elsewhere),
-        tuple(not_checked),
-        gain,
+        tuple(what for what, is_so in not_checked.items() if is_so),
+        fmean(gains_of(runs)),
         half_width,
-        (said, *transfer, *signed),
+        gain_interval(look_of(objective, *runs[:2])),
+        data.unit,
+        claim_of(contract),
+        contract.get("certified", {}),
+        fresh,
     )
-
-
-def _unit(contract: dict[str, Any]) -> Unit:
-    return unit_of(test_metric(contract["objective"]["dataset"]))
 
 
 def _dataset(
@@ -321,26 +255,26 @@ def _train_elsewhere(
     ]
     runs, rows = [*retrain(objective.trainer, starts)], contract["split"]
     gains = gains_of(runs)
-    gain, resolution = contract_file.claimed_gain(contract)
-    half_width = student_half_width(gains, resolution, _LEVEL, 1)
+    claim = claim_of(contract)
+    half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
-    unit = _unit(contract)
-    of_gain = f"{found}, it is {unit.gain(fmean(gains), half_width)}"
+    of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
+        needed = f"it must be known to {claim.unit.margin(_MAX_HALF_WIDTH)}"
         raise CannotCheckError(
             f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
-            f"{objective.dataset.unit}, but it must be known to {unit.margin(_MAX_HALF_WIDTH)}."
+            f"{objective.dataset.unit}, but {needed}."
         )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
-    if not abs(gain - fmean(gains)) <= half_width + 1e-9:
-        claimed = f"The claimed gain of {unit.gain(gain)} on the test set"
+    if not abs(claim.gain - fmean(gains)) <= half_width + 1e-9:
+        claimed = f"The claimed gain of {claim.unit.gain(claim.gain)} on the test set"
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
     for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
-            of_split = resolution * rows["test"] / rows[split]
+            of_split = claim.resolution * rows["test"] / rows[split]
             least = max(contract_file.LEAST_ACCURACY, of_split)
             width = student_half_width(values, least, _LEVEL, 1)
             claimed = contract[role].get(name, math.nan)
@@ -367,20 +301,19 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int]) -
     return dataclasses.replace(start, offsets=tuple(moved))
 
 
-def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> list[str]:
+def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> Gains:
     """Train with fresh random numbers, and refuse gains that they do not have in the mean."""
-    gain, resolution = contract_file.claimed_gain(contract)
-    fresh, breaches, unit = {}, [], _unit(contract)
+    claim, fresh, breaches = claim_of(contract), {}, []
     for source, claimed in contract["certified"].items():
         seeds = np.random.SeedSequence().generate_state(len(claimed)).tolist()
         fresh[source] = retrain_afresh(objective, contract["winner"]["params"], source, seeds)
         found = fmean(fresh[source])
-        width = student_half_width(fresh[source], resolution, _LEVEL, len(claimed))
+        width = student_half_width(fresh[source], claim.resolution, _LEVEL, len(claimed))
         if not abs(fmean(claimed) - found) <= width + 1e-9:
             breaches.append(
-                f"certified.{source}: its mean of {unit.gain(fmean(claimed))} is not reproduced: "
-                f"with other seeds it is {unit.gain(found, width)}."
+                f"certified.{source}: its mean of {claim.unit.gain(fmean(claimed))} is not "
+                f"reproduced: with other seeds it is {claim.unit.gain(found, width)}."
             )
     if breaches:
         raise BreachedError(*breaches)
-    return transfer_in_words(gain, resolution, fresh)
+    return fresh

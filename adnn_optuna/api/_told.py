@@ -25,8 +25,8 @@ class Telling(Protocol):
         """Return the report."""
 
 
-class Told:
-    """Facts that print, draw and report themselves, as :attr:`_telling` tells them."""
+class Printed:
+    """Facts that print themselves, as :attr:`_telling` tells them."""
 
     _telling: ClassVar[Any]
 
@@ -36,6 +36,10 @@ class Told:
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what is printed."""
         return f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'
+
+
+class Told(Printed):
+    """Facts that draw and report themselves, too."""
 
     def plot(self) -> go.Figure:
         """Return the figure that shows the most of it."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import logging
 import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent import futures
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import optuna
 from optuna.pruners import MedianPruner
@@ -22,6 +21,13 @@ from adnn_optuna._attributes import RANDOM_RESTART
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import result_of
+from adnn_optuna.callbacks import (
+    LimitValues,
+    OtherLimits,
+    callbacks_of,
+    checked_limits,
+    shows_limits,
+)
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.evaluations import with_seed
 from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_jobs
@@ -49,6 +55,7 @@ _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
+@shows_limits
 def compare(
     objective: InitOffsetObjective,
     samplers: Iterable[str] | Mapping[str, Searcher] = ("greedy", "annealing", "random_restart"),
@@ -59,12 +66,11 @@ def compare(
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
     study_name: str = "compare",
-    max_time: float | None = None,
-    max_gain: float | None = None,
     batch_size: int | Literal["auto"] = "auto",
     executor: futures.Executor | None = None,
     equivalence: float = EQUIVALENCE,
     show_progress_bar: bool = False,
+    **limits: Unpack[OtherLimits],
 ) -> Comparison:
     """Compare searchers on the same networks: paired seeds, the same budget for each.
 
@@ -98,12 +104,10 @@ def compare(
             ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
             ``max_gain``, which ends searches before their compute is spent.
         stop_when_decided: Whether to add seed after seed, as many at once as there are cores,
-            only until every claim on the searchers is decided.
+            only until every claim on the searchers is decided. ``max_time`` is then that of all
+            runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
         study_name: What the studies' names begin with.
-        max_time: The seconds that each run's trials may take, beside those of other runs; with
-            ``stop_when_decided``, the seconds of all, after which no seed is begun.
-        max_gain: The gain over its baseline at which a run ends.
         batch_size: How many trials of a run are proposed before any of them is told, as in search.
         executor: Who runs the comparison, one job for each run, such as a Dask cluster's
             ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
@@ -111,6 +115,7 @@ def compare(
         equivalence: The difference of test accuracies, as a fraction, up to which two searchers
             are as good as each other.
         show_progress_bar: Whether to show a progress bar.
+        **limits: Other limits of each run, each by the name of its callback's argument.
 
     Returns:
         The comparison.
@@ -124,13 +129,13 @@ def compare(
     studies.check_study_name(study_name)
     max_trial = as_positive_int("max_trial", max_trial)
     searchers = _labelled(samplers)
-    others: dict[str, Any] = _checked_controls(controls, searchers, objective, max_trial, max_gain)
+    # All are checked, whichever holds for a single run.
+    given = checked_limits(max_trial=max_trial, **limits)
+    others: dict[str, Any] = _checked_controls(controls, searchers, objective, given)
     arms: dict[str, Any] = {**searchers, **others}
     seeds = checked_seeds(seeds)
     check_equivalence(equivalence)
-    # All are checked, whichever holds for a single run.
-    given = studies.Limits(max_time, max_trial, max_gain)
-    limits = dataclasses.replace(given, max_time=None if stop_when_decided else given.max_time)
+    of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor, storage)
 
     def job(label: str, seed: int) -> studies.Plan:
@@ -139,8 +144,8 @@ def compare(
         arm = copy.deepcopy(arms[label])
         if label in others and callable(arm):
             own: Any = OwnObjective(arm, of_seed.direction, seed)
-            return studies.Plan(own, name, stored.OBJECTIVE, limits, pruner=MedianPruner())
-        return studies.Plan(of_seed, name, arm, limits, batch_size)
+            return studies.Plan(own, name, stored.OBJECTIVE, of_run, pruner=MedianPruner())
+        return studies.Plan(of_seed, name, arm, of_run, batch_size)
 
     # What may be refused is, before anything is stored.
     for label in arms:
@@ -148,7 +153,7 @@ def compare(
     arguments = {
         "samplers": {label: searcher_label(searcher) for label, searcher in searchers.items()},
         "controls": {label: searcher_label(control) for label, control in others.items()},
-        **vars(given),
+        **given,
         "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
         "stop_when_decided": bool(stop_when_decided),
         "equivalence": float(equivalence),
@@ -191,7 +196,7 @@ def compare(
                 results[label].append(found)
             comparison = Comparison(results, seeds[:end], float(equivalence))
             if end == len(seeds) or (
-                stop_when_decided and _is_over(comparison, study_name, max_time, bar)
+                stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
             ):
                 break
     save_notes([run for runs in results.values() for run in runs], comparison)
@@ -234,19 +239,19 @@ def _checked_controls(
     controls: Iterable[str] | Mapping[str, Control] | None,
     searchers: Mapping[str, Searcher],
     objective: InitOffsetObjective,
-    max_trial: int,
-    max_gain: float | None,
+    limits: LimitValues,
 ) -> dict[str, Control]:
     """Return the controls by their labels, by default the learning rate, where it is a number."""
     rate = stored.LEARNING_RATE
+    early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
-        is_default = max_trial >= _TRIALS_FOR_CONTROL and max_gain is None
+        is_default = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL and not early
         has_rate = objective.training.fixed_learning_rate is not None
         return {rate: rate} if is_default and has_rate and rate not in searchers else {}
     found = _by_label("controls", controls)
-    if found and max_gain is not None:
+    if found and early:
         raise WrongValueError(
-            "controls spend the compute of all trials, but max_gain ends searches before that; "
+            f"controls spend the compute of all trials, but {early[0]} ends searches before that; "
             "give one of the two."
         )
     for label, control in found.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from optuna.storages import BaseStorage
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._told import Told
+from adnn_optuna.api.seed_plan import SeedPlan
 from adnn_optuna.engine.storages import open_storage, storage_url
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison
@@ -16,7 +16,6 @@ from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 from adnn_optuna.reporting import comparisons
 
 
-@dataclasses.dataclass(frozen=True)
 class Comparison(Told, ComparisonFacts):
     """What searchers came to, each on the same seeds.
 
@@ -36,7 +35,19 @@ class Comparison(Told, ComparisonFacts):
             in seeds, data, model, training, metric or budget.
     """
 
-    _telling: ClassVar[Any] = comparisons
+    _telling: ClassVar = comparisons
+
+    def plan(self, gain: float) -> SeedPlan:
+        """Return how many seeds it takes to show a gain, from these seeds as a pilot.
+
+        Args:
+            gain: The difference of test accuracies, as a fraction, that is to be shown for every
+                searcher against random restarts, and for greedy against annealing.
+
+        Raises:
+            ValueError: If there are less than two seeds, or the gain is not positive.
+        """
+        return SeedPlan(**vars(self.seed_plan(gain)))
 
 
 def load_comparison(

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from typing import ClassVar
 
 import optuna
 from optuna.storages import BaseStorage
@@ -13,16 +14,49 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
+from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations, with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
-from adnn_optuna.evidence.recheck import Recheck
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
+from adnn_optuna.evidence.recheck import RecheckFacts
+from adnn_optuna.reporting import rechecks
 from adnn_optuna.samplers._trials import is_feasible
 
 Evaluate = Callable[[FrozenTrial, int], float]
+
+
+class Recheck(Evaluated, RecheckFacts):
+    """What a recheck of a study shows; printed, it is a sentence.
+
+    Args:
+        evaluations: The values of those that were made. NaN: it came to no value.
+        study_name: The study.
+        maximize: Whether higher values are better.
+        candidates: Its best trials, the best first.
+        study_values: The values of all its completed trials.
+        seeds: How many seeds choose among the candidates.
+        confirm: How many further seeds tell what the chosen one is worth.
+        confirm_best: Whether they are used for the study's best trial, too.
+        is_seeded: Whether the evaluations take their seeds.
+
+    Attributes:
+        best: The study's best trial.
+        trial: The chosen one: of the best mean, in which the stored value counts once. Those that
+            came to a value with more seeds come first. :obj:`None` until all are known.
+        value: What the chosen one is worth; NaN where that is not known yet.
+        low, high: The ends of the value's interval of 95 %.
+        overstated: By how much the study's best value is too good; below 0, it is too bad.
+        overstated_low, overstated_high: The ends of its interval.
+        noise: The standard deviation of the confirming values; NaN with fewer than two.
+        noise_share: The noise's part of the variance of all values in the study, at most 1.
+        is_deterministic: Whether five fresh seeds give exactly the best trial's stored value.
+        missing: The evaluations to be made next, all independent of each other; none at the end.
+        n_evaluations: How many evaluations a recheck takes, where anything is random.
+        n_lost: How many of those that were made came to no value.
+    """
+
+    _telling: ClassVar = rechecks
 
 
 def recheck(
@@ -66,7 +100,7 @@ def recheck(
         evaluate: The objective ``(trial, seed) -> value``. ``trial`` is a copy of the stored one,
             which suggests its parameters. One that takes no seed has to be random by itself. A
             study of an :class:`~adnn_optuna.InitOffsetObjective` needs none, if it can be rebuilt.
-        top: How many of the best trials are evaluated; of an annealing, its best guess besides.
+        top: How many of the best trials are evaluated.
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen one is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these, too.
@@ -93,10 +127,7 @@ def recheck(
     completed = patiently(_completed, study)
     function, is_seeded = _seeded(study, evaluate)
     candidates = {trial.number: trial for trial in completed[:top]}
-    if isinstance(sampler := sampler_of(study), AdaptiveSimulatedAnnealingSampler):
-        guess = patiently(sampler.best_guess, study)
-        candidates.setdefault(guess.number, guess)
-    report_of = functools.partial(
+    known = functools.partial(
         Recheck,
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
@@ -115,15 +146,17 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": str(study.get_trials(deepcopy=False)[0].datetime_start)},
     )
-    return make_evaluations(
-        report_of,
-        opened,
-        ("trial", "seed"),
-        lambda number, seed: function(deepcopy(candidates[number]), seed),
-        n_jobs=n_jobs,
-        max_time=max_time,
-        show_progress_bar=show_progress_bar,
-    )
+    names = ("trial", "seed")
+    with saying_if_interrupted(known, opened, names):
+        return make_evaluations(
+            known,
+            opened,
+            names,
+            lambda number, seed: function(deepcopy(candidates[number]), seed),
+            n_jobs=n_jobs,
+            max_time=max_time,
+            show_progress_bar=show_progress_bar,
+        )
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

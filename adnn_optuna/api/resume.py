@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
@@ -16,6 +15,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, run_search
+from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
@@ -26,29 +26,27 @@ from adnn_optuna.evidence.declarations import declaration_of, records_of_compari
 from adnn_optuna.networks.offsets import OffsetSpace
 
 
+@shows_limits
 def resume(
     storage: str | BaseStorage,
     study_name: str,
     *,
-    max_time: float | None = None,
-    max_trial: int | None = None,
-    max_gain: float | None = None,
     objective: InitOffsetObjective | None = None,
     sampler: Searcher | None = None,
     pruner: BasePruner | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     test: bool = True,
     show_progress_bar: bool = False,
+    **limits: Unpack[LimitValues],
 ) -> SearchResult | Comparison:
     """Continue a stored search or comparison, which knows its model, data, training and limits.
+
+    A limit that is given replaces the stored one, and holds for all runs together; those of a
+    comparison are as in :func:`~adnn_optuna.compare`.
 
     Args:
         storage: Where it is: a database URL or an Optuna storage.
         study_name: Its name; of a comparison, what the names of its studies begin with.
-        max_time: A new limit for the whole study, in seconds; the stored one if :obj:`None`. The
-            limits of a comparison are as in :func:`~adnn_optuna.compare`.
-        max_trial: The same for the number of trials.
-        max_gain: The same for the gain.
         objective: The objective, where it cannot be rebuilt: arrays, models with own classes.
         sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
             with by compare.
@@ -56,6 +54,7 @@ def resume(
         data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
         test: See :func:`~adnn_optuna.search`.
         show_progress_bar: Whether to show a progress bar.
+        **limits: New limits, each by the name of its callback's argument.
 
     Returns:
         What the search or the comparison came to, all runs together.
@@ -65,8 +64,8 @@ def resume(
             another objective or searcher than those that are given.
     """
     studies.check_study_name(study_name)
-    limits = studies.Limits(max_time, max_trial, max_gain)
-    given: dict[str, Any] = {k: value for k, value in vars(limits).items() if value is not None}
+    checked = checked_limits(**limits)
+    given: Any = {name: value for name, value in checked.items() if value is not None}
     with interruptible() as stop:
         opened = open_storage(storage, must_exist=True)
         is_study = study_name in patiently(optuna.get_all_study_names, opened)
@@ -77,8 +76,8 @@ def resume(
             check_searcher(sampler)
             if objective is None:
                 objective = studies.objective_from_study(study, data_dir)
-            limits = dataclasses.replace(studies.last_limits(study), **given)
-            plan = studies.Plan(objective, study_name, sampler, limits, pruner=pruner)
+            all_limits: LimitValues = {**studies.last_limits(study), **given}
+            plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
             return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
     if not (sampler is None and pruner is None and test):
         raise WrongValueError(

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
 
 import numpy as np
 import optuna
@@ -15,9 +15,10 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
-from adnn_optuna.accountability.contract import Contract
 from adnn_optuna.accountability.contract_file import read_contract
 from adnn_optuna.api._told import Told
+from adnn_optuna.api.verify import Contract
+from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -92,10 +93,17 @@ class SearchResult(Told, SearchRecord):
         """Write :meth:`model` to a ``.keras`` file.
 
         Raises:
-            ValueError: If no trial was completed, or the file cannot be written.
+            ValueError: If no trial was completed, the file cannot be written, or Keras cannot
+                save the model.
         """
         check_output_file("path", Path(path), ".keras")
-        self.model().save(path)
+        try:
+            self.model().save(path)
+        except NotImplementedError:
+            raise WrongValueError(
+                "Keras cannot save the winner's model, as one of its classes has arguments that "
+                "no configuration can hold; give that class a get_config method."
+            ) from None
 
     def _winner(self) -> tuple[Trainer, Start]:
         """Return what the best trial was trained by, and from; refuse where there is none."""
@@ -164,19 +172,18 @@ def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResu
     return SearchResult(**vars(record_of(study)), objective=objective)
 
 
+@shows_limits
 def search(
     objective: InitOffsetObjective,
     sampler: Searcher = "annealing",
     *,
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
-    max_time: float | None = None,
-    max_trial: int | None = None,
-    max_gain: float | None = None,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     test: bool = True,
     show_progress_bar: bool = False,
+    **limits: Unpack[LimitValues],
 ) -> SearchResult:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -200,9 +207,6 @@ def search(
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
-        max_time: The seconds that its trials may take; a training under way is then cut off.
-        max_trial: The number of trials.
-        max_gain: The gain over the baseline, in units of the metric, that is enough.
         batch_size:
             How many trials are proposed before any of them is told. ``"auto"``: 8 for ``"greedy"``
             and ``"random_restart"`` (fewer for more than 5 million weights), 1 for all others.
@@ -210,6 +214,7 @@ def search(
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
+        **limits: Where it ends, each by the name of its callback's argument.
 
     Returns:
         What the search came to.
@@ -219,8 +224,8 @@ def search(
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_searcher(sampler)
-    limits = studies.Limits(max_time, max_trial, max_gain)
-    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
+    checked = checked_limits(**limits)
+    plan = studies.Plan(objective, study_name, sampler, checked, batch_size, pruner)
     with interruptible() as stop:
         opened = open_storage(storage)
         return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)

@@ -30,9 +30,7 @@ from adnn_optuna.cli.options import (
 def search(
     *,
     sampler: str = "annealing",
-    max_time: float | None = None,
-    max_trial: int | None = None,
-    max_gain: float | None = None,
+    limits: dict[str, Any],
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
     study_name: NewName = None,
@@ -60,7 +58,6 @@ def search(
         check_contract_path("--contract", contract, objective["dataset"])
     names = {key: value for key, value in objective.items() if key != "dataset"}
     name = default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
-    limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     result = adnn.search(
         make_objective(**objective),
         sampler,
@@ -79,9 +76,7 @@ def search(
 def resume(
     *,
     study_name: str,
-    max_time: float | None = None,
-    max_trial: int | None = None,
-    max_gain: float | None = None,
+    limits: dict[str, Any],
     storage: str = DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
@@ -108,9 +103,8 @@ def resume(
     if contract is not None:
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
-    limits |= {"test": test, "show_progress_bar": not quiet}
-    result = adnn.resume(opened, study_name, data_dir=data_dir, **limits)
+    options: Any = {**limits, "test": test, "show_progress_bar": not quiet}
+    result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
@@ -125,8 +119,7 @@ def compare(
     controls: str | None = None,
     stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
     max_trial: Annotated[int, "Trials of each run."],
-    max_time: float | None = None,
-    max_gain: float | None = None,
+    limits: dict[str, Any],
     trials_at_once: AtOnce = None,
     storage: str = DEFAULT_STORAGE,
     study_name: NewName = None,
@@ -148,11 +141,10 @@ def compare(
       adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
-    limits: Any = {"max_time": max_time, "max_trial": max_trial, "max_gain": max_gain}
     comparison = adnn.compare(
         make_objective(**objective),
         samplers.split(","),
-        **limits,
+        max_trial=max_trial,
         seeds=parse_seeds(seeds),
         controls=parse_controls(controls),
         stop_when_decided=stop_when_decided,
@@ -161,6 +153,7 @@ def compare(
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
+        **limits,
     )
     out.show_pages(comparison, quiet=quiet, plot=plot, report=report)
     if not quiet:
@@ -259,9 +252,8 @@ def report(
 
 
 def audit(
-    file: Annotated[Path | None, "A model as model.save of Keras wrote it."] = None,
+    file: Annotated[Path, "A model as model.save of Keras wrote it."],
     *,
-    initializers: Annotated[bool, "Show the initializers of the installed Keras instead."] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
 ) -> None:
     """Show what is random in a Keras model: initial values, layers, and their seeds.
@@ -269,23 +261,14 @@ def audit(
     Nothing in the file is executed: lambda layers and classes of others are refused.
 
     \b
-    Examples:
+    Example:
       adnn audit model.keras --json
-      adnn audit --initializers
     """
-    from adnn_optuna.accountability.audit import audit_file
+    from adnn_optuna.api.audit import audit_file
 
-    if (file is None) != initializers:
-        raise WrongValueError("Give either the file of a model or --initializers.")
     out.load_libraries()
-    if file is None:
-        table = adnn.initializers_table()
-        out.show(
-            table.to_json(orient="records", indent=1) if as_json else table.to_string(index=False)
-        )
-    else:
-        found = audit_file(file)
-        out.show(found.to_json() if as_json else found)
+    found = audit_file(file)
+    out.show(found.to_json() if as_json else found)
 
 
 def verify(
@@ -297,9 +280,6 @@ def verify(
     certify: Annotated[
         bool, "Repeat the contract's certificate, too: with fresh random numbers."
     ] = False,
-    key: Annotated[
-        Path | None, "The public key (Ed25519, PEM) of who must have signed it by adnn sign."
-    ] = None,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 
@@ -310,38 +290,17 @@ def verify(
       exact             0  the same bits, in the same environment
       within_tolerance  0  in another environment (versions, processor, threads),
                            within what eight trainings here differ by
-      breached          1  something is not reproduced, or the file was changed, or
-                           it is not signed by the key
+      breached          1  something is not reproduced, or the file was changed
       cannot_check      2  file, data or model is missing, unreadable or another one,
                            or this training forgets its gain here
 
     \b
     Examples:
       adnn verify digits.contract.json
-      adnn verify fashion.contract.json --data-dir ~/data --key public.pem
+      adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, certify=certify, key=key)
+    verdict = adnn.verify(file, data_dir, certify=certify)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))
-
-
-def sign(
-    file: Annotated[Path, "The contract, as adnn search wrote it."],
-    *,
-    key: Annotated[Path, "Your private key (Ed25519, PEM); a passphrase is asked for."],
-) -> None:
-    """Sign a contract: who has your public key can tell that you stand for it.
-
-    The signature is in a file beside it, FILE.sig, and holds until the contract
-    is changed.
-
-    \b
-    Examples:
-      openssl genpkey -algorithm ed25519 -out key.pem
-      openssl pkey -in key.pem -pubout -out public.pem
-      adnn sign digits.contract.json --key key.pem
-      adnn verify digits.contract.json --key public.pem
-    """
-    out.show(f"The signature is in {adnn.sign(file, key)}.")

@@ -5,6 +5,7 @@ Results go to stdout; progress, hints and errors to stderr.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ import typer
 from adnn_optuna import __version__
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory, masked
 from adnn_optuna.cli import commands, luck, output
-from adnn_optuna.cli.options import HELP, with_help
+from adnn_optuna.cli.options import with_help
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion"), False)
@@ -64,19 +65,25 @@ def _adnn() -> None:
     """
 
 
+# The options of all commands, by their names in Python.
+_OPTIONS: set[str] = set()
 for _verb in (
     *(commands.search, commands.resume, commands.compare, commands.plan),
     *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
-    *(commands.report, commands.audit, commands.verify, commands.sign),
+    *(commands.report, commands.audit, commands.verify),
 ):
-    app.command()(with_help(_verb))
+    _verb = with_help(_verb)
+    _OPTIONS |= {
+        p.name for p in inspect.signature(_verb).parameters.values() if p.kind is p.KEYWORD_ONLY
+    }
+    app.command()(_verb)
 
 
 def _in_words_of_the_command_line(message: str) -> str:
     """Return an error's message in one line, with options for the parameters that it names."""
     # Not where it is a part of a path, a URL or the name of a setting. What is a word, too, is an
     # argument where a sentence begins with it, or where it is given a value.
-    words, names = "|".join(HELP), "|".join(name for name in HELP if "_" in name)
+    words, names = "|".join(_OPTIONS), "|".join(name for name in _OPTIONS if "_" in name)
     begins, outside = "is|are|has|holds|must|names", r"(?<![\w./'\"-])"
     line = " ".join(message.split())
     line = re.sub(rf"^({words})(?= (?:{begins})\b)", _option, line)

@@ -1,5 +1,6 @@
 """What the commands of ``adnn`` take: their options, and how these become Python objects."""
 
+import functools
 import importlib
 import inspect
 import json
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna.cli import declared
 from adnn_optuna.cli.output import load_libraries
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ HELP = {
     "batch_size": "Examples in a batch of the training.",
     "bias_initializer": "The same for all biases.",
     "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
-    "the winner's trained weights (.npz) and model (.keras).",
+    "the winner's trained weights (.npz).",
     "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none; "
     "by default learning_rate, from 10 trials on.",
     "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
@@ -43,9 +45,6 @@ HELP = {
     """such as '{"class_name": "RandomNormal", "config": {"stddev": 1.0}}'.""",
     "learning_rate": "Learning rate of the optimizer.",
     "low": "The smallest offset, at most 0.",
-    "max_gain": "Gain over the unmoved network that is enough: 0.02 is 2 points of accuracy.",
-    "max_time": "Seconds that a study's trials may take, over all its runs.",
-    "max_trial": "Trials of a study, over all its runs.",
     "metric": "What the search sees: val_accuracy (the default; of a regression val_r2), "
     "train_accuracy, val_loss, or val_ and a Keras metric such as auc; losses are minimized.",
     "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
@@ -178,8 +177,16 @@ _MADE_BY: dict[str, Callable[..., object]] = {
 
 
 def with_help(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb's arguments and options their help, also those that it passes on."""
-    parameters = list(inspect.signature(verb).parameters.values())
+    """Give a verb's arguments and options their help, also those that it passes on.
+
+    Its argument ``limits`` stands for an option for each.
+    """
+    given = inspect.signature(verb).parameters
+    parameters = list(given.values())
+    limits = [limit for limit in declared.limits() if limit.name not in given]
+    if "limits" in given:
+        place = [*given].index("limits")
+        parameters[place : place + 1] = limits
     if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
         parameters += _passed_on(parameters.pop().name)
     for i, parameter in enumerate(parameters):
@@ -192,7 +199,14 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
             note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
         parameters[i] = parameter.replace(annotation=Annotated[annotation, note])
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return verb
+    if "limits" not in given:
+        return verb
+
+    @functools.wraps(verb)
+    def with_limits(**options: Any) -> None:
+        verb(limits={limit.name: options.pop(limit.name) for limit in limits}, **options)
+
+    return with_limits
 
 
 def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:

@@ -95,7 +95,7 @@ def show_search(
     quiet: bool,
 ) -> None:
     """Write a search's contract and report, and print what it came to and how to go on from it."""
-    from adnn_optuna.callbacks import MaxTimeCallback
+    from adnn_optuna.callbacks import LIMITS
     from adnn_optuna.engine.storages import is_in_memory
     from adnn_optuna.reporting.searches_claims import why_no_winner
 
@@ -116,12 +116,12 @@ def show_search(
         show(result)
     if quiet:
         return
-    study, time = result.study, MaxTimeCallback(1).elapsed(result.study)
-    reached = {"max_time": time, "max_trial": len(result.done_trials), "max_gain": result.gain}
-    if (reason := result.stop_reason or "") in reached and not is_in_memory(storage):
+    study = result.study
+    limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
+    if limit is not None and not is_in_memory(storage):
         words = ["adnn", "resume", "--storage", masked(storage), "--study-name", study.study_name]
         words += [] if data_dir is None else ["--data-dir", str(data_dir)]
-        words += [f"--{reason.replace('_', '-')}", f"{2 * reached[reason]:g}"]
+        words += [f"--{limit.reason.replace('_', '-')}", f"{2 * limit(1).used(study):g}"]
         say(f"\nGo on:      {shlex.join(words)}")
     say_how_to_look(storage)
     if report is not None:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
-
 _SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
@@ -60,10 +58,6 @@ class Report(Protocol):
     @property
     def n_evaluations(self) -> int:
         """How many there are to be in all, at the most."""
-
-    @property
-    def claim(self) -> str:
-        """What is known, in a sentence."""
 
 
 R = TypeVar("R", bound=Report)
@@ -149,13 +143,22 @@ def make_evaluations(
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    try:
-        with until_stopped, progress_bar(**shown) as bar:
-            worker.run(n_jobs, bar)
-    except KeyboardInterrupt:
-        _logger.info("Interrupted. %s", worker.report().claim)
-        raise
+    with until_stopped, progress_bar(**shown) as bar:
+        worker.run(n_jobs, bar)
     return patiently(worker.report)
+
+
+def made_evaluations(
+    study: optuna.Study, names: Sequence[str], trials: Sequence[FrozenTrial] | None = None
+) -> dict[Evaluation, float]:
+    """Return what trials tell, all by default; of two of one evaluation, the first counts."""
+    if trials is None:
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    values: dict[Evaluation, float] = {}
+    for trial in filter(is_done, trials):
+        value = math.nan if trial.value is None else trial.value
+        values.setdefault(tuple(trial.params[name] for name in names), value)
+    return values
 
 
 @dataclasses.dataclass
@@ -178,12 +181,8 @@ class _Worker(Generic[R]):
     _open: set[int] = dataclasses.field(default_factory=set, init=False)
 
     def report(self, trials: Sequence[FrozenTrial] | None = None) -> R:
-        """Return what trials tell, all by default; of two of one evaluation, the first counts."""
-        values: dict[Evaluation, float] = {}
-        for trial in filter(is_done, self._read() if trials is None else trials):
-            value = math.nan if trial.value is None else trial.value
-            values.setdefault(self._evaluation(trial), value)
-        return self.report_of(values)
+        """Return what is known by trials, all by default."""
+        return self.report_of(made_evaluations(self.study, self.names, trials))
 
     def run(self, n_jobs: int, bar: tqdm[Any] | None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""

@@ -120,7 +120,7 @@ def _run_one(
     """Run a study and return how many trials its budget was."""
     if job.searcher == stored.LONGER:
         _train_longer(job, study, stop)
-        n_done = job.limits.max_trial or 0
+        n_done = job.limits["max_trial"] or 0
         update(n_done)
     else:
         loop = Loop(job, study, stop, lambda _, __: update(1))
@@ -142,7 +142,7 @@ def _train_longer(plan: Plan, study: optuna.Study, stop: threading.Event) -> Non
     done, reason = (TrialState.COMPLETE, TrialState.FAIL), "max_trial"
     if not patiently(study.get_trials, deepcopy=False, states=done):
         start, began = objective.start({"epochs": space.longest}), time.monotonic()
-        deadline = began + (plan.limits.max_time or math.inf)
+        deadline = began + (plan.limits["max_time"] or math.inf)
         [run] = objective.trainer.train([start], stop=stop, deadline=deadline)
         if stop.is_set():
             raise KeyboardInterrupt

@@ -22,9 +22,9 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
-from adnn_optuna.callbacks import Tally
+from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import workers
-from adnn_optuna.engine.outcomes import Outcome, mark_interrupted
+from adnn_optuna.engine.outcomes import Outcome, mark
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
@@ -59,7 +59,8 @@ class Loop:
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
         self._study, self._objective, self._limits = study, plan.objective, plan.limits
-        self._max_trial = plan.limits.max_trial or math.inf
+        self._callbacks = callbacks_of(plan.limits)
+        self._max_trial = plan.limits["max_trial"] or math.inf
         self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
@@ -105,7 +106,7 @@ class Loop:
         # Before the trials, so that their own time reaches the limit when the training does.
         began = time.monotonic() - self._tally.elapsed
         if count and (trials := self._ask(count)):
-            deadline = began + (self._limits.max_time or math.inf)
+            deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
             outcomes = self._objective.train(trials, **limits)
             self._tell(trials, outcomes, began)
@@ -184,7 +185,7 @@ class Loop:
 
     def _limit(self) -> str | None:
         """Return which limit is reached; of several, the first of these."""
-        reached = (c for c in self._limits.callbacks if c._is_reached(self._study, self._tally))
+        reached = (c for c in self._callbacks if c._is_reached(self._study, self._tally))
         return next((callback.reason for callback in reached), None)
 
     def _n_proposals(self) -> float:
@@ -243,7 +244,7 @@ class Loop:
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
-            mark_interrupted(trial)
+            mark(trial, "interrupted")
             self._fail(self._tally.reader.trials[trial.number])
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
@@ -270,10 +271,10 @@ class Loop:
             self._after_tell(trial, outcome)
 
     def _has_gained_enough(self) -> bool:
-        if self._limits.max_gain is None:
-            return False
-        self._tally.update(self._study)
-        return self._limit() == "max_gain"
+        early = [callback for callback in self._callbacks if callback.ends_early]
+        if early:
+            self._tally.update(self._study)
+        return any(callback._is_reached(self._study, self._tally) for callback in early)
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         study = self._study
@@ -299,7 +300,7 @@ class Loop:
         record: dict[str, Any] = {
             "began": self._began,
             "sampler": self._settings["sampler"],
-            **vars(self._limits),
+            "limits": self._limits,
             "n_trials_before": n_trials_before,
             "stop_reason": reason,
             "n_trials": None if reason is None else self._tally.n_done,

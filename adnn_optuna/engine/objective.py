@@ -14,11 +14,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, INTERRUPTED, Metrics
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics
 from adnn_optuna._checks import WrongValueError, check_type, checked_seed
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.outcomes import mark_interrupted, train_trials
+from adnn_optuna.engine.outcomes import mark, train_trials
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.models import MLP, Training
@@ -337,18 +337,18 @@ class InitOffsetObjective(Shown):
             [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
             return self.value(run.metrics)
         study, trial_id = trial.study, trial._trial_id
-        if study._storage.get_trial_system_attrs(trial_id).get(INTERRUPTED):
+        if study._storage.get_trial_system_attrs(trial_id).get(ENDED) == "interrupted":
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         try:
             self.attach(study)
-            began, elapsed = time.monotonic(), self._clock.elapsed(study)
+            began, elapsed = time.monotonic(), self._clock.used(study)
             self.suggest(trial)
             [outcome] = self.train([trial], with_default_pruner=False)
             outcome.store(trial, elapsed + time.monotonic() - began)
         except BaseException as error:
             # Whatever the storage says, the error is what matters.
             with contextlib.suppress(Exception):
-                mark_interrupted(trial)
+                mark(trial, "interrupted")
                 if not isinstance(error, Exception | KeyboardInterrupt):
                     # Optuna would leave it running.
                     study._storage.set_trial_state_values(trial_id, TrialState.FAIL)

@@ -15,7 +15,7 @@ from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics
+from adnn_optuna._attributes import Ended, Metrics
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, is_out_of_memory
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import Run, is_finite
@@ -52,11 +52,11 @@ class Outcome:
         if self.metrics is not None:
             trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
         if self.is_cut_off:
-            mark_interrupted(trial)
+            mark(trial, "interrupted")
             if math.isfinite(self.seconds):
                 trial.set_user_attr(stored.SECONDS, self.seconds)
         if self.state == TrialState.FAIL:
-            trial.set_user_attr(stored.DIVERGED, value=True)
+            mark(trial, "diverged")
 
 
 def train_trials(
@@ -163,7 +163,6 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
         return True
 
 
-def mark_interrupted(trial: optuna.Trial) -> None:
-    """Note that a trial counts for nothing, whatever state it ends in: it is done again."""
-    storage = trial.study._storage
-    storage.set_trial_system_attr(trial._trial_id, stored.INTERRUPTED, True)  # noqa: FBT003
+def mark(trial: optuna.Trial, ended: Ended) -> None:
+    """Note why a trial comes to no value, before it is told."""
+    trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from adnn_optuna._units import unit_of
-from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.callbacks import callbacks_of
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
 
@@ -53,8 +54,8 @@ class SearchProgress:
     """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
 
     def __init__(self, bar: tqdm[Any], study: optuna.Study, plan: Plan) -> None:
-        self._bar, self._study, self._limits = bar, study, plan.limits
-        self._clock, self._of = MaxTimeCallback(1.0), ""
+        self._bar, self._study, self._limits = bar, study, callbacks_of(plan.limits)
+        self._max_trial, self._of = plan.limits["max_trial"], ""
         self.update()
         if plan.objective.is_of_trial:
             return
@@ -66,12 +67,13 @@ class SearchProgress:
         """Show the trials that were told."""
         record = patiently(record_of, self._study)
         self._n_done, self._best = len(record.done_trials), ""
-        self._elapsed, self._told = self._clock.elapsed(self._study), time.monotonic()
+        self._left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
+        self._told = time.monotonic()
         if record.best is not None:
             unit = unit_of(record.metric)
             best, gain = unit.value(record.best_value), unit.gain(record.gain)
             self._best = f": best {best}, gain {gain}"
-        self._bar.n, self._bar.total = self._n_done, self._limits.max_trial
+        self._bar.n, self._bar.total = self._n_done, self._max_trial
         self._bar.set_description_str(self._text)
 
     def show_epochs(self, epochs: float) -> None:
@@ -80,17 +82,13 @@ class SearchProgress:
 
     @property
     def _text(self) -> str:
-        max_trial, left = self._limits.max_trial, {}
-        if self._limits.max_time:
-            elapsed = self._elapsed + time.monotonic() - self._told
-            left[f"max_time {self._limits.max_time:g} s"] = self._limits.max_time - elapsed
-        if max_trial and self._n_done:
-            seconds = (max_trial - self._n_done) * self._elapsed / self._n_done
-            left[f"max_trial {max_trial}"] = seconds
-        limit = min(left, key=lambda name: left[name], default=None)
-        text = f"trial {self._n_done}{f'/{max_trial}' if max_trial else ''}{self._best}"
-        if limit is not None:
-            text += f"; {max(left[limit], 0.0):.0f} s left of {limit}"
-        if self._limits.max_gain:
-            text += f"; until max_gain {self._limits.max_gain:g}"
+        of_all = f"/{self._max_trial}" if self._max_trial else ""
+        text = f"trial {self._n_done}{of_all}{self._best}"
+        seconds, nearest = min(self._left, key=lambda left: left[0], default=(math.inf, None))
+        if nearest is not None and math.isfinite(seconds):
+            seconds = max(seconds - (time.monotonic() - self._told), 0.0)
+            text += f"; {seconds:.0f} s left of {nearest.reason} {nearest.value:g}{nearest.unit}"
+        for limit in self._limits:
+            if limit.ends_early:
+                text += f"; until {limit.reason} {limit.value:g}{limit.unit}"
         return text

@@ -152,7 +152,7 @@ class SearchRecord:
     def budget(self) -> dict[str, Any]:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
-            return {name: runs[-1][name] for name in ("max_trial", "max_time", "max_gain")}
+            return runs[-1]["limits"]
         settings = self.attrs.get(stored.SEARCH, {})
         return {"max_trial": settings.get("n_trials", len(self.done_trials))}
 

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from adnn_optuna._attributes import CONFIG, OBJECTIVE, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import Limit, MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import searchers
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
@@ -30,32 +30,10 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a study may take, over all of its runs and workers; :obj:`None` is no limit."""
-
-    max_time: float | None = None
-    max_trial: int | None = None
-    max_gain: float | None = None
-
-    def __post_init__(self) -> None:
-        # The callbacks check the values; NumPy's, which JSON cannot hold, become Python's.
-        for limit in self.callbacks:
-            kind = int if limit.reason == "max_trial" else float
-            object.__setattr__(self, limit.reason, kind(getattr(self, limit.reason)))
-
-    @property
-    def callbacks(self) -> list[Limit]:
-        """The limits that there are; where several are reached, the first has ended the study."""
-        limits: list[Any] = [MaxGainCallback, MaxTrialCallback, MaxTimeCallback]
-        values = ((limit, getattr(self, limit.reason)) for limit in limits)
-        return [limit(value) for limit, value in values if value is not None]
-
-
-def last_limits(study: optuna.Study) -> Limits:
+def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
     record = record_of(study)
-    return Limits(**record.budget) if record.runs else Limits()
+    return checked_limits(**record.budget) if record.runs else checked_limits()
 
 
 @dataclasses.dataclass
@@ -68,14 +46,14 @@ class Plan:
     objective: InitOffsetObjective
     name: str | None
     searcher: searchers.Searcher
-    limits: Limits
+    limits: LimitValues
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
         if self.searcher != OBJECTIVE:
             check_objective(self.objective)
-            gain = self.limits.max_gain or 0.0
+            gain = self.limits["max_gain"] or 0.0
             if gain >= 1 and self.objective.metric.endswith("accuracy"):
                 raise WrongValueError(
                     f"max_gain is {gain:g}, but {self.objective.metric} is a fraction, which "
@@ -85,12 +63,14 @@ class Plan:
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
             check_study_name(self.name)
-        if self.limits == Limits() and not searchers.ends_by_itself(self.searcher):
+        is_enough = any(limit.is_enough for limit in callbacks_of(self.limits))
+        if not is_enough and not searchers.ends_by_itself(self.searcher):
+            *names, last = (limit.reason for limit in LIMITS if limit.is_enough)
             raise WrongValueError(
-                "The search would never end: give max_time, max_trial or max_gain."
+                f"The search would never end: give {', '.join(names)} or {last}."
             )
         self.objective = searchers.objective_for(
-            self.searcher, self.objective, self.limits.max_trial
+            self.searcher, self.objective, self.limits["max_trial"]
         )
         if isinstance(self.batch_size, str) and self.batch_size == "auto":
             self.batch_size = searchers.default_batch_size(self.searcher, self.objective)
@@ -195,7 +175,7 @@ def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Stu
 def _settings(plan: Plan) -> SearchSettings:
     return {
         "sampler": searchers.searcher_label(plan.searcher),
-        "n_trials": plan.limits.max_trial,
+        "n_trials": plan.limits["max_trial"],
         "batch_size": int(plan.batch_size),
     }
 

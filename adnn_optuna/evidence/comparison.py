@@ -26,7 +26,7 @@ from adnn_optuna.evidence.paired_differences import (
     paired_differences,
     undecided,
 )
-from adnn_optuna.evidence.power import SeedPlan, plan_seeds
+from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,16 +231,8 @@ class ComparisonFacts:
 
         return max(self.controls, key=mean, default=None)
 
-    def plan(self, gain: float) -> SeedPlan:
-        """Return how many seeds it takes to show a gain, from these seeds as a pilot.
-
-        Args:
-            gain: The difference of test accuracies, as a fraction, that is to be shown for every
-                searcher against random restarts, and for greedy against annealing.
-
-        Raises:
-            ValueError: If there are less than two seeds, or the gain is not positive.
-        """
+    def seed_plan(self, gain: float) -> SeedPlanFacts:
+        """Return how many seeds it takes to show a gain, from these seeds as a pilot."""
         pairs = [
             [
                 difference

@@ -33,15 +33,7 @@ def expected_luck(n: int, sd: float) -> float:
     return float(sd) * max(float(largest.mean()), 0.0)
 
 
-def luck_in_words(n: int, sd: float, claimed: float | None = None) -> str:
-    """Return what luck alone gains, and how likely it makes a gain over the mean draw."""
-    draws = f"the best of {n} equally good draws" if n > 1 else "one draw"
-    sentence = (
-        f"By luck alone {draws} with a standard deviation of {sd:g} "
-        f"is expected to be {expected_luck(n, sd):.4g} better than the mean"
-    )
-    if claimed is None:
-        return f"{sentence}."
+def chance_of_luck(n: int, sd: float, claimed: float) -> float:
+    """Return how likely the best of n such draws is that much better than their mean, or more."""
     check_number("claimed", claimed)
-    chance = -math.expm1(n * special.log_ndtr(claimed / sd))
-    return f"{sentence}, and {claimed:g} or more with probability {chance:.2g}."
+    return -math.expm1(n * float(special.log_ndtr(claimed / sd)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -15,9 +14,6 @@ from adnn_optuna._units import Unit
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
 _FEWEST_FOR_T = 8  # Below, few of the sign flips are beyond the ends: t promises too much.
@@ -26,26 +22,8 @@ _MOST_LOOKS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedPlan:
-    """How many seeds show a gain with a power of 80 %.
-
-    Args:
-        gain: The true difference that is to be shown.
-        n_claims: The number of claims that share the error rate.
-        n_pilot: The number of pilot pairs.
-        sd: The standard deviation of their differences, of the claim with the largest.
-        seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
-            leaves possible.
-        seeds_low: How many if the standard deviation is at the lower end of its 80 % interval.
-        seeds_high: How many if it is at its upper end.
-        seeds_looking_again: How many a comparison needs that looks again after each seed, those
-            of the pilot included; :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
-        hours: How long the fresh seeds take.
-        hours_looking_again: How long the further seeds take when looking again, or :obj:`None`.
-        power: The power of a planned comparison by its number of seeds.
-        power_looking_again: The probability to have decided by a number of seeds, looking again.
-        unit: How differences are shown.
-    """
+class SeedPlanFacts:
+    """How many seeds show a gain with a power of 80 %; ``SeedPlan`` tells it."""
 
     gain: float
     n_claims: int
@@ -57,38 +35,9 @@ class SeedPlan:
     seeds_looking_again: int | None
     hours: float
     hours_looking_again: float | None
-    power: dict[int, float]
-    power_looking_again: dict[int, float]
+    power: dict[int, float] = dataclasses.field(repr=False)
+    power_looking_again: dict[int, float] = dataclasses.field(repr=False)
     unit: Unit
-
-    def plot(self) -> go.Figure:
-        """Return the power against the number of seeds, planned and looking again."""
-        from adnn_optuna.plots._comparison import plot_power
-
-        curves = {"planned": self.power, "looking again": self.power_looking_again}
-        gain = f"{self.unit.scale * self.gain:+.4g}{self.unit.of_gains}"
-        return plot_power(curves, f"Power to show {gain}", POWER)
-
-    def __str__(self) -> str:
-        of_claims = "" if self.n_claims == 1 else f", for each of {self.n_claims} claims"
-        if self.seeds_looking_again is None or self.hours_looking_again is None:
-            again = "far more seeds than planned: do not"
-        else:
-            again = (
-                f"{self.seeds_looking_again} seeds in all, "
-                f"{_in_words(self.hours_looking_again)} more, or fewer if all is decided before"
-            )
-        gain, sd = (
-            f"{self.unit.scale * value:.{digits}g}{self.unit.of_gains}"
-            for value, digits in ((self.gain, 4), (self.sd, 2))
-        )
-        return (
-            f"To show a gain of {gain} with a power of {POWER:.0%}{of_claims}:\n"
-            f"  planned, fresh seeds: {self.seeds} seeds, {_in_words(self.hours)}\n"
-            f"  going on and looking again: {again}\n"
-            f"The standard deviation of {sd} is that of {self.n_pilot} pilot "
-            f"seeds: it may take {self.seeds_low} to {self.seeds_high} planned seeds."
-        )
 
 
 def plan_seeds(
@@ -97,7 +46,7 @@ def plan_seeds(
     gain: float,
     seconds_per_seed: float,
     unit: Unit,
-) -> SeedPlan:
+) -> SeedPlanFacts:
     """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
@@ -139,7 +88,7 @@ def plan_seeds(
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
     spaced = np.geomspace(fewest_pairs(m), last, 24).round().astype(int)
     numbers = np.unique([*spaced, seeds]).tolist()
-    return SeedPlan(
+    return SeedPlanFacts(
         gain=gain,
         n_claims=m,
         n_pilot=k,
@@ -154,12 +103,6 @@ def plan_seeds(
         power_looking_again={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         unit=unit,
     )
-
-
-def _in_words(hours: float) -> str:
-    if hours < 1:
-        return f"{60 * hours:.2g} minutes"
-    return f"{hours:.2g} hours" if hours < 10 else f"{hours:.0f} hours"
 
 
 def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from collections.abc import Sequence
+from statistics import stdev
 
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import ACCURACY, PLAIN
-from adnn_optuna.engine.retraining import Source
-
-_IN_WORDS: dict[Source, tuple[str, str]] = {
-    "initialisations": ("fresh initialisations", "initialisation"),
-    "orders": ("fresh orders of the batches", "order of batches"),
-}
 
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
@@ -73,35 +66,3 @@ def student_half_width(
     n = len(values)
     spread = float(t.ppf((1 + level) / 2, n - 1)) * stdev(values)
     return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)
-
-
-def transfer_in_words(
-    gain: float, resolution: float, gains: Mapping[Source, Sequence[float]]
-) -> list[str]:
-    """Return what a winner's test gain is with fresh random numbers, and what that makes of it.
-
-    Args:
-        gain: The winner's test gain, in its own initialisation and order of batches.
-        resolution: One test image's part of the accuracy; 0 of R².
-        gains: What :func:`retrain_afresh` returned for each source.
-    """
-    lines, own, is_shown = [], [], True
-    unit = ACCURACY if resolution else PLAIN
-    for source, values in gains.items():
-        mean, half = fmean(values), student_half_width(values, resolution, 0.95)
-        means, this = _IN_WORDS[source]
-        lines.append(
-            f"with {len(values)} {means} the gain is {unit.gain(mean)} (95 % interval "
-            f"{unit.interval(mean - half, mean + half)})"
-        )
-        is_shown &= mean - half > 0
-        own += [this] * (mean - half <= 0 < gain and mean + half < gain)
-    if own:
-        whose = f"belongs to this one {' and '.join(own)}"
-        this = f"{100 * gain:.1f} pp" if resolution else f"{gain:.4f}"
-        lines.append(f"a lucky draw: the gain of {this} {whose}")
-    elif lines:
-        lines.append(
-            "the gain transfers" if is_shown else "it is not shown that the gain transfers"
-        )
-    return lines

@@ -16,29 +16,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adnn_optuna._units import ACCURACY, Unit, unit_of
-from adnn_optuna.evidence.evaluated import Evaluated
+from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.evidence.proportions import Z
 from adnn_optuna.evidence.recheck import fresh_seeds
-from adnn_optuna.reporting.tables import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
-
-    from adnn_optuna.engine.evaluations import Evaluation
 
 AS_GIVEN = 2**31 - 1  # In place of a seed: as the objective is without redrawing.
 FEWEST = 5  # Runs that say anything of a standard deviation.
 ALL = "all together"
-_SHARES = ["share", "share_low", "share_high"]
+SHARES = ["share", "share_low", "share_high"]
 
 
 class Spread(NamedTuple):
@@ -75,35 +70,12 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
     return Spread(sd, low, high)
 
 
-@dataclasses.dataclass(repr=False)
-class Variance(Evaluated):
-    """How far a value varies from run to run; printed, it is a sentence and a table.
+@dataclasses.dataclass
+class VarianceFacts:
+    """How far a value varies from run to run: :class:`~adnn_optuna.Variance` tells it."""
 
-    Args:
-        evaluations: The values of the runs that were made, by the seed of each source.
-        study_name: The study of the runs; from its name follow the seeds.
-        value_name: What varies, such as ``"val_accuracy"``.
-        sources: The sources of randomness.
-        n: In how many runs all of them are drawn afresh.
-        seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
-        maximize: Whether higher values are better.
-
-    Attributes:
-        values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
-        differences: For each source, by how much redrawing it alone changed the value of a run.
-        total: The standard deviation of the values.
-        parts: That of each source alone.
-        least_difference: What the difference of two single runs must exceed to mean anything: both
-            runs' noise exceeds it in 5 % of cases.
-        own_value: What the seed in use came to; NaN without one.
-        own_luck: By how many standard deviations that is better than the mean.
-        missing: The evaluations to be made next; none at the end.
-        n_evaluations: How many evaluations it takes in all.
-    """
-
-    kind = "variance"
-    made = "runs"
-
+    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    study_name: str
     value_name: str
     sources: tuple[str, ...]
     n: int
@@ -132,8 +104,9 @@ class Variance(Evaluated):
         self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
 
         self.values: NDArray[np.float64] = np.array([v for v in values if not math.isnan(v)])
-        self.total: Spread = spread_of(self.values)
         n = len(self.values)
+        self.mean: float = float(self.values.mean()) if n else math.nan
+        self.total: Spread = spread_of(self.values)
         self.differences: dict[str, NDArray[np.float64]] = {
             source: row[~np.isnan(row)]
             for source, row in zip(self.sources, differences, strict=True)
@@ -146,13 +119,19 @@ class Variance(Evaluated):
         if n >= FEWEST:
             self.least_difference = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.total.sd
         self.own_value: float = self.evaluations.get(own, math.nan)
-        better = (self.own_value - self.values.mean()) * (1 if self.maximize else -1) if n else 0
-        self.own_luck: float = float(better / self.total.sd) if self.total.sd > 0 else math.nan
+        better = (self.own_value - self.mean) * (1 if self.maximize else -1)
+        self.own_luck: float = better / self.total.sd if self.total.sd > 0 else math.nan
 
     @property
-    def unit(self) -> Unit:
-        """How the values are shown."""
-        return unit_of(self.value_name)
+    def spreads(self) -> dict[str, Spread]:
+        """The standard deviation of each source, and of all together."""
+        return {**self.parts, ALL: self.total}
+
+    @property
+    def deviations(self) -> dict[str, NDArray[np.float64]]:
+        """What each source that was redrawn, and all together, did to single runs."""
+        of_sources = {s: row / math.sqrt(2) for s, row in self.differences.items() if len(row)}
+        return {**of_sources, ALL: self.values - self.mean}
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each source, and one for all together.
@@ -166,13 +145,13 @@ class Variance(Evaluated):
 
         rows = [
             {"source": source, **spread._asdict(), **self._share(spread)}
-            for source, spread in {**self.parts, ALL: self.total}.items()
+            for source, spread in self.spreads.items()
         ]
         return pd.DataFrame(rows).set_index("source")
 
     def _share(self, part: Spread) -> dict[str, float]:
         if part is self.total:
-            return dict.fromkeys(_SHARES, 1.0)
+            return dict.fromkeys(SHARES, 1.0)
         share = low = high = math.nan
         if self.total.sd > 0:
             share = low = high = (part.sd / self.total.sd) ** 2
@@ -182,88 +161,3 @@ class Variance(Evaluated):
                 low, high = share * math.exp(-width), share * math.exp(width)
         shares = {"share": share, "share_low": low, "share_high": high}
         return {name: min(value, 1.0) for name, value in shares.items()}
-
-    def in_words(self, spread: float, *interval: float) -> str:
-        """Return a difference or a standard deviation as text."""
-        said = f"{self.unit.scale * spread:.3g}{self.unit.of_gains}"
-        if not interval:
-            return said
-        low, high = (f"{self.unit.scale * end:.3g}" for end in interval)
-        return f"{said} ({low} to {high})"
-
-    @property
-    def claim(self) -> str:
-        """How far the value varies, in a sentence or two."""
-        if math.isnan(self.total.sd):
-            return f"How far {self.value_name} varies is not known yet, {self._so_far()}"
-        if self.total.sd == 0:
-            return (
-                f"All {len(self.values)} runs came to the same {self.value_name}: nothing that "
-                "was redrawn changes it."
-            )
-        claim = (
-            f"From run to run {self.value_name} has a standard deviation of "
-            f"{self.in_words(*self.total)}; two single runs that differ by less than "
-            f"{self.in_words(self.least_difference)} show no difference."
-        )
-        if math.isnan(self.own_luck):
-            return claim
-        is_accuracy, luck = self.unit is ACCURACY, "lucky" if self.own_luck > 0 else "unlucky"
-        own = self.unit.value(self.own_value) if is_accuracy else f"{self.own_value:.4g}"
-        return (
-            f"{claim} Seed {self.seed}, the one in use, came to {own}: {luck} by "
-            f"{abs(self.own_luck):.1f} standard deviations."
-        )
-
-    @property
-    def caveat(self) -> str:
-        """What to think of it."""
-        said = (
-            f"Of {len(self.values)} runs with all sources drawn afresh, intervals of 95 %. Each "
-            "source is redrawn alone, with its interactions, so shares need not add up to 100 %."
-        )
-        if self.n_lost:
-            said += (
-                f" {self.n_lost} of {len(self.evaluations)} runs came to no value and are left "
-                "out, so it is the variance of those that succeed."
-            )
-        return said
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Return each source with its standard deviation and share, as text."""
-        return [
-            (
-                str(source),
-                self.in_words(row["sd"], row["low"], row["high"]),
-                "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[_SHARES]) if source != ALL else "",
-            )
-            for source, row in self.to_dataframe().iterrows()
-        ]
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "name": self.study_name,
-            "value_name": self.value_name,
-            "runs": len(self.values),
-            "sd": self.total.sd,
-            "own_luck": self.own_luck,
-        }
-
-    def __str__(self) -> str:
-        if math.isnan(self.total.sd):
-            return self.claim
-        header = [("source", "standard deviation", "share of the variance")]
-        said, notes = (textwrap.wrap(text, 98) for text in (self.claim, self.caveat))
-        return "\n".join([*said, "", *aligned(header, self.rows()), *notes])
-
-    def plot(self) -> go.Figure:
-        """Plot what each source does to the value, and how lucky the seed in use is."""
-        from adnn_optuna.plots._luck import plot_variance
-
-        points = {source: row / math.sqrt(2) for source, row in self.differences.items()}
-        points = {source: row for source, row in points.items() if len(row)}
-        mean = self.values.mean() if len(self.values) else math.nan
-        points[ALL] = self.values - mean
-        return plot_variance(
-            points, {**self.parts, ALL: self.total}, self.own_value - mean, self.value_name
-        )

@@ -126,7 +126,7 @@ def weights(
     class_weight: Any,
     sample_weight: Any,
 ) -> NDArray[np.float64] | None:
-    """Return the weight of each sample, None where those of the rows to train on are all 1."""
+    """Return the weights of the rows to train on, None where all are 1."""
     weight = np.ones(len(y))
     if sample_weight is not None:
         weight *= checked_weights(where, "sample_weight", sample_weight, len(y))
@@ -134,7 +134,7 @@ def weights(
         if classes is None:
             raise WrongValueError(f"{where}: a regression has no class_weight: omit it.")
         weight *= _class_weights(where, class_weight, y[train], classes)[y]
-    return None if (weight[train] == 1).all() else weight
+    return None if (weight[train] == 1).all() else weight[train]
 
 
 def _class_weights(

@@ -112,6 +112,12 @@ def _probabilities(head: Head, outputs: tf.Tensor) -> tf.Tensor:
     return tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
 
 
+def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return labels and outputs of three examples, to try a loss or metric on."""
+    labels = tf.zeros((3, head.size)) if head.num_classes is None else tf.constant([0, 1, 0])
+    return labels, tf.fill((3, head.size), 0.5)
+
+
 def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str]:
     """Return a loss or metric of Keras and its name; ``kind`` is the module of such."""
     name = settings if isinstance(settings, str) else str(settings["class_name"])
@@ -150,11 +156,8 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
         targets = labels if is_sparse else _targets(head, labels)
         return loss(targets, tf.cast(outputs, tf.float32), **options)
 
-    labels: Any = tf.constant([0, 1, 0])
-    if head.num_classes is None:
-        labels = tf.zeros((3, head.size))
     try:
-        shape = per_row(labels, tf.fill((3, head.size), 0.5)).shape
+        shape = per_row(*_example(head)).shape
     except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
         shape = None
     if shape != (3,) or (is_sparse and head.size == 1):
@@ -187,10 +190,9 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         targets = labels if is_sparse else _targets(head, labels)
         return targets, _probabilities(head, outputs)
 
-    labels = tf.zeros(3, tf.int32) if head.num_classes else tf.zeros((3, head.size))
     try:
         # Some make their variables by the first examples.
-        metric.update_state(*adapt(labels, tf.fill((3, head.size), 0.5)))
+        metric.update_state(*adapt(*_example(head)))
         is_number = tuple(metric.result().shape) == ()
         metric.reset_state()
     except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:

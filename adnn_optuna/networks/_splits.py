@@ -1,5 +1,6 @@
 """Which samples go to which split: how many, and drawn by what seed."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -31,7 +32,7 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
 
 
 def drawn_rows(
-    where: str, y: NDArray[Any], sizes: tuple[int, int], seed: int, groups: Any
+    where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, groups: Any
 ) -> dict[str, NDArray[np.intp]]:
     """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
@@ -66,7 +67,7 @@ def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
 
 
 def _grouped_rows(
-    where: str, groups: Any, n: int, sizes: tuple[int, int], seed: int
+    where: str, groups: Any, n: int, sizes: Sequence[int], seed: int
 ) -> list[NDArray[np.intp]]:
     """Return the rows of test, validation and training, no group in two of them.
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks import _arrays, _labels, _splits, preprocessing
 from adnn_optuna.networks._arrays import named
-from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.preprocessing import Preprocessing
 
 Task = Literal["classification", "regression"]
@@ -24,11 +24,10 @@ Scale = Literal["auto", "none", "standard"]
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 _SPLITS = ("train", "val", "test")
-_KINDS = ("x", "y", "weight")
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Dataset(Shown):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
     """Images or feature vectors with labels or numbers, in three splits that cannot be written to.
 
     A search selects on the validation or the training split; the test split is for the report.
@@ -38,7 +37,7 @@ class Dataset(Shown):
     Example:
         >>> pixels = np.zeros((4, 8, 8), dtype=np.uint8)
         >>> Dataset("mine", pixels, [0, 1, 1, 0], pixels, [0, 1, 1, 0], pixels, [0, 1, 1, 0], 2)
-        Dataset('mine', train=4, val=4, test=4, shape=(8, 8), num_classes=2, inputs divided by 255)
+        Dataset(name='mine', num_classes=2, drawn=())
 
     Args:
         name: What reports and plots call the data.
@@ -52,34 +51,31 @@ class Dataset(Shown):
         num_classes: Number of classes, at least 2; None in a regression.
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
         drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
-            as the training split, so that :meth:`redrawn` may draw others.
+            as the training split, so that :meth:`redrawn` may draw others; none where training
+            samples have weights, as those of the others are not known.
         classes: The user's own label of each class 0 … num_classes - 1, strings, truth values or
             integers; None where they are these integers.
         weight_train: A weight of each training sample, shape (n,), kept as float32; None where all
             are 1.
         preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
-        weight_val, weight_test: What the samples of splits that were drawn would weigh in the
-            training split; nothing else weights them.
 
     Raises:
         ValueError: If dtypes, shapes, lengths, numbers or labels are wrong.
     """
 
     name: str
-    x_train: NDArray[np.float32]
-    y_train: NDArray[Any]
-    x_val: NDArray[np.float32]
-    y_val: NDArray[Any]
-    x_test: NDArray[np.float32]
-    y_test: NDArray[Any]
+    x_train: NDArray[np.float32] = field(repr=False)
+    y_train: NDArray[Any] = field(repr=False)
+    x_val: NDArray[np.float32] = field(repr=False)
+    y_val: NDArray[Any] = field(repr=False)
+    x_test: NDArray[np.float32] = field(repr=False)
+    y_test: NDArray[Any] = field(repr=False)
     num_classes: int | None
-    origin: Mapping[str, Any] | None = None
+    origin: Mapping[str, Any] | None = field(default=None, repr=False)
     drawn: tuple[Literal["val", "test"], ...] = ()
-    classes: tuple[Any, ...] | None = None
-    weight_train: NDArray[np.float32] | None = None
-    preprocessing: Preprocessing = Preprocessing()  # noqa: RUF009 - frozen.
-    weight_val: NDArray[np.float32] | None = None
-    weight_test: NDArray[np.float32] | None = None
+    classes: tuple[Any, ...] | None = field(default=None, repr=False)
+    weight_train: NDArray[np.float32] | None = field(default=None, repr=False)
+    preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
 
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
@@ -88,30 +84,19 @@ class Dataset(Shown):
         if self.preprocessing.is_identity and getattr(self.x_train, "dtype", None) == np.uint8:
             object.__setattr__(self, "preprocessing", preprocessing.PIXELS)
         for split in _SPLITS:
-            x, y, weight = (getattr(self, f"{kind}_{split}") for kind in _KINDS)
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             x = _arrays.checked_inputs(where, f"x_{split}", x, np.float32)
             x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
             if self.num_classes is None:
                 y = _arrays.checked_targets(where, f"y_{split}", y)
             else:
                 y = _labels.read_labels(where, f"y_{split}", y)
-                classes = range(self.num_classes)
-                y = _labels.encoded_labels(where, f"y_{split}", y, classes)
+                y = _labels.encoded_labels(where, f"y_{split}", y, range(self.num_classes))
             _arrays.check_lengths(where, f"_{split}", x, y)
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
-            if weight is not None:
-                weight = _arrays.checked_weights(where, f"weight_{split}", weight, len(y))
-                if split == "train" and not weight.any():
-                    raise WrongValueError(f"{where}: all training samples have the weight 0.")
-            elif self.weight_train is not None and split in self.drawn:
-                raise WrongValueError(f"{where}: give weight_{split} too, for samples to redraw.")
             y_type = np.float32 if n is None else np.int32
-            for kind, array, dtype in zip(
-                _KINDS, (x, y, weight), (np.float32, y_type, np.float32), strict=True
-            ):
-                if array is None:
-                    continue
+            for kind, array, dtype in (("x", x, np.float32), ("y", y, y_type)):
                 key = f"{kind}_{split}"
                 object.__setattr__(self, key, _arrays.read_only(array, dtype))
                 if array.shape[1:] != (wanted := getattr(self, f"{kind}_train").shape[1:]):
@@ -119,32 +104,19 @@ class Dataset(Shown):
                         f"{where}: a sample of {key} has the shape {array.shape[1:]}, one of "
                         f"{kind}_train {wanted}: all splits need the same."
                     )
-
-    def __repr__(self) -> str:
-        sizes = ", ".join(f"{split}={len(getattr(self, f'y_{split}'))}" for split in _SPLITS)
-        said = f"{self.name!r}, {sizes}, shape={self.x_train.shape[1:]}"
-        if self.num_classes is None:
-            said += f", task='regression', n_outputs={self.n_outputs}"
-        else:
-            said += f", num_classes={self.num_classes}"
-        if self.classes is not None:
-            said += f", classes=({named(self.classes)})"
-        if not self.preprocessing.is_identity:
-            said += f", inputs {self.preprocessing.in_words}"
-        if self.weight_train is not None:
-            said += ", weighted"
-        return f"Dataset({said})"
-
-    def _facts(self) -> dict[str, object]:
-        sizes = {split: len(getattr(self, f"y_{split}")) for split in _SPLITS}
-        facts = {"name": self.name, **sizes, "shape": self.x_train.shape[1:]}
-        classes = None if self.classes is None else named(self.classes)
-        kinds = {"num_classes": self.num_classes, "classes": classes}
-        return {**facts, **kinds, "inputs": self.preprocessing.in_words}
+        if self.weight_train is None:
+            return
+        weight = self.weight_train
+        weight = _arrays.checked_weights(where, "weight_train", weight, len(self.y_train))
+        if not weight.any():
+            raise WrongValueError(f"{where}: all training samples have the weight 0.")
+        if self.drawn:
+            raise WrongValueError(f"{where}: training samples with weights stay: omit drawn.")
+        object.__setattr__(self, "weight_train", _arrays.read_only(weight, np.float32))
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
         # By way of the constructor, since unpickled and deep-copied arrays can be written to.
-        return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+        return type(self), tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
     @property
     def unit(self) -> str:
@@ -172,11 +144,10 @@ class Dataset(Shown):
     def fingerprint(self) -> str:
         """SHA-256 of all splits and the number of classes, not the name, as 64 hex digits."""
         digest = hashlib.sha256(f"num_classes={self.num_classes}".encode())
-        kinds = (("x", "y"), ("weight",))
-        for field in (f"{k}_{split}" for kind in kinds for split in _SPLITS for k in kind):
-            array = getattr(self, field)
+        for key in (*(f"{kind}_{split}" for split in _SPLITS for kind in "xy"), "weight_train"):
+            array = getattr(self, key)
             if array is not None:
-                digest.update(f";{field},{array.dtype.str},{array.shape}:".encode())
+                digest.update(f";{key},{array.dtype.str},{array.shape}:".encode())
                 digest.update(array.reshape(-1))
         return digest.hexdigest()
 
@@ -196,7 +167,7 @@ class Dataset(Shown):
     def from_arrays(
         cls,
         x: Any,
-        y: Any = None,
+        y: Any,
         *,
         x_val: Any = None,
         y_val: Any = None,
@@ -221,17 +192,14 @@ class Dataset(Shown):
         Example:
             >>> x, y = np.random.default_rng(0).random((100, 4)), np.arange(100) % 2
             >>> Dataset.from_arrays(x, y, name="mine", validation_size=10, test_size=0.3)
-            Dataset('mine', train=60, val=10, test=30, shape=(4,), num_classes=2)
+            Dataset(name='mine', num_classes=2, drawn=('val', 'test'))
 
         Args:
             x: Finite numbers of any dtype, of the shapes that :class:`Dataset` takes. Or a pandas
-                DataFrame: each category of a column of strings or categories becomes a feature. Or
-                a finite ``tf.data.Dataset``, batched or not, of (x, y) or (x, y, weight), which is
-                read once.
+                DataFrame: each category of a column of strings or categories becomes a feature.
             y: Labels of shape (n,) or (n, 1), integers, strings or truth values, or one-hot rows;
-                in a regression numbers of shape (n,) or (n, targets). None with a
-                ``tf.data.Dataset``. Labels other than 0, 1, … without gaps are mapped to these, in
-                their order, see ``Dataset.classes``.
+                in a regression numbers of shape (n,) or (n, targets). Labels other than 0, 1, …
+                without gaps are mapped to these, in their order, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
@@ -248,8 +216,10 @@ class Dataset(Shown):
                 as they are, and standardises all else. Categories stay 0 and 1.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
-                ``"balanced"``, inverse to how many samples the training part has of each.
-            sample_weight: Weights of the samples of ``x``, shape (n,).
+                ``"balanced"``, inverse to how many samples the training part has of each. Splits
+                are not drawn anew where training samples have weights.
+            sample_weight: Weights of the samples of ``x``, shape (n,), of which those of the
+                training part count.
             groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
                 gets into two splits, which are then not stratified, and not drawn anew later.
 
@@ -263,37 +233,27 @@ class Dataset(Shown):
             if not isinstance(value, str) or value not in get_args(known):
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
-        given = {
-            "": (x, y, sample_weight),
-            "_val": (x_val, y_val, None),
-            "_test": (x_test, y_test, None),
-        }
+        given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
         columns = preprocessing.columns_of(where, x)
-        inputs, labels, sample_weight = _read(where, given, columns, task)
+        inputs, labels = _read(where, given, columns, task)
         labels, classes = _labels.encoded(where, labels, task, num_classes)
         x, y = inputs.pop(""), labels.pop("")
         n = len(y)
-        sizes = (
-            _splits.split_size(where, "test_size", test_size, n, is_given="_test" in inputs),
-            _splits.split_size(
-                where, "validation_size", validation_size, n, is_given="_val" in inputs
-            ),
-        )
+        asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
+        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
         rows = _splits.drawn_rows(where, y, sizes, seed, groups)
         if num_classes is None:
             _labels.check_trained(where, y[rows["train"]], classes)
-        weights = {"class_weight": class_weight, "sample_weight": sample_weight}
-        weight = _labels.weights(where, y, rows["train"], classes, **weights)
-        fields: dict[str, Any] = {}
+        options = {"class_weight": class_weight, "sample_weight": sample_weight}
+        weight = _labels.weights(where, y, rows["train"], classes, **options)
+        fields: dict[str, Any] = {"weight_train": weight}
         for split in _SPLITS:
             fields[f"x_{split}"] = inputs.get(f"_{split}", x[rows[split]])
             fields[f"y_{split}"] = labels.get(f"_{split}", y[rows[split]])
-            if weight is not None and f"_{split}" not in inputs:
-                fields[f"weight_{split}"] = weight[rows[split]]
         fitted = preprocessing.fitted(where, columns, scale, [fields[f"x_{s}"] for s in _SPLITS])
         for split in _SPLITS:
             fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", fields[f"x_{split}"])
-        if groups is None:
+        if groups is None and weight is None:
             fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in inputs)
         if isinstance(classes, tuple):
             fields["classes"] = classes
@@ -326,15 +286,13 @@ class Dataset(Shown):
         """Return the same samples in other splits of the same sizes, stratified by label.
 
         Only splits that were drawn at random are drawn anew: those that somebody made stay. A
-        scale that was learned is learned again, of the new training part; weights follow their
-        samples.
+        scale that was learned is learned again, of the new training part.
 
         Args:
             seed: Seed of the draw, 0 or more.
         """
         splits = ("train", *self.drawn)
-        kinds = _KINDS if self.weight_train is not None else _KINDS[:2]
-        pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in kinds}
+        pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
         parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
         changed: dict[str, Any] = {"origin": None}
@@ -352,13 +310,11 @@ class Dataset(Shown):
 
 
 def _read(
-    where: str, given: Mapping[str, Any], columns: Preprocessing, task: Task
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], Any]:
-    """Return inputs and labels, as arrays, of what was given, and the weights of the first."""
-    inputs, labels, weights = {}, {}, []
-    for suffix, parts in given.items():
-        x, y, weight = _arrays.read_pipeline(where, suffix, *parts)
-        weights.append(weight)
+    where: str, given: Mapping[str, tuple[Any, Any]], columns: Preprocessing, task: Task
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return inputs and labels, as arrays, of what was given."""
+    inputs, labels = {}, {}
+    for suffix, (x, y) in given.items():
         if (x is None) != (y is None):
             raise WrongValueError(f"{where}: give both x{suffix} and y{suffix}.")
         if x is None and suffix:
@@ -367,4 +323,4 @@ def _read(
         read = _labels.read_labels if task == "classification" else _arrays.checked_targets
         labels[suffix] = read(where, f"y{suffix}", y)
         _arrays.check_lengths(where, suffix, inputs[suffix], labels[suffix])
-    return inputs, labels, weights[0]
+    return inputs, labels

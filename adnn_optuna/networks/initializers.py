@@ -5,19 +5,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import check_installed
-from adnn_optuna.networks._random_state import undisturbed
-
 if TYPE_CHECKING:
     import keras
-    import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
 VariableKind = Literal["weight", "bias", "other"]
@@ -60,11 +55,11 @@ def in_words(parameters: Mapping[str, Any]) -> str:
     )
 
 
-def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None) -> Distribution:
+def describe(initializer: Any, shape: tuple[int, ...] | None) -> Distribution:
     """Return what an initializer, or a function like one, draws values of a shape from.
 
-    One that is none of Keras's is found out by what it returns under two seeds. Where it has no
-    seed itself, ``other`` is one made alike with another; by default it is called twice.
+    One that is none of Keras's is found out by what it returns under two seeds or, where it has
+    none, called twice.
     """
     import keras
 
@@ -81,7 +76,7 @@ def describe(initializer: Any, shape: tuple[int, ...] | None, other: Any = None)
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
             return Distribution(kind, _NAMES[name], _VALUES.get(name, config))
-        return _by_values(initializer, shape, other)
+        return _by_values(initializer, shape)
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
         return Distribution("unknown", name, config)
 
@@ -108,9 +103,9 @@ def _fan(initializer: Any, shape: Sequence[int]) -> float:
     return max(1.0, sizes[initializer.mode])
 
 
-def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribution:
+def _by_values(initializer: Any, shape: tuple[int, ...]) -> Distribution:
     name, config = class_name(initializer), _config(initializer)
-    pair = [initializer, initializer if other is None else other]
+    pair = [initializer, initializer]
     has_seed = "seed" in config
     if has_seed:  # Called twice, one with a whole number as its seed would return the same.
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
@@ -125,42 +120,6 @@ def _by_values(initializer: Any, shape: tuple[int, ...], other: Any) -> Distribu
     if low == high:
         return Distribution("fixed", "constant", {"value": low})
     return Distribution("fixed", name, {"min": low, "max": high})
-
-
-def initializers_table() -> pd.DataFrame:
-    """Return all public initializers of the installed Keras with what they draw from.
-
-    The ``parameters`` are those of the constructor, with their defaults; there is a ``formula``
-    where the distribution follows from a variable's shape.
-
-    Example: ``print(adnn.initializers_table().to_string(index=False))``
-    """
-    check_installed("tensorflow", "Looking at initializers")
-    import keras
-    import pandas as pd
-
-    classes = {cls for cls in vars(keras.initializers).values() if isinstance(cls, type)}
-    rows = []
-    with undisturbed():
-        for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
-            initializer, arguments = cls(), inspect.signature(cls).parameters
-            drawn = describe(initializer, (8, 8))
-            defaults = in_words({name: a.default for name, a in arguments.items()})
-            rows.append((cls.__name__, drawn.kind, drawn.name, defaults, _formula(initializer)))
-    columns = ["initializer", "kind", "distribution", "parameters", "formula"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _formula(initializer: Any) -> str:
-    if not hasattr(initializer, "scale"):
-        return ""
-    is_average = initializer.mode == "fan_avg"
-    n = "(fan_in + fan_out)" if is_average else initializer.mode
-    factor = initializer.scale * (2 if is_average else 1)
-    if initializer.distribution == "uniform":
-        return f"maxval = -minval = sqrt({3 * factor:g} / {n})"
-    cut = " after the cut" if initializer.distribution == "truncated_normal" else ""
-    return f"mean = 0, stddev = sqrt({factor:g} / {n}){cut}"
 
 
 def class_name(initializer: Any) -> str:

@@ -55,7 +55,7 @@ def load_dataset(
 
     Example:
         >>> load_dataset("digits")
-        Dataset('digits', train=1079, val=359, test=359, shape=(8, 8), num_classes=10)
+        Dataset(name='digits', num_classes=10, drawn=('val', 'test'))
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
@@ -108,11 +108,18 @@ def load_dataset(
         settings["class_weight"] = class_weight
     if not name.endswith(_SUFFIXES):
         defaults = {"task": "classification", "scale": "auto"}
-        if given := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
-            said = f"{name!r} does not take {', '.join(sorted(given))}"
+        if refused := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
+            said = f"{name!r} does not take {', '.join(sorted(refused))}"
             raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
         return _load_known(name, folder, splits)
-    path = _find_file(_checks.expanded(name), folder)
+    given = _checks.expanded(name)
+    paths = [given] if folder is None else [given, folder / given, folder / given.name]
+    path = next(filter(_checks.is_file, paths), None)
+    if path is None:
+        raise NoSuchFileError(
+            f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or "
+            "name its folder by data_dir."
+        )
     read = _read_npz if path.suffix == ".npz" else _read_table
     arrays: Any = {**read(path, columns), **splits, **settings}
     dataset = Dataset.from_arrays(**arrays, name=path.stem)
@@ -192,8 +199,13 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
             for path in (folder / f"{stem}.gz", folder / stem)
             if _checks.is_file(path)
         }
-        if found:
-            return _read_idx_files(name, folder, found)
+        if not found:
+            continue
+        if missing := [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]:
+            raise NoSuchFileError(
+                f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
+            )
+        return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     try:
         _checks.check_installed("keras", "The download")
         import keras
@@ -207,23 +219,6 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
             f"{MNIST_LIKE[name]} in a folder that you name by data_dir or ADNN_DATA_DIR."
         ) from error
     return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
-
-
-def _read_idx_files(name: str, folder: Path, found: dict[str, Path]) -> dict[str, Any]:
-    if missing := [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]:
-        raise NoSuchFileError(
-            f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
-        )
-    arrays = {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
-    for x, y in (("x", "y"), ("x_test", "y_test")):
-        if len(arrays[x]) != len(arrays[y]):
-            raise WrongValueError(
-                f"{found[x]} holds {len(arrays[x])} images and {found[y]} {len(arrays[y])} "
-                "labels: fetch or copy them again, together."
-            )
-        if not len(arrays[x]):
-            raise WrongValueError(f"{found[x]} holds no images: fetch or copy it again.")
-    return arrays
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
@@ -248,23 +243,12 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
     shape = np.frombuffer(content, ">u4", ndim, offset=4).tolist()
     n_announced, n_found = math.prod(shape), len(content) - n_header
-    if n_announced != n_found:
+    if n_announced != n_found or not n_found:
         raise WrongValueError(
             f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
             f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
         )
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
-
-
-def _find_file(path: Path, data_dir: Path | None) -> Path:
-    """Return the path if it is a file, else where ``data_dir`` has it."""
-    paths = [path] if data_dir is None else [path, data_dir / path, data_dir / path.name]
-    if found := next(filter(_checks.is_file, paths), None):
-        return found
-    raise NoSuchFileError(
-        f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or name "
-        "its folder by data_dir."
-    )
 
 
 def _read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Architecture:
     head: Head
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
-    initial_weights: Callable[[int, int], list[np.ndarray]]
+    initial_weights: Callable[[int, int], Sequence[np.ndarray]]
     build: Callable[[int, int], keras.Model]
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
@@ -197,11 +197,10 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
 
 
 def _keeping(
-    draw: Callable[[int, int], list[np.ndarray]], n_bytes: int
-) -> Callable[[int, int], list[np.ndarray]]:
+    draw: Callable[[int, int], Sequence[np.ndarray]], n_bytes: int
+) -> Callable[[int, int], Sequence[np.ndarray]]:
     """Return a function that draws weights of so many bytes in all, and keeps those drawn last."""
-    kept = functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))(draw)
-    return lambda *key: list(kept(*key))
+    return functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))(draw)
 
 
 def _derived_seed(*key: int) -> int:

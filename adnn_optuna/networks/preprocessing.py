@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks._arrays import checked_inputs, named
-from adnn_optuna.networks.display import inputs_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,17 +61,6 @@ class Preprocessing:
         for name, categories in self.columns:
             features += [name] if categories is None else [f"{name}={c}" for c in categories]
         return tuple(features)
-
-    @property
-    def _indicators(self) -> list[int]:
-        """Which features are the categories of a table."""
-        kinds = [[False] if c is None else [True] * len(c) for _, c in self.columns or ()]
-        return [i for i, is_category in enumerate(itertools.chain(*kinds)) if is_category]
-
-    @property
-    def in_words(self) -> str:
-        """What was done to raw inputs, for a summary."""
-        return inputs_in_words(vars(self))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -144,8 +132,9 @@ class Preprocessing:
         # Rounded, since the sums of other processors differ in their last bits.
         factor = np.array([float(f"{value:.9g}") for value in np.where(is_constant, 1, factor)])
         offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
-        for i in self._indicators:
-            factor[i], offset[i] = 1, 0
+        kinds = [[c is not None] * (1 if c is None else len(c)) for _, c in self.columns or ()]
+        is_category = np.flatnonzero([*itertools.chain(*kinds)])
+        factor[is_category], offset[is_category] = 1, 0
         learned = {"factor": tuple(factor.tolist()), "offset": tuple(offset.tolist())}
         return dataclasses.replace(self, scale="affine", **learned)
 

@@ -58,6 +58,8 @@ class Run:
     """How many epochs were trained to their end."""
     metrics: Metrics = dataclasses.field(default_factory=dict)
     """Those of the network that came of it: of the last epoch, or of that which was restored."""
+    seconds: float = 0.0
+    """How long it was trained and scored, without the compilation or waiting for others."""
 
 
 @dataclasses.dataclass
@@ -186,6 +188,7 @@ class Trainer:
         futures: list[Future[None]] = []
 
         def advance(training: _UnderWay, look: int) -> None:
+            began = time.monotonic()
             while training.run.status == "running" and training.run.epochs < look:
                 if abandoned.is_set() or (stop is not None and stop.is_set()):
                     training.run.status = "stopped"
@@ -196,6 +199,7 @@ class Trainer:
                     self._advance(training, seconds, evaluate=evaluate)
                     if meanwhile is not None and training.step:
                         meanwhile(training.run.epochs + min(training.step / self._n_batches, 1))
+            training.run.seconds += time.monotonic() - began
 
         try:
             for look in looks:

@@ -3,85 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 import adnn_optuna.plots._style as style
 from adnn_optuna._units import ACCURACY, Unit, unit_of
+from adnn_optuna.evidence.recheck import RecheckFacts
+from adnn_optuna.evidence.variance import ALL, VarianceFacts
 
-Fresh = Sequence[tuple[Sequence[float], tuple[float, float, float]]]
-"""New values of each trial, and their mean with the ends of its interval."""
 
-
-def plot_recheck(
-    stored: Mapping[str, float], choosing: Fresh, confirming: Fresh, noise: str
-) -> go.Figure:
-    """Plot the stored values of a study's best trials beside those of fresh seeds.
-
-    Args:
-        stored: The stored values by the trials' labels, the best first.
-        choosing: The values of the seeds by which one of the trials was chosen.
-        confirming: Those of the further seeds.
-        noise: How large the noise is, in words.
-    """
-    x_title = f"value; {noise}" if noise else "value"
+def plot_recheck(facts: RecheckFacts) -> go.Figure:
+    """Plot the stored values of a study's best trials beside those of fresh seeds."""
+    noise = f"; noise: sd {facts.noise:.2g}, {facts.noise_share:.0%} of the study's variance"
+    x_title = f"value{'' if math.isnan(facts.noise_share) else noise}"
     figure = style.new_figure("What the study said, and what fresh seeds say", x_title, "")
-    for fresh, name, shift, color in (
-        (choosing, "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
-        (confirming, "further seeds to confirm", 0.12, style.COLORS[0]),
+    trials = facts.candidates
+    for role, name, shift, color in (
+        ("choose", "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
+        ("confirm", "further seeds to confirm", 0.12, style.COLORS[0]),
     ):
-        points = [(value, i + shift) for i, (values, _) in enumerate(fresh) for value in values]
+        fresh = [facts.values(trial, role) for trial in trials]
+        points = [(value, i + shift) for i, values in enumerate(fresh) for value in values]
         if not points:
             continue
         x, y = zip(*points, strict=True)
         figure.add_trace(style.dots(x, y, color, name, size=7, opacity=0.5))
-        means = [(*bounds, i + shift + 0.07) for i, (_, bounds) in enumerate(fresh)]
-        x, _, ends, y = zip(*means, strict=True)
+        means, _, ends = zip(*(facts.interval(trial, role) for trial in trials), strict=True)
         # A single value has no interval.
-        widths = [end - mean if end < math.inf else 0.0 for mean, end in zip(x, ends, strict=True)]
-        trace = style.dots(x, y, color, "their mean, 95 % interval", size=10, symbol="square")
+        widths = [end - x if end < math.inf else 0.0 for x, end in zip(means, ends, strict=True)]
+        rows, said = np.arange(len(trials)) + shift + 0.07, "their mean, 95 % interval"
+        trace = style.dots(means, rows, color, said, size=10, symbol="square")
         figure.add_trace(trace.update(error_x={"array": widths}))
-    said, places = stored.values(), range(len(stored))
-    name, color = "what the study said", style.COLORS[1]
-    figure.add_trace(style.dots(said, places, color, name, size=11, symbol="diamond"))
-    return style.label_rows(figure, stored)
+    stored, name, color = [t.value for t in trials], "what the study said", style.COLORS[1]
+    places = range(len(trials))
+    figure.add_trace(style.dots(stored, places, color, name, size=11, symbol="diamond"))
+    chosen = (", chosen" if trial is facts.trial else "" for trial in trials)
+    labels = [f"trial {t.number}{mark}" for t, mark in zip(trials, chosen, strict=True)]
+    return style.label_rows(figure, labels)
 
 
-def plot_variance(
-    points: Mapping[str, Sequence[float] | NDArray[np.float64]],
-    spreads: Mapping[str, tuple[float, float, float]],
-    own: float,
-    value_name: str,
-) -> go.Figure:
-    """Plot what each source of randomness does to a value, and what all of them do.
-
-    Args:
-        points: Deviations from the mean that a source brings, by its name; the last is of all.
-        spreads: Their standard deviations, with the ends of its interval.
-        own: The deviation of the seed in use; NaN without one.
-        value_name: What varies.
-    """
-    unit = unit_of(value_name)
+def plot_variance(facts: VarianceFacts) -> go.Figure:
+    """Plot what each source of randomness does to a value, and what all of them do."""
+    unit, points = unit_of(facts.value_name), facts.deviations
     title = "How far it varies from run to run, and from what"
-    figure = style.new_figure(title, unit.heading(f"deviation of {value_name}", is_gain=True), "")
+    heading = unit.heading(f"deviation of {facts.value_name}", is_gain=True)
+    figure = style.new_figure(title, heading, "")
     for i, (name, deviations) in enumerate(points.items()):
-        color = style.COLORS[0] if name == list(points)[-1] else style.CONTROL_COLOR
+        color = style.COLORS[0] if name == ALL else style.CONTROL_COLOR
         # Side by side, lest equal ones hide each other.
-        x = (unit.scale * np.asarray(deviations)).round(6).tolist()
+        x = (unit.scale * deviations).round(6).tolist()
         y = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
         runs = style.dots(x, y, color, "", size=7, opacity=0.5)
-        sd, low, high = (unit.scale * value for value in spreads[name])
+        sd, low, high = (unit.scale * value for value in facts.spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
         dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
         said = "one standard deviation, 95 % interval"
         spread = style.dots([-sd, sd], [i, i], color, said, **dash).update(error_x=ends)
-        spread.update(showlegend=i == len(points) - 1)
-        figure.add_traces([runs.update(showlegend=False), spread])
-    if not math.isnan(own):
+        figure.add_traces([runs.update(showlegend=False), spread.update(showlegend=name == ALL)])
+    if not math.isnan(own := facts.own_value - facts.mean):
         x, y, color = [unit.scale * own], [len(points) - 1], style.COLORS[1]
         figure.add_trace(style.dots(x, y, color, "the seed in use", size=11, symbol="diamond"))
     return style.label_rows(figure, points)

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna.accountability.contract_file import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.evidence.proportions import transfer_in_words
+from adnn_optuna.reporting.contracts import transfer_in_words
 
 
 def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
@@ -49,12 +50,11 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 def _run_in_words(run: RunRecord) -> str:
     """Return when a run of a study began, under which limits, and why it ended."""
-    limits = {name: run[name] for name in ("max_time", "max_trial", "max_gain")}
     before, after = run["n_trials_before"], run["n_trials"]
     counts = f"from {before} trials on" if after is None else f"from {before} to {after} trials"
     end = "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}"
     began = f"{run['began'][:16].replace('T', ' ')} UTC"
-    return ", ".join([began, _listed(limits) or "no limits", counts, end])
+    return ", ".join([began, _listed(run["limits"]) or "no limits", counts, end])
 
 
 def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -93,19 +93,17 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     if differing:
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
-    baseline, winner = (contract[role][record.test_metric] for role in ("baseline", "winner"))
-    gain, is_r2 = winner - baseline, record.test_metric == "test_r2"
-    resolution = 0.0 if is_r2 else 1 / contract["split"]["test"]
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
+    claim = claim_of(contract)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
-        "transfer": transfer_in_words(gain, resolution, contract.get("certified", {})),
-        "is_an_image": gain < 1.5 * resolution,
+        "transfer": transfer_in_words(claim, contract.get("certified", {})),
+        "is_an_image": claim.gain < 1.5 * claim.resolution,
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

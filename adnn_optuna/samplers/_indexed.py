@@ -32,7 +32,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL, Proposal, StoredStep
+from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
@@ -90,13 +90,13 @@ class Indices:
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
-        index, attrs = self.index_of(trial), trial.system_attrs
+        index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)
         self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
         self._holders.setdefault(index, set()).add(trial.number)
-        has_died = trial.state == TrialState.FAIL and FAILED not in attrs
-        if not trial.state.is_finished() or has_died or attrs.get(INTERRUPTED):
+        has_died = trial.state == TrialState.FAIL and ended is None
+        if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
@@ -180,7 +180,7 @@ class Indices:
         """Tell a state a trial, if that counts."""
         index = self.counted_index(trial)
         is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
-        if index is not None or (is_of_others and not trial.system_attrs.get(INTERRUPTED)):
+        if index is not None or (is_of_others and trial.system_attrs.get(ENDED) != "interrupted"):
             state.tell(index, trial)
 
     def counted_index(self, trial: FrozenTrial) -> int | None:
@@ -333,8 +333,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
             gave_way = True
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
         is_surplus = wanted is not None and index is None
-        if attrs.get(INTERRUPTED, False) != is_surplus:
-            write(INTERRUPTED, is_surplus)
+        ended: Ended | None = "interrupted" if is_surplus else None
+        if attrs.get(ENDED) != ended:
+            write(ENDED, ended)
         return proposal
 
     def after_trial(
@@ -348,5 +349,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
-        if failed_here and PROPOSAL in attrs and not attrs.get(INTERRUPTED):
-            study._storage.set_trial_system_attr(trial._trial_id, FAILED, value=True)
+        if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
+            error: Ended = "error"
+            study._storage.set_trial_system_attr(trial._trial_id, ENDED, error)

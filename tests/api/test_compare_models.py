@@ -13,8 +13,8 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.cli.main import run
-from adnn_optuna.evidence.models import ModelComparison
 
 TRAINING = quick_training(epochs=2, batch_size=64)
 MODELS = {"small": adnn.MLP((8,)), "wide": adnn.MLP((64,))}

@@ -391,17 +391,3 @@ def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> Non
     assert report.claim in page
     assert "nan" not in page.partition("<script")[0]
     assert "what the study said" in [trace.name for trace in report.plot().data]
-
-
-def test_of_an_annealing_its_best_guess_is_among_those_evaluated() -> None:
-    def noisy(trial: Any, seed: int) -> float:
-        noise = np.random.default_rng((seed, trial.number)).normal(scale=0.3)
-        return float((trial.suggest_float("x", -1, 1) - 0.2) ** 2 + noise)
-
-    sampler = adnn.AdaptiveSimulatedAnnealingSampler(seed=0, n_trials=40)
-    study = optuna.create_study(sampler=sampler)
-    study.optimize(lambda trial: noisy(trial, 7), n_trials=40)
-    guess = sampler.best_guess(study)
-    assert guess.number != study.best_trial.number
-    found = adnn.recheck(study, noisy, top=1, seeds=2, confirm=2)
-    assert [trial.number for trial in found.candidates] == [study.best_trial.number, guess.number]

@@ -251,17 +251,17 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
 def test_max_time_counts_all_runs(url: str) -> None:
     objective = make_objective(training=quick_training(epochs=20))
     first = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=3)
-    elapsed = adnn.MaxTimeCallback(1).elapsed(first.study)
+    elapsed = adnn.MaxTimeCallback(1).used(first.study)
     # What the first run took counts for the second.
     assert len(adnn.resume(url, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
     second = adnn.resume(url, "s", max_trial=10**6, max_time=elapsed + 0.5)
     assert second.stop_reason == "max_time"
-    assert adnn.MaxTimeCallback(1).elapsed(second.study) >= elapsed + 0.5
+    assert adnn.MaxTimeCallback(1).used(second.study) >= elapsed + 0.5
     n_trials = len(second.study.trials)
     assert n_trials > 3
     # A study at its limit runs nothing; with more time it goes on.
     assert len(adnn.resume(url, "s", max_time=elapsed + 0.5).study.trials) == n_trials
-    taken = adnn.MaxTimeCallback(1).elapsed(second.study)
+    taken = adnn.MaxTimeCallback(1).used(second.study)
     assert len(adnn.resume(url, "s", max_time=taken + 0.5).study.trials) > n_trials
 
 
@@ -640,7 +640,7 @@ def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, ur
         "batch_size": 2,
     }
     [run] = first.runs
-    assert (run["max_time"], run["max_trial"], run["max_gain"]) == (1e6, 2, 0.5)
+    assert run["limits"] == {"max_time": 1e6, "max_trial": 2, "max_gain": 0.5}
     more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
     assert len(more.study.trials) == 3
 
@@ -815,9 +815,9 @@ class TestRuns:
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
         result = adnn.resume(url, "s", max_trial=4, max_time=1000)
         first, second = result.runs
-        assert (first["max_trial"], first["max_time"]) == (2, None)
+        assert first["limits"] == {"max_time": None, "max_trial": 2, "max_gain": None}
         assert (first["n_trials_before"], first["n_trials"]) == (0, 2)
-        assert (second["max_trial"], second["max_time"]) == (4, 1000)
+        assert second["limits"] == {"max_time": 1000, "max_trial": 4, "max_gain": None}
         assert (second["n_trials_before"], second["n_trials"]) == (2, 4)
         assert [run["stop_reason"] for run in result.runs] == ["max_trial"] * 2
         settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}

@@ -59,7 +59,9 @@ def test_what_is_not_random_is_no_source() -> None:
         adnn.measure_variance(constant)
 
 
-def test_goes_on_where_it_ended_and_adds_runs(tmp_path: Path) -> None:
+def test_goes_on_where_it_ended_and_adds_runs(
+    tmp_path: Path, logs: pytest.LogCaptureFixture
+) -> None:
     storage, calls = f"sqlite:///{tmp_path}/v.db", []
 
     def value(data: int, *, model: int) -> float:
@@ -68,8 +70,14 @@ def test_goes_on_where_it_ended_and_adds_runs(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return data % 5 + model % 7
 
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     with pytest.raises(KeyboardInterrupt):
         adnn.measure_variance(value, 6, storage=storage)
+    [said] = [record.message for record in logs.records if "Interrupted" in record.message]
+    assert said == (
+        "Interrupted. How far value varies is not known yet, with 3 of 18 runs made. The same "
+        "call goes on."
+    )
     found = adnn.measure_variance(value, 6, storage=storage)
     assert len(calls) == 6 * 3 + 1
     assert found == adnn.measure_variance(value, 6, study_name="variance")

@@ -83,6 +83,35 @@ def test_its_weights_are_those_of_the_contract() -> None:
         np.testing.assert_array_equal(start, variable.numpy())
 
 
+class Scaled(keras.Model):
+    """Its argument is a function, so Keras cannot write its configuration."""
+
+    def __init__(self, scale: Any) -> None:
+        super().__init__()
+        self.scale = scale
+        self.hidden = keras.layers.Dense(4)
+        self.out = keras.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(self.scale(x)))
+
+
+def test_a_model_that_keras_cannot_save_has_a_contract(tmp_path: Any) -> None:
+    def scaled() -> keras.Model:
+        return Scaled(keras.ops.tanh)
+
+    result = searched(scaled, TABLE, SUM > 0)
+    with pytest.raises(ValueError, match="cannot save") as refusal:
+        result.save(tmp_path / "winner.keras")
+    assert str(refusal.value) == (
+        "Keras cannot save the winner's model, as one of its classes has arguments that no "
+        "configuration can hold; give that class a get_config method."
+    )
+    result.contract().save(tmp_path / "c.json")
+    verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, model=scaled)
+    assert verdict.status == "exact"
+
+
 def unbuilt() -> keras.Model:
     return keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(2)])
 
@@ -91,6 +120,7 @@ def test_the_contract_of_a_model_without_input_is_checked_by_itself(tmp_path: An
     result = searched(unbuilt, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset).status == "exact"
+    result.save(tmp_path / "c.keras")
     keras.models.load_model(tmp_path / "c.keras").predict(TABLE, verbose=0)
 
 
@@ -106,6 +136,7 @@ def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
     result = searched(functional, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset).status == "exact"
+    result.save(tmp_path / "c.keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         keras.models.load_model(tmp_path / "c.keras")
@@ -134,6 +165,7 @@ def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     assert result.best_value == pytest.approx(float(auc.result()), abs=1e-6)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
+    result.save(tmp_path / "c.keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         model = keras.models.load_model(tmp_path / "c.keras")

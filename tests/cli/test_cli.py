@@ -13,16 +13,15 @@ import subprocess
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 import optuna
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from stored_studies import store_study
 
 import adnn_optuna as adnn
+from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import HELP, parse_controls, parse_seeds
@@ -354,10 +353,61 @@ class TestSearch:
             "batch_size": 2,
         }
         [run] = record_of(study).runs
-        assert (run["max_time"], run["max_trial"], run["max_gain"]) == (100.0, 3, 5.0)
+        assert run["limits"] == {"max_time": 100.0, "max_trial": 3, "max_gain": 5.0}
 
 
 @pytest.mark.slow
+class TestLimits:
+    @pytest.mark.parametrize("limit", LIMITS)
+    def test_each_is_an_option_stored_and_told_everywhere(
+        self,
+        limit: type[Limit],
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        option, value = f"--{limit.reason.replace('_', '-')}", 2 if limit.kind is int else 1e-9
+        assert cli.run(["search", *NETWORK, option, f"{value}", "--report", "r.html"]) == 0
+        shown = capsys.readouterr().err
+        assert f"{limit.reason} {value:g}{limit.unit}" in shown  # In the bar.
+        [hint] = re.findall(rf"^Go on: .* {option} (\S+)$", shown, re.MULTILINE)
+        record = record_of(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
+        assert float(hint) == pytest.approx(2 * limit(1).used(record.study), rel=1e-4)
+        assert record.stop_reason == limit.reason
+        nothing = dict.fromkeys(known.reason for known in LIMITS)
+        assert record.budget == {**nothing, limit.reason: value}
+        assert f"{limit.reason} {value}, from 0 to " in (folder / "r.html").read_text()
+
+    def test_are_those_of_python(self) -> None:
+        by_name = {limit.reason: limit for limit in LIMITS}
+        types: dict[str, Any] = get_type_hints(LimitValues)
+        assert types == {name: limit.kind | None for name, limit in by_name.items()}
+        app: Any = cli.typer.main.get_command(cli.app)
+        for verb in (adnn.search, adnn.resume, adnn.compare):
+            options = {option.name: option.help for option in app.commands[verb.__name__].params}
+            taken = inspect.signature(verb).parameters
+            for name, limit in by_name.items():
+                assert taken[name].kind == inspect.Parameter.KEYWORD_ONLY
+                if verb is adnn.compare and name == "max_trial":  # Which it needs.
+                    continue
+                assert f"\n        {name}: {limit.help}\n" in str(verb.__doc__)
+                assert options[name] == limit.help
+
+    @pytest.mark.parametrize("verb", [adnn.search, adnn.resume, adnn.compare])
+    def test_an_unknown_one_is_refused(self, verb: Any) -> None:
+        some: dict[str, Any] = dict.fromkeys(("storage", "study_name", "objective"), "x")
+        some = {k: v for k, v in some.items() if k in inspect.signature(verb).parameters}
+        if verb is not adnn.resume:
+            some["objective"] = adnn.InitOffsetObjective(
+                adnn.MLP((4,)), adnn.load_dataset("digits")
+            )
+        if verb is adnn.compare:
+            some["max_trial"] = 2
+        with pytest.raises(TypeError, match="unexpected keyword argument 'max_trials'"):
+            verb(**some, max_trials=3)
+
+
 class TestCompare:
     def test_prints_the_table_writes_the_pages_and_goes_on(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -716,7 +766,6 @@ class TestVerify:
         assert cli.run([*search, "--contract", str(contract), "--certify", "5"]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert contract.with_suffix(".npz").is_file()
-        assert contract.with_suffix(".keras").is_file()
         assert cli.run(["verify", str(contract), "--certify"]) == 0
         out = capsys.readouterr().out
         assert out.startswith("exact:")
@@ -728,43 +777,18 @@ class TestVerify:
         assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
         assert capsys.readouterr().out.startswith("cannot_check:")
 
-    def test_tells_who_signed(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        private, pem = Ed25519PrivateKey.generate(), serialization.Encoding.PEM
-        pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        (folder / "key.pem").write_bytes(private.private_bytes(pem, pkcs8, none))
-        (folder / "public.pem").write_bytes(private.public_key().public_bytes(pem, spki))
-        search = ["search", *NETWORK, "--max-trial", "1", "--contract", "c.json"]
-        assert cli.run(search) == 0
-        verify = ["verify", "c.json", "--key", "public.pem"]
-        assert cli.run(verify) == 1
-        assert "there is no file 'c.json.sig'" in capsys.readouterr().out
-        assert cli.run(["sign", "c.json", "--key", "key.pem"]) == 0
-        assert capsys.readouterr().out == "The signature is in c.json.sig.\n"
-        assert cli.run(verify) == 0
-        assert "signed by the key with the SHA-256 " in capsys.readouterr().out
-        for arguments in (
-            ["sign", "c.json", "--key", "missing.pem"],
-            ["sign", "missing.json", "--key", "key.pem"],
-            ["verify", "c.json", "--key", "key.pem"],
-        ):
-            assert cli.run(arguments) == 2
-            out, err = capsys.readouterr()
-            assert not out
-            assert re.fullmatch(r"adnn: .+\.\n", err)
-
     def test_refuses_a_wrong_name_before_the_search(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         x, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 2
         np.savez(folder / "mine.npz", x=x, y=y)
-        (folder / "folder.keras").mkdir()
+        (folder / "folder.npz").mkdir()
         before = {path.name for path in folder.iterdir()}
         search = ["search", "--dataset", "mine.npz", *NETWORK, *LIMIT]
         wrong = {
             "contract.txt": "--contract must be the name of a .json file",
             "mine.json": "'mine.npz', which is the name of the data",
-            "folder.json": "'folder.keras' cannot be written: it is a folder",
+            "folder.json": "'folder.npz' cannot be written: it is a folder",
             "no/contract.json": "there is no folder",
         }
         for name, said in wrong.items():
@@ -839,12 +863,12 @@ class TestStreams:
     @pytest.mark.slow
     @pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-"])
     def test_may_be_closed(self, closed: str) -> None:
-        command = shlex.join(program(["audit", "--initializers"]))
+        command = shlex.join(program(["luck", "--n", "20", "--sd", "1"]))
         done = subprocess.run(
             ["sh", "-c", f"{command} {closed}"], stdout=subprocess.PIPE, text=True, check=False
         )
         assert done.returncode == 0
-        assert "GlorotUniform" in done.stdout
+        assert "20" in done.stdout
 
 
 class TestAudit:
@@ -857,10 +881,6 @@ class TestAudit:
         assert "uniform(minval=-1, maxval=1)" in capsys.readouterr().out
         assert cli.run(["audit", str(path), "--json"]) == 0
         assert len(json.loads(capsys.readouterr().out)["variables"]) == 2
-
-    def test_shows_the_initializers(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.run(["audit", "--initializers"]) == 0
-        assert "GlorotUniform" in capsys.readouterr().out
 
     def test_refuses_what_is_no_model(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -33,7 +33,6 @@ class Numbers:
 
     evaluations: Mapping[Evaluation, float]
     n_evaluations = 10
-    claim = "numbers"
 
     @property
     def missing(self) -> list[Evaluation]:

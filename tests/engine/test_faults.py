@@ -391,7 +391,7 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
         == completed(search(max_trial=3).study) + (completed(result.study)[3:])
     )
     assert len(completed(result.study)) == 6
-    assert 0 <= adnn.MaxTimeCallback(1).elapsed(result.study) < 500
+    assert 0 <= adnn.MaxTimeCallback(1).used(result.study) < 500
 
 
 def test_a_network_that_diverges_from_the_first_step_loses_its_trials_only(

@@ -16,10 +16,11 @@ from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.jobs import OwnObjective, run_jobs
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Limits, Plan, open_studies
+from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, f
 def test_longer_is_one_training_of_all_epochs_and_its_best_one(
     objective: InitOffsetObjective,
 ) -> None:
-    record = run(Plan(objective, "longer", "longer", Limits(max_trial=6)))
+    record = run(Plan(objective, "longer", "longer", limits_of(max_trial=6)))
     history = trained(objective, epochs=12)
     accuracies = [metrics["val_accuracy"] for metrics in history]
     [trial] = record.study.trials
@@ -80,13 +81,13 @@ def test_longer_is_one_training_of_all_epochs_and_its_best_one(
 
 def test_longer_runs_once(objective: InitOffsetObjective) -> None:
     storage = open_storage(None)
-    plan = Plan(objective, "longer", "longer", Limits(max_trial=3))
+    plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
     first = run(plan, storage)
     assert [t.value for t in run(plan, storage).study.trials] == [first.best_value]
 
 
 def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "rates", "learning_rate", Limits(max_trial=8)))
+    record = run(Plan(objective, "rates", "learning_rate", limits_of(max_trial=8)))
     rates = [trial.params["learning_rate"] for trial in record.done_trials]
     assert len(rates) == 8
     # The given one is the first, which the others are around.
@@ -101,7 +102,14 @@ def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetOb
 
 def test_another_seed_tries_other_learning_rates(objective: InitOffsetObjective) -> None:
     of_seeds = [
-        run(Plan(objective.replace(seed=seed), f"{seed}", "learning_rate", Limits(max_trial=3)))
+        run(
+            Plan(
+                objective.replace(seed=seed),
+                f"{seed}",
+                "learning_rate",
+                limits_of(max_trial=3),
+            )
+        )
         for seed in (1, 2)
     ]
     first, second = ([t.params["learning_rate"] for t in r.done_trials[1:]] for r in of_seeds)
@@ -114,13 +122,13 @@ def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> No
         objective.dataset,
         training=quick_training("sgd", learning_rate=1e3, epochs=2, batch_size=100, loss="mse"),
     )
-    record = run(Plan(wild, "wild", "learning_rate", Limits(max_trial=12)))
+    record = run(Plan(wild, "wild", "learning_rate", limits_of(max_trial=12)))
     assert len(record.done_trials) == 12
     assert any(trial.state == TrialState.FAIL for trial in record.done_trials)
 
 
 def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "constant", "constant", Limits(max_trial=9)))
+    record = run(Plan(objective, "constant", "constant", limits_of(max_trial=9)))
     offsets = sorted(trial.params["offset"] for trial in record.done_trials)
     assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 9).tolist())
     trial = record.done_trials[-1]
@@ -132,7 +140,7 @@ def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetO
 @pytest.mark.parametrize("control", ["learning_rate", "constant"])
 def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetObjective) -> None:
     def plan(max_trial: int) -> Plan:
-        return Plan(objective, "mine", control, Limits(max_trial=max_trial))
+        return Plan(objective, "mine", control, limits_of(max_trial=max_trial))
 
     storage = open_storage(None)
     [study] = open_studies([plan(9)], storage)
@@ -152,7 +160,7 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
         adnn.MLP(hidden=(16,)), objective.dataset, training=quick_training(optimizer, epochs=1)
     )
     with pytest.raises(ValueError, match="'learning_rate' needs one rate"):
-        Plan(scheduled, "rates", "learning_rate", Limits(max_trial=8))
+        Plan(scheduled, "rates", "learning_rate", limits_of(max_trial=8))
     kept = adnn.compare(scheduled, ("greedy",), max_trial=10, seeds=[0])
     assert list(kept.results) == ["greedy", "random_restart"]
 
@@ -161,7 +169,8 @@ class TestOwnObjective:
     def control(self, function: Any, max_trial: int = 5, max_time: float | None = None) -> Plan:
         direction = optuna.study.StudyDirection.MAXIMIZE
         own: Any = OwnObjective(function, direction, seed=3)
-        return Plan(own, "mine", "objective", Limits(max_time, max_trial))
+        limits = limits_of(max_time=max_time, max_trial=max_trial)
+        return Plan(own, "mine", "objective", limits)
 
     def test_gets_the_seed_and_says_what_its_winner_reaches(self) -> None:
         seeds = []
@@ -231,11 +240,11 @@ class TestOwnObjective:
 
 
 def test_without_time_for_one_epoch_longer_is_over(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "longer", "longer", Limits(max_trial=3, max_time=1e-9)))
+    record = run(Plan(objective, "longer", "longer", limits_of(max_trial=3, max_time=1e-9)))
     assert record.is_over
     assert math.isnan(record.test_value)
 
 
 def test_a_constant_of_two_trials(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "constant", "constant", Limits(max_trial=2)))
+    record = run(Plan(objective, "constant", "constant", limits_of(max_trial=2)))
     assert len(record.done_trials) == 2

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna._attributes import ELAPSED, INTERRUPTED, OWNER, TRIAL_METRICS
+from adnn_optuna._attributes import ELAPSED, ENDED, OWNER, TRIAL_METRICS
 from adnn_optuna.engine import loop, storages
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.storages import StorageError, open_storage
@@ -60,7 +60,7 @@ def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjec
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=0), max_trial=3)
     elapsed = [trial.user_attrs[ELAPSED] for trial in result.study.trials]
     assert sorted(elapsed) == elapsed
-    assert adnn.MaxTimeCallback(1).elapsed(result.study) == elapsed[-1]
+    assert adnn.MaxTimeCallback(1).used(result.study) == elapsed[-1]
     for trial in result.study.trials:
         assert trial.system_attrs[OWNER]["trial"] == trial.number
         assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value
@@ -96,7 +96,7 @@ def test_what_other_workers_begin_meanwhile_counts(
     assert len(study.get_trials(states=DONE)) == 4
     surplus = study.get_trials(states=(TrialState.FAIL,))
     assert len(surplus) == 1
-    assert surplus[0].system_attrs[INTERRUPTED]
+    assert surplus[0].system_attrs[ENDED] == "interrupted"
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 

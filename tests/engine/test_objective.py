@@ -19,9 +19,8 @@ from adnn_optuna._attributes import (
     BASELINE,
     BASELINE_METRICS,
     CONFIG,
-    DIVERGED,
     ELAPSED,
-    INTERRUPTED,
+    ENDED,
     TRIAL_METRICS,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -192,7 +191,7 @@ def test_a_diverged_trial_fails_and_the_study_goes_on() -> None:
     study = study_of(0.0, 1e38, 0.1)
     study.optimize(objective, n_trials=3)
     assert [t.state.name for t in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert [t.user_attrs.get(DIVERGED) for t in study.trials] == [None, True, None]
+    assert [t.system_attrs.get(ENDED) for t in study.trials] == [None, "diverged", None]
     assert math.isfinite(study.user_attrs[BASELINE])
 
 
@@ -214,7 +213,7 @@ def test_a_pruner_that_was_given_ends_trainings(objective: InitOffsetObjective) 
     assert list(complete.intermediate_values) == [0, 1]
     assert complete.intermediate_values[1] == complete.value
     assert list(pruned.intermediate_values) == [0]
-    assert not pruned.system_attrs.get(INTERRUPTED)
+    assert ENDED not in pruned.system_attrs
 
 
 def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
@@ -368,7 +367,7 @@ def test_an_interrupted_trial_is_marked(objective: InitOffsetObjective) -> None:
         study.optimize(objective, n_trials=2)
     [trial] = study.trials
     assert trial.state != TrialState.COMPLETE
-    assert trial.system_attrs[INTERRUPTED] is True
+    assert trial.system_attrs[ENDED] == "interrupted"
 
 
 def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObjective) -> None:
@@ -389,7 +388,7 @@ def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     [outcome] = train_trials(objective, [trial], deadline=0.0)
     outcome.store(trial, 1.5)
     assert (outcome.state, outcome.is_cut_off) == (TrialState.PRUNED, True)
-    assert study.trials[0].system_attrs[INTERRUPTED] is True
+    assert study.trials[0].system_attrs[ENDED] == "interrupted"
     assert study.trials[0].user_attrs[ELAPSED] == 1.5
     assert BASELINE not in study.user_attrs
 
@@ -425,13 +424,13 @@ def test_no_error_leaves_a_trial_running(
         study.optimize(objective, n_trials=1)
     [trial] = study.trials
     assert trial.state == TrialState.FAIL
-    assert trial.system_attrs[INTERRUPTED] is True
+    assert trial.system_attrs[ENDED] == "interrupted"
 
 
 def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjective) -> None:
     study = study_of(0.1)
     [waiting] = study.trials
-    study._storage.set_trial_system_attr(waiting._trial_id, INTERRUPTED, value=True)
+    study._storage.set_trial_system_attr(waiting._trial_id, ENDED, "interrupted")
     study.optimize(objective, n_trials=1)
     [trial] = study.trials
     assert trial.state == TrialState.PRUNED

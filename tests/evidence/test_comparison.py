@@ -64,7 +64,7 @@ class TestWhatCannotBeCompared:
             "greedy": runs("greedy", [0, 1]),
             "random_restart": [
                 *runs("random_restart", [0]),
-                changed(runs("random_restart", [1])[0], "adnn:runs/", max_trial=50),
+                changed(runs("random_restart", [1])[0], "adnn:runs/", limits={"max_trial": 50}),
             ],
         }
         with pytest.raises(ValueError, match="'random_restart' with seed 1 has 50"):
@@ -112,7 +112,10 @@ class TestWhatCannotBeCompared:
             n_seeds=2,
         )
         refused(
-            {"a": greedy, "b": [restarts[0], changed(restarts[1], "adnn:runs/", max_trial=50)]},
+            {
+                "a": greedy,
+                "b": [restarts[0], changed(restarts[1], "adnn:runs/", limits={"max_trial": 50})],
+            },
             "The arms have unequal budgets: 'a' has max_trial 12, but 'b' with seed 1 has 50; go",
             "on with compare until all have the same.",
             n_seeds=2,
@@ -329,7 +332,7 @@ def test_strongest_control_is_none_or_one_that_is_known(printed: Comparison) -> 
     assert store_comparison({"greedy": [0.0]}).strongest_control is None
     failed = store_study("failed", values=[math.nan] * 3)
     failed.set_user_attr("adnn:baseline", math.nan)
-    changed(record_of(failed), "adnn:runs/", max_trial=12)
+    changed(record_of(failed), "adnn:runs/", limits={"max_trial": 12})
     results = {"failed": [changed(record_of(failed), "adnn:search", sampler="longer")]}
     results |= {label: [*of_arm[:1]] for label, of_arm in printed.results.items()}
     assert Comparison(results, (0,)).strongest_control == "rates"

@@ -336,13 +336,9 @@ def test_skewed_differences_are_named(looks_again: bool) -> None:
 
 
 def test_differences_are_a_frame_by_their_arms() -> None:
-    row: Any = {"superiority": 0.5, "superiority_low": math.nan, "superiority_high": math.nan}
-    row |= {"mean": 0.01, "low": math.nan, "high": math.nan}
-    rows = [
-        PairedDifference("one", "two", 8, **row, verdict="better"),
-        PairedDifference("one", "three", 3, **row, verdict=None, reason="too few"),
-    ]
-    table = differences_table(rows, "model")
+    few = PairedDifference("a", "c", 3, *[math.nan] * 3, 0.5, *[math.nan] * 2, None, "too few")
+    better = PairedDifference("a", "b", 8, 0.01, 0.001, 0.02, 1.0, 0.631, 1.0, "better")
+    table = differences_table([better, few], "model")
     assert [*table.index.names] == ["model", "other"]
     assert [*table.columns] == [
         *("pairs", "difference", "low", "high", "superiority", "superiority_low"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -16,10 +15,7 @@ from adnn_optuna.evidence.proportions import (
     difference_interval,
     mcnemar_p_value,
     student_half_width,
-    transfer_in_words,
 )
-
-LUCKY = "a lucky draw: the gain of"
 
 
 @pytest.mark.parametrize(
@@ -76,40 +72,3 @@ def test_half_width_holds_other_values(n_others: int) -> None:
         half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
         n_held += abs(others.mean() - values.mean()) <= half_width
     assert 0.98 < n_held / n < 1
-
-
-@pytest.mark.parametrize(
-    ("gain", "initialisations", "orders", "words"),
-    [
-        (0.02, 0.02, 0.02, "the gain transfers"),
-        (
-            0.012,
-            0.0,
-            0.0,
-            f"{LUCKY} 1.2 pp belongs to this one initialisation and order of batches",
-        ),
-        (0.02, 0.0, 0.02, f"{LUCKY} 2.0 pp belongs to this one initialisation"),
-        (0.02, 0.02, 0.0, f"{LUCKY} 2.0 pp belongs to this one order of batches"),
-        # Below its own gain, but not shown to be.
-        (0.001, 0.0, 0.0, "it is not shown that the gain transfers"),
-        (-0.01, -0.02, 0.0, "it is not shown that the gain transfers"),
-    ],
-)
-def test_a_gain_is_called_what_it_is(
-    gain: float, initialisations: float, orders: float, words: str
-) -> None:
-    spread = np.linspace(-0.006, 0.006, 20)
-    found = transfer_in_words(
-        gain,
-        0.001,
-        {"initialisations": [*(initialisations + spread)], "orders": [*(orders + spread)]},
-    )
-    assert found[0].startswith(
-        f"with 20 fresh initialisations the gain is {100 * initialisations:+.2f} pp (95 % interval"
-    )
-    assert re.search(r"interval [+-]\d\.\d\d to [+-]\d\.\d\d pp\)$", found[1])
-    assert found[-1] == words
-
-
-def test_says_nothing_where_nothing_was_drawn() -> None:
-    assert transfer_in_words(0.01, 0.001, {}) == []

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known_facts import SOURCES, draw, measured, of_accuracies, with_seed_in_use
 from scipy import stats
 
-from adnn_optuna.evidence.variance import ALL, Variance, spread_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SOURCES = ("initialisation", "order", "split")
-
-
-def measured(
-    f: Callable[..., float], n: int = 20, name: str = "study", value_name: str = "value"
-) -> Variance:
-    """Return the variance of a function of one seed for each source."""
-    arguments = (name, value_name, SOURCES, n, None, True)
-    wanted = Variance({}, *arguments).missing
-    return Variance({e: f(*e) for e in wanted}, *arguments)
-
-
-def draw(seed: int, source: int) -> float:
-    return float(np.random.default_rng([seed, source]).standard_normal())
+from adnn_optuna.evidence.variance import ALL, VarianceFacts, spread_of
 
 
 def test_parts_of_known_sources_are_in_their_intervals() -> None:
@@ -119,27 +101,13 @@ def test_spread_of_differences_is_that_of_one_of_the_two() -> None:
         assert np.isnan(spread_of(d[:4], are_differences=are_differences)).all()
 
 
-PRINTED = """\
-From run to run val_accuracy has a standard deviation of 1.08 pp (0.813 to 1.58); two single runs
-that differ by less than 3.19 pp show no difference. Seed 7, the one in use, came to 92.00 %:
-lucky by 1.8 standard deviations.
-
-source                 standard deviation  share of the variance
-----------------------------------------------------------------
-initialisation   0.908 pp (0.721 to 1.27)       71 % (30 to 100)
-order           0.213 pp (0.181 to 0.278)           4 % (2 to 9)
-split                       0 pp (0 to 0)           0 % (0 to 0)
-all together      1.08 pp (0.813 to 1.58)
-----------------------------------------------------------------
-Of 20 runs with all sources drawn afresh, intervals of 95 %. Each source is redrawn alone, with
-its interactions, so shares need not add up to 100 %."""
-
-
-def test_whole_text() -> None:
+def test_numbers_of_two_of_three_sources() -> None:
     found = of_accuracies()
-    assert str(found) == PRINTED
-    shown = "Variance('study', value_name='val_accuracy', runs=20, sd=0.01077, own_luck=1.794)"
-    assert repr(found) == shown
+    shown = (
+        "VarianceFacts(study_name='study', value_name='val_accuracy', sources=('initialisation', "
+    )
+    assert repr(found).startswith(shown)
+    assert "Spread" not in repr(found)
     assert found.n_evaluations == 1 + 20 * 4
     table = found.to_dataframe()
     sds = {source: found.parts[source].sd for source in SOURCES} | {ALL: found.total.sd}
@@ -156,14 +124,6 @@ def test_whole_text() -> None:
     assert found.least_difference == pytest.approx(2.093024 * math.sqrt(2) * found.total.sd)
 
 
-def of_accuracies(value_name: str = "val_accuracy") -> Variance:
-    """Return the variance of values from two of three sources; 0.92 is that of seed 7."""
-    arguments = ("study", value_name, SOURCES, 20, 7, True)
-    wanted = Variance({}, *arguments).missing
-    values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in wanted}
-    return Variance({**values, wanted[0]: 0.92}, *arguments)
-
-
 def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
     rng = np.random.default_rng(1)
     limits = [
@@ -175,49 +135,30 @@ def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
 
 
 def test_seed_in_use_is_none_of_the_runs_and_its_luck_is_told() -> None:
-    arguments = ("study", "val_accuracy", SOURCES, 10, 3)
-    wanted = Variance({}, *arguments, maximize=True).missing
-    evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in wanted}
-    evaluations[wanted[0]] = 0.95
-    found = Variance(evaluations, *arguments, maximize=True)
+    found = with_seed_in_use(maximize=True)
     assert len(found.values) == 10
     assert 0.95 not in found.values
     assert found.own_luck == pytest.approx((0.95 - found.values.mean()) / found.values.std(ddof=1))
-    assert "Seed 3, the one in use, came to 95.00 %: lucky by" in found.claim
-    unlucky = Variance(evaluations, *arguments, maximize=False)
+    unlucky = with_seed_in_use(maximize=False)
     assert unlucky.own_luck == -found.own_luck
-    assert "unlucky" in unlucky.claim
 
 
-def test_says_what_is_not_known_nothing_varies_or_is_lost() -> None:
-    said = "How far v varies is not known yet, with 0 of 80 runs made. The same call goes on."
-    assert str(Variance({}, "s", "v", SOURCES, 20, None, True)) == said
-    same = "All 20 runs came to the same value: nothing that was redrawn changes it."
-    assert measured(lambda *_: 0.5).claim == same
-    assert str(measured(lambda *_: 0.5)).startswith(same)
+def test_lost_runs_are_left_out_and_counted() -> None:
     lost = measured(lambda a, *_: math.nan if a % 4 else draw(a, 0), n=30)
-    n_lost = sum(map(math.isnan, lost.evaluations.values()))
-    assert 0 < lost.n_lost == n_lost < 120
+    assert 0 < lost.n_lost == sum(map(math.isnan, lost.evaluations.values())) < 120
     assert len(lost.values) == sum(e[0] % 4 == 0 for e in [*lost.evaluations][::4])
-    assert lost.caveat == (
-        f"Of {len(lost.values)} runs with all sources drawn afresh, intervals of 95 %. Each "
-        "source is redrawn alone, with its interactions, so shares need not add up to 100 %. "
-        f"{n_lost} of 120 runs came to no value and are left out, so it is the variance of those "
-        "that succeed."
-    )
 
 
 def test_single_source_is_all_sources_and_two_are_two() -> None:
-    one = Variance({}, "s", "v", ("only",), 6, None, True)
+    one = VarianceFacts({}, "s", "v", ("only",), 6, None, True)
     assert (len(one.missing), one.n_evaluations) == (6, 6)
     values = dict(zip(one.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
-    one = Variance(values, "s", "v", ("only",), 6, None, True)
+    one = VarianceFacts(values, "s", "v", ("only",), 6, None, True)
     assert one.parts["only"] == one.total
     assert one.to_dataframe()["share"].tolist() == [1.0, 1.0]
-    assert [len(t.x) for t in one.plot().data if not t.name] == [6]
     arguments = ("s", "v", ("a", "b"), 5, None, True)
-    wanted = Variance({}, *arguments).missing
-    two = Variance({e: float(e[0] % 97) for e in wanted}, *arguments)
+    wanted = VarianceFacts({}, *arguments).missing
+    two = VarianceFacts({e: float(e[0] % 97) for e in wanted}, *arguments)
     assert len(wanted) == 15
     assert two.parts["a"].sd > 0
     assert two.parts["b"] == (0, 0, 0)
@@ -225,24 +166,3 @@ def test_single_source_is_all_sources_and_two_are_two() -> None:
     for run, first, second in zip(wanted[::3], wanted[1::3], wanted[2::3], strict=True):
         assert (first[0] != run[0], first[1]) == (True, run[1])
         assert (second[0], second[1] != run[1]) == (run[0], True)
-
-
-def test_figure_shows_deviations_and_the_seed_in_use() -> None:
-    found = of_accuracies()
-    figure = found.plot()
-    assert [*figure.layout.yaxis.ticktext] == [*SOURCES, ALL]
-    runs = [trace for trace in figure.data if trace.name == "" and trace.opacity != 1]
-    points = [np.array(trace.x) for trace in runs if len(trace.x) == 20]
-    for source, shown in zip(SOURCES, points, strict=False):
-        np.testing.assert_allclose(
-            shown, 100 * found.differences[source] / math.sqrt(2), atol=1e-6
-        )
-    np.testing.assert_allclose(points[-1], 100 * (found.values - found.values.mean()), atol=1e-6)
-    [own] = [trace for trace in figure.data if trace.name == "the seed in use"]
-    assert [*own.x] == pytest.approx([100 * (0.92 - found.values.mean())])
-
-
-def test_values_that_are_no_accuracies_have_no_percent() -> None:
-    found = of_accuracies("loss")
-    assert "Seed 7, the one in use, came to 0.92: lucky by" in found.claim
-    assert "has a standard deviation of 0.0108 (0.00813 to 0.0158); two" in found.claim

@@ -450,6 +450,18 @@ def test_threads_do_not_disturb_each_other(digits: Trainer) -> None:
     assert [results[i] for i in range(8)] == expected
 
 
+def test_each_training_tells_its_own_seconds(digits: Trainer) -> None:
+    def after_epoch(_: int, __: int, ___: Metrics) -> bool:
+        time.sleep(0.002)  # Which no training does.
+        return False
+
+    digits.train([start(digits)])  # Compiled before, so that all that is waited for is above.
+    began = time.monotonic()
+    starts = [start(digits), dataclasses.replace(start(digits), epochs=100)]
+    short, long = digits.train(starts, after_epoch=after_epoch)
+    assert 0 < 5 * short.seconds < long.seconds < time.monotonic() - began - 0.2
+
+
 def test_no_starts_no_runs(digits: Trainer) -> None:
     assert digits.train([]) == []
 

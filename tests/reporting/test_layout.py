@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from stored_studies import store_classes, store_comparison, store_study
 
+from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.models import ModelComparison
 from adnn_optuna.reporting import searches
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def long_models(path: Path) -> None:
         tuple(range(3)),
         looks_again=False,
         equivalence=0.001,
-        sources=("the split of the data",),
+        sources=("split",),
         draws_test_set=True,
         n_train=100,
         n_test=50,

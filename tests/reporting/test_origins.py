@@ -51,6 +51,7 @@ class TestContract:
                 "training": config["training"],
                 "space": config["space"],
                 "model": {},
+                "dataset": {"name": "digits"},
             },
             "environment": {"python": "3.11"},
             "split": {"test": 1000},
@@ -182,14 +183,12 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
     run = {
         "began": "2026-11-23T09:00:30.5+00:00",
         "sampler": "annealing",
-        "max_time": None,
-        "max_trial": 12,
-        "max_gain": None,
+        "limits": {"max_time": None, "max_trial": 12, "max_gain": None},
         "n_trials_before": 0,
         "stop_reason": "max_trial",
         "n_trials": 12,
     }
-    later = {"began": "2026-11-24T10:00:00+00:00", "max_time": 30.5, "max_trial": None}
+    later = {"began": "2026-11-24T10:00:00+00:00", "limits": {"max_time": 30.5}}
     later |= {"n_trials_before": 12, "stop_reason": None, "n_trials": None}
     for one in ({**run, **later}, run):
         study.set_user_attr(f"{RUNS}/{one['began']}-1", one)

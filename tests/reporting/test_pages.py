@@ -11,9 +11,9 @@ import pytest
 from shown_pages import EVIL, cards_of, of_a_regression, parsed, text_of
 from stored_studies import store_comparison, store_study
 
+from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.models import ModelComparison
 from adnn_optuna.reporting import comparisons, searches, searches_claims
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class TestRegression:
 
     def test_models_tell_r2(self, tmp_path: Path) -> None:
         known = {(i, seed): 0.8 + i / 10 for i in range(2) for seed in range(6)}
-        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("x",), True, 100, 50)
+        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("split",), True, 100, 50)
         models = ModelComparison(known, *settings, score="test R²")
         models.report(tmp_path / "models.html")
         shown = text_of((tmp_path / "models.html").read_text(encoding="utf-8"))

@@ -177,7 +177,7 @@ def test_the_seed_of_a_sampler_without_one_is_kept_in_the_study() -> None:
     study.sampler = Annealing()
     study.sampler.reseed_rng()
     value = every_kind(trial)
-    study._storage.set_trial_system_attr(trial._trial_id, "adnn:interrupted", value=True)
+    study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "interrupted")
     study.tell(trial, state=TrialState.FAIL)
     assert every_kind(study.ask()) == value
 

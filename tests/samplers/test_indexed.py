@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 from simulated_workers import Workers
 
-from adnn_optuna._attributes import INTERRUPTED, PROPOSAL
+from adnn_optuna._attributes import ENDED, PROPOSAL
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -46,10 +46,9 @@ def index_of(trial: FrozenTrial) -> int | None:
 
 
 def is_result(trial: FrozenTrial) -> bool:
-    return (
-        trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        or "adnn:failed" in trial.system_attrs
-    ) and not trial.system_attrs.get(INTERRUPTED)
+    if (ended := trial.system_attrs.get(ENDED)) is not None:
+        return ended != "interrupted"
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def results_of(study: optuna.Study) -> list[FrozenTrial]:
@@ -77,7 +76,7 @@ def end_trial(study: optuna.Study, trial: optuna.Trial, ends: dict[int, str]) ->
     index = index_of(study._storage.get_trial(trial._trial_id))
     end = ends.get(-1 if index is None else index, "complete")
     if end == "interrupted" and trial.number % 2:
-        study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+        study._storage.set_trial_system_attr(trial._trial_id, ENDED, "interrupted")
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     elif end == "pruned":
         study.tell(trial, state=TrialState.PRUNED)

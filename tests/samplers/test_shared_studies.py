@@ -21,7 +21,7 @@ from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import FAILED, INTERRUPTED, PROPOSAL
+from adnn_optuna._attributes import ENDED, PROPOSAL
 from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -115,7 +115,7 @@ def test_deaths_and_interruptions_leave_no_trace(
             if event == "kill":
                 kill(study, trial)
             elif event in ("interrupt", "cut off"):
-                study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+                study._storage.set_trial_system_attr(trial._trial_id, ENDED, "interrupted")
                 state = TrialState.FAIL if event == "interrupt" else TrialState.PRUNED
                 study.tell(trial, state=state)
             elif event == "fail":
@@ -128,8 +128,8 @@ def test_deaths_and_interruptions_leave_no_trace(
         return [
             (trial.state, trial.params, trial.value)
             for trial in study.trials
-            if trial.state.is_finished() and INTERRUPTED not in trial.system_attrs
-            if trial.state != TrialState.FAIL or FAILED in trial.system_attrs
+            if trial.state.is_finished() and trial.system_attrs.get(ENDED) != "interrupted"
+            if trial.state != TrialState.FAIL or ENDED in trial.system_attrs
         ]
 
     deaths = ("kill", "interrupt", "cut off", "new sampler")
@@ -175,7 +175,7 @@ class Interleavings(RuleBasedStateMachine):
     def interrupt(self, which: int, state: TrialState) -> None:
         if self.running:
             trial = self.running.pop(which % len(self.running))
-            self.study._storage.set_trial_system_attr(trial._trial_id, INTERRUPTED, value=True)
+            self.study._storage.set_trial_system_attr(trial._trial_id, ENDED, "interrupted")
             self.study.tell(trial, state=state)
 
     @rule()
@@ -208,9 +208,8 @@ class Interleavings(RuleBasedStateMachine):
     def is_lost(self, trial: FrozenTrial) -> bool:
         if trial.state == TrialState.RUNNING:
             return not is_alive(trial)
-        attrs = trial.system_attrs
-        is_left = trial.state == TrialState.FAIL and FAILED not in attrs
-        return is_left or INTERRUPTED in attrs
+        ended = trial.system_attrs.get(ENDED)
+        return ended == "interrupted" or (trial.state == TrialState.FAIL and ended is None)
 
     @invariant()
     def no_index_is_taken_twice(self) -> None:

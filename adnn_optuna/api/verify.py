@@ -1,0 +1,102 @@
+"""Contracts as users hold them, and the verb that checks one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from adnn_optuna.accountability.contract import ContractFacts
+from adnn_optuna.accountability.verification import VerdictFacts, verified
+from adnn_optuna.api._told import Printed, Told
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import MLP
+from adnn_optuna.reporting import contracts, verdicts
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Contract(Printed, ContractFacts):
+    """What a search promises: all that is needed to train its baseline and its winner again.
+
+    Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
+    :func:`verify`.
+
+    Attributes:
+        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
+            ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
+            of weights, accuracies, losses), ``environment``, and ``certified`` if asked for (the
+            test gains with fresh ``initialisations`` and with fresh ``orders`` of the batches).
+        weights: The winner's trained weights by their paths in the model, in the model's order.
+    """
+
+    _telling: ClassVar = contracts
+
+
+class Verdict(Told, VerdictFacts):
+    """What :func:`verify` found.
+
+    The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
+    the file, the data or the model is missing, unreadable or another one, or trainings here tell
+    nothing of the gain. What follows ``not_checked`` is known of a contract that holds.
+
+    Attributes:
+        status: The verdict.
+        reasons: Why.
+        not_checked: What no training shows, and what was not there to be checked.
+        gain: The winner's test gain as trained again here; the mean where it was several times.
+        half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
+        interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
+        examples: What these are: ``"images"`` or ``"rows"``.
+        promised: The claimed gain, its metric, and one test example's part of it.
+        certified: The claimed gains with fresh random numbers, by what was drawn afresh.
+        fresh: Such gains as they came out here, where that was asked for.
+    """
+
+    _telling: ClassVar = verdicts
+
+
+def verify(
+    path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    dataset: Dataset | None = None,
+    model: MLP | Callable[[], keras.Model] | None = None,
+    certify: bool = False,
+) -> Verdict:
+    """Check a contract: rebuild everything, train baseline and winner again, and compare.
+
+    In the environment of the contract (versions, processor, threads, oneDNN) every bit must be
+    the same. In another one both are trained eight times, from weights moved in their last bits:
+    the claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
+    image; where these trainings' gains say so within no half a percentage point, it cannot be
+    checked. Nothing in the file widens that.
+
+    The weights beside the contract must be the winner's. Nothing in the file is executed.
+    What no training shows (the number of trials, the sampler, the time) is named as not checked.
+
+    Example:
+
+        .. code-block:: python
+
+            verdict = adnn_optuna.verify("fashion.contract.json")
+            print(verdict.status, verdict.reasons)
+
+    Args:
+        path: The contract's file.
+        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`; data from an
+            ``.npz`` file are looked up here, or else beside the contract, by the file's name.
+        dataset: The data, where they came from arrays.
+        model: The callable, where the model cannot be rebuilt from its Keras configuration.
+        certify: Whether to repeat the contract's certificate: to train with as many fresh random
+            numbers, from seeds that nobody knows before.
+
+    Returns:
+        The verdict. Whatever the file holds, no error is raised.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+    """
+    facts = verified(path, data_dir, dataset=dataset, model=model, certify=certify)
+    return Verdict(**vars(facts))

@@ -1,0 +1,97 @@
+"""How rechecks are told: what the study said, and what fresh seeds say."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING
+
+from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts
+from adnn_optuna.reporting.evaluated import content_of, so_far
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from adnn_optuna.reporting.pages import Page
+
+
+def claim(facts: RecheckFacts) -> str:
+    """Return what the recheck shows, in a sentence."""
+    best, trial, shown = facts.best, facts.trial, functools.partial(_shown, facts)
+    said = f"The study said {shown(best.values[0])} (trial {best.number})"
+    if facts.is_deterministic:
+        return (
+            f"{said}, and {N_EQUAL} fresh seeds give exactly that: the evaluation is "
+            "deterministic, so there is no luck of training to measure."
+        )
+    if trial is None or facts.missing:
+        return f"{said}; what it is worth is not known yet, {so_far(facts, 'evaluations')}"
+    said = f"{said}; trained afresh, trial {trial.number} gives"
+    if math.isnan(facts.value):
+        return f"{said} no value."
+    excess, verb = (facts.overstated, facts.overstated_low, facts.overstated_high), "overstated"
+    if facts.overstated < 0:
+        excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
+    said = (
+        f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
+        f"{shown(*excess)}, on the same validation data."
+    )
+    # The word luck is for one and the same trial only.
+    again = facts.interval(best, "confirm")
+    if trial is not best:
+        if not facts.confirm_best or math.isnan(again[0]):
+            return said
+        said += f" Trial {best.number} itself gives {shown(*again)}."
+    luck = facts.excess(again)
+    if luck[1] > 0:
+        return f"{said} Of trial {best.number}'s value, {shown(*luck)} was luck."
+    return f"{said} That trial {best.number} was lucky is not shown."
+
+
+def caveat(facts: RecheckFacts) -> str:
+    """Return what the recheck cannot show, and what came in its way."""
+    if facts.is_deterministic:
+        return "Whether the value holds on other data, no seed can tell."
+    said = (
+        "It measures the luck of training on the data that was evaluated on; where the seed "
+        "redraws these, too, the luck of the split is included."
+    )
+    if facts.n_lost:
+        said += (
+            f" {facts.n_lost} of {len(facts.evaluations)} evaluations came to no value (NaN, "
+            "infinite or pruned) and are left out, so the value is that of those that succeed."
+        )
+    if not facts.is_seeded:
+        said += " The evaluations take no seed, so they cannot be made again."
+    return said
+
+
+def text(facts: RecheckFacts) -> str:
+    """Return the claim and what to mind of it."""
+    return f"{claim(facts)}\n{caveat(facts)}"
+
+
+def figure(facts: RecheckFacts) -> go.Figure:
+    """Return the stored values of the best trials beside their new ones."""
+    from adnn_optuna.plots._luck import plot_recheck
+
+    return plot_recheck(facts)
+
+
+def page(facts: RecheckFacts) -> Page:
+    """Return the report."""
+    from adnn_optuna.reporting.pages import Page
+
+    content = content_of("recheck", "evaluations", facts, figure(facts))
+    content |= {"shown": functools.partial(_shown, facts)}
+    return Page("recheck.html.jinja", claim(facts), caveat(facts), content)
+
+
+def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
+    """Return a value as text, as exactly as two digits of the interval's width ask for."""
+    if interval:
+        low, high = (_shown(facts, end) for end in interval)
+        return f"{_shown(facts, value)} ({low} to {high})"
+    if not 0 < (width := (facts.high - facts.low) / 2) < math.inf:
+        return f"{value:.6g}"
+    return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"

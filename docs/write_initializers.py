@@ -1,0 +1,53 @@
+"""Write what Keras's initializers draw from, ``reference/initializers.md``, for the Keras here."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from adnn_optuna.networks.initializers import describe, in_words
+
+PAGE = Path(__file__).parent / "reference" / "initializers.md"
+
+_TEXT = """\
+# Keras's initializers
+
+What those of Keras {version} draw initial values from, with their arguments and defaults. A
+truncated normal is cut off at two standard deviations. `adnn_optuna.audit_randomness` finds out
+what a model draws from others.
+"""
+
+
+def page() -> str:
+    """Return the page: all public initializers of the installed Keras, one a row."""
+    columns = ["initializer", "values", "distribution", "arguments", "by the variable's shape"]
+    rows = [columns, ["---"] * len(columns)]
+    classes = {cls for cls in vars(keras.initializers).values() if isinstance(cls, type)}
+    for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
+        initializer, arguments = cls(), inspect.signature(cls).parameters
+        drawn = describe(initializer, (8, 8))
+        defaults = in_words({name: argument.default for name, argument in arguments.items()})
+        named = [cls.__name__, drawn.kind, drawn.name, f"`{defaults}`" * bool(defaults)]
+        rows.append([*named, _formula(initializer)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{_TEXT.format(version=keras.__version__)}\n{table}\n"
+
+
+def _formula(initializer: Any) -> str:
+    """Return the parameters of the distribution where they follow from the variable's shape."""
+    if not hasattr(initializer, "scale"):
+        return ""
+    is_average = initializer.mode == "fan_avg"
+    n = "(fan_in + fan_out)" if is_average else initializer.mode
+    factor = initializer.scale * (2 if is_average else 1)
+    if initializer.distribution == "uniform":
+        return f"maxval = -minval = sqrt({3 * factor:g} / {n})"
+    cut = " after the cut" if initializer.distribution == "truncated_normal" else ""
+    return f"mean = 0, stddev = sqrt({factor:g} / {n}){cut}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

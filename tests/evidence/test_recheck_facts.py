@@ -1,0 +1,148 @@
+"""The numbers of rechecks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from known_facts import changed, minimizing, of_equals, recheck, trial, with_a_lost_one
+
+from adnn_optuna.evidence.recheck import RecheckFacts, fresh_seeds, mean_interval
+
+
+def test_numbers_of_both_trials_confirmed() -> None:
+    report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    # Student's t of three values whose standard deviation is 0.001: 4.3027 · 0.001 / √3.
+    assert (report.low, report.high) == pytest.approx((0.902516, 0.907484), abs=1e-6)
+    # Of the study's values 0.9123, 0.91 and 0.9 the variance is 4.2763e-5.
+    assert (report.noise, report.noise_share) == pytest.approx((0.001, 1e-6 / 4.2763e-5), rel=1e-4)
+    assert report.n_evaluations == 2 * 1 + 2 * 3
+    assert report.missing == []
+    table = report.to_dataframe()
+    assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
+    assert table[["trial", "stored", "role", "value"]].to_numpy().tolist() == [
+        [number, stored, role, value]
+        for number, stored, chosen_by in ((31, 0.9123, 0.85), (17, 0.91, 0.95))
+        for role, value in (
+            ("choose", chosen_by),
+            *zip(["confirm"] * 3, [0.904, 0.905, 0.906], strict=True),
+        )
+    ]
+
+
+def test_chosen_one_alone_is_confirmed_where_it_is_the_best_or_the_best_is_not_asked_for() -> None:
+    for chosen, confirm_best in ((17, False), (31, False), (31, True)):
+        report = recheck(chosen, [0.904, 0.905, 0.906], confirm_best=confirm_best)
+        assert report.n_evaluations == 2 + 3
+        others = {17, 31} - {chosen}
+        known = {e: v for e, v in report.evaluations.items() if e[0] == chosen or e[1] % 2 == 0}
+        again = changed(report, known)
+        assert again.missing == []
+        assert not again.values(next(t for t in again.candidates if t.number in others), "confirm")
+
+
+def test_asks_stage_by_stage_for_what_it_needs() -> None:
+    whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    known: dict[tuple[int, ...], float] = {}
+    asked = []
+    while missing := changed(whole, known).missing:
+        report = changed(whole, known)
+        assert math.isnan(report.value)
+        asked.append([(number, "odd" if seed % 2 else "even") for number, seed in missing])
+        known |= {e: whole.evaluations[e] for e in missing}
+    assert asked == [
+        [(31, "even")],  # Whether anything is random,
+        [(17, "even")],  # which one is the best,
+        [(n, "odd") for n in (17, 17, 17, 31, 31, 31)],  # and what it is worth.
+    ]
+    # What an earlier recheck made of another trial counts for nothing.
+    assert changed(whole, known | {(5, 3): math.nan}).evaluations == known
+
+
+def test_five_equal_values_show_that_nothing_is_random() -> None:
+    assert len(of_equals([]).missing) == 4
+    assert len(of_equals([], seeds=2).missing) == 2
+    [fifth] = of_equals([0.5] * 4).missing
+    assert fifth == (3, fresh_seeds("s", "choose", 5)[4])
+    report = of_equals([0.5] * 5)
+    assert (report.is_deterministic, report.trial, report.missing) == (True, report.best, [])
+    assert (report.value, report.low, report.high) == (0.5, 0.5, 0.5)
+    for values in ([0.5, 0.5, 0.5, 0.51], [0.5] * 4 + [0.51]):
+        other = of_equals(values)
+        assert not other.is_deterministic
+        assert {seed % 2 for _, seed in other.missing} == {1}
+
+
+def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
+    [seed, other] = fresh_seeds("s", "choose", 2)
+    candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
+    for lost, chosen in ((0, 1), (1, 2), (2, 3)):
+        # The third is the worst, but the only one without a failure.
+        values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, other)}
+        values |= {(n, other): math.nan for n in range(1, lost + 1)}
+        report = RecheckFacts(values, "s", True, candidates, [0.7, 0.7, 0.6], 2, 2, False, True)
+        assert report.trial is not None
+        assert report.trial.number == chosen
+
+
+def test_lower_values_are_better_where_it_minimizes() -> None:
+    report = minimizing()
+    half = 4.302653 / math.sqrt(3)
+    assert (report.overstated, report.overstated_low, report.overstated_high) == pytest.approx(
+        (4.9, 4.9 - half, 4.9 + half)
+    )
+    assert report.noise_share == 1.0  # At most.
+
+
+def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
+    choosing, confirming = (fresh_seeds("study", role, 200) for role in ("choose", "confirm"))
+    assert fresh_seeds("study", "choose", 3) == choosing[:3] == (2013144564, *choosing[1:3])
+    assert {seed % 2 for seed in choosing} == {0}
+    assert {seed % 2 for seed in confirming} == {1}
+    everything = {*choosing, *confirming, *fresh_seeds("another", "choose", 200)}
+    assert len(everything) == 600
+    assert 0 <= min(everything) < 2**28 < 2**31 - 2**28 < max(everything) < 2**31
+
+
+def test_tied_values_have_an_interval_of_one_image() -> None:
+    report = recheck(17, [0.9, 0.9, 0.9])
+    # The least difference of all values, 0.9123 and 0.91; last bits are none.
+    report.study_values = [*report.study_values, 0.1 + 0.2, 0.3]
+    report = changed(report, dict(report.evaluations))
+    assert report.high - report.low == pytest.approx(0.0023)
+    assert report.low < report.value < report.high
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20),
+    st.floats(0, 10),
+)
+def test_interval_holds_its_mean(values: list[float], resolution: float) -> None:
+    mean, low, high = mean_interval(values, resolution)
+    assert low <= mean <= high
+
+
+def test_interval_of_few_values() -> None:
+    assert np.isnan(mean_interval([], 0.1)).all()
+    assert mean_interval([0.9], 0.1) == (0.9, -math.inf, math.inf)
+    # Student's t of one degree of freedom: 12.7062 · √2 / √2.
+    assert mean_interval([1.0, 3.0], 0.1) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062))
+    assert mean_interval([0.5, 0.5], 0.1) == (0.5, 0.45, 0.55)
+
+
+def test_lost_evaluations_are_counted_and_one_value_has_no_interval() -> None:
+    report = with_a_lost_one()
+    assert (report.value, report.low, report.high) == (0.2, -math.inf, math.inf)
+    assert report.n_lost == 1
+    # The study's only value has no variance, and one confirming value no noise.
+    assert math.isnan(report.noise)
+    assert math.isnan(report.noise_share)
+
+
+def test_repr_is_short() -> None:
+    shown = repr(recheck(17, [0.904, 0.905, 0.906]))
+    assert shown.startswith("RecheckFacts(study_name='study', maximize=True, seeds=1, confirm=3, ")
+    assert "FrozenTrial" not in shown

@@ -1,0 +1,108 @@
+"""The sentences and the figure of rechecks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from known_facts import changed, minimizing, of_equals, recheck, with_a_lost_one
+
+from adnn_optuna.reporting import rechecks
+
+
+def test_whole_text_of_both_trials_confirmed() -> None:
+    report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    assert rechecks.text(report) == (
+        "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098), on the same validation data. "
+        "Trial 31 itself gives 0.9050 (0.9025 to 0.9075). Of trial 31's value, 0.0073 (0.0048 to "
+        "0.0098) was luck.\n"
+        "It measures the luck of training on the data that was evaluated on; where the seed "
+        "redraws these, too, the luck of the split is included."
+    )
+
+
+def test_nothing_random_is_told_as_such() -> None:
+    assert rechecks.text(of_equals([0.5] * 5)) == (
+        "The study said 0.5 (trial 3), and 5 fresh seeds give exactly that: the evaluation is "
+        "deterministic, so there is no luck of training to measure.\n"
+        "Whether the value holds on other data, no seed can tell."
+    )
+
+
+def test_what_is_not_known_yet_says_how_to_go_on() -> None:
+    whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    known: dict[tuple[int, ...], float] = {}
+    while missing := changed(whole, known).missing:
+        said = rechecks.claim(changed(whole, known))
+        assert f"is not known yet, with {len(known)} of " in said
+        assert said.endswith(" evaluations made. The same call goes on.")
+        known |= {e: whole.evaluations[e] for e in missing}
+    assert len(known) == 8
+
+
+def test_overstated_is_what_is_too_low_where_it_minimizes() -> None:
+    said = "trial 2 gives 5.0 (2.5 to 7.5): the study overstated by 4.9 (2.4 to 7.4)"
+    assert said in rechecks.text(minimizing())
+
+
+def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
+    assert rechecks.claim(recheck(17, [0.904, 0.905, 0.906])) == (
+        "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098), on the same validation data."
+    )
+
+
+def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
+    report = with_a_lost_one()
+    assert rechecks.caveat(report) == (
+        "It measures the luck of training on the data that was evaluated on; where the seed "
+        "redraws these, too, the luck of the split is included. 1 of 3 evaluations came to no "
+        "value (NaN, infinite or pruned) and are left out, so the value is that of those that "
+        "succeed. The evaluations take no seed, so they cannot be made again."
+    )
+    assert "trial 1 gives 0.2 (-inf to inf)" in rechecks.claim(report)
+    lost = changed(report, {e: math.nan if e[1] % 2 else v for e, v in report.evaluations.items()})
+    said = "The study said 0.4 (trial 1); trained afresh, trial 1 gives no value."
+    assert rechecks.claim(lost) == said
+
+
+@pytest.mark.parametrize(
+    ("sd", "shown"),
+    # As many digits as the half width has two of: 4.3027 / √3 times the standard deviation.
+    [
+        (0.0001, "0.90000 (0.89975 to 0.90025)"),
+        (0.02, "0.900 (0.850 to 0.950)"),
+        (0.5, "0.9 (-0.3 to 2.1)"),
+        (50, "1 (-123 to 125)"),
+    ],
+)
+def test_values_have_as_many_digits_as_their_interval_asks_for(sd: float, shown: str) -> None:
+    said = rechecks.claim(recheck(17, [0.9 - sd, 0.9, 0.9 + sd]))
+    assert f"trial 17 gives {shown}: the study" in said
+
+
+def test_figure_says_which_is_chosen_and_how_large_the_noise_is() -> None:
+    figure = rechecks.figure(recheck(17, [0.904, 0.905, 0.906]))
+    assert [*figure.layout.yaxis.ticktext] == ["trial 31", "trial 17, chosen"]
+    title = figure.layout.xaxis.title.text.replace("<br>", " ")
+    assert title == "value; noise: sd 0.001, 2% of the study's variance"
+    values = {trace.name: [*trace.x] for trace in figure.data}
+    assert values["fresh seeds to choose by"] == [0.85, 0.95]
+    assert values["further seeds to confirm"] == [0.904, 0.905, 0.906] * 2
+    assert values["what the study said"] == [0.9123, 0.91]
+    assert rechecks.figure(of_equals([0.4])).layout.xaxis.title.text == "value"
+
+
+def test_word_luck_is_for_the_same_trial_only() -> None:
+    values = [0.904, 0.905, 0.906]
+    assert "luck" not in rechecks.claim(recheck(17, values))
+    assert "0.0073 (0.0048 to 0.0098) was luck" in rechecks.claim(recheck(31, values))
+    assert "Trial 31 itself gives" in rechecks.claim(recheck(17, values, confirm_best=True))
+    assert "was luck" in rechecks.claim(recheck(17, values, confirm_best=True))
+    assert "lucky is not shown" in rechecks.claim(recheck(31, [0.8, 0.9, 1.0]))
+
+
+def test_better_than_the_study_said_is_understated() -> None:
+    said = rechecks.claim(recheck(17, [0.919, 0.92, 0.921]))
+    assert "the study understated by 0.0077 (0.0052 to 0.0102)" in said
