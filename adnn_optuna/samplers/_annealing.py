@@ -23,6 +23,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
@@ -173,8 +174,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             quench=float(quench),
             n_candidates=int(n_candidates),
             has_reannealing=bool(reannealing),
-            is_published=bool(ingber),
         )
+        self._is_published = bool(ingber)
 
     def __repr__(self) -> str:
         options = self._options
@@ -182,7 +183,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             f"{type(self).__name__}(seed={self._seed}, n_trials={options.n_trials}, "
             f"x0={self._x0 or None}, initial_temperature={options.initial_temperature}, "
             f"quench={options.quench}, n_candidates={options.n_candidates}, "
-            f"reannealing={options.has_reannealing}, ingber={options.is_published})"
+            f"reannealing={options.has_reannealing}, ingber={self._is_published})"
         )
 
     def steps(self, study: Study) -> list[AnnealingStep]:
@@ -210,28 +211,11 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
         return steps
 
-    def best_guess(self, study: Study) -> FrozenTrial:
-        """Return the trial that is probably the best, also where values are noisy.
-
-        The best value of many is a lucky one. This is the trial whose value is best as all others
-        around it predict it, by the model of the annealing; without noise, the study's best trial.
-        The study was searched by a sampler with the same arguments.
-        """
-        with self._memory.lock:
-            indices = self._look(study)
-        if not indices.results:
-            return study.best_trial
-        chain, told = self._start(study, indices), list[FrozenTrial]()
-        for trial in indices.reader.trials:
-            n_before = chain.annealing.n_points
-            indices.tell(chain, trial)
-            told += [trial] * (chain.annealing.n_points - n_before)
-        return copy.deepcopy(told[chain.annealing.best_guess()]) if told else study.best_trial
-
     def _start(self, study: Study, indices: Indices) -> "_Chain":
         seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        return _Chain(AdaptiveSimulatedAnnealing(seed, self._options), sign, self._x0)
+        make = PublishedAnnealing if self._is_published else AdaptiveSimulatedAnnealing
+        return _Chain(make(seed, self._options), sign, self._x0)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         chain = indices.state(proposal, lambda: self._start(study, indices))

@@ -11,7 +11,6 @@ In Ingber's notation, with D parameters, of which the i-th was generated k_i tim
 6.  cost temperature      T_c = T_c0 exp(-c_c k_c^(Q/D)), k_c counting acceptances
 7.  re-annealing          T'_i = T_i s_max / s_i, s_i the sensitivity of f to x_i at the best point
 8.  its annealing time    k_i = (ln(T_0i / T'_i) / c_i)^(D/Q_i), or 1 where T'_i >= T_0i
-9.  its cost temperature  T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
 
 The comments cite the equations by these numbers. References and deviations are those that
 ``AdaptiveSimulatedAnnealingSampler`` names.
@@ -24,7 +23,7 @@ import statistics
 import numpy as np
 
 from adnn_optuna.samplers._generating import move
-from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
+from adnn_optuna.samplers._local_model import PointPool, sensitivities
 from adnn_optuna.samplers._mixed import (
     N_NEAR,
     Conditions,
@@ -59,8 +58,6 @@ _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
-_ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
-_GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,19 +69,6 @@ class Options:
     quench: float = 1.0  # Q
     n_candidates: int = 256
     has_reannealing: bool = False
-    is_published: bool = False  # As in Ingber's code, ASA 30.53.
-
-    def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4)."""
-        if n_dims > _MAX_COOLING_DIMS and not self.is_published:
-            n_dims = _MANY_COOL_AS
-        exponent = min(self.quench / n_dims, _MAX_EXPONENT)
-        if self.is_published:
-            m, anneal_scale = -math.log(1e-5), 100.0
-        else:
-            anneal_scale = self.budget(n_generated)
-            m = 3 * math.log(anneal_scale)  # T is T_0 N^-3 after N points.
-        return m * anneal_scale**-exponent, exponent
 
     def budget(self, n_generated: int) -> float:
         """Return N, which grows with the generated points where these outgrow it."""
@@ -109,8 +93,6 @@ class AdaptiveSimulatedAnnealing:
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
-        self._max_initial_cost_temperature = math.inf
-        self._n_accepted_since = 0
         self.x = np.empty(0)
         self.f: float | None = None
         self.k_c = 0
@@ -123,8 +105,7 @@ class AdaptiveSimulatedAnnealing:
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
         # Points so far had no such coordinate, and did not count for it.
-        n_before = 0 if self._options.is_published else len(self._pool)
-        self._k_offsets = np.append(self._k_offsets, -float(n_before))
+        self._k_offsets = np.append(self._k_offsets, -float(len(self._pool)))
         self._pool = self._pool.with_coordinate()
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
@@ -154,18 +135,16 @@ class AdaptiveSimulatedAnnealing:
         pairs = zip(self._n_choices, self._levels, strict=True)
         return np.array([n > 0 or levels is not None for n, levels in pairs], dtype=bool)
 
-    @property
-    def n_points(self) -> int:
-        """The number of points so far that had a finite value."""
-        return int(self._pool.numbers.max(initial=-1)) + 1
+    def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
+        """Return c and Q/D (4)."""
+        budget = self._options.budget(n_generated)
+        # T is T_0 N^-3 after N points.
+        n_cooling = n_dims if n_dims <= _MAX_COOLING_DIMS else _MANY_COOL_AS
+        return self._rate(n_cooling, 3 * math.log(budget), budget)
 
-    def best_guess(self) -> int:
-        """Return the number of the point, of these, that is best as the model predicts it."""
-        points, values = without_nan(self._pool.points), self._pool.values
-        model = LocalModel(points, self._n_choices)
-        if model.fit(values) and model.is_noisy:
-            values = model.predict(points)
-        return int(self._pool.numbers[np.argmin(values)])
+    def _rate(self, n_dims: int, m: float, anneal_scale: float) -> tuple[float, float]:
+        exponent = min(self._options.quench / n_dims, _MAX_EXPONENT)
+        return m * anneal_scale**-exponent, exponent
 
     @property
     def n_dims(self) -> int:
@@ -178,7 +157,7 @@ class AdaptiveSimulatedAnnealing:
         """Return the temperatures at which a point with an index is generated (3)."""
         n_dims = self.n_dims if n_dims is None else n_dims
         k_offsets = self._k_offsets if k_offsets is None else k_offsets
-        c, exponent = self._options.rate(n_dims, index)
+        c, exponent = self.rate(n_dims, index)
         decay = np.exp(-c * np.maximum(index + k_offsets, 0.0) ** exponent)
         return np.asarray(np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE))
 
@@ -186,15 +165,12 @@ class AdaptiveSimulatedAnnealing:
         """Return the temperature at which a point is accepted (6)."""
         if len(self._cost_samples) < 2:
             return 0.0
-        c, exponent = self._options.rate(self.n_dims, index)
+        c, exponent = self.rate(self.n_dims, index)
         return self._initial_cost_temperature * math.exp(-c * self.k_c**exponent)
 
     @property
     def _initial_cost_temperature(self) -> float:
         # Sums and squares of large floats overflow, but not those of `statistics`.
-        if self._options.is_published:
-            mean = statistics.mean(map(abs, self._cost_samples))
-            return min(mean, self._max_initial_cost_temperature)
         return 0.1 * statistics.pstdev(self._cost_samples)
 
     def draw(
@@ -213,7 +189,7 @@ class AdaptiveSimulatedAnnealing:
         """
         if not self._names:
             return np.empty(0)
-        if self._is_finite.any() and not self._options.is_published:
+        if self._is_finite.any():
             return self._ask_mixed(index, key)
         x, T = np.clip(self.x, 0.0, 1.0), self.temperatures(index)
         if self._is_on_plateau:
@@ -291,7 +267,7 @@ class AdaptiveSimulatedAnnealing:
     @property
     def _is_on_plateau(self) -> bool:
         """Whether most values are the first one and none is better: no place is known to be."""
-        is_known = len(self._pool) > 2 and not self._options.is_published
+        is_known = len(self._pool) > 2
         return is_known and np.median(self._pool.values) == self._best_f == self._cost_samples[0]
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
@@ -299,7 +275,7 @@ class AdaptiveSimulatedAnnealing:
         is_due = index % 2 == 0 or self._n_latest(index) > 0
         # The model must see more points than its linear part has coefficients.
         is_known = len(self._pool) >= len(self._names) + 2
-        has_model = self._options.n_candidates > 1 and not self._options.is_published
+        has_model = self._options.n_candidates > 1
         return has_model and is_known and (is_due or (looks_ahead and index % 4 == 1))
 
     def _n_latest(self, index: int) -> int:
@@ -322,8 +298,7 @@ class AdaptiveSimulatedAnnealing:
             return False
         if math.isfinite(f):
             self._pool = self._pool.with_point(x, f)
-            if not self._options.is_published:
-                self._k_offsets = self._k_offsets - np.isnan(x)
+            self._k_offsets = self._k_offsets - np.isnan(x)
             if len(self._cost_samples) < _N_COST_SAMPLES:
                 self._cost_samples += (f,)
         if f < self._best_f:
@@ -334,8 +309,7 @@ class AdaptiveSimulatedAnnealing:
             self.x = np.where(np.isnan(x), self.x, x)
             self.f = f
             self.k_c += index is not None
-            self._n_accepted_since += 1
-        if index is not None:
+        if self._options.has_reannealing and index is not None:
             self._reanneal_if_due(index)
         return is_accepted
 
@@ -348,50 +322,36 @@ class AdaptiveSimulatedAnnealing:
         return u < math.exp(-(f - self.f) / T_c)  # (5)
 
     def _reanneal_if_due(self, index: int) -> None:
-        if self._options.is_published:
-            is_due = self._n_accepted_since >= _ACCEPTED_MODULUS or (
-                index > 0 and index % _GENERATED_MODULUS == 0
-            )
-        else:
-            is_due = self._options.has_reannealing and (index + 1) % _REANNEALING_PERIOD == 0
-        if is_due:
-            self._n_accepted_since = 0
-            self._reanneal(index)
-            if self._options.is_published:
-                self._reanneal_cost(index)
+        if (index + 1) % _REANNEALING_PERIOD:
+            return
+        columns, ratios = self._sensitivity_ratios()
+        if ratios is None:
+            return
+        # Damped, and without cooling or heating all of them: it pays where parameters are badly
+        # scaled, and would cost too much where they are not.
+        ratios = np.sqrt(ratios)
+        ratios /= np.exp(np.log(ratios).mean())
+        T = self.temperatures(index, self.n_dims, np.zeros(len(columns)))
+        self._reanneal(index, columns, T[columns] * ratios)
 
-    def _reanneal(self, index: int) -> None:
+    def _sensitivity_ratios(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return which coordinates can be re-annealed, and their s_max / s_i, if that is known."""
         columns = (self._n_choices == 0) & ~np.isnan(self._best_x)
         size = 4 * int(columns.sum()) + 6
         if len(self._pool) < size:
-            return
-        best = without_nan(self._best_x)
-        points = without_nan(self._pool.points)
+            return columns, None
+        best, points = without_nan(self._best_x), without_nan(self._pool.points)
         rows = nearest(points, best, self._n_choices, size)
         s = sensitivities(points[rows][:, columns], self._pool.values[rows], best[columns])
         if s is None or s.max() == 0:
-            return
-        ratios = s.max() / np.maximum(s, s.max() / _MAX_SENSITIVITY_RATIO)
-        if not self._options.is_published:
-            # Damped, and without cooling or heating all of them: it pays where parameters are
-            # badly scaled, and would cost too much where they are not.
-            ratios = np.sqrt(ratios)
-            ratios /= np.exp(np.log(ratios).mean())
-        c, exponent = self._options.rate(self.n_dims, index)
-        k_offsets = self._k_offsets if self._options.is_published else np.zeros(len(columns))
-        T = self.temperatures(index, self.n_dims, k_offsets)[columns] * ratios  # (7)
+            return columns, None
+        return columns, s.max() / np.maximum(s, s.max() / _MAX_SENSITIVITY_RATIO)
+
+    def _reanneal(self, index: int, columns: np.ndarray, T: np.ndarray) -> None:
+        """Give coordinates other temperatures (7)."""
+        c, exponent = self.rate(self.n_dims, index)
         cooling = np.log(self._options.initial_temperature / T)
         with np.errstate(over="ignore"):  # With a tiny exponent, it takes forever.
             k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
         self._k_offsets = self._k_offsets.copy()
         self._k_offsets[columns] = k - index
-
-    def _reanneal_cost(self, index: int) -> None:
-        assert self.f is not None
-        T_c = self.cost_temperature(index)
-        bound = max(abs(self.f), abs(self._best_f), abs(self.f - self._best_f))
-        self._max_initial_cost_temperature = min(self._initial_cost_temperature, bound)  # (9)
-        cooling = math.log(self._max_initial_cost_temperature / T_c) if T_c > 0 else 0.0
-        if 0 < cooling < math.inf:
-            c, exponent = self._options.rate(self.n_dims, index)
-            self.k_c = math.ceil((cooling / c) ** (1 / exponent))

@@ -597,28 +597,6 @@ def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed:
     assert "xxxxx" not in beyond
 
 
-def test_the_best_guess_is_nearer_to_the_truth_than_the_best_value() -> None:
-    best, guessed = [], []
-    for seed in range(10):
-        rng = np.random.default_rng(seed)
-        optimum = rng.uniform(-3, 3, 3)
-
-        def true(params: dict[str, float], optimum: np.ndarray = optimum) -> float:
-            return float(((np.array([params[f"x{i}"] for i in range(3)]) - optimum) ** 2).sum())
-
-        def objective(trial: optuna.Trial, rng: np.random.Generator = rng) -> float:
-            for i in range(3):
-                trial.suggest_float(f"x{i}", -5, 5)
-            return true(trial.params) + rng.normal()
-
-        sampler = Annealing(seed=seed, n_trials=60)
-        study = optuna.create_study(sampler=sampler)
-        study.optimize(objective, n_trials=60)
-        best.append(true(study.best_params))
-        guessed.append(true(sampler.best_guess(study).params))
-    assert np.mean(guessed) < 0.7 * np.mean(best)
-
-
 def test_steps() -> None:
     sampler = Annealing(seed=0, n_trials=20)
     study = optuna.create_study(sampler=sampler)
@@ -654,23 +632,6 @@ def test_steps() -> None:
         assert step.cost_temperature == pytest.approx(start * math.exp(-c * math.sqrt(k_c)))
         k_c += step.is_accepted
     assert 3 < k_c < 18
-
-
-def test_without_noise_the_best_guess_is_the_best_trial() -> None:
-    sampler = Annealing(seed=0)
-    study = optuna.create_study(sampler=sampler)
-    with pytest.raises(ValueError, match="No trials are completed"):
-        sampler.best_guess(study)
-    study.optimize(
-        lambda trial: (
-            math.inf if trial.number % 3 == 0 else (trial.suggest_float("x", 0, 1) - 0.3) ** 2
-        ),
-        n_trials=30,
-    )
-    assert sampler.best_guess(study).number == study.best_trial.number
-    infinite = optuna.create_study(sampler=sampler)
-    infinite.optimize(lambda trial: trial.suggest_float("x", 0, 1) + math.inf, n_trials=3)
-    assert sampler.best_guess(infinite).number == infinite.best_trial.number
 
 
 class TestRandomRestart:

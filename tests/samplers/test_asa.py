@@ -18,6 +18,7 @@ from adnn_optuna.samplers._generating import (
     generating_cdf,
     generating_quantile,
 )
+from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._mixed import nearest
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
@@ -26,8 +27,11 @@ from adnn_optuna.samplers._unit_interval import levels
 TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]
 
 
-def make_annealing(n_dims: int, seed: int = 0, **options: object) -> AdaptiveSimulatedAnnealing:
-    annealing = AdaptiveSimulatedAnnealing(seed, Options(**options))  # type: ignore[arg-type]
+def make_annealing(
+    n_dims: int, seed: int = 0, *, is_published: bool = False, **options: object
+) -> AdaptiveSimulatedAnnealing:
+    make = PublishedAnnealing if is_published else AdaptiveSimulatedAnnealing
+    annealing = make(seed, Options(**options))  # type: ignore[arg-type]
     for i in range(n_dims):
         annealing.add_coordinate(f"x{i}")
     return annealing
@@ -107,14 +111,16 @@ def test_schedule_ends_with_the_budget(n_dims: int, n_trials: int, quench: float
 
 
 def test_many_dimensions_cool_as_four() -> None:
-    options = Options(n_trials=50)
-    assert options.rate(8, 0)[1] == 1 / 8
-    assert options.rate(9, 0) == options.rate(40, 0) == options.rate(4, 0)
-    assert Options(is_published=True).rate(9, 0)[1] == 1 / 9
+    annealing = make_annealing(0, n_trials=50)
+    assert annealing.rate(8, 0)[1] == 1 / 8
+    assert annealing.rate(9, 0) == annealing.rate(40, 0) == annealing.rate(4, 0)
+    assert make_annealing(0, is_published=True).rate(9, 0)[1] == 1 / 9
 
 
 def test_more_quench_than_20_for_each_parameter_is_20() -> None:
-    rates = [Options(n_trials=50, quench=quench).rate(2, 0) for quench in (38.0, 40.0, 42.0)]
+    rates = [
+        make_annealing(0, n_trials=50, quench=quench).rate(2, 0) for quench in (38.0, 40.0, 42.0)
+    ]
     assert rates[0] != rates[1] == rates[2]
     assert rates[1][1] == 20
 
@@ -141,7 +147,7 @@ def test_cost_temperature(is_published: bool) -> None:
     for index, f in enumerate(values):
         annealing.tell(index, np.array([0.1, 0.2]), f)
     start = np.mean(np.abs(values[:5])) if is_published else 0.1 * np.std(values[:5])
-    c, exponent = annealing._options.rate(2, 50)
+    c, exponent = annealing.rate(2, 50)
     expected = start * math.exp(-c * annealing.k_c**exponent)
     assert annealing.cost_temperature(50) == pytest.approx(expected)
 

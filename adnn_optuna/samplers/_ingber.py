@@ -1,0 +1,78 @@
+"""The annealing as Ingber published it, with the defaults of his code, ASA 30.53.
+
+It adds to the equations of ``_asa.py``, by whose numbers the comments cite them:
+
+9.  cost temperature after re-annealing
+    T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
+"""
+
+import dataclasses
+import math
+import statistics
+
+import numpy as np
+
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
+
+_ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
+_GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
+
+
+class PublishedAnnealing(AdaptiveSimulatedAnnealing):
+    """The published annealing; only the sensitivities are taken from the points so far."""
+
+    def __init__(self, seed: int, options: Options) -> None:
+        super().__init__(seed, dataclasses.replace(options, has_reannealing=False))
+        self._max_initial_cost_temperature = math.inf
+        self._n_accepted_since = 0
+
+    def add_coordinate(
+        self, name: str, n_choices: int = 0, levels: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        """Add a coordinate, which is as cold as if it had been there from the start."""
+        k_offsets = self._k_offsets
+        super().add_coordinate(name, n_choices, levels)
+        self._k_offsets = np.append(k_offsets, 0.0)
+
+    def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
+        """Return c and Q/D (4), of a temperature of 1e-5 after 100 points, whatever the budget."""
+        return self._rate(n_dims, -math.log(1e-5), 100.0)
+
+    @property
+    def _initial_cost_temperature(self) -> float:
+        mean = statistics.mean(map(abs, self._cost_samples))
+        return min(mean, self._max_initial_cost_temperature)
+
+    def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
+        """Generate a point by a single move."""
+        if not len(self.x):
+            return self.x
+        x = np.clip(self.x, 0.0, 1.0)
+        return np.asarray(self._generate(x, self.temperatures(index), key, 1)[0])
+
+    def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
+        """Take in a point's value, NaN if it has none, and return whether it is accepted."""
+        k_offsets = self._k_offsets
+        is_accepted = super().tell(index, x, f)
+        self._k_offsets = k_offsets  # A coordinate cools with all the others.
+        self._n_accepted_since += is_accepted
+        if index is None or math.isnan(f):
+            return is_accepted
+        is_often = index > 0 and index % _GENERATED_MODULUS == 0
+        if is_often or self._n_accepted_since >= _ACCEPTED_MODULUS:
+            self._n_accepted_since = 0
+            columns, ratios = self._sensitivity_ratios()
+            if ratios is not None:
+                self._reanneal(index, columns, self.temperatures(index)[columns] * ratios)
+            self._reanneal_cost(index)
+        return is_accepted
+
+    def _reanneal_cost(self, index: int) -> None:
+        assert self.f is not None
+        T_c = self.cost_temperature(index)
+        bound = max(abs(self.f), abs(self._best_f), abs(self.f - self._best_f))
+        self._max_initial_cost_temperature = min(self._initial_cost_temperature, bound)  # (9)
+        cooling = math.log(self._max_initial_cost_temperature / T_c) if T_c > 0 else 0.0
+        if 0 < cooling < math.inf:
+            c, exponent = self.rate(self.n_dims, index)
+            self.k_c = math.ceil((cooling / c) ** (1 / exponent))
