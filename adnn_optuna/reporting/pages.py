@@ -22,17 +22,15 @@ _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A figure: its kind, by which the template knows how to read it, and whose it is."""
+    """A figure, and its kind, by which the template knows how to read it."""
 
     kind: str
     figure: go.Figure
-    label: str = ""
 
     @property
     def title(self) -> str:
         """The heading of the figure, which needs no title of its own then."""
-        title = str(self.figure.layout.title.text)
-        return f"{title}: {self.label}" if self.label else title
+        return str(self.figure.layout.title.text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,9 @@ def _number_lines(record: SearchRecord) -> list[str]:
             said = f"{said:>8}"
         elif number.name == "test_gain" and (note := claims.about_test_gain(record)):
             said = f"{said}: {note}"
-        line = number.metric_of(record) if number.part else filled(number.heading, number, record)
+        line = number.metric_of(record)
+        if not number.part:
+            line = filled(number.heading, number, record, with_unit=False)
         lines.setdefault(line.replace("\n", " "), []).append(f"{number.part} {said}".lstrip())
     return [f"  {line:<15}  {'  '.join(parts)}" for line, parts in lines.items()]
 
