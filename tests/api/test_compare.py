@@ -17,7 +17,8 @@ from search_worker import make_objective
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
-from adnn_optuna.evidence.comparison import load_comparison
+from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.evidence.curves import gains_so_far
 from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_plot_shows_the_mean_of_the_best_so_far(comparison: adnn.Comparison) -> 
     lines = {trace.name: trace for trace in figure.data if trace.name}
     assert set(lines) == set(comparison.results)
     for sampler, results in comparison.results.items():
-        gains = np.array([result.gains_so_far() for result in results])
+        gains = np.array([gains_so_far(result) for result in results])
         assert (np.diff(gains, axis=1) >= 0).all()
         assert (gains[:, 0] == 0).all()  # Each run begins at its baseline.
         np.testing.assert_allclose(lines[sampler].y, 100 * gains.mean(axis=0), atol=1e-4)
