@@ -11,9 +11,11 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence.declarations import planned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
+    from adnn_optuna._attributes import Declaration
     from adnn_optuna.engine.records import SearchRecord
 
 N_TRIALS = 12
@@ -143,6 +146,21 @@ def store_comparison(
     }
     seeds = tuple(range(len(next(iter(gains.values())))))
     return Comparison(results, seeds, **options)
+
+
+def declaration(seeds: Sequence[int], *arms: str, looks_again: bool = False) -> Declaration:
+    """Return what a comparison of these arms, which are called as they are, is declared to be."""
+    named = {arm: arm for arm in arms}
+    return {**planned(seeds), "looks_again": looks_again, "arms": named}
+
+
+def store_head(
+    storage: optuna.storages.BaseStorage, name: str, declared: Declaration
+) -> optuna.Study:
+    """Store the head of a comparison."""
+    head = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    head.set_user_attr(COMPARISON, declared)
+    return head
 
 
 def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecord:

@@ -10,7 +10,6 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import (
-    COMPARED,
     COMPARISON,
     CONFIG,
     OBJECTIVE,
@@ -126,7 +125,7 @@ def _arguments(
         first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
         objective = studies.objective_from_study(records[first].study, data_dir)
     return {
-        **head.user_attrs[COMPARED],
+        **declaration["arguments"],
         "objective": objective,
         "samplers": {label: name for label, name in arms.items() if name in SEARCHERS},
         "controls": {label: name for label, name in arms.items() if name in CONTROLS},

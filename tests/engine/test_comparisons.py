@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from optuna.study import StudyDirection
-from stored_studies import store_study
+from stored_studies import declaration, store_head, store_study
 
-from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.engine.comparisons import (
+    declaration_of,
     is_comparison,
     load_head,
-    open_head,
     records_of_comparison,
 )
-
-MAXIMIZE = StudyDirection.MAXIMIZE
-
-
-def declare(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
-    head = open_head(storage, name, MAXIMIZE)
-    arms = {"greedy": "greedy", "one arm": "annealing"}
-    declaration = {"seeds": [10, 0], "looks_again": False, "arms": arms}
-    head.set_user_attr(COMPARISON, declaration)
-    return head
 
 
 def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
     storage = optuna.storages.InMemoryStorage()
-    head = declare(storage, "a.b")
+    head = store_head(storage, "a.b", declaration([10, 0], "greedy", "one arm"))
     names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
-    others = (
-        "axb/greedy/seed=0",
-        "a.b/c/seed=0",
-        "a.b/greedy/seed=1",
-        "a.b/greedy/seed=0/recheck",
-    )
+    others = ("axb/greedy/seed=0", "a.b/c/seed=0", "a.b/greedy/seed=1", "a.b/greedy/seed=0/x")
     for name in (*names, *others):
         store_study(name, values=[0.9], storage=storage)
     found = records_of_comparison(head)
@@ -43,19 +26,16 @@ def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
     assert found["greedy"][10].study.study_name == "a.b/greedy/seed=10"
 
 
-def test_a_head_is_opened_again() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    assert not is_comparison(open_head(storage, "mine", MAXIMIZE))
-    declare(storage, "mine")
-    again = open_head(storage, "mine", MAXIMIZE)
-    assert is_comparison(again)
-    assert load_head(storage, "mine").user_attrs == again.user_attrs
+def test_what_is_declared_is_known_of_a_stored_comparison_alone() -> None:
+    storage, declared = optuna.storages.InMemoryStorage(), declaration([3, 1], "greedy")
+    assert declaration_of(storage, "mine") is None
+    assert is_comparison(store_head(storage, "mine", declared))
+    assert declaration_of(storage, "mine") == declared
 
 
 def test_a_search_is_no_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_study("mine", values=[0.9], storage=storage)
-    with pytest.raises(ValueError, match="'mine' is no comparison; give the comparison another"):
-        open_head(storage, "mine", MAXIMIZE)
-    with pytest.raises(ValueError, match="'mine' is no comparison, but a search"):
-        load_head(storage, "mine")
+    for load in (declaration_of, load_head):
+        with pytest.raises(ValueError, match="'mine' is no comparison; give a comparison another"):
+            load(storage, "mine")
