@@ -202,7 +202,7 @@ def compare(
                 stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
             ):
                 break
-    save_notes([run for runs in results.values() for run in runs], comparison)
+    save_notes([run for runs in results.values() for run in runs], comparison, head)
     return comparison
 
 

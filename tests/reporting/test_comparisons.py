@@ -82,6 +82,7 @@ class TestComparison:
 
     def test_name_is_what_its_studies_have_in_common(self) -> None:
         storage = optuna.storages.InMemoryStorage()
+        store_head(storage, "mine", declaration([0], "greedy", "random_restart"))
         for arm in ("greedy", "random_restart"):
             store_study(f"mine/{arm}/seed=0", sampler=arm, storage=storage)
         loaded = load_comparison(storage, "mine")
