@@ -17,13 +17,24 @@ from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     AtOnce,
     Certify,
+    Contract,
     NewName,
+    Plot,
     Quiet,
+    Report,
+    Seeds,
+    Storage,
+    StudyName,
     default_name,
     make_objective,
     parse_controls,
     parse_seeds,
     parse_storage,
+)
+
+_CONTROLS = (
+    "What the same compute buys otherwise: longer, learning_rate, constant, or none; by default "
+    "learning_rate, from 10 trials on."
 )
 
 
@@ -32,11 +43,11 @@ def search(
     sampler: str = "annealing",
     limits: dict[str, Any],
     trials_at_once: AtOnce = None,
-    storage: str = DEFAULT_STORAGE,
+    storage: Storage = DEFAULT_STORAGE,
     study_name: NewName = None,
     test: bool = True,
-    contract: Path | None = None,
-    report: Path | None = None,
+    contract: Contract = None,
+    report: Report = None,
     certify: Certify = None,
     quiet: Quiet = False,
     **objective: Any,
@@ -75,13 +86,13 @@ def search(
 
 def resume(
     *,
-    study_name: str,
+    study_name: StudyName,
     limits: dict[str, Any],
-    storage: str = DEFAULT_STORAGE,
+    storage: Storage = DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
-    contract: Path | None = None,
-    report: Path | None = None,
+    contract: Contract = None,
+    report: Report = None,
     certify: Certify = None,
     quiet: Quiet = False,
 ) -> None:
@@ -115,16 +126,16 @@ def resume(
 def compare(
     *,
     samplers: str = "greedy,annealing,random_restart",
-    seeds: str = "10",
-    controls: str | None = None,
-    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
-    max_trial: Annotated[int, "Trials of each run."],
+    seeds: Seeds = "10",
+    controls: Annotated[str | None, _CONTROLS] = None,
+    stop_when_decided: bool = False,
+    max_trial: int,
     limits: dict[str, Any],
     trials_at_once: AtOnce = None,
-    storage: str = DEFAULT_STORAGE,
+    storage: Storage = DEFAULT_STORAGE,
     study_name: NewName = None,
-    plot: Path | None = None,
-    report: Path | None = None,
+    plot: Plot = None,
+    report: Report = None,
     equivalence: float = 0.001,
     quiet: Quiet = False,
     **objective: Any,
@@ -166,10 +177,10 @@ def plan(
     *,
     gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
     samplers: str = "greedy,annealing,random_restart",
-    max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
-    storage: str = DEFAULT_STORAGE,
+    max_trial: int = 20,
+    storage: Storage = DEFAULT_STORAGE,
     study_name: NewName = None,
-    plot: Path | None = None,
+    plot: Plot = None,
     quiet: Quiet = False,
     **objective: Any,
 ) -> None:
@@ -216,7 +227,7 @@ def report(
     study_name: Annotated[str, "Name of a study, or what those of a comparison begin with."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
-    storage: str = DEFAULT_STORAGE,
+    storage: Storage = DEFAULT_STORAGE,
     equivalence: float = 0.001,
     quiet: Quiet = False,
 ) -> None:
@@ -274,12 +285,8 @@ def audit(
 def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
-    data_dir: Annotated[
-        Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
-    ] = None,
-    certify: Annotated[
-        bool, "Repeat the contract's certificate, too: with fresh random numbers."
-    ] = False,
+    data_dir: Path | None = None,
+    certify: bool = False,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 

@@ -3,7 +3,6 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,9 @@ from adnn_optuna.cli.options import (
     DEFAULT_STORAGE,
     NewName,
     Quiet,
+    Report,
+    Seeds,
+    Storage,
     default_name,
     load_function,
     load_models,
@@ -23,19 +25,24 @@ from adnn_optuna.cli.options import (
     parse_storage,
 )
 
+_EVALUATE = (
+    "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
+    "first; a study of adnn search needs none."
+)
+
 
 def recheck(
     storage: Annotated[str, "The study's SQLite file, or any URL."],
     name: Annotated[str, "The study's name."],
     *,
-    evaluate: str | None = None,
-    top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
-    seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
-    confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
-    confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
-    n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
-    max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
-    report: Path | None = None,
+    evaluate: Annotated[str | None, _EVALUATE] = None,
+    top: int = 5,
+    seeds: int = 4,
+    confirm: int = 10,
+    confirm_best: bool = False,
+    n_jobs: int = 1,
+    max_time: float | None = None,
+    report: Report = None,
     quiet: Quiet = False,
 ) -> None:
     """Tell how much of the best value of any Optuna study is luck.
@@ -69,8 +76,8 @@ def recheck(
 
 def luck(
     *,
-    n: Annotated[int, "How many draws the best is of: trials, seeds or models."],
-    sd: Annotated[float, "The standard deviation of equally good ones."],
+    n: int,
+    sd: float,
     claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
 ) -> None:
     """Tell what the best of some equally good draws gains by luck alone.
@@ -86,11 +93,11 @@ def luck(
 
 def variance(
     *,
-    n: Annotated[int, "In how many runs everything random is drawn afresh."] = 20,
-    storage: str = DEFAULT_STORAGE,
+    n: int = 20,
+    storage: Storage = DEFAULT_STORAGE,
     study_name: NewName = None,
-    max_time: Annotated[float | None, "Seconds after which no run begins."] = None,
-    report: Path | None = None,
+    max_time: float | None = None,
+    report: Report = None,
     quiet: Quiet = False,
     **network: Any,
 ) -> None:
@@ -124,13 +131,13 @@ def compare_models(
         ),
     ],
     *,
-    seeds: str = "20",
-    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
-    storage: str = DEFAULT_STORAGE,
+    seeds: Seeds = "20",
+    stop_when_decided: bool = False,
+    storage: Storage = DEFAULT_STORAGE,
     study_name: NewName = None,
-    max_time: Annotated[float | None, "Seconds after which no training begins."] = None,
-    equivalence: Annotated[float, "Difference of test accuracies that does not matter."] = 0.001,
-    report: Path | None = None,
+    max_time: float | None = None,
+    equivalence: float = 0.001,
+    report: Report = None,
     quiet: Quiet = False,
     **training: Any,
 ) -> None:

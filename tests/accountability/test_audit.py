@@ -263,8 +263,6 @@ def test_tells_what_a_layer_makes_of_a_seeded_initializer() -> None:
     assert (kernel.distribution.kind, kernel.seed, kernel.is_seeded) == ("random", 5, True)
 
 
-
-
 def dense_model(**settings: Any) -> keras.Model:
     return keras.Sequential([keras.Input((4,)), L.Dense(4, **settings), L.Dense(4, **settings)])
 

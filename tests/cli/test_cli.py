@@ -22,9 +22,9 @@ from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
-from adnn_optuna.cli import commands
+from adnn_optuna.cli import commands, declared
 from adnn_optuna.cli import main as cli
-from adnn_optuna.cli.options import HELP, parse_controls, parse_seeds
+from adnn_optuna.cli.options import parse_controls, parse_seeds
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.searchers import SEARCHERS
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
@@ -155,7 +155,7 @@ class TestHelp:
         search, compare = map(inspect.signature, (commands.search, commands.compare))
         assert search.parameters["sampler"].default in SEARCHERS
         assert set(compare.parameters["samplers"].default.split(",")) <= {*SEARCHERS}
-        assert all(searcher in HELP["sampler"] for searcher in SEARCHERS)
+        assert all(searcher in declared.arguments("search")["sampler"] for searcher in SEARCHERS)
         assert compare.parameters["equivalence"].default == EQUIVALENCE
 
 
