@@ -58,27 +58,27 @@ def in_words(parameters: Mapping[str, Any]) -> str:
 def describe(initializer: Any, shape: tuple[int, ...] | None) -> Distribution:
     """Return what an initializer, or a function like one, draws values of a shape from.
 
-    One that is none of Keras's is found out by what it returns under two seeds or, where it has
-    none, called twice.
+    One that is none of Keras's is found out by what it returns under two seeds, or when it is
+    called twice.
     """
     import keras
 
     name, config = class_name(initializer), _config(initializer)
-    kind: Kind = "random" if "seed" in config else "fixed"
+    known = Distribution("random" if "seed" in config else "fixed", name, config)
     config.pop("seed", None)
     # A class of the user's may have the name of one of Keras's, or be derived from it.
     is_of_keras = type(initializer) is getattr(keras.initializers, name, None)
     try:
         if shape is None:
-            return Distribution(kind, name, config)
+            return known
         # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
         if is_of_keras and isinstance(initializer, keras.initializers.VarianceScaling):
             return _scaled(initializer, shape)
         if is_of_keras and name in _NAMES:
-            return Distribution(kind, _NAMES[name], _VALUES.get(name, config))
-        return _by_values(initializer, shape)
+            return Distribution(known.kind, _NAMES[name], _VALUES.get(name, config))
+        return _by_values(initializer, shape, known)
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
-        return Distribution("unknown", name, config)
+        return dataclasses.replace(known, kind="unknown")
 
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
@@ -103,23 +103,21 @@ def _fan(initializer: Any, shape: Sequence[int]) -> float:
     return max(1.0, sizes[initializer.mode])
 
 
-def _by_values(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    name, config = class_name(initializer), _config(initializer)
-    pair = [initializer, initializer]
-    has_seed = "seed" in config
+def _by_values(initializer: Any, shape: tuple[int, ...], known: Distribution) -> Distribution:
+    has_seed, pair = known.kind == "random", [initializer, initializer]
     if has_seed:  # Called twice, one with a whole number as its seed would return the same.
+        config = _config(initializer)
         pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
-        del config["seed"]
     one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
     if not np.array_equal(one, two, equal_nan=True):
-        return Distribution("random", name, config)
+        return dataclasses.replace(known, kind="random")
     if (not has_seed and drawn_seed(initializer) is not None) or one.shape != tuple(shape):
         # It was never called with another seed, or does not do what an initializer does.
-        return Distribution("unknown", name, config)
+        return dataclasses.replace(known, kind="unknown")
     low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
     if low == high:
         return Distribution("fixed", "constant", {"value": low})
-    return Distribution("fixed", name, {"min": low, "max": high})
+    return Distribution("fixed", known.name, {"min": low, "max": high})
 
 
 def class_name(initializer: Any) -> str:
