@@ -12,25 +12,8 @@ import typer
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import (
-    DEFAULT_STORAGE,
-    AtOnce,
-    Certify,
-    Contract,
-    NewName,
-    Plot,
-    Quiet,
-    Report,
-    Seeds,
-    Storage,
-    StudyName,
-    default_name,
-    make_objective,
-    parse_controls,
-    parse_seeds,
-    parse_storage,
-)
 
 _CONTROLS = (
     "What the same compute buys otherwise: longer, learning_rate, constant, or none; by default "
@@ -42,14 +25,14 @@ def search(
     *,
     sampler: str = "annealing",
     limits: dict[str, Any],
-    trials_at_once: AtOnce = None,
-    storage: Storage = DEFAULT_STORAGE,
-    study_name: NewName = None,
+    trials_at_once: opt.AtOnce = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
     test: bool = True,
-    contract: Contract = None,
-    report: Report = None,
-    certify: Certify = None,
-    quiet: Quiet = False,
+    contract: opt.Contract = None,
+    report: opt.Report = None,
+    certify: opt.Certify = None,
+    quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
     """Search for the init offsets that train to the best network, within limits.
@@ -68,9 +51,9 @@ def search(
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
     names = {key: value for key, value in objective.items() if key != "dataset"}
-    name = default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
+    name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
     result = adnn.search(
-        make_objective(**objective),
+        opt.make_objective(**objective),
         sampler,
         storage=storage,
         study_name=name if study_name is None else study_name,
@@ -79,22 +62,21 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    data_dir = objective["data_dir"]
-    files: Any = {"contract": contract, "report": report}
-    out.show_search(result, storage, data_dir, **files, certify=certify, quiet=quiet)
+    files: Any = {"contract": contract, "report": report, "certify": certify}
+    out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
 
 
 def resume(
     *,
-    study_name: StudyName,
+    study_name: opt.StudyName,
     limits: dict[str, Any],
-    storage: Storage = DEFAULT_STORAGE,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
-    contract: Contract = None,
-    report: Report = None,
-    certify: Certify = None,
-    quiet: Quiet = False,
+    contract: opt.Contract = None,
+    report: opt.Report = None,
+    certify: opt.Certify = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
@@ -119,25 +101,25 @@ def resume(
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
-    files: Any = {"contract": contract, "report": report}
-    out.show_search(result, storage, data_dir, **files, certify=certify, quiet=quiet)
+    files: Any = {"contract": contract, "report": report, "certify": certify}
+    out.show_search(result, storage, data_dir, **files, quiet=quiet)
 
 
 def compare(
     *,
     samplers: str = "greedy,annealing,random_restart",
-    seeds: Seeds = "10",
+    seeds: opt.Seeds = "10",
     controls: Annotated[str | None, _CONTROLS] = None,
     stop_when_decided: bool = False,
     max_trial: int,
     limits: dict[str, Any],
-    trials_at_once: AtOnce = None,
-    storage: Storage = DEFAULT_STORAGE,
-    study_name: NewName = None,
-    plot: Plot = None,
-    report: Report = None,
+    trials_at_once: opt.AtOnce = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
     equivalence: float = 0.001,
-    quiet: Quiet = False,
+    quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
     """Compare searchers on the same networks, with paired seeds and the same budget.
@@ -153,14 +135,14 @@ def compare(
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
     comparison = adnn.compare(
-        make_objective(**objective),
+        opt.make_objective(**objective),
         samplers.split(","),
         max_trial=max_trial,
-        seeds=parse_seeds(seeds),
-        controls=parse_controls(controls),
+        seeds=opt.parse_seeds(seeds),
+        controls=opt.parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or default_name("compare", compare, objective),
+        study_name=study_name or opt.default_name("compare", compare, objective),
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
@@ -178,10 +160,10 @@ def plan(
     gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
     samplers: str = "greedy,annealing,random_restart",
     max_trial: int = 20,
-    storage: Storage = DEFAULT_STORAGE,
-    study_name: NewName = None,
-    plot: Plot = None,
-    quiet: Quiet = False,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    plot: opt.Plot = None,
+    quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
@@ -199,19 +181,19 @@ def plan(
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
-        comparison = load_comparison(parse_storage(file), name)
+        comparison = load_comparison(opt.parse_storage(file), name)
     else:
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
             comparison = adnn.compare(
-                make_objective(**objective),
+                opt.make_objective(**objective),
                 samplers.split(","),
                 max_trial=max_trial,
                 seeds=range(5),
                 controls=(),
                 storage=storage,
-                study_name=study_name or default_name("pilot", plan, objective),
+                study_name=study_name or opt.default_name("pilot", plan, objective),
                 show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)
@@ -227,9 +209,9 @@ def report(
     study_name: Annotated[str, "Name of a study, or what those of a comparison begin with."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
     equivalence: float = 0.001,
-    quiet: Quiet = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 

@@ -8,22 +8,8 @@ from typing import Annotated, Any
 import typer
 
 import adnn_optuna as adnn
+from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import (
-    DEFAULT_STORAGE,
-    NewName,
-    Quiet,
-    Report,
-    Seeds,
-    Storage,
-    default_name,
-    load_function,
-    load_models,
-    make_network,
-    make_training,
-    parse_seeds,
-    parse_storage,
-)
 
 _EVALUATE = (
     "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
@@ -42,8 +28,8 @@ def recheck(
     confirm_best: bool = False,
     n_jobs: int = 1,
     max_time: float | None = None,
-    report: Report = None,
-    quiet: Quiet = False,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Tell how much of the best value of any Optuna study is luck.
 
@@ -61,8 +47,8 @@ def recheck(
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
-        (parse_storage(storage), name),
-        None if evaluate is None else load_function("--evaluate", evaluate),
+        (opt.parse_storage(storage), name),
+        None if evaluate is None else opt.load_function("--evaluate", evaluate),
         top=top,
         seeds=seeds,
         confirm=confirm,
@@ -94,11 +80,11 @@ def luck(
 def variance(
     *,
     n: int = 20,
-    storage: Storage = DEFAULT_STORAGE,
-    study_name: NewName = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
     max_time: float | None = None,
-    report: Report = None,
-    quiet: Quiet = False,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
     **network: Any,
 ) -> None:
     """Tell how far a network's accuracy varies from run to run, and from what.
@@ -112,10 +98,10 @@ def variance(
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
     found = adnn.measure_variance(
-        make_network(**network),
+        opt.make_network(**network),
         n,
         storage=storage,
-        study_name=study_name or default_name("variance", variance, network),
+        study_name=study_name or opt.default_name("variance", variance, network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
@@ -131,14 +117,14 @@ def compare_models(
         ),
     ],
     *,
-    seeds: Seeds = "20",
+    seeds: opt.Seeds = "20",
     stop_when_decided: bool = False,
-    storage: Storage = DEFAULT_STORAGE,
-    study_name: NewName = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
     max_time: float | None = None,
     equivalence: float = 0.001,
-    report: Report = None,
-    quiet: Quiet = False,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
     **training: Any,
 ) -> None:
     """Tell which of several models is better, with everything random drawn afresh.
@@ -150,15 +136,15 @@ def compare_models(
       adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    data, settings = make_training(**training)
+    data, settings = opt.make_training(**training)
     found = adnn.compare_models(
-        load_models(models),
+        opt.load_models(models),
         data,
         training=settings,
-        seeds=parse_seeds(seeds),
+        seeds=opt.parse_seeds(seeds),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or default_name("models", compare_models, training),
+        study_name=study_name or opt.default_name("models", compare_models, training),
         max_time=max_time,
         equivalence=equivalence,
         show_progress_bar=not quiet,
