@@ -10,8 +10,8 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.searchers import build_sampler
 from adnn_optuna.evidence.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def store_study(
     study.set_user_attr("adnn:baseline", baseline)
     study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
     names = ("restart",) if is_restart else ("weight_offset_0", "bias_offset_0")
-    study.sampler = build_sampler(sampler, seed=seed, parameters=names, n_trials=len(values))
+    study.sampler = arm_of(sampler).sampler(seed, names, len(values))
     distribution: BaseDistribution = FloatDistribution(-0.2, 0.2)
     if is_restart:
         distribution = IntDistribution(0, 2**31 - 1)

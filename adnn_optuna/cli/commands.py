@@ -223,14 +223,14 @@ def report(
       adnn report --study-name mine --contract mine.contract.json
     """
     from adnn_optuna.accountability.contract_file import read_contract
-    from adnn_optuna.engine import records, storages, studies
+    from adnn_optuna.engine import comparisons, records, storages, studies
     from adnn_optuna.evidence import comparison
     from adnn_optuna.reporting import pages
 
     opened = storages.open_storage(storage, must_exist=True)
-    names = [study.study_name for study in opened.get_all_studies()]
-    if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
-        record = records.record_of(studies.load_study(opened, study_name))
+    study = studies.load_study(opened, study_name)
+    if not comparisons.is_comparison(study):
+        record = records.record_of(study)
         content = None if contract is None else read_contract(contract)
         pages.search_page(record, content).save(output)
         out.show(record)

@@ -18,6 +18,7 @@ from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value
 from adnn_optuna.networks.display import Shown
@@ -209,7 +210,7 @@ class SearchRecord(Shown):
     @property
     def is_control(self) -> bool:
         """Whether it is what the same compute buys otherwise, and no search."""
-        return self.searcher in (*stored.CONTROLS, stored.OBJECTIVE)
+        return self.searcher in ARMS and ARMS[self.searcher].is_control
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -258,7 +259,8 @@ class SearchRecord(Shown):
         epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
         best, curve = math.nan, {}
         for trial in self.done_trials:
-            n_epochs = max(trial.user_attrs.get(stored.EPOCHS, epochs), 1)
+            trained = trial.user_attrs.get(stored.TRAINED, {})
+            n_epochs = max(trained.get("epochs", epochs), 1)
             values = {n_epochs - 1: trial.value}
             if self.searcher == stored.LONGER:  # It tells of each of its epochs.
                 values = {**trial.intermediate_values}

@@ -32,7 +32,9 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 _MOST_CLASSES = 50  # Of more, a table would be too large for some databases and all pages.
 
 
-def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event) -> None:
+def look_at_test_set(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+) -> None:
     """Look at the test set: store what baseline and winner of a study get right of it.
 
     Both are trained again for it, unless the winner was looked at before; that the selection

@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial
 from plotly.subplots import make_subplots
 
 import adnn_optuna.plots._style as style
+from adnn_optuna.engine.arms import sampler_of
 from adnn_optuna.engine.classes import calibration_error
 from adnn_optuna.engine.records import SearchRecord, records_of
-from adnn_optuna.engine.searchers import sampler_of
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
 
 _N_COUNTS = 12  # Of more classes than these, the counts have no room in their cells.

@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from stored_studies import N_TRIALS, store_comparison, store_confusions, store_study
 
 from adnn_optuna import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler, plots
-from adnn_optuna.engine.searchers import sampler_of
+from adnn_optuna.engine.arms import sampler_of
 from adnn_optuna.plots._comparison import expected_best_of_n, seconds_until_done
 
 if TYPE_CHECKING:
