@@ -15,15 +15,10 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
-_CONTROLS = (
-    "What the same compute buys otherwise: longer, learning_rate, constant, or none; by default "
-    "learning_rate, from 10 trials on."
-)
-
 
 def search(
     *,
-    sampler: str = "annealing",
+    sampler: opt.Sampler = "annealing",
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
@@ -109,7 +104,7 @@ def compare(
     *,
     samplers: str = "greedy,annealing,random_restart",
     seeds: opt.Seeds = "10",
-    controls: Annotated[str | None, _CONTROLS] = None,
+    controls: opt.Controls = None,
     stop_when_decided: bool = False,
     max_trial: int,
     limits: dict[str, Any],

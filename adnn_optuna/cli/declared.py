@@ -10,24 +10,25 @@ from typing import Annotated, Any
 
 import typer
 
-from adnn_optuna import _MODULES
+from adnn_optuna import _MODULES, _attributes
 
 _Definition = ast.ClassDef | ast.FunctionDef
 
 
 @functools.cache
+def _module(name: str) -> ast.Module:
+    file = resources.files("adnn_optuna").joinpath(*f"{name}.py".split("/"))
+    return ast.parse(file.read_text("utf-8"))
+
+
 def _definitions(module: str) -> dict[str, _Definition]:
-    """Return the functions and classes of a module, and methods, by their qualified names."""
-    file = resources.files("adnn_optuna").joinpath(*f"{module}.py".split("/"))
-    nodes = ast.parse(file.read_text("utf-8")).body
-    found = {n.name: n for n in nodes if isinstance(n, _Definition)}
-    methods = [(name, n) for name, node in found.items() for n in node.body]
-    return found | {f"{name}.{n.name}": n for name, n in methods if isinstance(n, ast.FunctionDef)}
+    """Return the functions and classes of a module, by their names."""
+    return {node.name: node for node in _module(module).body if isinstance(node, _Definition)}
 
 
 def arguments(name: str) -> dict[str, str]:
     """Return the first sentence on each argument of what has a public name, if anything has."""
-    if (module := _MODULES.get(name.partition(".")[0])) is None:
+    if (module := _MODULES.get(name)) is None:
         return {}
     docstring = ast.get_docstring(_definitions(module.replace(".", "/"))[name]) or ""
     section = re.search(r"^Args:\n((?:    .*\n|\n)*)", f"{docstring}\n", re.MULTILINE)
@@ -40,6 +41,19 @@ def _first_sentence(text: str) -> str:
     sentence = re.split(r"(?<=\.) ", " ".join(text.split()))[0]
     plain = re.sub(r":\w+:`~?(?:adnn_optuna\.)?([^`]*)`", r"\1", sentence)
     return re.sub(r'``"([^"`]*)"``', r"\1", plain).replace("``", "")
+
+
+def arms(*, is_control: bool) -> str:
+    """Return the searchers, or the controls, each with what it does, as the arms declare them."""
+    said = []
+    for node in ast.walk(_module("engine/arms")):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Arm":
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if "help" in given and ("is_control" in given) == is_control:
+                text = ast.unparse(node.args[0])
+                name = getattr(_attributes, text.removeprefix("stored."), text.strip("'"))
+                said.append(f"{name} ({ast.literal_eval(given['help'])})")
+    return ", ".join(said)
 
 
 def limits() -> Iterator[inspect.Parameter]:

@@ -36,6 +36,11 @@ _CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract'
 Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
+Sampler = Annotated[str, f"{declared.arms(is_control=False)}."]
+_CONTROLS = (
+    f"{declared.arms(is_control=True)}, or none; by default learning_rate, from 10 trials on."
+)
+Controls = Annotated[str | None, f"What the same compute buys otherwise: {_CONTROLS}"]
 Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")

@@ -12,6 +12,7 @@ import adnn_optuna as adnn
 from adnn_optuna.callbacks import LIMITS
 from adnn_optuna.cli import declared
 from adnn_optuna.cli import main as cli
+from adnn_optuna.engine.arms import ARMS, SEARCHERS
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,16 @@ def test_every_option_of_every_command_has_a_help() -> None:
     for command in app.commands.values():
         for parameter in command.params:
             assert parameter.help, (command.name, parameter.name)
+
+
+def test_each_arm_is_named_with_what_it_does() -> None:
+    app: Any = typer.main.get_command(cli.app)
+    said = {option.name: option.help for option in app.commands["search"].params}["sampler"]
+    of_compare = {option.name: option.help for option in app.commands["compare"].params}
+    for name, arm in ARMS.items():
+        if arm.help:
+            assert f"{name} ({arm.help})" in (of_compare["controls"] if arm.is_control else said)
+    assert said.count("(") == len(SEARCHERS)
 
 
 def test_limits_are_those_of_the_callbacks() -> None:
