@@ -91,8 +91,8 @@ def compare(
 
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``.
-        samplers:
-            Names of searchers, or a mapping from labels to what :func:`~adnn_optuna.search` takes.
+        samplers: Names of searchers, as those of search. Or a mapping from labels to what
+            :func:`~adnn_optuna.search` takes.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further ones later pays for having been looked at, with wider intervals.

@@ -55,8 +55,8 @@ def resume(
         sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
             with by compare.
         pruner: The pruner, if the study had one.
-        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
-        test: See :func:`~adnn_optuna.search`.
+        data_dir: Folder to look in for the dataset first.
+        test: Whether to look at the test set at the end, as in :func:`~adnn_optuna.search`.
         show_progress_bar: Whether to show a progress bar.
         **limits: New limits, each by the name of its callback's argument.
 
