@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import re
 import signal
@@ -94,7 +95,7 @@ class TestStopping:
         assert comparison.n_undecided == 0
         n_before = n_seeds - N_CORES
         early = {label: runs[:n_before] for label, runs in comparison.results.items()}
-        before = adnn.Comparison(early, SEEDS[:n_before], comparison.equivalence)
+        before = dataclasses.replace(comparison, results=early, seeds=SEEDS[:n_before])
         assert before.n_undecided == 1
         # It begins no study that it might not need.
         assert len(optuna.get_all_study_names(storage)) == 1 + 2 * n_seeds
