@@ -9,9 +9,8 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved netwo
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
-COMPARISON = "adnn:comparison"  # The comparison that it belongs to: `Declaration`.
-# The arguments that `compare` was called with last; samplers and controls by label, as names.
-COMPARED = "adnn:compared"
+COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
+COMPARED = "adnn:compared"  # The further arguments that `compare` was called with last.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
@@ -24,11 +23,9 @@ ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed withou
 
 # User attributes of a trial.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
-EPOCHS = "adnn:epochs"  # How many it trained, where that is not what the study says.
+TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
 ELAPSED = "adnn:elapsed"
-# About how many seconds its training would have taken, where a limit cut it off meanwhile.
-SECONDS = "adnn:seconds"
 
 # The names of searchers, as studies store them.
 GREEDY = "greedy"
@@ -40,7 +37,6 @@ RANDOM_RESTART = "random_restart"
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
-CONTROLS = (LONGER, LEARNING_RATE, CONSTANT)
 OBJECTIVE = "objective"
 
 Metrics = dict[str, float]
@@ -55,13 +51,28 @@ another.
 """
 
 
+class Trained(TypedDict):
+    """The seconds of a trial's own training, and its epochs.
+
+    Where a limit cut it off, ``whole`` is about how many seconds it would have taken, if known.
+    """
+
+    seconds: float
+    epochs: int
+    whole: NotRequired[float]
+
+
 class Owner(TypedDict):
-    """Which process runs a trial; ``trial`` is the number of that which this was written for."""
+    """Which process runs a trial; ``trial`` is the number of that which this was written for.
+
+    ``run`` is which run of that process, empty for its ``study.optimize``.
+    """
 
     trial: int
     host: str
     process: int
     start: str
+    run: str
 
 
 StoredStep = tuple[int | None, float]
@@ -101,10 +112,12 @@ class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
     It looks again, and for good, where it stops once all is decided or got further seeds later.
+    ``arms`` are the names of all that it ever compared, by their labels.
     """
 
     seeds: list[int]
     looks_again: bool
+    arms: dict[str, str]
 
 
 class RunRecord(TypedDict):

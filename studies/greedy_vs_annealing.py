@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from optuna.samplers import BaseSampler
 
-    from adnn_optuna.engine.searchers import Searcher
+    from adnn_optuna.engine.arms import Searcher
     from adnn_optuna.evidence.paired_differences import PairedDifference
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.searchers import Searcher
+    from adnn_optuna.engine.arms import Searcher
     from adnn_optuna.evidence.paired_differences import PairedDifference
 
 INITIALIZERS = {

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.searchers import Searcher
+    from adnn_optuna.engine.arms import Searcher
     from adnn_optuna.evidence.paired_differences import PairedDifference
 
 # As far as Algorithm 1 comes in 10 trials, so that each arm's offsets are as fine as its.

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison
+from adnn_optuna.engine.arms import arm_of
+from adnn_optuna.engine.comparisons import open_head
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.searchers import build_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
+    from adnn_optuna._attributes import Declaration
     from adnn_optuna.engine.records import SearchRecord
 
 N_TRIALS = 12
@@ -79,7 +83,7 @@ def store_study(
     study.set_user_attr("adnn:baseline", baseline)
     study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
     names = ("restart",) if is_restart else ("weight_offset_0", "bias_offset_0")
-    study.sampler = build_sampler(sampler, seed=seed, parameters=names, n_trials=len(values))
+    study.sampler = arm_of(sampler).sampler(seed, names, len(values))
     distribution: BaseDistribution = FloatDistribution(-0.2, 0.2)
     if is_restart:
         distribution = IntDistribution(0, 2**31 - 1)
@@ -120,6 +124,17 @@ def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
     look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
     look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}
     study.set_user_attr(name, look)
+
+
+def declaration(seeds: Sequence[int], *, looks_again: bool = False) -> Declaration:
+    """Return what a comparison of greedy and random restarts is declared to be."""
+    arms = {"greedy": "greedy", "random_restart": "random_restart"}
+    return {"seeds": [*seeds], "looks_again": looks_again, "arms": arms}
+
+
+def store_head(storage: BaseStorage, name: str, declared: Declaration) -> None:
+    """Store the study that tells what a comparison is."""
+    open_head(storage, name, StudyDirection.MAXIMIZE).set_user_attr(COMPARISON, declared)
 
 
 def store_comparison(

@@ -7,7 +7,7 @@ import copy
 import logging
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -20,7 +20,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RANDOM_RESTART
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
 from adnn_optuna.api.comparisons import Comparison
-from adnn_optuna.api.search import result_of
+from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import (
     LimitValues,
     OtherLimits,
@@ -29,26 +29,25 @@ from adnn_optuna.callbacks import (
     shows_limits,
 )
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.evaluations import with_seed
-from adnn_optuna.engine.jobs import Control, OwnObjective, check_executor, run_jobs
+from adnn_optuna.engine.arms import CONTROLS, Searcher, check_searcher
+from adnn_optuna.engine.comparisons import open_head, study_name_of
+from adnn_optuna.engine.execution import check_executor, run_studies
+from adnn_optuna.engine.functions import FunctionObjective, with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.searchers import Searcher, check_searcher, searcher_label
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
-from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.declarations import (
-    checked_seeds,
-    declared,
-    records_of_comparison,
-    store_declaration,
-)
+from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
+
+Control = str | Callable[..., float]
+"""A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
 
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 
@@ -75,8 +74,9 @@ def compare(
     """Compare searchers on the same networks: paired seeds, the same budget for each.
 
     All runs of one seed start from the same initial weights and see the same batches. Each is a
-    study of its own, called ``<study_name>/<sampler>/seed=<seed>``; those that are stored already
-    are continued. Random restarts are always compared: what they gain is what luck alone brings.
+    study of its own, called ``<study_name>/<sampler>/seed=<seed>``; the study ``<study_name>``
+    tells what is compared. Those that are stored already are continued. Random restarts are always
+    compared: what they gain is what luck alone brings.
     Controls spend the same compute otherwise.
 
     Example:
@@ -138,40 +138,36 @@ def compare(
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor, storage)
 
-    def job(label: str, seed: int) -> studies.Plan:
-        of_seed, name = objective.replace(seed=seed), f"{study_name}/{label}/{seed=}"
+    def plan(label: str, seed: int) -> studies.Plan:
+        of_seed, name = objective.replace(seed=seed), study_name_of(study_name, label, seed)
         # Samplers keep random state.
         arm = copy.deepcopy(arms[label])
         if label in others and callable(arm):
-            own: Any = OwnObjective(arm, of_seed.direction, seed)
+            own = FunctionObjective(arm, of_seed.direction, seed, told=("test_accuracy",))
             return studies.Plan(own, name, stored.OBJECTIVE, of_run, pruner=MedianPruner())
         return studies.Plan(of_seed, name, arm, of_run, batch_size)
 
     # What may be refused is, before anything is stored.
-    for label in arms:
-        job(label, seeds[0])
+    names = {label: plan(label, seeds[0]).arm.name for label in arms}
     arguments = {
-        "samplers": {label: searcher_label(searcher) for label, searcher in searchers.items()},
-        "controls": {label: searcher_label(control) for label, control in others.items()},
         **given,
         "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
         "stop_when_decided": bool(stop_when_decided),
         "equivalence": float(equivalence),
     }
+    n_trials = max_trial * len(arms) * len(seeds)
     with (
         interruptible() as stop,
-        progress_bar(
-            max_trial * len(arms) * len(seeds), show=show_progress_bar, unit="trial"
-        ) as bar,
+        progress_bar(n_trials, show=show_progress_bar, unit="trial") as bar,
     ):
-        opened_storage = open_storage(storage)
-        before = patiently(records_of_comparison, opened_storage, study_name).values()
+        opened = open_storage(storage)
+        head = open_head(opened, study_name, objective.direction)
         declaration = declared(
-            [record.attrs for of_arm in before for record in of_arm.values()],
+            head,
             seeds,
             looks_again=stop_when_decided,
-            study_name=study_name,
             n_claims=_n_claims(searchers, len(others)),
+            arms=names,
         )
         at_once = n_cores() if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
@@ -179,22 +175,22 @@ def compare(
         while True:
             part = seeds[end : end + at_once]
             end += len(part)
-            runs = [(label, seed) for label in arms for seed in part]
-            jobs = [job(*run) for run in runs]
-            opened = studies.open_studies(jobs, opened_storage)
-            for study in opened:
-                store_declaration(study, declaration)
-                patiently(study.set_user_attr, stored.COMPARED, arguments)
+            plans = [plan(label, seed) for label in arms for seed in part]
+            found = studies.open_studies(plans, opened)
+            store_declaration(head, declaration)
+            patiently(head.set_user_attr, stored.COMPARED, arguments)
             try:
-                run_jobs(jobs, opened, stop=stop, bar=bar, executor=executor, storage=storage)
+                run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                _keep(opened_storage, study_name)
+                _keep(opened, study_name)
                 raise
-            for (label, _), plan, study in zip(runs, jobs, opened, strict=True):
-                is_own = plan.searcher == stored.OBJECTIVE
-                found = record_of(study) if is_own else result_of(study, plan.objective)
-                results[label].append(found)
-            comparison = Comparison(results, seeds[:end], float(equivalence))
+            labels = [label for label in arms for _ in part]
+            for label, planned, study in zip(labels, plans, found, strict=True):
+                record, searched = record_of(study), planned.objective
+                if isinstance(searched, InitOffsetObjective):
+                    record = SearchResult(**vars(record), objective=searched)
+                results[label].append(record)
+            comparison = Comparison(results, seeds[:end], float(equivalence), declaration)
             if end == len(seeds) or (
                 stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
             ):
@@ -210,7 +206,7 @@ def _keep(storage: BaseStorage, study_name: str) -> None:
         url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
         level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
         for name in optuna.get_all_study_names(storage):
-            if name.startswith(f"{study_name}/"):
+            if name == study_name or name.startswith(f"{study_name}/"):
                 optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
     said = "Interrupted; all trials are kept%s. Compare again, with the same arguments, or resume."
     _logger.log(level, said, where)
@@ -261,10 +257,10 @@ def _checked_controls(
             )
         if callable(control):
             with_seed(control)
-        elif control not in stored.CONTROLS:
+        elif control not in CONTROLS:
             raise WrongValueError(
                 f"controls has {control!r}, but it must be one of "
-                f"{', '.join(map(repr, stored.CONTROLS))}, or an Optuna objective by its label: "
+                f"{', '.join(map(repr, CONTROLS))}, or an Optuna objective by its label: "
                 "controls={'label': objective}."
             )
     return found

@@ -132,13 +132,8 @@ def compare_models(
             "dataset": dataset.config,
         },
     )
-    declaration = declared(
-        [patiently(lambda: study.user_attrs)],
-        seeds,
-        looks_again=stop_when_decided,
-        study_name=study_name,
-        n_claims={"models": math.comb(len(labels), 2)},
-    )
+    n_claims = {"models": math.comb(len(labels), 2)}
+    declaration = declared(study, seeds, looks_again=stop_when_decided, n_claims=n_claims)
     store_declaration(study, declaration)
     stop, redrawing = threading.Event(), Redrawing(dataset)
 

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from optuna.storages import BaseStorage
 
+from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.seed_plan import SeedPlan
-from adnn_optuna.engine.storages import open_storage, storage_url
+from adnn_optuna.engine.comparisons import load_head, records_of_comparison
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.evidence.comparison import ComparisonFacts
-from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 from adnn_optuna.reporting import comparisons
 
@@ -29,6 +30,7 @@ class Comparison(Told, ComparisonFacts):
         results: The results of each arm, by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
         equivalence: The difference of test accuracies up to which two arms are equivalent.
+        declared: What the comparison was declared to be; if :obj:`None`, these seeds, planned.
 
     Raises:
         ValueError: If there is no arm or seed, or the arms differ in more than how they search:
@@ -66,15 +68,11 @@ def load_comparison(
     Raises:
         ValueError: If there are no such studies, or the runs of the first seed have not all ended.
     """
-    opened = open_storage(storage, must_exist=True)
-    if not (arms := records_of_comparison(opened, study_name)):
-        raise WrongValueError(
-            f"There is no comparison {study_name!r} in {storage_url(opened) or 'the storage'}: "
-            f"no study is called '{study_name}/…/seed=…'."
-        )
+    head = load_head(open_storage(storage, must_exist=True), study_name)
+    arms = records_of_comparison(head)
+    declaration: Declaration = head.user_attrs[COMPARISON]
+    declared = declaration["seeds"]
     everything = [record for of_arm in arms.values() for record in of_arm.values()]
-    all_seeds = sorted(set().union(*arms.values()))
-    declared = declaration_of([record.attrs for record in everything], all_seeds)["seeds"]
     is_done = [
         all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
     ]
@@ -86,4 +84,4 @@ def load_comparison(
             f"ended, but not all of its first seed, {declared[0]}; go on by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
-    return Comparison(results, seeds, equivalence)
+    return Comparison(results, seeds, equivalence, declaration)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
-from adnn_optuna._attributes import COMPARED, CONFIG, CONTROLS, OBJECTIVE, SEARCH
+from adnn_optuna._attributes import (
+    COMPARED,
+    COMPARISON,
+    CONFIG,
+    OBJECTIVE,
+    SEARCH,
+    Declaration,
+)
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
+from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
+from adnn_optuna.engine.comparisons import is_comparison, records_of_comparison
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.searchers import SEARCHERS, Searcher, check_searcher
-from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.workers import interruptible
-from adnn_optuna.evidence.declarations import declaration_of, records_of_comparison
+from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.offsets import OffsetSpace
 
 
@@ -68,10 +73,8 @@ def resume(
     given: Any = {name: value for name, value in checked.items() if value is not None}
     with interruptible() as stop:
         opened = open_storage(storage, must_exist=True)
-        is_study = study_name in patiently(optuna.get_all_study_names, opened)
-        arms = {} if is_study else patiently(records_of_comparison, opened, study_name)
-        if not arms:
-            study = studies.load_study(opened, study_name)
+        study = studies.load_study(opened, study_name)
+        if not is_comparison(study):
             sampler = _stored_searcher(study) if sampler is None else sampler
             check_searcher(sampler)
             if objective is None:
@@ -84,7 +87,7 @@ def resume(
             f"{study_name!r} is a comparison: leave out sampler, pruner and test, which are those "
             "of a search."
         )
-    arguments = {**_arguments(study_name, arms, objective, data_dir), **given}
+    arguments = {**_arguments(study, objective, data_dir), **given}
     where: Any = {"storage": opened, "study_name": study_name}
     return compare(**arguments, **where, show_progress_bar=show_progress_bar)
 
@@ -104,26 +107,28 @@ def _stored_searcher(study: optuna.Study) -> str:
 
 
 def _arguments(
-    study_name: str,
-    arms: Mapping[str, Mapping[int, SearchRecord]],
+    head: optuna.Study,
     objective: InitOffsetObjective | None,
     data_dir: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
-    """Return what a comparison was called with, as its studies tell."""
-    records = [record for of_arm in arms.values() for record in of_arm.values()]
-    found = [record.attrs[COMPARED] for record in records if COMPARED in record.attrs]
-    arguments: dict[str, Any] = found[0] if found else {"samplers": {}, "controls": {}}
-    names = {**arguments["samplers"], **arguments["controls"]}
-    unknown = [label for label, name in names.items() if name not in (*SEARCHERS, *CONTROLS)]
-    if unknown or not names:
+    """Return what a comparison was called with, as its head tells."""
+    declaration: Declaration = head.user_attrs[COMPARISON]
+    arms = declaration["arms"]
+    if unknown := [label for label, name in arms.items() if name not in (*SEARCHERS, *CONTROLS)]:
         raise WrongValueError(
-            f"The comparison {study_name!r} does not store {', '.join(unknown) or 'its arms'}: go "
-            "on with it by compare, with the same arguments."
+            f"The comparison {head.study_name!r} does not store {', '.join(unknown)}: go on with "
+            "it by compare, with the same arguments."
         )
     if objective is None:
+        records = [r for of_arm in records_of_comparison(head).values() for r in of_arm.values()]
         # The other arms have other spaces.
         types = [r.attrs.get(CONFIG, {}).get("space", {}).get("type") for r in records]
         first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
         objective = studies.objective_from_study(records[first].study, data_dir)
-    seeds = declaration_of([record.attrs for record in records], ())["seeds"]
-    return {**arguments, "objective": objective, "seeds": seeds}
+    return {
+        **head.user_attrs[COMPARED],
+        "objective": objective,
+        "samplers": {label: name for label, name in arms.items() if name in SEARCHERS},
+        "controls": {label: name for label, name in arms.items() if name in CONTROLS},
+        "seeds": declaration["seeds"],
+    }

@@ -20,15 +20,15 @@ from adnn_optuna.api._told import Told
 from adnn_optuna.api.verify import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
+from adnn_optuna.engine.arms import Searcher, check_searcher
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import conclude
-from adnn_optuna.engine.searchers import Searcher, check_searcher
+from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.workers import interruptible
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.reporting import searches
@@ -125,7 +125,7 @@ class SearchResult(Told, SearchRecord):
         """
         self._winner()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
-            conclude(self, self.objective, stop)
+            look_at_test_set(self, self.objective, stop)
         save_notes([self])
         return self
 
@@ -165,11 +165,6 @@ class SearchResult(Told, SearchRecord):
 def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:
     [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
     return run.weights or []
-
-
-def result_of(study: optuna.Study, objective: InitOffsetObjective) -> SearchResult:
-    """Return what a study of an objective came to."""
-    return SearchResult(**vars(record_of(study)), objective=objective)
 
 
 @shows_limits
@@ -241,9 +236,10 @@ def run_search(
 ) -> SearchResult:
     """Run a study that is planned, and return what it came to."""
     [study] = studies.open_studies([plan], storage)
+    objective = studies.check_objective(plan.objective)
     try:
         with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-            shown = None if bar is None else SearchProgress(bar, study, plan)
+            shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
             update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
             loop = Loop(plan, study, stop, update, show_epochs)
             n_before = loop.n_done
@@ -251,9 +247,9 @@ def run_search(
             if n_before and loop.n_done == n_before:
                 said = "Nothing was left to do in study %r: it had ended by %s already."
                 _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
-            result = patiently(result_of, study, plan.objective)
+            result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             if test:
-                conclude(result, plan.objective, stop)
+                look_at_test_set(result, objective, stop)
     except KeyboardInterrupt:
         _logger.info(studies.resume_hint(study))
         raise

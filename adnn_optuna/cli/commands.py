@@ -231,13 +231,13 @@ def report(
     """
     from adnn_optuna.accountability.contract_file import read_contract
     from adnn_optuna.api.comparisons import load_comparison
-    from adnn_optuna.engine import records, storages, studies
+    from adnn_optuna.engine import comparisons, records, storages, studies
     from adnn_optuna.reporting import searches
 
     opened = storages.open_storage(storage, must_exist=True)
-    names = [study.study_name for study in opened.get_all_studies()]
-    if study_name in names or not any(name.startswith(f"{study_name}/") for name in names):
-        record = records.record_of(studies.load_study(opened, study_name))
+    study = studies.load_study(opened, study_name)
+    if not comparisons.is_comparison(study):
+        record = records.record_of(study)
         content = None if contract is None else read_contract(contract)
         searches.page(record, content).save(output)
         out.show(searches.text(record))

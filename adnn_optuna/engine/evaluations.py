@@ -1,16 +1,16 @@
-"""Evaluations that a report asks for, each made once by whichever worker, as trials of a study."""
+"""Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import math
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import optuna
@@ -25,10 +25,17 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import check_study_name
-from adnn_optuna.engine.workers import heartbeats, interruptible, without_warnings
-from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, owner_of, ownership
+from adnn_optuna.samplers._owners import (
+    end_trial,
+    is_alive,
+    is_own,
+    owner_of,
+    ownership,
+    run_of_trials,
+)
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -39,12 +46,8 @@ Evaluation = tuple[int, ...]
 _SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
-# The trials, by their ids, that this process evaluates now: as it lives, nobody takes what an
-# interrupted run left behind for dead.
-_under_way: set[int] = set()
 
-
-class Report(Protocol):
+class Findings(Protocol):
     """What is known of something by its evaluations so far."""
 
     @property
@@ -60,29 +63,7 @@ class Report(Protocol):
         """How many there are to be in all, at the most."""
 
 
-R = TypeVar("R", bound=Report)
-
-
-def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
-    """Return an objective as a function of trial and seed, and whether it makes use of the seed.
-
-    Raises:
-        TypeError: If it takes neither ``(trial)`` nor ``(trial, seed)``.
-    """
-    try:
-        signature = inspect.signature(objective)
-    except ValueError:  # Not every function of an extension module tells what it takes.
-        return lambda trial, _: objective(trial), False
-    if "seed" in signature.parameters:
-        return lambda trial, seed: objective(trial, seed=seed), True
-    for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
-        with contextlib.suppress(TypeError):
-            signature.bind(*range(n_arguments))
-            return function, n_arguments == 2
-    raise WrongTypeError(
-        f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
-        f"(trial, seed), but it takes {signature}."
-    )
+F = TypeVar("F", bound=Findings)
 
 
 def open_evaluations(
@@ -109,7 +90,7 @@ def open_evaluations(
 
 
 def make_evaluations(
-    report_of: Callable[[Mapping[Evaluation, float]], R],
+    findings_of: Callable[[Mapping[Evaluation, float]], F],
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float],
@@ -118,14 +99,14 @@ def make_evaluations(
     n_jobs: int = 1,
     max_time: float | None = None,
     show_progress_bar: bool = False,
-) -> R:
-    """Make the evaluations that a report asks for, and return it.
+) -> F:
+    """Make the evaluations that findings ask for, and return what is found then.
 
     None is made twice: the same call goes on where one ended, and any number of processes may
     work together.
 
     Args:
-        report_of: The report of some evaluations.
+        findings_of: What is found by some evaluations.
         study: Where they are stored, see :func:`open_evaluations`.
         names: What the numbers of an evaluation mean.
         evaluate: The value of these numbers; NaN, or a pruned trial, is none.
@@ -139,13 +120,13 @@ def make_evaluations(
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
     """
     limit = None if max_time is None else MaxTimeCallback(max_time)
-    worker = _Worker(report_of, study, names, evaluate, limit, stop or threading.Event())
+    worker = _Worker(findings_of, study, names, evaluate, limit, stop or threading.Event())
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with until_stopped, progress_bar(**shown) as bar:
         worker.run(n_jobs, bar)
-    return patiently(worker.report)
+    return patiently(worker.findings)
 
 
 def made_evaluations(
@@ -162,7 +143,7 @@ def made_evaluations(
 
 
 @dataclasses.dataclass
-class _Worker(Generic[R]):
+class _Worker(Generic[F]):
     """Makes evaluations, alone or beside others in any process.
 
     An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
@@ -170,7 +151,7 @@ class _Worker(Generic[R]):
     sees the other one, and gives its own up.
     """
 
-    report_of: Callable[[Mapping[Evaluation, float]], R]
+    findings_of: Callable[[Mapping[Evaluation, float]], F]
     study: optuna.Study
     names: Sequence[str]
     evaluate: Callable[..., float]
@@ -180,18 +161,19 @@ class _Worker(Generic[R]):
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
     _open: set[int] = dataclasses.field(default_factory=set, init=False)
 
-    def report(self, trials: Sequence[FrozenTrial] | None = None) -> R:
+    def findings(self, trials: Sequence[FrozenTrial] | None = None) -> F:
         """Return what is known by trials, all by default."""
-        return self.report_of(made_evaluations(self.study, self.names, trials))
+        return self.findings_of(made_evaluations(self.study, self.names, trials))
 
     def run(self, n_jobs: int, bar: tqdm[Any] | None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
         interval = heartbeat_interval(self.study)
         with (
+            run_of_trials(),
             heartbeats(self.study._storage, interval, self._open),
             futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
         ):
-            others = [threads.submit(self._work) for _ in range(n_jobs - 1)]
+            others = [threads.submit(copy_context().run, self._work) for _ in range(n_jobs - 1)]
             try:
                 # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
                 self._work(bar)
@@ -221,18 +203,18 @@ class _Worker(Generic[R]):
         if is_watched := heartbeat_interval(self.study) is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
                 optuna.storages.fail_stale_trials(self.study)
-        for trial in filter(_is_abandoned, self._read()):
+        for trial in filter(self._is_abandoned, self._read()):
             end_trial(self.study, trial)
         trials = self._read()
-        report = self.report(trials)
+        findings = self.findings(trials)
         if bar is not None:
-            bar.total = report.n_evaluations
-            bar.update(len(report.evaluations) - bar.n)
-        if not report.missing or (self.limit is not None and self.limit.reached(self.study)):
+            bar.total = findings.n_evaluations
+            bar.update(len(findings.evaluations) - bar.n)
+        if not findings.missing or (self.limit is not None and self.limit.reached(self.study)):
             self._is_over.set()  # Those that were begun are made.
             return None
         begun = {self._evaluation(t) for t in trials if t.state == TrialState.RUNNING}
-        free = [evaluation for evaluation in report.missing if evaluation not in begun]
+        free = [evaluation for evaluation in findings.missing if evaluation not in begun]
         if not free:
             return None
         # Not the same as others, who begin at the same moment.
@@ -252,11 +234,17 @@ class _Worker(Generic[R]):
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
             end_trial(self.study, template)
             return None
-        _under_way.add(first._trial_id)
         self._open.add(first._trial_id)
         if is_watched:
             storage.record_heartbeat(first._trial_id)
         return first
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        """Return whether nobody runs a trial; whose number is not its owner's is given up."""
+        if trial.state != TrialState.RUNNING:
+            return False
+        is_in_vain = is_own(trial) and trial._trial_id not in self._open
+        return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
         try:
@@ -273,7 +261,6 @@ class _Worker(Generic[R]):
                 end_trial(self.study, trial)
             raise
         finally:
-            _under_way.discard(trial._trial_id)
             self._open.discard(trial._trial_id)
 
     def _value(self, evaluation: Evaluation) -> float:
@@ -290,9 +277,3 @@ class _Worker(Generic[R]):
             raise WrongTypeError(
                 f"An evaluation must return a number, but that of {of} returned {value!r}."
             ) from None
-
-
-def _is_abandoned(trial: FrozenTrial) -> bool:
-    """Return whether nobody runs a trial any more; whose number is not its owner's is given up."""
-    is_open = trial.state == TrialState.RUNNING and trial._trial_id not in _under_way
-    return is_open and (owner_of(trial) is None or is_own(trial) or is_alive(trial) is False)

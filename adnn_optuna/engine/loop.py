@@ -23,12 +23,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna.callbacks import Tally, callbacks_of
-from adnn_optuna.engine import workers
+from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
-from adnn_optuna.samplers import DeltaStepSampler, IndexedSampler
-from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership
+from adnn_optuna.samplers import IndexedSampler
+from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership, run_of_trials
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -36,11 +36,6 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 _SECONDS_BETWEEN_LOOKS = 0.1
 # For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
 _SECONDS_OF_BELIEF = 10.0
-
-# The loops under way in this process, and the studies in which it may have left trials running:
-# as it lives on, nobody takes those for dead.
-_loops: set[Loop] = set()
-_left_running: set[str] = set()
 
 
 class Loop:
@@ -66,6 +61,7 @@ class Loop:
         self._tally = Tally(study)
         self._first_seen: dict[int, float] = {}
         self._open: dict[int, optuna.Trial] = {}
+        self._has_failed = False  # Asking for a trial, which may have begun.
         self._began = datetime.now(UTC).isoformat()
         # Known once there was something to do.
         self._n_trials_before: int | None = None
@@ -80,21 +76,18 @@ class Loop:
         """Run the study; where that is interrupted, the trials under way end as failed."""
         storage, interval = self._study._storage, self._tally.heartbeat_interval
         self._study._stop_flag = _was_stopped(self._study)
-        _loops.add(self)
         try:
-            with workers.heartbeats(storage, interval, self._open):
+            with run_of_trials(), signals.heartbeats(storage, interval, self._open):
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)
         except BaseException as error:
-            _left_running.add(self._study.study_name)
             # One that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
         finally:
-            _loops.discard(self)
             with contextlib.suppress(Exception):
                 storage.remove_session()
 
@@ -120,7 +113,7 @@ class Loop:
     def _next(self) -> tuple[str | None, int]:
         """Return why the study has ended, if so, and else how many trials may begin now."""
         if self._tally.heartbeat_interval:
-            with workers.without_warnings():
+            with signals.without_warnings():
                 optuna.storages.fail_stale_trials(self._study)
         self._look()
         if reason := self._limit():
@@ -154,13 +147,12 @@ class Loop:
 
     def _end_abandoned(self) -> bool:
         """End the trials that nobody runs any more; return whether there were any."""
-        name = self._study.study_name
-        running = self._in_state(TrialState.RUNNING)
-        abandoned = [trial for trial in running if is_alive(trial) is False]
-        if name in _left_running:
-            held = {i for loop in _loops if loop._study.study_name == name for i in loop._open}
-            abandoned += [t for t in running if is_own(t) and t._trial_id not in held]
-            _left_running.discard(name)
+        abandoned = [
+            trial
+            for trial in self._in_state(TrialState.RUNNING)
+            # One of our own that is not open was begun in vain, as the storage failed meanwhile.
+            if is_alive(trial) is False or (is_own(trial) and trial._trial_id not in self._open)
+        ]
         for trial in abandoned:
             self._fail(trial)
         return bool(abandoned)
@@ -191,8 +183,8 @@ class Loop:
     def _n_proposals(self) -> float:
         """Return how many trials the sampler has to propose, as far as that matters now."""
         sampler = self._study.sampler
-        if isinstance(sampler, DeltaStepSampler):
-            return sampler.n_free_steps(self._study, at_most=self._settings["batch_size"])
+        if isinstance(sampler, IndexedSampler) and sampler.last_index < math.inf:
+            return sampler.n_free(self._study, at_most=self._settings["batch_size"])
         return 0 if self._study._stop_flag else math.inf
 
     def _ask(self, count: int) -> list[optuna.Trial]:
@@ -214,18 +206,15 @@ class Loop:
         return list(self._open.values())
 
     def _ask_one(self) -> optuna.Trial:
-        if self._study.study_name in _left_running:
-            # The one that was begun in vain holds what is to be proposed.
+        if self._has_failed:
+            # What was begun in vain holds what is to be proposed.
             self._look()
-        try:
-            with workers.without_warnings() if self._tally.heartbeat_interval else nullcontext():
-                trial = self._study.ask()
-                self._objective.suggest(trial)
-                return trial
-        except BaseException:
-            # It may have begun.
-            _left_running.add(self._study.study_name)
-            raise
+        self._has_failed = True
+        with signals.without_warnings() if self._tally.heartbeat_interval else nullcontext():
+            trial = self._study.ask()
+            self._objective.suggest(trial)
+        self._has_failed = False
+        return trial
 
     def _show_life(self, trial_id: int) -> None:
         storage: Any = self._study._storage
@@ -236,10 +225,10 @@ class Loop:
             storage.record_heartbeat(trial_id)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
-        """Return whether other workers took the last steps of a walk while this one asked."""
+        """Return whether other workers took the last proposals while this one asked."""
         proposal = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
         sampler, index = self._study.sampler, proposal.get("index") or 0
-        return isinstance(sampler, DeltaStepSampler) and index > sampler._last_index
+        return isinstance(sampler, IndexedSampler) and index > sampler.last_index
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""

@@ -1,41 +1,33 @@
-"""The objective: a trial is trained from its init offsets."""
+"""The objective: trials of a study, each trained from its init offsets."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
+import gc
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, Self, cast
 
 import optuna
-from optuna.study import StudyDirection
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics
-from adnn_optuna._checks import WrongValueError, check_type, checked_seed
+from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics, Trained
+from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongValueError, is_out_of_memory
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.outcomes import mark, train_trials
-from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.display import Shown
-from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Space, Start
-from adnn_optuna.networks.training import Trainer, is_finite
+from adnn_optuna.engine.experiment import Experiment, takes_trial
+from adnn_optuna.engine.outcomes import Outcome, mark
+from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.training import Run, is_finite
 
-if TYPE_CHECKING:
-    import keras
-    from optuna.distributions import BaseDistribution
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-# How many networks an objective keeps, of functions of the trial.
-_N_NETWORKS = 32
-
-
-class InitOffsetObjective(Shown):
+class InitOffsetObjective(Experiment):
     """Trains a network from offset initial weights and returns how good it became.
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
@@ -75,147 +67,15 @@ class InitOffsetObjective(Shown):
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
 
-    def __init__(
-        self,
-        model: MLP | Callable[..., Any],
-        dataset: Dataset,
-        *,
-        training: Training | Callable[[Any], Training] | None = None,
-        space: Space | None = None,
-        metric: str | keras.metrics.Metric | None = None,
-        seed: int = 0,
-    ) -> None:
-        training = Training() if training is None else training
-        space = OffsetSpace() if space is None else space
-        check_type("dataset", dataset, Dataset, "a Dataset")
-        if not _takes_trial(training):
-            wanted = "a Training, or a function of a trial that returns one"
-            check_type("training", training, Training, wanted)
-        check_type("space", space, Space, "an OffsetSpace or RestartSpace")
-        self._model, self._training = model, training
-        self.seed: int = checked_seed(seed)
-        self.dataset: Dataset = dataset
-        self.space: Space = space
-        self.distributions: dict[str, BaseDistribution] = {}
-        # Only asked for the working time; its limit does not matter.
-        self._clock = MaxTimeCallback(1.0)
-        self._metric: Any = f"val_{'accuracy' if dataset.num_classes else 'r2'}"
-        if metric is not None:
-            self._metric = metric
-        if isinstance(self._metric, str):
-            self.metric: str = self._metric
-        else:
-            [self._metric] = Training().with_metric(metric).metrics
-            self.metric = f"val_{self._metric['config']['name']}"
-        self.is_of_trial: bool = _takes_trial(model) or _takes_trial(training)
-        # Of functions of a trial: the objective of each network that was made of them.
-        self._of_networks: dict[str, InitOffsetObjective] = {}
-        if self.is_of_trial:
-            return
-        self._architecture = build_architecture(
-            cast("Any", model), dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
-        )
-        self._train_by(cast("Training", training))
-        self._search_in(space)
+    @functools.cached_property
+    def _clock(self) -> MaxTimeCallback:
+        return MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 
-    def _train_by(self, training: Training) -> None:
-        """Make the trainer, which knows the metric."""
-        if isinstance(self._metric, dict):
-            training = training.with_metric(self._metric)
-        split, _, name = self.metric.partition("_")
-        if split == "val" and not len(self.dataset.x_val):
-            raise WrongValueError(
-                f"metric is {self.metric!r}, but dataset {self.dataset.name!r} has no validation "
-                f"split; use metric='train_{name}' or load the dataset with a validation_size "
-                "above 0."
-            )
-        self._trainer = Trainer(self._architecture, training, self.dataset)
-        if self.metric not in self._trainer.metrics and split in ("train", "val"):
-            training = training.with_metric(name)
-            try:
-                self._trainer = Trainer(self._architecture, training, self.dataset)
-            except WrongValueError as error:
-                if not str(error).startswith("Keras knows no metric"):
-                    raise
-        if self.metric not in self._trainer.metrics:
-            raise WrongValueError(
-                f"metric is {self.metric!r}, but must be one of "
-                f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
-                "metric."
-            )
-
-    def _facts(self) -> dict[str, object]:
-        model: object = self._model
-        if not isinstance(model, MLP):
-            model = getattr(model, "__name__", type(model).__name__)
-        facts = {"model": model, "data": self.dataset.name, "metric": self.metric}
-        return {**facts, "seed": self.seed}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Compiled graphs stay in their process; another one builds its own.
-        settings: Any = {"space": self.space, "metric": self._metric, "seed": self.seed}
-        settings["training"] = self._training
-        return functools.partial(type(self), **settings), (self._model, self.dataset)
-
-    def _search_in(self, space: Space) -> None:
-        architecture = self.trainer.architecture
-        if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
-            raise WrongValueError(
-                "The model starts from the same weights whatever the seed, so random restarts "
-                "would train one network again and again and show no luck: give its initializers "
-                "no seed of their own, and load no weights."
-            )
-        self.space = space
-        self.distributions = space.distributions(architecture.variables)
-
-    def replace(
-        self,
-        *,
-        seed: int | None = None,
-        space: Space | None = None,
-        training: Training | None = None,
-    ) -> InitOffsetObjective:
-        """Return the same objective with another seed, space or training of the same network."""
-        other = object.__new__(type(self))
-        other.__dict__ = dict(self.__dict__)
-        other.seed = self.seed if seed is None else checked_seed(seed)
-        other.space = self.space if space is None else space
-        if training is not None and training != self._training:
-            other._training = training
-            other._train_by(training)
-        if not self.is_of_trial:
-            other._search_in(other.space)
-        return other
-
-    def of(self, params: Mapping[str, Any]) -> InitOffsetObjective:
-        """Return the objective whose model and training are those of a trial's parameters.
-
-        It is the same where neither is a function of the trial.
-        """
-        if not self.is_of_trial:
-            return self
-        # Each tells afterwards what was suggested by it.
-        of_model, of_training = FixedTrial(dict(params)), FixedTrial(dict(params))
-        model, training = cast("Any", self._model), cast("Any", self._training)
-        training = training(of_training) if _takes_trial(training) else training
-        check_type("What training returns", training, Training, "a Training")
-        made = model(of_model) if _takes_trial(model) else model
-        key = repr(sorted(of_model.params.items()))
-        if (found := self._of_networks.get(key)) is None:
-            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
-                made = functools.partial(_call, model, dict(params))
-            settings: Any = {"space": self.space, "metric": self._metric, "seed": self.seed}
-            found = type(self)(made, self.dataset, training=training, **settings)
-            while len(self._of_networks) >= _N_NETWORKS:
-                self._of_networks.pop(next(iter(self._of_networks)))
-            self._of_networks[key] = found
-        return found.replace(seed=self.seed, space=self.space, training=training)
-
-    def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> InitOffsetObjective:
+    def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
-        objective = self
+        objective: Self = self
         if self.is_of_trial:
-            for function in filter(_takes_trial, (self._model, self._training)):
+            for function in filter(takes_trial, (self._model, self._training)):
                 cast("Any", function)(trial)
             objective = self.of(trial.params)
         for name, distribution in objective.distributions.items():
@@ -223,58 +83,9 @@ class InitOffsetObjective(Shown):
         return objective
 
     @property
-    def trainer(self) -> Trainer:
-        """What trains the network.
-
-        Raises:
-            ValueError: If model or training is a function of the trial.
-        """
-        if self.is_of_trial:
-            raise WrongValueError(
-                "The objective's model or training is a function of the trial, so it has no one "
-                "network: use objective.of(params), with the parameters of a trial."
-            )
-        return self._trainer
-
-    @property
-    def training(self) -> Training:
-        """How the network is trained."""
-        return self.trainer.training
-
-    @property
-    def direction(self) -> StudyDirection:
-        """The direction of a study with this objective."""
-        training = Training() if self.is_of_trial else self.training
-        if isinstance(self._metric, dict):
-            training = training.with_metric(self._metric)
-        is_minimized = training.is_minimized(self.metric)
-        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """All that determines a trial's value, as JSON holds it."""
-        model, training = self._model, self._training
-        return {
-            "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
-            "dataset": self.dataset.config,
-            "training": _described(training) if self.is_of_trial else self.training.config,
-            "space": self.space.config,
-            "metric": self.metric,
-            "seed": self.seed,
-        }
-
-    @property
-    def baseline_start(self) -> Start:
-        """What the baseline is trained from."""
-        return self.start({})
-
-    def start(self, params: dict[str, Any]) -> Start:
-        """Return what a trial with these parameters is trained from."""
-        return self.space.start(params, self.trainer.architecture.variables, self.seed)
-
-    def improvement(self, value: float, baseline: float) -> float:
-        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
+    def unmoved(self) -> dict[str, Any]:
+        """The parameters of the unmoved network."""
+        return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
         """Store the configuration in a study, or check that it is the one stored there.
@@ -314,12 +125,40 @@ class InitOffsetObjective(Shown):
         study.set_user_attr(BASELINE_METRICS, metrics)
         study.set_user_attr(BASELINE, self.value(metrics))
 
-    def value(self, metrics: Metrics) -> float:
-        """Return the selection metric of a training, NaN where it diverged."""
-        # Even weights that are no numbers have an accuracy.
-        return metrics[self.metric] if is_finite(metrics) else math.nan
+    def train(
+        self,
+        trials: Sequence[optuna.Trial],
+        *,
+        with_default_pruner: bool = True,
+        **limits: Any,
+    ) -> list[Outcome]:
+        """Train trials of one study side by side, and its baseline where that is missing.
 
-    train = train_trials
+        Nothing is told to the study; only baseline and intermediate values are stored. Where
+        memory runs out, the trials are trained one by one. The ``limits`` are ``stop``,
+        ``deadline`` and ``meanwhile`` of :meth:`Trainer.train`; ``with_default_pruner`` is whether
+        the pruner that Optuna gives every study may prune.
+        """
+        # Each network of a function of the trial has its own graph.
+        parts = [[trial] for trial in trials] if self.is_of_trial else [trials]
+        while True:
+            try:
+                return [
+                    outcome
+                    for part in parts
+                    for outcome in self._train(part, limits, with_default_pruner)
+                ]
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(parts) == len(trials):
+                    raise MemoryError(TOO_LITTLE_MEMORY) from error
+            # The error and with it the memory is held by a cycle: its traceback's frames hold the
+            # futures, and these hold it.
+            gc.collect()
+            said = "There is too little memory to train %d networks at once; going on one by one."
+            _logger.warning(said, len(trials))
+            parts = [[trial] for trial in trials]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
@@ -357,24 +196,70 @@ class InitOffsetObjective(Shown):
             raise optuna.TrialPruned(f"Pruned by {type(study.pruner).__name__}.")
         return math.nan if outcome.value is None else outcome.value
 
+    def _train(
+        self,
+        trials: Sequence[optuna.Trial],
+        limits: dict[str, Any],
+        with_default_pruner: bool,  # noqa: FBT001
+    ) -> list[Outcome]:
+        study, objective = trials[0].study, self.of(trials[0].params)
+        starts = [objective.start(trial.params) for trial in trials]
+        unmoved = objective.baseline_start
+        is_first = BASELINE_METRICS not in patiently(lambda: study.user_attrs)
+        if is_first and unmoved not in starts:
+            starts.append(unmoved)
+        pruned: set[int] = set()
 
-def _takes_trial(function: object) -> bool:
-    """Return whether this is a function of a trial: it needs one argument, and no more."""
-    if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
-        return False
+        def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
+            if run >= len(trials):
+                return False
+            is_last = epoch == objective.training.epochs - 1
+            if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
+                pruned.update(() if is_last else (run,))
+            # The baseline is needed to its end.
+            return run in pruned and not (is_first and starts[run] == unmoved)
+
+        # What Optuna takes where none is given.
+        pruner, default = study.pruner, MedianPruner()
+        is_default = type(pruner) is MedianPruner and vars(pruner) == vars(default)
+        may_prune = not isinstance(pruner, NopPruner) and (with_default_pruner or not is_default)
+        runs = objective.trainer.train(
+            starts,
+            **limits,
+            after_epoch=after_epoch if may_prune else None,
+            evaluate_each_epoch=False,
+        )
+        if is_first:
+            baseline = runs[starts.index(unmoved)]
+            if baseline.status in ("complete", "diverged"):
+                patiently(objective.set_baseline, study, baseline.metrics)
+        return [
+            objective._outcome(run, is_pruned=i in pruned)
+            for i, run in enumerate(runs[: len(trials)])
+        ]
+
+    def _outcome(self, run: Run, *, is_pruned: bool) -> Outcome:
+        status = "pruned" if is_pruned else run.status
+        metrics = run.metrics if run.history else None
+        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
+        if metrics is not None and not is_finite(metrics):
+            return Outcome(TrialState.FAIL, None, metrics, trained)
+        if metrics is not None and status == "complete":
+            return Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)
+        is_cut_off, is_stopped = status == "timeout", status == "stopped"
+        if is_cut_off and math.isfinite(whole := self.trainer.seconds):
+            trained["whole"] = whole
+        return Outcome(TrialState.PRUNED, None, metrics, trained, is_cut_off, is_stopped)
+
+
+def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
+    """Report a value and return whether the training is to end after this epoch."""
+    known = patiently(trial.study._storage.get_trial, trial._trial_id).intermediate_values
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # Not every function of an extension module tells it.
-        return False
-    return len([p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]) == 1
-
-
-def _call(function: Callable[[Any], keras.Model], params: dict[str, Any]) -> keras.Model:
-    return function(FixedTrial(params))
-
-
-def _described(given: Any) -> dict[str, Any]:
-    """Return what a study stores of a model or training where one is a function of the trial."""
-    if isinstance(given, MLP | Training):
-        return given.config
-    return {"type": "function", "name": getattr(given, "__qualname__", type(given).__name__)}
+        # It was reported where this is trained again, as memory had run out.
+        if epoch not in known:
+            patiently(trial.report, value, epoch)
+        return patiently(trial.should_prune)
+    except UpdateFinishedTrialError:
+        # Another worker took this one for dead; whoever tells the trial will see that, too.
+        return True

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from adnn_optuna._units import unit_of
-from adnn_optuna.callbacks import callbacks_of
+from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-    from adnn_optuna.engine.studies import Plan
+    from adnn_optuna.engine.objective import InitOffsetObjective
 
 
 def progress_bar(
@@ -53,14 +53,20 @@ def _is_notebook() -> bool:
 class SearchProgress:
     """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
 
-    def __init__(self, bar: tqdm[Any], study: optuna.Study, plan: Plan) -> None:
-        self._bar, self._study, self._limits = bar, study, callbacks_of(plan.limits)
-        self._max_trial, self._of = plan.limits["max_trial"], ""
+    def __init__(
+        self,
+        bar: tqdm[Any],
+        study: optuna.Study,
+        objective: InitOffsetObjective,
+        limits: LimitValues,
+    ) -> None:
+        self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
+        self._max_trial, self._of = limits["max_trial"], ""
         self.update()
-        if plan.objective.is_of_trial:
+        if objective.is_of_trial:
             return
-        self._of = f" of {plan.objective.training.epochs}"
-        if not plan.objective.trainer.is_compiled:
+        self._of = f" of {objective.training.epochs}"
+        if not objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 
     def update(self, *_: object) -> None:

@@ -16,6 +16,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.networks.offsets import RestartSpace
 
 
@@ -146,7 +147,7 @@ class SearchRecord:
     @property
     def is_control(self) -> bool:
         """Whether it is what the same compute buys otherwise, and no search."""
-        return self.searcher in (*stored.CONTROLS, stored.OBJECTIVE)
+        return self.searcher in ARMS and ARMS[self.searcher].is_control
 
     @property
     def budget(self) -> dict[str, Any]:

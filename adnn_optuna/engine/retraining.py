@@ -30,7 +30,9 @@ Source = Literal["initialisations", "orders"]
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-def conclude(record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event) -> None:
+def look_at_test_set(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+) -> None:
     """Look at the test set: store what baseline and winner of a study get right of it.
 
     Both are trained again for it, unless the winner was looked at before; that the selection

@@ -5,27 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import CONFIG, OBJECTIVE, SEARCH, SearchSettings
+from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
-from adnn_optuna.engine import searchers
+from adnn_optuna.engine.arms import Arm, Searcher, arm_of
+from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import Objective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+from adnn_optuna.samplers import DeltaStepSampler
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -43,44 +44,61 @@ class Plan:
     Without a name it gets a new one. Where it exists already, its own batch size holds.
     """
 
-    objective: InitOffsetObjective
+    objective: Objective
     name: str | None
-    searcher: searchers.Searcher
+    searcher: Searcher
     limits: LimitValues
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
-        if self.searcher != OBJECTIVE:
-            check_objective(self.objective)
-            gain = self.limits["max_gain"] or 0.0
-            if gain >= 1 and self.objective.metric.endswith("accuracy"):
-                raise WrongValueError(
-                    f"max_gain is {gain:g}, but {self.objective.metric} is a fraction, which "
-                    f"cannot gain that: for {gain:g} percentage points give {gain / 100:g}."
-                )
+        arm = self.arm
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
             check_study_name(self.name)
         is_enough = any(limit.is_enough for limit in callbacks_of(self.limits))
-        if not is_enough and not searchers.ends_by_itself(self.searcher):
+        if not is_enough and not arm.ends_by_itself:
             *names, last = (limit.reason for limit in LIMITS if limit.is_enough)
             raise WrongValueError(
                 f"The search would never end: give {', '.join(names)} or {last}."
             )
-        self.objective = searchers.objective_for(
-            self.searcher, self.objective, self.limits["max_trial"]
-        )
-        if isinstance(self.batch_size, str) and self.batch_size == "auto":
-            self.batch_size = searchers.default_batch_size(self.searcher, self.objective)
-        self.batch_size = as_positive_int("batch_size", self.batch_size)
+        batch_size: object = self.batch_size
+        if not isinstance(self.objective, FunctionObjective):
+            objective = check_objective(self.objective)
+            gain = self.limits["max_gain"] or 0.0
+            if gain >= 1 and objective.metric.endswith("accuracy"):
+                raise WrongValueError(
+                    f"max_gain is {gain:g}, but {objective.metric} is a fraction, which "
+                    f"cannot gain that: for {gain:g} percentage points give {gain / 100:g}."
+                )
+            self.objective = objective = arm.objective(objective, self.limits["max_trial"])
+            if isinstance(batch_size, str) and batch_size == "auto":
+                batch_size = arm.default_batch_size(objective)
+        elif batch_size == "auto":
+            batch_size = 1
+        self.batch_size = as_positive_int("batch_size", batch_size)
+
+    @property
+    def arm(self) -> Arm:
+        """What is known of the searcher."""
+        return arm_of(self.searcher)
+
+    @property
+    def settings(self) -> SearchSettings:
+        """What the study stores of how it is searched."""
+        return {
+            "sampler": self.arm.name,
+            "n_trials": self.limits["max_trial"],
+            "batch_size": int(self.batch_size),
+        }
 
 
-def check_objective(objective: object) -> None:
-    """Refuse what is no objective of ours."""
+def check_objective(objective: object) -> InitOffsetObjective:
+    """Return an objective of ours; refuse what is none."""
     wanted = "an InitOffsetObjective, made of a model and a dataset"
     check_type("objective", objective, InitOffsetObjective, wanted)
+    return cast("InitOffsetObjective", objective)
 
 
 def check_study_name(study_name: str) -> None:
@@ -172,51 +190,26 @@ def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Stu
     return studies
 
 
-def _settings(plan: Plan) -> SearchSettings:
-    return {
-        "sampler": searchers.searcher_label(plan.searcher),
-        "n_trials": plan.limits["max_trial"],
-        "batch_size": int(plan.batch_size),
-    }
-
-
 def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
     """Return the sampler to search a study with, which may exist."""
-    settings = _settings(plan)
-    stored: SearchSettings = settings if study is None else study.user_attrs.get(SEARCH, settings)
-    if stored["sampler"] != settings["sampler"]:
+    settings = plan.settings
+    known: SearchSettings = settings if study is None else study.user_attrs.get(SEARCH, settings)
+    if known["sampler"] != settings["sampler"]:
         raise WrongValueError(
-            f"The study {plan.name!r} was searched by {stored['sampler']}, not by "
+            f"The study {plan.name!r} was searched by {known['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )
-    sampler = searchers.build_sampler(
-        plan.searcher,
-        seed=plan.objective.seed,
-        parameters=plan.objective.distributions,
-        n_trials=stored["n_trials"],
-    )
     if study is not None:
         plan.objective.attach(study)
-        before, now = stored.get("settings"), searchers.settings_of(sampler)
-        if before is not None and (differences := config_differences(before, now)):
-            _logger.warning(
-                "The study %r was searched by %s with other settings (%s); its further trials "
-                "follow from the new ones.",
-                *(plan.name, settings["sampler"], in_words(differences)),
-            )
-    return sampler
+    objective = plan.objective
+    return plan.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
 
 
 def _prepare(plan: Plan, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
     plan.objective.attach(study)
     if SEARCH not in study.user_attrs:
-        settings = _settings(plan)
-        if not isinstance(plan.searcher, str):
-            settings["settings"] = searchers.settings_of(study.sampler)
-        study.set_user_attr(SEARCH, settings)
-    is_new = plan.objective.distributions and not study.get_trials(deepcopy=False)
-    if is_new and not searchers.starts_at_baseline(plan.searcher, study.sampler):
-        study.enqueue_trial(
-            dict.fromkeys(plan.objective.distributions, plan.objective.space.unmoved)
-        )
+        study.set_user_attr(SEARCH, plan.settings)
+    begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
+    if plan.objective.unmoved and not begins_there and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(dict(plan.objective.unmoved))

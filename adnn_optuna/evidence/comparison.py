@@ -10,13 +10,19 @@ from statistics import fmean
 
 import pandas as pd
 
-from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
+from adnn_optuna._attributes import (
+    ANNEALING,
+    CONFIG,
+    GREEDY,
+    RANDOM_RESTART,
+    Declaration,
+)
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.curves import seconds_under_way
-from adnn_optuna.evidence.declarations import declaration_of, seeds_in_words
+from adnn_optuna.evidence.declarations import seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
@@ -36,6 +42,7 @@ class ComparisonFacts:
     results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
     seeds: tuple[int, ...]
     equivalence: float = EQUIVALENCE
+    declared: Declaration | None = None
 
     def __post_init__(self) -> None:
         check_equivalence(self.equivalence)
@@ -92,8 +99,8 @@ class ComparisonFacts:
     @functools.cached_property
     def declaration(self) -> Declaration:
         """The seeds that were declared, and whether the comparison looks again at what it has."""
-        everything = [run for runs in self.results.values() for run in runs]
-        return declaration_of([run.attrs for run in everything], self.seeds)
+        planned: Declaration = {"seeds": [*self.seeds], "looks_again": False, "arms": {}}
+        return self.declared or planned
 
     @property
     def control(self) -> str | None:

@@ -53,7 +53,7 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
     for trial in record.done_trials:
-        n_epochs = max(trial.user_attrs.get(stored.EPOCHS, epochs), 1)
+        n_epochs = max(trial.user_attrs.get(stored.TRAINED, {}).get("epochs", epochs), 1)
         values = {n_epochs - 1: trial.value}
         if record.searcher == stored.LONGER:  # It tells of each of its epochs.
             values = {**trial.intermediate_values}

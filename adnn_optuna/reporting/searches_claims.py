@@ -181,8 +181,8 @@ def why_no_winner(record: SearchRecord) -> str:
         return "No trial was finished yet."
     attrs = cut_off[-1].user_attrs
     why = "while the network was compiled"
-    if stored.SECONDS in attrs:
-        why = f"but one training takes about {_in_seconds(attrs[stored.SECONDS])}"
+    if seconds := attrs.get(stored.TRAINED, {}).get("whole"):
+        why = f"but one training takes about {_in_seconds(seconds)}"
     elapsed = _in_seconds(attrs[stored.ELAPSED])
     return (
         f"No trial was finished: max_time ended the search after {elapsed}, {why}; resume it "

@@ -1,20 +1,17 @@
 """Walks away from an origin, step by step."""
 
-import contextlib
 import dataclasses
 import hashlib
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import Proposal, StoredStep
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
-from adnn_optuna.samplers._owners import is_own
 from adnn_optuna.samplers._walk import (
     Origin,
     Step,
@@ -133,7 +130,7 @@ class DeltaStepSampler(IndexedSampler):
             results = self._look(study).results
         steps = []
         for index in sorted(results):
-            if index > self._last_index:  # It was asked for in vain.
+            if index > self.last_index:  # It was asked for in vain.
                 break
             walk, step = divmod(index - 1, self._max_steps) if index else (None, -1)
             delta = None if walk is None else self._deltas[walk]
@@ -143,27 +140,11 @@ class DeltaStepSampler(IndexedSampler):
     def is_exhausted(self, study: Study) -> bool:
         """Return whether all steps are done, and no further trial is to be asked for."""
         with self._memory.lock:
-            return next(self._look(study).unfinished_indices()) > self._last_index
-
-    def n_free_steps(self, study: Study, at_most: int = 1) -> int:
-        """Return how many steps are neither done nor held by a live trial, or ``at_most``."""
-        with self._memory.lock:
-            free = self._look(study).free_indices()
-            return sum(index <= self._last_index for index in itertools.islice(free, at_most))
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Stop the study if there is no further step to do."""
-        super().after_trial(study, trial, state, values)
-        # The trial that is being told is not finished yet, so its own step is not free.
-        if is_own(trial) and not self.n_free_steps(study):
-            # Those who ask and tell stop by themselves, and `study.stop` raises for them.
-            with contextlib.suppress(RuntimeError):
-                study.stop()
+            return next(self._look(study).unfinished_indices()) > self.last_index
 
     @property
-    def _last_index(self) -> int:
+    def last_index(self) -> int:
+        """The index of the last step of the last walk."""
         return len(self._deltas) * self._max_steps
 
     def _remember(self, study: Study) -> Indices:
@@ -176,9 +157,9 @@ class DeltaStepSampler(IndexedSampler):
         if not index:
             return None, 0.0
         pending = indices.pending()
-        if index > self._last_index:
+        if index > self.last_index:
             repeated = next(indices.unfinished_indices())
-            is_held = repeated in pending and repeated <= self._last_index
+            is_held = repeated in pending and repeated <= self.last_index
             _logger.warning(
                 "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
                 "repeats %s.",

@@ -18,9 +18,11 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 """
 
 import abc
+import contextlib
 import copy
 import functools
 import itertools
+import math
 import secrets
 import threading
 import warnings
@@ -33,7 +35,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, ownership
+from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, is_own, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -220,6 +222,17 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return self._look(study)
         return indices
 
+    @property
+    def last_index(self) -> float:
+        """The last index that it has a proposal for; behind it, the study stops."""
+        return math.inf
+
+    def n_free(self, study: Study, at_most: int = 1) -> int:
+        """Return how many proposals are neither done nor held by a live trial, or ``at_most``."""
+        with self._memory.lock:
+            free = self._look(study).free_indices()
+            return sum(index <= self.last_index for index in itertools.islice(free, at_most))
+
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None
@@ -341,7 +354,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Note that a failed trial failed by itself: its worker lives, and nobody stopped it."""
+        """Note that a failed trial failed by itself, and stop the study if nothing is left to do.
+
+        Its worker lives then, and nobody stopped it.
+        """
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
@@ -352,3 +368,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
             error: Ended = "error"
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, error)
+        # The trial that is being told is not finished yet, so its own index is not free.
+        if self.last_index < math.inf and is_own(trial) and not self.n_free(study):
+            # Those who ask and tell stop by themselves, and `study.stop` raises for them.
+            with contextlib.suppress(RuntimeError):
+                study.stop()

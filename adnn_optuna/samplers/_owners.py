@@ -8,8 +8,10 @@ import contextlib
 import functools
 import hashlib
 import os
+import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,24 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
+
+# The runs under way in this process, and which of them a thread works for. A trial of none is held
+# for as long as the process lives.
+_runs: set[str] = set()
+_run: ContextVar[str] = ContextVar("_run", default="")
+
+
+@contextlib.contextmanager
+def run_of_trials() -> Iterator[None]:
+    """Let the trials that this thread begins be live only within: whatever ends it, they end."""
+    token = secrets.token_hex(4)
+    _runs.add(token)
+    reset = _run.set(token)
+    try:
+        yield
+    finally:
+        _run.reset(reset)
+        _runs.discard(token)
 
 
 def _start_time(process_id: int) -> str | None:
@@ -64,7 +84,14 @@ def _own_start_time(process_id: int) -> str:
 def ownership(trial: FrozenTrial) -> Owner:
     """Return what is to be stored of a trial that this process runs."""
     pid = os.getpid()  # A forked child is another process.
-    return {"trial": trial.number, "host": _host(), "process": pid, "start": _own_start_time(pid)}
+    start = _own_start_time(pid)
+    return {
+        "trial": trial.number,
+        "host": _host(),
+        "process": pid,
+        "start": start,
+        "run": _run.get(),
+    }
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:
@@ -79,16 +106,18 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 
 def is_own(trial: FrozenTrial) -> bool:
-    """Return whether this process runs a trial."""
+    """Return whether this process runs a trial, and of its runs the one that this thread is of."""
     return owner_of(trial) == ownership(trial)
 
 
 def is_alive(trial: FrozenTrial) -> bool | None:
-    """Return whether the process that runs a trial lives; :obj:`None` if nobody here can tell."""
+    """Return whether those that run a trial live; :obj:`None` if nobody here can tell."""
     owner = owner_of(trial)
     if owner is None or owner["host"] != _host():
         return None
-    return is_own(trial) or _start_time(owner["process"]) == owner["start"]
+    if (owner["process"], owner["start"]) == (os.getpid(), _own_start_time(os.getpid())):
+        return not owner["run"] or owner["run"] in _runs
+    return _start_time(owner["process"]) == owner["start"]
 
 
 def fail_dead(study: Study, trials: Iterable[FrozenTrial]) -> bool:

@@ -25,8 +25,8 @@ from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import HELP, parse_controls, parse_seeds
+from adnn_optuna.engine.arms import SEARCHERS
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.searchers import SEARCHERS
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 
 if TYPE_CHECKING:

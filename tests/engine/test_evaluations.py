@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.workers import without_warnings
 from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
             return number  # After which the time is up.
         return 100 + number if not stop.wait(0.5) else -1
 
-    report = make_evaluations(
+    found = make_evaluations(
         Numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9
     )
-    assert len(report.evaluations) == 2
-    assert 100 <= max(report.evaluations.values()) < 110
-    assert report.missing
+    assert len(found.evaluations) == 2
+    assert 100 <= max(found.evaluations.values()) < 110
+    assert found.missing
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
     storage: Any = watched._storage
     storage.record_heartbeat(storage.create_new_trial(watched._study_id, begun))
 
-    report = make_evaluations(Numbers, watched, ("number",), float)
-    assert report.evaluations == {(i,): i for i in range(10)}
+    found = make_evaluations(Numbers, watched, ("number",), float)
+    assert found.evaluations == {(i,): i for i in range(10)}
     states = [trial.state for trial in watched.trials]
     assert states == [TrialState.FAIL] + 10 * [TrialState.COMPLETE]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from stored_studies import changed, four_arms, read_again, store_comparison, store_study
+from stored_studies import (
+    changed,
+    declaration,
+    four_arms,
+    read_again,
+    store_comparison,
+    store_head,
+    store_study,
+)
 
-from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
@@ -81,17 +89,15 @@ class TestWhatCannotBeCompared:
 
     def test_seeds_that_were_chosen_afterwards(self) -> None:
         arms = {"greedy": runs("greedy", [1]), "random_restart": runs("random_restart", [1])}
-        for record in (r for of_arm in arms.values() for r in of_arm):
-            declared = {"seeds": [0, 1], "looks_again": False}
-            record.study.set_user_attr(COMPARISON, declared)
-        arms = {label: [record_of(r.study) for r in of_arm] for label, of_arm in arms.items()}
         with pytest.raises(ValueError, match="are not the first ones"):
-            Comparison(arms, (1,))
+            Comparison(arms, (1,), declared=declaration([0, 1]))
 
     def test_each_refusal_word_for_word(self) -> None:
-        def refused(results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1) -> None:
+        def refused(
+            results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1, **more: Any
+        ) -> None:
             with pytest.raises(ValueError, match=f"^{re.escape(' '.join(said))}$"):
-                Comparison(results, tuple(range(n_seeds)))
+                Comparison(results, tuple(range(n_seeds)), **more)
 
         greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
         refused({"a": []}, "A comparison needs at least one arm and one seed.", n_seeds=0)
@@ -125,13 +131,12 @@ class TestWhatCannotBeCompared:
             "The result of 'b' for seed 0 is of another objective than the first one (metric is",
             "'val_loss', was 'val_accuracy'); compare what was trained alike.",
         )
-        declared = {"seeds": [3, *range(10)], "looks_again": False}
-        greedy[0].study.set_user_attr(COMPARISON, declared)
         refused(
-            {"a": [record_of(greedy[0].study)]},
+            {"a": greedy[:1]},
             "The seeds 0 are not the first ones of those that the comparison was declared with,",
             "3, 0, 1, 2, 3, 4, 5, 6, 7, 8, …; seeds that are chosen afterwards prove nothing:",
             "give all, in that order.",
+            declared=declaration([3, *range(10)]),
         )
 
     def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:
@@ -234,10 +239,7 @@ class TestSeeds:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))
         comparison = store_comparison({"greedy": noise[0] + 0.02, "random_restart": noise[1]})
         assert comparison.differences()["verdict"].tolist() == ["better"]
-        for record in (r for of_arm in comparison.results.values() for r in of_arm):
-            declared = {"seeds": list(range(10)), "looks_again": False}
-            record.study.set_user_attr(COMPARISON, declared)
-        early = read_again(comparison)
+        early = dataclasses.replace(comparison, declared=declaration(range(10)))
         assert early.differences()["verdict"].tolist() == ["undecided"]
         assert "2 of 10 planned seeds are missing" in str(early)
         assert "2 of 10 planned seeds are missing" in caveat_of_comparison(early)
@@ -246,10 +248,8 @@ class TestSeeds:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
         comparison = store_comparison({"greedy": noise[0] + 0.01, "random_restart": noise[1]})
         planned = comparison.differences().iloc[0]
-        last = comparison.results["greedy"][-1]
-        declared = {"seeds": list(range(12)), "looks_again": True}
-        last.study.set_user_attr(COMPARISON, declared)
-        again = read_again(comparison)
+        declared = declaration(range(12), looks_again=True)
+        again = dataclasses.replace(comparison, declared=declared)
         row = again.differences().iloc[0]
         assert row["high"] - row["low"] > planned["high"] - planned["low"]
         assert "however often one looks" in str(again)
@@ -257,12 +257,10 @@ class TestSeeds:
 
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()
-        declared = {"seeds": [5, 2, 9], "looks_again": True}
+        store_head(storage, "c", declaration([5, 2, 9], looks_again=True))
         for sampler in ("greedy", "random_restart"):
             for seed in (2, 5):
-                name = f"c/{sampler}/{seed=}"
-                study = store_study(name, sampler=sampler, seed=seed, storage=storage)
-                study.set_user_attr(COMPARISON, declared)
+                store_study(f"c/{sampler}/{seed=}", sampler=sampler, seed=seed, storage=storage)
         assert load_comparison(storage, "c").seeds == (5, 2)
 
 
@@ -351,10 +349,8 @@ def test_looking_again_is_complete_once_all_is_decided() -> None:
     for gain, is_complete in ((0.05, True), (0.0005, False)):
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 9))
         comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})
-        last = comparison.results["greedy"][-1]
-        declared = {"seeds": list(range(12)), "looks_again": True}
-        last.study.set_user_attr(COMPARISON, declared)
-        found = read_again(comparison)
+        declared = declaration(range(12), looks_again=True)
+        found = dataclasses.replace(comparison, declared=declared)
         assert (found.looks_again, found.n_done) == (True, 9)
         assert (found.n_undecided, found.is_complete) == (not is_complete, is_complete)
         assert ("Not complete" in str(found)) != is_complete

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from stored_studies import store_study
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.evidence.declarations import (
     checked_seeds,
-    declaration_of,
     declared,
-    records_of_comparison,
     seeds_in_words,
     store_declaration,
 )
@@ -26,14 +23,20 @@ if TYPE_CHECKING:
 
     from adnn_optuna._attributes import Declaration
 
-PLANNED: Declaration = {"seeds": [4, 2, 7], "looks_again": False}
-LOOKING: Declaration = {"seeds": [4, 2, 7], "looks_again": True}
+PLANNED: Declaration = {"seeds": [4, 2, 7], "looks_again": False, "arms": {}}
+LOOKING: Declaration = {"seeds": [4, 2, 7], "looks_again": True, "arms": {}}
+
+
+def head(before: Declaration | None = None) -> optuna.Study:
+    study = optuna.create_study(study_name="mine")
+    if before is not None:
+        study.set_user_attr(COMPARISON, before)
+    return study
 
 
 def after(before: Declaration | None, seeds: Sequence[int], *, looks_again: bool) -> Declaration:
-    """Return what is declared where a study says something already, another one nothing."""
-    attrs: list[dict[str, Any]] = [{}] if before is None else [{COMPARISON: before}, {}]
-    return declared(attrs, seeds, looks_again=looks_again, study_name="mine", n_claims={})
+    """Return what is declared where the head says something already."""
+    return declared(head(before), seeds, looks_again=looks_again, n_claims={})
 
 
 @pytest.mark.parametrize(
@@ -57,21 +60,11 @@ def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:
     assert checked_seeds(iter(range(10_000))) == tuple(range(10_000))
 
 
-def test_longest_list_of_seeds_counts_and_one_look_is_enough() -> None:
-    # Of added seeds some studies may not know yet; by its seeds alone, the short one is larger.
-    short, long = ({"seeds": seeds, "looks_again": False} for seeds in ([4], [3, 1, 2]))
-    attrs: list[dict[str, Any]] = [{}, {COMPARISON: short}, {COMPARISON: long}]
-    assert declaration_of(attrs, (9,)) == long
-    again = {"seeds": [3, 1], "looks_again": True}
-    assert declaration_of([*attrs, {COMPARISON: again}], (9,))["looks_again"]
-    assert declaration_of([{}, {}], (9, 8)) == {"seeds": [9, 8], "looks_again": False}
-
-
 class TestDeclared:
     @pytest.mark.parametrize("looks_again", [False, True])
     def test_first_is_what_is_asked_for(self, looks_again: bool) -> None:
         found = after(None, (4, 2), looks_again=looks_again)
-        assert found == {"seeds": [4, 2], "looks_again": looks_again}
+        assert found == {"seeds": [4, 2], "looks_again": looks_again, "arms": {}}
 
     def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
         assert after(PLANNED, (4, 2, 7), looks_again=False) == PLANNED
@@ -80,6 +73,7 @@ class TestDeclared:
         assert after(LOOKING, (4, 2, 7, 1), looks_again=False) == {
             "seeds": [4, 2, 7, 1],
             "looks_again": True,
+            "arms": {},
         }
         assert not logs.records
 
@@ -90,6 +84,7 @@ class TestDeclared:
         assert after(PLANNED, seeds, looks_again=looks_again) == {
             "seeds": [*seeds],
             "looks_again": True,
+            "arms": {},
         }
         [record] = logs.records
         assert record.getMessage() == (
@@ -135,18 +130,22 @@ class TestDeclared:
     ) -> None:
         with pytest.warns(UserWarning, match="can decide nothing") as caught:
             declared(
-                [],
+                head(),
                 range(n_seeds),
                 looks_again=looks_again,
-                study_name="mine",
                 n_claims={"searchers": n_claims, "controls": 0},
             )
         assert [str(warning.message) for warning in caught] == [said.format("searchers")]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             enough = range(n_seeds + (5 if n_seeds == 1 else 1))
-            names = {"study_name": "mine", "n_claims": {"searchers": n_claims}}
-            declared([], enough, looks_again=looks_again, **names)  # type: ignore[arg-type]
+            declared(head(), enough, looks_again=looks_again, n_claims={"searchers": n_claims})
+
+    def test_of_arms_forgets_none(self) -> None:
+        before: Declaration = {**PLANNED, "arms": {"greedy": "greedy", "mine": "TPESampler"}}
+        arms = {"annealing": "annealing", "greedy": "greedy"}
+        found = declared(head(before), (4, 2, 7), looks_again=False, n_claims={}, arms=arms)
+        assert found["arms"] == {**before["arms"], **arms}
 
 
 def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,14 +167,3 @@ def test_seeds_in_words_are_the_first_ten() -> None:
     assert seeds_in_words([5]) == "5"
     assert seeds_in_words(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     assert seeds_in_words(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"
-
-
-def test_studies_of_a_comparison_are_told_by_their_whole_names() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
-    others = ("a.b", "axb/greedy/seed=0", "a.b/c/greedy/seed=0", "a.b/greedy/seed=0/recheck")
-    for name in (*names, *others):
-        store_study(name, values=[0.9], storage=storage)
-    found = records_of_comparison(storage, "a.b")
-    assert {arm: {*runs} for arm, runs in found.items()} == {"greedy": {0, 10}, "one arm": {0}}
-    assert found["greedy"][10].study.study_name == "a.b/greedy/seed=10"

@@ -349,16 +349,16 @@ def test_a_trial_too_many_is_no_step() -> None:
 def test_how_many_steps_are_free() -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3)
     study = optuna.create_study(sampler=sampler)
-    assert [sampler.n_free_steps(study, at_most) for at_most in (1, 3, 4, 9)] == [1, 3, 4, 4]
+    assert [sampler.n_free(study, at_most) for at_most in (1, 3, 4, 9)] == [1, 3, 4, 4]
     trials = [study.ask() for _ in range(2)]
     study.tell(trials[0], 0.0)
-    assert sampler.n_free_steps(study, 9) == 2
+    assert sampler.n_free(study, 9) == 2
     study.tell(trials[1], state=optuna.trial.TrialState.FAIL)
-    assert sampler.n_free_steps(study, 9) == 2
+    assert sampler.n_free(study, 9) == 2
     for n_free in (1, 0, 0):
         study.ask()
-        assert sampler.n_free_steps(study, 9) == n_free
-    assert sampler.n_free_steps(study) == 0
+        assert sampler.n_free(study, 9) == n_free
+    assert sampler.n_free(study) == 0
     assert not sampler.is_exhausted(study)
 
 

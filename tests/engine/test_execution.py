@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 import time
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,7 +18,8 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
-from adnn_optuna.engine.jobs import OwnObjective, run_jobs
+from adnn_optuna.engine.execution import run_studies
+from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
@@ -36,11 +38,11 @@ def objective() -> InitOffsetObjective:
 DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never"}
 
 
-def run(job: Plan, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
+def run(plan: Plan, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
     storage = open_storage(None) if storage is None else storage
-    [study] = open_studies([job], storage)
+    [study] = open_studies([plan], storage)
     stop = threading.Event()
-    run_jobs([job], [study], stop=stop, bar=None, executor=None, storage=None)
+    run_studies([plan], [study], stop=stop, bar=None, executor=None, storage=None)
     return record_of(study)
 
 
@@ -61,7 +63,10 @@ def test_longer_is_one_training_of_all_epochs_and_its_best_one(
     history = trained(objective, epochs=12)
     accuracies = [metrics["val_accuracy"] for metrics in history]
     [trial] = record.study.trials
-    assert list(trial.intermediate_values.values()) == accuracies
+    # It tells of the epochs that were the best so far.
+    best_so_far = np.maximum.accumulate(accuracies)
+    rises = [0, *(np.flatnonzero(np.diff(best_so_far)) + 1).tolist()]
+    assert trial.intermediate_values == {epoch: accuracies[epoch] for epoch in rises}
     assert record.best_value == max(accuracies)
     assert trial.params == {"epochs": 1 + int(np.argmax(accuracies))}
     assert record.baseline == accuracies[1]
@@ -83,7 +88,28 @@ def test_longer_runs_once(objective: InitOffsetObjective) -> None:
     storage = open_storage(None)
     plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
     first = run(plan, storage)
+    assert first.stop_reason == "exhausted"
     assert [t.value for t in run(plan, storage).study.trials] == [first.best_value]
+
+
+def test_two_workers_run_longer_once(objective: InitOffsetObjective) -> None:
+    storage = open_storage(None)
+    plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
+    open_studies([plan], storage)
+    with futures.ThreadPoolExecutor(2) as workers:
+        records = [*workers.map(run, [plan] * 2, [storage] * 2)]
+    assert [len(record.done_trials) for record in records] == [1, 1]
+
+
+def test_longer_that_died_is_done_again(objective: InitOffsetObjective) -> None:
+    storage = open_storage(None)
+    plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
+    [study] = open_studies([plan], storage)
+    left = study.ask()
+    proposal = study._storage.get_trial_system_attrs(left._trial_id)["adnn:proposal"]
+    dead = {**proposal, "owner": DEAD | {"trial": left.number}}
+    storage.set_trial_system_attr(left._trial_id, "adnn:proposal", dead)
+    assert [t.value for t in run(plan, storage).done_trials] == [run(plan).best_value]
 
 
 def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetObjective) -> None:
@@ -165,10 +191,10 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
     assert list(kept.results) == ["greedy", "random_restart"]
 
 
-class TestOwnObjective:
+class TestFunctionObjective:
     def control(self, function: Any, max_trial: int = 5, max_time: float | None = None) -> Plan:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own: Any = OwnObjective(function, direction, seed=3)
+        own = FunctionObjective(function, direction, seed=3, told=("test_accuracy",))
         limits = limits_of(max_time=max_time, max_trial=max_trial)
         return Plan(own, "mine", "objective", limits)
 
@@ -205,7 +231,7 @@ class TestOwnObjective:
 
     def test_has_to_say_how_good_it_is_on_the_test_set(self) -> None:
         with pytest.raises(
-            ValueError, match=r"'mine' does not say.*set_user_attr\('test_accuracy'"
+            ValueError, match=r"'mine' does not tell test_accuracy.*set_user_attr\('test_accuracy'"
         ):
             run(self.control(lambda trial: trial.suggest_float("x", 0, 1)))
 

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 from shown_pages import RUN, SETTINGS, cards_of, noise, parsed, text_of, titles
-from stored_studies import four_arms, read_again, store_comparison, store_study
+from stored_studies import (
+    declaration,
+    four_arms,
+    read_again,
+    store_comparison,
+    store_head,
+    store_study,
+)
 
-from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting import comparisons, comparisons_claims
@@ -76,6 +82,7 @@ class TestComparison:
 
     def test_name_is_what_its_studies_have_in_common(self) -> None:
         storage = optuna.storages.InMemoryStorage()
+        store_head(storage, "mine", declaration([0]))
         for arm in ("greedy", "random_restart"):
             store_study(f"mine/{arm}/seed=0", sampler=arm, storage=storage)
         loaded = load_comparison(storage, "mine")
@@ -262,10 +269,10 @@ def test_whole_text() -> None:
 
 def test_what_is_missing_is_said() -> None:
     storage = optuna.storages.InMemoryStorage()
+    store_head(storage, "c", declaration(range(3)))
     for seed in range(3):
         for arm in ("greedy", "random_restart"):
             study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
-            study.set_user_attr(COMPARISON, {"seeds": [0, 1, 2], "looks_again": False})
     assert load_comparison(storage, "c").is_complete
     study.set_user_attr("adnn:stop_reason", "interrupted")
     comparison = load_comparison(storage, "c")

@@ -1,0 +1,281 @@
+"""The arms of comparisons, by name: searchers, and controls that spend the same compute otherwise.
+
+All that is to be known of an arm is its entry in :data:`ARMS`. An Optuna sampler, or a factory of
+one, stands for a searcher everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.longer import LongerObjective
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.networks.offsets import LearningRateSpace, OffsetSpace, RestartSpace
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
+from adnn_optuna.samplers._owners import is_alive
+
+Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
+"""A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
+
+# Samplers that have proposed all that they can at some time.
+_ENUMERATING = (DeltaStepSampler, GridSampler, BruteForceSampler)
+# Trials asked for at once, where what is proposed does not depend on what came of the others.
+_BATCH_SIZE = 8
+_BATCH_BYTES = 2**30  # What the state of a batch may take by default.
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A searcher or a control.
+
+    Args:
+        name: How studies and the command line call it.
+        sampler: What proposes its trials, of the objective's seed and parameters and the number
+            of trials that its schedule may be made for.
+        help: What it does, in a few words.
+        objective: What it searches, of the objective that is compared and the number of trials.
+        is_control: Whether it is no search.
+        ends_by_itself: Whether it has proposed all that it can at some time.
+        starts_at_baseline: Whether it begins with the unmoved network, without being told.
+        batch_size: How many of its trials are best proposed before any is told.
+        spent: How a control spent the compute of a search, as a part of a sentence.
+    """
+
+    name: str
+    sampler: Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
+    help: str = ""
+    objective: Callable[[InitOffsetObjective, int | None], InitOffsetObjective] = lambda o, _: o
+    is_control: bool = False
+    ends_by_itself: bool = False
+    starts_at_baseline: bool = True
+    batch_size: int = 1
+    spent: str = ""
+
+    def default_batch_size(self, objective: InitOffsetObjective) -> int:
+        """Return how many trials are best asked for at once, as far as the memory allows."""
+        if self.batch_size == 1 or objective.is_of_trial:
+            return 1
+        weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
+        # Weights and up to two moments of each, before and after an epoch.
+        bytes_of_trial = 6 * sum(array.nbytes for array in weights)
+        return max(min(self.batch_size, _BATCH_BYTES // bytes_of_trial), 1)
+
+
+class _OneTrialSampler(RandomRestartSampler):
+    """Proposes one trial, which finds its parameters by itself."""
+
+    @property
+    def last_index(self) -> float:
+        return 0
+
+
+class _KeyedSampler(TPESampler):
+    """TPE whose random numbers follow from how many trials came before.
+
+    Optuna's are drawn one after the other, so a study that was killed and goes on would begin
+    again with the same ones.
+
+    Args:
+        seed: What the random numbers are keyed on, beside the number of trials.
+        grid: The values of the first trials after the unmoved network, by parameter.
+    """
+
+    def __init__(self, seed: int, grid: Mapping[str, list[float]] | None = None) -> None:
+        super().__init__(seed=seed)
+        self._key, self._grid, self._n_before = seed, grid or {}, 0
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Begin anew, with the random numbers of this trial."""
+        trials = study.get_trials(deepcopy=False)
+        others = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
+        self._n_before = sum(map(is_done, trials)) + sum(is_alive(t) is True for t in others)
+        [seed] = np.random.SeedSequence([self._key, self._n_before]).generate_state(1)
+        super().__init__(seed=int(seed))
+        super().before_trial(study, trial)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Take a value of the grid, or sample one."""
+        values = self._grid.get(param_name, ())
+        if 0 < self._n_before <= len(values):
+            return values[self._n_before - 1]
+        return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
+    """Return values all over the one offset's range; the unmoved network takes one's place."""
+    grid = {}
+    for name, distribution in parameters.items():
+        # At least one on each side of it.
+        values = np.linspace(distribution.low, distribution.high, max(n_trials, 3))
+        grid[name] = np.delete(values, np.abs(values).argmin()).tolist()
+    return grid
+
+
+def _annealing(
+    seed: int, parameters: Mapping[str, BaseDistribution], n_trials: int | None
+) -> BaseSampler:
+    x0 = dict.fromkeys(parameters, 0.0)
+    return AdaptiveSimulatedAnnealingSampler(seed=seed, n_trials=n_trials, x0=x0)
+
+
+def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
+    if (rate := objective.training.fixed_learning_rate) is None:
+        raise WrongValueError(
+            "The control 'learning_rate' needs one rate to search around, but the optimizer has "
+            "none: give it a number, or leave out this control."
+        )
+    return objective.replace(space=LearningRateSpace(rate))
+
+
+def _of_one_offset(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
+    """Return the objective of one parameter that moves all that the searchers move."""
+    assert isinstance(objective.space, OffsetSpace)
+    return objective.replace(space=dataclasses.replace(objective.space, scope="shared"))
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm(
+            stored.GREEDY,
+            lambda *_: DeltaStepSampler(),
+            help="the paper's walk",
+            ends_by_itself=True,
+            batch_size=_BATCH_SIZE,
+        ),
+        Arm(
+            stored.GREEDY_IMPROVING,
+            lambda *_: DeltaStepSampler(accept="improving"),
+            help="keeps only steps that improve",
+            ends_by_itself=True,
+        ),
+        Arm(stored.ANNEALING, _annealing, help="simulated annealing"),
+        Arm(
+            stored.RANDOM_RESTART,
+            lambda seed, *_: RandomRestartSampler(seed=seed),
+            help="new random weights instead of offsets, by which luck is told",
+            objective=lambda objective, _: objective.replace(space=RestartSpace()),
+            batch_size=_BATCH_SIZE,
+        ),
+        Arm(
+            stored.LONGER,
+            lambda *_: _OneTrialSampler(),
+            help="one training for the epochs of all trials, its best epoch",
+            objective=lambda objective, n: LongerObjective.of_search(objective, n or 1),
+            is_control=True,
+            ends_by_itself=True,
+            spent="on one longer training",
+        ),
+        Arm(
+            stored.LEARNING_RATE,
+            lambda seed, *_: _KeyedSampler(seed),
+            help="TPE over four decades around the given rate, nothing moved",
+            objective=_of_learning_rates,
+            is_control=True,
+            starts_at_baseline=False,
+            spent="on the learning rate",
+        ),
+        Arm(
+            stored.CONSTANT,
+            lambda seed, parameters, n: _KeyedSampler(seed, _grid(parameters, n or 1)),
+            help="one offset for all layers, on a grid",
+            objective=_of_one_offset,
+            is_control=True,
+            starts_at_baseline=False,
+            spent="on one offset for all layers",
+        ),
+        Arm(stored.OBJECTIVE, lambda seed, *_: _KeyedSampler(seed), is_control=True),
+    )
+}
+SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
+# Those that have a name for users.
+CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control and arm.help)
+
+
+def arm_of(searcher: Searcher) -> Arm:
+    """Return the arm that a name, a sampler or a factory stands for."""
+    if isinstance(searcher, str):
+        return ARMS[searcher]
+    if isinstance(searcher, BaseSampler):
+        return Arm(
+            type(searcher).__name__,
+            lambda *_: searcher,
+            ends_by_itself=isinstance(
+                searcher, DeltaStepSampler | GridSampler | BruteForceSampler
+            ),
+            starts_at_baseline=isinstance(searcher, DeltaStepSampler),
+        )
+    # Not to be taken for an arm of ours that has the same name.
+    name = f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
+
+    def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
+        made: Any = searcher(seed, n_trials)
+        if not isinstance(made, BaseSampler):
+            raise WrongTypeError(
+                f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
+            )
+        return made
+
+    return Arm(name, sampler, starts_at_baseline=False)
+
+
+def check_searcher(searcher: object) -> None:
+    """Refuse what is neither a searcher's name nor a sampler nor a factory of one."""
+    if isinstance(searcher, str) and searcher not in SEARCHERS:
+        raise WrongValueError(
+            f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
+            "for any other give an Optuna sampler."
+        )
+    if isinstance(searcher, str | BaseSampler):
+        return
+    if not callable(searcher) or isinstance(searcher, type):
+        raise WrongTypeError(
+            "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
+            f"but it is {searcher!r}."
+        )
+    # Not every function of an extension module tells what it takes.
+    with contextlib.suppress(ValueError):
+        try:
+            inspect.signature(searcher).bind(0, None)
+        except TypeError as error:
+            raise WrongTypeError(
+                f"The factory {arm_of(searcher).name} must take (seed, n_trials), but it does "
+                f"not ({error})."
+            ) from None
+
+
+def sampler_of(study: optuna.Study) -> BaseSampler:
+    """Temporary."""
+    attrs = study.user_attrs
+    settings: Any = attrs.get(stored.SEARCH)
+    if settings is None or settings["sampler"] not in SEARCHERS:
+        return study.sampler
+    trials = study.get_trials(deepcopy=False)
+    parameters = next((t.distributions for t in trials if t.distributions), {})
+    return ARMS[settings["sampler"]].sampler(
+        attrs[stored.CONFIG]["seed"], parameters, settings["n_trials"]
+    )

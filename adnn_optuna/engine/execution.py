@@ -1,0 +1,111 @@
+"""Running planned studies side by side: in threads of this process or by a user's executor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage
+
+from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.networks.training import n_cores
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
+
+
+def check_executor(executor: object, storage: object) -> None:
+    """Refuse what runs no jobs, or in copies of this process, or cannot reach the storage."""
+    wanted = "a concurrent.futures.Executor or None"
+    check_type("executor", executor, futures.Executor | None, wanted)
+    if isinstance(executor, futures.ProcessPoolExecutor):
+        context = getattr(executor, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            raise WrongValueError(
+                "executor forks this process, and in a copy TensorFlow waits for ever: give "
+                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+            )
+    if executor is not None and (storage is None or isinstance(storage, InMemoryStorage)):
+        raise WrongValueError(
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
+        )
+
+
+def run_studies(
+    plans: Sequence[Plan],
+    opened: Sequence[optuna.Study],
+    *,
+    stop: threading.Event,
+    bar: tqdm[Any] | None,
+    executor: futures.Executor | None,
+    storage: str | BaseStorage | None,
+) -> None:
+    """Run studies, opened by their plans; where one failed or was interrupted, so are the others.
+
+    The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
+    """
+    lock = threading.Lock()
+
+    def count(n_trials: int) -> None:
+        if bar is not None:
+            with lock:
+                bar.update(n_trials)
+
+    if executor is None:
+        with futures.ThreadPoolExecutor(n_cores(), "run") as threads:
+            pairs = zip(plans, opened, strict=True)
+            _finish([threads.submit(_run_one, stop, count, *pair) for pair in pairs], stop)
+    else:
+        elsewhere = [executor.submit(_run_elsewhere, plan, storage) for plan in plans]
+        _finish(elsewhere, stop, count)
+    if stop.is_set():
+        raise KeyboardInterrupt
+
+
+def _finish(
+    runs: Sequence[futures.Future[int]],
+    stop: threading.Event,
+    update: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Wait for all runs; where one failed or was interrupted, so are the others."""
+    try:
+        for run in futures.as_completed(runs):
+            update(run.result())
+    finally:
+        if not all(run.done() for run in runs):
+            stop.set()
+        for run in runs:
+            run.cancel()
+
+
+def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
+    """Run a study in a worker of an executor."""
+    [study] = open_studies([plan], open_storage(storage))
+    with interruptible() as stop:
+        return _run_one(stop, lambda _: None, plan, study)
+
+
+def _run_one(
+    stop: threading.Event, count: Callable[[int], object], plan: Plan, study: optuna.Study
+) -> int:
+    """Run a study and return how many trials its budget was."""
+    loop = Loop(plan, study, stop, lambda _, __: count(1))
+    count(loop.n_done)
+    loop.run()
+    # Some end by themselves before.
+    budget = max(loop.n_done, plan.limits["max_trial"] or 0)
+    count(budget - loop.n_done)
+    if isinstance(plan.objective, InitOffsetObjective):
+        look_at_test_set(patiently(record_of, study), plan.objective, stop)
+    return budget

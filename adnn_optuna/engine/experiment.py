@@ -1,0 +1,261 @@
+"""An experiment: what is trained, on which data, how, from where, and by what it is judged."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from optuna.study import StudyDirection
+from optuna.trial import FixedTrial
+
+from adnn_optuna._attributes import Metrics
+from adnn_optuna._checks import WrongValueError, check_type, checked_seed
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Space, Start
+from adnn_optuna.networks.training import Trainer, is_finite
+
+if TYPE_CHECKING:
+    import keras
+    from optuna.distributions import BaseDistribution
+
+
+# How many networks an experiment keeps, of functions of the trial.
+_N_NETWORKS = 32
+
+
+class Experiment:
+    """A network whose initial values move in a space, and the metric that tells how good it is.
+
+    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
+    """
+
+    def __init__(
+        self,
+        model: MLP | Callable[..., Any],
+        dataset: Dataset,
+        *,
+        training: Training | Callable[[Any], Training] | None = None,
+        space: Space | None = None,
+        metric: str | keras.metrics.Metric | None = None,
+        seed: int = 0,
+    ) -> None:
+        training = Training() if training is None else training
+        space = OffsetSpace() if space is None else space
+        check_type("dataset", dataset, Dataset, "a Dataset")
+        if not takes_trial(training):
+            wanted = "a Training, or a function of a trial that returns one"
+            check_type("training", training, Training, wanted)
+        check_type("space", space, Space, "an OffsetSpace or RestartSpace")
+        self._model, self._training = model, training
+        self.seed: int = checked_seed(seed)
+        self.dataset: Dataset = dataset
+        self.space: Space = space
+        self.distributions: dict[str, BaseDistribution] = {}
+        self._metric: Any = f"val_{'accuracy' if dataset.num_classes else 'r2'}"
+        if metric is not None:
+            self._metric = metric
+        if isinstance(self._metric, str):
+            self.metric: str = self._metric
+        else:
+            [self._metric] = Training().with_metric(metric).metrics
+            self.metric = f"val_{self._metric['config']['name']}"
+        self.is_of_trial: bool = takes_trial(model) or takes_trial(training)
+        # Of functions of a trial: the experiment of each network that was made of them.
+        self._of_networks: dict[str, Self] = {}
+        if self.is_of_trial:
+            return
+        self._architecture = build_architecture(
+            cast("Any", model), dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
+        )
+        self._train_by(cast("Training", training))
+        self._search_in(space)
+
+    def _train_by(self, training: Training) -> None:
+        """Make the trainer, which knows the metric."""
+        if isinstance(self._metric, dict):
+            training = training.with_metric(self._metric)
+        split, _, name = self.metric.partition("_")
+        if split == "val" and not len(self.dataset.x_val):
+            raise WrongValueError(
+                f"metric is {self.metric!r}, but dataset {self.dataset.name!r} has no validation "
+                f"split; use metric='train_{name}' or load the dataset with a validation_size "
+                "above 0."
+            )
+        self._trainer = Trainer(self._architecture, training, self.dataset)
+        if self.metric not in self._trainer.metrics and split in ("train", "val"):
+            training = training.with_metric(name)
+            try:
+                self._trainer = Trainer(self._architecture, training, self.dataset)
+            except WrongValueError as error:
+                if not str(error).startswith("Keras knows no metric"):
+                    raise
+        if self.metric not in self._trainer.metrics:
+            raise WrongValueError(
+                f"metric is {self.metric!r}, but must be one of "
+                f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
+                "metric."
+            )
+
+    def __repr__(self) -> str:
+        model = self._model if isinstance(self._model, MLP) else _name(self._model)
+        of = f"{model!s}, {self.dataset.name!r}, metric={self.metric!r}, seed={self.seed}"
+        return f"{type(self).__name__}({of})"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that build the same experiment."""
+        return {
+            "model": self._model,
+            "dataset": self.dataset,
+            "training": self._training,
+            "space": self.space,
+            "metric": self._metric,
+            "seed": self.seed,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Compiled graphs stay in their process; another one builds its own.
+        return functools.partial(type(self), **self.settings), ()
+
+    def _search_in(self, space: Space) -> None:
+        architecture = self.trainer.architecture
+        if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
+            raise WrongValueError(
+                "The model starts from the same weights whatever the seed, so random restarts "
+                "would train one network again and again and show no luck: give its initializers "
+                "no seed of their own, and load no weights."
+            )
+        self.space = space
+        self.distributions = space.distributions(architecture.variables)
+
+    def replace(
+        self,
+        *,
+        seed: int | None = None,
+        space: Space | None = None,
+        training: Training | None = None,
+    ) -> Self:
+        """Return the same experiment with another seed, space or training of the same network."""
+        other = object.__new__(type(self))
+        other.__dict__ = dict(self.__dict__)
+        other.seed = self.seed if seed is None else checked_seed(seed)
+        other.space = self.space if space is None else space
+        if training is not None and training != self._training:
+            other._training = training
+            other._train_by(training)
+        if not self.is_of_trial:
+            other._search_in(other.space)
+        return other
+
+    def of(self, params: Mapping[str, Any]) -> Self:
+        """Return the experiment whose model and training are those of a trial's parameters.
+
+        It is the same where neither is a function of the trial.
+        """
+        if not self.is_of_trial:
+            return self
+        # Each tells afterwards what was suggested by it.
+        of_model, of_training = FixedTrial(dict(params)), FixedTrial(dict(params))
+        model, training = cast("Any", self._model), cast("Any", self._training)
+        training = training(of_training) if takes_trial(training) else training
+        check_type("What training returns", training, Training, "a Training")
+        made = model(of_model) if takes_trial(model) else model
+        key = repr(sorted(of_model.params.items()))
+        if (found := self._of_networks.get(key)) is None:
+            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
+                made = functools.partial(_call, model, dict(params))
+            found = type(self)(**{**self.settings, "model": made, "training": training})
+            while len(self._of_networks) >= _N_NETWORKS:
+                self._of_networks.pop(next(iter(self._of_networks)))
+            self._of_networks[key] = found
+        return found.replace(seed=self.seed, space=self.space, training=training)
+
+    @property
+    def trainer(self) -> Trainer:
+        """What trains the network.
+
+        Raises:
+            ValueError: If model or training is a function of the trial.
+        """
+        if self.is_of_trial:
+            raise WrongValueError(
+                "The model or training is a function of the trial, so it has no one "
+                "network: use objective.of(params), with the parameters of a trial."
+            )
+        return self._trainer
+
+    @property
+    def training(self) -> Training:
+        """How the network is trained."""
+        return self.trainer.training
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The direction of a study with this objective."""
+        training = Training() if self.is_of_trial else self.training
+        if isinstance(self._metric, dict):
+            training = training.with_metric(self._metric)
+        is_minimized = training.is_minimized(self.metric)
+        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that determines a trial's value, as JSON holds it."""
+        model, training = self._model, self._training
+        return {
+            "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
+            "dataset": self.dataset.config,
+            "training": _described(training) if self.is_of_trial else self.training.config,
+            "space": self.space.config,
+            "metric": self.metric,
+            "seed": self.seed,
+        }
+
+    @property
+    def baseline_start(self) -> Start:
+        """What the baseline is trained from."""
+        return self.start({})
+
+    def start(self, params: dict[str, Any]) -> Start:
+        """Return what a trial with these parameters is trained from."""
+        return self.space.start(params, self.trainer.architecture.variables, self.seed)
+
+    def improvement(self, value: float, baseline: float) -> float:
+        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
+
+    def value(self, metrics: Metrics) -> float:
+        """Return the selection metric of a training, NaN where it diverged."""
+        # Even weights that are no numbers have an accuracy.
+        return metrics[self.metric] if is_finite(metrics) else math.nan
+
+
+def takes_trial(function: object) -> bool:
+    """Return whether this is a function of a trial: it needs one argument, and no more."""
+    if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
+        return False
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # Not every function of an extension module tells it.
+        return False
+    return len([p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]) == 1
+
+
+def _call(function: Callable[[Any], keras.Model], params: dict[str, Any]) -> keras.Model:
+    return function(FixedTrial(params))
+
+
+def _described(given: Any) -> dict[str, Any]:
+    """Return what a study stores of a model or training where one is a function of the trial."""
+    if isinstance(given, MLP | Training):
+        return given.config
+    return {"type": "function", "name": _name(given)}
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__name__))
