@@ -97,7 +97,7 @@ class TestStopping:
         before = adnn.Comparison(early, SEEDS[:n_before], comparison.equivalence)
         assert before.n_undecided == 1
         # It begins no study that it might not need.
-        assert len(optuna.get_all_study_names(storage)) == 2 * n_seeds
+        assert len(optuna.get_all_study_names(storage)) == 1 + 2 * n_seeds
         said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
         steps = range(N_CORES, n_seeds + 1, N_CORES)
         assert said == [(str(n), str(int(n == n_seeds))) for n in steps]
@@ -158,7 +158,7 @@ class TestAddedSeeds:
         planned(SEEDS[:3], storage=storage)
         with pytest.raises(ValueError, match=r"declared with the 3 seeds 7, 0, 1; give these in"):
             planned(seeds, storage=storage)
-        assert len(optuna.get_all_study_names(storage)) == 6
+        assert len(optuna.get_all_study_names(storage)) == 7
 
 
 class TestFewSeeds:
