@@ -55,7 +55,7 @@ def _run_in_words(run: RunRecord) -> str:
     counts = f"from {before} trials on" if after is None else f"from {before} to {after} trials"
     began = f"{run['began'][:16].replace('T', ' ')} UTC"
     limits, end = _listed(run["limits"]) or "no limits", end_in_words(run["stop_reason"])
-    return ", ".join([began, limits, counts, end])
+    return f"{began}, {limits}, {counts}, {end}"
 
 
 def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
