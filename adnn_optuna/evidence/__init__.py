@@ -1,1 +1,1 @@
-"""What studies show: statistics, sentences, pages."""
+"""What studies show, as numbers."""

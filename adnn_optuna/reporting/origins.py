@@ -18,6 +18,7 @@ from adnn_optuna.accountability.contract_file import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.reporting.contracts import transfer_in_words
+from adnn_optuna.reporting.searches_claims import end_in_words
 
 
 def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
@@ -52,9 +53,9 @@ def _run_in_words(run: RunRecord) -> str:
     """Return when a run of a study began, under which limits, and why it ended."""
     before, after = run["n_trials_before"], run["n_trials"]
     counts = f"from {before} trials on" if after is None else f"from {before} to {after} trials"
-    end = "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}"
     began = f"{run['began'][:16].replace('T', ' ')} UTC"
-    return ", ".join([began, _listed(run["limits"]) or "no limits", counts, end])
+    limits, end = _listed(run["limits"]) or "no limits", end_in_words(run["stop_reason"])
+    return f"{began}, {limits}, {counts}, {end}"
 
 
 def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

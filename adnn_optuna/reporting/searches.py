@@ -24,7 +24,7 @@ from adnn_optuna.reporting.tables import filled, numbers_at, paired_rows, told
 
 def text(record: SearchRecord) -> str:
     """Return what a search came to, as it prints."""
-    n_trials, end = len(record.done_trials), claims.end_in_words(record)
+    n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
     if record.best is None:
         return "\n".join([*lines, f"  {claims.why_no_winner(record)}"])
@@ -114,7 +114,7 @@ def _cards(record: SearchRecord) -> list[tuple[str, str, str]]:
     before = unit_of(record.test_metric).value(record.test_baseline)
     notes = {
         "test_gain": claims.about_test_gain(record),
-        "trials": claims.end_in_words(record),
+        "trials": claims.end_in_words(record.stop_reason),
         "gain": "what the search selected by; part of it is luck",
         "test_best": f"unmoved network {before}",
     }

@@ -159,9 +159,9 @@ def about_test_gain(record: SearchRecord) -> str:
     return f"{size} (95 % interval {shown})"
 
 
-def end_in_words(record: SearchRecord) -> str:
-    """Return what ended the search, if anything has."""
-    return "not ended" if record.stop_reason is None else f"ended by {record.stop_reason}"
+def end_in_words(stop_reason: str | None) -> str:
+    """Return what ended a search or one of its runs, if anything has."""
+    return "not ended" if stop_reason is None else f"ended by {stop_reason}"
 
 
 def why_no_winner(record: SearchRecord) -> str:
