@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 import optuna
 import pytest
-from stored_studies import store_study
+from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
@@ -426,7 +426,7 @@ class TestCompare:
         assert "plotly" in (folder / "figure.html").read_text()
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         assert "compare/annealing/seed=4" in names
-        assert len(names) == 6
+        assert len(names) == 1 + 6
         assert len(completed(study_name="compare/annealing/seed=4")) == 2
 
         # The studies alone say the same.
@@ -481,10 +481,11 @@ class TestControlsAndPlans:
         assert cli.run(["plan", *TINY, *LIMIT, "--gain", "0.2"]) == 0
         assert "that of 5 pilot seeds" in capsys.readouterr().out
         names = optuna.get_all_study_names("sqlite:///adnn.db")
+        pilot = "pilot-batch-size=400-epochs=1-hidden=16"
+        arms = ("greedy", "random_restart")
         assert {*names} == {
-            f"pilot-batch-size=400-epochs=1-hidden=16/{arm}/{seed=}"
-            for arm in ("greedy", "random_restart")
-            for seed in range(5)
+            pilot,
+            *(f"{pilot}/{arm}/{seed=}" for arm in arms for seed in range(5)),
         }
 
     def test_none_is_no_control(self) -> None:
@@ -838,6 +839,7 @@ class TestStreams:
     @staticmethod
     def store_comparison() -> None:
         storage = optuna.storages.RDBStorage("sqlite:///adnn.db")
+        store_head(storage, "c", declaration(range(2), "greedy", "random_restart"))
         for label in ("greedy", "random_restart"):
             for seed in range(2):
                 store_study(f"c/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
