@@ -265,25 +265,28 @@ class MaxGainCallback(Limit):
         return f"{super().__repr__()[:-1]}, baseline={self._baseline})"
 
     def _used(self, study: Study, tally: Tally) -> float:
-        if tally.best is None:
-            return math.nan
-        gain = tally.best - self._baseline_of(study, tally)
-        return -gain if study.direction == StudyDirection.MINIMIZE else gain
+        return _gain(study, tally.best, self._baseline_of(study, tally))
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         if tally.best is None or not math.isfinite(baseline := self._baseline_of(study, tally)):
             return False
-        gain, rounding = self._used(study, tally), math.ulp(tally.best) + math.ulp(baseline)
+        gain = _gain(study, tally.best, baseline)
+        rounding = math.ulp(tally.best) + math.ulp(baseline)
         return gain >= self.value or self.value - gain <= rounding < self.value
 
     def _baseline_of(self, study: Study, tally: Tally) -> float:
         baseline: Any = self._baseline
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
-        if baseline is None and tally.first is not None:
-            baseline = tally.first.value
+        if baseline is None:
+            baseline = math.nan if tally.first is None else tally.first.value
         check_type(f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number")
         return float(baseline)
+
+
+def _gain(study: Study, best: float | None, baseline: float) -> float:
+    gain = math.nan if best is None else best - baseline
+    return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
 
 LIMITS: tuple[type[Limit], ...] = (MaxTimeCallback, MaxTrialCallback, MaxGainCallback)

@@ -30,7 +30,6 @@ from adnn_optuna.callbacks import (
 )
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, Searcher, check_searcher
-from adnn_optuna.engine.comparisons import declaration_of, study_name_of
 from adnn_optuna.engine.execution import check_executor, run_studies
 from adnn_optuna.engine.functions import FunctionObjective, with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -38,6 +37,7 @@ from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
+from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores

@@ -10,8 +10,8 @@ from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.seed_plan import SeedPlan
-from adnn_optuna.engine.comparisons import load_head, records_of_comparison
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import load_head, records_of_comparison
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 from adnn_optuna.reporting import comparisons

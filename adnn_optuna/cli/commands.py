@@ -219,12 +219,12 @@ def report(
     """
     from adnn_optuna.accountability.contract_file import read_contract
     from adnn_optuna.api.comparisons import load_comparison
-    from adnn_optuna.engine import comparisons, records, storages, studies
+    from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.reporting import searches
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
-    if not comparisons.is_comparison(study):
+    if not studies.is_comparison(study):
         record = records.record_of(study)
         content = None if contract is None else read_contract(contract)
         searches.page(record, content).save(output)

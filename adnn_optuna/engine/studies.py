@@ -1,8 +1,12 @@
-"""Studies that are to be searched: what each of them is, and how it is created or found."""
+"""Studies that are to be searched: what each of them is, and how it is created or found.
+
+A comparison has a study for each arm and seed, and a head of its own name that tells what it is.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any, Literal, cast
@@ -12,7 +16,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import CONFIG, SEARCH, SearchSettings
+from adnn_optuna._attributes import COMPARISON, CONFIG, SEARCH, Declaration, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
@@ -20,7 +24,7 @@ from adnn_optuna.engine.arms import Arm, Searcher, arm_of
 from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Objective
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
@@ -213,3 +217,49 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
     begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
     if plan.objective.unmoved and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(dict(plan.objective.unmoved))
+
+
+def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
+    """Return what a stored comparison is declared to be; :obj:`None` if there is none.
+
+    Raises:
+        ValueError: If a study of this name is something else.
+    """
+    if name not in patiently(optuna.get_all_study_names, storage):
+        return None
+    declaration: Declaration = load_head(storage, name).user_attrs[COMPARISON]
+    return declaration
+
+
+def is_comparison(study: optuna.Study) -> bool:
+    """Return whether a study is the head of a comparison."""
+    return COMPARISON in study.user_attrs
+
+
+def load_head(storage: BaseStorage, name: str) -> optuna.Study:
+    """Return the head of a stored comparison, or refuse its name."""
+    head = load_study(storage, name)
+    if not is_comparison(head):
+        raise WrongValueError(
+            f"The study {name!r} is no comparison; give a comparison another study_name."
+        )
+    return head
+
+
+def study_name_of(comparison: str, label: str, seed: int) -> str:
+    """Return the name of the study of an arm and a seed."""
+    return f"{comparison}/{label}/{seed=}"
+
+
+def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:
+    """Return what the stored studies of a comparison came to, by arm and seed."""
+    declaration: Declaration = head.user_attrs[COMPARISON]
+    storage = head._storage
+    known = set(patiently(optuna.get_all_study_names, storage))
+    arms: dict[str, dict[int, SearchRecord]] = {}
+    for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
+        name = study_name_of(head.study_name, label, seed)
+        if name in known:
+            study = patiently(optuna.load_study, study_name=name, storage=storage)
+            arms.setdefault(label, {})[seed] = patiently(record_of, study)
+    return arms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +13,6 @@ from adnn_optuna._units import score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
-from adnn_optuna.networks.display import inputs_in_words
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n, plot_gain
 from adnn_optuna.plots._luck import plot_gains
 from adnn_optuna.reporting import searches_claims as claims
@@ -34,7 +33,7 @@ def text(record: SearchRecord) -> str:
     params = claims.params_in_words(record.best.params)
     lines.append(f"  best trial {record.best.number}: {params}")
     if scaling := record.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
-        lines.append(f"  inputs {inputs_in_words(scaling)}")
+        lines.append(f"  inputs {_inputs_in_words(scaling)}")
     whose = (claims.offset_gain_in_words(record), claims.proposers_in_words(record))
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
 
@@ -139,3 +138,14 @@ def _score_rows(record: SearchRecord) -> list[list[str]]:
         row = rows.setdefault(number.metric_of(record), {})
         row.setdefault(number.part, told(number, values[number.name], record))
     return [[titles.get(metric, metric), *row.values()] for metric, row in rows.items()]
+
+
+def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
+    """Return what was done to raw inputs, by the configuration of the preprocessing."""
+    has_categories = any(categories for _, categories in preprocessing["columns"] or ())
+    done = ["with categories as 0 and 1"] if has_categories else []
+    if isinstance(preprocessing["factor"], Sequence):
+        done.append("standardised by the training part")
+    elif preprocessing["scale"] == "affine":
+        done.append("divided by 255")
+    return " and ".join(done) or "as they are"

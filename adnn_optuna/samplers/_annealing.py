@@ -37,20 +37,6 @@ from adnn_optuna.samplers._unit_interval import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class AnnealingStep:
-    """What an annealing did with one of its trials.
-
-    ``temperatures`` are those at which each parameter was moved, on the scale from 0 to 1;
-    ``cost_temperature`` is that at which the value was accepted or not, in its unit.
-    """
-
-    number: int
-    temperatures: Mapping[str, float]
-    cost_temperature: float
-    is_accepted: bool
-
-
 class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     """Sampler using Ingber's adaptive simulated annealing (ASA).
 
@@ -186,31 +172,6 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             f"reannealing={options.has_reannealing}, ingber={self._is_published})"
         )
 
-    def steps(self, study: Study) -> list[AnnealingStep]:
-        """Return what the annealing did with each of its finished trials, in its order.
-
-        The study was searched by a sampler with the same arguments.
-        """
-        steps: list[AnnealingStep] = []
-        with self._memory.lock:
-            indices = self._look(study)
-        if not indices.results:
-            return steps
-        chain = self._start(study, indices)
-        for trial in indices.reader.trials:
-            index = indices.counted_index(trial)
-            if index is None:
-                indices.tell(chain, trial)
-                continue
-            asked = chain.annealing
-            is_accepted = chain.tell(index, trial)
-            # The first trial's parameters are known only now.
-            temperatures = (asked if asked.x.size else chain.annealing).temperatures(index)
-            by_name = dict(zip(chain.distributions, map(float, temperatures), strict=False))
-            cost_temperature = asked.cost_temperature(index)
-            steps.append(AnnealingStep(trial.number, by_name, cost_temperature, is_accepted))
-        return steps
-
     def _start(self, study: Study, indices: Indices) -> "_Chain":
         seed = seed_of(study, indices.reader.trials[0], self._seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
@@ -236,9 +197,9 @@ class _Chain:
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
     names: frozenset[str] = frozenset()  # Also of parameters with a single value.
 
-    def tell(self, index: int | None, trial: FrozenTrial) -> bool:
+    def tell(self, index: int | None, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE:
-            return False  # The value of a pruned trial is one of an unfinished training.
+            return  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
         self.annealing = copy.copy(self.annealing)
         self.names |= trial.distributions.keys()
@@ -259,7 +220,7 @@ class _Chain:
                 self.annealing.rescale(name, start, end, levels(wider))
             units[name] = to_unit(trial.params[name], wider)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        return self.annealing.tell(index, x, self.sign * trial.value)
+        self.annealing.tell(index, x, self.sign * trial.value)
 
 
 @dataclasses.dataclass

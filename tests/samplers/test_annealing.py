@@ -597,43 +597,6 @@ def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed:
     assert "xxxxx" not in beyond
 
 
-def test_steps() -> None:
-    sampler = Annealing(seed=0, n_trials=20)
-    study = optuna.create_study(sampler=sampler)
-    assert sampler.steps(study) == []
-
-    def objective(trial: optuna.Trial) -> float:
-        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 1, 2)
-        trial.suggest_float("fixed", 1, 1)
-        if trial.number == 3:
-            raise optuna.TrialPruned
-        return (x - 0.3) ** 2 + (y - 1.6) ** 2
-
-    study.optimize(objective, n_trials=2)
-    study.enqueue_trial({"x": 0.9, "y": 1.9})
-    study.optimize(objective, n_trials=18)
-    steps = sampler.steps(study)
-    assert [step.number for step in steps] == [0, 1, *range(3, 20)]
-    # By the equations (3), (4) and (6) for N = 20, Q = 1 and D = 2.
-    c = 3 * math.log(20) / math.sqrt(20)
-    values = [trial.value for trial in study.trials if trial.value is not None]
-    best, k_c = math.inf, 0
-    for index, step in enumerate(steps):
-        temperature = pytest.approx(math.exp(-c * math.sqrt(index)))
-        assert step.temperatures == {"x": temperature, "y": temperature}
-        value = study.trials[step.number].value
-        if step.number == 3:
-            assert not step.is_accepted
-        elif value is not None and value < best:
-            assert step.is_accepted
-            best = value
-        n_known = min(step.number - (step.number > 3), 5)
-        start = 0.1 * np.std(values[:n_known]) if n_known > 1 else 0.0
-        assert step.cost_temperature == pytest.approx(start * math.exp(-c * math.sqrt(k_c)))
-        k_c += step.is_accepted
-    assert 3 < k_c < 18
-
-
 class TestRandomRestart:
     def test_counts(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler(seed=1))

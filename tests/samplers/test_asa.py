@@ -131,15 +131,6 @@ def test_a_budget_that_is_outgrown_grows() -> None:
     assert Options(n_trials=1).budget(0) == 2  # The logarithm of 1 would cool nothing.
 
 
-def test_schedule_of_the_published_code() -> None:
-    annealing = make_annealing(4, is_published=True)
-    c = -math.log(1e-5) * math.exp(-math.log(100) / 4)
-    for k in (1, 10, 100, 1000):
-        expected = math.exp(-c * k ** (1 / 4))
-        assert annealing.temperatures(k, 4, np.zeros(4)) == pytest.approx(expected)
-    assert annealing.temperatures(100, 4, np.zeros(4)) == pytest.approx(1e-5)
-
-
 @pytest.mark.parametrize("is_published", [True, False])
 def test_cost_temperature(is_published: bool) -> None:
     annealing = make_annealing(2, n_trials=50, is_published=is_published)
@@ -253,37 +244,6 @@ def test_reannealing_moves_less_what_matters_more() -> None:
     plain = annealing.temperatures(129, 3, np.zeros(3))
     reannealed = annealing.temperatures(129, 3, annealing._k_offsets)
     assert np.log(reannealed).mean() == pytest.approx(np.log(plain).mean())
-
-
-def test_when_the_published_code_reanneals() -> None:
-    """After 100 accepted points, and whenever 10,000 were generated."""
-    points = np.random.default_rng(0).random((130, 2))
-    values = (points - 0.5) ** 2 @ [100, 10]
-    order = np.argsort(-values)  # Ever better, so that all are accepted.
-    for indices, due in ((range(130), [99]), ([*range(50), 9_999, 10_000, 10_001], [10_000])):
-        annealing, reannealed = make_annealing(2, is_published=True), []
-        for index, row in zip(indices, order, strict=False):
-            before = annealing.temperatures(50, 2)
-            annealing.tell(index, points[row], values[row])
-            if not np.array_equal(annealing.temperatures(50, 2), before):
-                reannealed.append(index)
-        assert reannealed == due
-
-
-@pytest.mark.parametrize("offset", [10.0, 1000.0, -1000.0])
-def test_the_cost_temperature_of_the_published_code_after_reannealing(offset: float) -> None:
-    points = np.random.default_rng(0).random((100, 2))
-    values = -np.sort(-((points - 0.5) ** 2 @ [100, 10])) + offset
-    annealing = make_annealing(2, is_published=True)
-    for index in range(100):
-        annealing.tell(index, points[index], values[index])
-    c = -math.log(1e-5) / math.sqrt(100)
-    start = np.mean(np.abs(values[:5]))
-    T_c = start * math.exp(-c * math.sqrt(100))  # noqa: N806
-    bound = min(start, abs(values[-1]))  # (9), as the last value is the best.
-    k_c = math.ceil((math.log(bound / T_c) / c) ** 2)  # (8)
-    assert annealing.k_c == k_c
-    assert annealing.cost_temperature(100) == pytest.approx(bound * math.exp(-c * math.sqrt(k_c)))
 
 
 def test_sensitivities_are_curvatures() -> None:

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from stored_studies import declaration, store_head, store_study
 
-from adnn_optuna.engine.comparisons import (
+from adnn_optuna.engine.studies import (
     declaration_of,
     is_comparison,
     load_head,
