@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.accountability.audit import AuditFacts, audited
 from adnn_optuna.api._told import Printed
 from adnn_optuna.networks.network import model_from_file
-from adnn_optuna.reporting import audits
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +23,7 @@ class Audit(Printed, AuditFacts):
     independent.
     """
 
-    _telling: ClassVar = audits
+    _telling = "audits"
 
 
 def audit_randomness(model: keras.Model) -> Audit:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from adnn_optuna.accountability.contract import ContractFacts
 from adnn_optuna.accountability.verification import VerdictFacts, verified
 from adnn_optuna.api._told import Printed, Told
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP
-from adnn_optuna.reporting import contracts, verdicts
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +30,7 @@ class Contract(Printed, ContractFacts):
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
-    _telling: ClassVar = contracts
+    _telling = "contracts"
 
 
 class Verdict(Told, VerdictFacts):
@@ -54,7 +53,7 @@ class Verdict(Told, VerdictFacts):
         fresh: Such gains as they came out here, where that was asked for.
     """
 
-    _telling: ClassVar = verdicts
+    _telling = "verdicts"
 
 
 def verify(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from statistics import fmean
-from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
 
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.accountability.verification import Status, VerdictFacts
 from adnn_optuna.engine.paired_proportions import student_half_width
+from adnn_optuna.plots._luck import plot_gains
 from adnn_optuna.reporting.contracts import SOURCES, transfer_in_words
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from adnn_optuna.reporting.pages import Page
+from adnn_optuna.reporting.pages import Figure, Page
 
 _MEANING: dict[Status, str] = {
     "exact": "trained again, baseline and winner have the same bits",
@@ -38,8 +36,6 @@ def text(facts: VerdictFacts) -> str:
 
 def figure(facts: VerdictFacts) -> go.Figure:
     """Return the gains that the contract promises, and those that were measured."""
-    from adnn_optuna.plots._luck import plot_gains
-
     gains: dict[str, tuple[float, ...]] = {}
     claim = facts.promised
     if claim is not None and facts.gain is not None and facts.interval is not None:
@@ -55,8 +51,6 @@ def figure(facts: VerdictFacts) -> go.Figure:
 
 def page(facts: VerdictFacts) -> Page:
     """Return the report."""
-    from adnn_optuna.reporting.pages import Figure, Page
-
     content = {
         "kind": "Verification",
         "name": "of a contract",
