@@ -52,7 +52,7 @@ def search(
       adnn search --max-trial 20 --contract digits.contract.json
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
     """
-    from adnn_optuna.accountability.contract_file import check_contract_path
+    from adnn_optuna.accountability.contract import check_contract_path
 
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
@@ -95,7 +95,7 @@ def resume(
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    from adnn_optuna.accountability.contract_file import check_contract_path
+    from adnn_optuna.accountability.contract import check_contract_path
     from adnn_optuna.engine import storages, studies
 
     out.load_libraries()
@@ -229,7 +229,7 @@ def report(
       adnn report --study-name compare
       adnn report --study-name mine --contract mine.contract.json
     """
-    from adnn_optuna.accountability.contract_file import read_contract
+    from adnn_optuna.accountability.contract import read_contract
     from adnn_optuna.engine import comparisons, records, storages, studies
     from adnn_optuna.evidence import comparison
     from adnn_optuna.reporting import pages

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from adnn_optuna._units import unit_of
-from adnn_optuna.accountability.contract import ROLES, ContractFacts
-from adnn_optuna.accountability.contract_file import Claim, claim_of
+from adnn_optuna.accountability.contract import ROLES, Claim, ContractFacts, claim_of
 from adnn_optuna.engine.paired_proportions import Source, student_half_width
 from adnn_optuna.reporting.summaries import params_in_words
 

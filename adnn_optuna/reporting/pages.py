@@ -26,7 +26,7 @@ from adnn_optuna import __version__
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError, check_output_file, is_installed
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.accountability.contract_file import claim_of
+from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.plots._luck import plot_gains

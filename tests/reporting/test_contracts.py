@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adnn_optuna import Contract
-from adnn_optuna.accountability.contract_file import Claim
+from adnn_optuna.accountability.contract import Claim
 from adnn_optuna.reporting.contracts import transfer_in_words
 
 LUCKY = "a lucky draw: the gain of"

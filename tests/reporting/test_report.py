@@ -17,7 +17,7 @@ from stored_studies import store_comparison, store_look, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import RUNS
-from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.comparison import Comparison, load_comparison
 from adnn_optuna.reporting.claims import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adnn_optuna import Verdict
-from adnn_optuna.accountability.contract_file import Claim
+from adnn_optuna.accountability.contract import Claim
 
 if TYPE_CHECKING:
     from pathlib import Path
