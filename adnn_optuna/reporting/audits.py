@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from adnn_optuna.accountability.audit import AuditFacts, seed_in_words
-from adnn_optuna.networks import initializers
+from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
 
 
 def text(facts: AuditFacts) -> str:
@@ -18,7 +17,7 @@ def text(facts: AuditFacts) -> str:
             "layer": layer.path,
             "class": layer.layer,
             "draws": layer.when,
-            "with": initializers.in_words(layer.parameters),
+            "with": in_words(layer.parameters),
             "seed": seed_in_words(layer),
         }
         for layer in facts.layers
