@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.accountability.contract import read_contract
-from adnn_optuna.api.verify import Contract
+from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher

@@ -264,7 +264,7 @@ def audit(
     Example:
       adnn audit model.keras --json
     """
-    from adnn_optuna.api.audit import audit_file
+    from adnn_optuna.api.accountability import audit_file
 
     out.load_libraries()
     found = audit_file(file)

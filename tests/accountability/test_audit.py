@@ -16,7 +16,7 @@ import scipy.stats
 
 import adnn_optuna as adnn
 from adnn_optuna.accountability.audit import describe
-from adnn_optuna.api.audit import audit_file
+from adnn_optuna.api.accountability import audit_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 import adnn_optuna as adnn
-from adnn_optuna.api.audit import audit_file
+from adnn_optuna.api.accountability import audit_file
 
 if TYPE_CHECKING:
     from pathlib import Path
