@@ -43,14 +43,12 @@ def transfer_in_words(claim: Claim, gains: Mapping[Source, Sequence[float]]) -> 
     """
     lines, own, is_shown, unit = [], [], True, claim.unit
     for source, values in gains.items():
-        mean, half = fmean(values), student_half_width(values, claim.resolution, 0.95)
+        mean, low, high = mean_of(values, claim)
         means, this = SOURCES[source]
-        lines.append(
-            f"with {len(values)} {means} the gain is {unit.gain(mean)} (95 % interval "
-            f"{unit.interval(mean - half, mean + half)})"
-        )
-        is_shown &= mean - half > 0
-        own += [this] * (mean - half <= 0 < claim.gain and mean + half < claim.gain)
+        said = f"with {len(values)} {means} the gain is {unit.gain(mean)}"
+        lines.append(f"{said} (95 % interval {unit.interval(low, high)})")
+        is_shown &= low > 0
+        own += [this] * (low <= 0 < claim.gain and high < claim.gain)
     if own:
         whose = f"belongs to this one {' and '.join(own)}"
         this = f"{100 * claim.gain:.1f} pp" if claim.resolution else f"{claim.gain:.4f}"
@@ -60,3 +58,9 @@ def transfer_in_words(claim: Claim, gains: Mapping[Source, Sequence[float]]) -> 
             "the gain transfers" if is_shown else "it is not shown that the gain transfers"
         )
     return lines
+
+
+def mean_of(gains: Sequence[float], claim: Claim) -> tuple[float, float, float]:
+    """Return the mean of gains with fresh random numbers, and its 95 % interval."""
+    mean, half = fmean(gains), student_half_width(gains, claim.resolution, 0.95)
+    return mean, mean - half, mean + half

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import fmean
 
 import plotly.graph_objects as go
 
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.accountability.verification import Status, VerdictFacts
-from adnn_optuna.engine.paired_proportions import student_half_width
 from adnn_optuna.plots._luck import plot_gains
-from adnn_optuna.reporting.contracts import SOURCES, transfer_in_words
+from adnn_optuna.reporting.contracts import SOURCES, mean_of, transfer_in_words
 from adnn_optuna.reporting.pages import Figure, Page
 
 _MEANING: dict[Status, str] = {
@@ -43,8 +41,7 @@ def figure(facts: VerdictFacts) -> go.Figure:
         gains["trained again"] = (facts.gain, *facts.interval)
         for source, fresh in facts.fresh.items():
             for kind, values in (("promised", facts.certified[source]), ("trained", fresh)):
-                mean, half = fmean(values), student_half_width(values, claim.resolution, 0.95)
-                gains[f"{kind} with {SOURCES[source][0]}"] = (mean, mean - half, mean + half)
+                gains[f"{kind} with {SOURCES[source][0]}"] = mean_of(values, claim)
     title = "What the contract promises, and what comes out"
     return plot_gains(gains, title, ACCURACY if claim is None else claim.unit)
 
