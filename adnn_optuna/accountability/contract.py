@@ -28,9 +28,8 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source
 from adnn_optuna.engine.records import SearchRecord, test_metric
-from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
+from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
