@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 class Printed:
     """Facts that print themselves.
 
-    A module of :mod:`adnn_optuna.reporting` tells them, by its functions ``text``, ``figure`` and
-    ``page``. It is imported on use, since it loads plotly, which few calls of a verb need.
+    A module of :mod:`adnn_optuna.reporting` tells them by its functions ``text``, ``figure`` and
+    ``page``; where it tells several kinds of facts, by ``verdict_text`` and so on. It is imported
+    on use, since it loads plotly, which few calls of a verb need.
     """
 
-    _telling: ClassVar[Any]  # The name of the module.
+    _telling: ClassVar[str]  # The module, and after a dot the kind.
 
-    def _tell(self, what: str) -> Any:
-        """Return what the module's function of this name says of the facts."""
-        name = getattr(self._telling, "__name__", f"adnn_optuna.reporting.{self._telling}")
-        return getattr(importlib.import_module(name), what)(self)
+    def _tell(self, what: str, *args: object) -> Any:
+        """Return what the module's function of this name returns for the facts."""
+        module, _, kind = self._telling.partition(".")
+        telling = importlib.import_module(f"adnn_optuna.reporting.{module}")
+        return getattr(telling, f"{kind}_{what}".lstrip("_"))(self, *args)
 
     def __str__(self) -> str:
         return str(self._tell("text"))

@@ -34,7 +34,7 @@ class Contract(Printed, ContractFacts):
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
-    _telling = "contracts"
+    _telling = "accountability.contract"
 
 
 class Verdict(Told, VerdictFacts):
@@ -57,7 +57,7 @@ class Verdict(Told, VerdictFacts):
         fresh: Such gains as they came out here, where that was asked for.
     """
 
-    _telling = "verdicts"
+    _telling = "accountability.verdict"
 
 
 def verify(
@@ -113,7 +113,7 @@ class Audit(Printed, AuditFacts):
     independent.
     """
 
-    _telling = "audits"
+    _telling = "accountability.audit"
 
 
 def audit_randomness(model: keras.Model) -> Audit:

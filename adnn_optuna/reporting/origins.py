@@ -17,7 +17,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.reporting.contracts import transfer_in_words
+from adnn_optuna.reporting.accountability import transfer_in_words
 
 
 def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
