@@ -36,6 +36,7 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite, n_cores
 
 ROLES = ("baseline", "winner")
+_SPLITS = ("train", "val", "test")
 FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1
 
@@ -51,7 +52,7 @@ _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version"),
-    (str, "format sha256 study.name objective.metric"),
+    (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
     (str | None, "study.sampler study.stop_reason"),
     ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
     ((0, math.inf), "objective.seed split.train split.val split.test"),
@@ -66,14 +67,11 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (object, "objective.dataset.seed?"),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
-    (str, "baseline.initial_weights_sha256 baseline.trained_weights_sha256"),
-    (str, "winner.initial_weights_sha256 winner.trained_weights_sha256"),
-    ((0, 1), "baseline.train_accuracy? baseline.val_accuracy? baseline.test_accuracy?"),
-    ((0, 1), "winner.train_accuracy? winner.val_accuracy? winner.test_accuracy?"),
+    *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
+    *(((0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     (CERTIFIED, "certified.initialisations? certified.orders?"),
-    (str, "files.weights.name files.weights.sha256"),
 )
 _FIELDS = {
     tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
@@ -134,7 +132,7 @@ class ContractFacts:
                 "stop_reason": record.stop_reason,
             },
             "objective": portable_config(objective.config),
-            "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
+            "split": {name: len(getattr(data, f"y_{name}")) for name in _SPLITS},
             "baseline": trained[0],
             "winner": {"params": params, **trained[1]},
             "environment": describe_environment(),
@@ -297,7 +295,7 @@ def read_contract(path: Path) -> dict[str, Any]:
     found = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
     # Which they are, the needed fields tell.
-    scores = ((r, test_metric(content["objective"]["dataset"])) for r in ("baseline", "winner"))
+    scores = ((r, test_metric(content["objective"]["dataset"])) for r in ROLES)
     fields = itertools.chain(needed, scores)
     if missing := next((field for field in fields if field not in found), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
@@ -357,12 +355,11 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
     elif not _METRIC.fullmatch(".".join(path)):
         raise CannotCheckError(f"A contract has no field {name}.")
     if isinstance(wanted, range):
-        n_right = sum(_is_within(-1e30, v, 1e30) for v in node) if isinstance(node, list) else -1
-        is_right = n_right in wanted and n_right == len(node)
+        is_right = isinstance(node, list) and len(node) in wanted and all(map(_is_within, node))
         words = f"{wanted[0]} to {wanted[-1]} gains"
     elif isinstance(wanted, tuple):
         low, high = wanted
-        is_right = _is_within(low, node, high)
+        is_right = _is_within(node, low, high)
         words = f"a number from {low} to {high}"
     else:
         is_right = isinstance(node, wanted)
@@ -372,7 +369,7 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
     yield path
 
 
-def _is_within(low: float, value: Any, high: float) -> bool:
+def _is_within(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
     return type(value) in {int, float} and low <= value <= high
 
 
