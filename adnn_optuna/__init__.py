@@ -9,8 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adnn_optuna.api.audit import Audit as Audit
-    from adnn_optuna.api.audit import audit_randomness as audit_randomness
+    from adnn_optuna.api.accountability import Audit as Audit
+    from adnn_optuna.api.accountability import Contract as Contract
+    from adnn_optuna.api.accountability import Verdict as Verdict
+    from adnn_optuna.api.accountability import audit_randomness as audit_randomness
+    from adnn_optuna.api.accountability import verify as verify
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
     from adnn_optuna.api.compare_models import compare_models as compare_models
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.search import search as search
     from adnn_optuna.api.variance import Variance as Variance
     from adnn_optuna.api.variance import measure_variance as measure_variance
-    from adnn_optuna.api.verify import Contract as Contract
-    from adnn_optuna.api.verify import Verdict as Verdict
-    from adnn_optuna.api.verify import verify as verify
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api.audit": ["Audit", "audit_randomness"],
+    "api.accountability": ["Audit", "Contract", "Verdict", "audit_randomness", "verify"],
     "api.compare": ["compare"],
     "api.compare_models": ["ModelComparison", "compare_models"],
     "api.comparisons": ["Comparison"],
@@ -53,7 +53,6 @@ _NAMES = {
     "api.variance": ["Variance", "measure_variance"],
     "api.resume": ["resume"],
     "api.search": ["SearchResult", "search"],
-    "api.verify": ["Contract", "Verdict", "verify"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
     "evidence.draws": ["expected_luck"],

@@ -6,8 +6,11 @@ import collections
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._random_state import undisturbed
@@ -16,7 +19,34 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+Kind = Literal["random", "fixed", "unknown"]
 When = Literal["training", "always", "never", "unknown"]
+
+# What variables start from, by those classes of keras.initializers that have another name.
+_NAMES = {
+    **dict.fromkeys(("Zeros", "Ones", "Constant"), "constant"),
+    "RandomNormal": "normal",
+    "RandomUniform": "uniform",
+    "TruncatedNormal": "truncated_normal",
+}
+_VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """What initial values are drawn from.
+
+    Of the ``kind`` ``"fixed"`` are the same values at each call and with any seed. Its ``name`` is
+    that of the function of ``keras.random`` (whose ``"truncated_normal"`` is cut off at two
+    ``stddev``), ``"constant"``, or the initializer's class; its ``parameters`` fit the shape.
+    """
+
+    kind: Kind
+    name: str
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name}({in_words(self.parameters)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +60,7 @@ class InitializedVariable:
     path: str
     shape: tuple[int, ...] | None
     initializer: str
-    distribution: initializers.Distribution
+    distribution: Distribution
     seed: int | None
     is_seeded: bool
 
@@ -157,16 +187,16 @@ def _variable(
     path: str, shape: tuple[int, ...] | None, used: Any, kept: Any
 ) -> InitializedVariable:
     """Return what starts from the initializer ``used``, for which its layer has ``kept`` one."""
-    distribution, name = initializers.describe(used, shape), initializers.class_name(used)
+    distribution, name = describe(used, shape), class_name(used)
     is_function = used is not None and not hasattr(used, "get_config")
-    if is_function and initializers.describe(kept, shape).kind == "random":
+    if is_function and describe(kept, shape).kind == "random":
         # It calls the layer's, as that of the LSTM's bias does, which alone knows the seed.
         distribution, used = dataclasses.replace(distribution, kind="random"), kept
     if distribution.kind != "random":
         return InitializedVariable(path, shape, name, distribution, None, is_seeded=False)
-    given = seed = initializers.given_seed(used)
+    given = seed = given_seed(used)
     if type(kept) is type(used):
-        seed = initializers.drawn_seed(kept)
+        seed = drawn_seed(kept)
     # A layer may draw the seed that it gives, as attention does: then no configuration holds it.
     is_seeded = given is not None and given == seed
     return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
@@ -226,7 +256,7 @@ def _random_layers(
     found = []
     for path, layer in tree:
         for generator in layer._seed_generators:
-            state, seed = id(generator.state), initializers.given_seed(generator)
+            state, seed = id(generator.state), given_seed(generator)
             when: When = "training" if state in in_training else "never"
             if None in used or state in in_inference:
                 when = "unknown" if None in used else "always"
@@ -265,3 +295,92 @@ def _fractions(layer: Any) -> dict[str, Any]:
             if all(isinstance(leaf, float) for leaf in leaves) and any(leaves):
                 fractions[name] = value
     return fractions
+
+
+def in_words(parameters: Mapping[str, Any]) -> str:
+    """Return parameters as text, such as ``mean=0, stddev=0.05``."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in parameters.items()
+    )
+
+
+def describe(initializer: Any, shape: tuple[int, ...] | None) -> Distribution:
+    """Return what an initializer, or a function like one, draws values of a shape from.
+
+    One that is none of Keras's is found out by what it returns under two seeds, or when it is
+    called twice.
+    """
+    import keras
+
+    name, config = class_name(initializer), _config(initializer)
+    known = Distribution("random" if "seed" in config else "fixed", name, config)
+    config.pop("seed", None)
+    if shape is None:
+        return known
+    try:
+        # A class of the user's may have the name of one of Keras's, or be derived from it.
+        if type(initializer) is not getattr(keras.initializers, name, None):
+            return _by_values(initializer, shape, known)
+        # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+        if isinstance(initializer, keras.initializers.VarianceScaling):
+            return _scaled(initializer, shape)
+        return Distribution(known.kind, _NAMES.get(name, name), _VALUES.get(name, config))
+    except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
+        return dataclasses.replace(known, kind="unknown")
+
+
+def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
+    stddev = initializers.scaled_stddev(initializer, shape)
+    match initializer.distribution:
+        case "uniform":
+            limit = math.sqrt(3) * stddev
+            return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
+        case "truncated_normal":
+            # Keras widens it, so that its variance holds after the cut.
+            name, stddev = "truncated_normal", stddev / initializers.TRUNCATED_STDDEV
+        case _:
+            name = "normal"
+    return Distribution("random", name, {"mean": 0.0, "stddev": stddev})
+
+
+def _by_values(initializer: Any, shape: tuple[int, ...], known: Distribution) -> Distribution:
+    has_seed, pair = known.kind == "random", [initializer, initializer]
+    if has_seed:  # Called twice, one with a whole number as its seed would return the same.
+        config = _config(initializer)
+        pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
+    one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
+    if not np.array_equal(one, two, equal_nan=True):
+        return dataclasses.replace(known, kind="random")
+    if (not has_seed and drawn_seed(initializer) is not None) or one.shape != tuple(shape):
+        # It was never called with another seed, or does not do what an initializer does.
+        return dataclasses.replace(known, kind="unknown")
+    low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
+    if low == high:
+        return Distribution("fixed", "constant", {"value": low})
+    return Distribution("fixed", known.name, {"min": low, "max": high})
+
+
+def class_name(initializer: Any) -> str:
+    """Return the name of an initializer's class, or of a function's."""
+    if initializer is None:
+        return "unknown"
+    return str(getattr(initializer, "__name__", type(initializer).__name__))
+
+
+def _config(initializer: Any) -> dict[str, Any]:
+    return dict(initializer.get_config()) if hasattr(initializer, "get_config") else {}
+
+
+def given_seed(initializer: Any) -> int | None:
+    """Return the seed that an initializer's or seed generator's configuration holds."""
+    seed = _config(initializer).get("seed")
+    if isinstance(seed, dict):  # A SeedGenerator, as Keras serializes it.
+        seed = seed.get("config", {}).get("seed")
+    return seed if isinstance(seed, int) else None
+
+
+def drawn_seed(initializer: Any) -> int | None:
+    """Return the seed that an initializer draws with, given or not."""
+    seed = getattr(initializer, "seed", None)
+    return seed if isinstance(seed, int) else given_seed(initializer)

@@ -3,26 +3,92 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.metadata
+import itertools
 import json
+import math
 import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from optuna.trial import TrialState
 
-from adnn_optuna._checks import WrongValueError, as_positive_int
-from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna._checks import (
+    WrongValueError,
+    as_positive_int,
+    check_installed,
+    check_output_file,
+    is_file,
+    is_folder,
+)
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
+from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import is_finite
+from adnn_optuna.networks.training import is_finite, n_cores
 
 ROLES = ("baseline", "winner")
+_SPLITS = ("train", "val", "test")
+FORMAT = "adnn_optuna contract"
+FORMAT_VERSION = 1
+
+_MAX_BYTES = 32 * 2**20
+# How many gains a certificate may have of each source: fewer show nothing, more cost days.
+CERTIFIED = range(5, 1001)
 _FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
+# Of a processor's features, those that say which vector instructions a compiler may use.
+_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
+
+# What the fields must be, if anything is expected of them here: a type, a number within bounds, or
+# so many gains.
+# The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
+_SCHEMA: tuple[tuple[Any, str], ...] = (
+    ((1, math.inf), "format_version"),
+    (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
+    (str | None, "study.sampler study.stop_reason"),
+    ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
+    ((0, math.inf), "objective.seed split.train split.val split.test"),
+    (dict, "objective.model objective.space winner.params environment"),
+    (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
+    (str, "objective.dataset.path? objective.dataset.target? objective.dataset.task?"),
+    (str, "objective.dataset.scale? objective.dataset.class_weight?"),
+    (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
+    (list, "objective.dataset.classes?"),
+    (dict, "objective.dataset.preprocessing?"),
+    (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
+    (object, "objective.dataset.seed?"),
+    *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
+    ((1, 100_000), "objective.training.epochs"),
+    *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
+    *(((0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
+    ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
+    ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
+    (CERTIFIED, "certified.initialisations? certified.orders?"),
+)
+_FIELDS = {
+    tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
+    for wanted, names in _SCHEMA
+    for name in names.split()
+}
+# Further metrics, which a training may be asked for.
+_METRIC = re.compile(r"(baseline|winner)\.(train|val)_\w{1,100}")
+_OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
+
+
+class CannotCheckError(WrongValueError):
+    """Why a contract cannot be checked, in one sentence."""
+
+
+class BreachedError(WrongValueError):
+    """In what a contract does not hold: a sentence for each thing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +121,8 @@ class ContractFacts:
         weights = runs[1].weights
         data, states = objective.dataset, [trial.state for trial in record.done_trials]
         content = {
-            "format": contract_file.FORMAT,
-            "format_version": contract_file.FORMAT_VERSION,
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
             "study": {
                 "name": record.study.study_name,
                 "sampler": record.proposers[best.number],
@@ -66,7 +132,7 @@ class ContractFacts:
                 "stop_reason": record.stop_reason,
             },
             "objective": portable_config(objective.config),
-            "split": {name: len(getattr(data, f"y_{name}")) for name in ("train", "val", "test")},
+            "split": {name: len(getattr(data, f"y_{name}")) for name in _SPLITS},
             "baseline": trained[0],
             "winner": {"params": params, **trained[1]},
             "environment": describe_environment(),
@@ -91,12 +157,12 @@ class ContractFacts:
         """
         path = Path(path)
         data = self.content["objective"]["dataset"].get("path")
-        contract_file.check_contract_path("path", path, data)
+        check_contract_path("path", path, data)
         file = path.with_suffix(".npz")
         np.savez(file, allow_pickle=False, **self.weights)
-        weights = {"name": file.name, "sha256": contract_file.hash_file(file)}
+        weights = {"name": file.name, "sha256": hash_file(file)}
         content = {**self.content, "files": {"weights": weights}}
-        content["sha256"] = contract_file.contract_sha256(content)
+        content["sha256"] = contract_sha256(content)
         # Last and at once: there is no contract without its weights, and no half of one.
         unfinished = path.with_name(f".{path.name}.tmp")
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -116,8 +182,8 @@ def _certified(
     objective: InitOffsetObjective, params: dict[str, Any], certify: int
 ) -> dict[Source, list[float]]:
     """Return the gains with fresh random numbers, of each source that the training has."""
-    if as_positive_int("certify", certify) not in contract_file.CERTIFIED:
-        low, high = contract_file.CERTIFIED[0], contract_file.CERTIFIED[-1]
+    if as_positive_int("certify", certify) not in CERTIFIED:
+        low, high = CERTIFIED[0], CERTIFIED[-1]
         raise WrongValueError(f"certify must be from {low} to {high}, but it is {certify}.")
     sources: list[Source] = ["initialisations"] * objective.trainer.architecture.depends_on_seed
     sources += ["orders"] * objective.training.shuffle
@@ -137,3 +203,184 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what this process trains with, as JSON holds it."""
+    check_installed("tensorflow", "Training a network")
+    import tensorflow as tf
+
+    packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
+    # Only Linux has it: elsewhere the processor's features are not known.
+    path = Path("/proc/cpuinfo")
+    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0] if path.exists() else ""
+    pairs = (line.partition(":") for line in first.splitlines())
+    cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
+    # By their names on x86 and on ARM.
+    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "system": platform.system(),
+        "processor": {
+            "machine": platform.machine(),
+            "model": cpuinfo.get("model name", platform.processor()),
+            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
+        },
+        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
+        "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
+        "inter_op_threads": _threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
+        "onednn": onednn.lower() not in {"0", "false"},
+        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
+    }
+
+
+def _threads(configured: int, kind: str) -> int:
+    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
+    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
+    by_shell = int(wanted) if wanted.isdigit() else 0
+    return configured or by_shell or n_cores()
+
+
+def check_contract_path(what: str, path: Path, data: str | None) -> None:
+    """Refuse a file that a contract, and the weights beside it, cannot be written to.
+
+    In the message it is called ``what``; ``data`` is the name or path of its data, if any.
+    """
+    check_output_file(what, path, ".json")
+    weights = path.with_suffix(".npz")
+    check_output_file(f"The weights beside {what}", weights)
+    # A verification looks for the data beside the contract, where the weights would be.
+    if data is not None and os.path.basename(data) == weights.name:  # noqa: PTH119
+        raise WrongValueError(
+            f"The weights beside {what} would be written to {weights.name!r}, which is the name "
+            "of the data; name the contract differently."
+        )
+
+
+def read_contract(path: Path) -> dict[str, Any]:
+    """Return a contract as its file holds it.
+
+    Raises:
+        CannotCheckError: If it is none to read.
+        BreachedError: If it was edited after it was written.
+    """
+    where = f"The file {os.fspath(path)!a}"
+    if is_folder(path):
+        raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
+    if not is_file(path):
+        raise CannotCheckError(f"{where} does not exist.")
+    try:
+        with path.open("rb") as file:
+            # One that is larger is cut off, so it is no JSON.
+            text = file.read(_MAX_BYTES)
+        content = json.loads(
+            text, object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite
+        )
+    except OSError as error:
+        raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
+    except RecursionError:
+        raise CannotCheckError(f"{where} is nested too deeply for a contract.") from None
+    except ValueError as error:
+        raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CannotCheckError(f"{where} is not a contract: its field format is not {FORMAT!r}.")
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        said = f"format_version is {version!a:.80}, but this version of adnn_optuna reads"
+        raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
+    found = set(_checked_fields(content, ()))
+    needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
+    # Which they are, the needed fields tell.
+    scores = ((r, test_metric(content["objective"]["dataset"])) for r in ROLES)
+    fields = itertools.chain(needed, scores)
+    if missing := next((field for field in fields if field not in found), None):
+        raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
+    if contract_sha256(content) != content["sha256"]:
+        raise BreachedError("The contract was edited after it was written.")
+    return content
+
+
+class Claim(NamedTuple):
+    """The test gain that a contract claims, its metric, and one test example's part of it.
+
+    Of an accuracy that is its resolution; R² has none.
+    """
+
+    metric: str
+    gain: float
+    resolution: float
+
+    @property
+    def unit(self) -> Unit:
+        """How such gains are shown."""
+        return unit_of(self.metric)
+
+
+def claim_of(content: Mapping[str, Any]) -> Claim:
+    """Return what a contract claims."""
+    metric = test_metric(content["objective"]["dataset"])
+    resolution = 0.0 if metric == "test_r2" else 1 / content["split"]["test"]
+    return Claim(metric, content["winner"][metric] - content["baseline"][metric], resolution)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise WrongValueError(f"the field {name!a:.80} is there twice")
+        found[name] = value
+    return found
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(float(digits)):
+        raise WrongValueError(f"{digits:.80} is no JSON number")
+    return float(digits)
+
+
+def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all fields; refuse those that no contract has, and wrong values."""
+    name = f"{'.'.join(path)!a:.80}"[1:-1]
+    if path in _OBJECTS and isinstance(node, dict):
+        for key, value in node.items():
+            yield from _checked_fields(value, (*path, key))
+        return
+    wanted: Any = (-1e30, 1e30)
+    if path in _FIELDS:
+        wanted, _ = _FIELDS[path]
+    elif not _METRIC.fullmatch(".".join(path)):
+        raise CannotCheckError(f"A contract has no field {name}.")
+    if isinstance(wanted, range):
+        is_right = isinstance(node, list) and len(node) in wanted and all(map(_is_within, node))
+        words = f"{wanted[0]} to {wanted[-1]} gains"
+    elif isinstance(wanted, tuple):
+        low, high = wanted
+        is_right = _is_within(node, low, high)
+        words = f"a number from {low} to {high}"
+    else:
+        is_right = isinstance(node, wanted)
+        words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
+    if not is_right:
+        raise CannotCheckError(f"{name} must be {words}, but it is {node!a:.80}.")
+    yield path
+
+
+def _is_within(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
+    return type(value) in {int, float} and low <= value <= high
+
+
+def contract_sha256(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a contract's content, which its own field ``sha256`` is no part of."""
+    signed = {key: value for key, value in content.items() if key != "sha256"}
+    text = json.dumps(signed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

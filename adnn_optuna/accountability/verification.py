@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import math
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,17 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import WrongTypeError, expanded, first_line
+from adnn_optuna._checks import WrongTypeError, WrongValueError, expanded, first_line, is_file
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability import contract as contracts
-from adnn_optuna.accountability import contract_file
-from adnn_optuna.accountability.contract_file import (
-    BreachedError,
-    CannotCheckError,
-    Claim,
-    claim_of,
-)
-from adnn_optuna.accountability.environment import describe_environment
+from adnn_optuna.accountability.contract import BreachedError, CannotCheckError, Claim, claim_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import (
     Retrained,
@@ -38,7 +33,7 @@ from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import model_from_config
+from adnn_optuna.networks.network import hash_weights, model_from_config
 from adnn_optuna.networks.offsets import Start, space_from_config
 
 if TYPE_CHECKING:
@@ -48,6 +43,8 @@ _FOLLOWS_FROM = {
     "initial_weights_sha256": " (from objective.model, objective.seed and winner.params)",
     "trained_weights_sha256": " (from the initial weights, objective.training and its dataset)",
 }
+# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
+LEAST_ACCURACY = 0.005
 _N_MOVED = 8  # Trainings of baseline and of winner that tell what last bits do.
 _LEVEL = 0.99
 _MAX_HALF_WIDTH = 0.005  # Where a gain is known less well, lucky ones and forgeries look alike.
@@ -99,18 +96,18 @@ def verified(
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     path = Path(path)
     try:
-        contract = contract_file.read_contract(path)
+        contract = contracts.read_contract(path)
         if certify and not contract.get("certified"):
             said = "certified: the contract certifies no gain; make one by contract(certify=20)."
             raise CannotCheckError(said)  # noqa: TRY301
-        file = contract_file.weights_beside(contract, path.parent)
+        file = weights_beside(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model)
-        found = describe_environment()
+        found = contracts.describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
         half_width, runs = (_train_elsewhere if elsewhere else _train_here)(contract, objective)
         if file is not None:
-            contract_file.check_weights(contract, objective, file, runs[-1].weights)
+            check_weights(contract, objective, file, runs[-1].weights)
         fresh = _certify_again(contract, objective) if certify else {}
     except CannotCheckError as error:
         return VerdictFacts("cannot_check", error.args)
@@ -154,7 +151,7 @@ def _dataset(
             raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
         case "npz" | "csv" | "parquet" if "path" in config:
             folder = folder if data_dir is None else expanded(data_dir)
-            file = contract_file.find_in(folder, config["path"], f"{where}.path")
+            file = find_in(folder, config["path"], f"{where}.path")
             if file is None:
                 said = f"there is no file {config['path']!r} in {str(folder)!r}"
                 raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
@@ -275,7 +272,7 @@ def _train_elsewhere(
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
             of_split = claim.resolution * rows["test"] / rows[split]
-            least = max(contract_file.LEAST_ACCURACY, of_split)
+            least = max(LEAST_ACCURACY, of_split)
             width = student_half_width(values, least, _LEVEL, 1)
             claimed = contract[role].get(name, math.nan)
             if not abs(claimed - fmean(values)) <= width + 1e-9:
@@ -317,3 +314,64 @@ def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> 
     if breaches:
         raise BreachedError(*breaches)
     return fresh
+
+
+def find_in(folder: Path, name: str, field: str) -> Path | None:
+    """Return a folder's file, if there; refuse a name (of ``field``) or link that leads out."""
+    file = folder / name
+    is_there = is_file(file)
+    leads_out = is_there and file.resolve().parent != folder.resolve()
+    if leads_out or os.path.basename(name) != name:  # noqa: PTH119
+        raise CannotCheckError(f"{field}: {name!r} leads out of {str(folder)!r}.")
+    return file if is_there else None
+
+
+def weights_beside(contract: dict[str, Any], folder: Path) -> Path | None:
+    """Return the file of the weights beside a contract, if there; refuse another one."""
+    written = contract["files"]["weights"]
+    file = find_in(folder, written["name"], "files.weights.name")
+    if file is not None and contracts.hash_file(file) != written["sha256"]:
+        said = f"files.weights: {written['name']!r} is not the file that was written."
+        raise BreachedError(said)
+    return file
+
+
+def check_weights(
+    contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
+) -> None:
+    """Refuse other weights than the winner's, other names of them, or another accuracy."""
+    winner, said = contract["winner"], f"files.weights: {file.name!r}"
+    try:
+        arrays = _read_arrays(file, sum(values.nbytes for values in trained))
+    except Exception:  # noqa: BLE001 - a broken archive can raise anything that its readers know.
+        arrays = {}
+    weights = [*arrays.values()]
+    if hash_weights(weights) != winner["trained_weights_sha256"] or (
+        [(w.shape, w.dtype) for w in weights] != [(w.shape, w.dtype) for w in trained]
+    ):
+        raise BreachedError(f"{said} does not hold the weights of winner.trained_weights_sha256.")
+    paths = [variable.path for variable in objective.trainer.architecture.variables]
+    # Layers that Keras made from a configuration leave out what they are in.
+    pairs = [(f"/{name}", f"/{path}") for name, path in zip(arrays, paths, strict=True)]
+    if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
+        raise BreachedError(f"{said} holds its arrays by other names than the model's.")
+    # In another environment than the contract's a training tells nothing of their bits.
+    data, claim = objective.dataset, claim_of(contract)
+    claimed = winner[claim.metric]
+    found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
+    # Another processor may round the outputs of a row or two to another class.
+    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
+        said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
+        raise BreachedError(f"{said} is {found}.")
+
+
+def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
+    content = io.BytesIO(file.read_bytes())
+    with zipfile.ZipFile(content) as archive:
+        sizes = [entry.file_size for entry in archive.infolist()]
+    # An array's header takes some hundred bytes.
+    if sum(sizes) > expected_bytes + 1000 * len(sizes):
+        raise WrongValueError(f"{file.name!r} is larger than the model's weights.")
+    with np.load(content, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -19,12 +19,12 @@ class Evaluated(Told):
     @property
     def claim(self) -> str:
         """What is shown, in a sentence or two."""
-        return str(self._telling.claim(self))
+        return str(self._tell("claim"))
 
     @property
     def caveat(self) -> str:
         """What to think of the claim."""
-        return str(self._telling.caveat(self))
+        return str(self._tell("caveat"))
 
 
 @contextlib.contextmanager

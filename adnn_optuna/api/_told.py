@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import html
+import importlib
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from adnn_optuna.reporting.pages import Page
-
-
-class Telling(Protocol):
-    """A module of :mod:`adnn_optuna.reporting`, which tells one kind of facts."""
-
-    def text(self, facts: Any) -> str:
-        """Return what is printed."""
-
-    def figure(self, facts: Any) -> go.Figure:
-        """Return what is drawn."""
-
-    def page(self, facts: Any) -> Page:
-        """Return the report."""
-
 
 class Printed:
-    """Facts that print themselves, as :attr:`_telling` tells them."""
+    """Facts that print themselves.
 
-    _telling: ClassVar[Any]
+    A module of :mod:`adnn_optuna.reporting` tells them by its functions ``text``, ``figure`` and
+    ``page``; where it tells several kinds of facts, by ``verdict_text`` and so on. It is imported
+    on use, since it loads plotly, which few calls of a verb need.
+    """
+
+    _telling: ClassVar[str]  # The module, and after a dot the kind.
+
+    def _tell(self, what: str, *args: object) -> Any:
+        """Return what the module's function of this name returns for the facts."""
+        module, _, kind = self._telling.partition(".")
+        telling = importlib.import_module(f"adnn_optuna.reporting.{module}")
+        return getattr(telling, f"{kind}_{what}".lstrip("_"))(self, *args)
 
     def __str__(self) -> str:
-        return str(self._telling.text(self))
+        return str(self._tell("text"))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what is printed."""
@@ -43,7 +40,7 @@ class Told(Printed):
 
     def plot(self) -> go.Figure:
         """Return the figure that shows the most of it."""
-        return self._telling.figure(self)
+        return self._tell("figure")
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report: one HTML file, which needs no network.
@@ -52,4 +49,4 @@ class Told(Printed):
             FileNotFoundError: If the file's folder does not exist.
             ValueError: If the file cannot be written.
         """
-        self._telling.page(self).save(path)
+        self._tell("page").save(path)

@@ -6,7 +6,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -24,7 +24,6 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.training import Trainer, n_cores
-from adnn_optuna.reporting import model_comparisons
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +55,7 @@ class ModelComparison(Evaluated, ModelComparisonFacts):
         n_evaluations: How many there are at the most.
     """
 
-    _telling: ClassVar = model_comparisons
+    _telling = "model_comparisons"
 
 
 def compare_models(

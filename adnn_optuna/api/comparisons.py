@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, Declaration
@@ -14,7 +12,6 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import load_head, records_of_comparison
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
-from adnn_optuna.reporting import comparisons
 
 
 class Comparison(Told, ComparisonFacts):
@@ -37,7 +34,7 @@ class Comparison(Told, ComparisonFacts):
             in seeds, data, model, training, metric or budget.
     """
 
-    _telling: ClassVar = comparisons
+    _telling = "comparisons"
 
     def plan(self, gain: float) -> SeedPlan:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot.

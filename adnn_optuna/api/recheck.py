@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from typing import ClassVar
 
 import optuna
 from optuna.storages import BaseStorage
@@ -21,7 +20,6 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import RecheckFacts
-from adnn_optuna.reporting import rechecks
 from adnn_optuna.samplers._trials import is_feasible
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -57,7 +55,7 @@ class Recheck(Evaluated, RecheckFacts):
         n_lost: How many of those that were made came to no value.
     """
 
-    _telling: ClassVar = rechecks
+    _telling = "rechecks"
 
 
 def recheck(

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import optuna
@@ -15,9 +15,9 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
-from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.api._told import Told
-from adnn_optuna.api.verify import Contract
+from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
@@ -31,7 +31,6 @@ from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
-from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 class SearchResult(Told, SearchRecord):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
-    _telling: ClassVar[Any] = searches
+    _telling = "searches"
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
@@ -159,7 +158,7 @@ class SearchResult(Told, SearchRecord):
             ValueError: If the contract cannot be read, or is that of another result.
         """
         content = None if contract is None else read_contract(Path(contract))
-        searches.page(self, content).save(path)
+        self._tell("page", content).save(path)
 
 
 def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from adnn_optuna.api._told import Told
 from adnn_optuna.evidence.power import SeedPlanFacts
-from adnn_optuna.reporting import seed_plans
 
 
 class SeedPlan(Told, SeedPlanFacts):
@@ -30,4 +27,4 @@ class SeedPlan(Told, SeedPlanFacts):
         unit: How differences are shown.
     """
 
-    _telling: ClassVar = seed_plans
+    _telling = "seed_plans"

@@ -6,7 +6,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -19,7 +19,6 @@ from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.reporting import variances
 
 
 class Variance(Evaluated, VarianceFacts):
@@ -48,7 +47,7 @@ class Variance(Evaluated, VarianceFacts):
         n_evaluations: How many evaluations it takes in all.
     """
 
-    _telling: ClassVar = variances
+    _telling = "variances"
 
 
 def measure_variance(

@@ -41,7 +41,7 @@ def search(
       adnn search --max-trial 20 --contract digits.contract.json
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
     """
-    from adnn_optuna.accountability.contract_file import check_contract_path
+    from adnn_optuna.accountability.contract import check_contract_path
 
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
@@ -83,7 +83,7 @@ def resume(
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    from adnn_optuna.accountability.contract_file import check_contract_path
+    from adnn_optuna.accountability.contract import check_contract_path
     from adnn_optuna.engine import storages, studies
 
     out.load_libraries()
@@ -217,7 +217,7 @@ def report(
       adnn report --study-name compare
       adnn report --study-name mine --contract mine.contract.json
     """
-    from adnn_optuna.accountability.contract_file import read_contract
+    from adnn_optuna.accountability.contract import read_contract
     from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.reporting import searches
@@ -252,7 +252,7 @@ def audit(
     Example:
       adnn audit model.keras --json
     """
-    from adnn_optuna.api.audit import audit_file
+    from adnn_optuna.api.accountability import audit_file
 
     out.load_libraries()
     found = audit_file(file)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+import plotly.graph_objects as go
+
+from adnn_optuna.reporting.pages import Figure
 
 
 def so_far(facts: Any, made: str) -> str:
@@ -16,8 +17,6 @@ def so_far(facts: Any, made: str) -> str:
 
 def content_of(kind: str, made: str, facts: Any, figure: go.Figure) -> dict[str, Any]:
     """Return what the template of a kind shows, which knows the facts by that name."""
-    from adnn_optuna.reporting.pages import Figure
-
     dates = f"{len(facts.evaluations)} {made}"
     figures = [Figure(kind, figure)]
     return {"name": facts.study_name, "dates": dates, kind: facts, "figures": figures}

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.accountability.contract_file import claim_of
+from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.reporting.contracts import transfer_in_words
+from adnn_optuna.reporting.accountability import transfer_in_words
 from adnn_optuna.reporting.searches_claims import end_in_words
 
 

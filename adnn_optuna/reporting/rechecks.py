@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
 
 from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts
+from adnn_optuna.plots._luck import plot_recheck
 from adnn_optuna.reporting.evaluated import content_of, so_far
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from adnn_optuna.reporting.pages import Page
+from adnn_optuna.reporting.pages import Page
 
 
 def claim(facts: RecheckFacts) -> str:
@@ -73,15 +71,11 @@ def text(facts: RecheckFacts) -> str:
 
 def figure(facts: RecheckFacts) -> go.Figure:
     """Return the stored values of the best trials beside their new ones."""
-    from adnn_optuna.plots._luck import plot_recheck
-
     return plot_recheck(facts)
 
 
 def page(facts: RecheckFacts) -> Page:
     """Return the report."""
-    from adnn_optuna.reporting.pages import Page
-
     content = content_of("recheck", "evaluations", facts, figure(facts))
     content |= {"shown": functools.partial(_shown, facts)}
     return Page("recheck.html.jinja", claim(facts), caveat(facts), content)

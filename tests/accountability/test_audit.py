@@ -15,13 +15,13 @@ import pytest
 import scipy.stats
 
 import adnn_optuna as adnn
-from adnn_optuna.api.audit import audit_file
-from adnn_optuna.networks.initializers import describe
+from adnn_optuna.accountability.audit import describe
+from adnn_optuna.api.accountability import audit_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.networks.initializers import Distribution
+    from adnn_optuna.accountability.audit import Distribution
 
 L = keras.layers
 

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import pickle
+import platform
 import random
 import re
 import subprocess
@@ -17,22 +18,25 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import optuna
 import pytest
 import scipy.stats
+import tensorflow as tf
 from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract
-from adnn_optuna.accountability.contract_file import (
+from adnn_optuna.accountability import contract as contracts
+from adnn_optuna.accountability.contract import (
     BreachedError,
     CannotCheckError,
-    _read_arrays,
-    check_weights,
+    _threads,
     claim_of,
     contract_sha256,
+    describe_environment,
     read_contract,
 )
-from adnn_optuna.accountability.verification import _train_elsewhere
+from adnn_optuna.accountability.verification import _read_arrays, _train_elsewhere, check_weights
 from adnn_optuna.engine.retraining import gains_of
 from adnn_optuna.evidence.proportions import gain_interval
 from adnn_optuna.networks.network import hash_weights
@@ -1216,3 +1220,89 @@ def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
     assert is_exact(adnn.verify(path, dataset=dataset, model=model))
     if model is not custom:
         assert is_exact(adnn.verify(path, dataset=dataset))
+
+
+# What it says of the machine, the versions and the threads that it was made with
+
+
+X86 = """processor\t: 0
+model name\t: Swift: 3 GHz
+flags\t\t: fpu sse ssse3 avx2 avx512f fma f16c amx_tile vme my_sse
+
+processor\t: 1
+model name\t: Slow
+flags\t\t: sse4_1
+"""
+ARM = """processor\t: 0
+Features\t: fp asimd sve2 fphp bf16 i8mm aes
+"""
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "model", "features"),
+    [
+        (X86, "Swift: 3 GHz", ["amx_tile", "avx2", "avx512f", "f16c", "fma", "sse", "ssse3"]),
+        (ARM, platform.processor(), ["asimd", "bf16", "fphp", "i8mm", "sve2"]),
+        (None, platform.processor(), []),
+    ],
+    ids=["x86", "ARM", "no Linux"],
+)
+def test_tells_the_processor_and_its_vector_instructions(
+    cpuinfo: str | None,
+    model: str,
+    features: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
+    monkeypatch.setattr(contracts, "Path", {"/proc/cpuinfo": file}.__getitem__)
+    assert describe_environment()["processor"] == {
+        "machine": os.uname().machine,
+        "model": model,
+        "features": features,
+    }
+
+
+def test_tells_versions_and_devices() -> None:
+    found = describe_environment()
+    assert found["versions"] == {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "optuna": optuna.__version__,
+        "adnn_optuna": adnn.__version__,
+    }
+    assert found["system"] == os.uname().sysname
+    assert found["devices"] == ["CPU"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_used"),
+    [(None, True), ("1", True), ("0", False), ("false", False), ("FALSE", False)],
+)
+def test_tells_what_the_shell_says(
+    value: str | None, is_used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("XLA_FLAGS", "TF_XLA_FLAGS")
+    for name in ("TF_ENABLE_ONEDNN_OPTS", *names):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    found = describe_environment()
+    assert found["onednn"] == is_used
+    assert found["flags"] == dict.fromkeys(names, value or "")
+
+
+def test_tells_as_many_threads_as_tensorflow_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_cpus = len(os.sched_getaffinity(0))
+    for kind in ("INTRA", "INTER"):
+        for value, expected in (("7", 7), ("0", n_cpus), ("many", n_cpus), (None, n_cpus)):
+            monkeypatch.delenv(f"TF_NUM_{kind}OP_THREADS", raising=False)
+            if value is not None:
+                monkeypatch.setenv(f"TF_NUM_{kind}OP_THREADS", value)
+            assert describe_environment()[f"{kind.lower()}_op_threads"] == expected
+            # What Python says comes first.
+            assert _threads(3, f"{kind}OP") == 3
