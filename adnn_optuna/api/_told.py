@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import html
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import optuna
+
+from adnn_optuna.engine.evaluations import (
+    Evaluation,
+    Findings,
+    made_evaluations,
+    make_evaluations,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from adnn_optuna.reporting.pages import Page
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class Telling(Protocol):
@@ -53,3 +65,35 @@ class Told(Printed):
             ValueError: If the file cannot be written.
         """
         self._telling.page(self).save(path)
+
+
+class Evaluated(Told, Findings):
+    """Facts of evaluations, which come to a claim and a caveat."""
+
+    @property
+    def claim(self) -> str:
+        """What is shown, in a sentence or two."""
+        return str(self._telling.claim(self))
+
+    @property
+    def caveat(self) -> str:
+        """What to think of the claim."""
+        return str(self._telling.caveat(self))
+
+
+E = TypeVar("E", bound=Evaluated)
+
+
+def found_by_evaluating(
+    known: Callable[[Mapping[Evaluation, float]], E],
+    study: optuna.Study,
+    names: Sequence[str],
+    evaluate: Callable[..., float],
+    **options: Any,
+) -> E:
+    """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""
+    try:
+        return make_evaluations(known, study, names, evaluate, **options)
+    except KeyboardInterrupt:
+        _logger.info("Interrupted. %s", known(made_evaluations(study, names)).claim)
+        raise

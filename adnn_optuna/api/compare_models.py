@@ -12,8 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
-from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.api._told import Evaluated, found_by_evaluating
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
@@ -156,17 +156,16 @@ def compare_models(
         score="test R²" if dataset.task == "regression" else "test accuracy",
     )
     names = ("model", "seed")
-    with saying_if_interrupted(known, study, names):
-        return make_evaluations(
-            known,
-            study,
-            names,
-            evaluate,
-            stop=stop,
-            n_jobs=n_cores(),
-            max_time=max_time,
-            show_progress_bar=show_progress_bar,
-        )
+    return found_by_evaluating(
+        known,
+        study,
+        names,
+        evaluate,
+        stop=stop,
+        n_jobs=n_cores(),
+        max_time=max_time,
+        show_progress_bar=show_progress_bar,
+    )
 
 
 def _trainers(

@@ -14,8 +14,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
-from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.api._told import Evaluated, found_by_evaluating
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.functions import with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -148,16 +148,15 @@ def recheck(
         {"study that began": str(study.get_trials(deepcopy=False)[0].datetime_start)},
     )
     names = ("trial", "seed")
-    with saying_if_interrupted(known, opened, names):
-        return make_evaluations(
-            known,
-            opened,
-            names,
-            lambda number, seed: function(deepcopy(candidates[number]), seed),
-            n_jobs=n_jobs,
-            max_time=max_time,
-            show_progress_bar=show_progress_bar,
-        )
+    return found_by_evaluating(
+        known,
+        opened,
+        names,
+        lambda number, seed: function(deepcopy(candidates[number]), seed),
+        n_jobs=n_jobs,
+        max_time=max_time,
+        show_progress_bar=show_progress_bar,
+    )
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Mapping
 from statistics import stdev
 from typing import TYPE_CHECKING
 
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.evidence.paired_differences import (
     PairedDifference,
     differences_table,
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class ModelComparisonFacts:
+class ModelComparisonFacts(Findings):
     """What models come to with the same seeds: :class:`~adnn_optuna.ModelComparison` tells it."""
 
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
-    study_name: str
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     looks_again: bool
@@ -59,10 +56,8 @@ class ModelComparisonFacts:
         elif left:
             reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
             self.paired_differences = undecided(self.paired_differences, reason)
-        self.n_evaluations: int = len(self.seeds) * len(self.labels)
-        self.missing: list[Evaluation] = [
-            e for of_seed in left for e in of_seed if e not in self.evaluations
-        ]
+        self.n_evaluations = len(self.seeds) * len(self.labels)
+        self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
 
     def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
         """Return the interval of a difference for new data of this kind.

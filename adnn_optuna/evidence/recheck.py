@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev, variance
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.engine.evaluations import Evaluation, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +44,9 @@ def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass
-class RecheckFacts:
+class RecheckFacts(Findings):
     """What a recheck of a study shows: :class:`~adnn_optuna.Recheck` tells it."""
 
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
-    study_name: str
     maximize: bool
     candidates: Sequence[FrozenTrial] = dataclasses.field(repr=False)
     study_values: Sequence[float] = dataclasses.field(repr=False)
@@ -69,9 +67,9 @@ class RecheckFacts:
         self.evaluations = {e: v for e, v in self.evaluations.items() if e[0] in numbers}
         stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
         missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
-        self.missing: list[Evaluation] = next(filter(None, missing), [])
+        self.missing = next(filter(None, missing), [])
         n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        self.n_evaluations: int = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
 
         # The least difference of values: of accuracies, one image or more.
