@@ -1,4 +1,4 @@
-"""How much of a study's best value is luck: what a recheck shows, in numbers.
+"""How much of a best value is luck: of equally good draws, and what a recheck of a study shows.
 
 A study's best value is too high, because it is the best of many noisy ones. A few evaluations with
 fresh seeds show by how much: some choose among the best trials, others, by which nothing was
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.trial import FrozenTrial
-from scipy import stats
+from scipy import special, stats
 
+from adnn_optuna._checks import as_positive_int, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings
 
 if TYPE_CHECKING:
@@ -152,3 +153,35 @@ def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     half = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * stdev(values) / math.sqrt(n)
     half = float(half) or resolution / 2
     return mean, mean - half, mean + half
+
+
+def expected_luck(n: int, sd: float) -> float:
+    """Return what the best of n equally good draws gains over their mean, by luck alone.
+
+    That is the mean of the largest of n independent normal values with mean 0.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            adnn.expected_luck(50, sd=0.0096)  # 0.0216: 2.25 standard deviations
+
+    Args:
+        n: The number of draws.
+        sd: Their standard deviation.
+
+    Raises:
+        TypeError: If ``sd`` is no number.
+        ValueError: If ``n`` is not a whole number of at least 1, or ``sd`` not above 0.
+    """
+    n = as_positive_int("n", n)
+    check_positive("sd", sd)
+    largest = stats.order_statistic(stats.Normal(), n=n, r=n)
+    return float(sd) * max(float(largest.mean()), 0.0)
+
+
+def chance_of_luck(n: int, sd: float, claimed: float) -> float:
+    """Return how likely the best of n such draws is that much better than their mean, or more."""
+    check_number("claimed", claimed)
+    return -math.expm1(n * float(special.log_ndtr(claimed / sd)))

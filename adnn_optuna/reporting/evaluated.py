@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+import plotly.graph_objects as go
+
+from adnn_optuna.engine.evaluations import Findings
+from adnn_optuna.reporting.pages import Figure
 
 
-def so_far(facts: Any, made: str) -> str:
+def so_far(facts: Findings, made: str) -> str:
     """Return how many evaluations were made, by what they are called, and how to make the rest."""
     of = f"{len(facts.evaluations)} of {facts.n_evaluations}"
     return f"with {of} {made} made. The same call goes on."
 
 
-def content_of(kind: str, made: str, facts: Any, figure: go.Figure) -> dict[str, Any]:
+def content_of(kind: str, made: str, facts: Findings, figure: go.Figure) -> dict[str, Any]:
     """Return what the template of a kind shows, which knows the facts by that name."""
-    from adnn_optuna.reporting.pages import Figure
-
-    dates = f"{len(facts.evaluations)} {made}"
-    figures = [Figure(kind, figure)]
+    dates, figures = f"{len(facts.evaluations)} {made}", [Figure(kind, figure)]
     return {"name": facts.study_name, "dates": dates, kind: facts, "figures": figures}

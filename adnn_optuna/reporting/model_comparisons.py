@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import textwrap
 from statistics import fmean
-from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
 
 from adnn_optuna._units import unit_of
 from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
+from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import claims, tables
 from adnn_optuna.reporting.evaluated import content_of, so_far
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from adnn_optuna.reporting.pages import Page
+from adnn_optuna.reporting.pages import Page
 
 _SOURCES = {
     "initialisation": "the initialisation",
@@ -98,18 +96,14 @@ def text(facts: ModelComparisonFacts) -> str:
 
 def figure(facts: ModelComparisonFacts) -> go.Figure:
     """Return the test accuracies, with a line for each seed."""
-    from adnn_optuna.plots._comparison import plot_by_seed
-
     return plot_by_seed(facts.accuracies, facts.score)
 
 
 def page(facts: ModelComparisonFacts) -> Page:
     """Return the report."""
-    from adnn_optuna.reporting.pages import Page
-
+    shown = {"unit": unit_of(facts.score), "rows": rows(facts), "intervals": _intervals(facts)}
     content = content_of("models", "trainings", facts, figure(facts))
-    content |= {"unit": unit_of(facts.score), "rows": rows(facts), "intervals": _intervals(facts)}
-    return Page("models.html.jinja", claim(facts), caveat(facts), content)
+    return Page("models.html.jinja", claim(facts), caveat(facts), content | shown)
 
 
 def _intervals(facts: ModelComparisonFacts) -> str:

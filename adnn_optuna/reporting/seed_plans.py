@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import plotly.graph_objects as go
 
 from adnn_optuna.evidence.power import POWER, SeedPlanFacts
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from adnn_optuna.reporting.pages import Page
+from adnn_optuna.plots._comparison import plot_power
+from adnn_optuna.reporting.pages import Figure, Page
 
 
 def text(facts: SeedPlanFacts) -> str:
@@ -36,8 +33,6 @@ def text(facts: SeedPlanFacts) -> str:
 
 def figure(facts: SeedPlanFacts) -> go.Figure:
     """Return the power against the number of seeds, planned and looking again."""
-    from adnn_optuna.plots._comparison import plot_power
-
     curves = {"planned": facts.power, "looking again": facts.power_looking_again}
     gain = f"{facts.unit.scale * facts.gain:+.4g}{facts.unit.of_gains}"
     return plot_power(curves, f"Power to show {gain}", POWER)
@@ -45,8 +40,6 @@ def figure(facts: SeedPlanFacts) -> go.Figure:
 
 def page(facts: SeedPlanFacts) -> Page:
     """Return the report."""
-    from adnn_optuna.reporting.pages import Figure, Page
-
     aim, numbers = text(facts).split(":\n", 1)
     content = {
         "kind": "Plan",
