@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import optuna
 
@@ -19,27 +19,13 @@ from adnn_optuna.engine.evaluations import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from adnn_optuna.reporting.pages import Page
-
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
-
-
-class Telling(Protocol):
-    """A module of :mod:`adnn_optuna.reporting`, which tells one kind of facts."""
-
-    def text(self, facts: Any) -> str:
-        """Return what is printed."""
-
-    def figure(self, facts: Any) -> go.Figure:
-        """Return what is drawn."""
-
-    def page(self, facts: Any) -> Page:
-        """Return the report."""
 
 
 class Printed:
     """Facts that print themselves, as :attr:`_telling` tells them."""
 
+    # A module of `reporting`, which has the functions text, figure and page of facts.
     _telling: ClassVar[Any]
 
     def __str__(self) -> str:
