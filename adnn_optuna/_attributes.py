@@ -140,9 +140,8 @@ class TestLook(TypedDict):
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
     Where the model or the training is a function of the trial, the baseline is the winner with
-    every offset 0, and ``unmoved`` its selection metric. ``confusion`` (how often each true class,
-    by row, was taken for which) and ``calibration`` (count, mean confidence and share of right
-    ones for each tenth of the confidence) are of ``"baseline"`` and ``"best"``.
+    every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
+    has the most samples, ``n_largest``, of the ``largest_class``.
     """
 
     looked: str
@@ -156,6 +155,6 @@ class TestLook(TypedDict):
     lost: int
     standard_error: NotRequired[float]
     unmoved: NotRequired[float]
-    classes: NotRequired[list[str]]
-    confusion: NotRequired[dict[str, list[list[int]]]]
-    calibration: NotRequired[dict[str, list[list[float]]]]
+    n_classes: NotRequired[int]
+    largest_class: NotRequired[str]
+    n_largest: NotRequired[int]

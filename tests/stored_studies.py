@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import COMPARISON
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
+from adnn_optuna.engine.comparisons import open_head
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.comparison import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
+
+    from adnn_optuna._attributes import Declaration
+    from adnn_optuna.engine.records import SearchRecord
 
 N_TRIALS = 12
 
@@ -111,28 +118,23 @@ def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -
     study.set_user_attr(f"adnn:test/{looked}-1", look)
 
 
-def store_confusions(
-    study: optuna.Study, baseline: list[list[int]], best: list[list[int]]
-) -> None:
-    """Store a look at the test set with the confusions of classes a, b, …, true ones by row."""
-    matrices = {"baseline": np.array(baseline), "best": np.array(best)}
-    n = int(matrices["best"].sum())
-    right = {role: int(np.trace(matrix)) for role, matrix in matrices.items()}
-    bins = [[0, 0.0, 0.0]] * 8 + [[n // 2, 0.85, 0.75], [n - n // 2, 0.95, 0.95]]
-    look = {
-        "looked": "2026-11-25T14:00:00+00:00",
-        "trial": study.best_trial.number,
-        "n_trials": len(study.trials),
-        "n_images": n,
-        "unit": "images",
-        **{role: count / n for role, count in right.items()},
-        "won": max(right["best"] - right["baseline"], 0) + 2,
-        "lost": max(right["baseline"] - right["best"], 0) + 2,
-        "classes": [chr(ord("a") + i) for i in range(len(best))],
-        "confusion": {"baseline": baseline, "best": best},
-        "calibration": {"baseline": bins, "best": bins},
-    }
-    study.set_user_attr("adnn:test/2026-11-25T14:00:00+00:00-1", look)
+def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
+    """Store a look at a test set that has so many examples of the classes a, b, …."""
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
+    look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}
+    study.set_user_attr(name, look)
+
+
+def declaration(seeds: Sequence[int], *, looks_again: bool = False) -> Declaration:
+    """Return what a comparison of greedy and random restarts is declared to be."""
+    arms = {"greedy": "greedy", "random_restart": "random_restart"}
+    return {"seeds": [*seeds], "looks_again": looks_again, "arms": arms}
+
+
+def store_head(storage: BaseStorage, name: str, declared: Declaration) -> None:
+    """Store the study that tells what a comparison is."""
+    open_head(storage, name, StudyDirection.MAXIMIZE).set_user_attr(COMPARISON, declared)
 
 
 def store_comparison(
@@ -156,3 +158,29 @@ def store_comparison(
     }
     seeds = tuple(range(len(next(iter(gains.values())))))
     return Comparison(results, seeds, **options)
+
+
+def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecord:
+    """Change what a record's study stores."""
+    attrs = record.study.user_attrs
+    name = next(name for name in attrs if name.startswith(attribute))
+    record.study.set_user_attr(name, {**attrs[name], **changes})
+    return record_of(record.study)
+
+
+def read_again(comparison: Comparison) -> Comparison:
+    results = {
+        label: [record_of(record.study) for record in of_arm]
+        for label, of_arm in comparison.results.items()
+    }
+    return dataclasses.replace(comparison, results=results)
+
+
+def four_arms() -> Comparison:
+    noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
+    names = ("greedy", "annealing", "random_restart", "rates")
+    gains = {n: d + more for n, d, more in zip(names, noise, (0.01, 0, 0, 0.05), strict=True)}
+    comparison = store_comparison(gains)
+    for record in comparison.results["rates"]:
+        changed(record, "adnn:search", sampler="learning_rate")
+    return read_again(comparison)

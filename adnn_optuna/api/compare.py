@@ -19,6 +19,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RANDOM_RESTART
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import (
     LimitValues,
@@ -37,11 +38,10 @@ from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.reporting.dashboard import show_comparison
+from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -195,7 +195,7 @@ def compare(
                 stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
             ):
                 break
-    show_comparison(comparison)
+    save_notes([run for runs in results.values() for run in runs], comparison)
     return comparison
 
 

@@ -19,6 +19,7 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -27,7 +28,6 @@ from adnn_optuna.engine.comparisons import is_comparison, records_of_comparison
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 
 

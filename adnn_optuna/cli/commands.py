@@ -183,7 +183,7 @@ def plan(
       adnn plan adnn.db compare --gain 0.003
       adnn plan --gain 0.005 --max-trial 30 --hidden 256,256
     """
-    from adnn_optuna.evidence.comparison import load_comparison
+    from adnn_optuna.api.comparisons import load_comparison
 
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
@@ -230,21 +230,21 @@ def report(
       adnn report --study-name mine --contract mine.contract.json
     """
     from adnn_optuna.accountability.contract_file import read_contract
+    from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import comparisons, records, storages, studies
-    from adnn_optuna.evidence import comparison
-    from adnn_optuna.reporting import pages
+    from adnn_optuna.reporting import searches
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not comparisons.is_comparison(study):
         record = records.record_of(study)
         content = None if contract is None else read_contract(contract)
-        pages.search_page(record, content).save(output)
-        out.show(record)
+        searches.page(record, content).save(output)
+        out.show(searches.text(record))
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
     else:
-        found = comparison.load_comparison(opened, study_name, equivalence=equivalence)
+        found = load_comparison(opened, study_name, equivalence=equivalence)
         found.report(output)
         out.show(found)
     if not quiet:
