@@ -19,6 +19,8 @@ from adnn_optuna.engine.evaluations import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+F = TypeVar("F", bound=Findings)
+
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
@@ -53,33 +55,17 @@ class Told(Printed):
         self._telling.page(self).save(path)
 
 
-class Evaluated(Told, Findings):
-    """Facts of evaluations, which come to a claim and a caveat."""
-
-    @property
-    def claim(self) -> str:
-        """What is shown, in a sentence or two."""
-        return str(self._telling.claim(self))
-
-    @property
-    def caveat(self) -> str:
-        """What to think of the claim."""
-        return str(self._telling.caveat(self))
-
-
-E = TypeVar("E", bound=Evaluated)
-
-
 def found_by_evaluating(
-    known: Callable[[Mapping[Evaluation, float]], E],
+    known: Callable[[Mapping[Evaluation, float]], F],
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float],
     **options: Any,
-) -> E:
+) -> F:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""
     try:
         return make_evaluations(known, study, names, evaluate, **options)
     except KeyboardInterrupt:
-        _logger.info("Interrupted. %s", known(made_evaluations(study, names)).claim)
+        facts: Any = known(made_evaluations(study, names))
+        _logger.info("Interrupted. %s", facts._telling.claim(facts))
         raise

@@ -12,12 +12,12 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
-from adnn_optuna.api._told import Evaluated, found_by_evaluating
+from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 
-class ModelComparison(Evaluated, ModelComparisonFacts):
+class ModelComparison(Told, ModelComparisonFacts):
     """What models come to on the test set, each with the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each two models. All claims

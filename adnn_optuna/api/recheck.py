@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
-from adnn_optuna.api._told import Evaluated, found_by_evaluating
+from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.functions import with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -27,7 +27,7 @@ from adnn_optuna.samplers._trials import is_feasible
 Evaluate = Callable[[FrozenTrial, int], float]
 
 
-class Recheck(Evaluated, RecheckFacts):
+class Recheck(Told, RecheckFacts):
     """What a recheck of a study shows; printed, it is a sentence.
 
     Args:

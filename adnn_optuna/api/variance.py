@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
-from adnn_optuna.api._told import Evaluated, found_by_evaluating
+from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import Redrawing, random_sources
@@ -22,7 +22,7 @@ from adnn_optuna.networks.training import n_cores
 from adnn_optuna.reporting import variances
 
 
-class Variance(Evaluated, VarianceFacts):
+class Variance(Told, VarianceFacts):
     """How far a value varies from run to run; printed, it is a sentence and a table.
 
     Args:

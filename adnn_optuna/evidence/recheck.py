@@ -20,6 +20,7 @@ from scipy import special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings
+from adnn_optuna.evidence.proportions import student_half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,6 @@ Estimate = tuple[float, float, float]
 
 # This many equal values show that nothing is random. There are as many seeds to choose by.
 N_EQUAL = 5
-_LEVEL = 0.95
 _ROUNDING = 1e-12  # Values that differ by less are equal.
 
 
@@ -149,9 +149,7 @@ def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     """
     if (n := len(values)) < 2:
         return (values[0], -math.inf, math.inf) if n else (math.nan,) * 3
-    mean = fmean(values)
-    half = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * stdev(values) / math.sqrt(n)
-    half = float(half) or resolution / 2
+    mean, half = fmean(values), student_half_width(values, 0.0, 0.95) or resolution / 2
     return mean, mean - half, mean + half
 
 

@@ -9,11 +9,10 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from adnn_optuna._units import unit_of
-from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
+from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import claims, tables
-from adnn_optuna.reporting.evaluated import content_of, so_far
-from adnn_optuna.reporting.pages import Page
+from adnn_optuna.reporting.pages import Page, content_of, so_far
 
 _SOURCES = {
     "initialisation": "the initialisation",
