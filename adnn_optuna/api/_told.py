@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import optuna
 
-from adnn_optuna.engine.evaluations import (
-    Evaluation,
-    Findings,
-    made_evaluations,
-    make_evaluations,
-)
+from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
