@@ -10,7 +10,6 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
-COMPARED = "adnn:compared"  # The further arguments that `compare` was called with last.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
@@ -112,12 +111,14 @@ class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
     It looks again, and for good, where it stops once all is decided or got further seeds later.
-    ``arms`` are the names of all that it ever compared, by their labels.
+    ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
+    that it was called with last.
     """
 
     seeds: list[int]
     looks_again: bool
     arms: dict[str, str]
+    arguments: dict[str, Any]
 
 
 class RunRecord(TypedDict):

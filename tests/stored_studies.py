@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
-from adnn_optuna.engine.comparisons import open_head
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence.declarations import planned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,17 +125,6 @@ def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
     study.set_user_attr(name, look)
 
 
-def declaration(seeds: Sequence[int], *, looks_again: bool = False) -> Declaration:
-    """Return what a comparison of greedy and random restarts is declared to be."""
-    arms = {"greedy": "greedy", "random_restart": "random_restart"}
-    return {"seeds": [*seeds], "looks_again": looks_again, "arms": arms}
-
-
-def store_head(storage: BaseStorage, name: str, declared: Declaration) -> None:
-    """Store the study that tells what a comparison is."""
-    open_head(storage, name, StudyDirection.MAXIMIZE).set_user_attr(COMPARISON, declared)
-
-
 def store_comparison(
     gains: Mapping[str, Sequence[float]], *, metric: str = "val_accuracy", **options: Any
 ) -> Comparison:
@@ -158,6 +146,21 @@ def store_comparison(
     }
     seeds = tuple(range(len(next(iter(gains.values())))))
     return Comparison(results, seeds, **options)
+
+
+def declaration(seeds: Sequence[int], *arms: str, looks_again: bool = False) -> Declaration:
+    """Return what a comparison of these arms, which are called as they are, is declared to be."""
+    named = {arm: arm for arm in arms}
+    return {**planned(seeds), "looks_again": looks_again, "arms": named}
+
+
+def store_head(
+    storage: optuna.storages.BaseStorage, name: str, declared: Declaration
+) -> optuna.Study:
+    """Store the head of a comparison."""
+    head = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    head.set_user_attr(COMPARISON, declared)
+    return head
 
 
 def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecord:

@@ -96,16 +96,16 @@ def load_comparison(
     arms = records_of_comparison(head)
     declaration: Declaration = head.user_attrs[COMPARISON]
     declared = declaration["seeds"]
-    everything = [record for of_arm in arms.values() for record in of_arm.values()]
     is_done = [
         all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
     ]
     seeds = tuple(declared[: [*is_done, False].index(False)])
     if not seeds:
+        n_over = sum(run.is_over for of_arm in arms.values() for run in of_arm.values())
         raise WrongValueError(
-            f"The comparison {study_name!r} has nothing to show yet: "
-            f"{sum(r.is_over for r in everything)} of its {len(arms) * len(declared)} runs have "
-            f"ended, but not all of its first seed, {declared[0]}; go on by resume or compare."
+            f"The comparison {study_name!r} has nothing to show yet: {n_over} of its "
+            f"{len(arms) * len(declared)} runs have ended, but not all of its first seed, "
+            f"{declared[0]}; go on by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
     return Comparison(results, seeds, equivalence, declaration)

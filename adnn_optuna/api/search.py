@@ -196,9 +196,10 @@ def search(
 
     Args:
         objective: What is searched.
-        sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"``, ``"annealing"``,
-            ``"random_restart"`` (new random initialisations instead of offsets: the control), an
-            Optuna sampler, or a factory ``(seed, n_trials) -> sampler``.
+        sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
+            that improve), ``"annealing"`` or ``"random_restart"`` (new random initialisations
+            instead of offsets: the control). Or an Optuna sampler, or a factory
+            ``(seed, n_trials) -> sampler``.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.

@@ -19,7 +19,7 @@ from adnn_optuna._units import unit_of
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.curves import seconds_under_way
-from adnn_optuna.evidence.declarations import seeds_in_words
+from adnn_optuna.evidence.declarations import planned, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
@@ -97,8 +97,7 @@ class ComparisonFacts:
     @functools.cached_property
     def declaration(self) -> Declaration:
         """The seeds that were declared, and whether the comparison looks again at what it has."""
-        planned: Declaration = {"seeds": [*self.seeds], "looks_again": False, "arms": {}}
-        return self.declared or planned
+        return self.declared or planned(self.seeds)
 
     @property
     def control(self) -> str | None:

@@ -53,9 +53,10 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
     for trial in record.done_trials:
-        n_epochs = max(trial.user_attrs.get(stored.TRAINED, {}).get("epochs", epochs), 1)
+        trained = trial.user_attrs.get(stored.TRAINED, {})
+        n_epochs = max(trained.get("epochs", epochs), 1)
         values = {n_epochs - 1: trial.value}
-        if record.searcher == stored.LONGER:  # It tells of each of its epochs.
+        if record.searcher == stored.LONGER:  # It tells of those that were the best so far.
             values = {**trial.intermediate_values}
         for step, value in values.items():
             if value is not None and not record.improvement(value, best) <= 0:

@@ -18,8 +18,12 @@ from adnn_optuna.reporting import comparisons, comparisons_claims, searches, sea
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-def save_notes(records: Sequence[SearchRecord], comparison: ComparisonFacts | None = None) -> None:
-    """Save notes on searches, and on their comparison, to the searches' studies.
+def save_notes(
+    records: Sequence[SearchRecord],
+    comparison: ComparisonFacts | None = None,
+    head: optuna.Study | None = None,
+) -> None:
+    """Save notes on searches to their studies, and one on their comparison to its head.
 
     Only where optuna-dashboard is installed. It never fails: what goes wrong is logged. Studies in
     memory are left alone, as no dashboard of another process can see them, and so is a note that
@@ -31,9 +35,10 @@ def save_notes(records: Sequence[SearchRecord], comparison: ComparisonFacts | No
     from optuna_dashboard import get_note, save_note
 
     try:
-        addition = "" if comparison is None else f"\n\n{_note_of_comparison(comparison)}"
-        for record in records:
-            study, note = record.study, _note_of_search(record) + addition
+        notes = [(record.study, _note_of_search(record)) for record in records]
+        if comparison is not None and head is not None:
+            notes.append((head, _note_of_comparison(comparison)))
+        for study, note in notes:
             found = get_note(study)
             if found != note and (not found or study.user_attrs.get(NOTE) == _digest(found)):
                 save_note(study, note)

@@ -10,25 +10,26 @@ from stored_studies import declaration, store_head, store_study
 
 from adnn_optuna.api.comparisons import load_comparison
 
+ARMS = ("greedy", "random_restart")
 
-class TestLoaded:
-    def test_comparison_is_the_same(self) -> None:
-        storage = optuna.storages.InMemoryStorage()
-        for label in ("greedy", "random_restart"):
-            for seed in (0, 1, 10) if label == "greedy" else (0, 1):
-                store_study(f"mine/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
-        store_head(storage, "mine", declaration([0, 1]))
-        loaded = load_comparison(storage, "mine")
-        assert list(loaded.results) == ["greedy", "random_restart"]
-        assert loaded.seeds == (0, 1)
-        assert loaded.control == "random_restart"
-        with pytest.raises(ValueError, match="no study 'other'"):
-            load_comparison(storage, "other")
+
+def test_loaded_comparison_is_the_same() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    store_head(storage, "mine", declaration([0, 1, 10], *ARMS))
+    for label in ARMS:
+        for seed in (0, 1, 10) if label == "greedy" else (0, 1):
+            store_study(f"mine/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
+    loaded = load_comparison(storage, "mine")
+    assert list(loaded.results) == ["greedy", "random_restart"]
+    assert loaded.seeds == (0, 1)
+    assert loaded.control == "random_restart"
 
 
 def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
     storage = optuna.storages.InMemoryStorage()
-    store_head(storage, "c", declaration(range(3)))
+    with pytest.raises(ValueError, match=r"^There is no study 'c' in the storage; it has none\.$"):
+        load_comparison(storage, "c")
+    store_head(storage, "c", declaration(range(3), *ARMS))
     for arm, ends in (("greedy", (True, True)), ("random_restart", (False, True))):
         for seed, is_over in enumerate(ends):
             study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)

@@ -415,24 +415,6 @@ def test_resume_of_random_restarts_with_the_objective(
     assert resumed.is_restart
 
 
-def test_resume_with_another_setting_of_the_sampler_is_said(
-    objective: InitOffsetObjective, url: str, logs: pytest.LogCaptureFixture
-) -> None:
-    def said(sampler: Any) -> str:
-        logs.clear()
-        adnn.resume(url, "s", sampler=sampler, max_trial=2)
-        return " ".join(r.getMessage() for r in logs.records if r.levelname == "WARNING")
-
-    tpe = optuna.samplers.TPESampler
-    used = tpe(seed=0)
-    adnn.search(objective, used, storage=url, study_name="s", max_trial=2)
-    assert said(used) == said(tpe(seed=0)) == ""
-    assert "TPESampler with other settings (n_startup_trials is 3, was 10)" in said(
-        tpe(seed=0, n_startup_trials=3)
-    )
-    assert "with other settings (random state of its seed is " in said(tpe(seed=1))
-
-
 def test_resume_without_a_limit_would_never_end(objective: InitOffsetObjective, url: str) -> None:
     study = optuna.create_study(direction="maximize", storage=url, study_name="plain")
     study.optimize(objective, n_trials=1)

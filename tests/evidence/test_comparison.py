@@ -96,10 +96,10 @@ class TestWhatCannotBeCompared:
 
     def test_each_refusal_word_for_word(self) -> None:
         def refused(
-            results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1, **more: Any
+            results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1, **declared: Any
         ) -> None:
             with pytest.raises(ValueError, match=f"^{re.escape(' '.join(said))}$"):
-                Comparison(results, tuple(range(n_seeds)), **more)
+                Comparison(results, tuple(range(n_seeds)), **declared)
 
         greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
         refused({"a": []}, "A comparison needs at least one arm and one seed.", n_seeds=0)
@@ -259,8 +259,9 @@ class TestSeeds:
 
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()
-        store_head(storage, "c", declaration([5, 2, 9], looks_again=True))
-        for sampler in ("greedy", "random_restart"):
+        arms = ("greedy", "random_restart")
+        store_head(storage, "c", declaration([5, 2, 9], *arms, looks_again=True))
+        for sampler in arms:
             for seed in (2, 5):
                 store_study(f"c/{sampler}/{seed=}", sampler=sampler, seed=seed, storage=storage)
         assert load_comparison(storage, "c").seeds == (5, 2)

@@ -82,7 +82,7 @@ class TestComparison:
 
     def test_name_is_what_its_studies_have_in_common(self) -> None:
         storage = optuna.storages.InMemoryStorage()
-        store_head(storage, "mine", declaration([0]))
+        store_head(storage, "mine", declaration([0], "greedy", "random_restart"))
         for arm in ("greedy", "random_restart"):
             store_study(f"mine/{arm}/seed=0", sampler=arm, storage=storage)
         loaded = load_comparison(storage, "mine")
@@ -268,10 +268,10 @@ def test_whole_text() -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    store_head(storage, "c", declaration(range(3)))
+    storage, arms = optuna.storages.InMemoryStorage(), ("greedy", "random_restart")
+    store_head(storage, "c", declaration(range(3), *arms))
     for seed in range(3):
-        for arm in ("greedy", "random_restart"):
+        for arm in arms:
             study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
     assert load_comparison(storage, "c").is_complete
     study.set_user_attr("adnn:stop_reason", "interrupted")

@@ -101,18 +101,17 @@ class TestBrowser:
         assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
 
     def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:
-        study = study_of(url, "compare/greedy/seed=0")
+        study = study_of(url, "compare")
         note = shown(address, study, "/note", tmp_path)
         assert "random restarts" in note
         assert "undecided" in note
 
 
 class TestNote:
-    def test_is_in_every_study_of_a_comparison(self, url: str) -> None:
-        for name in {*optuna.get_all_study_names(url)} - {"compare"}:
+    def test_is_in_every_study(self, url: str) -> None:
+        for name in optuna.get_all_study_names(url):
             note = optuna_dashboard.get_note(study_of(url, name))
-            assert note.startswith("## Search")
-            assert ("## Comparison" in note) == name.startswith("compare/")
+            assert note.startswith("## Comparison" if name == "compare" else "## Search")
 
     def test_of_a_user_is_left_alone(self, url: str) -> None:
         study = study_of(url, EVIL)
@@ -161,22 +160,20 @@ def test_names_are_text_to_markdown() -> None:
     )
 
 
-def test_comparison_is_noted_in_all_its_studies(
-    storage: BaseStorage,
-) -> None:
-    store_head(storage, "c", declaration([0, 1]))
-    for arm in ("greedy", "random_restart"):
+def test_comparison_is_noted_in_its_head(storage: BaseStorage) -> None:
+    arms = ("greedy", "random_restart")
+    head = store_head(storage, "c", declaration([0, 1], *arms))
+    for arm in arms:
         for seed in (0, 1):
             store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
     comparison = load_comparison(storage, "c")
     runs = [run for runs in comparison.results.values() for run in runs]
-    dashboard.save_notes(runs, comparison)
+    dashboard.save_notes(runs, comparison, head)
     claim, caveat = claim_of_comparison(comparison), caveat_of_comparison(comparison)
-    for run in runs:
-        note = optuna_dashboard.get_note(run.study)
-        assert note.startswith("## Search\n\n**")
-        _, of_comparison = note.split("\n\n## Comparison\n\n")
-        assert of_comparison.startswith(f"**{escaped(claim)}**\n\n{escaped(caveat)}\n\n    ")
+    note = optuna_dashboard.get_note(head)
+    said = f"## Comparison\n\n**{escaped(claim)}**\n\n{escaped(caveat)}\n\n    "
+    assert note.startswith(said)
+    assert all(optuna_dashboard.get_note(run.study).startswith("## Search") for run in runs)
 
 
 def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
