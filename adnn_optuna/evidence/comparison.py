@@ -22,6 +22,7 @@ from adnn_optuna.evidence.curves import seconds_under_way
 from adnn_optuna.evidence.declarations import planned, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
+    ALPHA,
     EQUIVALENCE,
     PairedDifference,
     check_equivalence,
@@ -30,7 +31,6 @@ from adnn_optuna.evidence.paired_differences import (
     undecided,
 )
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
-from adnn_optuna.evidence.sequential import ALPHA
 
 
 @dataclasses.dataclass(frozen=True)

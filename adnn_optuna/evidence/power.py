@@ -11,8 +11,7 @@ from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
-from adnn_optuna.evidence.paired_differences import fewest_pairs
-from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
+from adnn_optuna.evidence.paired_differences import ALPHA, DECIMALS, e_process, fewest_pairs
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
