@@ -147,8 +147,7 @@ def compare_models(
 
     def evaluate(model: int, seed: int) -> float:
         split = seed if dataset.drawn else None
-        run = redrawing.train(trainers[labels[model]], seed, split=split, stop=stop)
-        return run.score
+        return redrawing.train(trainers[labels[model]], seed, split=split, stop=stop).score
 
     known = functools.partial(
         ModelComparison,
@@ -163,11 +162,10 @@ def compare_models(
         n_test=len(dataset.y_test),
         score="test R²" if dataset.task == "regression" else "test accuracy",
     )
-    names = ("model", "seed")
     return found_by_evaluating(
         known,
         study,
-        names,
+        ("model", "seed"),
         evaluate,
         stop=stop,
         n_jobs=n_cores(),

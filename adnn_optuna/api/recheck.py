@@ -147,11 +147,10 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": str(study.get_trials(deepcopy=False)[0].datetime_start)},
     )
-    names = ("trial", "seed")
     return found_by_evaluating(
         known,
         opened,
-        names,
+        ("trial", "seed"),
         lambda number, seed: function(deepcopy(candidates[number]), seed),
         n_jobs=n_jobs,
         max_time=max_time,
