@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
-    from adnn_optuna.evidence.draws import expected_luck as expected_luck
+    from adnn_optuna.evidence.recheck import expected_luck as expected_luck
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
@@ -55,7 +55,7 @@ _NAMES = {
     "api.search": ["SearchResult", "search"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
-    "evidence.draws": ["expected_luck"],
+    "evidence.recheck": ["expected_luck"],
     "networks.data": ["Dataset"],
     "networks.loading": ["load_dataset"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],

@@ -5,10 +5,19 @@ from __future__ import annotations
 import html
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import optuna
+
+from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+F = TypeVar("F", bound=Findings)
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class Printed:
@@ -50,3 +59,19 @@ class Told(Printed):
             ValueError: If the file cannot be written.
         """
         self._tell("page").save(path)
+
+
+def found_by_evaluating(
+    known: Callable[[Mapping[Evaluation, float]], F],
+    study: optuna.Study,
+    names: Sequence[str],
+    evaluate: Callable[..., float],
+    **options: Any,
+) -> F:
+    """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""
+    try:
+        return make_evaluations(known, study, names, evaluate, **options)
+    except KeyboardInterrupt:
+        facts: Any = known(made_evaluations(study, names))
+        _logger.info("Interrupted. %s", facts._tell("claim"))
+        raise

@@ -13,12 +13,12 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
-from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 
-class ModelComparison(Evaluated, ModelComparisonFacts):
+class ModelComparison(Told, ModelComparisonFacts):
     """What models come to on the test set, each with the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
@@ -146,8 +146,7 @@ def compare_models(
 
     def evaluate(model: int, seed: int) -> float:
         split = seed if dataset.drawn else None
-        run = redrawing.train(trainers[labels[model]], seed, split=split, stop=stop)
-        return run.score
+        return redrawing.train(trainers[labels[model]], seed, split=split, stop=stop).score
 
     known = functools.partial(
         ModelComparison,
@@ -162,18 +161,16 @@ def compare_models(
         n_test=len(dataset.y_test),
         score="test R²" if dataset.task == "regression" else "test accuracy",
     )
-    names = ("model", "seed")
-    with saying_if_interrupted(known, study, names):
-        return make_evaluations(
-            known,
-            study,
-            names,
-            evaluate,
-            stop=stop,
-            n_jobs=n_cores(),
-            max_time=max_time,
-            show_progress_bar=show_progress_bar,
-        )
+    return found_by_evaluating(
+        known,
+        study,
+        ("model", "seed"),
+        evaluate,
+        stop=stop,
+        n_jobs=n_cores(),
+        max_time=max_time,
+        show_progress_bar=show_progress_bar,
+    )
 
 
 def _trainers(

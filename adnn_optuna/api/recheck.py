@@ -13,8 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
-from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.functions import with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -25,7 +25,7 @@ from adnn_optuna.samplers._trials import is_feasible
 Evaluate = Callable[[FrozenTrial, int], float]
 
 
-class Recheck(Evaluated, RecheckFacts):
+class Recheck(Told, RecheckFacts):
     """What a recheck of a study shows; printed, it is a sentence.
 
     Args:
@@ -145,17 +145,15 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": str(study.get_trials(deepcopy=False)[0].datetime_start)},
     )
-    names = ("trial", "seed")
-    with saying_if_interrupted(known, opened, names):
-        return make_evaluations(
-            known,
-            opened,
-            names,
-            lambda number, seed: function(deepcopy(candidates[number]), seed),
-            n_jobs=n_jobs,
-            max_time=max_time,
-            show_progress_bar=show_progress_bar,
-        )
+    return found_by_evaluating(
+        known,
+        opened,
+        ("trial", "seed"),
+        lambda number, seed: function(deepcopy(candidates[number]), seed),
+        n_jobs=n_jobs,
+        max_time=max_time,
+        show_progress_bar=show_progress_bar,
+    )
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

@@ -12,8 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
-from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -21,7 +21,7 @@ from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
 from adnn_optuna.networks.training import n_cores
 
 
-class Variance(Evaluated, VarianceFacts):
+class Variance(Told, VarianceFacts):
     """How far a value varies from run to run; printed, it is a sentence and a table.
 
     Args:
@@ -134,17 +134,16 @@ def measure_variance(
     settings |= {"study_name": study_name, "sources": tuple(names), "n": int(n)}
     study = patiently(open_evaluations, open_storage(storage), study_name, direction, evaluated)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)
-    with saying_if_interrupted(known, study, names):
-        return make_evaluations(
-            known,
-            study,
-            names,
-            evaluate,
-            stop=stop,
-            n_jobs=as_positive_int("n_jobs", n_jobs),
-            max_time=max_time,
-            show_progress_bar=show_progress_bar,
-        )
+    return found_by_evaluating(
+        known,
+        study,
+        names,
+        evaluate,
+        stop=stop,
+        n_jobs=as_positive_int("n_jobs", n_jobs),
+        max_time=max_time,
+        show_progress_bar=show_progress_bar,
+    )
 
 
 def _seeds_of(function: Callable[..., float]) -> tuple[str, ...]:

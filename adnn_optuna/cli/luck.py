@@ -72,7 +72,7 @@ def luck(
     Example:
       adnn luck --n 51 --sd 0.0096 --claimed 0.04
     """
-    from adnn_optuna.reporting.luck import luck_in_words
+    from adnn_optuna.reporting.rechecks import luck_in_words
 
     out.show(luck_in_words(n, sd, claimed))
 

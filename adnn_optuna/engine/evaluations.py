@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.distributions import IntDistribution
@@ -47,20 +47,23 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
-class Findings(Protocol):
-    """What is known of something by its evaluations so far."""
+@dataclasses.dataclass
+class Findings:
+    """What is known of something by its evaluations so far.
 
-    @property
-    def evaluations(self) -> Mapping[Evaluation, float]:
-        """The values of those that were made. NaN: it came to no value."""
+    Args:
+        evaluations: The values of those that were made. NaN: it came to no value.
+        study_name: The study that they are about, or that holds them.
 
-    @property
-    def missing(self) -> Sequence[Evaluation]:
-        """Those to be made next, all independent of each other; none at the end."""
+    Attributes:
+        missing: Those to be made next, all independent of each other; none at the end.
+        n_evaluations: How many there are to be in all, at the most.
+    """
 
-    @property
-    def n_evaluations(self) -> int:
-        """How many there are to be in all, at the most."""
+    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    study_name: str
+    missing: list[Evaluation] = dataclasses.field(init=False, repr=False, compare=False)
+    n_evaluations: int = dataclasses.field(init=False, repr=False, compare=False)
 
 
 F = TypeVar("F", bound=Findings)
@@ -120,30 +123,43 @@ def make_evaluations(
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
     """
     limit = None if max_time is None else MaxTimeCallback(max_time)
-    worker = _Worker(findings_of, study, names, evaluate, limit, stop or threading.Event())
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
+    interval, stop = heartbeat_interval(study), stop or threading.Event()
+    worker = _Worker(findings_of, study, names, evaluate, stop, limit, interval)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    with until_stopped, progress_bar(**shown) as bar:
-        worker.run(n_jobs, bar)
-    return patiently(worker.findings)
+    with (
+        until_stopped,
+        progress_bar(**shown) as bar,
+        run_of_trials(),
+        heartbeats(study._storage, interval, worker.begun),
+        futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
+    ):
+        others = [threads.submit(copy_context().run, worker.work) for _ in range(n_jobs - 1)]
+        # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
+        worker.work(bar)
+        for other in others:
+            other.result()
+    return findings_of(patiently(made_evaluations, study, names))
 
 
 def made_evaluations(
     study: optuna.Study, names: Sequence[str], trials: Sequence[FrozenTrial] | None = None
 ) -> dict[Evaluation, float]:
     """Return what trials tell, all by default; of two of one evaluation, the first counts."""
-    if trials is None:
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
     values: dict[Evaluation, float] = {}
-    for trial in filter(is_done, trials):
+    for trial in filter(is_done, study.get_trials(deepcopy=False) if trials is None else trials):
         value = math.nan if trial.value is None else trial.value
-        values.setdefault(tuple(trial.params[name] for name in names), value)
+        values.setdefault(_evaluation_of(trial, names), value)
     return values
 
 
+def _evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+    return tuple(trial.params[name] for name in names)
+
+
 @dataclasses.dataclass
-class _Worker(Generic[F]):
+class _Worker:
     """Makes evaluations, alone or beside others in any process.
 
     An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
@@ -151,70 +167,53 @@ class _Worker(Generic[F]):
     sees the other one, and gives its own up.
     """
 
-    findings_of: Callable[[Mapping[Evaluation, float]], F]
+    findings_of: Callable[[Mapping[Evaluation, float]], Findings]
     study: optuna.Study
     names: Sequence[str]
     evaluate: Callable[..., float]
-    limit: MaxTimeCallback | None
     stop: threading.Event
-    _is_over: threading.Event = dataclasses.field(default_factory=threading.Event, init=False)
+    limit: MaxTimeCallback | None
+    interval: int | None
+    begun: set[int] = dataclasses.field(default_factory=set, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
-    _open: set[int] = dataclasses.field(default_factory=set, init=False)
 
-    def findings(self, trials: Sequence[FrozenTrial] | None = None) -> F:
-        """Return what is known by trials, all by default."""
-        return self.findings_of(made_evaluations(self.study, self.names, trials))
-
-    def run(self, n_jobs: int, bar: tqdm[Any] | None) -> None:
+    def work(self, bar: tqdm[Any] | None = None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
-        interval = heartbeat_interval(self.study)
-        with (
-            run_of_trials(),
-            heartbeats(self.study._storage, interval, self._open),
-            futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
-        ):
-            others = [threads.submit(copy_context().run, self._work) for _ in range(n_jobs - 1)]
-            try:
-                # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
-                self._work(bar)
-                for other in others:
-                    other.result()
-            except BaseException:
-                self.stop.set()
-                raise
+        try:
+            while not self.stop.is_set():
+                with self._lock:
+                    trials, missing = patiently(self._look, bar)
+                    if not missing:  # Those that were begun are made.
+                        return
+                    trial = patiently(self._begin, trials, missing)
+                if trial is None:
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                else:
+                    self._make(trial)
+        except BaseException:
+            self.stop.set()
+            raise
 
-    def _work(self, bar: tqdm[Any] | None = None) -> None:
-        while not (self.stop.is_set() or self._is_over.is_set()):
-            with self._lock:
-                trial = patiently(self._begin, bar)
-            if trial is None:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-            else:
-                self._make(trial)
-
-    def _read(self) -> list[FrozenTrial]:
-        return self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
-
-    def _evaluation(self, trial: FrozenTrial) -> Evaluation:
-        return tuple(trial.params[name] for name in self.names)
-
-    def _begin(self, bar: tqdm[Any] | None) -> FrozenTrial | None:
-        """Begin an evaluation, if there is one to begin now; stop where none is left."""
-        if is_watched := heartbeat_interval(self.study) is not None:
+    def _look(self, bar: tqdm[Any] | None) -> tuple[list[FrozenTrial], list[Evaluation]]:
+        """Return the trials, none RUNNING that nobody runs, and what is to be made next."""
+        if self.interval is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
                 optuna.storages.fail_stale_trials(self.study)
-        for trial in filter(self._is_abandoned, self._read()):
+        for trial in filter(self._is_abandoned, self.study.get_trials(deepcopy=False)):
             end_trial(self.study, trial)
-        trials = self._read()
-        findings = self.findings(trials)
+        trials = self.study.get_trials(deepcopy=False)
+        findings = self.findings_of(made_evaluations(self.study, self.names, trials))
         if bar is not None:
             bar.total = findings.n_evaluations
             bar.update(len(findings.evaluations) - bar.n)
-        if not findings.missing or (self.limit is not None and self.limit.reached(self.study)):
-            self._is_over.set()  # Those that were begun are made.
-            return None
-        begun = {self._evaluation(t) for t in trials if t.state == TrialState.RUNNING}
-        free = [evaluation for evaluation in findings.missing if evaluation not in begun]
+        is_over = self.limit is not None and self.limit.reached(self.study)
+        return trials, [] if is_over else findings.missing
+
+    def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
+        """Begin one of the missing evaluations, if there is one to begin now."""
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        begun = {_evaluation_of(trial, self.names) for trial in running}
+        free = [evaluation for evaluation in missing if evaluation not in begun]
         if not free:
             return None
         # Not the same as others, who begin at the same moment.
@@ -229,13 +228,14 @@ class _Worker(Generic[F]):
         template.system_attrs[OWNER] = ownership(template)
         storage: Any = self.study._storage
         template._trial_id = storage.create_new_trial(self.study._study_id, template)
-        same = (trial for trial in self._read() if self._evaluation(trial) == evaluation)
+        trials = self.study.get_trials(deepcopy=False)
+        same = (trial for trial in trials if _evaluation_of(trial, self.names) == evaluation)
         first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
             end_trial(self.study, template)
             return None
-        self._open.add(first._trial_id)
-        if is_watched:
+        self.begun.add(first._trial_id)
+        if self.interval is not None:
             storage.record_heartbeat(first._trial_id)
         return first
 
@@ -243,12 +243,12 @@ class _Worker(Generic[F]):
         """Return whether nobody runs a trial; whose number is not its owner's is given up."""
         if trial.state != TrialState.RUNNING:
             return False
-        is_in_vain = is_own(trial) and trial._trial_id not in self._open
+        is_in_vain = is_own(trial) and trial._trial_id not in self.begun
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
         try:
-            value = self._value(self._evaluation(trial))
+            value = self._value(_evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
@@ -256,12 +256,11 @@ class _Worker(Generic[F]):
                 tell = self.study._storage.set_trial_state_values
                 patiently(tell, trial._trial_id, state, values)
         except BaseException:
-            self.stop.set()
             with contextlib.suppress(Exception):
                 end_trial(self.study, trial)
             raise
         finally:
-            self._open.discard(trial._trial_id)
+            self.begun.discard(trial._trial_id)
 
     def _value(self, evaluation: Evaluation) -> float:
         """Return what an evaluation comes to, NaN if to no value."""
@@ -272,8 +271,7 @@ class _Worker(Generic[F]):
         try:
             return float(value)
         except (TypeError, ValueError):
-            pairs = zip(self.names, evaluation, strict=True)
-            of = ", ".join(f"{name} {number}" for name, number in pairs)
+            of = ", ".join(map("{} {}".format, self.names, evaluation))
             raise WrongTypeError(
                 f"An evaluation must return a number, but that of {of} returned {value!r}."
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -11,8 +12,7 @@ from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
-from adnn_optuna.evidence.paired_differences import fewest_pairs
-from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
+from adnn_optuna.evidence.paired_differences import ALPHA, DECIMALS, e_process, fewest_pairs
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -137,10 +137,7 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
                 f"To show so small a gain takes more than {_MOST_SEEDS} seeds; plan for a larger "
                 "one."
             )
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power_of(middle) >= POWER else (middle + 1, high)
-    return high
+    return bisect.bisect_left(range(high), POWER, low, key=power_of)
 
 
 def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How much of a study's best value is luck: what a recheck shows, in numbers.
+"""How much of a best value is luck: of equally good draws, and what a recheck of a study shows.
 
 A study's best value is too high, because it is the best of many noisy ones. A few evaluations with
 fresh seeds show by how much: some choose among the best trials, others, by which nothing was
@@ -10,15 +10,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev, variance
 from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.trial import FrozenTrial
-from scipy import stats
+from scipy import special, stats
 
-from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna._checks import as_positive_int, check_number, check_positive
+from adnn_optuna.engine.evaluations import Evaluation, Findings
+from adnn_optuna.evidence.proportions import student_half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,6 @@ Estimate = tuple[float, float, float]
 
 # This many equal values show that nothing is random. There are as many seeds to choose by.
 N_EQUAL = 5
-_LEVEL = 0.95
 _ROUNDING = 1e-12  # Values that differ by less are equal.
 
 
@@ -44,11 +45,9 @@ def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass
-class RecheckFacts:
+class RecheckFacts(Findings):
     """What a recheck of a study shows: :class:`~adnn_optuna.Recheck` tells it."""
 
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
-    study_name: str
     maximize: bool
     candidates: Sequence[FrozenTrial] = dataclasses.field(repr=False)
     study_values: Sequence[float] = dataclasses.field(repr=False)
@@ -69,9 +68,9 @@ class RecheckFacts:
         self.evaluations = {e: v for e, v in self.evaluations.items() if e[0] in numbers}
         stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
         missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
-        self.missing: list[Evaluation] = next(filter(None, missing), [])
+        self.missing = next(filter(None, missing), [])
         n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        self.n_evaluations: int = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
 
         # The least difference of values: of accuracies, one image or more.
@@ -150,7 +149,37 @@ def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     """
     if (n := len(values)) < 2:
         return (values[0], -math.inf, math.inf) if n else (math.nan,) * 3
-    mean = fmean(values)
-    half = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * stdev(values) / math.sqrt(n)
-    half = float(half) or resolution / 2
+    mean, half = fmean(values), student_half_width(values, 0.0, 0.95) or resolution / 2
     return mean, mean - half, mean + half
+
+
+def expected_luck(n: int, sd: float) -> float:
+    """Return what the best of n equally good draws gains over their mean, by luck alone.
+
+    That is the mean of the largest of n independent normal values with mean 0.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            adnn.expected_luck(50, sd=0.0096)  # 0.0216: 2.25 standard deviations
+
+    Args:
+        n: The number of draws.
+        sd: Their standard deviation.
+
+    Raises:
+        TypeError: If ``sd`` is no number.
+        ValueError: If ``n`` is not a whole number of at least 1, or ``sd`` not above 0.
+    """
+    n = as_positive_int("n", n)
+    check_positive("sd", sd)
+    largest = stats.order_statistic(stats.Normal(), n=n, r=n)
+    return float(sd) * max(float(largest.mean()), 0.0)
+
+
+def chance_of_luck(n: int, sd: float, claimed: float) -> float:
+    """Return how likely the best of n such draws is that much better than their mean, or more."""
+    check_number("claimed", claimed)
+    return -math.expm1(n * float(special.log_ndtr(claimed / sd)))

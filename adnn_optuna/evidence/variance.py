@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.evidence.proportions import Z
 from adnn_optuna.evidence.recheck import fresh_seeds
 
@@ -71,11 +70,9 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
 
 
 @dataclasses.dataclass
-class VarianceFacts:
+class VarianceFacts(Findings):
     """How far a value varies from run to run: :class:`~adnn_optuna.Variance` tells it."""
 
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
-    study_name: str
     value_name: str
     sources: tuple[str, ...]
     n: int
@@ -99,8 +96,8 @@ class VarianceFacts:
             values.append(self.evaluations.get(run, math.nan))
             for k, evaluation in enumerate(redrawn):
                 differences[k, i] = self.evaluations.get(evaluation, math.nan) - values[-1]
-        self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
-        self.n_evaluations: int = len(wanted)
+        self.missing = [e for e in wanted if e not in self.evaluations]
+        self.n_evaluations = len(wanted)
         self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
 
         self.values: NDArray[np.float64] = np.array([v for v in values if not math.isnan(v)])

@@ -9,11 +9,10 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from adnn_optuna._units import unit_of
-from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
+from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import claims, tables
-from adnn_optuna.reporting.evaluated import content_of, so_far
-from adnn_optuna.reporting.pages import Page
+from adnn_optuna.reporting.pages import Page, content_of, so_far
 
 _SOURCES = {
     "initialisation": "the initialisation",
@@ -101,9 +100,9 @@ def figure(facts: ModelComparisonFacts) -> go.Figure:
 
 def page(facts: ModelComparisonFacts) -> Page:
     """Return the report."""
+    shown = {"unit": unit_of(facts.score), "rows": rows(facts), "intervals": _intervals(facts)}
     content = content_of("models", "trainings", facts, figure(facts))
-    content |= {"unit": unit_of(facts.score), "rows": rows(facts), "intervals": _intervals(facts)}
-    return Page("models.html.jinja", claim(facts), caveat(facts), content)
+    return Page("models.html.jinja", claim(facts), caveat(facts), content | shown)
 
 
 def _intervals(facts: ModelComparisonFacts) -> str:

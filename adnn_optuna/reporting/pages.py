@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import check_output_file, is_installed
+from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.reporting import claims
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
@@ -71,3 +72,15 @@ class Page:
 def _plotly_js() -> str:
     """Return plotly.js, with escapes for control characters that HTML forbids in a script."""
     return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())
+
+
+def so_far(facts: Findings, made: str) -> str:
+    """Return how many evaluations were made, by what they are called, and how to make the rest."""
+    of = f"{len(facts.evaluations)} of {facts.n_evaluations}"
+    return f"with {of} {made} made. The same call goes on."
+
+
+def content_of(kind: str, made: str, facts: Findings, figure: go.Figure) -> dict[str, Any]:
+    """Return what the template of a kind shows, which knows the facts by that name."""
+    dates, figures = f"{len(facts.evaluations)} {made}", [Figure(kind, figure)]
+    return {"name": facts.study_name, "dates": dates, kind: facts, "figures": figures}

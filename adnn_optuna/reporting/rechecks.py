@@ -1,16 +1,13 @@
-"""How rechecks are told: what the study said, and what fresh seeds say."""
+"""How luck is told: what a study said and what fresh seeds say, and what luck alone brings."""
 
 from __future__ import annotations
 
 import functools
 import math
 
-import plotly.graph_objects as go
-
-from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts
-from adnn_optuna.plots._luck import plot_recheck
-from adnn_optuna.reporting.evaluated import content_of, so_far
-from adnn_optuna.reporting.pages import Page
+from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts, chance_of_luck, expected_luck
+from adnn_optuna.plots._luck import plot_recheck as figure
+from adnn_optuna.reporting.pages import Page, content_of, so_far
 
 
 def claim(facts: RecheckFacts) -> str:
@@ -69,16 +66,11 @@ def text(facts: RecheckFacts) -> str:
     return f"{claim(facts)}\n{caveat(facts)}"
 
 
-def figure(facts: RecheckFacts) -> go.Figure:
-    """Return the stored values of the best trials beside their new ones."""
-    return plot_recheck(facts)
-
-
 def page(facts: RecheckFacts) -> Page:
     """Return the report."""
+    shown = {"shown": functools.partial(_shown, facts)}
     content = content_of("recheck", "evaluations", facts, figure(facts))
-    content |= {"shown": functools.partial(_shown, facts)}
-    return Page("recheck.html.jinja", claim(facts), caveat(facts), content)
+    return Page("recheck.html.jinja", claim(facts), caveat(facts), content | shown)
 
 
 def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
@@ -89,3 +81,16 @@ def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
     if not 0 < (width := (facts.high - facts.low) / 2) < math.inf:
         return f"{value:.6g}"
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
+
+
+def luck_in_words(n: int, sd: float, claimed: float | None = None) -> str:
+    """Return what luck alone gains, and how likely it makes a gain over the mean draw."""
+    draws = f"the best of {n} equally good draws" if n > 1 else "one draw"
+    sentence = (
+        f"By luck alone {draws} with a standard deviation of {sd:g} "
+        f"is expected to be {expected_luck(n, sd):.4g} better than the mean"
+    )
+    if claimed is None:
+        return f"{sentence}."
+    chance = chance_of_luck(n, sd, claimed)
+    return f"{sentence}, and {claimed:g} or more with probability {chance:.2g}."

@@ -13,8 +13,8 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import unit_of
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
-from adnn_optuna.evidence.sequential import ALPHA
 from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:

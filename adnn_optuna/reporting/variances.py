@@ -6,13 +6,10 @@ import functools
 import math
 import textwrap
 
-import plotly.graph_objects as go
-
 from adnn_optuna._units import ACCURACY, unit_of
 from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
-from adnn_optuna.plots._luck import plot_variance
-from adnn_optuna.reporting.evaluated import content_of, so_far
-from adnn_optuna.reporting.pages import Page
+from adnn_optuna.plots._luck import plot_variance as figure
+from adnn_optuna.reporting.pages import Page, content_of, so_far
 from adnn_optuna.reporting.tables import aligned
 
 
@@ -75,16 +72,11 @@ def text(facts: VarianceFacts) -> str:
     return "\n".join([*said, "", *aligned(header, rows(facts)), *notes])
 
 
-def figure(facts: VarianceFacts) -> go.Figure:
-    """Return what each source does to the value, and how lucky the seed in use is."""
-    return plot_variance(facts)
-
-
 def page(facts: VarianceFacts) -> Page:
     """Return the report."""
+    shown = {"shown": functools.partial(_shown, facts), "rows": rows(facts)}
     content = content_of("variance", "runs", facts, figure(facts))
-    content |= {"shown": functools.partial(_shown, facts), "rows": rows(facts)}
-    return Page("variance.html.jinja", claim(facts), caveat(facts), content)
+    return Page("variance.html.jinja", claim(facts), caveat(facts), content | shown)
 
 
 def _shown(facts: VarianceFacts, spread: float, *interval: float) -> str:

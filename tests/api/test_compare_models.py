@@ -15,6 +15,7 @@ from search_worker import quick_training
 import adnn_optuna as adnn
 from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.cli.main import run
+from adnn_optuna.reporting import model_comparisons
 
 TRAINING = quick_training(epochs=2, batch_size=64)
 MODELS = {"small": adnn.MLP((8,)), "wide": adnn.MLP((64,))}
@@ -46,8 +47,8 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
     found = compare()
     [row] = found.paired_differences
     assert row.verdict == "worse"
-    assert "wide has the best mean test accuracy" in found.claim
-    assert "better than small" in found.claim
+    assert "wide has the best mean test accuracy" in model_comparisons.claim(found)
+    assert "better than small" in model_comparisons.claim(found)
     pairs = np.subtract(*found.accuracies.values())
     table = found.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
@@ -61,7 +62,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
 def test_trainings_are_compared_too() -> None:
     trainings = {"one": quick_training(epochs=1), "ten": quick_training(epochs=10)}
     found = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
-    assert "ten has the best mean" in found.claim
+    assert "ten has the best mean" in model_comparisons.claim(found)
     with pytest.raises(ValueError, match=r"training has the labels \['one', 'ten'\]"):
         compare(training=trainings)
 

@@ -15,28 +15,24 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.engine.evaluations import Findings, make_evaluations, open_evaluations
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from adnn_optuna.engine.evaluations import Evaluation
 
 
 @dataclasses.dataclass
-class Numbers:
+class Numbers(Findings):
     """A report of ten numbers."""
 
-    evaluations: Mapping[Evaluation, float]
-    n_evaluations = 10
+    study_name: str = "numbers"
 
-    @property
-    def missing(self) -> list[Evaluation]:
-        return [(i,) for i in range(10) if (i,) not in self.evaluations]
+    def __post_init__(self) -> None:
+        self.n_evaluations = 10
+        self.missing = [(i,) for i in range(10) if (i,) not in self.evaluations]
 
 
 def test_what_was_begun_when_time_was_up_is_made() -> None:

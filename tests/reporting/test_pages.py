@@ -14,7 +14,7 @@ from stored_studies import store_comparison, store_study
 from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting import comparisons, searches, searches_claims
+from adnn_optuna.reporting import comparisons, model_comparisons, searches, searches_claims
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +136,7 @@ class TestRegression:
         models.report(tmp_path / "models.html")
         shown = text_of((tmp_path / "models.html").read_text(encoding="utf-8"))
         assert "b has the best mean test R², 0.9000 over 6 seeds" in shown
-        assert models.caveat in shown
+        assert model_comparisons.caveat(models) in shown
         for text in (shown, str(models)):
             assert "+0.1000" in text
             for wrong in (*self.WRONG, "80.00"):
