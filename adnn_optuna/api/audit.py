@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.accountability.audit import AuditFacts, audited
 from adnn_optuna.api._told import Printed
-from adnn_optuna.networks.network import model_from_file
+from adnn_optuna.networks.keras_files import model_from_file
 from adnn_optuna.reporting import audits
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from adnn_optuna.engine.paired_proportions import Source
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.heads import Head
+from adnn_optuna.networks.network import Head
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer, is_finite, n_cores
 

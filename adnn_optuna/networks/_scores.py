@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError, first_line
-from adnn_optuna.networks.heads import Head
+from adnn_optuna.networks.network import Head
 
 Score = tuple[tf.Tensor, ...]
 Settings = str | dict[str, Any]
