@@ -17,6 +17,8 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, is_integer
 _NAMED = 5
 DEFAULT_FRACTION = 0.2
 
+_Float = type[np.floating[Any]]
+
 
 def plain(where: str, name: str, values: Any) -> NDArray[Any]:
     """Return what pandas, TensorFlow or lists hold as an array of numbers or strings."""
@@ -45,9 +47,7 @@ def _column(where: str, name: str, values: Any) -> NDArray[Any]:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def checked_inputs(
-    where: str, name: str, values: Any, dtype: type[np.floating[Any]]
-) -> NDArray[Any]:
+def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray[Any]:
     """Return inputs that are finite as ``dtype``, checked but not converted."""
     array = plain(where, name, values)
     if array.dtype.kind not in "biuf":
@@ -64,9 +64,7 @@ def checked_inputs(
     return array
 
 
-def _check_finite(
-    where: str, name: str, array: NDArray[Any], dtype: type[np.floating[Any]]
-) -> None:
+def _check_finite(where: str, name: str, array: NDArray[Any], dtype: _Float) -> None:
     if array.dtype.kind != "f":
         return
     with np.errstate(over="ignore"):

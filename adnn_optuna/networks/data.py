@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal, get_args
@@ -134,9 +135,7 @@ class Dataset:
     @property
     def n_outputs(self) -> int:
         """Number of classes, or of the targets of a regression."""
-        if self.num_classes is not None:
-            return self.num_classes
-        return 1 if self.y_train.ndim == 1 else int(self.y_train.shape[1])
+        return self.num_classes or math.prod(self.y_train.shape[1:])
 
     @functools.cached_property
     def fingerprint(self) -> str:

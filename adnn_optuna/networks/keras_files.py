@@ -100,23 +100,6 @@ def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) 
     return in_fresh_thread(call)
 
 
-def read_model_config(path: Path) -> dict[str, Any]:
-    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            # One that is larger is cut off, so it is no JSON.
-            config = json.loads(file.read(_MAX_CONFIG_BYTES))
-    except FileNotFoundError:
-        raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
-    # A broken archive can raise anything that zipfile, zlib and codecs know.
-    except Exception:  # noqa: BLE001
-        config = None
-    if isinstance(config, dict):
-        return config
-    how = "save the model with model.save('name.keras')"
-    raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
-
-
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
     """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files."""
     if depth > _MAX_DEPTH:
@@ -267,6 +250,17 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
         FileNotFoundError: If the file does not exist.
         ValueError: If it is no ``.keras`` file, or its model is refused.
     """
-    config = read_model_config(path)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            # One that is larger is cut off, so it is no JSON.
+            config = json.loads(file.read(_MAX_CONFIG_BYTES))
+    except FileNotFoundError:
+        raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
+    # A broken archive can raise anything that zipfile, zlib and codecs know.
+    except Exception:  # noqa: BLE001
+        config = None
+    if not isinstance(config, dict):
+        how = "save the model with model.save('name.keras')"
+        raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
     check_model_config(config, "model")
     return _from_keras_config(config)

@@ -188,6 +188,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
         return _seeded_initializer(spec, _derived_seed(seed, restart, i))
 
+    @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
         return [
             np.asarray(initializer(i, seed, restart)(shape, dtype="float32"))
@@ -216,7 +217,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     model = build(0, 0)
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(head, mlp.config, variables, _keeping(draw, n_bytes), build)
+    return Architecture(head, mlp.config, variables, draw, build)
 
 
 def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
@@ -262,13 +263,6 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})
     return initializer
-
-
-def _keeping(
-    draw: Callable[[int, int], Sequence[np.ndarray]], n_bytes: int
-) -> Callable[[int, int], Sequence[np.ndarray]]:
-    """Return a function that draws weights of so many bytes in all, and keeps those drawn last."""
-    return functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))(draw)
 
 
 def _derived_seed(*key: int) -> int:
@@ -337,11 +331,11 @@ def _keras_architecture(
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(described, "model")
         own_code = None if "config" in described else build_model
-    found, dtypes = [], []
-    if graph is not None:
-        found = operations(graph)
-        dtypes = [o.dtype for operation in graph.get_operations() for o in operation.outputs]
-    draw = _keeping(lambda *key: _values(build(*key)), sum(array.nbytes for array in weights))
+    found = operations(graph) if graph is not None else []
+    outer = graph.get_operations() if graph is not None else ()
+    dtypes = [output.dtype for operation in outer for output in operation.outputs]
+    n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in weights), 1)
+    draw = functools.lru_cache(n_kept)(lambda *key: _values(build(*key)))
     return Architecture(
         *(head, config, variables, draw, build),
         compiled=compiled_training(model),

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -64,15 +64,10 @@ class Preprocessing:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a study stores, JSON-able, for :meth:`from_config`."""
+        """What a study stores, JSON-able."""
         # JSON makes lists of tuples.
         fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
         return fields
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """Return what :attr:`config` describes."""
-        return cls(**{name: _tupled(value) for name, value in config.items()})
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
         """Return inputs of a network.
@@ -255,7 +250,3 @@ def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64
         codes = pd.Categorical(text, categories=[*categories]).codes
         features.append(np.eye(len(categories))[codes])
     return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(map(_tupled, value)) if isinstance(value, list) else value

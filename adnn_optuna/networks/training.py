@@ -121,9 +121,7 @@ class Trainer:
         # Names are checked here, before any training.
         training.build_optimizer()
         names = Scores(architecture.head, training.loss or "", training.metrics).names
-        self.metrics: tuple[str, ...] = tuple(
-            f"{split}_{name}" for split in self._y for name in names
-        )
+        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in names)
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
@@ -151,7 +149,9 @@ class Trainer:
         data = self.dataset
         splits = (data.x_train, data.y_train, data.weight_train), (data.x_val, data.y_val)
         return [
-            tuple(_shared(a) for a in split if a is not None) for split in splits if len(split[0])
+            tuple(_as_tensor(a) for a in split if a is not None)
+            for split in splits
+            if len(split[0])
         ]
 
     def train(
@@ -350,7 +350,7 @@ class Trainer:
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, float32 of shape (n, outputs)."""
-        return self._program.outputs([*map(_as_tensor, weights)], _shared(x))
+        return self._program.outputs([*map(_as_tensor, weights)], _as_tensor(x))
 
 
 def is_finite(metrics: Metrics) -> bool:
@@ -386,18 +386,12 @@ def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
     return generator.permutation(rows).astype(np.int32)
 
 
-def _shared(array: np.ndarray) -> tf.Tensor:
+def _as_tensor(array: np.ndarray) -> tf.Tensor:
     """Return a dataset's array as a tensor on the same memory, any other as a copy."""
     import tensorflow as tf
 
     memory = writable(array)
-    if memory is None or not memory.size:
-        return _as_tensor(array)
-    return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
-
-
-def _as_tensor(array: np.ndarray) -> tf.Tensor:
-    import tensorflow as tf
-
+    if memory is not None and memory.size:
+        return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
     with tf.device("CPU"):
         return tf.convert_to_tensor(array)

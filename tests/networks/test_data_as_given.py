@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import dataset_from_config, load_dataset
-from adnn_optuna.networks.preprocessing import PIXELS, Preprocessing
+from adnn_optuna.networks.preprocessing import PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,8 +129,9 @@ class TestScale:
 
     def test_survives_json_and_is_in_the_configuration(self) -> None:
         for data in (Dataset.from_arrays(X, Y), Dataset.from_arrays(FRAME, Y)):
-            stored = json.loads(json.dumps(data.config))
-            assert Preprocessing.from_config(stored["preprocessing"]) == data.preprocessing
+            stored = json.loads(json.dumps(data.config))["preprocessing"]
+            assert stored == data.preprocessing.config
+            np.testing.assert_array_equal(stored["factor"], data.preprocessing.factor)
 
     @pytest.mark.parametrize(
         ("changes", "message"),
