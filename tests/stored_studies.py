@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.networks.offsets import RESTARTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ def store_study(
         direction="minimize" if is_loss else "maximize",
         storage=storage,
     )
-    space: dict[str, Any] = {"type": "RestartSpace"}
+    space = RESTARTS.config
     if not is_restart:
         space = {"type": "OffsetSpace", "low": -0.2, "high": 0.2, "scope": "layer"}
     study.set_user_attr(

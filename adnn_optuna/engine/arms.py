@@ -24,7 +24,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.longer import LongerObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.networks.offsets import LearningRateSpace, OffsetSpace, RestartSpace
+from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -148,7 +148,7 @@ def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOff
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."
         )
-    return objective.replace(space=LearningRateSpace(rate))
+    return objective.replace(space=ControlSpace("learning_rate", rate, rate / 100, rate * 100))
 
 
 def _of_one_offset(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
@@ -178,7 +178,7 @@ ARMS: dict[str, Arm] = {
             stored.RANDOM_RESTART,
             lambda seed, *_: RandomRestartSampler(seed=seed),
             help="new random weights instead of offsets, by which luck is told",
-            objective=lambda objective, _: objective.replace(space=RestartSpace()),
+            objective=lambda objective, _: objective.replace(space=RESTARTS),
             batch_size=_BATCH_SIZE,
         ),
         Arm(

@@ -13,7 +13,7 @@ from adnn_optuna._attributes import Trained
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.offsets import EpochsSpace
+from adnn_optuna.networks.offsets import ControlSpace
 
 
 class LongerObjective(InitOffsetObjective):
@@ -27,7 +27,7 @@ class LongerObjective(InitOffsetObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
         epochs = objective.training.epochs
-        space = EpochsSpace(epochs, epochs * n_trials)
+        space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
         return cls(**{**objective.settings, "space": space})
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
@@ -37,12 +37,12 @@ class LongerObjective(InitOffsetObjective):
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
         """Train for all epochs, or until a limit; a training that is stopped begins anew."""
         [trial] = trials
-        space = cast("EpochsSpace", self.space)
-        [run] = self.trainer.train([self.start({space.parameter: space.longest})], **limits)
+        space = cast("ControlSpace", self.space)
+        [run] = self.trainer.train([self.start({space.parameter: space.high})], **limits)
         if run.status == "stopped" or not run.history:
             is_stopped = run.status == "stopped"
             return [Outcome(TrialState.PRUNED, is_cut_off=not is_stopped, is_stopped=is_stopped)]
-        patiently(self.set_baseline, trial.study, run.history[: space.epochs][-1])
+        patiently(self.set_baseline, trial.study, run.history[: int(space.unmoved)][-1])
         best, value = len(run.history) - 1, math.nan
         for epoch, metrics in enumerate(run.history):
             found = self.value(metrics)

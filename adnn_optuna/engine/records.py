@@ -22,7 +22,7 @@ from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.classes import n_examples
 from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value
 from adnn_optuna.networks.display import Shown
-from adnn_optuna.networks.offsets import RestartSpace
+from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.reporting.summaries import summary
 
 
@@ -200,7 +200,7 @@ class SearchRecord(Shown):
     def is_restart(self) -> bool:
         """Whether the search is the control, which draws new initial weights for each trial."""
         config = self.attrs.get(stored.CONFIG, {})
-        return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
+        return bool(config.get("space") == RESTARTS.config)
 
     @property
     def searcher(self) -> str:
