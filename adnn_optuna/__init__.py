@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
     from adnn_optuna.api.compare_models import compare_models as compare_models
+    from adnn_optuna.api.comparisons import Comparison as Comparison
     from adnn_optuna.api.recheck import Recheck as Recheck
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
-    from adnn_optuna.evidence.comparison import Comparison as Comparison
     from adnn_optuna.evidence.draws import expected_luck as expected_luck
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
@@ -48,6 +48,7 @@ _NAMES = {
     "api.audit": ["Audit", "audit_randomness"],
     "api.compare": ["compare"],
     "api.compare_models": ["ModelComparison", "compare_models"],
+    "api.comparisons": ["Comparison"],
     "api.recheck": ["Recheck", "recheck"],
     "api.variance": ["Variance", "measure_variance"],
     "api.resume": ["resume"],
@@ -55,7 +56,6 @@ _NAMES = {
     "api.verify": ["Contract", "Verdict", "verify"],
     "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
     "engine.objective": ["InitOffsetObjective"],
-    "evidence.comparison": ["Comparison"],
     "evidence.draws": ["expected_luck"],
     "networks.data": ["Dataset"],
     "networks.loading": ["load_dataset"],

@@ -10,7 +10,6 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
-COMPARED = "adnn:compared"  # The further arguments that `compare` was called with last.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
@@ -112,12 +111,14 @@ class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
     It looks again, and for good, where it stops once all is decided or got further seeds later.
-    ``arms`` are the names of all that it ever compared, by their labels.
+    ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
+    that it was called with last.
     """
 
     seeds: list[int]
     looks_again: bool
     arms: dict[str, str]
+    arguments: dict[str, Any]
 
 
 class RunRecord(TypedDict):
@@ -140,9 +141,8 @@ class TestLook(TypedDict):
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
     Where the model or the training is a function of the trial, the baseline is the winner with
-    every offset 0, and ``unmoved`` its selection metric. ``confusion`` (how often each true class,
-    by row, was taken for which) and ``calibration`` (count, mean confidence and share of right
-    ones for each tenth of the confidence) are of ``"baseline"`` and ``"best"``.
+    every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
+    has the most samples, ``n_largest``, of the ``largest_class``.
     """
 
     looked: str
@@ -156,6 +156,6 @@ class TestLook(TypedDict):
     lost: int
     standard_error: NotRequired[float]
     unmoved: NotRequired[float]
-    classes: NotRequired[list[str]]
-    confusion: NotRequired[dict[str, list[list[int]]]]
-    calibration: NotRequired[dict[str, list[list[float]]]]
+    n_classes: NotRequired[int]
+    largest_class: NotRequired[str]
+    n_largest: NotRequired[int]

@@ -56,8 +56,14 @@ class Unit(NamedTuple):
 
 ACCURACY = Unit(100, 2, " %", " pp")
 PLAIN = Unit(1, 4, "", "")
+COUNT = Unit(1, 0, "", "")
 
 
 def unit_of(metric: str) -> Unit:
     """Return the unit of a metric, given by its name."""
     return ACCURACY if metric.endswith("accuracy") else PLAIN
+
+
+def score_in_words(metric: str) -> str:
+    """Return what a metric of a network's predictions is called in a sentence."""
+    return metric.replace("_r2", " R²").replace("_", " ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import COMPARISON
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.comparison import Comparison
+from adnn_optuna.evidence.declarations import planned
 from adnn_optuna.networks.offsets import RESTARTS
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
+
+    from adnn_optuna._attributes import Declaration
+    from adnn_optuna.engine.records import SearchRecord
 
 N_TRIALS = 12
 
@@ -112,28 +118,12 @@ def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -
     study.set_user_attr(f"adnn:test/{looked}-1", look)
 
 
-def store_confusions(
-    study: optuna.Study, baseline: list[list[int]], best: list[list[int]]
-) -> None:
-    """Store a look at the test set with the confusions of classes a, b, …, true ones by row."""
-    matrices = {"baseline": np.array(baseline), "best": np.array(best)}
-    n = int(matrices["best"].sum())
-    right = {role: int(np.trace(matrix)) for role, matrix in matrices.items()}
-    bins = [[0, 0.0, 0.0]] * 8 + [[n // 2, 0.85, 0.75], [n - n // 2, 0.95, 0.95]]
-    look = {
-        "looked": "2026-11-25T14:00:00+00:00",
-        "trial": study.best_trial.number,
-        "n_trials": len(study.trials),
-        "n_images": n,
-        "unit": "images",
-        **{role: count / n for role, count in right.items()},
-        "won": max(right["best"] - right["baseline"], 0) + 2,
-        "lost": max(right["baseline"] - right["best"], 0) + 2,
-        "classes": [chr(ord("a") + i) for i in range(len(best))],
-        "confusion": {"baseline": baseline, "best": best},
-        "calibration": {"baseline": bins, "best": bins},
-    }
-    study.set_user_attr("adnn:test/2026-11-25T14:00:00+00:00-1", look)
+def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
+    """Store a look at a test set that has so many examples of the classes a, b, …."""
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
+    look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}
+    study.set_user_attr(name, look)
 
 
 def store_comparison(
@@ -157,3 +147,44 @@ def store_comparison(
     }
     seeds = tuple(range(len(next(iter(gains.values())))))
     return Comparison(results, seeds, **options)
+
+
+def declaration(seeds: Sequence[int], *arms: str, looks_again: bool = False) -> Declaration:
+    """Return what a comparison of these arms, which are called as they are, is declared to be."""
+    named = {arm: arm for arm in arms}
+    return {**planned(seeds), "looks_again": looks_again, "arms": named}
+
+
+def store_head(
+    storage: optuna.storages.BaseStorage, name: str, declared: Declaration
+) -> optuna.Study:
+    """Store the head of a comparison."""
+    head = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    head.set_user_attr(COMPARISON, declared)
+    return head
+
+
+def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecord:
+    """Change what a record's study stores."""
+    attrs = record.study.user_attrs
+    name = next(name for name in attrs if name.startswith(attribute))
+    record.study.set_user_attr(name, {**attrs[name], **changes})
+    return record_of(record.study)
+
+
+def read_again(comparison: Comparison) -> Comparison:
+    results = {
+        label: [record_of(record.study) for record in of_arm]
+        for label, of_arm in comparison.results.items()
+    }
+    return dataclasses.replace(comparison, results=results)
+
+
+def four_arms() -> Comparison:
+    noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
+    names = ("greedy", "annealing", "random_restart", "rates")
+    gains = {n: d + more for n, d, more in zip(names, noise, (0.01, 0, 0, 0.05), strict=True)}
+    comparison = store_comparison(gains)
+    for record in comparison.results["rates"]:
+        changed(record, "adnn:search", sampler="learning_rate")
+    return read_again(comparison)

@@ -15,9 +15,8 @@ from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.accountability import contract_file
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.retraining import Retrained, retrain_afresh, retrain_winner
+from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite

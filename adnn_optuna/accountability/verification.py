@@ -25,8 +25,15 @@ from adnn_optuna.accountability.contract_file import (
 )
 from adnn_optuna.accountability.environment import describe_environment
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source, gain_interval, student_half_width
-from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain, retrain_afresh
+from adnn_optuna.engine.retraining import (
+    Retrained,
+    Source,
+    gains_of,
+    look_of,
+    retrain,
+    retrain_afresh,
+)
+from adnn_optuna.evidence.proportions import gain_interval, student_half_width
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config

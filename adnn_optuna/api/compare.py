@@ -19,6 +19,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RANDOM_RESTART
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import (
     LimitValues,
@@ -29,7 +30,7 @@ from adnn_optuna.callbacks import (
 )
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, Searcher, check_searcher
-from adnn_optuna.engine.comparisons import open_head, study_name_of
+from adnn_optuna.engine.comparisons import declaration_of, study_name_of
 from adnn_optuna.engine.execution import check_executor, run_studies
 from adnn_optuna.engine.functions import FunctionObjective, with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -37,11 +38,10 @@ from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.reporting.dashboard import show_comparison
+from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -91,8 +91,8 @@ def compare(
 
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``.
-        samplers:
-            Names of searchers, or a mapping from labels to what :func:`~adnn_optuna.search` takes.
+        samplers: Names of searchers, as those of search. Or a mapping from labels to what
+            :func:`~adnn_optuna.search` takes.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further ones later pays for having been looked at, with wider intervals.
@@ -161,13 +161,14 @@ def compare(
         progress_bar(n_trials, show=show_progress_bar, unit="trial") as bar,
     ):
         opened = open_storage(storage)
-        head = open_head(opened, study_name, objective.direction)
         declaration = declared(
-            head,
+            patiently(declaration_of, opened, study_name),
             seeds,
+            study_name=study_name,
             looks_again=stop_when_decided,
             n_claims=_n_claims(searchers, len(others)),
             arms=names,
+            arguments=arguments,
         )
         at_once = n_cores() if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
@@ -177,8 +178,14 @@ def compare(
             end += len(part)
             plans = [plan(label, seed) for label in arms for seed in part]
             found = studies.open_studies(plans, opened)
+            head = patiently(
+                optuna.create_study,
+                storage=opened,
+                study_name=study_name,
+                direction=objective.direction,
+                load_if_exists=True,
+            )
             store_declaration(head, declaration)
-            patiently(head.set_user_attr, stored.COMPARED, arguments)
             try:
                 run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
@@ -195,7 +202,7 @@ def compare(
                 stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
             ):
                 break
-    show_comparison(comparison)
+    save_notes([run for runs in results.values() for run in runs], comparison, head)
     return comparison
 
 

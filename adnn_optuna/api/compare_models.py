@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
 from adnn_optuna.api._evaluations import Evaluated, saying_if_interrupted
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
@@ -132,8 +133,15 @@ def compare_models(
             "dataset": dataset.config,
         },
     )
-    n_claims = {"models": math.comb(len(labels), 2)}
-    declaration = declared(study, seeds, looks_again=stop_when_decided, n_claims=n_claims)
+    declaration = declared(
+        patiently(lambda: study.user_attrs).get(COMPARISON),
+        seeds,
+        study_name=study_name,
+        looks_again=stop_when_decided,
+        n_claims={"models": math.comb(len(labels), 2)},
+        arms={},
+        arguments={},
+    )
     store_declaration(study, declaration)
     stop, redrawing = threading.Event(), Redrawing(dataset)
 

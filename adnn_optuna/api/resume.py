@@ -10,7 +10,6 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import (
-    COMPARED,
     COMPARISON,
     CONFIG,
     OBJECTIVE,
@@ -19,6 +18,7 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
+from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -27,7 +27,6 @@ from adnn_optuna.engine.comparisons import is_comparison, records_of_comparison
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.evidence.comparison import Comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 
 
@@ -56,8 +55,8 @@ def resume(
         sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
             with by compare.
         pruner: The pruner, if the study had one.
-        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`.
-        test: See :func:`~adnn_optuna.search`.
+        data_dir: Folder to look in for the dataset first.
+        test: Whether to look at the test set at the end, as in :func:`~adnn_optuna.search`.
         show_progress_bar: Whether to show a progress bar.
         **limits: New limits, each by the name of its callback's argument.
 
@@ -126,7 +125,7 @@ def _arguments(
         first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
         objective = studies.objective_from_study(records[first].study, data_dir)
     return {
-        **head.user_attrs[COMPARED],
+        **declaration["arguments"],
         "objective": objective,
         "samplers": {label: name for label, name in arms.items() if name in SEARCHERS},
         "controls": {label: name for label, name in arms.items() if name in CONTROLS},

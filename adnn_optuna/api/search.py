@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
 
 import numpy as np
 import optuna
@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.api._told import Told
 from adnn_optuna.api.verify import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -30,8 +31,8 @@ from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
-from adnn_optuna.reporting.dashboard import show_search
-from adnn_optuna.reporting.pages import search_page
+from adnn_optuna.reporting import searches
+from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
     import keras
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class SearchResult(SearchRecord):
+@dataclasses.dataclass(frozen=True)
+class SearchResult(Told, SearchRecord):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
-    objective: InitOffsetObjective
+    _telling: ClassVar[Any] = searches
+
+    objective: InitOffsetObjective = dataclasses.field(repr=False)
 
     def model(self, *, trained: bool = True) -> keras.Model:
         """Return the best trial's network, trained again, as a compiled ``keras.Model``.
@@ -121,7 +124,7 @@ class SearchResult(SearchRecord):
         self._winner()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             look_at_test_set(self, self.objective, stop)
-        show_search(self)
+        save_notes([self])
         return self
 
     def contract(self, certify: int | None = None) -> Contract:
@@ -154,7 +157,7 @@ class SearchResult(SearchRecord):
             ValueError: If the contract cannot be read, or is that of another result.
         """
         content = None if contract is None else read_contract(Path(contract))
-        search_page(self, content).save(path)
+        searches.page(self, content).save(path)
 
 
 def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:
@@ -191,9 +194,10 @@ def search(
 
     Args:
         objective: What is searched.
-        sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"``, ``"annealing"``,
-            ``"random_restart"`` (new random initialisations instead of offsets: the control), an
-            Optuna sampler, or a factory ``(seed, n_trials) -> sampler``.
+        sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
+            that improve), ``"annealing"`` or ``"random_restart"`` (new random initialisations
+            instead of offsets: the control). Or an Optuna sampler, or a factory
+            ``(seed, n_trials) -> sampler``.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
@@ -248,7 +252,7 @@ def run_search(
     except KeyboardInterrupt:
         _logger.info(studies.resume_hint(study))
         raise
-    show_search(result)
+    save_notes([result])
     return result
 
 

@@ -85,8 +85,8 @@ def verify(
 
     Args:
         path: The contract's file.
-        data_dir: Where the dataset is, see :func:`~adnn_optuna.load_dataset`; data from an
-            ``.npz`` file are looked up here, or else beside the contract, by the file's name.
+        data_dir: Folder to look in for the dataset first, see :func:`~adnn_optuna.load_dataset`;
+            data from a file are looked up here, or else beside the contract, by the file's name.
         dataset: The data, where they came from arrays.
         model: The callable, where the model cannot be rebuilt from its Keras configuration.
         certify: Whether to repeat the contract's certificate: to train with as many fresh random

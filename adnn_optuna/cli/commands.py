@@ -12,33 +12,22 @@ import typer
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import (
-    DEFAULT_STORAGE,
-    AtOnce,
-    Certify,
-    NewName,
-    Quiet,
-    default_name,
-    make_objective,
-    parse_controls,
-    parse_seeds,
-    parse_storage,
-)
 
 
 def search(
     *,
-    sampler: str = "annealing",
+    sampler: opt.Sampler = "annealing",
     limits: dict[str, Any],
-    trials_at_once: AtOnce = None,
-    storage: str = DEFAULT_STORAGE,
-    study_name: NewName = None,
+    trials_at_once: opt.AtOnce = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
     test: bool = True,
-    contract: Path | None = None,
-    report: Path | None = None,
-    certify: Certify = None,
-    quiet: Quiet = False,
+    contract: opt.Contract = None,
+    report: opt.Report = None,
+    certify: opt.Certify = None,
+    quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
     """Search for the init offsets that train to the best network, within limits.
@@ -57,9 +46,9 @@ def search(
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
     names = {key: value for key, value in objective.items() if key != "dataset"}
-    name = default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
+    name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
     result = adnn.search(
-        make_objective(**objective),
+        opt.make_objective(**objective),
         sampler,
         storage=storage,
         study_name=name if study_name is None else study_name,
@@ -68,22 +57,21 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    data_dir = objective["data_dir"]
-    files: Any = {"contract": contract, "report": report}
-    out.show_search(result, storage, data_dir, **files, certify=certify, quiet=quiet)
+    files: Any = {"contract": contract, "report": report, "certify": certify}
+    out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
 
 
 def resume(
     *,
-    study_name: str,
+    study_name: opt.StudyName,
     limits: dict[str, Any],
-    storage: str = DEFAULT_STORAGE,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
-    contract: Path | None = None,
-    report: Path | None = None,
-    certify: Certify = None,
-    quiet: Quiet = False,
+    contract: opt.Contract = None,
+    report: opt.Report = None,
+    certify: opt.Certify = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
@@ -108,25 +96,25 @@ def resume(
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
-    files: Any = {"contract": contract, "report": report}
-    out.show_search(result, storage, data_dir, **files, certify=certify, quiet=quiet)
+    files: Any = {"contract": contract, "report": report, "certify": certify}
+    out.show_search(result, storage, data_dir, **files, quiet=quiet)
 
 
 def compare(
     *,
     samplers: str = "greedy,annealing,random_restart",
-    seeds: str = "10",
-    controls: str | None = None,
-    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
-    max_trial: Annotated[int, "Trials of each run."],
+    seeds: opt.Seeds = "10",
+    controls: opt.Controls = None,
+    stop_when_decided: bool = False,
+    max_trial: int,
     limits: dict[str, Any],
-    trials_at_once: AtOnce = None,
-    storage: str = DEFAULT_STORAGE,
-    study_name: NewName = None,
-    plot: Path | None = None,
-    report: Path | None = None,
+    trials_at_once: opt.AtOnce = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
     equivalence: float = 0.001,
-    quiet: Quiet = False,
+    quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
     """Compare searchers on the same networks, with paired seeds and the same budget.
@@ -142,14 +130,14 @@ def compare(
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
     """
     comparison = adnn.compare(
-        make_objective(**objective),
+        opt.make_objective(**objective),
         samplers.split(","),
         max_trial=max_trial,
-        seeds=parse_seeds(seeds),
-        controls=parse_controls(controls),
+        seeds=opt.parse_seeds(seeds),
+        controls=opt.parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or default_name("compare", compare, objective),
+        study_name=study_name or opt.default_name("compare", compare, objective),
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
@@ -166,11 +154,11 @@ def plan(
     *,
     gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
     samplers: str = "greedy,annealing,random_restart",
-    max_trial: Annotated[int, "Trials of each run of the pilot."] = 20,
-    storage: str = DEFAULT_STORAGE,
-    study_name: NewName = None,
-    plot: Path | None = None,
-    quiet: Quiet = False,
+    max_trial: int = 20,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    plot: opt.Plot = None,
+    quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
@@ -183,24 +171,24 @@ def plan(
       adnn plan adnn.db compare --gain 0.003
       adnn plan --gain 0.005 --max-trial 30 --hidden 256,256
     """
-    from adnn_optuna.evidence.comparison import load_comparison
+    from adnn_optuna.api.comparisons import load_comparison
 
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
-        comparison = load_comparison(parse_storage(file), name)
+        comparison = load_comparison(opt.parse_storage(file), name)
     else:
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
             comparison = adnn.compare(
-                make_objective(**objective),
+                opt.make_objective(**objective),
                 samplers.split(","),
                 max_trial=max_trial,
                 seeds=range(5),
                 controls=(),
                 storage=storage,
-                study_name=study_name or default_name("pilot", plan, objective),
+                study_name=study_name or opt.default_name("pilot", plan, objective),
                 show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)
@@ -216,9 +204,9 @@ def report(
     study_name: Annotated[str, "Name of a study, or what those of a comparison begin with."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
-    storage: str = DEFAULT_STORAGE,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
     equivalence: float = 0.001,
-    quiet: Quiet = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 
@@ -230,21 +218,21 @@ def report(
       adnn report --study-name mine --contract mine.contract.json
     """
     from adnn_optuna.accountability.contract_file import read_contract
+    from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import comparisons, records, storages, studies
-    from adnn_optuna.evidence import comparison
-    from adnn_optuna.reporting import pages
+    from adnn_optuna.reporting import searches
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not comparisons.is_comparison(study):
         record = records.record_of(study)
         content = None if contract is None else read_contract(contract)
-        pages.search_page(record, content).save(output)
-        out.show(record)
+        searches.page(record, content).save(output)
+        out.show(searches.text(record))
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
     else:
-        found = comparison.load_comparison(opened, study_name, equivalence=equivalence)
+        found = load_comparison(opened, study_name, equivalence=equivalence)
         found.report(output)
         out.show(found)
     if not quiet:
@@ -274,12 +262,8 @@ def audit(
 def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
-    data_dir: Annotated[
-        Path | None, "As in adnn search; for data from an .npz file, the contract's folder."
-    ] = None,
-    certify: Annotated[
-        bool, "Repeat the contract's certificate, too: with fresh random numbers."
-    ] = False,
+    data_dir: Path | None = None,
+    certify: bool = False,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 

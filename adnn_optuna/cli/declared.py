@@ -3,29 +3,66 @@
 import ast
 import functools
 import inspect
+import re
+from collections.abc import Iterator
 from importlib import resources
 from typing import Annotated, Any
 
 import typer
 
+from adnn_optuna import _MODULES, _attributes
+
+_Definition = ast.ClassDef | ast.FunctionDef
+
 
 @functools.cache
-def _definitions(module: str) -> dict[str, ast.ClassDef | ast.FunctionDef]:
+def _module(name: str) -> ast.Module:
+    file = resources.files("adnn_optuna").joinpath(*f"{name}.py".split("/"))
+    return ast.parse(file.read_text("utf-8"))
+
+
+def _definitions(module: str) -> dict[str, _Definition]:
     """Return the functions and classes of a module, by their names."""
-    source = resources.files("adnn_optuna").joinpath(f"{module}.py").read_text(encoding="utf-8")
-    nodes = ast.parse(source).body
-    return {n.name: n for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+    return {node.name: node for node in _module(module).body if isinstance(node, _Definition)}
 
 
-def limits() -> list[inspect.Parameter]:
-    """Return an option for each limit of a study, as the classes of callbacks declare them."""
-    options = []
+def arguments(name: str) -> dict[str, str]:
+    """Return the first sentence on each argument of what has a public name, if anything has."""
+    if (module := _MODULES.get(name)) is None:
+        return {}
+    docstring = ast.get_docstring(_definitions(module.replace(".", "/"))[name]) or ""
+    section = re.search(r"^Args:\n((?:    .*\n|\n)*)", f"{docstring}\n", re.MULTILINE)
+    entries = re.findall(r"    (\w+):((?:.*\n(?:     .*\n)*))", section[1] if section else "")
+    return {argument: _first_sentence(text) for argument, text in entries}
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence of a docstring's entry, without its markup."""
+    sentence = re.split(r"(?<=\.) ", " ".join(text.split()))[0]
+    plain = re.sub(r":\w+:`~?(?:adnn_optuna\.)?([^`]*)`", r"\1", sentence)
+    return re.sub(r'``"([^"`]*)"``', r"\1", plain).replace("``", "")
+
+
+def arms(*, is_control: bool) -> str:
+    """Return the searchers, or the controls, each with what it does, as the arms declare them."""
+    said = []
+    for node in ast.walk(_module("engine/arms")):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Arm":
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if "help" in given and ("is_control" in given) == is_control:
+                text = ast.unparse(node.args[0])
+                name = getattr(_attributes, text.removeprefix("stored."), text.strip("'"))
+                said.append(f"{name} ({ast.literal_eval(given['help'])})")
+    return ", ".join(said)
+
+
+def limits() -> Iterator[inspect.Parameter]:
+    """Yield an option for each limit of a study, as the classes of callbacks declare them."""
     for node in _definitions("callbacks").values():
-        found = [n for n in node.body if isinstance(n, ast.Assign)]
-        values = {ast.unparse(n.targets[0]): ast.unparse(n.value).strip("'\"") for n in found}
+        assigned = [n for n in node.body if isinstance(n, ast.Assign)]
+        values = {ast.unparse(n.targets[0]): ast.unparse(n.value).strip("'\"") for n in assigned}
         if "reason" in values:
             kind: Any = int if values.get("kind") == "int" else float
             option = Annotated[kind | None, typer.Option(help=values["help"])]
             named: Any = (values["reason"], inspect.Parameter.KEYWORD_ONLY)
-            options.append(inspect.Parameter(*named, default=None, annotation=option))
-    return options
+            yield inspect.Parameter(*named, default=None, annotation=option)

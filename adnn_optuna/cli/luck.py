@@ -3,24 +3,17 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import adnn_optuna as adnn
+from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
-from adnn_optuna.cli.options import (
-    DEFAULT_STORAGE,
-    NewName,
-    Quiet,
-    default_name,
-    load_function,
-    load_models,
-    make_network,
-    make_training,
-    parse_seeds,
-    parse_storage,
+
+_EVALUATE = (
+    "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
+    "first; a study of adnn search needs none."
 )
 
 
@@ -28,15 +21,15 @@ def recheck(
     storage: Annotated[str, "The study's SQLite file, or any URL."],
     name: Annotated[str, "The study's name."],
     *,
-    evaluate: str | None = None,
-    top: Annotated[int, "How many of the best trials are evaluated again."] = 5,
-    seeds: Annotated[int, "With how many seeds the best of these is chosen."] = 4,
-    confirm: Annotated[int, "With how many further seeds the chosen one is evaluated."] = 10,
-    confirm_best: Annotated[bool, "Evaluate the study's best trial with these, too."] = False,
-    n_jobs: Annotated[int, "Evaluations at the same time, in threads."] = 1,
-    max_time: Annotated[float | None, "Seconds after which no evaluation begins."] = None,
-    report: Path | None = None,
-    quiet: Quiet = False,
+    evaluate: Annotated[str | None, _EVALUATE] = None,
+    top: int = 5,
+    seeds: int = 4,
+    confirm: int = 10,
+    confirm_best: bool = False,
+    n_jobs: int = 1,
+    max_time: float | None = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Tell how much of the best value of any Optuna study is luck.
 
@@ -54,8 +47,8 @@ def recheck(
         out.load_libraries()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
-        (parse_storage(storage), name),
-        None if evaluate is None else load_function("--evaluate", evaluate),
+        (opt.parse_storage(storage), name),
+        None if evaluate is None else opt.load_function("--evaluate", evaluate),
         top=top,
         seeds=seeds,
         confirm=confirm,
@@ -69,8 +62,8 @@ def recheck(
 
 def luck(
     *,
-    n: Annotated[int, "How many draws the best is of: trials, seeds or models."],
-    sd: Annotated[float, "The standard deviation of equally good ones."],
+    n: int,
+    sd: float,
     claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
 ) -> None:
     """Tell what the best of some equally good draws gains by luck alone.
@@ -86,12 +79,12 @@ def luck(
 
 def variance(
     *,
-    n: Annotated[int, "In how many runs everything random is drawn afresh."] = 20,
-    storage: str = DEFAULT_STORAGE,
-    study_name: NewName = None,
-    max_time: Annotated[float | None, "Seconds after which no run begins."] = None,
-    report: Path | None = None,
-    quiet: Quiet = False,
+    n: int = 20,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    max_time: float | None = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
     **network: Any,
 ) -> None:
     """Tell how far a network's accuracy varies from run to run, and from what.
@@ -105,10 +98,10 @@ def variance(
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
     found = adnn.measure_variance(
-        make_network(**network),
+        opt.make_network(**network),
         n,
         storage=storage,
-        study_name=study_name or default_name("variance", variance, network),
+        study_name=study_name or opt.default_name("variance", variance, network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
@@ -124,14 +117,14 @@ def compare_models(
         ),
     ],
     *,
-    seeds: str = "20",
-    stop_when_decided: Annotated[bool, "Add seed after seed until all is decided."] = False,
-    storage: str = DEFAULT_STORAGE,
-    study_name: NewName = None,
-    max_time: Annotated[float | None, "Seconds after which no training begins."] = None,
-    equivalence: Annotated[float, "Difference of test accuracies that does not matter."] = 0.001,
-    report: Path | None = None,
-    quiet: Quiet = False,
+    seeds: opt.Seeds = "20",
+    stop_when_decided: bool = False,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    max_time: float | None = None,
+    equivalence: float = 0.001,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
     **training: Any,
 ) -> None:
     """Tell which of several models is better, with everything random drawn afresh.
@@ -143,15 +136,15 @@ def compare_models(
       adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    data, settings = make_training(**training)
+    data, settings = opt.make_training(**training)
     found = adnn.compare_models(
-        load_models(models),
+        opt.load_models(models),
         data,
         training=settings,
-        seeds=parse_seeds(seeds),
+        seeds=opt.parse_seeds(seeds),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or default_name("models", compare_models, training),
+        study_name=study_name or opt.default_name("models", compare_models, training),
         max_time=max_time,
         equivalence=equivalence,
         show_progress_bar=not quiet,

@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -21,68 +21,33 @@ if TYPE_CHECKING:
 
     from adnn_optuna import Dataset, InitOffsetObjective, Training
 
-# The help of the options that verbs share, or that the objective takes.
-HELP = {
-    "activation": "Keras activation of the hidden layers.",
-    "batch_size": "Examples in a batch of the training.",
-    "bias_initializer": "The same for all biases.",
-    "contract": "Write the result as a contract (.json), which adnn verify checks, and beside it "
-    "the winner's trained weights (.npz).",
-    "controls": "What the same compute buys otherwise: longer, learning_rate, constant, or none; "
-    "by default learning_rate, from 10 trials on.",
-    "data_dir": "Folder to look in for the data first, e.g. for mnist/*-ubyte.gz; then come "
-    "$ADNN_DATA_DIR, /usr/share/datasets and a download by Keras.",
-    "class_weight": "Weigh each class of a file, inverse to how many samples there are of it.",
-    "groups": "Column of a file, or array, of what must not be split, such as patients.",
-    "epochs": "How often each trial goes through the training data.",
-    "equivalence": "Difference of test accuracies up to which two searchers are equivalent.",
-    "evaluate": "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked "
-    "for here first; a study of adnn search needs none.",
-    "hidden": "Units of each hidden layer, e.g. 64 or 256,256.",
-    "high": "The largest offset, at least 0.",
-    "include_output": "Move the output layer too.",
-    "kernel_initializer": "Keras initializer of all kernels: a name such as he_normal, or JSON "
-    """such as '{"class_name": "RandomNormal", "config": {"stddev": 1.0}}'.""",
-    "learning_rate": "Learning rate of the optimizer.",
-    "low": "The smallest offset, at most 0.",
-    "metric": "What the search sees: val_accuracy (the default; of a regression val_r2), "
-    "train_accuracy, val_loss, or val_ and a Keras metric such as auc; losses are minimized.",
-    "optimizer": "Keras optimizer such as adam, adamw, rmsprop or sgd.",
-    "patience": "Epochs without a lower validation loss after which a training ends early.",
-    "plot": "The .html file for the figure.",
-    "restore_best_weights": "Let such a training end with the network of its best epoch.",
-    "report": "The .html file for a report, all figures included.",
-    "sampler": "greedy: the paper's walk; greedy_improving: keeps only steps that improve; "
-    "annealing: simulated annealing; random_restart: new random weights, the control.",
-    "sample_weight": "Column of a file, or array, of the weights of the samples.",
-    "samplers": "Searchers to compare: names as those of adnn search --sampler.",
-    "scale": "Of a file's inputs: auto standardises them, but floats in [0, 1] and pixels.",
-    "scope": "layer: an offset of the weights and of the biases of each layer; shared: of all.",
-    "seed": "Seed of the initial weights, the order of the batches and the sampler.",
-    "seeds": "Seeds of the runs, which replace --seed: 10 (the seeds 0 to 9), 1,2,5 or 10-19.",
-    "shuffle": "Draw the batches in a new, seeded order in each epoch, or keep the data's order.",
-    "storage": "Database of the studies: any URL that Optuna takes, such as sqlite:///FILE.db.",
-    "study_name": "Name of the study or comparison, as it was shown.",
-    "target": "Column of a .csv or .parquet file to predict; by default the last.",
-    "task": "What a file's target is: classes or numbers.",
-    "test": "Look at the test set at the end, or keep it closed until a later adnn resume.",
-    "test_size": "Held out for the test, likewise; by default 0.2, where data have no test set.",
-    "unit": "absolute: as they are; stddev: in standard deviations of each initializer.",
-    "validation_size": "Held out of the training data to select on: a number of samples, or a "
-    "fraction such as 0.1; by default 10000 of mnist and fashion_mnist, else 0.2.",
-}
-
 DEFAULT_STORAGE = "sqlite:///adnn.db"
+# What Python has otherwise, or not at all.
+Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
+StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
+_NEW_NAME = "New or continued; by default one that tells all settings that are not by default."
+NewName = Annotated[str | None, _NEW_NAME]
+Contract = Annotated[
+    Path | None,
+    "Write the result as a contract (.json), which adnn verify checks, and beside it the winner's "
+    "trained weights (.npz).",
+]
+_CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
+Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
+Report = Annotated[Path | None, "The .html file for a report, all figures included."]
+Plot = Annotated[Path | None, "The .html file for the figure."]
+Sampler = Annotated[str, f"{declared.arms(is_control=False)}."]
+_CONTROLS = (
+    f"{declared.arms(is_control=True)}, or none; by default learning_rate, from 10 trials on."
+)
+Controls = Annotated[str | None, f"What the same compute buys otherwise: {_CONTROLS}"]
+Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")
 ]
 _AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
-_NEW_NAME = "New or continued; by default one that tells all settings that are not by default."
-NewName = Annotated[str | None, typer.Option(help=_NEW_NAME)]
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv or .parquet table, or an .npz file of x and y."
-_CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
-Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 
 
 def load_data(
@@ -167,12 +132,19 @@ def make_objective(
     return make_network(**network).replace(space=space)
 
 
-# What the options are of that a verb passes on by a name.
-_MADE_BY: dict[str, Callable[..., object]] = {
-    "data": load_data,
-    "training": make_training,
-    "network": make_network,
-    "objective": make_objective,
+# What makes the options that a verb passes on by a name, and where they are documented.
+_MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {
+    "data": (load_data, ("load_dataset",)),
+    "training": (make_training, ("Training",)),
+    "network": (make_network, ("MLP", "InitOffsetObjective")),
+    "objective": (make_objective, ("OffsetSpace",)),
+}
+# Where a verb's own options are, if not in the function of its name.
+_DOCUMENTED = {
+    "plan": "compare",
+    "report": "compare",
+    "luck": "expected_luck",
+    "variance": "measure_variance",
 }
 
 
@@ -181,23 +153,13 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
 
     Its argument ``limits`` stands for an option for each.
     """
-    given = inspect.signature(verb).parameters
-    parameters = list(given.values())
+    name = verb.__name__
+    own = inspect.signature(verb)
+    given = _explained(own, (_DOCUMENTED.get(name, name),))
     limits = [limit for limit in declared.limits() if limit.name not in given]
-    if "limits" in given:
-        place = [*given].index("limits")
-        parameters[place : place + 1] = limits
-    if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        parameters += _passed_on(parameters.pop().name)
-    for i, parameter in enumerate(parameters):
-        annotation, note = parameter.annotation, HELP.get(parameter.name)
-        if get_origin(annotation) is Annotated:
-            annotation, note = get_args(annotation)
-        if isinstance(note, str):
-            is_option = parameter.kind is parameter.KEYWORD_ONLY
-            check = _check_page if parameter.name in ("output", "plot", "report") else None
-            note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
-        parameters[i] = parameter.replace(annotation=Annotated[annotation, note])
+    parameters: list[inspect.Parameter] = []
+    for parameter in sorted(given.values(), key=lambda p: p.name not in own.parameters):
+        parameters += limits if parameter.name == "limits" else [parameter]
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     if "limits" not in given:
         return verb
@@ -209,18 +171,33 @@ def with_help(verb: Callable[..., None]) -> Callable[..., None]:
     return with_limits
 
 
+def _explained(
+    signature: inspect.Signature, documented: Iterable[str]
+) -> dict[str, inspect.Parameter]:
+    """Return parameters with their help, those of the data first among what is passed on."""
+    said = {k: text for name in documented for k, text in declared.arguments(name).items()}
+    passed_on, own = {}, {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            make, where = _MADE_BY[name]
+            passed_on = _explained(inspect.signature(make), where)
+            continue
+        annotation, note = parameter.annotation, said.get(name)
+        if get_origin(annotation) is Annotated:
+            annotation, note = get_args(annotation)
+        if isinstance(note, str):
+            is_option = parameter.kind is parameter.KEYWORD_ONLY
+            check = _check_page if name in ("output", "plot", "report") else None
+            note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
+        own[name] = parameter.replace(annotation=Annotated[annotation, note])
+    return {**passed_on, **own}
+
+
 def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:
     """Refuse an HTML file that cannot be written, before there is what to write."""
     if file is not None:
         check_output_file(option.opts[0], file, ".html")
     return file
-
-
-def _passed_on(name: str) -> list[inspect.Parameter]:
-    """Return the options that a verb passes on, those of the data first."""
-    *own, last = inspect.signature(_MADE_BY[name]).parameters.values()
-    is_further = last.kind is inspect.Parameter.VAR_KEYWORD
-    return [*_passed_on(last.name), *own] if is_further else [*own, last]
 
 
 def default_name(first: str, verb: Callable[..., None], options: Mapping[str, Any]) -> str:

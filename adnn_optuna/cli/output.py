@@ -97,7 +97,7 @@ def show_search(
     """Write a search's contract and report, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import LIMITS
     from adnn_optuna.engine.storages import is_in_memory
-    from adnn_optuna.reporting.summaries import why_no_winner
+    from adnn_optuna.reporting.searches_claims import why_no_winner
 
     made = None
     try:

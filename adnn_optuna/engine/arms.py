@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 from optuna.study import Study
@@ -266,16 +265,3 @@ def check_searcher(searcher: object) -> None:
                 f"The factory {arm_of(searcher).name} must take (seed, n_trials), but it does "
                 f"not ({error})."
             ) from None
-
-
-def sampler_of(study: optuna.Study) -> BaseSampler:
-    """Temporary."""
-    attrs = study.user_attrs
-    settings: Any = attrs.get(stored.SEARCH)
-    if settings is None or settings["sampler"] not in SEARCHERS:
-        return study.sampler
-    trials = study.get_trials(deepcopy=False)
-    parameters = next((t.distributions for t in trials if t.distributions), {})
-    return ARMS[settings["sampler"]].sampler(
-        attrs[stored.CONFIG]["seed"], parameters, settings["n_trials"]
-    )

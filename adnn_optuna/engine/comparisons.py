@@ -6,7 +6,6 @@ import itertools
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError
@@ -15,24 +14,16 @@ from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import load_study
 
 
-def open_head(storage: BaseStorage, name: str, direction: StudyDirection) -> optuna.Study:
-    """Create or load the head of a comparison, which has no trials but knows what it is.
+def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
+    """Return what a stored comparison is declared to be; :obj:`None` if there is none.
 
     Raises:
         ValueError: If a study of this name is something else.
     """
-    head = patiently(
-        optuna.create_study,
-        storage=storage,
-        study_name=name,
-        direction=direction,
-        load_if_exists=True,
-    )
-    if not is_comparison(head) and (head.user_attrs or head.get_trials(deepcopy=False)):
-        raise WrongValueError(
-            f"The study {name!r} is no comparison; give the comparison another study_name."
-        )
-    return head
+    if name not in patiently(optuna.get_all_study_names, storage):
+        return None
+    declaration: Declaration = load_head(storage, name).user_attrs[COMPARISON]
+    return declaration
 
 
 def is_comparison(study: optuna.Study) -> bool:
@@ -44,7 +35,9 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
     """Return the head of a stored comparison, or refuse its name."""
     head = load_study(storage, name)
     if not is_comparison(head):
-        raise WrongValueError(f"The study {name!r} is no comparison, but a search.")
+        raise WrongValueError(
+            f"The study {name!r} is no comparison; give a comparison another study_name."
+        )
     return head
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
@@ -75,7 +76,8 @@ class SearchProgress:
         self._left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
         self._told = time.monotonic()
         if record.best is not None:
-            best, gain = record.unit.value(record.best_value), record.unit.gain(record.gain)
+            unit = unit_of(record.metric)
+            best, gain = unit.value(record.best_value), unit.gain(record.gain)
             self._best = f": best {best}, gain {gain}"
         self._bar.n, self._bar.total = self._n_done, self._max_trial
         self._bar.set_description_str(self._text)

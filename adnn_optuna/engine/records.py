@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,18 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.classes import n_examples
-from adnn_optuna.engine.paired_proportions import gain_interval, mcnemar_p_value
-from adnn_optuna.networks.display import Shown
 from adnn_optuna.networks.offsets import RESTARTS
-from adnn_optuna.reporting.summaries import summary
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class SearchRecord(Shown):
+@dataclasses.dataclass(frozen=True)
+class SearchRecord:
     """What a study tells of its search, without the objective that it was searched with.
 
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
@@ -36,11 +30,11 @@ class SearchRecord(Shown):
     ``attrs`` are the user attributes of the study, as they were read with it.
     """
 
-    study: optuna.Study
-    attrs: dict[str, Any]
+    study: optuna.Study = dataclasses.field(repr=False)
+    attrs: dict[str, Any] = dataclasses.field(repr=False)
     metric: str
     baseline: float
-    best: FrozenTrial | None
+    best: FrozenTrial | None = dataclasses.field(repr=False)
 
     @property
     def best_value(self) -> float:
@@ -56,13 +50,13 @@ class SearchRecord(Shown):
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
         metrics = self.attrs.get(stored.BASELINE_METRICS, {})
-        return float(metrics.get(self._val_metric, math.nan))
+        return float(metrics.get(self.val_metric, math.nan))
 
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
         attrs = self.best.user_attrs if self.best else {}
-        return float(attrs.get(stored.TRIAL_METRICS, {}).get(self._val_metric, math.nan))
+        return float(attrs.get(stored.TRIAL_METRICS, {}).get(self.val_metric, math.nan))
 
     @property
     def test_looks(self) -> list[TestLook]:
@@ -85,13 +79,9 @@ class SearchRecord(Shown):
         return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
 
     @property
-    def _val_metric(self) -> str:
+    def val_metric(self) -> str:
+        """The same of the validation set."""
         return self.test_metric.replace("test", "val")
-
-    @property
-    def test_score(self) -> str:
-        """What the test values are, in words."""
-        return "test R²" if self.test_metric == "test_r2" else "test accuracy"
 
     @property
     def test_baseline(self) -> float:
@@ -113,44 +103,6 @@ class SearchRecord(Shown):
         return self.test_value - self.test_baseline
 
     @property
-    def test_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the test gain, as far as the choice of the images goes."""
-        if (look := self.test_look) is None or math.isnan(look["baseline"]):
-            return math.nan, math.nan
-        return gain_interval(look)
-
-    @property
-    def test_p_value(self) -> float:
-        """The p-value of McNemar's exact test of the test gain."""
-        if (look := self.test_look) is None or math.isnan(look["baseline"]):
-            return math.nan
-        return mcnemar_p_value(look["won"], look["lost"])
-
-    @property
-    def test_gain_in_words(self) -> str:
-        """The test gain with its size in images and its interval."""
-        if (look := self.test_look) is None:
-            has_test_set = self.best is not None and stored.CONFIG in self.attrs
-            if not has_test_set:
-                return "unknown"
-            which = (
-                "only an earlier winner was tested"
-                if self.test_looks
-                else "the test set is closed"
-            )
-            return f"unknown: {which}; result.test() or resume opens it"
-        if math.isnan(look["baseline"]):
-            return "unknown: the training of the unmoved network diverged"
-        gain, interval = self.test_unit.gain(self.test_gain), self.test_interval
-        if self.test_metric == "test_r2":
-            size = f"nearer to {look['won']} of {look['n_images']} test targets"
-        elif n_gained := abs(look["won"] - look["lost"]):
-            size = f"{n_gained} of {n_examples(look)}"
-        else:
-            size = f"no {look['unit'][:-1]}"
-        return f"{gain}: {size} (95 % interval {self.test_unit.interval(*interval)})"
-
-    @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
@@ -159,11 +111,6 @@ class SearchRecord(Shown):
     def stop_reason(self) -> str | None:
         """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
         return self.attrs.get(stored.STOP_REASON)
-
-    @property
-    def end_in_words(self) -> str:
-        """What ended the study, if anything has."""
-        return "not ended" if self.stop_reason is None else f"ended by {self.stop_reason}"
 
     @property
     def proposers(self) -> dict[int, str]:
@@ -185,16 +132,6 @@ class SearchRecord(Shown):
         prefix = f"{stored.RUNS}/"
         runs = [run for name, run in self.attrs.items() if name.startswith(prefix)]
         return sorted(runs, key=lambda run: run["began"])
-
-    @property
-    def unit(self) -> Unit:
-        """How values of the selection metric are shown."""
-        return unit_of(self.metric)
-
-    @property
-    def test_unit(self) -> Unit:
-        """How the test values are shown."""
-        return unit_of(self.test_metric)
 
     @property
     def is_restart(self) -> bool:
@@ -248,40 +185,6 @@ class SearchRecord(Shown):
         values = [(trial.number, trial.value) for trial in completed]
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
-    def gains_so_far(self) -> list[float]:
-        """Return the best gain after each trial that was run to an end; 0 while there is none."""
-        gains = (self.gains.get(trial.number, -math.inf) for trial in self.done_trials)
-        return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
-
-    def best_by_epochs(self) -> dict[int, float]:
-        """Return the best selection metric so far by the epochs that were trained until then."""
-        config = self.attrs.get(stored.CONFIG, {})
-        epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
-        best, curve = math.nan, {}
-        for trial in self.done_trials:
-            trained = trial.user_attrs.get(stored.TRAINED, {})
-            n_epochs = max(trained.get("epochs", epochs), 1)
-            values = {n_epochs - 1: trial.value}
-            if self.searcher == stored.LONGER:  # It tells of each of its epochs.
-                values = {**trial.intermediate_values}
-            for step, value in values.items():
-                if value is not None and not self.improvement(value, best) <= 0:
-                    best = value
-                curve[n_trained + step + 1] = best
-            n_trained = max(curve)
-        return {n: value for n, value in curve.items() if math.isfinite(value)}
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "name": self.study.study_name,
-            "trials": len(self.done_trials),
-            "metric": self.metric,
-            "baseline": self.baseline,
-            "best": self.best_value,
-            "test_gain": self.test_gain,
-            "stop_reason": self.stop_reason,
-        }
-
     @property
     def offset_gain(self) -> float:
         """The gain over the winner's own model and training with every offset 0.
@@ -292,9 +195,6 @@ class SearchRecord(Shown):
         look = self.test_look
         unmoved = look.get("unmoved", math.nan) if look else math.nan
         return self.improvement(self.best_value, unmoved)
-
-    def __str__(self) -> str:
-        return summary(self)
 
 
 def record_of(study: optuna.Study) -> SearchRecord:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import optuna
@@ -19,17 +19,15 @@ import optuna
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.paired_proportions import Source
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.network import Head
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer, is_finite, n_cores
 
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+Source = Literal["initialisations", "orders"]
 
-_MOST_CLASSES = 50  # Of more, a table would be too large for some databases and all pages.
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 def look_at_test_set(
@@ -103,43 +101,23 @@ def look_of(
     }
     if head.num_classes is None:
         look["standard_error"] = float(differences.std(ddof=1) / math.sqrt(len(differences)))
-    elif head.num_classes <= _MOST_CLASSES:
-        look["classes"] = [str(label) for label in data.classes or range(head.num_classes)]
-        both = {"baseline": baseline.outputs, "best": winner.outputs}
-        look["confusion"] = {k: _confusion(head, v, data.y_test) for k, v in both.items()}
-        look["calibration"] = {k: _calibration(head, v, data.y_test) for k, v in both.items()}
+    else:
+        sizes = np.bincount(data.y_test, minlength=head.num_classes)
+        largest = int(sizes.argmax())
+        look["n_classes"] = head.num_classes
+        look["largest_class"] = str((data.classes or range(head.num_classes))[largest])
+        look["n_largest"] = int(sizes[largest])
     return look
 
 
-def _confusion(head: Head, outputs: np.ndarray, labels: np.ndarray) -> list[list[int]]:
-    """Return how often each true class (by row) was taken for each class (by column)."""
-    n = head.num_classes or 0
-    counts = np.bincount(labels * n + head.predicted(outputs), minlength=n * n)
-    table: list[list[int]] = counts.reshape(n, n).tolist()
-    return table
-
-
-def _calibration(head: Head, outputs: np.ndarray, labels: np.ndarray) -> list[list[float]]:
-    """Return count, mean confidence and share of right ones for each tenth of the confidence."""
-    confidence = np.nan_to_num(head.probabilities(outputs).max(axis=-1))
-    right = head.predicted(outputs) == labels
-    tenths = np.minimum((confidence * 10).astype(int), 9)
-    bins = [tenths == i for i in range(10)]
-    return [
-        [int(b.sum()), float(confidence[b].mean()), float(right[b].mean())] if b.any() else [0] * 3
-        for b in bins
-    ]
-
-
 class Retrained(NamedTuple):
-    """What came of a training: metrics, also of the test set, weights, outputs for the test set.
+    """What came of a training: metrics, also of the test set, and weights.
 
     ``score`` is the accuracy on the test set, of a regression R², the mean of the ``scores``.
     """
 
     metrics: Metrics
     weights: list[np.ndarray]
-    outputs: np.ndarray
     scores: np.ndarray
 
     @property
@@ -163,10 +141,9 @@ def retrain(
             if not run.history:
                 raise KeyboardInterrupt
             weights = run.weights or []
-            outputs = trainer.outputs(weights, data.x_test)
-            scores = head.scores(outputs, data.y_test)
+            scores = trainer.evaluate(weights, data.x_test, data.y_test)
             metrics = {**run.metrics, f"test_{head.score}": float(scores.mean())}
-            yield Retrained(metrics, weights, outputs, scores)
+            yield Retrained(metrics, weights, scores)
 
 
 def retrain_afresh(

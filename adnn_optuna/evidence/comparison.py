@@ -1,23 +1,17 @@
-"""Comparisons of searchers: tables and verdicts."""
+"""Comparisons of searchers: means, differences and verdicts, as numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import math
-import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
-from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import (
     ANNEALING,
-    COMPARISON,
     CONFIG,
     GREEDY,
     RANDOM_RESTART,
@@ -25,12 +19,11 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.classes import n_examples
-from adnn_optuna.engine.comparisons import load_head, records_of_comparison
+from adnn_optuna._units import unit_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.evidence.declarations import seeds_in_words
+from adnn_optuna.evidence.curves import seconds_under_way
+from adnn_optuna.evidence.declarations import planned, seeds_in_words
+from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
@@ -39,35 +32,14 @@ from adnn_optuna.evidence.paired_differences import (
     paired_differences,
     undecided,
 )
-from adnn_optuna.evidence.power import plan_seeds
-from adnn_optuna.networks.display import Shown
-from adnn_optuna.plots._comparison import plot_best_against_trials, seconds_until_done
-from adnn_optuna.reporting import claims, tables
-from adnn_optuna.reporting.pages import comparison_page
+from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Comparison(Shown):
-    """What searchers came to, each on the same seeds.
+@dataclasses.dataclass(frozen=True)
+class ComparisonFacts:
+    """The numbers of an :class:`adnn_optuna.Comparison`, whose docstring says what they are."""
 
-    Printed, it is the table of means and, below it, the verdict on each claim. There are two
-    families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
-    restarts, and greedy against annealing; and all of these against the controls, what the same
-    compute buys otherwise. Where a comparison stops once all is decided, or got further seeds
-    later, the intervals pay for each look.
-
-    Args:
-        results: The results of each arm, by its label, in the order of ``seeds``.
-        seeds: The seeds, in their declared order.
-        equivalence: The difference of test accuracies up to which two arms are equivalent.
-        declared: What the comparison was declared to be; if :obj:`None`, these seeds, planned.
-
-    Raises:
-        ValueError: If there is no arm or seed, or the arms differ in more than how they search:
-            in seeds, data, model, training, metric or budget.
-    """
-
-    results: Mapping[str, Sequence[SearchRecord]]
+    results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
     seeds: tuple[int, ...]
     equivalence: float = EQUIVALENCE
     declared: Declaration | None = None
@@ -127,8 +99,7 @@ class Comparison(Shown):
     @functools.cached_property
     def declaration(self) -> Declaration:
         """The seeds that were declared, and whether the comparison looks again at what it has."""
-        planned: Declaration = {"seeds": [*self.seeds], "looks_again": False, "arms": {}}
-        return self.declared or planned
+        return self.declared or planned(self.seeds)
 
     @property
     def control(self) -> str | None:
@@ -183,34 +154,17 @@ class Comparison(Shown):
             the test accuracy (of a regression R²), each with its sample standard deviation in a
             column ``…_std``.
         """
-        rows = pd.DataFrame(
-            [
-                {
-                    "sampler": label,
-                    "trials": len(run.done_trials),
-                    "baseline": run.baseline,
-                    "best": run.best_value,
-                    "gain": run.gain,
-                    "val_baseline": run.val_baseline,
-                    "val_best": run.val_value,
-                    "test_baseline": run.test_baseline,
-                    "test_best": run.test_value,
-                    "test_gain": run.test_gain,
-                }
-                for label, runs in self.results.items()
-                for run in runs
-            ]
-        ).set_index("sampler")
-        means = rows.groupby("sampler").transform("mean")
-        sign = self.any_record.improvement(1.0, 0.0)
-        rows["gain_over_mean_baseline"] = sign * (rows["best"] - means["baseline"])
-        rows["val_gain"] = rows["val_best"] - rows["val_baseline"]
-        rows["test_gain_over_mean_baseline"] = rows["test_best"] - means["test_baseline"]
-        arms = rows.groupby("sampler", sort=False)
-        table = pd.DataFrame({"seeds": arms.size(), "trials": arms["trials"].mean()})
-        for name in rows.columns[1:]:
-            table[name] = arms[name].mean()
-            table[f"{name}_std"] = arms[name].std()
+        rows = [
+            {"sampler": label, **numbers}
+            for label, runs in self.results.items()
+            for numbers in numbers_of(runs)
+        ]
+        arms = pd.DataFrame(rows).groupby("sampler", sort=False)
+        table = pd.DataFrame({"seeds": arms.size()})
+        for number in NUMBERS:
+            table[number.name] = arms[number.name].mean()
+            if number.metric:
+                table[f"{number.name}_std"] = arms[number.name].std()
         return table
 
     def differences(self) -> pd.DataFrame:
@@ -265,12 +219,6 @@ class Comparison(Shown):
         """How many of the claims about searchers are not decided."""
         return sum(row.verdict == "undecided" for row in self.rows_of(self.families[0]))
 
-    @property
-    def intervals(self) -> str:
-        """What the intervals promise, in words."""
-        families = zip(("searchers", "controls"), map(len, self.families), strict=True)
-        return claims.interval_in_words(dict(families), looks_again=self.looks_again)
-
     def rows_of(self, family: Sequence[tuple[str, str]]) -> list[PairedDifference]:
         """Return the differences behind some claims."""
         return [row for row in self.paired_differences if (row.arm, row.other) in family]
@@ -289,16 +237,8 @@ class Comparison(Shown):
 
         return max(self.controls, key=mean, default=None)
 
-    def plan(self, gain: float) -> Any:
-        """Return how many seeds it takes to show a gain, from these seeds as a pilot.
-
-        Args:
-            gain: The difference of test accuracies, as a fraction, that is to be shown for every
-                searcher against random restarts, and for greedy against annealing.
-
-        Raises:
-            ValueError: If there are less than two seeds, or the gain is not positive.
-        """
+    def seed_plan(self, gain: float) -> SeedPlanFacts:
+        """Return how many seeds it takes to show a gain, from these seeds as a pilot."""
         pairs = [
             [
                 difference
@@ -309,98 +249,11 @@ class Comparison(Shown):
         ]
         if not pairs:
             raise WrongValueError("There is no searcher to compare with random restarts.")
-        seconds, unit = self.seconds / len(self.seeds), self.any_record.test_unit
-        from adnn_optuna.api.seed_plan import SeedPlan
-
-        return SeedPlan(**vars(plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)))
+        seconds, unit = self.seconds / len(self.seeds), unit_of(self.any_record.test_metric)
+        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)
 
     @property
     def seconds(self) -> float:
         """The seconds in which any trial ran."""
-        runs = [run.done_trials for of_arm in self.results.values() for run in of_arm]
-        return sum(ends[-1] for ends in seconds_until_done(runs) if ends)
-
-    def plot(self) -> go.Figure:
-        """Return the best gain so far against trials, the mean over seeds with its spread."""
-        return plot_best_against_trials(self.searchers)
-
-    def report(self, path: str | os.PathLike[str]) -> None:
-        """Write a report, one HTML file that opens from disk: claim, evidence, figures, settings.
-
-        Raises:
-            FileNotFoundError: If the file's folder does not exist.
-        """
-        comparison_page(self).save(path)
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """Return each arm with the shown columns of :meth:`table`, as text."""
-        units = dict.fromkeys(("best", "gain"), self.any_record.unit)
-        scores = ("val_best", "test_best", "test_gain", "test_gain_over_mean_baseline")
-        units |= dict.fromkeys(scores, self.any_record.test_unit)
-        return [
-            (str(arm), *(tables.mean_and_std(row, name, unit) for name, unit in units.items()))
-            for arm, row in self.table().iterrows()
-        ]
-
-    def _facts(self) -> dict[str, object]:
-        return {"arms": [*self.results], "seeds": self.seeds, "undecided": self.n_undecided}
-
-    def __str__(self) -> str:
-        record = self.any_record
-        look, score, unit = record.test_look, record.test_score, record.test_unit
-        gain, of_test = (u.heading("gain", is_gain=True) for u in (record.unit, unit))
-        bases, percent = ("own baseline", "mean baseline"), unit.heading("")
-        header = [
-            ("", "best", f"{gain} over", score, *[f"test {of_test}"] * 2),
-            ("sampler", record.metric, bases[0], percent, *bases),
-        ]
-        body = [
-            (tables.shortened(label, 22), best, gain, *tested)
-            for label, best, gain, _, *tested in self.rows()
-        ]
-        notes = tables.what_is_shown(len(self.seeds))
-        if unit is ACCURACY:
-            notes += "; pp = percentage points"
-            if look:
-                notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
-        lines = [*tables.aligned(header, body), notes, ""]
-        if missing := claims.what_is_missing(self):
-            lines += [missing, ""]
-        if rows := self.paired_differences:
-            lines += [*tables.verdict_lines(rows, score, self.equivalence, self.intervals), ""]
-        return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(self), 98)])
-
-
-def load_comparison(
-    storage: str | BaseStorage, study_name: str, *, equivalence: float = EQUIVALENCE
-) -> Comparison:
-    """Load what a comparison came to so far, without running anything.
-
-    Args:
-        storage: Where its studies are: a database URL or an Optuna storage.
-        study_name: What their names begin with.
-        equivalence: See :class:`Comparison`.
-
-    Returns:
-        The comparison, over the first seeds, in their declared order, whose runs have all ended.
-
-    Raises:
-        ValueError: If there are no such studies, or the runs of the first seed have not all ended.
-    """
-    head = load_head(open_storage(storage, must_exist=True), study_name)
-    arms = records_of_comparison(head)
-    declaration: Declaration = head.user_attrs[COMPARISON]
-    declared = declaration["seeds"]
-    everything = [record for of_arm in arms.values() for record in of_arm.values()]
-    is_done = [
-        all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
-    ]
-    seeds = tuple(declared[: [*is_done, False].index(False)])
-    if not seeds:
-        raise WrongValueError(
-            f"The comparison {study_name!r} has nothing to show yet: "
-            f"{sum(r.is_over for r in everything)} of its {len(arms) * len(declared)} runs have "
-            f"ended, but not all of its first seed, {declared[0]}; go on by resume or compare."
-        )
-    results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
-    return Comparison(results, seeds, equivalence, declaration)
+        runs = [run for of_arm in self.results.values() for run in of_arm]
+        return seconds_under_way(trial for run in runs for trial in run.done_trials)

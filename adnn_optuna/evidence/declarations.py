@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import optuna
 
@@ -40,35 +41,43 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     return checked
 
 
+def planned(seeds: Sequence[int]) -> Declaration:
+    """Return what a comparison of nothing but planned seeds is declared to be."""
+    return {"seeds": [*seeds], "looks_again": False, "arms": {}, "arguments": {}}
+
+
 def declared(
-    head: optuna.Study,
+    before: Declaration | None,
     seeds: Sequence[int],
     *,
+    study_name: str,
     looks_again: bool,
     n_claims: Mapping[str, int],
-    arms: Mapping[str, str] | None = None,
+    arms: Mapping[str, str],
+    arguments: Mapping[str, Any],
 ) -> Declaration:
-    """Return what a comparison is declared to be, with what its study says of it already.
+    """Return what a comparison is declared to be, with what it was declared to be before.
 
     Warn where its seeds cannot decide anything, whatever comes of them.
 
     Args:
-        head: The study that tells what the comparison is.
+        before: What it was declared to be.
         seeds: The seeds that it is to have.
+        study_name: Its name.
         looks_again: Whether it is to stop once all is decided.
         n_claims: The number of claims of each family, by what they are about.
         arms: The names of what it compares, by their labels.
+        arguments: What else it is called with.
 
     Raises:
         ValueError: If it was declared with other seeds.
     """
-    new: Declaration = {"seeds": [], "looks_again": False, "arms": {}}
-    before: Declaration = patiently(lambda: head.user_attrs).get(COMPARISON, new)
+    before = before or planned(())
     known = before["seeds"]
     is_shorter = len(seeds) < len(known) and not before["looks_again"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
         raise WrongValueError(
-            f"The comparison {head.study_name!r} was declared with the {len(known)} seeds "
+            f"The comparison {study_name!r} was declared with the {len(known)} seeds "
             f"{seeds_in_words(known)}; give these in this order, or these and more."
         )
     looks_again = looks_again or before["looks_again"] or 0 < len(known) < len(seeds)
@@ -77,7 +86,7 @@ def declared(
             "The comparison %r was planned with %d seeds; with more, all its claims pay for "
             "having been looked at, for good: about half of those that were just decided become "
             "undecided.",
-            head.study_name,
+            study_name,
             len(known),
         )
     for what, n in n_claims.items():
@@ -91,7 +100,8 @@ def declared(
     return {
         "seeds": [*max(seeds, known, key=len)],
         "looks_again": looks_again,
-        "arms": {**before["arms"], **(arms or {})},
+        "arms": {**before["arms"], **arms},
+        "arguments": dict(arguments),
     }
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adnn_optuna.engine.evaluations import Evaluation
-from adnn_optuna.engine.paired_proportions import Z
+from adnn_optuna.evidence.proportions import Z
 from adnn_optuna.evidence.recheck import fresh_seeds
 
 if TYPE_CHECKING:

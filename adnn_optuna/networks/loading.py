@@ -69,18 +69,21 @@ def load_dataset(
 
     Args:
         name: Name of the data set, or path of the file.
-        data_dir: Folder to look in first.
-        validation_size: As for :meth:`Dataset.from_arrays`, but by default 10,000 of ``mnist`` and
-            ``fashion_mnist``. With 0 a search must select on the training split.
-        test_size: As for :meth:`Dataset.from_arrays`; ``mnist`` and ``fashion_mnist`` come with
-            their own test set.
+        data_dir: Folder to look in first, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
+        validation_size: How much is held out to select on: a number of samples, or a fraction of
+            those that are no test set (a float below 1); by default 10,000 of ``mnist`` and
+            ``fashion_mnist``, else 0.2. With 0 a search must select on the training split.
+        test_size: How much is held out for the test, likewise; by default 0.2, where the data have
+            no test set of their own, as ``mnist`` and ``fashion_mnist`` have.
         seed: Seed of the draw of the splits, 0 or more.
-        target: Of a table, the column of the labels, or numbers to predict. Default: the last.
-        task: Of a file, as for :meth:`Dataset.from_arrays`.
-        scale: Likewise.
-        class_weight: Likewise.
+        target: Of a table, the column of the labels, or numbers to predict; by default the last.
+        task: What the target of a file is: of a ``"classification"`` or a ``"regression"``.
+        scale: How the inputs of a file are scaled, as by :meth:`Dataset.from_arrays`: ``"auto"``
+            standardises them, but not pixels and floats in [0, 1].
+        class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
         sample_weight: Of a file, the column, or the array in an ``.npz`` file, of the weights.
-        groups: Of a file, the column, or the array in an ``.npz`` file, of the groups.
+        groups: Of a file, the column, or the array in an ``.npz`` file, of what must not be split,
+            such as patients.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.

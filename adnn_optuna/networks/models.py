@@ -87,9 +87,9 @@ class MLP:
     Args:
         hidden: The number of units of each hidden layer, at least one.
         activation: The Keras name of the hidden layers' activation; the output layer has none.
-        kernel_initializer: Of all kernels: a Keras name, a Keras configuration
-            (``{"class_name": ..., "config": ...}``) or an object, whose seed is replaced.
-        bias_initializer: The same for every bias.
+        kernel_initializer: The initializer of all kernels: a Keras name or a configuration
+            (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
+        bias_initializer: The initializer of all biases, likewise.
 
     Raises:
         TypeError: If an argument is none of the above.
@@ -151,8 +151,8 @@ class Training:
 
     Args:
         optimizer: The Keras name, configuration or object of an optimizer; Adam.
-        learning_rate: The rate, or a Keras schedule; of an optimizer object or of the model's, in
-            the place of its own. 0.001 for a name.
+        learning_rate: The learning rate, or a Keras schedule. It replaces that of an optimizer
+            object or of the model's, and is 0.001 for a name.
         batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
         epochs: How often the training set is gone through.
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
@@ -165,8 +165,8 @@ class Training:
             same rule holds on a GPU, untested.) The bits of both differ.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
             configurations or objects, such as ``"auc"``.
-        patience: As in :class:`keras.callbacks.EarlyStopping`: after how many epochs without a
-            better value of ``monitor`` the training ends. :obj:`None`: it does not.
+        patience: After how many epochs without a better value of ``monitor`` the training ends, as
+            by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: it does not.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
 

@@ -95,18 +95,6 @@ class Head:
             return (outputs[:, 0] > self.threshold).astype(np.int64)
         return np.asarray(outputs.argmax(axis=-1))
 
-    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the probability of each class, float64 of shape (n, num_classes)."""
-        values = np.asarray(outputs, np.float64)
-        if not self.are_probabilities:
-            # A single logit is that of the second class against one of 0.
-            logits = np.pad(values, ((0, 0), (1, 0))) if self.size == 1 else values
-            values = np.exp(logits - logits.max(axis=-1, keepdims=True))
-            values /= values.sum(axis=-1, keepdims=True)
-        elif self.size == 1:
-            values = np.concatenate([1 - values, values], axis=1)
-        return values
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Architecture:

@@ -37,9 +37,10 @@ class OffsetSpace:
     Args:
         low: The smallest offset; at most 0, so that the unmoved network belongs to the space.
         high: The largest offset; at least 0.
-        scope: ``"layer"``: the parameters of hidden layer i, from 0, are ``weight_offset_i`` and
+        scope: What moves together: the weights or the biases of a ``"layer"``, or all of them as
+            ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i`` and
             ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
-            ``bias_offset_output``. ``"shared"``, as in the paper: one ``offset`` moves them all.
+            ``bias_offset_output``; as in the paper one ``offset`` where it is shared.
         include_output: Whether the output layer moves too.
         unit: ``"absolute"``, or ``"stddev"``: in standard deviations of the variable's
             initializer; where that is constant (a bias of zeros), of its layer's kernel's.

@@ -9,35 +9,19 @@ without the model, the data and TensorFlow.
 from adnn_optuna.plots._comparison import (
     plot_accuracy_distribution,
     plot_best_against_compute,
-    plot_best_against_seconds,
     plot_best_against_trials,
     plot_best_of_n,
-    plot_price_of_luck,
-    plot_target_share,
-    plot_test_accuracy,
-)
-from adnn_optuna.plots._search import (
-    plot_annealing,
-    plot_calibration,
-    plot_confusion_matrix,
     plot_gain,
-    plot_offsets,
-    plot_walk,
+    plot_price_of_luck,
+    plot_test_accuracy,
 )
 
 __all__ = [
     "plot_accuracy_distribution",
-    "plot_annealing",
     "plot_best_against_compute",
-    "plot_best_against_seconds",
     "plot_best_against_trials",
     "plot_best_of_n",
-    "plot_calibration",
-    "plot_confusion_matrix",
     "plot_gain",
-    "plot_offsets",
     "plot_price_of_luck",
-    "plot_target_share",
     "plot_test_accuracy",
-    "plot_walk",
 ]

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
+from adnn_optuna.evidence.curves import Curve
 
 Source = optuna.Study | SearchRecord
 Sources = Source | Sequence[Source]
@@ -48,14 +49,14 @@ def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
     return metric, unit_of(metric)
 
 
-def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], list[SearchRecord]]:
-    """Return label, color and records of each arm, and all records; random restarts are grey."""
+def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], str, Unit]:
+    """Return label, color and records of each arm, random restarts in grey, metric and unit."""
     arms, everything, colors = [], [], itertools.cycle(COLORS)
     for label, studies in runs.items():
         everything += (records := records_of(studies))
         is_control = any(record.is_restart for record in records)
         arms.append((label, CONTROL_COLOR if is_control else next(colors), records))
-    return arms, everything
+    return arms, *metric_of(everything)
 
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
@@ -92,20 +93,20 @@ def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: An
 
 
 def add_mean(
-    figure: go.Figure, x: Sequence[float], table: np.ndarray, color: str, name: str, **style: Any
+    figure: go.Figure, curve: Curve, scale: float, color: str, name: str, **style: Any
 ) -> None:
-    """Draw the mean over a table's rows and, with several, a band of one standard deviation."""
-    if table.size == 0:
+    """Draw a mean and, where it is one of several curves, a band of one standard deviation."""
+    if not len(curve.x):
         return
     # More digits than anyone sees make pages of many figures heavy.
-    mean = table.mean(axis=0).round(6)
-    if len(table) > 1:
-        std = table.std(axis=0, ddof=1)
-        edge = np.concatenate([mean + std, (mean - std)[::-1]]).round(6)
-        band = line([*x, *reversed(x)], edge.tolist(), color, "", width=0)
+    mean = (scale * curve.mean).round(6)
+    if curve.sd is not None:
+        sd = scale * curve.sd
+        edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).round(6)
+        band = line([*curve.x, *reversed(curve.x)], edge.tolist(), color, "", width=0)
         band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
         figure.add_trace(band.update(showlegend=False, legendgroup=name))
-    figure.add_trace(line(x, mean.tolist(), color, name, **style).update(legendgroup=name))
+    figure.add_trace(line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name))
 
 
 def floor_of(gains: Collection[float]) -> float:
@@ -117,18 +118,6 @@ def floor_of(gains: Collection[float]) -> float:
     floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
     # Below the lowest of the others, so that they can be told from it.
     return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
-
-
-def trial_points(
-    gains: Mapping[int, float], floor: float, color: str, name: str, symbol: str, **marker: Any
-) -> go.Scatter:
-    """Return a trace of trials' gains by number, with a triangle for those below the floor."""
-    below = [gain < floor for gain in gains.values()]
-    marker["symbol"] = ["triangle-down-open" if is_below else symbol for is_below in below]
-    shown, texts = np.maximum([*gains.values()], floor), [f"{g:.4g}" for g in gains.values()]
-    name = f"{name} (▽ far below)" if any(below) else name
-    trace = dots(gains, shown.tolist(), color, name, **marker)
-    return trace.update(text=texts, hovertemplate="trial %{x}: %{text}")
 
 
 def say_if_empty(figure: go.Figure, text: str) -> go.Figure:

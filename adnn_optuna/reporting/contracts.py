@@ -8,8 +8,9 @@ from statistics import fmean
 from adnn_optuna._units import unit_of
 from adnn_optuna.accountability.contract import ROLES, ContractFacts
 from adnn_optuna.accountability.contract_file import Claim, claim_of
-from adnn_optuna.engine.paired_proportions import Source, student_half_width
-from adnn_optuna.reporting.summaries import params_in_words
+from adnn_optuna.engine.retraining import Source
+from adnn_optuna.evidence.proportions import student_half_width
+from adnn_optuna.reporting.searches_claims import params_in_words
 
 SOURCES: dict[Source, tuple[str, str]] = {
     "initialisations": ("fresh initialisations", "initialisation"),

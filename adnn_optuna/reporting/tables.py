@@ -1,4 +1,4 @@
-"""Tables of comparisons, as text and as data frames."""
+"""Tables as text, and how the numbers of a result stand in them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import ACCURACY, Unit, unit_of
-from adnn_optuna.engine.classes import ROLES, class_sizes, recalls
+from adnn_optuna._units import Unit, score_in_words, unit_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.numbers import NUMBERS, Number
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting.claims import interval, superiority
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def numbers_at(place: str) -> list[Number]:
+    """Return the numbers that are shown in a place."""
+    return [number for number in NUMBERS if place in number.shown]
+
+
+def filled(text: str, number: Number, record: SearchRecord, *, with_unit: bool = True) -> str:
+    """Return the heading or the label of a number, with what its braces stand for."""
+    unit = number.unit_of(record).heading("", is_gain=number.is_gain) if with_unit else ""
+    score = score_in_words(record.test_metric)
+    lines = text.format(metric=record.metric, score=score, unit=unit).split("\n")
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
+def told(number: Number, value: float, record: SearchRecord) -> str:
+    """Return a number as text, with its unit."""
+    unit = number.unit_of(record)
+    return unit.gain(value) if number.is_gain else unit.value(value)
 
 
 def what_is_shown(n_seeds: int) -> str:
@@ -56,14 +76,6 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     lines = ["  ".join(row).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
-
-
-def class_rows(look: TestLook) -> list[tuple[str, ...]]:
-    """Return each class with its number of test examples, both recalls and their difference."""
-    before, after = (recalls(look, role) for role in ROLES)
-    rows = zip(look.get("classes", []), class_sizes(look), before, after, strict=True)
-    value, gain = ACCURACY.value, ACCURACY.gain
-    return [(name, str(n), value(b), value(a), gain(a - b)) for name, n, b, a in rows]
 
 
 def paired_rows(look: TestLook) -> list[tuple[str, ...]]:

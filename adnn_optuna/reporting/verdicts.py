@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.accountability.verification import Status, VerdictFacts
-from adnn_optuna.engine.paired_proportions import student_half_width
+from adnn_optuna.evidence.proportions import student_half_width
 from adnn_optuna.reporting.contracts import SOURCES, transfer_in_words
 
 if TYPE_CHECKING:

@@ -34,6 +34,7 @@ from adnn_optuna.accountability.contract_file import (
 )
 from adnn_optuna.accountability.verification import _train_elsewhere
 from adnn_optuna.engine.retraining import gains_of
+from adnn_optuna.evidence.proportions import gain_interval
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path:
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
     verdict = adnn.verify(path)
-    assert verdict.interval == pytest.approx(result.test_interval)
+    assert verdict.interval == pytest.approx(gain_interval(result.test_look))
     assert (verdict.gain, verdict.half_width) == (pytest.approx(result.test_gain), 0)
     assert verdict.promised == ("test_accuracy", result.test_gain, 1 / 210)
     assert (verdict.examples, verdict.certified, verdict.fresh) == ("images", {}, {})

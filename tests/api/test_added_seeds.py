@@ -18,11 +18,11 @@ import pytest
 from compare_worker import CONTROLS, SEEDS, compare, own_control
 
 import adnn_optuna as adnn
+from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.evidence.comparison import load_comparison
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.reporting.claims import caveat_of_comparison
-from adnn_optuna.reporting.pages import comparison_page
+from adnn_optuna.reporting import comparisons
+from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ class TestStopping:
         before = adnn.Comparison(early, SEEDS[:n_before], comparison.equivalence)
         assert before.n_undecided == 1
         # It begins no study that it might not need.
-        assert len(optuna.get_all_study_names(storage)) == 2 * n_seeds
+        assert len(optuna.get_all_study_names(storage)) == 1 + 2 * n_seeds
         said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
         steps = range(N_CORES, n_seeds + 1, N_CORES)
         assert said == [(str(n), str(int(n == n_seeds))) for n in steps]
@@ -148,7 +148,7 @@ class TestAddedSeeds:
             assert comparison.looks_again
             assert "however often one looks and adds seeds" in words(comparison)
             assert "the intervals pay for each look" in caveat_of_comparison(comparison)
-            assert "however often one looks" in comparison_page(comparison).render()
+            assert "however often one looks" in comparisons.page(comparison).render()
 
     @pytest.mark.parametrize(
         "seeds", [SEEDS[:2], (SEEDS[1], SEEDS[0], SEEDS[2]), (90, 91, 92), (90, *SEEDS[:3])]
@@ -158,7 +158,7 @@ class TestAddedSeeds:
         planned(SEEDS[:3], storage=storage)
         with pytest.raises(ValueError, match=r"declared with the 3 seeds 7, 0, 1; give these in"):
             planned(seeds, storage=storage)
-        assert len(optuna.get_all_study_names(storage)) == 6
+        assert len(optuna.get_all_study_names(storage)) == 7
 
 
 class TestFewSeeds:

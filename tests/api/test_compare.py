@@ -17,7 +17,8 @@ from search_worker import make_objective
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
-from adnn_optuna.evidence.comparison import load_comparison
+from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.evidence.curves import gains_so_far
 from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_plot_shows_the_mean_of_the_best_so_far(comparison: adnn.Comparison) -> 
     lines = {trace.name: trace for trace in figure.data if trace.name}
     assert set(lines) == set(comparison.results)
     for sampler, results in comparison.results.items():
-        gains = np.array([result.gains_so_far() for result in results])
+        gains = np.array([gains_so_far(result) for result in results])
         assert (np.diff(gains, axis=1) >= 0).all()
         assert (gains[:, 0] == 0).all()  # Each run begins at its baseline.
         np.testing.assert_allclose(lines[sampler].y, 100 * gains.mean(axis=0), atol=1e-4)
@@ -102,7 +103,7 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: P
         for one, other in zip(longer.results[sampler], whole.results[sampler], strict=True):
             assert completed(one.study) == completed(other.study)
     names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
-    assert set(optuna.get_all_study_names(url)) == names
+    assert set(optuna.get_all_study_names(url)) == {"compare", *names}
 
 
 def test_numpy_numbers_are_as_good_as_pythons(
@@ -120,7 +121,8 @@ def test_numpy_numbers_are_as_good_as_pythons(
     comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
     assert repr(comparison.seeds) == "(0, 1)"
     names = set(optuna.get_all_study_names(url))
-    assert names == {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
+    of_runs = {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
+    assert names == {"compare", *of_runs}
     adnn.compare(objective, seeds=range(2), max_trial=3, **settings)
     assert set(optuna.get_all_study_names(url)) == names
 
@@ -407,7 +409,7 @@ def test_an_interrupted_comparison_in_memory_is_kept(
     [said] = [record.message for record in logs.records if "Interrupted" in record.message]
     [url] = re.findall(r"all trials are kept in storage='(sqlite:///.*/compare\.db)'", said)
     names = optuna.get_all_study_names(url)
-    assert len(names) == 6
+    assert len(names) == 7
     assert sum(len(optuna.load_study(study_name=n, storage=url).trials) for n in names) >= 3
 
 

@@ -12,6 +12,8 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna.evidence.curves import best_by_epochs
+from adnn_optuna.evidence.proportions import gain_interval
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal((5, -300, 0.2), (1, 100, 0.01), (300, 3))
@@ -185,7 +187,7 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     )[:, 0]
     r2 = 1 - ((outputs - dataset.y_test) ** 2).mean() / dataset.y_test.var()
     assert result.test_value == pytest.approx(float(r2), rel=1e-5)
-    low, high = result.test_interval
+    low, high = gain_interval(result.test_look)
     assert low <= result.test_gain <= high
     assert result.val_value <= 1
     contract = result.contract(certify=5)
@@ -208,20 +210,15 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
         adnn.InitOffsetObjective(sigmoid, two, metric="val_f1_score")
 
 
-def test_the_confusion_in_a_look_is_that_of_the_predictions() -> None:
-    dataset = adnn.load_dataset("digits")
-    objective = adnn.InitOffsetObjective(
-        adnn.MLP((8,)), dataset, training=quick_training(epochs=2)
-    )
-    result = adnn.search(objective, max_trial=2)
-    look = result.test_look
+def test_a_look_tells_how_large_the_largest_class_is() -> None:
+    result = searched(adnn.MLP((4,)), TABLE, np.where(SUM > 1, "yes", "no"))
+    look, dataset = result.test_look, result.objective.dataset
     assert look is not None
-    expected = np.zeros((10, 10), int)
-    np.add.at(expected, (dataset.y_test, result.predict(dataset.x_test)), 1)
-    assert look["confusion"]["best"] == expected.tolist()
-    counts, _, right = np.transpose(look["calibration"]["best"])
-    assert counts.sum() == len(dataset.y_test)
-    assert (counts * right).sum() / counts.sum() == pytest.approx(result.test_value)
+    names = [*(dataset.classes or ())]
+    counts = [int((dataset.y_test == i).sum()) for i in range(2)]
+    assert (look["n_classes"], names) == (2, ["no", "yes"])
+    assert (look["largest_class"], look["n_largest"]) == ("no", counts[0])
+    assert "of the test set is class 'no'" in str(result)
 
 
 def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
@@ -231,4 +228,4 @@ def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     result = adnn.search(objective, max_trial=2)
     epochs = [trial.user_attrs["adnn:trained"]["epochs"] for trial in result.study.trials]
     assert max(epochs) < 40
-    assert [*result.best_by_epochs()] == [epochs[0], sum(epochs)]
+    assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]

@@ -24,7 +24,6 @@ from adnn_optuna._attributes import (
     TRIAL_METRICS,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import train_trials
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import objective_from_study
 from adnn_optuna.networks.data import Dataset
@@ -375,7 +374,7 @@ def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObj
     alone.optimize(objective, n_trials=4)
     study = study_of(0.1, 0.0, 0.1, 0.2)
     trials = [study.ask(objective.distributions) for _ in range(4)]
-    outcomes = train_trials(objective, trials)
+    outcomes = objective.train(trials)
     assert [o.value for o in outcomes] == [t.value for t in alone.trials]
     for outcome, single in zip(outcomes, alone.trials, strict=True):
         assert outcome.metrics == single.user_attrs[TRIAL_METRICS]
@@ -385,7 +384,7 @@ def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObj
 def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     study = study_of(0.1)
     trial = study.ask(objective.distributions)
-    [outcome] = train_trials(objective, [trial], deadline=0.0)
+    [outcome] = objective.train([trial], deadline=0.0)
     outcome.store(trial, 1.5)
     assert (outcome.state, outcome.is_cut_off) == (TrialState.PRUNED, True)
     assert study.trials[0].system_attrs[ENDED] == "interrupted"
@@ -397,7 +396,7 @@ def test_what_is_stopped_has_no_outcome(objective: InitOffsetObjective) -> None:
     study = study_of(0.1)
     stop = threading.Event()
     stop.set()
-    [outcome] = train_trials(objective, [study.ask(objective.distributions)], stop=stop)
+    [outcome] = objective.train([study.ask(objective.distributions)], stop=stop)
     assert outcome.is_stopped
     assert BASELINE not in study.user_attrs
 

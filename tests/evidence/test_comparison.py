@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from stored_studies import store_comparison, store_study
+from stored_studies import (
+    changed,
+    declaration,
+    four_arms,
+    read_again,
+    store_comparison,
+    store_head,
+    store_study,
+)
 
-from adnn_optuna._attributes import COMPARISON
+from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.comparison import Comparison, load_comparison
-from adnn_optuna.reporting.claims import caveat_of_comparison, claim_of_comparison
-from adnn_optuna.reporting.pages import comparison_page
+from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,22 +33,6 @@ if TYPE_CHECKING:
 def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[SearchRecord]:
     named = [(f"{sampler}/{seed=}/{options}", seed) for seed in seeds]
     return [record_of(store_study(n, sampler=sampler, seed=seed, **options)) for n, seed in named]
-
-
-def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecord:
-    """Change what a record's study stores."""
-    attrs = record.study.user_attrs
-    name = next(name for name in attrs if name.startswith(attribute))
-    record.study.set_user_attr(name, {**attrs[name], **changes})
-    return record_of(record.study)
-
-
-def read_again(comparison: Comparison) -> Comparison:
-    results = {
-        label: [record_of(record.study) for record in of_arm]
-        for label, of_arm in comparison.results.items()
-    }
-    return dataclasses.replace(comparison, results=results)
 
 
 class TestWhatCannotBeCompared:
@@ -99,17 +89,15 @@ class TestWhatCannotBeCompared:
 
     def test_seeds_that_were_chosen_afterwards(self) -> None:
         arms = {"greedy": runs("greedy", [1]), "random_restart": runs("random_restart", [1])}
-        for record in (r for of_arm in arms.values() for r in of_arm):
-            declared = {"seeds": [0, 1], "looks_again": False}
-            record.study.set_user_attr(COMPARISON, declared)
-        arms = {label: [record_of(r.study) for r in of_arm] for label, of_arm in arms.items()}
         with pytest.raises(ValueError, match="are not the first ones"):
-            Comparison(arms, (1,))
+            Comparison(arms, (1,), declared=declaration([0, 1]))
 
     def test_each_refusal_word_for_word(self) -> None:
-        def refused(results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1) -> None:
+        def refused(
+            results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1, **declared: Any
+        ) -> None:
             with pytest.raises(ValueError, match=f"^{re.escape(' '.join(said))}$"):
-                Comparison(results, tuple(range(n_seeds)))
+                Comparison(results, tuple(range(n_seeds)), **declared)
 
         greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
         refused({"a": []}, "A comparison needs at least one arm and one seed.", n_seeds=0)
@@ -143,13 +131,12 @@ class TestWhatCannotBeCompared:
             "The result of 'b' for seed 0 is of another objective than the first one (metric is",
             "'val_loss', was 'val_accuracy'); compare what was trained alike.",
         )
-        declared = {"seeds": [3, *range(10)], "looks_again": False}
-        greedy[0].study.set_user_attr(COMPARISON, declared)
         refused(
-            {"a": [record_of(greedy[0].study)]},
+            {"a": greedy[:1]},
             "The seeds 0 are not the first ones of those that the comparison was declared with,",
             "3, 0, 1, 2, 3, 4, 5, 6, 7, 8, …; seeds that are chosen afterwards prove nothing:",
             "give all, in that order.",
+            declared=declaration([3, *range(10)]),
         )
 
     def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:
@@ -252,10 +239,7 @@ class TestSeeds:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))
         comparison = store_comparison({"greedy": noise[0] + 0.02, "random_restart": noise[1]})
         assert comparison.differences()["verdict"].tolist() == ["better"]
-        for record in (r for of_arm in comparison.results.values() for r in of_arm):
-            declared = {"seeds": list(range(10)), "looks_again": False}
-            record.study.set_user_attr(COMPARISON, declared)
-        early = read_again(comparison)
+        early = dataclasses.replace(comparison, declared=declaration(range(10)))
         assert early.differences()["verdict"].tolist() == ["undecided"]
         assert "2 of 10 planned seeds are missing" in str(early)
         assert "2 of 10 planned seeds are missing" in caveat_of_comparison(early)
@@ -264,10 +248,8 @@ class TestSeeds:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
         comparison = store_comparison({"greedy": noise[0] + 0.01, "random_restart": noise[1]})
         planned = comparison.differences().iloc[0]
-        last = comparison.results["greedy"][-1]
-        declared = {"seeds": list(range(12)), "looks_again": True}
-        last.study.set_user_attr(COMPARISON, declared)
-        again = read_again(comparison)
+        declared = declaration(range(12), looks_again=True)
+        again = dataclasses.replace(comparison, declared=declared)
         row = again.differences().iloc[0]
         assert row["high"] - row["low"] > planned["high"] - planned["low"]
         assert "however often one looks" in str(again)
@@ -275,78 +257,17 @@ class TestSeeds:
 
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()
-        declared = {"seeds": [5, 2, 9], "looks_again": True}
-        for sampler in ("greedy", "random_restart"):
+        arms = ("greedy", "random_restart")
+        store_head(storage, "c", declaration([5, 2, 9], *arms, looks_again=True))
+        for sampler in arms:
             for seed in (2, 5):
-                name = f"c/{sampler}/{seed=}"
-                study = store_study(name, sampler=sampler, seed=seed, storage=storage)
-                study.set_user_attr(COMPARISON, declared)
+                store_study(f"c/{sampler}/{seed=}", sampler=sampler, seed=seed, storage=storage)
         assert load_comparison(storage, "c").seeds == (5, 2)
-
-
-PRINTED = """\
-                        best  gain [pp] over  test accuracy  test gain [pp]  test gain [pp]
-sampler         val_accuracy    own baseline            [%]    own baseline   mean baseline
--------------------------------------------------------------------------------------------
-greedy          91.55 ± 0.95    +1.58 ± 0.44   90.01 ± 1.26    +1.03 ± 0.31    +1.03 ± 1.26
-annealing       91.55 ± 1.13    +1.57 ± 0.39   88.80 ± 1.05    -0.18 ± 0.37    -0.18 ± 1.05
-random_restart  91.62 ± 1.00    +1.65 ± 0.38   88.98 ± 1.11    +0.00 ± 0.30    +0.00 ± 1.11
-rates           91.42 ± 0.89    +1.45 ± 0.29   94.03 ± 0.98    +5.05 ± 0.29    +5.05 ± 0.98
--------------------------------------------------------------------------------------------
-mean ± standard deviation over 10 seeds; pp = percentage points; one of 1000 test images: 0.1 pp
-
-                            difference
-test accuracy of                  [pp]        interval           superior    verdict
-------------------------------------------------------------------------------------
-greedy - annealing               +1.21  +0.64 to +1.74  100 % (69 to 100)     better
-greedy - random_restart          +1.03  +0.53 to +1.56  100 % (69 to 100)     better
-annealing - random_restart       -0.18  -0.60 to +0.25    40 % (12 to 74)  undecided
-greedy - rates                   -4.02  -4.57 to -3.50      0 % (0 to 31)      worse
-annealing - rates                -5.23  -5.55 to -4.94      0 % (0 to 31)      worse
-random_restart - rates           -5.05  -5.38 to -4.69      0 % (0 to 31)      worse
-------------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half
-interval: 95 % for the 3 claims on searchers together and the 3 claims on controls together, from
-inverted sign flips, for the planned seeds
-
-greedy is better than random restarts: +1.03 pp of test accuracy for the same number of trials
-(about 10 of 1000 test images; interval +0.53 to +1.56 pp, 10 seeds). The same compute spent on
-the learning rate gains +5.05 pp over random restarts (interval +4.69 to +5.38 pp)."""
 
 
 @pytest.fixture(scope="module")
 def printed() -> Comparison:
-    noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
-    names = ("greedy", "annealing", "random_restart", "rates")
-    gains = {n: d + more for n, d, more in zip(names, noise, (0.01, 0, 0, 0.05), strict=True)}
-    comparison = store_comparison(gains)
-    for record in comparison.results["rates"]:
-        changed(record, "adnn:search", sampler="learning_rate")
-    return read_again(comparison)
-
-
-def test_whole_text(printed: Comparison) -> None:
-    assert str(printed) == PRINTED
-    assert [*printed.differences().index.names] == ["sampler", "other"]
-    assert repr(printed) == (
-        "Comparison(arms=['greedy', 'annealing', 'random_restart', 'rates'], "
-        "seeds=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), undecided=1)"
-    )
-    # An image is no unit of R² and losses have no percent.
-    losses = store_comparison(
-        {"greedy": [0.01] * 2, "random_restart": [0.0] * 2}, metric="val_loss"
-    )
-    header = str(losses).splitlines()[:2]
-    assert header[0].split() == [
-        "best",
-        "gain",
-        "over",
-        "test",
-        "accuracy",
-        *["test", "gain", "[pp]"] * 2,
-    ]
-    assert header[1].split()[:4] == ["sampler", "val_loss", "own", "baseline"]
-    assert "mean ± standard deviation over 2 seeds; pp = percentage points; one of" in str(losses)
+    return four_arms()
 
 
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
@@ -356,9 +277,9 @@ def test_table_is_of_the_runs(metric: str) -> None:
     sign = -1 if metric == "val_loss" else 1
     table = comparison.table()
     assert [*table.columns[:2]] == ["seeds", "trials"]
-    names = ["baseline", "best", "gain", "val_baseline", "val_best"]
-    names += ["test_baseline", "test_best", "test_gain", "gain_over_mean_baseline", "val_gain"]
-    names.append("test_gain_over_mean_baseline")
+    names = ["baseline", "best", "gain", "gain_over_mean_baseline"]
+    names += ["val_baseline", "val_best", "val_gain"]
+    names += ["test_baseline", "test_best", "test_gain", "test_gain_over_mean_baseline"]
     assert [*table.columns[2:]] == [each for n in names for each in (n, f"{n}_std")]
     for label, of_arm in comparison.results.items():
         row = table.loc[label]
@@ -425,66 +346,12 @@ def test_of_losses_the_strongest_control_is_the_lowest() -> None:
     assert found.strongest_control == min(bests, key=lambda label: bests[label])
 
 
-def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    said = "There is no comparison 'c' in the storage: no study is called 'c/…/seed=…'."
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        load_comparison(storage, "c")
-    for arm, ends in (("greedy", (True, True)), ("random_restart", (False, True))):
-        for seed, is_over in enumerate(ends):
-            study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
-            study.set_user_attr(COMPARISON, {"seeds": [0, 1, 2], "looks_again": False})
-            study.set_user_attr("adnn:stop_reason", "max_trial" if is_over else "interrupted")
-    said = (
-        "The comparison 'c' has nothing to show yet: 3 of its 6 runs have ended, but not all of "
-        "its first seed, 0; go on by resume or compare."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        load_comparison(storage, "c")
-    study = optuna.load_study(study_name="c/random_restart/seed=0", storage=storage)
-    study.set_user_attr("adnn:stop_reason", "max_trial")
-    loaded = load_comparison(storage, "c", equivalence=0.02)
-    assert (loaded.seeds, loaded.n_done, loaded.equivalence) == ((0, 1), 2, 0.02)
-
-
 def test_looking_again_is_complete_once_all_is_decided() -> None:
     for gain, is_complete in ((0.05, True), (0.0005, False)):
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 9))
         comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})
-        last = comparison.results["greedy"][-1]
-        declared = {"seeds": list(range(12)), "looks_again": True}
-        last.study.set_user_attr(COMPARISON, declared)
-        found = read_again(comparison)
+        declared = declaration(range(12), looks_again=True)
+        found = dataclasses.replace(comparison, declared=declared)
         assert (found.looks_again, found.n_done) == (True, 9)
         assert (found.n_undecided, found.is_complete) == (not is_complete, is_complete)
         assert ("Not complete" in str(found)) != is_complete
-
-
-def test_what_is_missing_is_said() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    for seed in range(3):
-        for arm in ("greedy", "random_restart"):
-            study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
-            study.set_user_attr(COMPARISON, {"seeds": [0, 1, 2], "looks_again": False})
-    assert load_comparison(storage, "c").is_complete
-    study.set_user_attr("adnn:stop_reason", "interrupted")
-    comparison = load_comparison(storage, "c")
-    assert comparison.seeds == (0, 1)
-    assert not comparison.is_complete
-    said = "Not complete: 2 of 3 declared seeds are done; go on by compare, or by resume"
-    for text in (str(comparison), caveat_of_comparison(comparison)):
-        assert said in text
-        assert "nan" not in text
-
-
-def test_without_any_winner_it_says_why() -> None:
-    arms = {
-        arm: [record_of(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
-        for arm in ("greedy", "random_restart")
-    }
-    for record in (run for of_arm in arms.values() for run in of_arm):
-        record.study.set_user_attr("adnn:baseline", math.nan)
-    comparison = read_again(Comparison(arms, (0,)))
-    assert "were pruned, 3 diverged; lower the learning rate." in str(comparison)
-    assert "nan" not in str(comparison)
-    comparison_page(comparison).render()

@@ -14,6 +14,7 @@ from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.evidence.declarations import (
     checked_seeds,
     declared,
+    planned,
     seeds_in_words,
     store_declaration,
 )
@@ -23,20 +24,14 @@ if TYPE_CHECKING:
 
     from adnn_optuna._attributes import Declaration
 
-PLANNED: Declaration = {"seeds": [4, 2, 7], "looks_again": False, "arms": {}}
-LOOKING: Declaration = {"seeds": [4, 2, 7], "looks_again": True, "arms": {}}
-
-
-def head(before: Declaration | None = None) -> optuna.Study:
-    study = optuna.create_study(study_name="mine")
-    if before is not None:
-        study.set_user_attr(COMPARISON, before)
-    return study
+PLANNED: Declaration = planned([4, 2, 7])
+LOOKING: Declaration = {**PLANNED, "looks_again": True}
+NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
 
 
 def after(before: Declaration | None, seeds: Sequence[int], *, looks_again: bool) -> Declaration:
-    """Return what is declared where the head says something already."""
-    return declared(head(before), seeds, looks_again=looks_again, n_claims={})
+    """Return what is declared where something was already."""
+    return declared(before, seeds, looks_again=looks_again, **NAMED, n_claims={})
 
 
 @pytest.mark.parametrize(
@@ -64,16 +59,15 @@ class TestDeclared:
     @pytest.mark.parametrize("looks_again", [False, True])
     def test_first_is_what_is_asked_for(self, looks_again: bool) -> None:
         found = after(None, (4, 2), looks_again=looks_again)
-        assert found == {"seeds": [4, 2], "looks_again": looks_again, "arms": {}}
+        assert found == {**planned([4, 2]), "looks_again": looks_again}
 
     def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
         assert after(PLANNED, (4, 2, 7), looks_again=False) == PLANNED
         # One that looks again may be asked for fewer seeds than it has.
         assert after(LOOKING, (4, 2), looks_again=False) == LOOKING
         assert after(LOOKING, (4, 2, 7, 1), looks_again=False) == {
-            "seeds": [4, 2, 7, 1],
+            **planned([4, 2, 7, 1]),
             "looks_again": True,
-            "arms": {},
         }
         assert not logs.records
 
@@ -82,9 +76,8 @@ class TestDeclared:
         self, seeds: tuple[int, ...], looks_again: bool, logs: pytest.LogCaptureFixture
     ) -> None:
         assert after(PLANNED, seeds, looks_again=looks_again) == {
-            "seeds": [*seeds],
+            **planned([*seeds]),
             "looks_again": True,
-            "arms": {},
         }
         [record] = logs.records
         assert record.getMessage() == (
@@ -130,22 +123,33 @@ class TestDeclared:
     ) -> None:
         with pytest.warns(UserWarning, match="can decide nothing") as caught:
             declared(
-                head(),
+                None,
                 range(n_seeds),
                 looks_again=looks_again,
+                **NAMED,
                 n_claims={"searchers": n_claims, "controls": 0},
             )
         assert [str(warning.message) for warning in caught] == [said.format("searchers")]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             enough = range(n_seeds + (5 if n_seeds == 1 else 1))
-            declared(head(), enough, looks_again=looks_again, n_claims={"searchers": n_claims})
+            of = {"searchers": n_claims}
+            declared(None, enough, looks_again=looks_again, **NAMED, n_claims=of)
 
-    def test_of_arms_forgets_none(self) -> None:
-        before: Declaration = {**PLANNED, "arms": {"greedy": "greedy", "mine": "TPESampler"}}
+    def test_of_arms_forgets_none_and_of_arguments_knows_the_last(self) -> None:
+        before: Declaration = {
+            **PLANNED,
+            "arms": {"greedy": "greedy", "mine": "TPESampler"},
+            "arguments": {"max_trial": 3},
+        }
         arms = {"annealing": "annealing", "greedy": "greedy"}
-        found = declared(head(before), (4, 2, 7), looks_again=False, n_claims={}, arms=arms)
-        assert found["arms"] == {**before["arms"], **arms}
+        now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
+        found = declared(before, (4, 2, 7), looks_again=False, **now, n_claims={})
+        assert found == {
+            **PLANNED,
+            "arms": {**before["arms"], **arms},
+            "arguments": {"max_trial": 5},
+        }
 
 
 def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,18 +13,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 import pytest
 from search_worker import make_objective
-from stored_studies import store_confusions, store_look, store_study
+from stored_studies import declaration, store_classes, store_head, store_look, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.comparison import load_comparison
-from adnn_optuna.reporting import dashboard
-from adnn_optuna.reporting.claims import (
-    answers_of_search,
-    caveat_of_comparison,
-    claim_of_comparison,
-    to_mind,
-)
+from adnn_optuna.reporting import dashboard, searches
+from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
+from adnn_optuna.reporting.searches_claims import answers_of_search, to_mind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,12 +94,6 @@ def shown(address: str, study: optuna.Study, page: str, tmp_path: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
 class TestBrowser:
-    def test_shows_a_searchs_figures(self, url: str, address: str, tmp_path: Path) -> None:
-        page = shown(address, study_of(url, EVIL), "", tmp_path)
-        for title in ("Gain against trials", "Annealing", "Offsets by layer"):
-            assert title in page
-        assert "temperature of all parameters" in page
-
     def test_shows_its_note(self, url: str, address: str, tmp_path: Path) -> None:
         study = study_of(url, EVIL)
         page = shown(address, study, "/note", tmp_path)
@@ -111,19 +101,17 @@ class TestBrowser:
         assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
 
     def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:
-        study = study_of(url, "compare/greedy/seed=0")
-        assert "The price of luck" in shown(address, study, "", tmp_path)
+        study = study_of(url, "compare")
         note = shown(address, study, "/note", tmp_path)
         assert "random restarts" in note
         assert "undecided" in note
 
 
 class TestNote:
-    def test_is_in_every_study_of_a_comparison(self, url: str) -> None:
+    def test_is_in_every_study(self, url: str) -> None:
         for name in optuna.get_all_study_names(url):
             note = optuna_dashboard.get_note(study_of(url, name))
-            assert note.startswith("## Search")
-            assert ("## Comparison" in note) == name.startswith("compare/")
+            assert note.startswith("## Comparison" if name == "compare" else "## Search")
 
     def test_of_a_user_is_left_alone(self, url: str) -> None:
         study = study_of(url, EVIL)
@@ -146,16 +134,16 @@ def storage(tmp_path: Path) -> BaseStorage:
 
 def test_note_of_a_search_is_its_answers_and_what_it_prints(storage: BaseStorage) -> None:
     study = store_study("one\\ `two` <b>*[3]*</b> ~|_&", gain=0.003, storage=storage)
-    store_confusions(study, [[60, 37], [0, 3]], [[97, 0], [3, 0]])
+    store_classes(study, [97, 3])
     record = record_of(study)
-    dashboard.show_search(record)
+    dashboard.save_notes([record])
     note = optuna_dashboard.get_note(study)
     title, claim, others, numbers = note.split("\n\n")
     assert title == "## Search"
     said = list(answers_of_search(record, None).values())
     assert claim == f"**{escaped(said[0])}**"
     assert others == escaped(" ".join([to_mind([record]), *said[1:]]))
-    assert numbers == "\n".join(f"    {line}" for line in str(record).splitlines())
+    assert numbers == "\n".join(f"    {line}" for line in searches.text(record).splitlines())
     assert study.user_attrs["adnn:note"] == hashlib.sha256(note.encode()).hexdigest()
 
 
@@ -172,56 +160,42 @@ def test_names_are_text_to_markdown() -> None:
     )
 
 
-def test_comparison_is_noted_in_all_its_studies_and_drawn_in_the_first(
-    storage: BaseStorage,
-) -> None:
-    for arm in ("greedy", "random_restart"):
+def test_comparison_is_noted_in_its_head(storage: BaseStorage) -> None:
+    arms = ("greedy", "random_restart")
+    head = store_head(storage, "c", declaration([0, 1], *arms))
+    for arm in arms:
         for seed in (0, 1):
             store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
     comparison = load_comparison(storage, "c")
-    dashboard.show_comparison(comparison)
+    runs = [run for runs in comparison.results.values() for run in runs]
+    dashboard.save_notes(runs, comparison, head)
     claim, caveat = claim_of_comparison(comparison), caveat_of_comparison(comparison)
-    for runs in comparison.results.values():
-        for seed, run in enumerate(runs):
-            note = optuna_dashboard.get_note(run.study)
-            assert note.startswith("## Search\n\n**")
-            _, of_comparison = note.split("\n\n## Comparison\n\n")
-            assert of_comparison.startswith(f"**{escaped(claim)}**\n\n{escaped(caveat)}\n\n    ")
-            stored = storage.get_study_system_attrs(run.study._study_id)
-            kinds = {key.split(":")[2] for key in stored if "plot_data" in key}
-            names = ("test-accuracy", "compute", "price-of-luck", "trials")
-            assert kinds == {f"adnn-{name}" for name in names if seed == 0}
+    note = optuna_dashboard.get_note(head)
+    said = f"## Comparison\n\n**{escaped(claim)}**\n\n{escaped(caveat)}\n\n    "
+    assert note.startswith(said)
+    assert all(optuna_dashboard.get_note(run.study).startswith("## Search") for run in runs)
 
 
 def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
     storage: BaseStorage,
 ) -> None:
     study = store_study("one", gain=0.003, storage=storage)
-    dashboard.show_search(record_of(study))
+    dashboard.save_notes([record_of(study)])
     first = optuna_dashboard.get_note(study)
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    dashboard.show_search(record_of(study))
+    dashboard.save_notes([record_of(study)])
     second = optuna_dashboard.get_note(study)
     assert "905 right" in second
     assert second != first
     optuna_dashboard.save_note(study, "Mine.")
-    dashboard.show_search(record_of(study))
+    dashboard.save_notes([record_of(study)])
     assert optuna_dashboard.get_note(study) == "Mine."
-
-
-def test_figures_are_replaced_not_piled_up(storage: BaseStorage) -> None:
-    study = store_study("one", storage=storage)
-    dashboard.show_search(record_of(study))
-    before = study._storage.get_study_system_attrs(study._study_id)
-    dashboard.show_search(record_of(study))
-    assert study._storage.get_study_system_attrs(study._study_id) == before
-    assert len({key.split(":")[2] for key in before if "plot_data" in key}) == 3
 
 
 def test_studies_in_memory_are_left_alone() -> None:
     study = store_study("one")
     before = study._storage.get_study_system_attrs(study._study_id)
-    dashboard.show_search(record_of(study))
+    dashboard.save_notes([record_of(study)])
     assert study._storage.get_study_system_attrs(study._study_id) == before
 
 
@@ -235,11 +209,11 @@ def test_a_search_ends_well_without_it(
 
     monkeypatch.setattr(optuna_dashboard, "save_note", refuse)
     monkeypatch.setattr(dashboard._logger, "propagate", True)
-    dashboard.show_search(record_of(study))
+    dashboard.save_notes([record_of(study)])
     said = "Nothing was saved for optuna-dashboard: the disk is full"
     assert [record.getMessage() for record in caplog.records] == [said]
 
     monkeypatch.setattr(dashboard.importlib.util, "find_spec", lambda name: None)
     caplog.clear()
-    dashboard.show_search(record_of(study))
+    dashboard.save_notes([record_of(study)])
     assert not caplog.text

@@ -9,11 +9,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stored_studies import store_comparison, store_confusions, store_study
+from stored_studies import store_classes, store_comparison, store_study
 
 from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting.pages import search_page
+from adnn_optuna.reporting import searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,9 +122,8 @@ def long_comparison(path: Path) -> None:
 
 def classified_search(path: Path) -> None:
     study = store_study("a_name_without_any_space_that_is_longer_than_a_phone_is_wide")
-    best = [[30 if i == j else (i + j) % 2 for j in range(12)] for i in range(12)]
-    store_confusions(study, best, best)
-    search_page(record_of(study)).save(path)
+    store_classes(study, [90, *[3] * 11])
+    searches.page(record_of(study)).save(path)
 
 
 def long_models(path: Path) -> None:

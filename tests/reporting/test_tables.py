@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pandas as pd
-from stored_studies import store_confusions, store_study
+from stored_studies import store_study
 
 from adnn_optuna._units import ACCURACY, PLAIN
 from adnn_optuna.engine.records import record_of
@@ -69,17 +69,13 @@ def test_means_with_and_without_a_spread() -> None:
     assert tables.what_is_shown(1) == "one seed"
 
 
-def test_rows_of_classes_and_of_pairs() -> None:
-    study = store_study("classes")
-    store_confusions(study, [[40, 10], [20, 30]], [[45, 5], [10, 40]])
+def test_rows_of_pairs() -> None:
+    study = store_study("pairs", gain=0.003)
     look = record_of(study).test_look
     assert look is not None
-    assert tables.class_rows(look) == [
-        ("a", "50", "80.00 %", "90.00 %", "+10.00 pp"),
-        ("b", "50", "60.00 %", "80.00 %", "+20.00 pp"),
-    ]
-    # Of 100 both get 68 right, the winner alone 17, the unmoved network alone 2.
+    n_right = round(1000 * look["best"])
+    # The winner alone gets 23 right, the unmoved network alone 20.
     assert tables.paired_rows(look) == [
-        ("unmoved network right", "68", "2"),
-        ("unmoved network wrong", "17", "13"),
+        ("unmoved network right", str(n_right - 23), "20"),
+        ("unmoved network wrong", "23", str(1000 - n_right - 20)),
     ]

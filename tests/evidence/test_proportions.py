@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import binom
 
-from adnn_optuna.engine.paired_proportions import difference_interval, mcnemar_p_value
+from adnn_optuna.evidence.proportions import (
+    difference_interval,
+    mcnemar_p_value,
+    student_half_width,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,22 @@ def test_interval_holds_in_95_of_100_cases() -> None:
 def test_p_value_is_that_of_fair_coins() -> None:
     assert mcnemar_p_value(0, 0) == mcnemar_p_value(1, 0) == mcnemar_p_value(7, 7) == 1
     assert mcnemar_p_value(10, 2) == pytest.approx(2 * binom.cdf(2, 12, 0.5))
+
+
+def test_interval_is_students() -> None:
+    values = np.random.default_rng(0).normal(0.01, 0.02, 20)
+    low, high = stats.t.interval(0.95, 19, values.mean(), values.std(ddof=1) / math.sqrt(20))
+    assert student_half_width([*values], 1e-4, 0.95) == pytest.approx((high - low) / 2)
+    # What is equal is known to one image.
+    assert student_half_width([0.01] * 20, 1e-4, 0.95) == 1e-4
+
+
+@pytest.mark.parametrize("n_others", [1, 8])
+def test_half_width_holds_other_values(n_others: int) -> None:
+    generator = np.random.default_rng(n_others)
+    n_held, n = 0, 1000
+    for _ in range(n):
+        values, others = generator.normal(size=8), generator.normal(size=n_others)
+        half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
+        n_held += abs(others.mean() - values.mean()) <= half_width
+    assert 0.98 < n_held / n < 1

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import stdev
-from typing import Literal
 
 from adnn_optuna._attributes import TestLook
-
-Source = Literal["initialisations", "orders"]
 
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
@@ -27,12 +24,24 @@ def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, floa
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
-def gain_interval(look: TestLook) -> tuple[float, float]:
-    """Return the 95 % interval of the test gain of a look, as far as the choice of images goes."""
+def gain_interval(look: TestLook | None) -> tuple[float, float]:
+    """Return the 95 % interval of the test gain of a look, as far as the choice of images goes.
+
+    NaN without a look, or where the baseline's training diverged.
+    """
+    if look is None or math.isnan(look["baseline"]):
+        return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
         return difference_interval(look["won"], look["lost"], look["n_images"])
     gain = look["best"] - look["baseline"]
     return gain - Z * error, gain + Z * error
+
+
+def gain_p_value(look: TestLook | None) -> float:
+    """Return the p-value of McNemar's exact test of the test gain of a look, NaN as above."""
+    if look is None or math.isnan(look["baseline"]):
+        return math.nan
+    return mcnemar_p_value(look["won"], look["lost"])
 
 
 def mcnemar_p_value(won: int, lost: int) -> float:

@@ -1,0 +1,87 @@
+"""What comparisons came to: as they ran, or as they are stored."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from optuna.storages import BaseStorage
+
+from adnn_optuna._attributes import COMPARISON, Declaration
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._told import Told
+from adnn_optuna.api.seed_plan import SeedPlan
+from adnn_optuna.engine.comparisons import load_head, records_of_comparison
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.evidence.comparison import ComparisonFacts
+from adnn_optuna.evidence.paired_differences import EQUIVALENCE
+from adnn_optuna.reporting import comparisons
+
+
+class Comparison(Told, ComparisonFacts):
+    """What searchers came to, each on the same seeds.
+
+    Printed, it is the table of means and, below it, the verdict on each claim. There are two
+    families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
+    restarts, and greedy against annealing; and all of these against the controls, what the same
+    compute buys otherwise. Where a comparison stops once all is decided, or got further seeds
+    later, the intervals pay for each look.
+
+    Args:
+        results: The results of each arm, by its label, in the order of ``seeds``.
+        seeds: The seeds, in their declared order.
+        equivalence: The difference of test accuracies up to which two arms are equivalent.
+        declared: What the comparison was declared to be; if :obj:`None`, these seeds, planned.
+
+    Raises:
+        ValueError: If there is no arm or seed, or the arms differ in more than how they search:
+            in seeds, data, model, training, metric or budget.
+    """
+
+    _telling: ClassVar = comparisons
+
+    def plan(self, gain: float) -> SeedPlan:
+        """Return how many seeds it takes to show a gain, from these seeds as a pilot.
+
+        Args:
+            gain: The difference of test accuracies, as a fraction, that is to be shown for every
+                searcher against random restarts, and for greedy against annealing.
+
+        Raises:
+            ValueError: If there are less than two seeds, or the gain is not positive.
+        """
+        return SeedPlan(**vars(self.seed_plan(gain)))
+
+
+def load_comparison(
+    storage: str | BaseStorage, study_name: str, *, equivalence: float = EQUIVALENCE
+) -> Comparison:
+    """Load what a comparison came to so far, without running anything.
+
+    Args:
+        storage: Where its studies are: a database URL or an Optuna storage.
+        study_name: What their names begin with.
+        equivalence: See :class:`Comparison`.
+
+    Returns:
+        The comparison, over the first seeds, in their declared order, whose runs have all ended.
+
+    Raises:
+        ValueError: If there are no such studies, or the runs of the first seed have not all ended.
+    """
+    head = load_head(open_storage(storage, must_exist=True), study_name)
+    arms = records_of_comparison(head)
+    declaration: Declaration = head.user_attrs[COMPARISON]
+    declared = declaration["seeds"]
+    is_done = [
+        all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
+    ]
+    seeds = tuple(declared[: [*is_done, False].index(False)])
+    if not seeds:
+        n_over = sum(run.is_over for of_arm in arms.values() for run in of_arm.values())
+        raise WrongValueError(
+            f"The comparison {study_name!r} has nothing to show yet: {n_over} of its "
+            f"{len(arms) * len(declared)} runs have ended, but not all of its first seed, "
+            f"{declared[0]}; go on by resume or compare."
+        )
+    results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
+    return Comparison(results, seeds, equivalence, declaration)

@@ -1,0 +1,150 @@
+"""Curves of searches, as numbers: what figures draw and sentences quote."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna.engine.records import SearchRecord
+
+
+class Curve(NamedTuple):
+    """The mean of several curves at the places ``x``, with their standard deviation.
+
+    It has no place where there was no curve, and no standard deviation of one.
+    """
+
+    x: Sequence[int]
+    mean: np.ndarray
+    sd: np.ndarray | None
+
+
+def _mean_curve(x: Sequence[int], curves: Sequence[Sequence[float]]) -> Curve:
+    table = np.array(curves)
+    if table.size == 0:
+        return Curve([], np.empty(0), None)
+    sd = table.std(axis=0, ddof=1) if len(table) > 1 else None
+    return Curve(x, table.mean(axis=0), sd)
+
+
+def gains_so_far(record: SearchRecord) -> list[float]:
+    """Return the best gain after each trial that was run to an end; 0 while there is none."""
+    gains = (record.gains.get(trial.number, -math.inf) for trial in record.done_trials)
+    return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
+
+
+def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
+    """Return the best gain so far against trials; a run that ended early keeps its last one."""
+    curves = [curve for run in runs if (curve := gains_so_far(run))]
+    n = max(map(len, curves), default=0)
+    longest = [[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves]
+    return _mean_curve(range(1, n + 1), longest)
+
+
+def best_by_epochs(record: SearchRecord) -> dict[int, float]:
+    """Return the best selection metric so far by the epochs that were trained until then."""
+    config = record.attrs.get(stored.CONFIG, {})
+    epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
+    best, curve = math.nan, {}
+    for trial in record.done_trials:
+        trained = trial.user_attrs.get(stored.TRAINED, {})
+        n_epochs = max(trained.get("epochs", epochs), 1)
+        values = {n_epochs - 1: trial.value}
+        if record.searcher == stored.LONGER:  # It tells of those that were the best so far.
+            values = {**trial.intermediate_values}
+        for step, value in values.items():
+            if value is not None and not record.improvement(value, best) <= 0:
+                best = value
+            curve[n_trained + step + 1] = best
+        n_trained = max(curve)
+    return {n: value for n, value in curve.items() if math.isfinite(value)}
+
+
+def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
+    """Return the best selection metric so far against the epochs trained.
+
+    It begins where all runs have a value; a run that ended early keeps its last one.
+    """
+    curves = [curve for run in runs if (curve := best_by_epochs(run))]
+    x = sorted({epochs for curve in curves for epochs in curve})
+    x = [n for n in x if n >= max(min(curve) for curve in curves)]
+    return _mean_curve(
+        x, [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
+    )
+
+
+def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
+    """Return the seconds in which any of some trials ran; those of several at once count once."""
+    seconds, last = 0.0, -math.inf
+    spans = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
+    for start, end in sorted((s.timestamp(), e.timestamp()) for s, e in spans if s and e):
+        seconds += max(end - max(start, last), 0.0)
+        last = max(last, end)
+    return seconds
+
+
+class Draws(NamedTuple):
+    """How the values of n random initialisations spread, as a histogram has them."""
+
+    n: int
+    mean: float
+    sd: float
+    counts: np.ndarray
+    edges: np.ndarray
+
+
+def draws_of(records: Sequence[SearchRecord]) -> Draws | None:
+    """Return the random initialisations of searches: all restarts, without any the baselines."""
+    restarts = [value for record in records if record.is_restart for value in record.values]
+    values = np.array(restarts or baselines_of(records))
+    if not len(values):
+        return None
+    counts, edges = np.histogram(values, bins=int(np.clip(2 * np.sqrt(len(values)), 5, 40)))
+    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Draws(len(values), float(values.mean()), sd, counts, edges)
+
+
+def baselines_of(records: Sequence[SearchRecord]) -> list[float]:
+    """Return the different baselines of searches that are known, in ascending order."""
+    return sorted({record.baseline for record in records if np.isfinite(record.baseline)})
+
+
+def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
+    """Return the mean of the best of n of the values, for each n up to all of them.
+
+    It is the exact mean over all subsets: all n are among the i smallest of N values in C(i, n) of
+    C(N, n) subsets, which is i / N times (i - 1) / (N - 1) and so on, n times.
+    """
+    i, drawn = np.arange(len(values) + 1), np.arange(len(values))[:, None]
+    share = np.cumprod(np.maximum(i - drawn, 0) / (len(values) - drawn), axis=0)
+    return np.asarray(np.diff(share) @ np.sort(values))
+
+
+def price_of_luck(control: Sequence[SearchRecord]) -> Curve:
+    """Return what the best of n random restarts is expected to gain over one, by n."""
+    bests = [
+        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
+        for record in control
+        if record.values
+    ]
+    numbers = range(1, min(map(len, bests), default=0) + 1)
+    return _mean_curve(numbers, [best[: len(numbers)] - best[0] for best in bests])
+
+
+def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:
+    """Return by how much winners are better than the mean random restart of the same seed.
+
+    NaN where there is none. Seeds must come in the same order.
+    """
+    gains = [
+        run.improvement(run.best_value, float(np.mean(restarts.values)))
+        for run, restarts in zip(runs, control, strict=False)
+        if restarts.values and math.isfinite(run.best_value)
+    ]
+    return float(np.mean(gains)) if gains else math.nan

@@ -1,0 +1,110 @@
+"""The numbers of a search's result: one list, which prints, pages and tables read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from adnn_optuna._units import COUNT, Unit, unit_of
+from adnn_optuna.engine.records import SearchRecord
+
+
+class Baselines(NamedTuple):
+    """The mean baselines of a searcher's runs; NaN without any."""
+
+    selection: float
+    test: float
+
+
+class Number(NamedTuple):
+    """A number of a result, with all that is to be known of it.
+
+    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
+    scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
+    room, on its page (``means page``), and its table of every run (``runs``).
+
+    Attributes:
+        name: Its column in data frames; one with ``gain`` in it is shown with its sign.
+        metric: The attribute that names the metric that it is a value of; empty of a count.
+        part: Which part of the line of its metric it is; empty where it has its own line.
+        heading: What it is called above columns, in one line or two: ``{metric}`` is what the
+            search selected by, ``{score}`` that of the test set, ``{unit}`` the unit.
+        shown: Where it is shown.
+        of: What returns it, of a run and the mean baselines of all runs of its searcher; by
+            default the run's attribute of its name.
+        card: What it is called on a card of a search's page; empty where it has none.
+    """
+
+    name: str
+    metric: str
+    part: str
+    heading: str
+    shown: Sequence[str]
+    of: Callable[[SearchRecord, Baselines], float] | None = None
+    card: str = ""
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether it is a difference."""
+        return "gain" in self.name
+
+    def metric_of(self, record: SearchRecord) -> str:
+        """Return the metric that it is a value of; empty of a count."""
+        return str(getattr(record, self.metric)) if self.metric else ""
+
+    def unit_of(self, record: SearchRecord) -> Unit:
+        """Return how it is shown."""
+        return unit_of(self.metric_of(record)) if self.metric else COUNT
+
+
+_RUN = ["print", "scores", "runs"]
+_ALL = [*_RUN, "means", "means page"]
+_OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
+_TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
+
+NUMBERS = (
+    Number("trials", "", "", "trials", ["runs"], lambda run, _: len(run.done_trials), "Trials"),
+    Number("baseline", "metric", "baseline", "baseline", _RUN),
+    Number("best", "metric", "best", "best\n{metric}", _ALL, lambda run, _: run.best_value),
+    Number("gain", "metric", "gain", _OWN, _ALL, card="Gain in {metric}"),
+    Number(
+        *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
+        lambda run, mean: run.improvement(run.best_value, mean.selection),
+    ),
+    Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
+    Number(
+        *("val_best", "val_metric", "best", "validation\n{unit}", ["scores", "means page"]),
+        lambda run, _: run.val_value,
+    ),
+    Number(
+        *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
+        lambda run, _: run.val_value - run.val_baseline,
+    ),
+    Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
+    Number(
+        *("test_best", "test_metric", "best", "{score}\n{unit}", _ALL),
+        *(lambda run, _: run.test_value, "{score} of the winner"),
+    ),
+    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL, card="Gain on the test set"),
+    Number(
+        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
+        lambda run, mean: run.test_value - mean.test,
+    ),
+)
+
+
+def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
+    """Return all numbers of each run of a searcher, by their names."""
+    baselines = ([run.baseline for run in runs], [run.test_baseline for run in runs])
+    means = Baselines(*map(_mean, baselines))
+    return [
+        {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
+        for run in runs
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return fmean(known) if known else math.nan

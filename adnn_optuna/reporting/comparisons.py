@@ -1,0 +1,125 @@
+"""How a comparison is told: what it prints, its figure and its report."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from adnn_optuna import plots
+from adnn_optuna._units import ACCURACY, score_in_words, unit_of
+from adnn_optuna.evidence.comparison import ComparisonFacts
+from adnn_optuna.evidence.numbers import numbers_of
+from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.reporting import comparisons_claims as claims
+from adnn_optuna.reporting import tables
+from adnn_optuna.reporting.claims import n_examples
+from adnn_optuna.reporting.origins import origin
+from adnn_optuna.reporting.pages import Figure, Page
+from adnn_optuna.reporting.searches_claims import to_mind
+
+
+def text(comparison: ComparisonFacts) -> str:
+    """Return the table of means, below it each verdict, and what is claimed."""
+    record = comparison.any_record
+    look, score = record.test_look, score_in_words(record.test_metric)
+    header, body = _mean_rows(comparison, "means")
+    columns = [heading.split("\n") for heading in header]
+    notes = tables.what_is_shown(len(comparison.seeds))
+    if unit_of(record.test_metric) is ACCURACY:
+        notes += "; pp = percentage points"
+        if look:
+            notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
+    lines = tables.aligned(
+        [("", *(first for first, _ in columns)), ("sampler", *(last for _, last in columns))],
+        [(tables.shortened(label, 22), *values) for label, *values in body],
+    )
+    lines += [notes, ""]
+    if missing := claims.what_is_missing(comparison):
+        lines += [missing, ""]
+    if rows := comparison.paired_differences:
+        intervals = claims.intervals_in_words(comparison)
+        lines += [*tables.verdict_lines(rows, score, comparison.equivalence, intervals), ""]
+    return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(comparison), 98)])
+
+
+def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the headings of the means that a place shows, and each arm with them, as text."""
+    record, shown = comparison.any_record, tables.numbers_at(place)
+    rows = [
+        (str(arm), *(tables.mean_and_std(row, n.name, n.unit_of(record)) for n in shown))
+        for arm, row in comparison.table().iterrows()
+    ]
+    return [tables.filled(number.heading, number, record) for number in shown], rows
+
+
+def figure(comparison: ComparisonFacts) -> go.Figure:
+    """Return the best gain so far against trials, the mean over seeds with its spread."""
+    return plots.plot_best_against_trials(comparison.searchers)
+
+
+def page(comparison: ComparisonFacts) -> Page:
+    """Return the report: claim, evidence, figures, settings."""
+    results, record = comparison.searchers, comparison.any_record
+    label, [first, *_] = next(iter(results.items()))
+    everything = [run for runs in results.values() for run in runs]
+    best = next(iter(claims.against_control(comparison)), None)
+    where = origin([*comparison.results.values()])
+    answers = claims.answers_of_comparison(comparison, where["url"])
+    gained = answers.pop("What was gained?")
+    header, rows = _mean_rows(comparison, "means page")
+    content = {
+        "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
+        "comparison": comparison,
+        "answers": answers,
+        "picture": Figure("gains", _picture(comparison)),
+        "claim": claims.claim_of_comparison(comparison),
+        "caveat": claims.caveat_of_comparison(comparison),
+        "intervals": claims.intervals_in_words(comparison),
+        "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
+        "best": best,
+        "gains": comparison.table()["test_gain"],
+        "score": score_in_words(record.test_metric),
+        "unit": unit_of(record.test_metric),
+        "selection_unit": unit_of(record.metric),
+        "means": {"header": header, "rows": rows},
+        "runs": _run_rows(comparison),
+        "figures": [
+            Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
+            Figure("compute", plots.plot_best_against_compute(comparison.results)),
+            Figure("price-of-luck", plots.plot_price_of_luck(results)),
+            Figure("trials", plots.plot_best_against_trials(results)),
+            Figure("distribution", plots.plot_accuracy_distribution(everything)),
+        ],
+        **where,
+    }
+    mind = to_mind(results[best.arm] if best else [first])
+    return Page("comparison.html.jinja", gained, mind, content)
+
+
+def _picture(comparison: ComparisonFacts) -> go.Figure:
+    """Return what each searcher gains beyond luck, where that is known."""
+    rows = claims.against_control(comparison)
+    gains = {row.arm: (row.mean, row.low, row.high) for row in rows}
+    title = "What is gained beyond luck, and how far it may be off"
+    unit, region = unit_of(comparison.any_record.test_metric), comparison.equivalence
+    return plot_gains(gains, title, unit, over=" over random restarts", region=region)
+
+
+def _run_rows(comparison: ComparisonFacts) -> dict[str, Any]:
+    """Return the headings of the table of every run, and its rows."""
+    record, shown = comparison.any_record, tables.numbers_at("runs")
+    headings = [tables.filled(n.heading, n, record, with_unit=False) for n in shown]
+    rows = [
+        [
+            run.study.study_name,
+            run.stop_reason or "",
+            *(tables.told(number, values[number.name], run) for number in shown),
+        ]
+        for runs in comparison.results.values()
+        for run, values in zip(runs, numbers_of(runs), strict=True)
+    ]
+    return {"header": ["study", "ended by", *headings], "rows": rows}

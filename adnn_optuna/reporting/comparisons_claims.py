@@ -1,0 +1,171 @@
+"""What a comparison shows, in sentences that claim no more than that."""
+
+from __future__ import annotations
+
+import math
+
+from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna.evidence.comparison import ComparisonFacts
+from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.reporting.claims import (
+    QUESTIONS,
+    images,
+    in_full,
+    interval_in_words,
+    listed,
+    with_interval,
+)
+from adnn_optuna.reporting.searches_claims import why_no_winner
+
+
+def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
+    """Return the same of a comparison, whose studies are at ``url``."""
+    n_runs = len(comparison.results) * len(comparison.seeds)
+    look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
+    gains, unit = comparison.table()["test_gain"], unit_of(comparison.any_record.test_metric)
+    best = next(iter(against_control(comparison)), None)
+    arm = best.arm if best else next(iter(comparison.searchers), gains.index[0])
+    gained = "Nothing is known yet: the searches' winners were not tested."
+    if look and math.isfinite(gains[arm]):
+        gained = (
+            f"On {look['n_images']} test examples, which no search saw, {arm} gains "
+            f"{in_full(gains[arm], unit)} over the network as it was "
+            f"({images(gains[arm], look)}), in the mean of {n_seeds} random "
+            f"beginning{'s' * (n_seeds > 1)}."
+        )
+    luck = "That is not known: without random restarts, nothing shows what luck alone brings."
+    if best:
+        what = {
+            "better": "so it is more than luck",
+            "worse": "so it is less than luck brings",
+            "equivalent": "so it is no more than luck",
+        }.get(str(best.verdict), "so it is not shown to be more than luck")
+        luck = (
+            "Nothing but other random beginnings, as often, gain "
+            f"{in_full(gains[best.other], unit)}; beyond that, {arm} has "
+            f"{in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}."
+        )
+    otherwise = _otherwise(comparison).strip() or (
+        "Not tried here are one longer training and other learning rates for the same compute, "
+        "which may gain as much: adnn compare --controls longer,learning_rate."
+    )
+    check = (
+        f"Each of the {n_runs} searches is in the table at the end of this page"
+        f"{f' and stored in {url}' if url else ''}; the same call with the same seeds makes them "
+        "again, with the same numbers."
+    )
+    return dict(zip(QUESTIONS, (gained, luck, otherwise, check), strict=True))
+
+
+def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
+    """Return how much better than random restarts each other searcher is, the best first.
+
+    Those that are shown to be better come before all others, whatever their means.
+    """
+    rows = comparison.rows_of(comparison.families[0])
+    known = [row for row in rows if row.other == comparison.control and row.n_pairs]
+    return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
+
+
+def claim_of_comparison(comparison: ComparisonFacts) -> str:
+    """Return whether the best searcher is better than random restarts, on the test set.
+
+    Beside it stands what the same compute gains otherwise, where a control was run.
+    """
+    if comparison.control is None:
+        return "There are no random restarts to compare with, so nothing can be told from luck."
+    rows = against_control(comparison)
+    if not rows:
+        said = "There are no searchers with results to compare with random restarts."
+        run = comparison.any_record
+        return said if run.best is not None else f"{said} {why_no_winner(run)}"
+    best, verdicts = rows[0], {row.verdict for row in rows}
+    unit = unit_of(comparison.any_record.test_metric)
+    mean = f"{unit.gain(best.mean)} of {score_in_words(comparison.any_record.test_metric)}"
+    if best.n_pairs == 1:
+        claim = (
+            f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
+            "and another seed may say the opposite"
+        )
+        return f"{claim}.{_otherwise(comparison)}"
+    size = images(best.mean, comparison.any_record.test_look)
+    evidence = f"({size and f'{size}; '}{with_interval(best, unit)}, {best.n_pairs} seeds)"
+    if best.verdict == "better":
+        others = [row.arm for row in rows[1:] if row.verdict == "better"]
+        also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
+        claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
+        return f"{claim} {evidence}{also}.{_otherwise(comparison)}"
+    if verdicts == {"worse"}:
+        claim = f"Every searcher is worse than random restarts; {best.arm} comes closest"
+    elif "undecided" not in verdicts:
+        claim = f"No searcher is better than random restarts: {best.arm} is equivalent"
+    else:
+        claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
+    return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
+
+
+_SPENT = {
+    "longer": "on one longer training",
+    "learning_rate": "on the learning rate",
+    "constant": "on one offset for all layers",
+}
+
+
+def _otherwise(comparison: ComparisonFacts) -> str:
+    """Return the sentence on what the same compute gains otherwise, empty without controls."""
+    control = comparison.strongest_control
+    rows = comparison.rows_of([(str(comparison.control), str(control))])
+    if control is None or not rows or not rows[0].n_pairs:
+        return ""
+    [row] = rows
+    turned, unit = row.turned(), unit_of(comparison.any_record.test_metric)
+    evidence = f"({with_interval(turned, unit)})" if row.n_pairs > 1 else "(one seed)"
+    searcher = comparison.controls[control][0].searcher
+    spent = _SPENT.get(searcher, f"on {control}")
+    return (
+        f" The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
+        f"{evidence}."
+    )
+
+
+def caveat_of_comparison(comparison: ComparisonFacts) -> str:
+    """Return what to think of the claim."""
+    rows = against_control(comparison)
+    parts = list(dict.fromkeys(f"{row.arm}: {row.reason}." for row in rows if row.reason))
+    parts += filter(None, [what_is_missing(comparison)])
+    if comparison.looks_again:
+        parts.append(
+            "Seeds were added until all was decided or later, and the intervals pay for each look."
+        )
+    n_looks = max(len(run.test_looks) for runs in comparison.results.values() for run in runs)
+    if n_looks > 1:
+        parts.append(
+            f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
+            "no longer of untouched test data."
+        )
+    if any(row.verdict == "undecided" for row in rows):
+        parts.append(
+            "Undecided means that these seeds show neither a difference nor that there is none."
+        )
+    parts.append(
+        "Random restarts move nothing, they only draw other initial weights: what they gain is "
+        "luck, and only what a searcher gains beyond them is its own. All is said of this data "
+        "set, and assumes that differences are symmetric about their centre."
+    )
+    return " ".join(parts)
+
+
+def what_is_missing(comparison: ComparisonFacts) -> str:
+    """Return what is missing and how to go on; empty if nothing is."""
+    if comparison.is_complete:
+        return ""
+    return (
+        f"Not complete: {comparison.n_done} of {len(comparison.declaration['seeds'])} declared "
+        "seeds are done; go on by compare, or by resume with the comparison's name."
+    )
+
+
+def intervals_in_words(comparison: ComparisonFacts) -> str:
+    """Return what the intervals promise."""
+    families = zip(("searchers", "controls"), map(len, comparison.families), strict=True)
+    return interval_in_words(dict(families), looks_again=comparison.looks_again)

@@ -1,0 +1,109 @@
+"""Where a result comes from: the settings, runs and contract that the reports show."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna.accountability.contract_file import claim_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.reporting.contracts import transfer_in_words
+
+
+def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
+    """Return what determined the trials' values, where they are stored, and when they were run."""
+    firsts = [runs[0] for runs in arms]
+    shown = next((record for record in firsts if not record.is_restart), firsts[0])
+    study, config = shown.study, dict(shown.attrs.get(CONFIG, {}))
+    if len(arms) > 1:
+        config.pop("seed", None)
+    settings = [*_flattened(config)]
+    for record in firsts:
+        search = record.attrs.get(SEARCH, {})
+        of_arm = f", {search.get('sampler', '')}" if len(arms) > 1 else ""
+        settings.append((f"search{of_arm}", _listed(search)))
+        settings += [(f"run{of_arm}", _run_in_words(run)) for run in record.runs]
+    url = storage_url(study._storage)
+    trials = [trial for runs in arms for record in runs for trial in record.done_trials]
+    moments = [m for trial in trials for m in (trial.datetime_start, trial.datetime_complete) if m]
+    days = sorted({f"{moment:%Y-%m-%d}" for moment in moments})
+    return {
+        "settings": [*settings, ("storage", url or "in memory")],
+        "url": url,
+        "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
+    }
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _run_in_words(run: RunRecord) -> str:
+    """Return when a run of a study began, under which limits, and why it ended."""
+    before, after = run["n_trials_before"], run["n_trials"]
+    counts = f"from {before} trials on" if after is None else f"from {before} to {after} trials"
+    end = "not ended" if run["stop_reason"] is None else f"ended by {run['stop_reason']}"
+    began = f"{run['began'][:16].replace('T', ' ')} UTC"
+    return ", ".join([began, _listed(run["limits"]) or "no limits", counts, end])
+
+
+def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of nested dictionaries, each with its path, as text."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flattened(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a contract.
+
+    Raises:
+        ValueError: If it is of another result: another study, other trials or another winner.
+    """
+    states, config = [trial.state for trial in record.done_trials], record.attrs.get(CONFIG, {})
+    this: dict[str, dict[str, Any]] = {
+        "study": {
+            "name": record.study.study_name,
+            "trials": len(states),
+            "completed_trials": states.count(TrialState.COMPLETE),
+            "best_trial": record.best and record.best.number,
+        },
+        "winner": {"params": record.best and record.best.params},
+        "objective": {key: config.get(key) for key in ("seed", "metric", "training", "space")},
+    }
+    differing = [
+        difference
+        for part, of_part in this.items()
+        for difference in config_differences(
+            {key: contract[part][key] for key in of_part}, of_part, part
+        )
+    ]
+    if differing:
+        said = f"The contract is of another result ({in_words(differing)})"
+        raise WrongValueError(f"{said}; make one of this result.")
+    # The files of a contract bear its name.
+    name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
+    claim = claim_of(contract)
+    promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
+    text = json.dumps(contract, indent=1) + "\n"
+    return {
+        "name": name,
+        "quoted_name": shlex.quote(name),
+        "promised": [*_flattened(promised)],
+        "transfer": transfer_in_words(claim, contract.get("certified", {})),
+        "is_an_image": claim.gain < 1.5 * claim.resolution,
+        "text": text,
+        "base64": base64.b64encode(text.encode()).decode(),
+    }

@@ -1,0 +1,151 @@
+"""How a search is told: what it prints, its figure and its report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
+from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
+from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n, plot_gain
+from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.reporting import searches_claims as claims
+from adnn_optuna.reporting.origins import origin, shown_contract
+from adnn_optuna.reporting.pages import Figure, Page
+from adnn_optuna.reporting.tables import filled, numbers_at, paired_rows, told
+
+
+def text(record: SearchRecord) -> str:
+    """Return what a search came to, as it prints."""
+    n_trials, end = len(record.done_trials), claims.end_in_words(record)
+    lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
+    if record.best is None:
+        return "\n".join([*lines, f"  {claims.why_no_winner(record)}"])
+    lines += _number_lines(record)
+    if (look := record.test_look) and (uneven := claims.uneven_classes_in_words(look)):
+        lines.append(f"  {uneven}")
+    params = claims.params_in_words(record.best.params)
+    lines.append(f"  best trial {record.best.number}: {params}")
+    if scaling := record.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
+        lines.append(f"  inputs {_inputs_in_words(scaling)}")
+    whose = (claims.offset_gain_in_words(record), claims.proposers_in_words(record))
+    return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
+
+
+def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
+    """Return what was done to raw inputs, by the configuration of the preprocessing."""
+    has_categories = any(categories for _, categories in preprocessing["columns"] or ())
+    done = ["with categories as 0 and 1"] if has_categories else []
+    if isinstance(preprocessing["factor"], Sequence):
+        done.append("standardised by the training part")
+    elif preprocessing["scale"] == "affine":
+        done.append("divided by 255")
+    return " and ".join(done) or "as they are"
+
+
+def _number_lines(record: SearchRecord) -> list[str]:
+    """Return the numbers that are printed: those of a metric in one line, all others alone."""
+    [values] = numbers_of([record])
+    lines: dict[str, list[str]] = {}
+    for number in numbers_at("print"):
+        said = told(number, values[number.name], record)
+        if not number.is_gain:
+            said = f"{said:>8}"
+        elif number.name == "test_gain" and (note := claims.about_test_gain(record)):
+            said = f"{said}: {note}"
+        line = number.metric_of(record)
+        if not number.part:
+            line = filled(number.heading, number, record, with_unit=False)
+        lines.setdefault(line.replace("\n", " "), []).append(f"{number.part} {said}".lstrip())
+    return [f"  {line:<15}  {'  '.join(parts)}" for line, parts in lines.items()]
+
+
+def figure(record: SearchRecord) -> go.Figure:
+    """Return the gain of each trial, and the best so far."""
+    return plot_gain(record)
+
+
+def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
+    """Return the report of a search, with what the file of its contract holds.
+
+    Raises:
+        ValueError: If the contract is that of another result.
+    """
+    shown = None if contract is None else shown_contract(record, contract)
+    answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
+    gained = answers.pop("What was gained?")
+    figures = [Figure("gain", plot_gain(record))]
+    if record.is_restart:
+        figures.append(Figure("distribution", plot_accuracy_distribution(record)))
+        figures.append(Figure("best-of-n", plot_best_of_n(record)))
+    look = record.test_look
+    has_pairs = math.isfinite(record.test_gain) and record.test_metric != "test_r2"
+    said = (
+        claims.offset_gain_in_words(record),
+        claims.proposers_in_words(record),
+        f"{claims.use_of_test_set(record)}.",
+    )
+    content = {
+        "name": record.study.study_name,
+        "answers": answers,
+        "picture": Figure("gains", _picture(record)),
+        "numbers": _cards(record),
+        "said": " ".join(filter(None, said)),
+        "look": look,
+        "p_value": gain_p_value(look),
+        "figures": figures,
+        "scores": _score_rows(record),
+        "pairs": paired_rows(look) if look and has_pairs else [],
+        "contract": shown,
+        **origin([[record]]),
+    }
+    return Page("search.html.jinja", gained, claims.to_mind([record]), content)
+
+
+def _picture(record: SearchRecord) -> go.Figure:
+    """Return what the search gained where it chose, and on the test examples, with luck's part."""
+    gains = {"test examples": (record.test_gain, *gain_interval(record.test_look))}
+    if record.metric.endswith(record.test_metric.removeprefix("test_")):
+        gains["what it was chosen by"] = (record.gain, math.nan, math.nan)
+    title = "What was gained, and how far it may be off"
+    known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
+    return plot_gains(known, title, unit_of(record.test_metric))
+
+
+def _cards(record: SearchRecord) -> list[tuple[str, str, str]]:
+    """Return the label, the value and a note of each number that has a card."""
+    [values] = numbers_of([record])
+    before = unit_of(record.test_metric).value(record.test_baseline)
+    notes = {
+        "test_gain": claims.about_test_gain(record),
+        "trials": claims.end_in_words(record),
+        "gain": "what the search selected by; part of it is luck",
+        "test_best": f"unmoved network {before}",
+    }
+    cards = []
+    for number in NUMBERS:
+        if number.card:
+            label = filled(number.card, number, record)
+            said = told(number, values[number.name], record)
+            cards.append((label[0].upper() + label[1:], said, notes.get(number.name, "")))
+    return cards
+
+
+def _score_rows(record: SearchRecord) -> list[list[str]]:
+    """Return unmoved network, winner and gain by each metric, as text."""
+    [values] = numbers_of([record])
+    titles = {
+        record.test_metric: f"{score_in_words(record.test_metric)}, not selected by",
+        record.metric: f"{record.metric}, selected by",
+    }
+    rows: dict[str, dict[str, str]] = {}
+    for number in numbers_at("scores"):
+        row = rows.setdefault(number.metric_of(record), {})
+        row.setdefault(number.part, told(number, values[number.name], record))
+    return [[titles.get(metric, metric), *row.values()] for metric, row in rows.items()]

@@ -1,0 +1,231 @@
+"""What a search shows, in sentences that claim no more than that."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import TrialState
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import TestLook
+from adnn_optuna._units import unit_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
+from adnn_optuna.evidence.sequential import ALPHA
+from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
+
+# So many times as frequent as the others in their mean is a class that makes a test set uneven:
+# always naming it is then right as many times as often as always naming another one.
+_UNEVEN = 1.5
+
+
+def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
+    """Return what somebody asks first who knows nothing of seeds, each with one sentence.
+
+    Args:
+        record: The search.
+        contract: The name of its contract's file, if it has one.
+    """
+    answers = [_gained(record)]
+    if record.best is not None and stored.CONFIG not in record.attrs:
+        again = "adnn recheck evaluates the best ones again, with fresh random numbers"
+        answers.append(
+            f"That is not known: the best of several tries looks better than it is; {again}."
+        )
+    elif record.best is not None:
+        otherwise = (
+            f"The same {len(record.done_trials)} trainings could go into other random beginnings, "
+            "one longer training or other learning rates, which may gain as much: adnn compare "
+            "tries them all."
+        )
+        if record.is_restart:
+            otherwise = "A real search, which has to gain more than this: adnn compare runs both."
+        check = (
+            "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
+            "with it anyone can train both networks again, by adnn verify FILE."
+        )
+        if contract:
+            again = f"adnn verify {contract} trains both networks again and names what differs"
+            check = f"Anyone can: {again}."
+        answers += [_is_luck(record), otherwise, check]
+    return dict(zip(QUESTIONS, answers, strict=False))
+
+
+def _gained(record: SearchRecord) -> str:
+    if record.best is None:
+        return why_no_winner(record)
+    look, n_trials = record.test_look, len(record.done_trials)
+    if look is None:
+        gain = in_full(record.gain, unit_of(record.metric))
+        said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
+        if stored.CONFIG in record.attrs:
+            said += ", and on data that the search never saw it was not tested yet"
+    else:
+        unit, values = unit_of(record.test_metric), (record.test_value, record.test_baseline)
+        gain, of, gets = in_full(record.test_gain, unit), "of", "gets"
+        if record.test_metric == "test_accuracy":
+            scores = [f"{v * look['n_images']:.0f} right ({unit.value(v)})" for v in values]
+        else:
+            scores = [f"an R² of {unit.value(v)}" for v in values]
+            gain, of, gets = f"{gain} (1 is always right)", "on", "comes to"
+        if math.isnan(record.test_baseline):
+            gain, scores[1] = "unknown", "nothing, as its training failed"
+        said = (
+            f"{of} {look['n_images']} test examples, which the search never saw, the network that "
+            f"it found {gets} {scores[0]}, and the network as it was {scores[1]}: {gain}"
+        )
+    if record.stop_reason is None:
+        return f"The search has not ended; so far, {said}."
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def _is_luck(record: SearchRecord) -> str:
+    if record.is_restart:
+        return "All of it: this control does nothing but draw other random beginnings."
+    p_value = gain_p_value(record.test_look)
+    if math.isnan(p_value):
+        return (
+            "That is not known: the best of several tries looks better than it is on the data "
+            "that it was chosen by, and only test examples can tell."
+        )
+    if record.test_gain <= 0:
+        return "There is no gain on the test examples that could be luck."
+    chance = f"{100 * p_value:.0f}" if p_value >= 0.01 else "less than one"
+    said = f"of 100 pairs of networks that are equally good, {chance} would differ so much"
+    if p_value >= ALPHA:
+        return f"It may well be: by the choice of the test examples alone, {said}."
+    return (
+        f"Not by the choice of the test examples ({said}), but training begins with random "
+        "numbers, and this is one beginning, which may have been an unlucky one."
+    )
+
+
+def to_mind(runs: Sequence[SearchRecord]) -> str:
+    """Return what to mind of a search, or of a searcher's runs; empty if there is nothing."""
+    looks, parts = [look for run in runs if (look := run.test_look)], []
+    if looks and (uneven := uneven_classes_in_words(looks[0])):
+        parts.append(f"Mind that {uneven}.")
+    parts += [f"{use_of_test_set(run)}." for run in runs if len(run.test_looks) > 1][:1]
+    return " ".join(parts)
+
+
+def uneven_classes_in_words(look: TestLook) -> str:
+    """Return what always naming the largest class reaches; empty where the classes are even."""
+    n, largest, total = look.get("n_classes", 1), look.get("n_largest", 0), look["n_images"]
+    if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
+        return ""
+    share, name = f"{100 * largest / total:.3g} %", look["largest_class"]
+    return (
+        f"{share} of the test set is class {name!r}: a network that always says so reaches {share}"
+    )
+
+
+def use_of_test_set(record: SearchRecord) -> str:
+    """Return how often the test set of a search was looked at, and what that means."""
+    looks = record.test_looks
+    if not looks:
+        return "The test set is closed; result.test() or resume opens it"
+    numbers = [str(look["n_trials"]) for look in looks]
+    is_old = ", for an earlier winner than the present one" if record.test_look is None else ""
+    if len(looks) == 1:
+        return f"The test set was used once, after {numbers[0]} trials{is_old}"
+    return (
+        f"The test set was looked at {len(looks)} times, after {listed(numbers)} trials{is_old}: "
+        "the later gains are no longer of untouched test data"
+    )
+
+
+def about_test_gain(record: SearchRecord) -> str:
+    """Return the size in images and the interval of the test gain, or why it is not known."""
+    if (look := record.test_look) is None:
+        if record.best is None or stored.CONFIG not in record.attrs:
+            return ""
+        which = "the test set is closed"
+        if record.test_looks:
+            which = "only an earlier winner was tested"
+        return f"{which}; result.test() or resume opens it"
+    if math.isnan(look["baseline"]):
+        return "the training of the unmoved network diverged"
+    if record.test_metric == "test_r2":
+        size = f"nearer to {look['won']} of {look['n_images']} test targets"
+    elif n_gained := abs(look["won"] - look["lost"]):
+        size = f"{n_gained} of {n_examples(look)}"
+    else:
+        size = f"no {look['unit'][:-1]}"
+    shown = unit_of(record.test_metric).interval(*gain_interval(look))
+    return f"{size} (95 % interval {shown})"
+
+
+def end_in_words(record: SearchRecord) -> str:
+    """Return what ended the search, if anything has."""
+    return "not ended" if record.stop_reason is None else f"ended by {record.stop_reason}"
+
+
+def why_no_winner(record: SearchRecord) -> str:
+    """Return why there is no best trial, and how to get one."""
+    states = [trial.state for trial in record.done_trials]
+    n_diverged = states.count(TrialState.FAIL)
+    if states:
+        mend = "lower the learning rate" if n_diverged else "let the pruner wait for longer"
+        return (
+            f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
+            f"diverged; {mend}."
+        )
+    cut_off = [
+        t for t in record.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs
+    ]
+    if not cut_off or record.stop_reason != "max_time":
+        return "No trial was finished yet."
+    attrs = cut_off[-1].user_attrs
+    why = "while the network was compiled"
+    if seconds := attrs.get(stored.TRAINED, {}).get("whole"):
+        why = f"but one training takes about {_in_seconds(seconds)}"
+    elapsed = _in_seconds(attrs[stored.ELAPSED])
+    return (
+        f"No trial was finished: max_time ended the search after {elapsed}, {why}; resume it "
+        "with a longer max_time."
+    )
+
+
+def _in_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def proposers_in_words(record: SearchRecord) -> str:
+    """Return who proposed which trials and the best one, where several did; else empty."""
+    proposers = record.proposers
+    if record.best is None or len(set(proposers.values())) < 2:
+        return ""
+    groups = itertools.groupby(proposers, key=lambda number: proposers[number])
+    runs = [(who, [*of_run]) for who, of_run in groups]
+    listed = ", ".join(f"{n[0]}–{n[-1]} by {who}" for who, n in runs)
+    best = record.best.number
+    return f"Proposed were trials {listed}; the best one, {best}, by {proposers[best]}."
+
+
+def offset_gain_in_words(record: SearchRecord) -> str:
+    """Return which part of the gain is from the offsets, a sentence; empty where all of it is."""
+    look, gain = record.test_look, record.offset_gain
+    if look is None or math.isnan(gain):
+        return ""
+    unit = unit_of(record.metric)
+    unmoved = unit.value(look["unmoved"])
+    source, without = "the offsets", "every offset 0"
+    if record.is_restart:
+        source, without = "other initial weights", "those of the seed"
+    return (
+        f"Of the gain in {record.metric}, {unit.gain(gain)} is from {source}: with "
+        f"{without}, the winner's model and training reach {unmoved}, and the test gain "
+        "is over these."
+    )
+
+
+def params_in_words(params: Mapping[str, Any]) -> str:
+    """Return a trial's parameters as text; those of other objectives may be no numbers."""
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}"
+        for name, value in params.items()
+    )

@@ -1,0 +1,46 @@
+"""Comparisons that are loaded from their studies."""
+
+from __future__ import annotations
+
+import re
+
+import optuna
+import pytest
+from stored_studies import declaration, store_head, store_study
+
+from adnn_optuna.api.comparisons import load_comparison
+
+ARMS = ("greedy", "random_restart")
+
+
+def test_loaded_comparison_is_the_same() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    store_head(storage, "mine", declaration([0, 1, 10], *ARMS))
+    for label in ARMS:
+        for seed in (0, 1, 10) if label == "greedy" else (0, 1):
+            store_study(f"mine/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
+    loaded = load_comparison(storage, "mine")
+    assert list(loaded.results) == ["greedy", "random_restart"]
+    assert loaded.seeds == (0, 1)
+    assert loaded.control == "random_restart"
+
+
+def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    with pytest.raises(ValueError, match=r"^There is no study 'c' in the storage; it has none\.$"):
+        load_comparison(storage, "c")
+    store_head(storage, "c", declaration(range(3), *ARMS))
+    for arm, ends in (("greedy", (True, True)), ("random_restart", (False, True))):
+        for seed, is_over in enumerate(ends):
+            study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
+            study.set_user_attr("adnn:stop_reason", "max_trial" if is_over else "interrupted")
+    said = (
+        "The comparison 'c' has nothing to show yet: 3 of its 6 runs have ended, but not all of "
+        "its first seed, 0; go on by resume or compare."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        load_comparison(storage, "c")
+    study = optuna.load_study(study_name="c/random_restart/seed=0", storage=storage)
+    study.set_user_attr("adnn:stop_reason", "max_trial")
+    loaded = load_comparison(storage, "c", equivalence=0.02)
+    assert (loaded.seeds, loaded.n_done, loaded.equivalence) == ((0, 1), 2, 0.02)

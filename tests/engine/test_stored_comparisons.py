@@ -1,0 +1,41 @@
+"""The studies of a comparison, found by what its head declares."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from stored_studies import declaration, store_head, store_study
+
+from adnn_optuna.engine.comparisons import (
+    declaration_of,
+    is_comparison,
+    load_head,
+    records_of_comparison,
+)
+
+
+def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    head = store_head(storage, "a.b", declaration([10, 0], "greedy", "one arm"))
+    names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
+    others = ("axb/greedy/seed=0", "a.b/c/seed=0", "a.b/greedy/seed=1", "a.b/greedy/seed=0/x")
+    for name in (*names, *others):
+        store_study(name, values=[0.9], storage=storage)
+    found = records_of_comparison(head)
+    assert {arm: {*runs} for arm, runs in found.items()} == {"greedy": {0, 10}, "one arm": {0}}
+    assert found["greedy"][10].study.study_name == "a.b/greedy/seed=10"
+
+
+def test_what_is_declared_is_known_of_a_stored_comparison_alone() -> None:
+    storage, declared = optuna.storages.InMemoryStorage(), declaration([3, 1], "greedy")
+    assert declaration_of(storage, "mine") is None
+    assert is_comparison(store_head(storage, "mine", declared))
+    assert declaration_of(storage, "mine") == declared
+
+
+def test_a_search_is_no_comparison() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    store_study("mine", values=[0.9], storage=storage)
+    for load in (declaration_of, load_head):
+        with pytest.raises(ValueError, match="'mine' is no comparison; give a comparison another"):
+            load(storage, "mine")

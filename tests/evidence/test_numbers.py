@@ -1,0 +1,84 @@
+"""The list of a result's numbers: each is told wherever it says that it is."""
+
+from __future__ import annotations
+
+import math
+
+import optuna
+import pytest
+from stored_studies import changed, store_comparison
+
+from adnn_optuna.api.comparisons import Comparison
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence.numbers import NUMBERS, Number, numbers_of
+from adnn_optuna.reporting import comparisons, searches
+from adnn_optuna.reporting.tables import filled, told
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    """Of searches by losses, so that validation scores are others than what was selected by."""
+    gains = {"greedy": [0.0213, 0.0157], "random_restart": [0.0032, 0.0171]}
+    stored = store_comparison(gains, metric="val_loss")
+    results = {
+        label: [changed(run, "adnn:baseline_metrics", val_accuracy=0.123) for run in runs]
+        for label, runs in stored.results.items()
+    }
+    return Comparison(results, stored.seeds)
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=[number.name for number in NUMBERS])
+class TestEach:
+    def test_is_in_the_table_of_a_comparison(self, number: Number, comparison: Comparison) -> None:
+        table = comparison.table()
+        for label, runs in comparison.results.items():
+            values = [values[number.name] for values in numbers_of(runs)]
+            assert table[number.name][label] == pytest.approx(sum(values) / len(values))
+
+    def test_is_shown_where_it_says(self, number: Number, comparison: Comparison) -> None:
+        runs = comparison.results["greedy"]
+        first = runs[0]
+        [alone], [in_its_arm, _] = numbers_of([first]), numbers_of(runs)
+        search, several = searches.page(first).content, comparisons.page(comparison).content
+        mean = comparison.table()[number.name]["greedy"]
+        unit = number.unit_of(first).bare
+        shown = unit.gain(mean) if number.is_gain else unit.value(mean)
+        title, of_runs = (
+            filled(number.heading, number, first, with_unit=with_unit)
+            for with_unit in (True, False)
+        )
+        places = {
+            "print": told(number, alone[number.name], first) in searches.text(first),
+            "scores": told(number, alone[number.name], first) in str(search["scores"]),
+            "means": all(
+                text in comparisons.text(comparison) for text in (shown, *title.split("\n"))
+            ),
+            "means page": title in several["means"]["header"]
+            and shown in str(several["means"]["rows"]),
+            "runs": of_runs in several["runs"]["header"]
+            and told(number, in_its_arm[number.name], first) in several["runs"]["rows"][0],
+        }
+        assert {place: places[place] for place in number.shown} == dict.fromkeys(
+            number.shown, True
+        )
+        assert number.shown
+        labels = [label.lower() for label, *_ in search["numbers"]]
+        assert (filled(number.card, number, first).lower() in labels) == bool(number.card)
+
+    def test_has_a_heading_of_two_lines_at_most(
+        self, number: Number, comparison: Comparison
+    ) -> None:
+        title = filled(number.heading, number, comparison.any_record)
+        assert 1 <= len(title.split("\n")) <= 2
+        assert "{" not in title
+
+
+def test_names_are_different() -> None:
+    assert len({number.name for number in NUMBERS}) == len(NUMBERS)
+
+
+def test_are_not_known_of_a_study_of_nothing() -> None:
+
+    [values] = numbers_of([record_of(optuna.create_study())])
+    assert values.pop("trials") == 0
+    assert all(map(math.isnan, values.values()))

@@ -1,0 +1,277 @@
+"""What is said of a comparison, word for word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from shown_pages import cards_of, noise, text_of
+from stored_studies import store_comparison, store_look, store_study
+
+from adnn_optuna.api.comparisons import Comparison
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.reporting import comparisons, comparisons_claims, searches
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.records import SearchRecord
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.004, (4, 12))
+
+
+GAINED, LUCK, OTHERWISE, CHECK = (
+    "What was gained?",
+    "Is it luck?",
+    "What else could be done?",
+    "How to check it?",
+)
+
+
+CAVEAT = (
+    "Random restarts move nothing, they only draw other initial weights: what they gain is luck, "
+    "and only what a searcher gains beyond them is its own. All is said of this data set, and "
+    "assumes that differences are symmetric about their centre."
+)
+
+
+UNDECIDED = "Undecided means that these seeds show neither a difference nor that there is none. "
+
+
+class TestComparison:
+    @pytest.mark.parametrize(
+        ("gains", "claim", "caveat", "luck"),
+        [
+            (
+                {"a": NOISE[0] + 0.02, "b": NOISE[1] + 0.03, "c": NOISE[3] + 0.01},
+                (
+                    "b is better than random restarts: +2.94 pp of test accuracy for the same "
+                    "number of trials (about 29 of 1000 test images; interval +2.53 to +3.28 pp, "
+                    "12 seeds); so are a and c."
+                ),
+                CAVEAT,
+                (
+                    "gain -0.04 percentage points; beyond that, b has +2.94 percentage points "
+                    "(interval +2.53 to +3.28 pp), so it is more than luck."
+                ),
+            ),
+            (
+                {"a": NOISE[0] - 0.02, "b": NOISE[1] - 0.03},
+                (
+                    "Every searcher is worse than random restarts; a comes closest, with -1.95 pp"
+                    " of test accuracy (about 20 of 1000 test images; interval -2.30 to -1.59 pp,"
+                    " 12 seeds)."
+                ),
+                CAVEAT,
+                (
+                    "gain -0.04 percentage points; beyond that, a has -1.95 percentage points "
+                    "(interval -2.30 to -1.59 pp), so it is less than luck brings."
+                ),
+            ),
+            (
+                {"a": NOISE[2], "b": NOISE[2] - 0.01},
+                (
+                    "No searcher is better than random restarts: a is equivalent, with +0.00 pp "
+                    "of test accuracy (less than one of 1000 test images; interval +0.00 to +0.00"
+                    " pp, 12 seeds)."
+                ),
+                CAVEAT,
+                (
+                    "gain -0.04 percentage points; beyond that, a has +0.00 percentage points "
+                    "(interval +0.00 to +0.00 pp), so it is no more than luck."
+                ),
+            ),
+            (
+                {"a": NOISE[0]},
+                (
+                    "No searcher is shown to be better than random restarts: a comes closest, "
+                    "with +0.05 pp of test accuracy (less than one of 1000 test images; interval "
+                    "-0.25 to +0.34 pp, 12 seeds)."
+                ),
+                UNDECIDED + CAVEAT,
+                (
+                    "gain -0.04 percentage points; beyond that, a has +0.05 percentage points "
+                    "(interval -0.25 to +0.34 pp), so it is not shown to be more than luck."
+                ),
+            ),
+        ],
+    )
+    def test_by_its_verdicts(
+        self, gains: dict[str, np.ndarray], claim: str, caveat: str, luck: str
+    ) -> None:
+        comparison = store_comparison({**gains, "random_restart": NOISE[2]})
+        assert comparisons_claims.claim_of_comparison(comparison) == claim
+        assert comparisons_claims.caveat_of_comparison(comparison) == caveat
+        said = comparisons_claims.answers_of_comparison(comparison, "sqlite:///x.db")
+        beginnings = "Nothing but other random beginnings, as often, "
+        assert said[LUCK] == beginnings + luck
+        assert said[CHECK] == (
+            f"Each of the {12 * len(comparison.results)} searches is in the table at the end of "
+            "this page and stored in sqlite:///x.db; the same call with the same seeds makes them "
+            "again, with the same numbers."
+        )
+
+    def test_of_one_seed(self) -> None:
+        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+        claim = comparisons_claims.claim_of_comparison(comparison)
+        assert claim == (
+            "One seed decides nothing: with it, greedy has +2.00 pp of test accuracy against "
+            "random restarts, and another seed may say the opposite."
+        )
+        assert comparisons_claims.caveat_of_comparison(comparison) == (
+            f"greedy: with one claim it takes 6 pairs to decide any. {UNDECIDED}{CAVEAT}"
+        )
+        assert comparisons_claims.answers_of_comparison(comparison, None) == {
+            GAINED: (
+                "On 1000 test examples, which no search saw, greedy gains +2.00 percentage points "
+                "over the network as it was (about 20 of 1000 test images), in the mean of 1 "
+                "random beginning."
+            ),
+            LUCK: (
+                "Nothing but other random beginnings, as often, gain +0.00 percentage points; "
+                "beyond that, greedy has +2.00 percentage points (no interval yet), so it is not "
+                "shown to be more than luck."
+            ),
+            OTHERWISE: (
+                "Not tried here are one longer training and other learning rates for the same "
+                "compute, which may gain as much: adnn compare --controls longer,learning_rate."
+            ),
+            CHECK: (
+                "Each of the 2 searches is in the table at the end of this page; the same call "
+                "with the same seeds makes them again, with the same numbers."
+            ),
+        }
+
+    def test_without_random_restarts_or_anything_else(self) -> None:
+        alone = store_comparison({"greedy": [0.01] * 2})
+        assert comparisons_claims.claim_of_comparison(alone) == (
+            "There are no random restarts to compare with, so nothing can be told from luck."
+        )
+        assert comparisons_claims.answers_of_comparison(alone, None)[LUCK] == (
+            "That is not known: without random restarts, nothing shows what luck alone brings."
+        )
+        luck = store_comparison({"random_restart": [0.01] * 2})
+        assert comparisons_claims.claim_of_comparison(luck) == (
+            "There are no searchers with results to compare with random restarts."
+        )
+        said = comparisons_claims.answers_of_comparison(luck, None)[GAINED]
+        assert "random_restart gains +1.00 percentage points" in said
+        assert "in the mean of 2 random beginnings." in said
+
+    @pytest.mark.parametrize(
+        ("searcher", "spent"),
+        [
+            ("longer", "on one longer training"),
+            ("learning_rate", "on the learning rate"),
+            ("constant", "on one offset for all layers"),
+        ],
+    )
+    def test_says_what_the_same_compute_gains(self, searcher: str, spent: str) -> None:
+        for n, evidence in ((1, "(one seed)"), (8, "(interval +6.00 to +6.00 pp)")):
+            gains = {"greedy": [0.02] * n, "random_restart": [0.01] * n, "mine": [0.07] * n}
+            results = {**store_comparison(gains).results}
+            results["mine"] = [searched_by(run, searcher) for run in results["mine"]]
+            comparison = Comparison(results, tuple(range(n)))
+            said = (
+                f"The same compute spent {spent} gains +6.00 pp over random restarts {evidence}."
+            )
+            assert comparisons_claims.claim_of_comparison(comparison).endswith(f". {said}")
+            assert comparisons_claims.answers_of_comparison(comparison, None)[OTHERWISE] == said
+
+    def test_later_looks_at_the_test_set_are_told(self) -> None:
+        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+        run = comparison.results["random_restart"][0]
+        store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        # Trial 12 came between the looks.
+        run.study.enqueue_trial({})
+        run.study.tell(run.study.ask(), 2.0)
+        store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
+        results = {k: [record_of(r.study) for r in runs] for k, runs in comparison.results.items()}
+        said = comparisons_claims.caveat_of_comparison(Comparison(results, (0,)))
+        n_looks = len(record_of(run.study).test_looks)
+        assert n_looks >= 2
+        assert (
+            f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
+            "no longer of untouched test data." in said
+        )
+
+
+def searched_by(record: SearchRecord, searcher: str) -> SearchRecord:
+    settings = record.study.user_attrs["adnn:search"]
+    record.study.set_user_attr("adnn:search", {**settings, "sampler": searcher})
+    return record_of(record.study)
+
+
+class TestClaim:
+    @pytest.mark.parametrize(
+        ("gain", "n_seeds", "claim", "verdict"),
+        [
+            (0.02, 12, "greedy is better than random restarts: +", "better"),
+            (-0.02, 12, "Every searcher is worse than random restarts", "worse"),
+            (0.001, 12, "No searcher is shown to be better than random restarts", "undecided"),
+            (0.02, 3, "No searcher is shown to be better than random restarts", "undecided"),
+        ],
+    )
+    def test_is_no_more_than_the_verdict(
+        self, gain: float, n_seeds: int, claim: str, verdict: str
+    ) -> None:
+        greedy, restarts = noise(2, n_seeds)
+        for gains in (
+            {"greedy": greedy + gain, "random_restart": restarts},
+            {"random_restart": restarts, "greedy": greedy + gain},
+        ):
+            comparison = store_comparison(gains)
+            assert comparisons_claims.claim_of_comparison(comparison).startswith(claim)
+            assert [row.verdict for row in comparisons_claims.against_control(comparison)] == [
+                verdict
+            ]
+
+    def test_of_a_copy_is_that_it_is_equivalent(self) -> None:
+        comparison = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.01] * 8})
+        assert comparisons_claims.claim_of_comparison(comparison).startswith(
+            "No searcher is better"
+        )
+        assert "equivalent" in comparisons_claims.claim_of_comparison(comparison)
+
+    def test_names_all_that_are_better(self) -> None:
+        a, b, restarts = noise(3)
+        gains = {"a": a + 0.02, "b": b + 0.03, "random_restart": restarts}
+        claim = comparisons_claims.claim_of_comparison(store_comparison(gains))
+        assert claim.startswith("b is better than random restarts")
+        assert claim.endswith("; so is a.")
+
+    def test_is_of_one_that_is_better_whatever_the_mean_of_one_that_may_not_be(self) -> None:
+        steady, noisy, restarts = noise(3)
+        gains = {
+            "steady": steady + 0.008,
+            "noisy": 30 * noisy + 0.05,
+            "random_restart": restarts,
+        }
+        comparison = store_comparison(gains)
+        verdicts = {row.arm: row.verdict for row in comparisons_claims.against_control(comparison)}
+        assert verdicts == {"steady": "better", "noisy": "undecided"}
+        assert comparisons_claims.claim_of_comparison(comparison).startswith(
+            "steady is better than random restarts"
+        )
+        cards = cards_of(comparisons.page(comparison).render())
+        assert "better" in cards["What steady is worth"][1]
+
+    def test_is_not_of_every_searcher_while_one_is_undecided(self) -> None:
+        worse, noisy, restarts = noise(3)
+        gains = {
+            "worse": worse - 0.01,
+            "noisy": 30 * noisy - 0.03,
+            "random_restart": restarts,
+        }
+        comparison = store_comparison(gains)
+        verdicts = {row.arm: row.verdict for row in comparisons_claims.against_control(comparison)}
+        assert verdicts == {"worse": "worse", "noisy": "undecided"}
+        claim = comparisons_claims.claim_of_comparison(comparison)
+        assert claim.startswith("No searcher is shown to be better than random restarts: worse")
+
+    def test_of_one_search_leaves_luck_open(self) -> None:
+        page = searches.page(record_of(store_study("one", gain=0.02)))
+        assert "+2.00 percentage points" in page.claim
+        assert "this is one beginning, which may have been an unlucky one" in text_of(
+            page.render()
+        )

@@ -1,0 +1,199 @@
+"""Where a result comes from, as its report shows it: settings, runs, contract."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from search_worker import make_objective
+from shown_pages import EVIL, parsed, text_of
+from stored_studies import store_study
+
+import adnn_optuna as adnn
+from adnn_optuna._attributes import RUNS
+from adnn_optuna.accountability.contract_file import read_contract
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.reporting import searches
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna.engine.records import SearchRecord
+
+
+@pytest.fixture(scope="module")
+def record() -> SearchRecord:
+    return record_of(store_study("one", gain=0.003))
+
+
+class TestContract:
+    """A contract as its file holds it; those that trainings make have tests of their own."""
+
+    def contract(self, record: SearchRecord, **changes: Any) -> dict[str, Any]:
+        config = record.attrs["adnn:config"]
+        assert record.best is not None
+        return {
+            "study": {
+                "name": "one",
+                "trials": 12,
+                "completed_trials": 12,
+                "best_trial": record.best.number,
+            },
+            "winner": {"params": record.best.params, "test_accuracy": 0.9},
+            "baseline": {"test_accuracy": 0.897},
+            "objective": {
+                "seed": 0,
+                "metric": "val_accuracy",
+                "training": config["training"],
+                "space": config["space"],
+                "model": {},
+                "dataset": {"name": "digits"},
+            },
+            "environment": {"python": "3.11"},
+            "split": {"test": 1000},
+            "files": {"weights": {"name": "my contract.npz"}},
+            **changes,
+        }
+
+    def test_is_shown_as_its_file_has_it(self, record: SearchRecord) -> None:
+        contract = self.contract(record)
+        page = searches.page(record, contract)
+        shown = page.content["contract"]
+        assert (shown["name"], shown["quoted_name"]) == (
+            "my contract.json",
+            "'my contract.json'",
+        )
+        assert json.loads(base64.b64decode(shown["base64"])) == contract
+        assert shown["text"] == json.dumps(contract, indent=1) + "\n"
+        assert shown["promised"][-2:] == [
+            ("baseline.test_accuracy", "0.897"),
+            ("environment.python", "3.11"),
+        ]
+        assert shown["transfer"] == []
+        check = "Anyone can: adnn verify 'my contract.json' trains both networks again and names"
+        assert page.content["answers"]["How to check it?"].startswith(check)
+
+    @pytest.mark.parametrize(
+        ("winner", "is_an_image"), [(0.9, False), (0.8986, False), (0.8984, True), (0.89, True)]
+    )
+    def test_gain_of_one_image_is_told(
+        self, record: SearchRecord, winner: float, is_an_image: bool
+    ) -> None:
+        contract = self.contract(record)
+        contract["winner"]["test_accuracy"] = winner
+        shown = searches.page(record, contract).content["contract"]
+        assert shown["is_an_image"] == is_an_image
+
+    def test_what_transfers_is_told(self, record: SearchRecord) -> None:
+        contract = self.contract(record, certified={"initialisations": [0.002, 0.003, 0.004]})
+        [said, *_] = searches.page(record, contract).content["contract"]["transfer"]
+        # Student's t of 2 degrees: 4.3027 · 0.001 / √3.
+        assert said == (
+            "with 3 fresh initialisations the gain is +0.30 pp (95 % interval +0.05 to +0.55 pp)"
+        )
+
+    @pytest.mark.parametrize(
+        ("part", "key", "value", "said"),
+        [
+            ("study", "name", "two", "study.name is 'one', was 'two'"),
+            ("study", "trials", 11, "study.trials is 12, was 11"),
+            ("study", "completed_trials", 10, "study.completed_trials is 12, was 10"),
+            ("study", "best_trial", 99, "study.best_trial is {best}, was 99"),
+            ("winner", "params", {}, None),
+            ("objective", "seed", 5, "objective.seed is 0, was 5"),
+            ("objective", "metric", "x", "objective.metric is 'val_accuracy', was 'x'"),
+            ("objective", "training", {"epochs": 2}, "objective.training.optimizer is 'sgd'"),
+            (
+                "objective",
+                "space",
+                {"type": "OtherSpace"},
+                "objective.space.type is 'OffsetSpace'",
+            ),
+        ],
+    )
+    def test_of_another_result_is_refused(
+        self, record: SearchRecord, part: str, key: str, value: Any, said: str | None
+    ) -> None:
+        assert record.best is not None
+        contract = self.contract(record)
+        contract[part] = {**contract[part], key: value}
+        words = re.escape((said or "winner.params.").format(best=record.best.number))
+        said = rf"^The contract is of another result \({words}.*\); make one of this result\.$"
+        with pytest.raises(ValueError, match=said):
+            searches.page(record, contract)
+
+
+@pytest.mark.tensorflow
+def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
+    result = adnn.search(make_objective(), "greedy", max_trial=2, study_name=EVIL)
+    file = tmp_path / "evil contract.json"
+    result.contract().save(file)
+    content = read_contract(file)
+    searches.page(result, content).save(tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert EVIL not in html
+    assert EVIL in text_of(html)
+    [link] = list(parsed(html).iter("a"))
+    saved = base64.b64decode(link.attrib["href"].partition("base64,")[2])
+    assert saved == file.read_bytes()
+    content = json.loads(saved)
+    assert content["winner"]["trained_weights_sha256"] in text_of(html)
+    assert "adnn verify 'evil contract.json'" in text_of(html)
+    assert "not shown in this environment" in text_of(html)
+    with pytest.raises(ValueError, match=r"of another result .*study\.name is 'another'"):
+        searches.page(record_of(store_study("another")), content)
+
+
+@pytest.mark.tensorflow
+def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    objective = make_objective()
+    early = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
+    early.contract().save(tmp_path / "early.json")
+    later = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=3)
+    said = r"of another result .*study\.trials is 3, was 2.*make one of this result"
+    with pytest.raises(ValueError, match=said):
+        later.report(tmp_path / "report.html", tmp_path / "early.json")
+    content = read_contract(tmp_path / "early.json")
+    content["study"] |= {"trials": 3, "completed_trials": 3}
+    content["winner"]["params"]["weight_offset_0"] = 0.123
+    with pytest.raises(ValueError, match=r"winner\.params\.weight_offset_0 is .*, was 0\.123"):
+        searches.page(later, content)
+
+
+@pytest.mark.tensorflow
+def test_contract_shows_which_gain_transfers(tmp_path: Path) -> None:
+    result = adnn.search(make_objective(), "annealing", max_trial=2)
+    result.contract(certify=5).save(tmp_path / "c.json")
+    result.report(tmp_path / "report.html", tmp_path / "c.json")
+    html = text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Trained afresh, with 5 fresh initialisations the gain is" in html
+    text = (tmp_path / "c.json").read_text().replace('"max_trial"', '"max_time"')
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ValueError, match="was edited after it was written"):
+        result.report(tmp_path / "report.html", tmp_path / "c.json")
+
+
+def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> None:
+    study = store_study("runs")
+    run = {
+        "began": "2026-11-23T09:00:30.5+00:00",
+        "sampler": "annealing",
+        "limits": {"max_time": None, "max_trial": 12, "max_gain": None},
+        "n_trials_before": 0,
+        "stop_reason": "max_trial",
+        "n_trials": 12,
+    }
+    later = {"began": "2026-11-24T10:00:00+00:00", "limits": {"max_time": 30.5}}
+    later |= {"n_trials_before": 12, "stop_reason": None, "n_trials": None}
+    for one in ({**run, **later}, run):
+        study.set_user_attr(f"{RUNS}/{one['began']}-1", one)
+    shown = text_of(searches.page(record_of(study)).render())
+    assert (
+        "run 2026-11-23 09:00 UTC, max_trial 12, from 0 to 12 trials, ended by max_trial "
+        "run 2026-11-24 10:00 UTC, max_time 30.5, from 12 trials on, not ended"
+    ) in shown

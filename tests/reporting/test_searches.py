@@ -1,0 +1,250 @@
+"""What a search prints, and what its report is made of."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from importlib.metadata import version
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from shown_pages import RUN, SETTINGS, text_of, titles
+from stored_studies import store_classes, store_look, store_study
+
+import adnn_optuna
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence.proportions import gain_interval
+from adnn_optuna.reporting import searches, searches_claims
+
+
+class TestSearch:
+    def test_content(self) -> None:
+        record = record_of(store_study("one", gain=0.003))
+        page = searches.page(record)
+        assert page.template == "search.html.jinja"
+        assert page.claim == page.claim.strip() != ""
+        assert page.content["name"] == "one"
+        assert page.content["settings"] == [
+            *SETTINGS,
+            ("seed", "0"),
+            ("search", "sampler annealing, n_trials 12, batch_size 1"),
+            ("run", RUN),
+            ("storage", "in memory"),
+        ]
+        assert page.content["url"] is page.content["contract"] is None
+        assert list(page.content["answers"]) == [
+            "Is it luck?",
+            "What else could be done?",
+            "How to check it?",
+        ]
+        assert titles(page) == [("gain", "Gain against trials")]
+        html = page.render()
+        for name in ("optuna", "numpy", "scipy"):
+            assert f"{name} {version(name)}" in html
+        assert f"adnn_optuna {adnn_optuna.__version__}" in html
+
+    def test_figures_of_random_restarts_show_luck(self) -> None:
+        page = searches.page(record_of(store_study("one", sampler="random_restart")))
+        assert titles(page) == [
+            ("gain", "Gain against trials"),
+            ("distribution", "The same network, other random numbers"),
+            ("best-of-n", "The price of luck: the best of n random initialisations"),
+        ]
+
+    def test_picture_is_of_the_gain_beside_what_was_chosen_by(self) -> None:
+        record = record_of(store_study("one", gain=0.003))
+        figure = searches.page(record).content["picture"].figure
+        assert figure.layout.title.text == "What was gained, and how far it may be off"
+        labels = [label.replace("<br>", " ") for label in figure.layout.yaxis.ticktext]
+        assert labels == ["test examples", "what it was chosen by"]
+        tested, chosen = figure.data
+        low, high = gain_interval(record.test_look)
+        assert [*tested.x] == pytest.approx([0.3])
+        assert [*tested.error_x.array] == pytest.approx([100 * high - 0.3])
+        assert [*tested.error_x.arrayminus] == pytest.approx([0.3 - 100 * low])
+        assert [*chosen.x] == pytest.approx([100 * record.gain])
+        assert chosen.error_x.array is None
+        # A gain in loss is no gain in accuracy.
+        losses = searches.page(record_of(store_study("one", metric="val_loss", gain=0.003)))
+        assert [*losses.content["picture"].figure.layout.yaxis.ticktext] == ["test examples"]
+        nothing = searches.page(record_of(store_study("none", values=[math.nan] * 2)))
+        assert len(nothing.content["picture"].figure.data) == 0
+
+    def test_dates_are_those_of_its_trials(self) -> None:
+        study = optuna.create_study(study_name="dated")
+        assert searches.page(record_of(study)).content["dates"] == "no trials"
+        for day, state in ((3, TrialState.COMPLETE), (7, TrialState.FAIL), (5, TrialState.PRUNED)):
+            trial = create_trial(value=1.0 if state == TrialState.COMPLETE else None, state=state)
+            trial.datetime_start = datetime.fromisoformat(f"2026-11-0{day}T23:00")
+            trial.datetime_complete = datetime.fromisoformat(f"2026-11-0{day + 1}T01:00")
+            study.add_trial(trial)
+            if day == 3:
+                dates = searches.page(record_of(study)).content["dates"]
+                assert dates == "trained 2026-11-03 to 2026-11-04"
+        dates = searches.page(record_of(study)).content["dates"]
+        assert dates.startswith("trained 2026-11-03 to 2026-11-0")
+
+    def test_settings_are_shown_as_they_are_written(self) -> None:
+        study = store_study("one")
+        model = {"classes": ["größe", "δ"], "layers": {"one": {"units": 3}, "none": {}}}
+        config = {"model": model, "seed": None}
+        study.set_user_attr("adnn:config", {**study.user_attrs["adnn:config"], **config})
+        settings = dict(searches.page(record_of(study)).content["settings"])
+        shown = {name: value for name, value in settings.items() if name.startswith("model")}
+        assert shown == {
+            "model.classes": '["größe", "δ"]',
+            "model.layers.one.units": "3",
+            "model.layers.none": "{}",
+        }
+        assert settings["seed"] == "null"
+
+
+class TestTestSet:
+    """What a search's report says of its test gain, and of the looks at the test set."""
+
+    def test_gain_names_its_images_and_its_interval(self) -> None:
+        record = record_of(store_study("gained", gain=0.003))
+        low, high = (f"{100 * end:+.2f}" for end in gain_interval(record.test_look))
+        gain = f"+0.30 pp: 3 of 1000 test images (95 % interval {low} to {high} pp)"
+        shown = text_of(searches.page(record).render())
+        assert gain.replace(":", "") in shown
+        assert gain in searches.text(record)
+        assert "used once, after 12 trials" in shown
+        assert "alone gets 23 of 1000 test images right, the unmoved network alone 20" in shown
+        assert "looked at" not in shown
+
+    @pytest.mark.parametrize(
+        ("gain", "words"), [(0.0, "+0.00 pp: no image (95"), (-0.002, "-0.20 pp: 2 of 1000 test")]
+    )
+    def test_gain_may_be_nothing_or_a_loss(self, gain: float, words: str) -> None:
+        assert words in searches.text(record_of(store_study("lost", gain=gain)))
+
+    def test_was_looked_at_twice(self) -> None:
+        study = store_study("twice", gain=0.003)
+        study.enqueue_trial({})
+        study.tell(study.ask(), 2.0)
+        assert math.isnan(record_of(study).test_value)
+        assert "result.test() or resume opens it" in searches.text(record_of(study))
+        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        # Another worker that ended at the same time.
+        store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
+        shown = text_of(searches.page(record_of(study)).render())
+        assert shown.count("was looked at 2 times, after 12 and 13 trials: the later gains") == 2
+        assert "+0.50 pp 5 of 1000 test images" in shown
+
+
+class TestUnevenClasses:
+    MAJORITY = "97 % of the test set is class 'b': a network that always says so reaches 97 %"
+
+    def test_majority_stands_beside_the_gain(self) -> None:
+        study = store_study("classes")
+        store_classes(study, [3, 97])
+        record = record_of(study)
+        assert f"  {self.MAJORITY}\n" in searches.text(record)
+        # Before all evidence.
+        first, _, _ = text_of(searches.page(record).render()).partition(" Evidence ")
+        assert f"Mind that {self.MAJORITY}." in first
+
+    @pytest.mark.parametrize(
+        ("sizes", "is_uneven"),
+        [([59, 41], False), ([60, 40], True), ([60, 40, 0], True), ([42, 29, 29], False)],
+    )
+    def test_are_so_where_one_is_half_as_frequent_again(
+        self, sizes: list[int], is_uneven: bool
+    ) -> None:
+        study = store_study("classes")
+        assert "always says so" not in searches.text(record_of(study))
+        store_classes(study, sizes)
+        assert ("always says so" in searches.text(record_of(study))) == is_uneven
+
+
+def test_report_shows_who_gets_which_test_examples_right() -> None:
+    study = store_study("pairs", gain=0.003)
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    look = {**study.user_attrs[name], "n_images": 100, "best": 0.85, "won": 17, "lost": 2}
+    study.set_user_attr(name, look)
+    shown = text_of(searches.page(record_of(study)).render())
+    # 85 of the winner right, of which 17 alone, 2 of the unmoved network alone.
+    assert "unmoved network right 68 2 unmoved network wrong 17 13" in shown
+    assert "McNemar's exact test: p = 0.00073" in shown
+
+
+class TestFirstScreen:
+    def test_answers_four_questions_without_a_word_of_the_field(self) -> None:
+        record = record_of(store_study("one", gain=0.003))
+        answers = searches_claims.answers_of_search(record, None)
+        assert "of 1000 test examples" in answers["What was gained?"].lower()
+        assert "+0.30 percentage points" in answers["What was gained?"]
+        assert "It may well be" in answers["Is it luck?"]
+        assert "adnn compare" in answers["What else could be done?"]
+        assert "adnn verify" in answers["How to check it?"]
+        for answer in answers.values():
+            assert answer.count(". ") == 0
+            assert answer.endswith(".")
+            for word in ("seed", " pp", "p-value", "McNemar", "baseline"):
+                assert word not in answer
+        first, _, _ = text_of(searches.page(record).render()).partition(" Evidence ")
+        for answer in answers.values():
+            assert answer in first
+        assert "What was gained, and how far it may be off" in first
+
+    @pytest.mark.parametrize(
+        ("gain", "luck"),
+        [(0.05, "Not by the choice"), (0.0, "There is no gain"), (-0.01, "There is no gain")],
+    )
+    def test_calls_luck_what_may_be(self, gain: float, luck: str) -> None:
+        record = record_of(store_study("one", gain=gain))
+        assert searches_claims.answers_of_search(record, None)["Is it luck?"].startswith(luck)
+
+    def test_says_no_more_of_what_is_not_ours_or_not_there(self) -> None:
+        other = optuna.create_study(study_name="other")
+        assert list(searches_claims.answers_of_search(record_of(other), None)) == [
+            "What was gained?"
+        ]
+        other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        answers = searches_claims.answers_of_search(record_of(other), None)
+        assert "adnn recheck" in answers["Is it luck?"]
+        assert (
+            "network"
+            not in text_of(searches.page(record_of(other)).render()).partition(" Evidence ")[0]
+        )
+
+    def test_of_the_control_is_all_luck(self) -> None:
+        record = record_of(store_study("luck", sampler="random_restart", gain=0.05))
+        assert searches_claims.answers_of_search(record, None)["Is it luck?"].startswith(
+            "All of it"
+        )
+
+
+class TestUnfinished:
+    def test_says_once_and_alike_that_its_winner_was_not_tested(self) -> None:
+        study = store_study("going on")
+        study.set_user_attr("adnn:stop_reason", None)
+        study.enqueue_trial({})
+        study.tell(study.ask(), 2.0)
+        record = record_of(study)
+        shown = text_of(searches.page(record).render())
+        first, _, evidence = shown.partition(" Evidence ")
+        assert first.count("The search has not ended") == 1
+        assert "Trials 13 not ended" in evidence
+        assert "nothing yet" not in shown
+        assert "only an earlier winner was tested; result.test() or resume opens it" in evidence
+        assert "used once, after 12 trials, for an earlier winner than the present one" in shown
+        assert "closed" not in shown + searches.text(record)
+
+    def test_says_where_it_stands_if_its_winner_was_tested(self) -> None:
+        study = store_study("going on")
+        study.set_user_attr("adnn:stop_reason", None)
+        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        answer = searches_claims.answers_of_search(record_of(study), None)["What was gained?"]
+        assert answer.startswith("The search has not ended; so far, of 1000 test examples")
+
+
+def test_gain_beside_other_parameters_is_shared_out() -> None:
+    study = store_study("of a trial", values=[0.9, 0.95])
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    study.set_user_attr(name, {**study.user_attrs[name], "unmoved": 0.945})
+    shown = text_of(searches.page(record_of(study)).render())
+    assert "Of the gain in val_accuracy, +0.50 pp is from the offsets" in shown
+    assert "from the offsets" not in text_of(searches.page(record_of(store_study("s"))).render())

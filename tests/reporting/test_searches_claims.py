@@ -1,0 +1,263 @@
+"""What is said of a search, word for word."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from search_worker import make_objective, quick_training
+from stored_studies import store_classes, store_look, store_study
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.reporting import searches, searches_claims
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna import InitOffsetObjective
+
+
+GAINED, LUCK, OTHERWISE, CHECK = (
+    "What was gained?",
+    "Is it luck?",
+    "What else could be done?",
+    "How to check it?",
+)
+
+
+UNKNOWN_LUCK = (
+    "That is not known: the best of several tries looks better than it is on the data that it was "
+    "chosen by, and only test examples can tell."
+)
+
+
+OTHER_BEGINNINGS = (
+    "The same 12 trainings could go into other random beginnings, one longer training or other "
+    "learning rates, which may gain as much: adnn compare tries them all."
+)
+
+
+WRITE_CONTRACT = (
+    "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: with it "
+    "anyone can train both networks again, by adnn verify FILE."
+)
+
+
+def answers(study: optuna.Study, contract: str | None = None) -> dict[str, str]:
+    return searches_claims.answers_of_search(record_of(study), contract)
+
+
+def gained(winner: str, baseline: str, gain: str) -> str:
+    return (
+        f"Of 1000 test examples, which the search never saw, the network that it found gets "
+        f"{winner}, and the network as it was {baseline}: {gain}."
+    )
+
+
+def with_look(study: optuna.Study, **changes: Any) -> optuna.Study:
+    """Change what the only look at the test set found."""
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    study.set_user_attr(name, {**study.user_attrs[name], **changes})
+    return study
+
+
+class TestSearch:
+    def test_small_gain_may_be_luck(self) -> None:
+        assert answers(store_study("one", gain=0.003), "c.json") == {
+            GAINED: gained(
+                "894 right (89.43 %)", "891 right (89.13 %)", "+0.30 percentage points"
+            ),
+            # McNemar's exact test of 23 against 20: 0.7608.
+            LUCK: (
+                "It may well be: by the choice of the test examples alone, of 100 pairs of "
+                "networks that are equally good, 76 would differ so much."
+            ),
+            OTHERWISE: OTHER_BEGINNINGS,
+            CHECK: (
+                "Anyone can: adnn verify c.json trains both networks again and names what differs."
+            ),
+        }
+
+    def test_large_one_is_no_luck_of_the_test_examples(self) -> None:
+        said = answers(store_study("one", gain=0.05))
+        begins = (
+            ", but training begins with random numbers, and this is one beginning, which may have "
+            "been an unlucky one."
+        )
+        assert said[LUCK] == (
+            "Not by the choice of the test examples (of 100 pairs of networks that are equally "
+            f"good, less than one would differ so much){begins}"
+        )
+        assert said[CHECK] == WRITE_CONTRACT
+        # 43 against 20: 0.0052; 38 against 20: 0.0248; 35 against 20: 0.0582.
+        for gain, share, of in (
+            (0.023, "less than one", "Not by"),
+            (0.018, "2", "Not by"),
+            (0.015, "6", "It may"),
+        ):
+            luck = answers(store_study("one", gain=gain))[LUCK]
+            assert luck.startswith(of)
+            assert f"equally good, {share} would differ so much" in luck
+
+    @pytest.mark.parametrize("gain", [0.0, -0.01])
+    def test_no_gain_is_no_luck(self, gain: float) -> None:
+        said = answers(store_study("one", gain=gain))[LUCK]
+        assert said == "There is no gain on the test examples that could be luck."
+
+    def test_control_is_all_luck(self) -> None:
+        said = answers(store_study("luck", sampler="random_restart", gain=0.05))
+        luck = "All of it: this control does nothing but draw other random beginnings."
+        assert said[LUCK] == luck
+        assert said[OTHERWISE] == (
+            "A real search, which has to gain more than this: adnn compare runs both."
+        )
+
+    def test_r2_is_explained(self) -> None:
+        study = store_study("numbers", metric="val_r2", gain=0.003)
+        config = study.user_attrs["adnn:config"]
+        config["dataset"]["task"] = "regression"
+        study.set_user_attr("adnn:config", config)
+        said = answers(with_look(study, standard_error=0.001, unit="examples"))[GAINED]
+        assert said == (
+            "On 1000 test examples, which the search never saw, the network that it found comes "
+            "to an R² of 0.8943, and the network as it was an R² of 0.8913: +0.0030 (1 is always "
+            "right)."
+        )
+
+    def test_baseline_that_failed_is_nothing(self) -> None:
+        said = answers(with_look(store_study("one", gain=0.003), baseline=math.nan))
+        nothing = "nothing, as its training failed"
+        assert said[GAINED] == gained("894 right (89.43 %)", nothing, "unknown")
+        assert said[LUCK] == UNKNOWN_LUCK
+
+    def test_that_goes_on_with_an_untested_winner(self) -> None:
+        study = store_study("going", gain=0.003)
+        study.set_user_attr("adnn:stop_reason", None)
+        study.enqueue_trial({})
+        baseline = study.user_attrs["adnn:baseline"]
+        study.tell(study.ask(), baseline + 0.25)
+        said = answers(study)
+        assert said[GAINED] == (
+            "The search has not ended; so far, +25.00 percentage points in val_accuracy, by which "
+            "the best of 13 trials was chosen, and on data that the search never saw it was not "
+            "tested yet."
+        )
+        assert said[LUCK] == UNKNOWN_LUCK
+        record = record_of(study)
+        assert searches_claims.use_of_test_set(record) == (
+            "The test set was used once, after 12 trials, for an earlier winner than the present "
+            "one"
+        )
+        assert searches_claims.to_mind([record]) == ""
+        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        twice = (
+            "The test set was looked at 2 times, after 12 and 13 trials: the later gains are no "
+            "longer of untouched test data"
+        )
+        assert searches_claims.use_of_test_set(record_of(study)) == twice
+        # Of several runs it is said once.
+        assert searches_claims.to_mind([record_of(study)] * 2) == f"{twice}."
+        study.set_user_attr("adnn:stop_reason", "max_trial")
+        winner = gained("905 right (90.50 %)", "900 right (90.00 %)", "+0.50 percentage points")
+        assert answers(study)[GAINED] == winner
+
+    def test_of_anybody_else_s_objective(self) -> None:
+        other = optuna.create_study(study_name="other", direction="maximize")
+        assert answers(other) == {GAINED: "No trial was finished yet."}
+        for value in (0.25, 0.75):
+            other.add_trial(optuna.trial.create_trial(value=value))
+        assert answers(other) == {
+            GAINED: (
+                "The search has not ended; so far, +0.5000 in value, by which the best of 2 "
+                "trials was chosen."
+            ),
+            LUCK: (
+                "That is not known: the best of several tries looks better than it is; adnn "
+                "recheck evaluates the best ones again, with fresh random numbers."
+            ),
+        }
+        closed = "The test set is closed; result.test() or resume opens it"
+        assert searches_claims.use_of_test_set(record_of(other)) == closed
+
+    def test_uneven_classes_are_to_be_minded(self) -> None:
+        study = store_study("classes")
+        store_classes(study, [97, 3])
+        assert searches_claims.to_mind([record_of(study)]) == (
+            "Mind that 97 % of the test set is class 'a': a network that always says so reaches "
+            "97 %."
+        )
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective()
+
+
+def test_a_training_that_is_too_long_is_named() -> None:
+    objective = make_objective(training=quick_training(epochs=10**6, batch_size=7))
+    result = adnn.search(objective, "annealing", max_time=0.5)
+    result = adnn.search(objective, "annealing", max_time=1)
+    said = (
+        r"No trial was finished: .* but one training takes about \d+ s; resume .* longer max_time"
+    )
+    for text in (str(result), searches.page(result).claim):
+        assert re.search(said, text)
+        assert "nan" not in text
+    searches.page(result).render()
+
+
+def test_without_a_completed_trial_it_says_what_came_of_all() -> None:
+    study = store_study("s")
+    copy = optuna.create_study(direction="maximize")
+    for name, value in study.user_attrs.items():
+        if not name.startswith("adnn:test"):
+            copy.set_user_attr(name, value)
+    copy.add_trials([optuna.create_trial(state=TrialState.PRUNED) for _ in range(2)])
+    said = "No trial was completed: 2 were pruned, 0 diverged; let the pruner wait for longer."
+    assert said in searches.text(record_of(copy))
+    assert "nan" not in searches.text(record_of(copy))
+
+
+def test_each_sampler_is_named_with_its_trials(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    sampler = optuna.samplers.TPESampler(seed=0)
+    study = optuna.create_study(
+        direction="maximize", sampler=sampler, storage=url, study_name="mixed"
+    )
+    study.enqueue_trial({"weight_offset_0": 0.0, "bias_offset_0": 0.0})
+    study.optimize(objective, n_trials=4)
+    result = adnn.resume(url, "mixed", sampler="annealing", max_trial=6, objective=objective)
+    assert result.best is not None
+    who = "study.optimize" if result.best.number < 4 else "annealing"
+    said = (
+        "Proposed were trials 0–3 by study.optimize, 4–5 by annealing; "
+        f"the best one, {result.best.number}, by {who}."
+    )
+    assert said in str(result)
+    assert said in searches.page(result).render()
+    assert result.contract().content["study"]["sampler"] == who
+    alone = adnn.search(objective, optuna.samplers.TPESampler(seed=0), max_trial=2)
+    assert "Proposed" not in str(alone)
+
+
+def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
+    study = store_study("s")
+    best = study.best_trial
+    study.add_trial(
+        optuna.create_trial(params=best.params, distributions=best.distributions, value=1.0)
+    )
+    study.set_user_attr("adnn:stop_reason", None)
+    page = searches.page(record_of(study)).render()
+    assert "on data that the search never saw it was not tested yet" in page
+    assert "only an earlier winner was tested" in page
+    assert "The test set was used once, after 12 trials, for an earlier winner" in page
+    assert "nothing yet" not in page
+    store_look(study, "2026-11-25T12:00:02+00:00", 0.9, 0.01)
+    assert "of 1000 test examples" in searches.page(record_of(study)).claim
