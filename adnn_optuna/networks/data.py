@@ -82,7 +82,7 @@ class Dataset:
         where, n = f"Dataset {self.name!r}", self.num_classes
         if n is not None:
             object.__setattr__(self, "num_classes", _arrays.checked_number(where, n))
-        if self.preprocessing.is_identity and getattr(self.x_train, "dtype", None) == np.uint8:
+        if self.preprocessing == Preprocessing() and getattr(self.x_train, "dtype", 0) == np.uint8:
             object.__setattr__(self, "preprocessing", preprocessing.PIXELS)
         for split in _SPLITS:
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
@@ -156,7 +156,7 @@ class Dataset:
             config["task"] = self.task
         if self.classes is not None:
             config["classes"] = list(self.classes)
-        if not self.preprocessing.is_identity:
+        if self.preprocessing != Preprocessing():
             config["preprocessing"] = self.preprocessing.config
         return {**config, "fingerprint": self.fingerprint}
 

@@ -324,7 +324,7 @@ class Trainer:
         head, scaling = self.architecture.head, self.dataset.preprocessing
         before: list[Any] = []
         after: list[Any] = []
-        if scaling.scale != "none":
+        if scaling.factor != 1:
             numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
             before = [keras.layers.Rescaling(*numbers, dtype="float32", name="scaling")]
         if head.num_classes is not None and not head.are_probabilities:

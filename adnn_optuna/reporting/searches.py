@@ -44,7 +44,7 @@ def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
     done = ["with categories as 0 and 1"] if has_categories else []
     if isinstance(preprocessing["factor"], Sequence):
         done.append("standardised by the training part")
-    elif preprocessing["scale"] == "affine":
+    elif preprocessing["factor"] != 1:
         done.append("divided by 255")
     return " and ".join(done) or "as they are"
 

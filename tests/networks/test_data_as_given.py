@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import dataset_from_config, load_dataset
-from adnn_optuna.networks.preprocessing import PIXELS
+from adnn_optuna.networks.preprocessing import PIXELS, Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ class TestScale:
     )
     def test_follows_from_the_inputs(self, x: Any, scale: str) -> None:
         data = Dataset.from_arrays(x, Y)
-        assert data.preprocessing.is_identity == (scale == "none")
+        assert (data.preprocessing == Preprocessing()) == (scale == "none")
         assert (data.preprocessing == PIXELS) == (scale == "pixels")
         assert data.preprocessing.is_learned == (scale == "learned")
         order = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_test[:, 0]
@@ -100,7 +100,7 @@ class TestScale:
         pixels = np.arange(N, dtype=np.uint8)[:, None] * 4
         data = Dataset.from_arrays(pixels, Y, scale="none")
         assert data.x_train.max() > 200
-        assert data.preprocessing.is_identity
+        assert data.preprocessing == Preprocessing()
 
     @pytest.mark.parametrize("factor", [1e-310, 1e-200, 1e200, 1e300])
     def test_copes_with_any_finite_magnitude(self, factor: float) -> None:
