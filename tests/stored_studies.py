@@ -16,6 +16,7 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.declarations import planned
+from adnn_optuna.networks.offsets import RESTARTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def store_study(
         direction="minimize" if is_loss else "maximize",
         storage=storage,
     )
-    space: dict[str, Any] = {"type": "RestartSpace"}
+    space = RESTARTS.config
     if not is_restart:
         space = {"type": "OffsetSpace", "low": -0.2, "high": 0.2, "scope": "layer"}
     study.set_user_attr(

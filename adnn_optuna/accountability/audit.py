@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna.networks import initializers, keras_files
-from adnn_optuna.networks._random_state import undisturbed
 
 if TYPE_CHECKING:
     import keras
@@ -119,7 +118,7 @@ def seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
 
 def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> AuditFacts:
     """Find all that is random in the model that is built, or read from a file."""
-    with undisturbed():
+    with keras_files.undisturbed():
         return keras_files.without_values(lambda: _audit(build(), is_from_file=is_from_file))
 
 

@@ -33,7 +33,7 @@ from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import hash_weights, model_from_config
+from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start, space_from_config
 
 if TYPE_CHECKING:
@@ -167,12 +167,12 @@ def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Mo
     where = "objective.model"
     if config.get("type") != "MLP":
         keras_files.check_model_config(config["model"], f"{where}.model")
-        return model_from_config(config)
+        return keras_files.model_from_config(config)
     for name in ("kernel_initializer", "bias_initializer"):
         if isinstance(config.get(name), dict):
             initializer = {"module": "keras.initializers", **config[name]}
             keras_files.check_keras_config(initializer, f"{where}.{name}")
-    model = model_from_config(config)
+    model = keras_files.model_from_config(config)
     assert isinstance(model, MLP)
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))

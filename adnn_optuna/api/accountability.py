@@ -13,8 +13,8 @@ from adnn_optuna.accountability.contract import ContractFacts
 from adnn_optuna.accountability.verification import VerdictFacts, verified
 from adnn_optuna.api._told import Printed, Told
 from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.keras_files import model_from_file
 from adnn_optuna.networks.models import MLP
-from adnn_optuna.networks.network import model_from_file
 
 if TYPE_CHECKING:
     import keras

@@ -60,11 +60,9 @@ class SearchResult(Told, SearchRecord):
         Raises:
             ValueError: If no trial was completed.
         """
-        from adnn_optuna.networks.finished import finished_model
-
         trainer, start = self._winner()
         weights = _trained(trainer, start) if trained else trainer.initial_weights(start)
-        return finished_model(trainer, weights)
+        return trainer.model(weights)
 
     def predict(self, x: Any) -> np.ndarray:
         """Return what the best trial's network, trained again, predicts.

@@ -231,7 +231,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
 def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
     """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
-    from adnn_optuna.networks.network import model_from_file
+    from adnn_optuna.networks.keras_files import model_from_file
 
     models = {}
     for text in texts:

@@ -27,7 +27,7 @@ from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.offsets import EpochsSpace, LearningRateSpace, OffsetSpace, RestartSpace
+from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -93,7 +93,7 @@ class LongerObjective(InitOffsetObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
         epochs = objective.training.epochs
-        space = EpochsSpace(epochs, epochs * n_trials)
+        space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
         return cls(**{**objective.settings, "space": space})
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
@@ -103,12 +103,12 @@ class LongerObjective(InitOffsetObjective):
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
         """Train for all epochs, or until a limit; a training that is stopped begins anew."""
         [trial] = trials
-        space = cast("EpochsSpace", self.space)
-        [run] = self.trainer.train([self.start({space.parameter: space.longest})], **limits)
+        space = cast("ControlSpace", self.space)
+        [run] = self.trainer.train([self.start({space.parameter: space.high})], **limits)
         if run.status == "stopped" or not run.history:
             is_stopped = run.status == "stopped"
             return [Outcome(TrialState.PRUNED, is_cut_off=not is_stopped, is_stopped=is_stopped)]
-        patiently(self.set_baseline, trial.study, run.history[: space.epochs][-1])
+        patiently(self.set_baseline, trial.study, run.history[: int(space.unmoved)][-1])
         best, value = len(run.history) - 1, math.nan
         for epoch, metrics in enumerate(run.history):
             found = self.value(metrics)
@@ -194,7 +194,7 @@ def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOff
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."
         )
-    return objective.replace(space=LearningRateSpace(rate))
+    return objective.replace(space=ControlSpace("learning_rate", rate, rate / 100, rate * 100))
 
 
 def _of_one_offset(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
@@ -224,7 +224,7 @@ ARMS: dict[str, Arm] = {
             stored.RANDOM_RESTART,
             lambda seed, *_: RandomRestartSampler(seed=seed),
             help="new random weights instead of offsets, by which luck is told",
-            objective=lambda objective, _: objective.replace(space=RestartSpace()),
+            objective=lambda objective, _: objective.replace(space=RESTARTS),
             batch_size=_BATCH_SIZE,
         ),
         Arm(

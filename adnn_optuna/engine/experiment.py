@@ -16,7 +16,7 @@ from adnn_optuna._checks import WrongValueError, check_type, checked_seed
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, Space, Start
+from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Experiment:
         if not takes_trial(training):
             wanted = "a Training, or a function of a trial that returns one"
             check_type("training", training, Training, wanted)
-        check_type("space", space, Space, "an OffsetSpace or RestartSpace")
+        check_type("space", space, Space, "an OffsetSpace or RESTARTS")
         self._model, self._training = model, training
         self.seed: int = checked_seed(seed)
         self.dataset: Dataset = dataset
@@ -124,7 +124,7 @@ class Experiment:
 
     def _search_in(self, space: Space) -> None:
         architecture = self.trainer.architecture
-        if isinstance(space, RestartSpace) and not architecture.depends_on_seed:
+        if space == RESTARTS and not architecture.depends_on_seed:
             raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
                 "would train one network again and again and show no luck: give its initializers "

@@ -17,7 +17,7 @@ from adnn_optuna._attributes import RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.networks.offsets import RestartSpace
+from adnn_optuna.networks.offsets import RESTARTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ class SearchRecord:
     def is_restart(self) -> bool:
         """Whether the search is the control, which draws new initial weights for each trial."""
         config = self.attrs.get(stored.CONFIG, {})
-        return bool(config.get("space", {}).get("type") == RestartSpace.__name__)
+        return bool(config.get("space") == RESTARTS.config)
 
     @property
     def searcher(self) -> str:

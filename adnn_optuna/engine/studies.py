@@ -26,9 +26,9 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Objective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
+from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import model_from_config
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
 

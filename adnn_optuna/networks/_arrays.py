@@ -1,17 +1,23 @@
-"""Checks and conversions of the arrays that users give as data; ``where`` tells the data set."""
+"""Arrays, labels and weights that users give as data: checked, converted and drawn from.
+
+``where`` tells the data set.
+"""
 
 import itertools
-from collections.abc import Iterable
-from numbers import Real
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongTypeError, WrongValueError, is_integer
 
 # Of labels and the like, in a message.
 _NAMED = 5
+DEFAULT_FRACTION = 0.2
+
+_Float = type[np.floating[Any]]
 
 
 def plain(where: str, name: str, values: Any) -> NDArray[Any]:
@@ -35,9 +41,13 @@ def plain(where: str, name: str, values: Any) -> NDArray[Any]:
     )
 
 
-def checked_inputs(
-    where: str, name: str, values: Any, dtype: type[np.floating[Any]]
-) -> NDArray[Any]:
+def _column(where: str, name: str, values: Any) -> NDArray[Any]:
+    """Return what is given as an array, one of a single column without that dimension."""
+    array = plain(where, name, values)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray[Any]:
     """Return inputs that are finite as ``dtype``, checked but not converted."""
     array = plain(where, name, values)
     if array.dtype.kind not in "biuf":
@@ -54,9 +64,7 @@ def checked_inputs(
     return array
 
 
-def _check_finite(
-    where: str, name: str, array: NDArray[Any], dtype: type[np.floating[Any]]
-) -> None:
+def _check_finite(where: str, name: str, array: NDArray[Any], dtype: _Float) -> None:
     if array.dtype.kind != "f":
         return
     with np.errstate(over="ignore"):
@@ -69,10 +77,9 @@ def _check_finite(
         )
 
 
-def checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
+def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
     """Return the targets of a regression, of shape (n,) or (n, k), checked but not converted."""
-    array = plain(where, name, values)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    array = _column(where, name, values)
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but the "
@@ -82,17 +89,19 @@ def checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
     return array
 
 
-def check_lengths(where: str, suffix: str, x: NDArray[Any], y: NDArray[Any]) -> None:
-    """Raise unless there is a label for each sample."""
-    if len(x) != len(y):
-        sizes = f"x{suffix} has {len(x)} samples and y{suffix} {len(y)}"
+def read_targets(where: str, suffix: str, values: Any, task: str, n: int) -> NDArray[Any]:
+    """Return the labels or targets of n samples as the user has them."""
+    read = _read_labels if task == "classification" else _checked_targets
+    y = read(where, f"y{suffix}", values)
+    if len(y) != n:
+        sizes = f"x{suffix} has {n} samples and y{suffix} {len(y)}"
         raise WrongValueError(f"{where}: {sizes}: each sample needs one label.")
+    return y
 
 
 def checked_weights(where: str, name: str, values: Any, n: int) -> NDArray[Any]:
     """Return the weights of n samples, checked but not converted."""
-    array = plain(where, name, values)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    array = _column(where, name, values)
     if array.shape != (n,) or array.dtype.kind not in "biuf":
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but must "
@@ -111,6 +120,246 @@ def named(values: Iterable[Any]) -> str:
     """Return some values in words, the first few alone where they are many."""
     said = [repr(value) for value in itertools.islice(values, _NAMED + 1)]
     return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
+
+
+def _read_labels(where: str, name: str, values: Any) -> NDArray[Any]:
+    """Return labels as users have them as strings, truth values or integers of shape (n,)."""
+    array = _column(where, name, values)
+    if array.ndim == 2 and array.dtype.kind in "biuf":
+        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()):
+            raise WrongValueError(
+                f"{where}: the rows of {name}, of shape {array.shape}, are not one-hot: give one "
+                'label for each sample, or, for numbers to predict, task="regression".'
+            )
+        # A table of one-hot rows names the classes.
+        names = np.asarray(getattr(values, "columns", range(array.shape[1])))
+        array = plain(where, name, names[array.argmax(axis=1)])
+    if array.ndim != 1:
+        raise WrongValueError(
+            f"{where}: {name} has the shape {array.shape}, but must have (n,), or (n, classes) "
+            "with one-hot rows: one label for each sample."
+        )
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore", over="ignore"):
+            whole = (array == np.rint(array)) & (np.abs(array) < 2**63)
+        if not whole.all():
+            raise WrongValueError(
+                f"{where}: {name} has the dtype {array.dtype} and holds "
+                f"{array[np.argmin(whole)]}, which is no label: replace what is missing, or, for "
+                'numbers to predict, give task="regression".'
+            )
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "biuU":
+        raise WrongValueError(
+            f"{where}: {name} has the dtype {array.dtype}, but labels are strings, truth values "
+            "or integers."
+        )
+    return array
+
+
+def checked_number(where: str, n: Any) -> int:
+    """Return a number of classes as Python's integer."""
+    if not is_integer(n) or not 2 <= n <= np.iinfo(np.int32).max:
+        raise WrongValueError(f"{where}: num_classes is {n!r}, not an integer from 2.")
+    return int(n)
+
+
+def encoded(
+    where: str, labels: Mapping[str, NDArray[Any]], task: str, num_classes: int | None
+) -> tuple[dict[str, NDArray[Any]], Sequence[Any] | None]:
+    """Return labels as 0, 1, … and the user's label of each class; targets as they are.
+
+    The labels of the classes are a range of integers where these are to stay as they are.
+    ``labels`` are those of which the training part is drawn, by "", and others, by their suffix.
+    """
+    if task == "regression":
+        if num_classes is not None:
+            raise WrongValueError(f"{where}: a regression has no num_classes: omit it.")
+        return dict(labels), None
+    num_classes = None if num_classes is None else checked_number(where, num_classes)
+    found = np.unique(labels[""])
+    if len(found) == 1:
+        raise WrongValueError(
+            f"{where}: all labels are {found[0].item()!r}: give samples of two classes at least."
+        )
+    classes: Sequence[Any] = tuple(found.tolist())
+    if labels[""].dtype.kind in "iu" and (num_classes or classes == (*range(len(classes)),)):
+        classes = range(num_classes or len(classes))
+    elif num_classes not in (None, len(classes)):
+        raise WrongValueError(
+            f"{where}: num_classes is {num_classes!r}, but y has {len(classes)} labels: omit it."
+        )
+    return {s: encoded_labels(where, f"y{s}", y, classes) for s, y in labels.items()}, classes
+
+
+def encoded_labels(
+    where: str, name: str, labels: NDArray[Any], classes: Sequence[Any]
+) -> NDArray[Any]:
+    """Return the index in ``classes`` of each label that :func:`read_targets` returned."""
+    if not isinstance(classes, range):
+        index = {label: i for i, label in enumerate(classes)}
+        indices = np.array([index.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+    else:
+        indices = labels if labels.dtype.kind in "biu" else np.full(len(labels), -1)
+    known = (indices >= 0) & (indices < len(classes))
+    if not known.all():
+        i = int(np.argmin(known))
+        raise WrongValueError(
+            f"{where}: {name}[{i}] is {labels[i].item()!r}, but the labels to learn are "
+            f"{named(classes)}: mend such labels, or leave their samples out."
+        )
+    return indices
+
+
+def check_trained(where: str, y: NDArray[Any], classes: Sequence[Any] | None) -> None:
+    """Raise unless the training part has each class, or targets that differ."""
+    if classes is None:
+        if (y.min(axis=0) == y.max(axis=0)).any():
+            raise WrongValueError(
+                f"{where}: a target is {y[0]} in all training samples: there is nothing to learn."
+            )
+        return
+    untrained = np.setdiff1d(np.arange(len(classes)), y)
+    if len(untrained):
+        raise WrongValueError(
+            f"{where}: the training part has no sample of {named(classes[i] for i in untrained)}: "
+            "add samples, leave these labels out, or draw with another seed."
+        )
+
+
+def weights(
+    where: str,
+    y: NDArray[Any],
+    train: NDArray[np.intp],
+    classes: Sequence[Any] | None,
+    *,
+    class_weight: Any,
+    sample_weight: Any,
+) -> NDArray[np.float64] | None:
+    """Return the weights of the rows to train on, None where all are 1."""
+    weight = np.ones(len(y))
+    if sample_weight is not None:
+        weight *= checked_weights(where, "sample_weight", sample_weight, len(y))
+    if class_weight is not None:
+        if classes is None:
+            raise WrongValueError(f"{where}: a regression has no class_weight: omit it.")
+        weight *= _class_weights(where, class_weight, y[train], classes)[y]
+    return None if (weight[train] == 1).all() else weight[train]
+
+
+def _class_weights(
+    where: str, class_weight: Any, labels: NDArray[Any], classes: Sequence[Any]
+) -> NDArray[np.float64]:
+    """Return the weight of each class, of the training part's labels if they are "balanced".
+
+    Then n samples of C classes have the weight n / (C · samples of the class), as in scikit-learn.
+    """
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(labels, minlength=len(classes))
+        return np.asarray(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+    if not isinstance(class_weight, Mapping):
+        raise WrongTypeError(
+            f'{where}: class_weight is {class_weight!r:.100}, but must be "balanced" or a '
+            "dictionary of weights by labels."
+        )
+    if unknown := set(class_weight) - set(classes):
+        raise WrongValueError(
+            f"{where}: class_weight names {', '.join(map(repr, unknown))}, but the labels are "
+            f"{named(classes)}."
+        )
+    weights = [class_weight.get(label, 1.0) for label in classes]
+    return checked_weights(where, "class_weight", weights, len(classes)).astype(np.float64)
+
+
+def split_size(where: str, name: str, size: float | None, n: int, *, is_given: bool) -> int:
+    """Return how many of n samples are drawn for a split: none if its arrays are given."""
+    if is_given:
+        if size is not None:
+            raise WrongValueError(f"{where}: give either {name} or the arrays, not both.")
+        return 0
+    size = DEFAULT_FRACTION if size is None else size
+    if is_integer(size) and 0 <= size < n:
+        return int(size)
+    if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
+        # A fraction above 0 asks for a split, so it gets one.
+        return max(round(size * n), 1) if size > 0 else 0
+    raise WrongValueError(
+        f"{where}: {name} is {size!r}, but must be a number of samples (an int from 0 to "
+        f"{n - 1}) or a fraction (a float of 0 or more and below 1)."
+    )
+
+
+def drawn_rows(
+    where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, groups: Any
+) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
+    n = len(y)
+    if sum(sizes) >= n:
+        said = f"of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
+        raise WrongValueError(f"{where}: {said} leave none for training: give smaller sizes.")
+    if not is_integer(seed) or seed < 0:
+        raise WrongValueError(f"{where}: seed is {seed!r}, not an integer of 0 or more.")
+    if groups is None:
+        order = stratified_order(y, int(seed))
+        parts = [np.sort(part) for part in np.split(order, np.cumsum(sizes))]
+    else:
+        parts = _grouped_rows(where, groups, n, sizes, int(seed))
+    return dict(zip(("test", "val", "train"), parts, strict=True))
+
+
+def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
+    """Return a random order in which every stretch has nearly the same share of each label.
+
+    The targets of a regression, which are floats, do not matter.
+    """
+    y = np.zeros(len(y)) if y.dtype.kind == "f" else y
+    # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
+    # permutations need not: a study must find its splits again after an upgrade.
+    shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
+    _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
+    # Where each sample comes among those of its label, from 0 (the first) to 1 (the last).
+    rank = np.empty(len(y), dtype=np.intp)
+    first = np.cumsum(counts) - counts
+    rank[np.argsort(label, kind="stable")] = np.arange(len(y)) - np.repeat(first, counts)
+    return shuffled[np.argsort((rank + 0.5) / counts[label], kind="stable")]
+
+
+def _grouped_rows(
+    where: str, groups: Any, n: int, sizes: Sequence[int], seed: int
+) -> list[NDArray[np.intp]]:
+    """Return the rows of test, validation and training, no group in two of them.
+
+    The groups come in a random order, and each goes to the first split that has room for it; a
+    split that has room for none gets the smallest.
+    """
+    groups = plain(where, "groups", groups)
+    n_missing = int(np.isnan(groups).sum()) if groups.dtype.kind == "f" else 0
+    if groups.shape != (n,) or n_missing:
+        has = f"lacks {n_missing} values" if n_missing else f"has the shape {groups.shape}"
+        said = f"{where}: groups {has}, but must name one for each of {n} samples"
+        raise WrongValueError(f"{said}.")
+    names, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    left = np.argsort(np.random.Philox(seed).random_raw(len(names)), kind="stable").tolist()
+    n_splits = 1 + sum(size > 0 for size in sizes)
+    if len(left) < n_splits:
+        raise WrongValueError(
+            f"{where}: {len(left)} groups are too few for {n_splits} splits: give finer groups."
+        )
+    rows = []
+    for size in sizes:
+        n_splits -= size > 0
+        chosen: set[int] = set()
+        room = size
+        for name in left:
+            # The splits that follow need a group each.
+            if counts[name] <= room and len(left) - len(chosen) > n_splits:
+                chosen.add(name)
+                room -= counts[name]
+        if size and not chosen:
+            chosen = {min(left, key=counts.__getitem__)}
+        left = [name for name in left if name not in chosen]
+        rows.append(np.flatnonzero(np.isin(group, [*chosen])))
+    return [*rows, np.flatnonzero(np.isin(group, left))]
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):

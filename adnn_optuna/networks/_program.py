@@ -1,6 +1,5 @@
 """One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
-import collections
 import functools
 import json
 import threading
@@ -228,7 +227,7 @@ def _in_batches(
 
 
 # The programs that were used last, by all that is compiled into them.
-_programs: collections.OrderedDict[tuple[Any, ...], Program] = collections.OrderedDict()
+_programs: dict[tuple[Any, ...], Program] = {}
 _compiling = threading.Lock()
 
 
@@ -248,10 +247,10 @@ def compiled(
     shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
     key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
     with _compiling:
-        if key not in _programs:
+        if (program := _programs.pop(key, None)) is None:
             _logger.info("Compiling the training of the network, once for all its trials.")
-            _programs[key] = Program(architecture, training, splits, epochs)
-        _programs.move_to_end(key)
+            program = Program(architecture, training, splits, epochs)
+        _programs[key] = program  # As the last one.
         if len(_programs) > _N_PROGRAMS:
-            _programs.popitem(last=False)
-        return _programs[key]
+            del _programs[next(iter(_programs))]
+        return program

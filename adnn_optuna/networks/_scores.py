@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError, first_line
-from adnn_optuna.networks.heads import Head
+from adnn_optuna.networks.network import Head
 
 Score = tuple[tf.Tensor, ...]
 Settings = str | dict[str, Any]
@@ -105,13 +105,6 @@ def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.cast(labels, tf.float32), (-1, head.size))
 
 
-def _probabilities(head: Head, outputs: tf.Tensor) -> tf.Tensor:
-    outputs = tf.cast(outputs, tf.float32)
-    if head.num_classes is None or head.are_probabilities:
-        return outputs
-    return tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
-
-
 def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     """Return labels and outputs of three examples, to try a loss or metric on."""
     labels = tf.zeros((3, head.size)) if head.num_classes is None else tf.constant([0, 1, 0])
@@ -188,7 +181,10 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets = labels if is_sparse else _targets(head, labels)
-        return targets, _probabilities(head, outputs)
+        outputs = tf.cast(outputs, tf.float32)
+        if head.num_classes is not None and not head.are_probabilities:
+            outputs = tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
+        return targets, outputs
 
     try:
         # Some make their variables by the first examples.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal, get_args
@@ -14,7 +15,7 @@ import optuna
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks import _arrays, _labels, _splits, preprocessing
+from adnn_optuna.networks import _arrays, preprocessing
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.preprocessing import Preprocessing
 
@@ -80,19 +81,17 @@ class Dataset:
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
         if n is not None:
-            object.__setattr__(self, "num_classes", _labels.checked_number(where, n))
-        if self.preprocessing.is_identity and getattr(self.x_train, "dtype", None) == np.uint8:
+            object.__setattr__(self, "num_classes", _arrays.checked_number(where, n))
+        if self.preprocessing == Preprocessing() and getattr(self.x_train, "dtype", 0) == np.uint8:
             object.__setattr__(self, "preprocessing", preprocessing.PIXELS)
         for split in _SPLITS:
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             x = _arrays.checked_inputs(where, f"x_{split}", x, np.float32)
             x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
-            if self.num_classes is None:
-                y = _arrays.checked_targets(where, f"y_{split}", y)
-            else:
-                y = _labels.read_labels(where, f"y_{split}", y)
-                y = _labels.encoded_labels(where, f"y_{split}", y, range(self.num_classes))
-            _arrays.check_lengths(where, f"_{split}", x, y)
+            task = "regression" if self.num_classes is None else "classification"
+            y = _arrays.read_targets(where, f"_{split}", y, task, len(x))
+            if self.num_classes is not None:
+                y = _arrays.encoded_labels(where, f"y_{split}", y, range(self.num_classes))
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
             y_type = np.float32 if n is None else np.int32
@@ -136,9 +135,7 @@ class Dataset:
     @property
     def n_outputs(self) -> int:
         """Number of classes, or of the targets of a regression."""
-        if self.num_classes is not None:
-            return self.num_classes
-        return 1 if self.y_train.ndim == 1 else int(self.y_train.shape[1])
+        return self.num_classes or math.prod(self.y_train.shape[1:])
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -159,7 +156,7 @@ class Dataset:
             config["task"] = self.task
         if self.classes is not None:
             config["classes"] = list(self.classes)
-        if not self.preprocessing.is_identity:
+        if self.preprocessing != Preprocessing():
             config["preprocessing"] = self.preprocessing.config
         return {**config, "fingerprint": self.fingerprint}
 
@@ -235,17 +232,23 @@ class Dataset:
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
         columns = preprocessing.columns_of(where, x)
-        inputs, labels = _read(where, given, columns, task)
-        labels, classes = _labels.encoded(where, labels, task, num_classes)
+        inputs, labels = {}, {}
+        for s, (x_given, y_given) in given.items():
+            if (x_given is None) != (y_given is None):
+                raise WrongValueError(f"{where}: give both x{s} and y{s}.")
+            if x_given is not None or not s:
+                inputs[s] = columns.encoded(x_given, where, f"x{s}")
+                labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
+        labels, classes = _arrays.encoded(where, labels, task, num_classes)
         x, y = inputs.pop(""), labels.pop("")
         n = len(y)
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
-        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
-        rows = _splits.drawn_rows(where, y, sizes, seed, groups)
+        sizes = [_arrays.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
+        rows = _arrays.drawn_rows(where, y, sizes, seed, groups)
         if num_classes is None:
-            _labels.check_trained(where, y[rows["train"]], classes)
+            _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
-        weight = _labels.weights(where, y, rows["train"], classes, **options)
+        weight = _arrays.weights(where, y, rows["train"], classes, **options)
         fields: dict[str, Any] = {"weight_train": weight}
         for split in _SPLITS:
             fields[f"x_{split}"] = inputs.get(f"_{split}", x[rows[split]])
@@ -294,7 +297,7 @@ class Dataset:
         splits = ("train", *self.drawn)
         pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
-        parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
+        parts = np.split(_arrays.stratified_order(pooled["y"], seed), ends[:-1])
         changed: dict[str, Any] = {"origin": None}
         for split, rows in zip(splits, map(np.sort, parts), strict=True):
             changed |= {f"{kind}_{split}": values[rows] for kind, values in pooled.items()}
@@ -307,20 +310,3 @@ class Dataset:
             changed |= {key: learned.scaled(key, values) for key, values in raw.items()}
             changed["preprocessing"] = learned
         return dataclasses.replace(self, **changed)
-
-
-def _read(
-    where: str, given: Mapping[str, tuple[Any, Any]], columns: Preprocessing, task: Task
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Return inputs and labels, as arrays, of what was given."""
-    inputs, labels = {}, {}
-    for suffix, (x, y) in given.items():
-        if (x is None) != (y is None):
-            raise WrongValueError(f"{where}: give both x{suffix} and y{suffix}.")
-        if x is None and suffix:
-            continue
-        inputs[suffix] = columns.encoded(x, where, f"x{suffix}")
-        read = _labels.read_labels if task == "classification" else _arrays.checked_targets
-        labels[suffix] = read(where, f"y{suffix}", y)
-        _arrays.check_lengths(where, suffix, inputs[suffix], labels[suffix])
-    return inputs, labels

@@ -1,4 +1,7 @@
-"""Models of Keras configurations, made where they leave nothing behind, without code of theirs."""
+"""Models of Keras configurations, made where they leave nothing behind, without code of theirs.
+
+Keras draws the seeds that are not given from Python's and NumPy's global random sources.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,20 @@ import contextlib
 import contextvars
 import json
 import math
+import random
 import sys
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, check_installed, first_line
-from adnn_optuna.networks._random_state import undisturbed
+import numpy as np
+
+from adnn_optuna import _checks
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
+from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
     import keras
@@ -36,10 +44,32 @@ _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectori
 
 _Result = TypeVar("_Result")
 
+# Random sources are the process's, so two threads must not build models at once. What the holder
+# calls may ask for them again, also in a thread that it starts with its context and waits for.
+_lock = threading.Lock()
+_is_held = contextvars.ContextVar("is_held", default=False)
+
+
+@contextlib.contextmanager
+def undisturbed(seed: int | None = None) -> Iterator[None]:
+    """Put the states of Python's and NumPy's global sources back, seeded meanwhile if asked."""
+    with contextlib.nullcontext() if _is_held.get() else _lock:
+        token = _is_held.set(True)
+        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+        try:
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed)  # noqa: NPY002
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            _is_held.reset(token)
+
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Call a function where Keras has counted no names yet; the caller's settings hold there."""
-    check_installed("tensorflow", "Making a Keras model")
+    _checks.check_installed("tensorflow", "Making a Keras model")
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()
@@ -68,23 +98,6 @@ def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) 
             return function(*args, **kwargs)
 
     return in_fresh_thread(call)
-
-
-def read_model_config(path: Path) -> dict[str, Any]:
-    """Return the configuration in a ``.keras`` file as JSON holds it; nothing is made of it."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            # One that is larger is cut off, so it is no JSON.
-            config = json.loads(file.read(_MAX_CONFIG_BYTES))
-    except FileNotFoundError:
-        raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
-    # A broken archive can raise anything that zipfile, zlib and codecs know.
-    except Exception:  # noqa: BLE001
-        config = None
-    if isinstance(config, dict):
-        return config
-    how = "save the model with model.save('name.keras')"
-    raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
 
 
 def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
@@ -198,3 +211,56 @@ def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
         if described == other:
             return described
     return {"class_name": type(first).__name__}
+
+
+def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
+    """Return the model of an architecture's ``config``; the callable may raise ValueError."""
+    if config["type"] == "MLP":
+        return MLP(**{key: value for key, value in config.items() if key != "type"})
+    return _from_keras_config(config["model"])
+
+
+def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
+    def rebuild() -> keras.Model:
+        import keras
+
+        stored = without_compilation(config)  # A copy, for Keras empties it.
+        problem = f"no configuration can hold the arguments of {stored['class_name']}"
+        try:
+            if "config" in stored:
+                # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
+                return keras.saving.deserialize_keras_object(stored, safe_mode=True)
+        except Exception as error:
+            if _checks.is_out_of_memory(error):
+                raise
+            # Whatever a class of the user's does when it is made without its arguments.
+            problem = first_line(error)
+        raise WrongValueError(
+            f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
+            "objective again."
+        )
+
+    return rebuild
+
+
+def model_from_file(path: Path) -> Callable[[], keras.Model]:
+    """Return what builds the model of a ``.keras`` file, without its weights.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no ``.keras`` file, or its model is refused.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            # One that is larger is cut off, so it is no JSON.
+            config = json.loads(file.read(_MAX_CONFIG_BYTES))
+    except FileNotFoundError:
+        raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
+    # A broken archive can raise anything that zipfile, zlib and codecs know.
+    except Exception:  # noqa: BLE001
+        config = None
+    if not isinstance(config, dict):
+        how = "save the model with model.save('name.keras')"
+        raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
+    check_model_config(config, "model")
+    return _from_keras_config(config)

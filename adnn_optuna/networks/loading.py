@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
-from adnn_optuna.networks._arrays import named
-from adnn_optuna.networks._splits import DEFAULT_FRACTION
+from adnn_optuna.networks._arrays import DEFAULT_FRACTION, named
 from adnn_optuna.networks.data import Dataset, Scale, Task
 from adnn_optuna.networks.preprocessing import Preprocessing, check_present
 
@@ -149,8 +148,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         files = "or a file that ends in .npz, .csv or .parquet"
         raise WrongValueError(f"There is no data set {name!r}: use {known} {files}.")
     # Written out, for the configuration must not depend on what is the default one day.
-    given = {key: value for key, value in splits.items() if value is not None}
-    splits = {**splits, **defaults, **given}
+    splits = {key: defaults.get(key) if v is None else v for key, v in splits.items()}
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
     origin = {"source": "built-in", **splits}
     return replace(dataset, origin=origin, preprocessing=Preprocessing())

@@ -17,7 +17,6 @@ import optuna
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
-from adnn_optuna.networks.heads import Head
 
 if TYPE_CHECKING:
     import keras
@@ -318,7 +317,7 @@ def _without_module(settings: Any) -> Any:
     return settings["config"] if is_function and settings["module"] == "builtins" else settings
 
 
-def completed(training: Training, compiled: Training | None, head: Head) -> Training:
+def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
     """Return what a network is trained by: as asked for, as it was compiled, or by default."""
     changes: dict[str, Any] = {}
     if compiled is not None:
@@ -342,7 +341,7 @@ def completed(training: Training, compiled: Training | None, head: Head) -> Trai
             optimizer, rate = {**optimizer, "config": config}, None
     elif rate is None:
         rate = 0.001
-    loss = training.loss or head.default_loss
+    loss = training.loss or default_loss
     return dataclasses.replace(training, optimizer=optimizer, learning_rate=rate, loss=loss)
 
 

@@ -1,4 +1,4 @@
-"""Networks: their variables, the seeded initial values of each, and the Keras model of them."""
+"""Networks: their outputs, variables and seeded initial values, and the Keras model of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +19,6 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks import initializers, keras_files
-from adnn_optuna.networks._random_state import undisturbed
-from adnn_optuna.networks.heads import Head
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Training, compiled_training
 
@@ -38,6 +35,65 @@ _SLOW_UNDER_XLA = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "Stateless")
 
 # What initial weights that were drawn before may take, in bytes; those last used are always kept.
 _BYTES_KEPT = 2**26
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The outputs of a network.
+
+    Attributes:
+        num_classes: The number of classes; :obj:`None` in a regression.
+        size: The number of outputs: one for each class, a single one for the second of two
+            classes, or one for each target of a regression.
+        are_probabilities: Whether those of classes are probabilities; else they are logits.
+    """
+
+    num_classes: int | None
+    size: int
+    are_probabilities: bool = False
+
+    @property
+    def default_loss(self) -> str:
+        """The Keras loss where none is given."""
+        if self.num_classes is None:
+            return "mean_squared_error"
+        return "binary_crossentropy" if self.size == 1 else "sparse_categorical_crossentropy"
+
+    @property
+    def score(self) -> str:
+        """What tells how good a network is on the test set: the mean of :meth:`scores`."""
+        return "r2" if self.num_classes is None else "accuracy"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is known of each split after an epoch, whatever other metrics are asked for."""
+        if self.num_classes is None:
+            return ("r2", "rmse", "mae", "loss")
+        return ("accuracy", "loss")
+
+    @property
+    def threshold(self) -> float:
+        """Above it, a single output says the second class."""
+        return 0.5 if self.are_probabilities else 0.0
+
+    def scores(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the score of each example, of shape (n,).
+
+        Of classes it is whether the network is right, bool. In a regression it is one minus the
+        squared error in units of the variance of ``y``, of shape (n,) or (n, targets), float64;
+        of several targets their mean. The mean over the examples is R².
+        """
+        if self.num_classes is not None:
+            return np.asarray(self.predicted(outputs) == y)
+        targets = y.reshape(len(y), -1).astype(np.float64)
+        errors = np.square(targets - outputs)
+        return np.asarray((1 - errors / targets.var(axis=0)).mean(axis=1))
+
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the number of the class that each example is given, int64 of shape (n,)."""
+        if self.size == 1:
+            return (outputs[:, 0] > self.threshold).astype(np.int64)
+        return np.asarray(outputs.argmax(axis=-1))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,6 +176,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
         return _seeded_initializer(spec, _derived_seed(seed, restart, i))
 
+    @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
         return [
             np.asarray(initializer(i, seed, restart)(shape, dtype="float32"))
@@ -129,7 +186,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
         last = len(mlp.hidden)
-        with undisturbed(_derived_seed(seed, restart)):
+        with keras_files.undisturbed(_derived_seed(seed, restart)):
             dense = [
                 keras.layers.Dense(
                     units,
@@ -148,7 +205,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     model = build(0, 0)
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(head, mlp.config, variables, _keeping(draw, n_bytes), build)
+    return Architecture(head, mlp.config, variables, draw, build)
 
 
 def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
@@ -188,19 +245,12 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
     import keras
 
     # Keras draws a default seed from Python's global source, which is left as it was.
-    with undisturbed(seed):
+    with keras_files.undisturbed(seed):
         initializer = keras.initializers.get(copy.deepcopy(spec))
         config = initializer.get_config()
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})
     return initializer
-
-
-def _keeping(
-    draw: Callable[[int, int], Sequence[np.ndarray]], n_bytes: int
-) -> Callable[[int, int], Sequence[np.ndarray]]:
-    """Return a function that draws weights of so many bytes in all, and keeps those drawn last."""
-    return functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))(draw)
 
 
 def _derived_seed(*key: int) -> int:
@@ -217,7 +267,7 @@ def _keras_architecture(
     def build(seed: int, restart: int) -> keras.Model:
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
-        with undisturbed(_derived_seed(seed, restart)):
+        with keras_files.undisturbed(_derived_seed(seed, restart)):
             return keras_files.in_fresh_thread(_built, build_model, input_shape)
 
     model, other = build(0, 0), build(0, 0)
@@ -269,11 +319,11 @@ def _keras_architecture(
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(described, "model")
         own_code = None if "config" in described else build_model
-    found, dtypes = [], []
-    if graph is not None:
-        found = operations(graph)
-        dtypes = [o.dtype for operation in graph.get_operations() for o in operation.outputs]
-    draw = _keeping(lambda *key: _values(build(*key)), sum(array.nbytes for array in weights))
+    found = operations(graph) if graph is not None else []
+    outer = graph.get_operations() if graph is not None else ()
+    dtypes = [output.dtype for operation in outer for output in operation.outputs]
+    n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in weights), 1)
+    draw = functools.lru_cache(n_kept)(lambda *key: _values(build(*key)))
     return Architecture(
         *(head, config, variables, draw, build),
         compiled=compiled_training(model),
@@ -348,45 +398,3 @@ def _outputs(model: keras.Model, x: np.ndarray) -> Any:
 def _values(model: keras.Model) -> list[np.ndarray]:
     # A copy: on the CPU `numpy()` may show the variable's own memory.
     return [np.array(v.numpy()) for v in model.variables]
-
-
-def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
-    """Return the model of an architecture's ``config``; the callable may raise ValueError."""
-    if config["type"] == "MLP":
-        return MLP(**{key: value for key, value in config.items() if key != "type"})
-    return _from_keras_config(config["model"])
-
-
-def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
-    def rebuild() -> keras.Model:
-        import keras
-
-        stored = keras_files.without_compilation(config)  # A copy, for Keras empties it.
-        problem = f"no configuration can hold the arguments of {stored['class_name']}"
-        try:
-            if "config" in stored:
-                # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
-                return keras.saving.deserialize_keras_object(stored, safe_mode=True)
-        except Exception as error:
-            if _checks.is_out_of_memory(error):
-                raise
-            # Whatever a class of the user's does when it is made without its arguments.
-            problem = first_line(error)
-        raise WrongValueError(
-            f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
-            "objective again."
-        )
-
-    return rebuild
-
-
-def model_from_file(path: Path) -> Callable[[], keras.Model]:
-    """Return what builds the model of a ``.keras`` file, without its weights.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is no ``.keras`` file, or its model is refused.
-    """
-    config = keras_files.read_model_config(path)
-    keras_files.check_model_config(config, "model")
-    return _from_keras_config(config)

@@ -110,81 +110,53 @@ class OffsetSpace:
 
 
 @dataclasses.dataclass(frozen=True)
-class _ControlSpace:
-    """A control's space: no offsets, but one parameter, which is a field of :class:`Start`."""
+class ControlSpace:
+    """A control's space: no offsets, but one parameter, which is a field of :class:`Start`.
 
-    parameter: ClassVar[str]
+    Args:
+        parameter: ``"restart"``, ``"epochs"`` or ``"learning_rate"``, which is searched by its
+            logarithm.
+        unmoved: Its value for the unmoved network.
+        low: The smallest value.
+        high: The largest value.
+    """
 
-    @property
-    def unmoved(self) -> Any:
-        """The value of the parameter for the unmoved network."""
-        return getattr(self, self.parameter)
+    parameter: Literal["restart", "epochs", "learning_rate"]
+    unmoved: float
+    low: float
+    high: float
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
-        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+        return {"type": "ControlSpace", **dataclasses.asdict(self)}
 
+    @property
     def _distribution(self) -> BaseDistribution:
-        raise NotImplementedError
+        match self.parameter:
+            case "learning_rate":
+                return FloatDistribution(self.low, self.high, log=True)
+            case "restart" | "epochs":
+                return IntDistribution(int(self.low), int(self.high))
+        raise WrongValueError(f"space.parameter is {self.parameter!r}, which no control has.")
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See :class:`OffsetSpace`."""
-        return {self.parameter: self._distribution()}
+        return {self.parameter: self._distribution}
 
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
         """See :class:`OffsetSpace`."""
         value = float(params.get(self.parameter, self.unmoved))
-        changes: Any = {self.parameter: self._distribution().to_external_repr(value)}
+        changes: Any = {self.parameter: self._distribution.to_external_repr(value)}
         return dataclasses.replace(Start(seed, 0, (0.0,) * len(variables)), **changes)
 
 
-@dataclasses.dataclass(frozen=True)
-class RestartSpace(_ControlSpace):
-    """The control arm's space: each trial has a new initialisation ``restart``, no offsets."""
+# Each trial has a new initialisation.
+RESTARTS = ControlSpace("restart", 0, 0, 2**31 - 1)
 
-    parameter = "restart"
-    restart: ClassVar[int] = 0  # The baseline's.
-
-    def _distribution(self) -> IntDistribution:
-        return IntDistribution(0, 2**31 - 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class LearningRateSpace(_ControlSpace):
-    """A control's space: no offsets, but a learning rate within four decades around the given.
-
-    Args:
-        learning_rate: The given one.
-    """
-
-    parameter = "learning_rate"
-    learning_rate: float
-
-    def _distribution(self) -> FloatDistribution:
-        return FloatDistribution(self.learning_rate / 100, self.learning_rate * 100, log=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class EpochsSpace(_ControlSpace):
-    """A control's space: no offsets, but a longer training, of which one epoch is the best.
-
-    Args:
-        epochs: The epochs of the training settings.
-        longest: Those of the longer training.
-    """
-
-    parameter = "epochs"
-    epochs: int
-    longest: int
-
-    def _distribution(self) -> IntDistribution:
-        return IntDistribution(1, self.longest)
-
-
-Space = OffsetSpace | RestartSpace | LearningRateSpace | EpochsSpace
+Space = OffsetSpace | ControlSpace
 _SPACES: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
 
 

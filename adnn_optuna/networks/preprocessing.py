@@ -6,8 +6,8 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ class Preprocessing:
     """How raw inputs become a network's: x = raw * factor + offset, in float64, then float32.
 
     Args:
-        scale: ``"affine"``, or ``"none"`` where factor and offset are 1 and 0.
         factor: A number for all inputs (1/255 of uint8 pixels), or those learned from the training
             part: one for each feature of (n, features), for each channel of (n, height, width,
             channels), or a single one for all pixels of (n, height, width).
@@ -37,15 +36,9 @@ class Preprocessing:
             feature, 1 where a row is of it and else 0. None of a column of numbers.
     """
 
-    scale: Literal["none", "affine"] = "none"
     factor: float | tuple[float, ...] = 1.0
     offset: float | tuple[float, ...] = 0.0
     columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether raw inputs are what the network takes, but for their dtype."""
-        return self.scale == "none" and self.columns is None
 
     @property
     def is_learned(self) -> bool:
@@ -64,15 +57,10 @@ class Preprocessing:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a study stores, JSON-able, for :meth:`from_config`."""
+        """What a study stores, JSON-able."""
         # JSON makes lists of tuples.
         fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
         return fields
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """Return what :attr:`config` describes."""
-        return cls(**{name: _tupled(value) for name, value in config.items()})
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
         """Return inputs of a network.
@@ -93,7 +81,7 @@ class Preprocessing:
 
     def scaled(self, where: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return numbers scaled, those that need no scale as they are."""
-        if self.scale == "none":
+        if self.factor == 1:
             return array.astype(np.float32) if array.dtype == np.uint8 else array
         if isinstance(self.factor, tuple) and len(self.factor) not in {1, array.shape[-1]}:
             raise WrongValueError(
@@ -135,11 +123,10 @@ class Preprocessing:
         kinds = [[c is not None] * (1 if c is None else len(c)) for _, c in self.columns or ()]
         is_category = np.flatnonzero([*itertools.chain(*kinds)])
         factor[is_category], offset[is_category] = 1, 0
-        learned = {"factor": tuple(factor.tolist()), "offset": tuple(offset.tolist())}
-        return dataclasses.replace(self, scale="affine", **learned)
+        return Preprocessing(tuple(factor.tolist()), tuple(offset.tolist()), self.columns)
 
 
-PIXELS = Preprocessing("affine", factor=1 / 255)
+PIXELS = Preprocessing(factor=1 / 255)
 
 
 def fitted(
@@ -255,7 +242,3 @@ def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64
         codes = pd.Categorical(text, categories=[*categories]).codes
         features.append(np.eye(len(categories))[codes])
     return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(map(_tupled, value)) if isinstance(value, list) else value

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 from adnn_optuna.networks.offsets import Start
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
     from adnn_optuna.networks._program import Data, Program
@@ -99,7 +100,7 @@ class Trainer:
         from adnn_optuna.networks._scores import Scores
 
         self.architecture = architecture
-        training = completed(training, architecture.compiled, architecture.head)
+        training = completed(training, architecture.compiled, architecture.head.default_loss)
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
         self.training = training
@@ -120,9 +121,7 @@ class Trainer:
         # Names are checked here, before any training.
         training.build_optimizer()
         names = Scores(architecture.head, training.loss or "", training.metrics).names
-        self.metrics: tuple[str, ...] = tuple(
-            f"{split}_{name}" for split in self._y for name in names
-        )
+        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in names)
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
@@ -150,7 +149,9 @@ class Trainer:
         data = self.dataset
         splits = (data.x_train, data.y_train, data.weight_train), (data.x_val, data.y_val)
         return [
-            tuple(_shared(a) for a in split if a is not None) for split in splits if len(split[0])
+            tuple(_as_tensor(a) for a in split if a is not None)
+            for split in splits
+            if len(split[0])
         ]
 
     def train(
@@ -306,13 +307,50 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
+    def model(self, weights: Sequence[np.ndarray]) -> keras.Model:
+        """Return the network as its user gets it: compiled, with these values of its variables.
+
+        Its inputs are scaled as the dataset's were; those of a table are the features of
+        :meth:`Preprocessing.encoded`. Where the network ends in logits, its outputs become
+        probabilities. Its variables are those of the network, in the same order.
+        """
+        import keras
+
+        from adnn_optuna.networks._scores import made
+
+        network = self.architecture.build(0, 0)
+        for variable, values in zip(network.variables, weights, strict=True):
+            variable.assign(values)
+        head, scaling = self.architecture.head, self.dataset.preprocessing
+        before: list[Any] = []
+        after: list[Any] = []
+        if scaling.factor != 1:
+            numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
+            before = [keras.layers.Rescaling(*numbers, dtype="float32", name="scaling")]
+        if head.num_classes is not None and not head.are_probabilities:
+            activation = "sigmoid" if head.size == 1 else "softmax"
+            after = [keras.layers.Activation(activation, dtype="float32", name="probabilities")]
+        model = network
+        if before or after:
+            network.compiled = False  # The whole is.
+            layers = network.layers if isinstance(network, keras.Sequential) else [network]
+            inputs = keras.Input(self.dataset.x_train.shape[1:], dtype="float32", name="inputs")
+            model = keras.Sequential([inputs, *before, *layers, *after], name=network.name)
+        metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
+        metrics += [made(keras.metrics, m, takes_logits=False)[0] for m in self.training.metrics]
+        loss, _ = made(keras.losses, self.training.loss or "", takes_logits=False)
+        model.compile(self.training.build_optimizer(), loss, metrics=metrics)
+        # Else Keras warns of a file's optimizer whenever it loads the file.
+        model.optimizer.build(model.trainable_variables)
+        return model
+
     def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the scores of a trained network on (x, y): of classes, which it gets right."""
         return self.architecture.head.scores(self.outputs(weights, x), y)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, float32 of shape (n, outputs)."""
-        return self._program.outputs([*map(_as_tensor, weights)], _shared(x))
+        return self._program.outputs([*map(_as_tensor, weights)], _as_tensor(x))
 
 
 def is_finite(metrics: Metrics) -> bool:
@@ -348,18 +386,12 @@ def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
     return generator.permutation(rows).astype(np.int32)
 
 
-def _shared(array: np.ndarray) -> tf.Tensor:
+def _as_tensor(array: np.ndarray) -> tf.Tensor:
     """Return a dataset's array as a tensor on the same memory, any other as a copy."""
     import tensorflow as tf
 
     memory = writable(array)
-    if memory is None or not memory.size:
-        return _as_tensor(array)
-    return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
-
-
-def _as_tensor(array: np.ndarray) -> tf.Tensor:
-    import tensorflow as tf
-
+    if memory is not None and memory.size:
+        return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
     with tf.device("CPU"):
         return tf.convert_to_tensor(array)

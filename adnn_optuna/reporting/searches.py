@@ -38,6 +38,17 @@ def text(record: SearchRecord) -> str:
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
 
 
+def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
+    """Return what was done to raw inputs, by the configuration of the preprocessing."""
+    has_categories = any(categories for _, categories in preprocessing["columns"] or ())
+    done = ["with categories as 0 and 1"] if has_categories else []
+    if isinstance(preprocessing["factor"], Sequence):
+        done.append("standardised by the training part")
+    elif preprocessing["factor"] != 1:
+        done.append("divided by 255")
+    return " and ".join(done) or "as they are"
+
+
 def _number_lines(record: SearchRecord) -> list[str]:
     """Return the numbers that are printed: those of a metric in one line, all others alone."""
     [values] = numbers_of([record])
@@ -138,14 +149,3 @@ def _score_rows(record: SearchRecord) -> list[list[str]]:
         row = rows.setdefault(number.metric_of(record), {})
         row.setdefault(number.part, told(number, values[number.name], record))
     return [[titles.get(metric, metric), *row.values()] for metric, row in rows.items()]
-
-
-def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
-    """Return what was done to raw inputs, by the configuration of the preprocessing."""
-    has_categories = any(categories for _, categories in preprocessing["columns"] or ())
-    done = ["with categories as 0 and 1"] if has_categories else []
-    if isinstance(preprocessing["factor"], Sequence):
-        done.append("standardised by the training part")
-    elif preprocessing["scale"] == "affine":
-        done.append("divided by 255")
-    return " and ".join(done) or "as they are"

@@ -31,13 +31,19 @@ def test_is_what_it_prints_as_html() -> None:
         adnn.audit_randomness(keras.Sequential(layers)),
     )
     for one in told:
-        parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
-        fragment = parser.parseFragment(one._repr_html_())
-        assert not [*fragment.iter("script")]
-        assert "".join(fragment.itertext()) == str(one)
-        assert " at 0x" not in repr(one)
+        check_is_harmless_html(one)
     assert repr(told[0]) == f"Contract(content={content!r})"
     assert repr(told[1]).startswith("Verdict(status='breached', reasons=('<script>alert(1)<")
+
+
+def check_is_harmless_html(one: Any) -> None:
+    page = one._repr_html_()
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    fragment = parser.parseFragment(page)
+    assert not [*fragment.iter("script")]
+    assert "".join(fragment.itertext()) == str(one)
+    for private in ("'host'", "'process'", " at 0x"):
+        assert private not in repr(one) + page
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +71,7 @@ def test_results_are_one_short_line_and_html(shown: dict[str, object]) -> None:
     for one in shown.values():
         assert len(repr(one)) < 400
         assert len(repr(one).splitlines()) == 1
-        page = one._repr_html_()  # type: ignore[attr-defined]
-        parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
-        fragment = parser.parseFragment(page)
-        assert not [*fragment.iter("script")]
-        for private in ("'host'", "'process'", " at 0x"):
-            assert private not in repr(one) + page
-        assert "".join(fragment.itertext()) == str(one)
+        check_is_harmless_html(one)
 
 
 def test_an_objective_names_a_model_that_is_a_function() -> None:

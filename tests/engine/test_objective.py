@@ -29,7 +29,7 @@ from adnn_optuna.engine.studies import objective_from_study
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace
+from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +128,7 @@ def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
 
 
 def test_restarts_are_other_initialisations(objective: InitOffsetObjective) -> None:
-    restarts = objective.replace(space=RestartSpace())
+    restarts = objective.replace(space=RESTARTS)
     study = study_of({"restart": 0}, {"restart": 1}, {"restart": 2})
     study.optimize(restarts, n_trials=3)
     losses = [t.user_attrs[TRIAL_METRICS]["train_loss"] for t in study.trials]
@@ -153,8 +153,8 @@ def fixed_net() -> keras.Model:
 def test_restarts_need_weights_that_depend_on_the_seed(model: Any) -> None:
     objective = InitOffsetObjective(model, DATA, training=TRAINING)
     for restarts in (
-        lambda: InitOffsetObjective(model, DATA, space=RestartSpace()),
-        lambda: objective.replace(space=RestartSpace()),
+        lambda: InitOffsetObjective(model, DATA, space=RESTARTS),
+        lambda: objective.replace(space=RESTARTS),
     ):
         with pytest.raises(ValueError, match="the same weights whatever the seed"):
             restarts()
@@ -244,7 +244,7 @@ def test_a_pruner_that_nobody_asked_for_is_not_used(objective: InitOffsetObjecti
         ({"training": Training(epochs=3)}, "training.epochs is 3, was 2"),
         ({"dataset": few_digits(train=119)}, "dataset.fingerprint is"),
         ({"space": OffsetSpace(-1, 1)}, "space.low is -1.0, was -0.2"),
-        ({"space": RestartSpace()}, "space.type is 'RestartSpace', was 'OffsetSpace'"),
+        ({"space": RESTARTS}, "space.type is 'ControlSpace', was 'OffsetSpace'"),
         ({"metric": "train_accuracy"}, "metric is 'train_accuracy', was 'val_accuracy'"),
     ],
 )  # fmt: skip
@@ -455,7 +455,7 @@ def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective)
         ({"dataset": few_digits(val=0), "metric": "val_loss"}, "has no validation split"),
         ({"dataset": "digits"}, "dataset must be a Dataset, but is 'digits' of type str"),
         ({"training": {"epochs": 3}}, "training must be a Training"),
-        ({"space": (-1, 1)}, "space must be an OffsetSpace or RestartSpace"),
+        ({"space": (-1, 1)}, "space must be an OffsetSpace or RESTARTS"),
         ({"model": "MLP"}, "model must be an MLP or a callable"),
         ({"seed": 0.5}, "seed must be a whole number"),
         ({"seed": True}, "seed must be a whole number"),

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna.networks._random_state import undisturbed
 from adnn_optuna.networks.keras_files import (
     check_keras_config,
     check_model_config,
     in_fresh_thread,
+    undisturbed,
     without_compilation,
     without_values,
 )

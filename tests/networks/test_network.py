@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from adnn_optuna.networks.initializers import initializer_stddev
+from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.models import MLP
-from adnn_optuna.networks.network import build_architecture, hash_weights, model_from_config
+from adnn_optuna.networks.network import build_architecture, hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from adnn_optuna.networks.network import VariableInfo
-from adnn_optuna.networks.offsets import OffsetSpace, RestartSpace, space_from_config
+from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace, space_from_config
 
 # Two hidden layers and the output layer, a normalization between them.
 VARIABLES = (
@@ -68,8 +68,8 @@ def test_offsets_in_units_of_the_standard_deviation() -> None:
     assert start.offsets == (0.25, 0.25, 0.0, 0.125, 1.0, 0.5, 0.5)
 
 
-@pytest.mark.parametrize("space", [OffsetSpace(), OffsetSpace(unit="stddev"), RestartSpace()])
-def test_without_parameters_a_start_is_the_baseline(space: OffsetSpace | RestartSpace) -> None:
+@pytest.mark.parametrize("space", [OffsetSpace(), OffsetSpace(unit="stddev"), RESTARTS])
+def test_without_parameters_a_start_is_the_baseline(space: OffsetSpace | ControlSpace) -> None:
     start = space.start({}, VARIABLES, seed=7)
     assert (start.seed, start.restart, start.offsets) == (7, 0, (0.0,) * 7)
 
@@ -110,15 +110,14 @@ def test_bounds_that_enclose_0_are_taken(low: float) -> None:
 
 
 def test_each_restart_is_another_initialisation_without_offsets() -> None:
-    space = RestartSpace()
-    assert space.distributions(VARIABLES) == {"restart": IntDistribution(0, 2**31 - 1)}
-    start = space.start({"restart": 5}, VARIABLES, seed=7)
+    assert RESTARTS.distributions(VARIABLES) == {"restart": IntDistribution(0, 2**31 - 1)}
+    start = RESTARTS.start({"restart": 5}, VARIABLES, seed=7)
     assert (start.seed, start.restart, start.offsets) == (7, 5, (0.0,) * 7)
 
 
 @pytest.mark.parametrize(
     "space",
-    [OffsetSpace(-1, 2, "shared", include_output=True, unit="stddev"), RestartSpace()],
+    [OffsetSpace(-1, 2, "shared", include_output=True, unit="stddev"), RESTARTS],
 )
-def test_a_space_survives_its_storage_as_json(space: OffsetSpace | RestartSpace) -> None:
+def test_a_space_survives_its_storage_as_json(space: OffsetSpace | ControlSpace) -> None:
     assert space_from_config(json.loads(json.dumps(space.config))) == space

@@ -24,7 +24,7 @@ from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer, _permutation, _shared
+from adnn_optuna.networks.training import Trainer, _as_tensor, _permutation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -588,7 +588,7 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_val", "x_test"])
 def test_the_dataset_is_held_once(name: str) -> None:
     array = getattr(few_digits(100), name)
-    capsule = tf.experimental.dlpack.to_dlpack(_shared(array))
+    capsule = tf.experimental.dlpack.to_dlpack(_as_tensor(array))
 
     class Exported:
         def __dlpack__(self, **_: Any) -> Any:
