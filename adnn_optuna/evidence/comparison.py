@@ -100,7 +100,7 @@ class ComparisonFacts:
         return self.declared or planned(self.seeds)
 
     @property
-    def control(self) -> str | None:
+    def restarts(self) -> str | None:
         """The label of the random restarts, :obj:`None` if a stored comparison has none."""
         return next((label for label, runs in self.results.items() if runs[0].is_restart), None)
 
@@ -196,7 +196,7 @@ class ComparisonFacts:
         """The statistics behind :meth:`differences`: from these come all tables and sentences."""
         of_searchers, of_controls = self.families
         # Restarts and controls come last: all others are compared with them.
-        labels = sorted(self.searchers, key=lambda label: label == self.control)
+        labels = sorted(self.searchers, key=lambda label: label == self.restarts)
         values = {
             label: [run.test_value for run in self.results[label]]
             for label in (*labels, *self.controls)

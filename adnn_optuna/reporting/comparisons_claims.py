@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting.claims import (
@@ -63,7 +64,7 @@ def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
     Those that are shown to be better come before all others, whatever their means.
     """
     rows = comparison.rows_of(comparison.families[0])
-    known = [row for row in rows if row.other == comparison.control and row.n_pairs]
+    known = [row for row in rows if row.other == comparison.restarts and row.n_pairs]
     return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
 
 
@@ -72,7 +73,7 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
 
     Beside it stands what the same compute gains otherwise, where a control was run.
     """
-    if comparison.control is None:
+    if comparison.restarts is None:
         return "There are no random restarts to compare with, so nothing can be told from luck."
     rows = against_control(comparison)
     if not rows:
@@ -104,24 +105,16 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
     return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
 
 
-_SPENT = {
-    "longer": "on one longer training",
-    "learning_rate": "on the learning rate",
-    "constant": "on one offset for all layers",
-}
-
-
 def _otherwise(comparison: ComparisonFacts) -> str:
     """Return the sentence on what the same compute gains otherwise, empty without controls."""
     control = comparison.strongest_control
-    rows = comparison.rows_of([(str(comparison.control), str(control))])
+    rows = comparison.rows_of([(str(comparison.restarts), str(control))])
     if control is None or not rows or not rows[0].n_pairs:
         return ""
     [row] = rows
     turned, unit = row.turned(), unit_of(comparison.any_record.test_metric)
     evidence = f"({with_interval(turned, unit)})" if row.n_pairs > 1 else "(one seed)"
-    searcher = comparison.controls[control][0].searcher
-    spent = _SPENT.get(searcher, f"on {control}")
+    spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
     return (
         f" The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
         f"{evidence}."

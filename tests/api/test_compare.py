@@ -150,7 +150,7 @@ class TestControl:
     def test_random_restarts_are_always_compared(self, objective: InitOffsetObjective) -> None:
         comparison = adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
         assert list(comparison.results) == ["greedy", "random_restart"]
-        assert comparison.control == "random_restart"
+        assert comparison.restarts == "random_restart"
 
     def test_they_are_not_doubled_under_another_label(
         self, objective: InitOffsetObjective
@@ -158,7 +158,7 @@ class TestControl:
         samplers = {"walk": "greedy", "luck": "random_restart"}
         comparison = adnn.compare(objective, samplers, max_trial=2, seeds=(0,))
         assert list(comparison.results) == ["walk", "luck"]
-        assert comparison.control == "luck"
+        assert comparison.restarts == "luck"
 
     def test_are_needed(self) -> None:
         model = adnn.MLP((8,), kernel_initializer="ones")

@@ -22,7 +22,7 @@ def test_loaded_comparison_is_the_same() -> None:
     loaded = load_comparison(storage, "mine")
     assert list(loaded.results) == ["greedy", "random_restart"]
     assert loaded.seeds == (0, 1)
-    assert loaded.control == "random_restart"
+    assert loaded.restarts == "random_restart"
 
 
 def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:

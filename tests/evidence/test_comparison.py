@@ -143,9 +143,9 @@ class TestWhatCannotBeCompared:
 
     def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:
         arms = {"a": runs("annealing", [3, 1]), "random_restart": runs("random_restart", [3, 1])}
-        assert Comparison(arms, (3, 1)).control == "random_restart"
-        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).control == "luck"
-        assert Comparison({"a": arms["a"]}, (3, 1)).control is None
+        assert Comparison(arms, (3, 1)).restarts == "random_restart"
+        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).restarts == "luck"
+        assert Comparison({"a": arms["a"]}, (3, 1)).restarts is None
         assert list(Comparison(arms, (3, 1)).searchers) == ["a", "random_restart"]
 
 
@@ -170,7 +170,7 @@ class TestFamilies:
     def test_have_one_control_whatever_else_draws_initial_weights(self) -> None:
         arms = {"greedy": runs("greedy", [0]), "luck": runs("random_restart", [0])}
         comparison = Comparison({**arms, "random_restart": runs("random_restart", [0])}, (0,))
-        assert comparison.control == "luck"
+        assert comparison.restarts == "luck"
         claims = [("greedy", "luck"), ("random_restart", "luck")]
         assert comparison.families == (claims, [])
 
