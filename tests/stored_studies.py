@@ -83,12 +83,13 @@ def store_study(
     study.set_user_attr("adnn:baseline", baseline)
     study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
     names = ("restart",) if is_restart else ("weight_offset_0", "bias_offset_0")
-    study.sampler = arm_of(sampler).sampler(seed, names, len(values))
     distribution: BaseDistribution = FloatDistribution(-0.2, 0.2)
     if is_restart:
         distribution = IntDistribution(0, 2**31 - 1)
+    parameters = dict.fromkeys(names, distribution)
+    study.sampler = arm_of(sampler).sampler(seed, parameters, len(values))
     for value in values:
-        trial = study.ask(dict.fromkeys(names, distribution))
+        trial = study.ask(parameters)
         if math.isnan(value):
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
             study.tell(trial, state=TrialState.FAIL)
