@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -54,6 +55,10 @@ _SQLITE_TIMEOUT = 5.0
 # Its result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN of a
 # folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
+
+# The options of a URL that Python's driver of SQLite takes; with ``uri``, SQLite takes others.
+_SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread"}
+_SQLITE_OPTIONS |= {"cached_statements"}
 
 # What passes when a database is opened: only one of several workers that open a new one at the
 # same moment can create its tables, and a server may be away or busy.
@@ -110,11 +115,13 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if url.drivername == "postgresql+psycopg":
         check_installed("psycopg", "PostgreSQL")
     is_sqlite = url.get_backend_name() == "sqlite"
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        _check_options(url, storage)
     if is_sqlite and must_exist:
         _check_holds_studies(url, f"storage {masked(storage)!r}")
     try:
-        return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
-    # Optuna refuses databases of other versions, and takes braces in a URL for its own.
+        return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
+    # Optuna refuses databases of other versions.
     except (*_ERRORS, AssertionError, ImportError, RuntimeError, ValueError, LookupError) as error:
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
         mend = (
@@ -122,12 +129,15 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             if is_sqlite
             else "the URL, that its server answers, and that its driver is installed"
         )
+        # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {masked(storage)!r} cannot be opened ({_reason(error)}); check {mend}."
-        ) from error
+            f"The storage {masked(storage)!r} cannot be opened "
+            f"({masked(storage, _reason(error))}); check {mend}."
+        ) from None
 
 
 def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it.
     # A database in memory ends with its only connection, so that one is left alone.
     if is_in_memory(url):
         return RDBStorage(url)
@@ -205,8 +215,11 @@ def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
         ) from error
 
 
-def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool]) -> _T:
-    """Call again while it raises what passes, as long as the patience lasts."""
+def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:
+    """Call again while it raises what passes, as long as the patience lasts.
+
+    Warnings have the passwords of ``url`` hidden.
+    """
     began, has_warned = time.monotonic(), False
     while True:
         try:
@@ -219,7 +232,7 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool]) -> _T
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
                 said = "The storage does not answer (%s); trying again for %g s."
-                _logger.warning(said, _reason(error), _PATIENCE)
+                _logger.warning(said, masked(url, _reason(error)), _PATIENCE)
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
@@ -258,6 +271,23 @@ def _passes_at_opening(error: BaseException) -> bool:
     passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
     # Optuna asserts that the version was written, which may be another worker's next step.
     return bool(passes) or isinstance(error, AssertionError)
+
+
+def _check_options(url: URL, storage: str) -> None:
+    """Refuse a file with a ? in its name, which would be another one's with options."""
+    name = storage.partition(":///")[2]
+    options = name.partition("?")[2].split("&") if "?" in name else []
+    if len(options) != len(url.query) or not (
+        "uri" in url.query or url.query.keys() <= _SQLITE_OPTIONS
+    ):
+        quoted = quote(name)
+        # Not every SQLAlchemy knows the first one.
+        spellings = (f"sqlite:///{quoted}", f"sqlite:///file:{quoted}?uri=true")
+        known = next(s for s in spellings if make_url(s).database in (name, f"file:{quoted}"))
+        raise WrongValueError(
+            f"The storage {masked(storage)!r} has a ? that begins no options of SQLite; of a file "
+            f"of this name write {masked(known)!r}."
+        )
 
 
 def _check_holds_studies(url: URL, named: str) -> None:
