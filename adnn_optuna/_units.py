@@ -1,8 +1,9 @@
-"""How values of a metric are shown: those of an accuracy in percent, all others as they are."""
+"""How values and texts are shown: an accuracy in percent, others and texts as they are."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 
@@ -59,6 +60,17 @@ PLAIN = Unit(1, 4, "", "")
 COUNT = Unit(1, 0, "", "")
 
 
+# What a terminal may obey, or what turns the order of what is read; also halves of characters.
+_CONTROL = re.compile(
+    r"[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return a text of somebody else's with its control characters escaped."""
+    return _CONTROL.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], text)
+
+
 def unit_of(metric: str) -> Unit:
     """Return the unit of a metric, given by its name."""
     return ACCURACY if metric.endswith("accuracy") else PLAIN
@@ -66,4 +78,4 @@ def unit_of(metric: str) -> Unit:
 
 def score_in_words(metric: str) -> str:
     """Return what a metric of a network's predictions is called in a sentence."""
-    return metric.replace("_r2", " R²").replace("_", " ")
+    return printable(metric).replace("_r2", " R²").replace("_", " ")
