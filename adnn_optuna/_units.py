@@ -15,12 +15,14 @@ class Unit(NamedTuple):
         digits: How many digits stand after the point.
         of_values: What stands behind a value.
         of_gains: What stands behind the difference of two values.
+        largest: What values differ by, at the most.
     """
 
     scale: float
     digits: int
     of_values: str
     of_gains: str
+    largest: float = math.inf
 
     @property
     def bare(self) -> Unit:
@@ -41,8 +43,9 @@ class Unit(NamedTuple):
         return f"{self.scale * gain:+z.{self.digits}f}{spread}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return the interval of a difference."""
-        ends = (f"{self.scale * end:+.{self.digits}f}" for end in (low, high))
+        """Return the interval of a difference, without what none can be."""
+        bounded = (math.copysign(min(abs(end), self.largest), end) for end in (low, high))
+        ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
 
     def margin(self, margin: float) -> str:
@@ -55,7 +58,7 @@ class Unit(NamedTuple):
         return f"{of} [{unit}]".strip() if unit else of
 
 
-ACCURACY = Unit(100, 2, " %", " pp")
+ACCURACY = Unit(100, 2, " %", " pp", largest=1.0)
 PLAIN = Unit(1, 4, "", "")
 COUNT = Unit(1, 0, "", "")
 

@@ -7,7 +7,7 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -213,6 +213,52 @@ def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
             f"The storage failed ({_reason(error)}); all that it stored before is kept: mend it, "
             "then resume the study."
         ) from error
+
+
+@contextlib.contextmanager
+def kept(study: Study) -> Iterator[Callable[[], None]]:
+    """Say at the end, or by what is yielded, that a study was deleted meanwhile, or its file.
+
+    A process that has an SQLite file open writes to it for as long as it likes, but nobody can
+    read that any more.
+    """
+    storage, name, file = study._storage, study.study_name, _file_of(study._storage)
+    before = file and _identity(file)
+
+    def check() -> None:
+        if file is not None and _identity(file) != before:
+            raise StorageError(
+                f"The file {str(file)!r} of the study {name!r} was deleted or replaced while it "
+                "was in use, and its trials are gone with it; run the study again."
+            )
+
+    try:
+        yield check
+    except Exception as error:
+        check()
+        with contextlib.suppress(*_ERRORS):
+            try:
+                storage.get_study_user_attrs(study._study_id)
+            except KeyError:
+                raise StorageError(
+                    f"The study {name!r} was deleted while it was run, and its trials are gone "
+                    "with it; run it again."
+                ) from error
+        raise
+    check()
+
+
+def _file_of(storage: BaseStorage) -> Path | None:
+    url = storage_url(storage)
+    is_file_url = url is not None and make_url(url).get_backend_name() == "sqlite"
+    path = Path((make_url(url).database if url is not None and is_file_url else None) or "")
+    return path if is_file(path) else None
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        return (found := file.stat()).st_dev, found.st_ino
+    return None
 
 
 def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:

@@ -106,12 +106,13 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
     for name, changed in changes.items():
         study.set_user_attr(name, {**attrs[name], **changed})
     study.set_user_attr("adnn:stop_reason", COMMANDS)
+    proposal = study.trials[0].system_attrs["adnn:proposal"]
     study.add_trial(
         optuna.create_trial(
             value=9.0,
             params={COMMANDS: COMMANDS},
             distributions={COMMANDS: CategoricalDistribution([COMMANDS])},
-            system_attrs={"adnn:proposal": {"sampler": COMMANDS}},
+            system_attrs={"adnn:proposal": {**proposal, "sampler": COMMANDS}},
         )
     )
     record = record_of(study)
