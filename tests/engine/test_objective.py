@@ -228,7 +228,7 @@ def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
 def test_a_pruner_that_nobody_asked_for_is_not_used(
     objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
 ) -> None:
-    logs.set_level(logging.INFO)
+    logs.set_level(logging.INFO, logger="optuna")
     # Worse and worse after five trials, which is what Optuna's default pruner waits for.
     study = study_of(*[0.0] * 5, 0.19, 0.2)
     study.optimize(objective, n_trials=7)
