@@ -246,7 +246,7 @@ def test_a_study_runs_quickly_and_writes_to_its_build_alone(name: str, tmp_path:
         cwd=tmp_path / "elsewhere",
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     after = files_in(tmp_path)
     assert {path for path in after if before.get(path) != after[path]} == {
