@@ -270,9 +270,7 @@ def arm_of(searcher: Searcher) -> Arm:
         return Arm(
             type(searcher).__name__,
             lambda *_: searcher,
-            ends_by_itself=isinstance(
-                searcher, DeltaStepSampler | GridSampler | BruteForceSampler
-            ),
+            ends_by_itself=isinstance(searcher, _ENUMERATING),
             starts_at_baseline=isinstance(searcher, DeltaStepSampler),
         )
     # Not to be taken for an arm of ours that has the same name.
