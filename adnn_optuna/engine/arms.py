@@ -271,7 +271,7 @@ def arm_of(searcher: Searcher) -> Arm:
             type(searcher).__name__,
             lambda *_: searcher,
             ends_by_itself=isinstance(searcher, _ENUMERATING),
-            starts_at_baseline=isinstance(searcher, DeltaStepSampler),
+            starts_at_baseline=False,
         )
     # Not to be taken for an arm of ours that has the same name.
     name = f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
