@@ -110,7 +110,8 @@ def verdict_page(facts: VerdictFacts) -> Page:
     content = {
         "kind": "Verification",
         "name": "of a contract",
-        "text": verdict_text(facts),
+        # The first line is the claim.
+        "text": verdict_text(facts).partition("\n")[2],
         "picture": Figure("gains", verdict_figure(facts)),
         "caption": "Gains on the test set, each with its interval of 95 %, where it has one.",
     }
