@@ -178,7 +178,8 @@ def test_reports_what_it_prints(tmp_path: Path) -> None:
     for verdict in (Verdict("breached", (reason,)), Verdict("exact", **HOLDS)):
         verdict.report(tmp_path / "verdict.html")
         page = (tmp_path / "verdict.html").read_text()
-        assert html.escape(str(verdict), quote=False) in page.replace("&#39;", "'")
+        _, findings = str(verdict).split("\n", 1)
+        assert html.escape(findings, quote=False) in page.replace("&#39;", "'")
         assert f"<h1>{str(verdict).splitlines()[0]}</h1>" in page
         assert ('class="plot"' in page) == verdict.holds
 
