@@ -6,7 +6,6 @@ import html
 import re
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -18,6 +17,8 @@ from adnn_optuna.reporting.accountability import transfer_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+keras = pytest.importorskip("keras")
 
 LUCKY = "a lucky draw: the gain of"
 
