@@ -26,7 +26,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import kept, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers._owners import (
     end_trial,
@@ -36,6 +36,7 @@ from adnn_optuna.samplers._owners import (
     ownership,
     run_of_trials,
 )
+from adnn_optuna.samplers._trials import check_attributes
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -122,6 +123,7 @@ def make_evaluations(
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with (
         until_stopped,
+        kept(study),
         progress_bar(**shown) as bar,
         run_of_trials(),
         heartbeats(study._storage, interval, worker.begun),
@@ -235,6 +237,7 @@ class _Worker:
         """Return whether nobody runs a trial; whose number is not its owner's is given up."""
         if trial.state != TrialState.RUNNING:
             return False
+        check_attributes(self.study, trial)
         is_in_vain = is_own(trial) and trial._trial_id not in self.begun
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, unit_of
+from adnn_optuna._units import ACCURACY, printable, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
 from adnn_optuna.accountability.contract import ROLES, Claim, ContractFacts, claim_of
 from adnn_optuna.accountability.verification import Status, VerdictFacts
@@ -85,10 +85,7 @@ def verdict_text(facts: VerdictFacts) -> str:
     lines = [_claim(facts)]
     lines += [f"  - {line}" for line in (*facts.reasons, *_findings(facts))]
     lines += [f"  - not checked: {what}" for what in facts.not_checked]
-    # No terminal may take a part of what a file says for a command.
-    return "\n".join(
-        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines
-    )
+    return "\n".join(map(printable, lines))
 
 
 def verdict_figure(facts: VerdictFacts) -> go.Figure:

@@ -57,7 +57,9 @@ def rows(facts: VarianceFacts) -> list[tuple[str, str, str]]:
         (
             str(source),
             _shown(facts, row["sd"], row["low"], row["high"]),
-            "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES]) if source != ALL else "",
+            "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES])
+            if source != ALL and math.isfinite(row["share"])
+            else "",
         )
         for source, row in facts.to_dataframe().iterrows()
     ]
