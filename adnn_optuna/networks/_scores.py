@@ -1,13 +1,15 @@
 """The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
 
 import copy
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import optuna
 import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
@@ -21,6 +23,13 @@ PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # A metric, and what makes its arguments of labels and outputs.
 _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
+
+# Metrics of one class among others: of two classes, as in scikit-learn, of the second one.
+_OF_ONE_CLASS = ("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives")
+_OF_ONE_CLASS += ("TrueNegatives", "FalsePositives", "FalseNegatives", "PrecisionAtRecall")
+_OF_ONE_CLASS += ("RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity")
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class Scores:
@@ -50,6 +59,26 @@ class Scores:
         self._n_own = len(own)
         states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
         self.nothing: Score = (*own, zero, *states)
+
+    def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
+        """Refuse metrics that mean nothing for a split; name the class that others are of.
+
+        Args:
+            y: The labels or targets of each split.
+            classes: The user's own labels.
+        """
+        n = self._head.num_classes
+        names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
+        labels = classes or range(n or 0)
+        for split, of_split in y.items() if names else ():
+            if (of_split == of_split[0]).all(axis=0).any():
+                value = labels[of_split[0]] if n else of_split[0].tolist()
+                raise WrongValueError(
+                    f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
+                    f"split are {value!r}: draw a larger split{', or omit it' if n else ''}."
+                )
+        if names and n == 2:
+            _name_positive(", ".join(names), labels[1])
 
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
@@ -94,8 +123,18 @@ class Scores:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
-            metrics[metric.name] = float(metric.stateless_result(state))
+            metrics[metric.name] = np.asarray(metric.stateless_result(state)).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
+
+
+@functools.cache
+def _name_positive(names: str, label: Any) -> None:
+    _logger.info("Of the two classes, %r is the positive one, of which is %s.", label, names)
+
+
+def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
+    kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
+    return isinstance(metric, kinds) and getattr(metric, "average", None) is None
 
 
 def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
@@ -178,18 +217,28 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         own_name = settings if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
+    is_of_second = head.num_classes == 2 and _is_of_one_class(metric)
+    # Else it is of the class with the number that it was given.
+    is_of_second = is_of_second and getattr(metric, "class_id", None) is None
+    is_f_score = isinstance(metric, keras.metrics.FBetaScore)
+    if is_f_score and is_of_second and metric.threshold is None:
+        metric.threshold = 0.5  # By default it is the largest output, which a single one always is.
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets = labels if is_sparse else _targets(head, labels)
         outputs = tf.cast(outputs, tf.float32)
         if head.num_classes is not None and not head.are_probabilities:
             outputs = tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
+        if is_of_second:
+            return targets[:, -1:], outputs[:, -1:]
+        if is_f_score and head.size == 1:  # The average over both classes.
+            return tf.concat([1 - targets, targets], 1), tf.concat([1 - outputs, outputs], 1)
         return targets, outputs
 
     try:
         # Some make their variables by the first examples.
         metric.update_state(*adapt(*_example(head)))
-        is_number = tuple(metric.result().shape) == ()
+        is_number = np.size(metric.result()) == 1
         metric.reset_state()
     except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
         raise WrongValueError(

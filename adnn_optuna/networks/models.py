@@ -245,6 +245,14 @@ class Training:
         return float(rate) if isinstance(rate, int | float) else None
 
     @property
+    def from_logits(self) -> bool | None:
+        """Whether the loss is of logits, as Keras understands it; None where it does not say."""
+        if isinstance(self.loss, dict):
+            from_logits: bool | None = self.loss["config"].get("from_logits")
+            return from_logits
+        return False if self.loss and "crossentropy" in self.loss.lower() else None
+
+    @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
         return {**dataclasses.asdict(self), "metrics": list(self.metrics)}
