@@ -25,9 +25,11 @@ _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
 
 # Metrics of one class among others: of two classes, as in scikit-learn, of the second one.
-_OF_ONE_CLASS = ("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives")
-_OF_ONE_CLASS += ("TrueNegatives", "FalsePositives", "FalseNegatives", "PrecisionAtRecall")
-_OF_ONE_CLASS += ("RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity")
+_OF_ONE_CLASS = (
+    *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
+    *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
+    *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
+)
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -123,7 +125,11 @@ class Scores:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
-            metrics[metric.name] = np.asarray(metric.stateless_result(state)).item()
+            # Not by `stateless_result`, which hands out a variable itself without its value.
+            with keras.StatelessScope(zip(metric.variables, state, strict=True)):
+                result = metric.result()
+                result = result.value if isinstance(result, keras.Variable) else result
+            metrics[metric.name] = np.asarray(result).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
@@ -157,13 +163,19 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
     settings = copy.deepcopy(settings)  # Keras fills it in.
     if isinstance(settings, dict) and "from_logits" in settings["config"]:
         settings["config"]["from_logits"] = takes_logits
+    if isinstance(settings, str) and (own := keras.saving.get_registered_object(settings)):
+        return own, name.rpartition(">")[2]
     try:
-        return kind.get(settings), name
+        return kind.get(settings), name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
-        raise WrongValueError(
-            f"Keras knows no {what} {name!r} that can be made so ({first_line(error):.200}); see "
-            f"keras.{kind.__name__.rpartition('.')[2]}."
-        ) from None
+        modules = f"keras.{kind.__name__.rpartition('.')[2]}"
+        why = f"that can be made so ({first_line(error):.200}); see {modules}."
+        if not hasattr(kind, name) and not keras.saving.get_registered_object(name):
+            why = (
+                f"and it is not registered; see {modules} for the names, and decorate classes and "
+                "functions of your own by keras.saving.register_keras_serializable."
+            )
+        raise WrongValueError(f"Keras knows no {what} {name!r} {why}") from None
 
 
 def loss_function(settings: Settings, head: Head) -> PerRow:
@@ -222,7 +234,8 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
     is_of_second = is_of_second and getattr(metric, "class_id", None) is None
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
     if is_f_score and is_of_second and metric.threshold is None:
-        metric.threshold = 0.5  # By default it is the largest output, which a single one always is.
+        # Else it is the largest output of a row, which a single one always is.
+        metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets = labels if is_sparse else _targets(head, labels)

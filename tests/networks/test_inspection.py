@@ -206,21 +206,18 @@ def test_images_have_one_scale_for_each_channel(x: Any) -> None:
     assert len(data.redrawn(1).preprocessing.factor) == 1  # type: ignore[arg-type]
 
 
-def end(hidden: Any, kind: str) -> Any:
-    match kind:
-        case "average":
-            return L.Average()([L.Dense(1, "sigmoid")(hidden), L.Dense(1, "sigmoid")(hidden)])
-        case "clipped":
-            return keras.ops.clip(L.Dense(1, "sigmoid")(hidden), 1e-3, 0.999)
-        case "column":
-            return L.Dense(2, "softmax")(hidden)[:, 1:]
-        case "reshaped":
-            return L.Reshape((1,))(L.Dense(1, "sigmoid")(hidden))
-        case "linear from zeros":
-            return L.Dense(1, kernel_initializer="zeros")(hidden)
-        case "two sigmoids":
-            return L.Dense(2, "sigmoid")(hidden)
-    return L.Dense(1, kind)(hidden)
+def sigmoid(hidden: Any) -> Any:
+    return L.Dense(1, "sigmoid")(hidden)
+
+
+ENDS: dict[str, Callable[[Any], Any]] = {
+    "average": lambda h: L.Average()([sigmoid(h), sigmoid(h)]),
+    "clipped": lambda h: keras.ops.clip(sigmoid(h), 1e-3, 0.999),
+    "column": lambda h: L.Dense(2, "softmax")(h)[:, 1:],
+    "reshaped": lambda h: L.Reshape((1,))(sigmoid(h)),
+    "two sigmoids": lambda h: keras.ops.sigmoid(L.Dense(2)(h)),
+    "linear from zeros": lambda h: L.Dense(1, kernel_initializer="zeros", name="zero")(h) + 0.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -248,8 +245,8 @@ def test_outputs_are_what_the_loss_says_or_what_they_show(
     x, y = TABLE[:, 1:], TABLE[:, 1] > 1100
 
     def build() -> keras.Model:
-        inputs = keras.Input((2,))
-        model = keras.Model(inputs, end(L.Dense(16, "relu")(inputs), kind))
+        inputs, last = keras.Input((2,)), ENDS.get(kind) or L.Dense(1, kind)
+        model = keras.Model(inputs, last(L.Dense(16, "relu")(inputs)))
         if from_logits is not None:
             losses = keras.losses
             two = kind == "two sigmoids"
