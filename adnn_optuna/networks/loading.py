@@ -65,7 +65,8 @@ def load_dataset(
       :meth:`Dataset.from_arrays`, the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``) and,
       if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``.
     - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table of a
-      row for each sample. A first column of row numbers without a name, as pandas writes it, is left out.
+      row for each sample. A first column of row numbers without a name, as pandas writes it, is
+      left out.
 
     Args:
         name: Name of the data set, or path of the file.
