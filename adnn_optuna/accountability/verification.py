@@ -370,7 +370,7 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, claim = objective.dataset, claim_of(contract)
+    data, claim = objective.trainer.dataset, claim_of(contract)
     claimed = winner[claim.metric]
     found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.

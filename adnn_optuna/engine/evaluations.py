@@ -107,18 +107,10 @@ def make_evaluations(
     """Make the evaluations that findings ask for, and return what is found then.
 
     None is made twice: the same call goes on where one ended, and any number of processes may
-    work together.
-
-    Args:
-        findings_of: What is found by some evaluations.
-        study: Where they are stored, see :func:`open_evaluations`.
-        names: What the numbers of an evaluation mean.
-        evaluate: The value of these numbers; NaN, or a pruned trial, is none.
-        stop: What is set when the evaluations under way are to end, by an error or a signal;
-            :obj:`None` if they do not heed it.
-        n_jobs: The number of threads.
-        max_time: The seconds that evaluations may take, over all runs; then no more begin.
-        show_progress_bar: Whether to show a progress bar.
+    work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
+    returns the value; NaN, or a pruned trial, is none. ``stop`` is set when the evaluations under
+    way are to end, by an error or a signal, :obj:`None` if they do not heed it. After ``max_time``
+    seconds, over all runs, no more begin.
 
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.

@@ -140,14 +140,6 @@ class Loop:
     def _look(self) -> None:
         """Read what is new in the study, and end the trials of the dead."""
         self._tally.update(self._study)
-        while self._end_abandoned():
-            self._tally.update(self._study)
-
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
-
-    def _end_abandoned(self) -> bool:
-        """End the trials that nobody runs any more; return whether there were any."""
         abandoned = [
             trial
             for trial in self._in_state(TrialState.RUNNING)
@@ -156,7 +148,11 @@ class Loop:
         ]
         for trial in abandoned:
             self._fail(trial)
-        return bool(abandoned)
+        if abandoned:
+            self._look()
+
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
     def _fail(self, trial: FrozenTrial) -> None:
         """End a trial that is to be done again; only one of all workers succeeds in this."""

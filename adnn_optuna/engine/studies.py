@@ -21,9 +21,8 @@ from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
-from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Objective
+from adnn_optuna.engine.outcomes import FunctionObjective, Objective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.keras_files import model_from_config

@@ -14,7 +14,7 @@ from adnn_optuna.accountability.contract import ROLES, Claim, ContractFacts, cla
 from adnn_optuna.accountability.verification import Status, VerdictFacts
 from adnn_optuna.engine.retraining import Source
 from adnn_optuna.evidence.proportions import student_half_width
-from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import params_in_words
 
@@ -107,7 +107,8 @@ def verdict_page(facts: VerdictFacts) -> Page:
     content = {
         "kind": "Verification",
         "name": "of a contract",
-        "text": verdict_text(facts),
+        # The first line is the claim.
+        "text": verdict_text(facts).partition("\n")[2],
         "picture": Figure("gains", verdict_figure(facts)),
         "caption": "Gains on the test set, each with its interval of 95 %, where it has one.",
     }

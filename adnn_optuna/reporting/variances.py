@@ -8,7 +8,7 @@ import textwrap
 
 from adnn_optuna._units import ACCURACY, unit_of
 from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
-from adnn_optuna.plots._luck import plot_variance as figure
+from adnn_optuna.plots._estimates import plot_variance as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 from adnn_optuna.reporting.tables import aligned
 

@@ -286,10 +286,18 @@ def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_refused() -> None:
     # Not in pytest's folder, which only the user who runs it may enter.
     program = """
-import os, sys, optuna
+import os, sys, tempfile, optuna
 from pathlib import Path
 from adnn_optuna.engine.storages import open_storage
 folder = Path(sys.argv[1])
+# Whatever is imported on the way is, as nobody else may enter the folder of the package.
+with tempfile.TemporaryDirectory() as other:
+    warm = open_storage(f"sqlite:///{other}/warm.db")
+    optuna.create_study(study_name="s", storage=warm)
+    try:
+        open_storage(f"sqlite:///{other}/none/warm.db")
+    except ValueError:
+        pass
 folder.chmod(0o555)
 if os.geteuid() == 0:  # To whom permissions do not apply.
     os.setuid(65534)
