@@ -1,8 +1,7 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
 import functools
-import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from types import UnionType
 from typing import (
@@ -208,28 +207,43 @@ _SHAPES: Mapping[str, Any] = {
 
 def malformed(attrs: Mapping[str, Any]) -> str | None:
     """Return the name of an attribute of ours that is not as it is stored, if there is one."""
-    ours = (name for name in attrs if name.startswith("adnn:"))
-    return next((n for n in ours if not _fits(attrs[n], _SHAPES.get(n.split("/")[0], Any))), None)
+    for name in attrs:
+        if name.startswith("adnn:") and not _fits(_SHAPES.get(name.split("/")[0]))(attrs[name]):
+            return name
+    return None
 
 
-def _fits(value: Any, shape: Any) -> bool:
-    """Return whether JSON has the shape of a type."""
-    parts, origin = get_args(shape), get_origin(shape)
+@functools.cache  # Each trial of a long study is looked at.
+def _fits(shape: Any) -> Callable[[Any], bool]:
+    """Return what tells whether JSON has the shape of a type; :obj:`None` is any."""
+    parts, origin = [_fits(part) for part in get_args(shape)], get_origin(shape)
     if is_typeddict(shape):
-        fields = _fields(shape)
-        is_whole = isinstance(value, dict) and shape.__required_keys__ <= value.keys()
-        return is_whole and all(_fits(value[k], of) for k, of in fields.items() if k in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(v, parts[1]) for v in value.values())
-    if origin in (list, tuple):
-        if not isinstance(value, list | tuple) or (origin is tuple and len(value) != len(parts)):
-            return False
-        return all(map(_fits, value, itertools.cycle(parts)))
+        fields = get_type_hints(shape).items()
+        checks = [(name, _fits(of), name in shape.__required_keys__) for name, of in fields]
+        return lambda value: (
+            isinstance(value, dict)
+            and all(
+                fits(value[name]) if name in value else not is_needed
+                for name, fits, is_needed in checks
+            )
+        )
+    if origin in (dict, list):
+        return lambda value: (
+            isinstance(value, origin)
+            and all(map(parts[-1], value.values() if origin is dict else value))
+        )
+    if origin is tuple:
+        return lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) == len(parts)
+            and all(fits(one) for fits, one in zip(parts, value, strict=True))
+        )
     if origin in (Union, UnionType, Literal):
-        return any(_fits(value, part) for part in parts)
-    kind = {float: Real, int: Integral, Any: object}.get(shape, shape)
-    is_truth_value = isinstance(value, bool) and shape not in (bool, Any)
-    return value == kind if isinstance(kind, str) else isinstance(value, kind) > is_truth_value
-
-
-_fields = functools.cache(get_type_hints)
+        return lambda value: any(fits(value) for fits in parts)
+    if isinstance(shape, str):
+        return lambda value: bool(value == shape)
+    kind = {float: Real, int: Integral, Any: object, None: object}.get(shape, shape)
+    is_any = kind is object
+    return lambda value: (
+        type(value) is shape or is_any or (isinstance(value, kind) and not isinstance(value, bool))
+    )
