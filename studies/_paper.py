@@ -74,6 +74,11 @@ class Size:
         """What the names of its studies hold."""
         return f"rows={self.rows or 'all'}/epochs={self.epochs}"
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are trained, one alone where a script is tried out."""
+        return (*PUBLISHED,)[: 1 if self == TINY else None]
+
 
 PAPERS = Size()
 # A sixth of the images, a fifth of the epochs: for what takes too long otherwise.
@@ -83,6 +88,7 @@ TINY = Size(rows=1_000, epochs=1)
 TITLES = {
     PAPERS.name: "the paper's training: 60,000 images, 10 epochs",
     SHORT.name: "short training: 10,000 images, 2 epochs",
+    TINY.name: "one to try it out: 1,000 images, 1 epoch",
 }
 
 
@@ -129,6 +135,8 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
     # The shallow models first, as they take the least time.
     models = sorted(PUBLISHED, key=lambda name: len(adnn.PAPER_MODELS[name].hidden))
     for size, delta, name in itertools.product(settings.sizes, settings.deltas, models):
+        if name not in size.models:
+            continue
         result = adnn.search(
             paper_objective(name, size),
             DeltaStepSampler(deltas=(delta,), max_steps=settings.trials),

@@ -44,7 +44,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
     """Search by random restarts, which counts the initializations of one seed."""
     accuracies: dict[str, list[float]] = {}
     for n_draws in settings.draws:
-        for name in PUBLISHED:
+        for name in settings.size.models:
             result = adnn.search(
                 paper_objective(name, settings.size),
                 "random_restart",

@@ -88,7 +88,7 @@ SETTINGS = {
 def run(settings: Settings, storage: str) -> Iterator[Results]:
     """Compare the searchers on one model after the other, the shallow ones first."""
     models: Results = {}
-    for name in sorted(PUBLISHED, key=lambda name: len(adnn.PAPER_MODELS[name].hidden)):
+    for name in sorted(settings.size.models, key=lambda name: len(adnn.PAPER_MODELS[name].hidden)):
         model = adnn.PAPER_MODELS[name]
         comparison = adnn.compare(
             adnn.InitOffsetObjective(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from _common import COLORS, Claim, Experiment, Results, main, markdown_table, panel_of, panels
-from _paper import CHOSEN_DELTAS, DELTAS, PUBLISHED, TINY, Size, paper_objective
+from _paper import CHOSEN_DELTAS, DELTAS, TINY, Size, paper_objective
 from scipy import stats
 
 import adnn_optuna as adnn
@@ -56,9 +56,10 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
         first, and for each seed the accuracy from each of them, as a fraction.
     """
     offsets = sorted({offset_of(d, t) for d in settings.deltas for t in steps(settings.trials)})
-    models: Results = {name: {"offsets": [0.0, *offsets], "accuracy": []} for name in PUBLISHED}
+    names = settings.size.models
+    models: Results = {name: {"offsets": [0.0, *offsets], "accuracy": []} for name in names}
     for seed in range(settings.seeds):
-        for name in PUBLISHED:
+        for name in names:
             result = adnn.search(
                 paper_objective(name, settings.size, seed=seed),
                 # Walks of one step: walks of different δ share most of their offsets.
