@@ -88,7 +88,7 @@ class TestSearch:
     def test_settings_are_shown_as_they_are_written(self) -> None:
         study = store_study("one")
         model = {"classes": ["größe", "δ"], "layers": {"one": {"units": 3}, "none": {}}}
-        config = {"model": model, "seed": None}
+        config = {"model": model, "training": {"patience": None}}
         study.set_user_attr("adnn:config", {**study.user_attrs["adnn:config"], **config})
         settings = dict(searches.page(record_of(study)).content["settings"])
         shown = {name: value for name, value in settings.items() if name.startswith("model")}
@@ -97,7 +97,7 @@ class TestSearch:
             "model.layers.one.units": "3",
             "model.layers.none": "{}",
         }
-        assert settings["seed"] == "null"
+        assert settings["training.patience"] == "null"
 
 
 class TestTestSet:
