@@ -288,4 +288,4 @@ class TestWhatIsLeftAsItIs:
         scaling = {"factor": factor, "offset": 0.0, "columns": None, "as_given": as_given}
         changed = {**config, "dataset": {**config["dataset"], "preprocessing": scaling}}
         study.set_user_attr(stored.CONFIG, changed)
-        assert f"  {words}" in searches.text(record_of(study)).splitlines()
+        assert f"  inputs {words}" in searches.text(record_of(study)).splitlines()
