@@ -35,7 +35,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, is_own, ownership
+from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -73,7 +73,9 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while fail_dead(study, self.reader.unfinished.values()):
+        while dead := [trial for trial in self.running() if is_alive(trial) is False]:
+            for trial in dead:
+                end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
