@@ -88,6 +88,8 @@ class AuditFacts:
     variables: tuple[InitializedVariable, ...] = dataclasses.field(repr=False)
     layers: tuple[RandomLayer, ...] = dataclasses.field(repr=False)
     warnings: tuple[str, ...]
+    not_moved: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    """The trained variables that no offset moves, since they are not called kernel or bias."""
 
     def to_json(self, indent: int | None = 1) -> str:
         """Return the audit as JSON text."""
@@ -179,7 +181,8 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
     unknown = [v.path for v in variables if v.distribution.kind == "unknown"]
     if unknown:
         warnings.append(f"Not resolved, so perhaps random: {', '.join(unknown)}.")
-    return AuditFacts(tuple(variables), tuple(layers), tuple(warnings))
+    not_moved = tuple(initializers.never_moved(model))
+    return AuditFacts(tuple(variables), tuple(layers), tuple(warnings), not_moved)
 
 
 def _variable(

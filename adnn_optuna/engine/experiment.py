@@ -215,10 +215,15 @@ class Experiment:
     @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
-        model, training = self._model, self._training
+        model, training, dataset = self._model, self._training, self.dataset.config
+        if not self.is_of_trial and self.trainer.dataset is not self.dataset:
+            dataset["preprocessing"] = {
+                **self.trainer.dataset.preprocessing.config,
+                "as_given": sorted(self.trainer.architecture.as_given()),
+            }
         return {
             "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
-            "dataset": self.dataset.config,
+            "dataset": dataset,
             "training": _described(training) if self.is_of_trial else self.training.config,
             "space": self.space.config,
             "metric": self.metric,

@@ -3,6 +3,7 @@
 ``where`` tells the data set.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -47,9 +48,16 @@ def _column(where: str, name: str, values: Any) -> NDArray[Any]:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
+def _numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return strings that are numbers, all of them, as such, and anything else as it is."""
+    with contextlib.suppress(ValueError):
+        return array.astype(np.float64) if array.dtype.kind == "U" else array
+    return array
+
+
 def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray[Any]:
     """Return inputs that are finite as ``dtype``, checked but not converted."""
-    array = plain(where, name, values)
+    array = _numbers(plain(where, name, values))
     if array.dtype.kind not in "biuf":
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}: give numbers, or a pandas DataFrame, "
@@ -79,7 +87,7 @@ def _check_finite(where: str, name: str, array: NDArray[Any], dtype: _Float) -> 
 
 def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
     """Return the targets of a regression, of shape (n,) or (n, k), checked but not converted."""
-    array = _column(where, name, values)
+    array = _numbers(_column(where, name, values))
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but the "

@@ -233,11 +233,13 @@ class Dataset:
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
+        _warn_of_order(where, "x", x, {"sample_weight": sample_weight, "groups": groups})
         columns = preprocessing.columns_of(where, x)
         inputs, labels = {}, {}
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
+            _warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
             if x_given is not None or not s:
                 inputs[s] = columns.encoded(x_given, where, f"x{s}")
                 labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
@@ -278,6 +280,16 @@ class Dataset:
                 "learned of them, so leave them out.",
                 *(where, len(constant), x.shape[1], named(columns[i] for i in constant)),
             )
+        for split in ("val", "test"):
+            y = getattr(self, f"y_{split}")
+            lacking = np.setdiff1d(self.y_train, y) if self.num_classes and len(y) else ()
+            if len(lacking):
+                _logger.warning(
+                    "%s: the %s split has no sample of %s: such classes are too small for all "
+                    "splits, so merge or leave them out, or add samples.",
+                    *(where, {"val": "validation", "test": "test"}[split]),
+                    named((self.classes or range(self.num_classes or 0))[i] for i in lacking),
+                )
         seen = {hash(row.tobytes()) for row in x}
         n = sum(hash(row.tobytes()) in seen for row in self.x_test)
         if n:
@@ -349,3 +361,18 @@ class Dataset:
             changed |= {key: learned.scaled(key, values) for key, values in raw.items()}
             changed["preprocessing"] = learned
         return dataclasses.replace(self, **changed)
+
+
+def _warn_of_order(where: str, name: str, x: Any, columns: Mapping[str, Any]) -> None:
+    """Warn of columns of pandas that have the rows of a table in another order by their index."""
+    index: Any = getattr(x, "index", None)
+    for column, values in columns.items():
+        other: Any = getattr(values, "index", None)
+        if not (hasattr(index, "equals") and hasattr(other, "equals")) or index.equals(other):
+            continue
+        if len(index) == len(other) and index.isin(other).all() and other.isin(index).all():
+            _logger.warning(
+                "%s: the index of %s has the rows of %s in another order, but rows belong "
+                "together by their position: give %s.loc[%s.index] if you mean it so.",
+                *(where, column, name, column, name),
+            )

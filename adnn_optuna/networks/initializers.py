@@ -74,6 +74,13 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         )
 
 
+def never_moved(model: keras.Model) -> list[str]:
+    """Return the trained variables of a model that no offset moves, with their layers."""
+    variables = [v for v in model.trainable_variables if _kind(v) == "other"]
+    # Layers that Keras makes from a configuration leave out what they are in.
+    return ["/".join(variable.path.split("/")[-2:]) for variable in variables]
+
+
 def _owners(model: keras.Model) -> dict[int, Any]:
     """Return the layer of each variable that can move, by the variable's id."""
     owners: dict[int, Any] = {}

@@ -95,7 +95,8 @@ class Training:
     """How a network is trained.
 
     What is :obj:`None` is as the model was compiled, where the user's callable compiled it, and
-    else as said below.
+    else as said below. Classes and functions of the user's are used if they are registered, see
+    :func:`keras.saving.register_keras_serializable`.
 
     Args:
         optimizer: The Keras name, configuration or object of an optimizer; Adam.
@@ -105,14 +106,16 @@ class Training:
         epochs: How often the training set is gone through.
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
-            logits, unless a model of the user's own ends in probabilities. By default that of
+            logits, unless a model of the user's own ends in probabilities, as the loss tells that
+            it was compiled with, or else its values. By default that of
             the task: ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
             model has a single output, ``"mean_squared_error"`` for a regression.
         jit_compile: Whether XLA compiles the training, as in Keras. ``"auto"``: where that is
             faster on a CPU, which it is without convolutions, pooling and random operations. (The
             same rule holds on a GPU, untested.) The bits of both differ.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
-            configurations or objects, such as ``"auc"``.
+            configurations or objects, such as ``"auc"``. Those of one class among others (recall,
+            precision, AUC, F-scores) are of the second one of two, as in scikit-learn.
         patience: After how many epochs without a better value of ``monitor`` the training ends, as
             by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: it does not.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.

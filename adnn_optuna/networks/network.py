@@ -19,6 +19,7 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks import initializers, inspection, keras_files
+from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Training, compiled_training
 
@@ -297,8 +298,13 @@ def _keras_architecture(
             f"(3, {head.size}){' or (3, 1)' * (head.num_classes == 2)}."
         )
     variables = tuple(initializers.describe_variables(model, [*used]))
+    not_moved = initializers.never_moved(model)
     if not any(v.kind != "other" for v in variables):
-        raise WrongValueError("The model has no trainable kernel or bias for an offset to move.")
+        others = f": {named(not_moved)} are called otherwise" if not_moved else ""
+        raise WrongValueError(
+            f"The model has no trainable kernel or bias for an offset to move{others}; offsets "
+            "move what add_weight of a layer calls kernel, embeddings or bias."
+        )
     graph = inspection.graph_of(model, input_shape, training=True)
     compiled = compiled_training(model)
     if head.num_classes is not None:
@@ -314,6 +320,8 @@ def _keras_architecture(
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
+    if not_moved:
+        config["not_moved"] = not_moved
     own_code: Any = build_model  # Unless the configuration tells all, having Keras's classes only.
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(described, "model")

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,10 +99,12 @@ class Preprocessing:
         raw /= np.asarray(self.factor)
         return raw
 
-    def without(self, features: Iterable[int]) -> Preprocessing:
+    def without(self, features: Collection[int]) -> Preprocessing:
         """Return the same that leaves some features, or channels, as they are."""
-        if not isinstance(self.factor, tuple) or len(self.factor) == 1:
-            return dataclasses.replace(self, factor=1.0, offset=0.0) if features else self
+        if not features:
+            return self
+        if not isinstance(self.factor, tuple) or len(self.factor) in {1, len(features)}:
+            return dataclasses.replace(self, factor=1.0, offset=0.0)
         factor, offset = np.array(self.factor), np.array(self.offset)
         factor[[*features]], offset[[*features]] = 1, 0
         return dataclasses.replace(
@@ -187,6 +189,9 @@ def columns_of(where: str, table: Any) -> Preprocessing:
             text = values.dropna().astype(str)
             found = sorted(set(text))
             others = text[pd.to_numeric(text, errors="coerce").isna()]
+            if found and not len(others):
+                columns.append((str(name), None))
+                continue
             if 0 < len(others) < len(values) / 2:
                 said = f"the column {str(name)!r} holds numbers, but in {len(others)} rows"
                 raise WrongValueError(
@@ -241,12 +246,13 @@ def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64
     for column, categories in columns:
         values = table[column]
         if categories is None:
-            if not pd.api.types.is_numeric_dtype(values.dtype):
+            numbers = pd.to_numeric(values, errors="coerce")
+            if numbers.isna().any() or numbers.dtype.kind == "M":
                 raise WrongValueError(
                     f"{where}: the column {column!r} of {name} must be numbers, but is of the "
                     f"dtype {values.dtype}."
                 )
-            features.append(values.to_numpy(np.float64)[:, None])
+            features.append(numbers.to_numpy(np.float64)[:, None])
             continue
         text = values.astype(str)
         if unknown := sorted(set(text) - set(categories)):

@@ -16,7 +16,7 @@ from adnn_optuna.engine.retraining import Source
 from adnn_optuna.evidence.proportions import student_half_width
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting.pages import Figure, Page
-from adnn_optuna.reporting.searches_claims import params_in_words
+from adnn_optuna.reporting.searches_claims import not_moved_in_words, params_in_words
 
 _MEANING: dict[Status, str] = {
     "exact": "trained again, baseline and winner have the same bits",
@@ -150,4 +150,6 @@ def audit_text(facts: AuditFacts) -> str:
     if rows:
         table = pd.DataFrame(rows).to_string(index=False)
         parts += [f"\n{len(rows)} layers with random states", table]
+    if facts.not_moved:
+        parts.append(f"\n{not_moved_in_words(facts.not_moved)}")
     return "\n".join([*parts, "", *(f"! {warning}" for warning in facts.warnings)]).rstrip()

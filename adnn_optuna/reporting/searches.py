@@ -34,8 +34,21 @@ def text(record: SearchRecord) -> str:
     lines.append(f"  best trial {record.best.number}: {params}")
     if scaling := record.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
-    whose = (claims.offset_gain_in_words(record), claims.proposers_in_words(record))
+    whose = (
+        claims.offset_gain_in_words(record),
+        claims.proposers_in_words(record),
+        _not_moved(record),
+    )
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
+
+
+def _not_moved(record: SearchRecord) -> str:
+    """Return which variables the offsets of a search do not move, a sentence."""
+    config = record.attrs.get(stored.CONFIG, {})
+    is_of_offsets = config.get("space", {}).get("type") == "OffsetSpace"
+    return claims.not_moved_in_words(
+        config.get("model", {}).get("not_moved", []) if is_of_offsets else []
+    )
 
 
 def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
@@ -44,6 +57,8 @@ def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
     done = ["with categories as 0 and 1"] if has_categories else []
     if isinstance(preprocessing["factor"], Sequence):
         done.append("standardised by the training part")
+        if left := preprocessing.get("as_given"):
+            done.append(f"{len(left)} of them as they are")
     elif preprocessing["factor"] != 1:
         done.append("divided by 255")
     return " and ".join(done) or "as they are"
@@ -90,6 +105,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         claims.offset_gain_in_words(record),
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
+        _not_moved(record),
     )
     content = {
         "name": record.study.study_name,

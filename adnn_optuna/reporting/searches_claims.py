@@ -20,6 +20,8 @@ from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.
 _UNEVEN = 1.5
+# Of variables that do not move.
+_NAMED = 5
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
@@ -204,6 +206,15 @@ def proposers_in_words(record: SearchRecord) -> str:
     listed = ", ".join(f"{n[0]}–{n[-1]} by {who}" for who, n in runs)
     best = record.best.number
     return f"Proposed were trials {listed}; the best one, {best}, by {printable(proposers[best])}."
+
+
+def not_moved_in_words(variables: Sequence[str]) -> str:
+    """Return which variables no offset moves, a sentence; empty where each one may move."""
+    if not variables:
+        return ""
+    more = f" and {len(variables) - _NAMED} more" if len(variables) > _NAMED else ""
+    some = f"{', '.join(variables[:_NAMED])}{more}"
+    return f"No offset moves {some}: only what is called kernel, embeddings or bias moves."
 
 
 def offset_gain_in_words(record: SearchRecord) -> str:

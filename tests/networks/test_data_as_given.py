@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -46,7 +47,7 @@ def given_label(dataset: Dataset, split: str) -> list[Any]:
 class TestScale:
     @settings(deadline=None)
     @given(
-        shape=st.sampled_from([(4,), (5, 2), (3, 2, 3)]),
+        shape=st.sampled_from([(4,), (5, 2), (5, 5), (3, 2, 3)]),
         centre=st.floats(-1e6, 1e6),
         spread=st.floats(1e-3, 1e6),
         seed=st.integers(0, 100),
@@ -67,8 +68,8 @@ class TestScale:
         again = Dataset.from_arrays(outlying, np.arange(N), **options)
         assert found.preprocessing == again.preprocessing
         np.testing.assert_array_equal(found.x_train, again.x_train)
-        # Of each feature, all pixels, or each channel.
-        n_features = {1: 4, 2: 1, 3: 3}[len(shape)]
+        # Of each feature, also of sequences, all pixels, or each channel.
+        n_features = {(4,): 4, (5, 2): 2, (5, 5): 1, (3, 2, 3): 3}[shape]
         scaler = StandardScaler().fit(x[train].reshape(-1, n_features))
         expected = scaler.transform(x.reshape(-1, n_features)).reshape(x.shape)
         np.testing.assert_allclose(found.x_train, expected[train], atol=1e-4)
@@ -138,7 +139,7 @@ class TestScale:
         [
             ({"x": np.where(X > 60, np.nan, X)}, r"x\[\d+, \d\] is nan"),
             ({"x": np.where(X > 60, np.inf, X)}, r"x\[\d+, \d\] is inf"),
-            ({"x": X.astype(str)}, "x has the dtype <U.*DataFrame"),
+            ({"x": np.full((N, 3), "a")}, "x has the dtype <U.*DataFrame"),
             ({"x": X * 1j}, "x has the dtype complex128"),
             ({"x": np.where(X > 60, None, X)}, "x has the dtype object and holds NoneType, float"),
             ({"scale": "minmax"}, "scale is 'minmax', but must be one of auto, none, standard"),
@@ -425,6 +426,49 @@ class TestTables:
         table = pd.DataFrame({"name": [f"n{i}" for i in range(1001)]})
         with pytest.raises(ValueError, match="'name' has 1001 categories, more than 1000"):
             Dataset.from_arrays(table, np.arange(1001) % 2)
+
+    def test_numeric_strings_are_numbers_where_all_of_a_column_are(self) -> None:
+        table = pd.DataFrame({"a": [f"{v:.3f}" for v in X[:, 0]], "b": [*"xy"] * (N // 2)})
+        data = Dataset.from_arrays(table, Y)
+        assert data.preprocessing.feature_names == ("a", "b=x", "b=y")
+        numbers = Dataset.from_arrays(table.astype({"a": float}), Y)
+        np.testing.assert_array_equal(data.x_test, numbers.x_test)
+        # What is read later may be numbers or strings.
+        for raw in (table, table.astype({"a": float})):
+            transformed = data.preprocessing.transform(raw)
+            np.testing.assert_array_equal(transformed, numbers.preprocessing.transform(table))
+        categories = Dataset.from_arrays(table.head(9).astype({"a": "category"}), Y[:9])
+        assert len(categories.preprocessing.feature_names or ()) == 9 + 2
+        with pytest.raises(ValueError, match="column 'a' of raw must be numbers"):
+            data.preprocessing.transform(table.replace({"a": {table["a"][0]: "?"}}))
+
+    def test_arrays_of_numeric_strings_are_numbers(self) -> None:
+        data = Dataset.from_arrays(X.astype(str), Y)
+        assert data.fingerprint == Dataset.from_arrays(X, Y).fingerprint
+        regression = Dataset.from_arrays(X, X[:, 0].astype(str), task="regression")
+        assert regression.y_train.dtype == np.float32
+
+    @pytest.mark.parametrize("key", ["y", "sample_weight", "groups"])
+    def test_a_permuted_index_is_named(self, key: str, logs: pytest.LogCaptureFixture) -> None:
+        table = pd.DataFrame(X)
+        given = {"y": pd.Series(Y), "sample_weight": np.ones(N), "groups": np.arange(N) // 2}
+        values = pd.Series(np.asarray(given[key]))
+        Dataset.from_arrays(table, **(given | {key: values}))
+        Dataset.from_arrays(table, **(given | {key: values.set_axis(np.arange(N) + 500)}))
+        assert "another order" not in logs.text
+        Dataset.from_arrays(table, **(given | {key: values.sample(frac=1, random_state=0)}))
+        assert f"index of {key} has the rows of x in another order" in logs.text
+
+
+def test_a_class_that_is_too_small_for_all_splits_is_named(
+    logs: pytest.LogCaptureFixture,
+) -> None:
+    y = np.array(["many"] * (N - 1) + ["one"])
+    for seed in range(9):
+        with contextlib.suppress(ValueError):  # It may have no training sample.
+            Dataset.from_arrays(X, y, seed=seed)
+    assert "the validation split has no sample of 'one'" in logs.text
+    assert "the test split has no sample of 'one'" in logs.text
 
 
 class TestFiles:

@@ -85,6 +85,31 @@ def mlp(**settings: Any) -> Architecture:
     return build_architecture(MLP(**settings), SHAPE, CLASSES)
 
 
+class OwnNames(keras.layers.Layer):
+    """A layer whose weight bears a name of the user's."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.w = self.add_weight(name="w", shape=(shape[-1], 10))
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.matmul(x, self.w)
+
+
+def test_what_no_offset_moves_is_named() -> None:
+    def beside() -> keras.Model:
+        own = [keras.layers.Flatten(), keras.layers.Dense(64), keras.layers.BatchNormalization()]
+        return keras.Sequential([keras.Input((8, 8)), *own, OwnNames()])
+
+    config = build_architecture(beside, (8, 8), 10).config
+    assert config["not_moved"] == [
+        *("batch_normalization/gamma", "batch_normalization/beta", "own_names/w")
+    ]
+    assert "not_moved" not in mlp().config
+    alone = [keras.Input((8, 8)), keras.layers.Flatten(), OwnNames()]
+    with pytest.raises(ValueError, match=r"no trainable kernel or bias.*'own_names/w'.*called"):
+        build_architecture(lambda: keras.models.clone_model(keras.Sequential(alone)), (8, 8), 10)
+
+
 def random_values(weights: list[np.ndarray]) -> list[bytes]:
     return [w.tobytes() for w in weights if w.dtype == np.float32 and np.ptp(w)]
 

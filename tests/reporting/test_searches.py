@@ -13,6 +13,7 @@ from shown_pages import RUN, SETTINGS, text_of, titles
 from stored_studies import store_classes, store_look, store_study
 
 import adnn_optuna
+from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.proportions import gain_interval
 from adnn_optuna.reporting import searches, searches_claims
@@ -248,3 +249,43 @@ def test_gain_beside_other_parameters_is_shared_out() -> None:
     shown = text_of(searches.page(record_of(study)).render())
     assert "Of the gain in val_accuracy, +0.50 pp is from the offsets" in shown
     assert "from the offsets" not in text_of(searches.page(record_of(store_study("s"))).render())
+
+
+class TestWhatIsLeftAsItIs:
+    def test_what_no_offset_moves_is_named(self) -> None:
+        study = store_study("own layers")
+        config = study.user_attrs[stored.CONFIG]
+        assert "No offset moves" not in searches.text(record_of(study))
+        names = [f"own/w{i}" for i in range(7)]
+        changed = {**config, "model": {**config["model"], "not_moved": names}}
+        study.set_user_attr(stored.CONFIG, changed)
+        said = (
+            "No offset moves own/w0, own/w1, own/w2, own/w3, own/w4 and 2 more: only what is "
+            "called kernel, embeddings or bias moves."
+        )
+        assert f"\n  {said}" in searches.text(record_of(study))
+        assert said in text_of(searches.page(record_of(study)).render())
+        study.set_user_attr(stored.CONFIG, {**changed, "space": {"type": "ControlSpace"}})
+        assert "No offset moves" not in searches.text(record_of(study))
+
+    @pytest.mark.parametrize(
+        ("factor", "as_given", "words"),
+        [
+            ([2.0, 3.0], [], "inputs standardised by the training part"),
+            (
+                [1.0, 3.0],
+                [0],
+                "inputs standardised by the training part and 1 of them as they are",
+            ),
+            (1.0, [0, 1], "inputs as they are"),
+        ],
+    )
+    def test_inputs_that_the_model_takes_as_given_are_said(
+        self, factor: float | list[float], as_given: list[int], words: str
+    ) -> None:
+        study = store_study("scaled")
+        config = study.user_attrs[stored.CONFIG]
+        scaling = {"factor": factor, "offset": 0.0, "columns": None, "as_given": as_given}
+        changed = {**config, "dataset": {**config["dataset"], "preprocessing": scaling}}
+        study.set_user_attr(stored.CONFIG, changed)
+        assert f"  inputs {words}" in searches.text(record_of(study)).splitlines()
