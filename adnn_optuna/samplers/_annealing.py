@@ -5,7 +5,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -197,11 +197,13 @@ class _Chain:
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
     names: frozenset[str] = frozenset()  # Also of parameters with a single value.
 
+    def __copy__(self) -> Self:
+        return dataclasses.replace(self, annealing=copy.copy(self.annealing))
+
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE:
             return  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
-        self.annealing = copy.copy(self.annealing)
         self.names |= trial.distributions.keys()
         units = {}
         for name, distribution in trial.distributions.items():

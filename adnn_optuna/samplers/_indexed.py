@@ -45,7 +45,7 @@ ParameterSource = Callable[[str, "BaseDistribution"], Any]
 class Replayed(Protocol):
     """What a sampler knows, as a function of the finished trials that it was told of.
 
-    What it holds is replaced and never changed: it can be copied without what it holds.
+    What is told to a copy, made by :func:`copy.copy`, leaves the other one as it is.
     """
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
@@ -63,6 +63,10 @@ class Indices:
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
+        self._gaps: list[
+            int
+        ] = []  # The indices without one, below the first behind all that have.
+        self._end = 0
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
         # Of how many trials a state was told, without which of them, and the state.
@@ -101,6 +105,10 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
+        self._gaps += filter(self.is_proposed, range(self._end, index))
+        self._end = max(self._end, index + 1)
+        if index in self._gaps:
+            self._gaps.remove(index)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
@@ -117,7 +125,12 @@ class Indices:
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
-        return (index for index in itertools.count() if index not in self.results)
+        further = filter(self.is_proposed, itertools.count(self._end))
+        return itertools.chain(self._gaps, further)
+
+    def is_proposed(self, index: int) -> bool:
+        """Return whether an index is worth a trial."""
+        return True
 
     def free_indices(self) -> Iterator[int]:
         """Yield those of them that no live trial has."""
@@ -167,13 +180,12 @@ class Indices:
             n_told, left_out, state = self._states.pop() if self._states else (0, [], start())
             if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
                 break
-        missing = set(unfinished)
+        missing, state = set(unfinished), copy.copy(state)
         for number in range(n_told, n_trials):
             if number in missing:
-                self._states.append((number, left_out, state))
+                self._states.append((number, left_out, copy.copy(state)))
                 left_out = [*left_out, number]
             else:
-                state = copy.copy(state)
                 self.tell(state, self.reader.trials[number])
         self._states.append((n_trials, left_out, state))
         return state

@@ -18,16 +18,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import InMemoryStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL
-from adnn_optuna.callbacks import MaxTrialCallback
+from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
+    IndexedSampler,
     RandomRestartSampler,
 )
+from adnn_optuna.samplers._indexed import Indices
 from adnn_optuna.samplers._owners import is_alive
 
 if TYPE_CHECKING:
@@ -499,14 +501,19 @@ def test_of_two_results_of_one_index_the_one_with_the_lower_number_counts() -> N
         )
     )
     study.optimize(suggest, n_trials=3)
-    sampler = study.sampler
-    assert isinstance(sampler, AdaptiveSimulatedAnnealingSampler)
-    assert [step.number for step in sampler.steps(study)] == [0, 2, 3, 4, 5]
+
+    def numbers() -> list[int]:
+        """Return which trial is the result of each index."""
+        assert isinstance(study.sampler, IndexedSampler)
+        results = study.sampler._look(study).results
+        return [results[index].number for index in sorted(results)]
+
+    assert numbers() == [0, 2, 3, 4, 5]
     dead = study.ask()
     suggest(dead)
     kill(study, dead)
     study.tell(trials[1], values[1])
-    assert [step.number for step in sampler.steps(study)] == [0, 1, 3, 4, 5]
+    assert numbers() == [0, 1, 3, 4, 5]
     twin_study = copy.deepcopy(study)
     twin_study.sampler = annealing()
     assert suggest(study.ask()) == suggest(twin_study.ask())
@@ -592,6 +599,66 @@ def test_a_trial_that_never_ends_makes_no_later_one_slow(
     early = n_calls_of_twenty_trials()
     study.optimize(suggest, n_trials=300)
     assert n_calls_of_twenty_trials() < 1.5 * early
+
+
+def long_greedy() -> BaseSampler:
+    return DeltaStepSampler(deltas=(1e-4,), max_steps=9_000)
+
+
+def long_greedy_improving() -> BaseSampler:
+    return DeltaStepSampler(deltas=(1e-4,), max_steps=9_000, accept="improving")
+
+
+long_samplers = pytest.mark.parametrize(
+    "make_sampler", [annealing, long_greedy, long_greedy_improving, random_restart]
+)
+
+
+@long_samplers
+def test_a_trial_costs_the_same_in_a_long_study(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]
+
+    def cost_of_twenty_trials() -> tuple[int, int]:
+        """Return the calls of functions, and how many of them list all trials."""
+        profile = cProfile.Profile()
+        profile.runcall(study.optimize, suggest, n_trials=20, callbacks=limits)
+        counts = [(entry.code, entry.callcount) for entry in profile.getstats()]
+        listing = InMemoryStorage.get_all_trials.__code__
+        n_listed = sum(count for code, count in counts if code is listing)
+        # Optuna itself asks for those that wait.
+        return sum(count for _, count in counts), n_listed - 20
+
+    study.optimize(suggest, n_trials=300)
+    early, n_listed = cost_of_twenty_trials()
+    assert n_listed > 60
+    study.add_trials([optuna.create_trial(value=1e9)] * 7_000)
+    study.optimize(suggest, n_trials=1, callbacks=limits)
+    late, n_listed = cost_of_twenty_trials()
+    assert late < 1.3 * early
+    assert n_listed == 0
+
+
+@long_samplers
+def test_an_index_costs_the_same_however_many_are_done(
+    make_sampler: Callable[[], BaseSampler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_asked = 0
+    sampler = make_sampler()
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(suggest, n_trials=100)
+    assert isinstance(sampler, IndexedSampler)
+    is_proposed = Indices.is_proposed
+
+    def counting(self: Indices, index: int) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return is_proposed(self, index)
+
+    for kind in (Indices, *Indices.__subclasses__()):
+        monkeypatch.setattr(kind, "is_proposed", counting)
+    study.optimize(suggest, n_trials=10)
+    assert n_asked <= 60
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
