@@ -77,7 +77,7 @@ class Loop:
         storage, interval = self._study._storage, self._tally.heartbeat_interval
         self._study._stop_flag = _was_stopped(self._study)
         try:
-            with run_of_trials(), signals.heartbeats(storage, interval, self._open):
+            with run_of_trials(self._study), signals.heartbeats(storage, interval, self._open):
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)

@@ -92,7 +92,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Note:
         Any number of threads and processes can share a study, with the same arguments for each;
         with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
-        counts as a rejected move, and one that others proposed is adopted where it is better.
+        counts as a rejected move, and one that others proposed is adopted where it is better. One
+        that Ctrl-C interrupted in ``study.optimize`` counts as failed, where the objective is not
+        ours: ``study.enqueue_trial(trial.params)`` does it again.
         Constraints are ignored.
 
     References:

@@ -24,7 +24,6 @@ import functools
 import itertools
 import math
 import secrets
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -35,7 +34,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import end_trial, fail_dead, is_alive, is_own, ownership
+from adnn_optuna.samplers._owners import (
+    begin_turn,
+    end_turn,
+    fail_dead,
+    is_alive,
+    is_own,
+    ownership,
+)
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -68,7 +74,6 @@ class Indices:
         ] = []  # The indices without one, below the first behind all that have.
         self._end = 0
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
-        self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
         # Of how many trials a state was told, without which of them, and the state.
         self._states: list[tuple[int, list[int], Any]] = []
         # The numbers of the trials that an index was ever given to.
@@ -297,7 +302,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
-            self._end_left_behind(study, trial)
+            begin_turn(study)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
             if indices.is_constrained and not self._has_warned_of_constraints:
@@ -308,19 +313,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     stacklevel=2,
                 )
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
-
-    def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
-        """End the trial that an objective left by an exception that Optuna lets pass.
-
-        In :meth:`~optuna.study.Study.optimize`, a thread has one trial at a time: the one before
-        is over. Those who ask and tell may have several.
-        """
-        if not study._thread_local.in_optimize_loop:
-            return
-        begun = self._memory[study].begun
-        if (left := begun.get(threading.get_ident())) is not None:
-            end_trial(study, left)
-        begun[threading.get_ident()] = trial
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
@@ -373,7 +365,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
-            indices.begun.pop(threading.get_ident(), None)
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
@@ -385,3 +376,4 @@ class IndexedSampler(BaseSampler, abc.ABC):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
+        end_turn(study)
