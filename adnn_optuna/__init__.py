@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
     from adnn_optuna.samplers import DeltaStepSampler as DeltaStepSampler
+    from adnn_optuna.samplers import KeyedSampler as KeyedSampler
     from adnn_optuna.samplers import RandomRestartSampler as RandomRestartSampler
 
 __version__ = "0.1.0"
@@ -60,7 +61,12 @@ _NAMES = {
     "networks.loading": ["load_dataset"],
     "networks.models": ["MLP", "PAPER_MODELS", "Training"],
     "networks.offsets": ["OffsetSpace"],
-    "samplers": ["AdaptiveSimulatedAnnealingSampler", "DeltaStepSampler", "RandomRestartSampler"],
+    "samplers": [
+        "AdaptiveSimulatedAnnealingSampler",
+        "DeltaStepSampler",
+        "KeyedSampler",
+        "RandomRestartSampler",
+    ],
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)

@@ -89,7 +89,7 @@ class Trained(TypedDict):
 class Owner(TypedDict):
     """Which process runs a trial; ``trial`` is the number of that which this was written for.
 
-    ``run`` is which run of that process, empty for its ``study.optimize``.
+    ``run`` is which run of that process, empty for trials that a user asks for.
     """
 
     trial: int

@@ -1,12 +1,14 @@
 """What a trial costs beside its training: sampler, storage and bookkeeping.
 
-Three measurements, of each of which every contender has its turn in each repetition:
+Four measurements, of each of which every contender has its turn in each repetition:
 
 - ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
   trainings (digits, 64-64-10, 5 epochs, 100 trials), for each searcher;
 - ``sqlite``: wall time of a trial in ``study.optimize``, of an objective that only asks for two
   parameters, on SQLite with write-ahead logging as ``search`` opens it, after 100 and after 2000
   trials, also in a study with a trial that was asked for at its beginning and never told;
+- ``memory``: the processor's time of such a trial in memory, with a callback for each limit, after
+  1000, 10,000 and 20,000 trials, and of the first one of a new sampler after these;
 - ``calls``: how often such a trial reads the study's trials from its storage, and how often it
   writes to it.
 
@@ -32,6 +34,7 @@ from optuna.storages import InMemoryStorage
 from tqdm import tqdm
 
 import adnn_optuna as adnn
+from adnn_optuna.callbacks import LIMITS
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.training import n_cores
 
@@ -46,9 +49,14 @@ SEARCHERS = ("annealing", "greedy", "random_restart")
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "Random": lambda: RandomSampler(seed=0),
     "annealing": lambda: adnn.AdaptiveSimulatedAnnealingSampler(seed=0),
-    "greedy": lambda: adnn.DeltaStepSampler(deltas=(5e-5,), max_steps=20_000),
+    "greedy": lambda: adnn.DeltaStepSampler(deltas=(2e-5,), max_steps=50_000),
     "random_restart": lambda: adnn.RandomRestartSampler(seed=0),
     "TPE": lambda: TPESampler(seed=0),
+}
+# TPE's time grows with the study by its nature.
+IN_MEMORY: dict[str, Callable[[], BaseSampler]] = {
+    **{name: make for name, make in SAMPLERS.items() if name != "TPE"},
+    "greedy_improving": lambda: adnn.DeltaStepSampler((2e-5,), 50_000, accept="improving"),
 }
 STUDIES = ("alone", "abandoned")
 READS = ("get_all_trials",)
@@ -63,6 +71,7 @@ WRITES = (
 )
 N_TRIALS = 100
 N_TRIALS_BEFORE = (100, 2000)
+N_TRIALS_IN_MEMORY = (1000, 10_000, 20_000)
 REPETITIONS = 3
 
 
@@ -109,7 +118,7 @@ class Searches:
             space=adnn.OffsetSpace(low=-0.2, high=0.2),
         )
         self._trainer = TimedTrainer(self._objective.trainer)
-        self._objective.trainer = self._trainer  # type: ignore[assignment]
+        self._objective._trainer = self._trainer  # type: ignore[assignment]  # noqa: SLF001
         # The first search compiles, and imports what shows studies.
         self.milliseconds("annealing", 10)
 
@@ -150,6 +159,25 @@ def milliseconds_on_sqlite(sampler: str, kind: str, before: tuple[int, ...]) -> 
     return found
 
 
+def milliseconds_in_memory(sampler: str, before: tuple[int, ...]) -> dict[str, float]:
+    """Return the processor's time of a trial, by how many were before, and of a first one."""
+    study = optuna.create_study(sampler=IN_MEMORY[sampler]())
+    limits = [limit(10**9) for limit in LIMITS]
+    found = {}
+
+    def milliseconds(n_trials: int) -> float:
+        start = time.process_time()
+        study.optimize(objective, n_trials=n_trials, callbacks=limits)
+        return 1e3 * (time.process_time() - start) / n_trials
+
+    for n_before in before:
+        milliseconds(n_before - len(study.trials))
+        # In some of them, Python looks for garbage among all trials.
+        found[str(n_before)] = statistics.median(milliseconds(20) for _ in range(5))
+    study.sampler = IN_MEMORY[sampler]()
+    return {**found, "first": milliseconds(1)}
+
+
 def calls(sampler: str, n_trials: int) -> dict[str, float]:
     """Return how often a trial reads the trials, and writes."""
     storage = CountingStorage()
@@ -164,14 +192,17 @@ def calls(sampler: str, n_trials: int) -> dict[str, float]:
     }
 
 
-def measure(searches: Searches, n_trials: int, before: tuple[int, ...]) -> Results:
+def measure(searches: Searches, results: Results) -> Results:
     """Return one repetition of all measurements, in milliseconds."""
+    n_trials, before = results["n_trials"], tuple(results["n_trials_before"])
+    in_memory = tuple(results["n_trials_in_memory"])
     return {
         "search": {name: searches.milliseconds(name, n_trials) for name in SEARCHERS},
         "sqlite": {
             kind: {name: milliseconds_on_sqlite(name, kind, before) for name in SAMPLERS}
             for kind in STUDIES
         },
+        "memory": {name: milliseconds_in_memory(name, in_memory) for name in IN_MEMORY},
         "calls": {name: calls(name, n_trials) for name in SAMPLERS},
     }
 
@@ -186,7 +217,7 @@ def in_search(results: Results) -> dict[str, list[float]]:
 
 
 def summary(results: Results) -> str:
-    """Return the three measurements as tables."""
+    """Return the four measurements as tables."""
     repetitions = results["repetitions"]
     searches = markdown_table(
         ["`search` on SQLite, beside the trainings", "ms a trial"],
@@ -213,6 +244,19 @@ def summary(results: Results) -> str:
             ),
         ],
     )
+    sizes = [str(n) for n in results["n_trials_in_memory"]]
+    memory = markdown_table(
+        [
+            "`study.optimize` in memory, ms",
+            *(f"after {n} trials" for n in sizes),
+            f"the first of a new sampler after {sizes[-1]}",
+        ],
+        [
+            [name, *(median_and_range([r["memory"][name][n] for r in repetitions]) for n in cells)]
+            for cells in [[*sizes, "first"]]
+            for name in IN_MEMORY
+        ],
+    )
     counted = markdown_table(
         ["calls of the storage in a trial", "reads of the trials", "writes"],
         [
@@ -220,7 +264,7 @@ def summary(results: Results) -> str:
             for name in SAMPLERS
         ],
     )
-    return f"{searches}\n\n{sqlite}\n\n{counted}"
+    return f"{searches}\n\n{sqlite}\n\n{memory}\n\n{counted}"
 
 
 def sentence(results: Results) -> str:
@@ -251,6 +295,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {n_cores()} cores",
         "n_trials": N_TRIALS,
         "n_trials_before": N_TRIALS_BEFORE,
+        "n_trials_in_memory": N_TRIALS_IN_MEMORY,
         "repetitions": [],
     }
     n_repetitions = arguments.repetitions
@@ -258,13 +303,13 @@ def main() -> None:
         TRIED.mkdir(parents=True, exist_ok=True)
         output = TRIED / output.name
         results |= {"n_trials": 10, "n_trials_before": (100, 200)}
+        results["n_trials_in_memory"] = (100, 1000)
         n_repetitions = 1
     elif output.exists():
         results = json.loads(output.read_text(encoding="utf-8"))
     searches = Searches()
     for _ in tqdm(range(len(results["repetitions"]), n_repetitions), unit="repetition"):
-        before = tuple(results["n_trials_before"])
-        results["repetitions"].append(measure(searches, results["n_trials"], before))
+        results["repetitions"].append(measure(searches, results))
         write_json(output, results)
     print(summary(results))
 

@@ -18,12 +18,11 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Trained
+from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
@@ -31,9 +30,11 @@ from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
+    KeyedSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._owners import is_alive
+from adnn_optuna.samplers._indexed import Indices, ParameterSource
+from adnn_optuna.samplers._keyed import COUNTING
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -133,42 +134,27 @@ class _OneTrialSampler(RandomRestartSampler):
         return 0
 
 
-class _KeyedSampler(TPESampler):
-    """TPE whose random numbers follow from how many trials came before.
+class _OnGridSampler(RandomRestartSampler):
+    """Proposes the values of a grid, by parameter, one after the other, and then any."""
 
-    Optuna's are drawn one after the other, so a study that was killed and goes on would begin
-    again with the same ones.
-
-    Args:
-        seed: What the random numbers are keyed on, beside the number of trials.
-        grid: The values of the first trials after the unmoved network, by parameter.
-    """
-
-    def __init__(self, seed: int, grid: Mapping[str, list[float]] | None = None) -> None:
+    def __init__(self, seed: int, grid: Mapping[str, list[float]]) -> None:
         super().__init__(seed=seed)
-        self._key, self._grid, self._n_before = seed, grid or {}, 0
+        self._grid = grid
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Begin anew, with the random numbers of this trial."""
-        trials = study.get_trials(deepcopy=False)
-        others = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
-        self._n_before = sum(map(is_done, trials)) + sum(is_alive(t) is True for t in others)
-        [seed] = np.random.SeedSequence([self._key, self._n_before]).generate_state(1)
-        super().__init__(seed=int(seed))
-        super().before_trial(study, trial)
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
+        index, at_random = proposal["index"], super()._propose(study, indices, proposal)
 
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Take a value of the grid, or sample one."""
-        values = self._grid.get(param_name, ())
-        if 0 < self._n_before <= len(values):
-            return values[self._n_before - 1]
-        return super().sample_independent(study, trial, param_name, param_distribution)
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            values = self._grid.get(name, ())
+            if index is not None and index < len(values):
+                return values[index]
+            return at_random(name, distribution)
+
+        return value
+
+
+def _tpe(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
+    return KeyedSampler(lambda seed, _: TPESampler(seed=seed), seed, n_trials)
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
@@ -238,7 +224,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.LEARNING_RATE,
-            lambda seed, *_: _KeyedSampler(seed),
+            _tpe,
             help="TPE over four decades around the given rate, nothing moved",
             objective=_of_learning_rates,
             is_control=True,
@@ -247,14 +233,14 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.CONSTANT,
-            lambda seed, parameters, n: _KeyedSampler(seed, _grid(parameters, n or 1)),
+            lambda seed, parameters, n: _OnGridSampler(seed, _grid(parameters, n or 1)),
             help="one offset for all layers, on a grid",
             objective=_of_one_offset,
             is_control=True,
             starts_at_baseline=False,
             spent="on one offset for all layers",
         ),
-        Arm(stored.OBJECTIVE, lambda seed, *_: _KeyedSampler(seed), is_control=True),
+        Arm(stored.OBJECTIVE, _tpe, is_control=True),
     )
 }
 SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
@@ -282,7 +268,7 @@ def arm_of(searcher: Searcher) -> Arm:
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
-        return made
+        return made if isinstance(made, COUNTING) else KeyedSampler(searcher, seed, n_trials)
 
     return Arm(name, sampler, starts_at_baseline=False)
 

@@ -125,7 +125,7 @@ def make_evaluations(
         until_stopped,
         kept(study),
         progress_bar(**shown) as bar,
-        run_of_trials(),
+        run_of_trials(study),
         heartbeats(study._storage, interval, worker.begun),
         futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
     ):

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -92,7 +92,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Note:
         Any number of threads and processes can share a study, with the same arguments for each;
         with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
-        counts as a rejected move, and one that others proposed is adopted where it is better.
+        counts as a rejected move, and one that others proposed is adopted where it is better. One
+        that Ctrl-C interrupted in ``study.optimize`` counts as failed, where the objective is not
+        ours: ``study.enqueue_trial(trial.params)`` does it again.
         Constraints are ignored.
 
     References:
@@ -197,11 +199,13 @@ class _Chain:
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
     names: frozenset[str] = frozenset()  # Also of parameters with a single value.
 
+    def __copy__(self) -> Self:
+        return dataclasses.replace(self, annealing=copy.copy(self.annealing))
+
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE:
             return  # The value of a pruned trial is one of an unfinished training.
         assert trial.value is not None
-        self.annealing = copy.copy(self.annealing)
         self.names |= trial.distributions.keys()
         units = {}
         for name, distribution in trial.distributions.items():

@@ -17,6 +17,7 @@ The comments cite the equations by these numbers. References and deviations are 
 """
 
 import dataclasses
+import functools
 import math
 import statistics
 
@@ -58,6 +59,8 @@ _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
+# The same samples are asked for again by each point, and exact sums take most of a replay's time.
+_pstdev = functools.lru_cache(statistics.pstdev)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +174,7 @@ class AdaptiveSimulatedAnnealing:
     @property
     def _initial_cost_temperature(self) -> float:
         # Sums and squares of large floats overflow, but not those of `statistics`.
-        return 0.1 * statistics.pstdev(self._cost_samples)
+        return float(0.1 * _pstdev(self._cost_samples))
 
     def draw(
         self, name: str, n_choices: int, x: float, *, index: int, key: int, n_dims: int

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from optuna.study import Study, StudyDirection
@@ -74,7 +74,10 @@ class DeltaStepSampler(IndexedSampler):
 
     Note:
         A new sampler with the same arguments goes on where the study stopped. A step whose worker
-        died is done again; one that failed by itself is not. No two workers get the same step. A
+        died is done again; one that failed by itself is not. Of an objective that is not ours,
+        Optuna tells no cause: one that Ctrl-C interrupted in ``study.optimize`` failed by itself,
+        as with :class:`~optuna.samplers.GridSampler`, and ``study.enqueue_trial(trial.params)``
+        does it again. No two workers get the same step. A
         trial that is asked for when all steps are done or held by others repeats one, with a
         warning. A step out of the search space is left out of the walk, and with
         ``accept="always"`` so are those after it.
@@ -198,6 +201,7 @@ class _IndicesInside(Indices):
         self._max_steps = max_steps
         # How many steps of each walk are inside of all ranges of a parameter so far.
         self._n_inside: dict[str, list[float]] = {}
+        self._inside: list[float] = []  # Of all parameters that move.
         self._fixed: frozenset[str] = frozenset()
 
     def note(self, trial: FrozenTrial) -> None:
@@ -213,14 +217,15 @@ class _IndicesInside(Indices):
                 start = self._origin.value(name, distribution)
                 inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
                 self._n_inside[name] = [*map(min, inside, self._n_inside.get(name, inside))]
-
-    def unfinished_indices(self) -> Iterator[int]:
         moving = [of_one for name, of_one in self._n_inside.items() if name not in self._fixed]
-        n_inside = [min(of_walk) for of_walk in zip(*moving, strict=True)]
-        for index in super().unfinished_indices():
-            walk, step = divmod(index - 1, self._max_steps)
-            if index == 0 or walk >= len(n_inside) or step + 1 <= n_inside[walk]:
-                yield index
+        if self._inside != (inside := [min(of_walk) for of_walk in zip(*moving, strict=True)]):
+            self._inside = inside
+            proposed = filter(self.is_proposed, range(self._end))
+            self._gaps = [index for index in proposed if index not in self.results]
+
+    def is_proposed(self, index: int) -> bool:
+        walk, step = divmod(index - 1, self._max_steps)
+        return index == 0 or walk >= len(self._inside) or step + 1 <= self._inside[walk]
 
 
 def _check_deltas(deltas: Any) -> None:

@@ -24,7 +24,6 @@ import functools
 import itertools
 import math
 import secrets
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -35,7 +34,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, ownership
+from adnn_optuna.samplers._owners import (
+    begin_turn,
+    end_trial,
+    end_turn,
+    is_alive,
+    is_own,
+    ownership,
+)
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -45,7 +51,7 @@ ParameterSource = Callable[[str, "BaseDistribution"], Any]
 class Replayed(Protocol):
     """What a sampler knows, as a function of the finished trials that it was told of.
 
-    What it holds is replaced and never changed: it can be copied without what it holds.
+    What is told to a copy, made by :func:`copy.copy`, leaves the other one as it is.
     """
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
@@ -63,8 +69,11 @@ class Indices:
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
+        self._gaps: list[
+            int
+        ] = []  # The indices without one, below the first behind all that have.
+        self._end = 0
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
-        self.begun: dict[int, FrozenTrial] = {}  # By each thread last, in `Study.optimize`.
         # Of how many trials a state was told, without which of them, and the state.
         self._states: list[tuple[int, list[int], Any]] = []
         # The numbers of the trials that an index was ever given to.
@@ -103,6 +112,10 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
+        self._gaps += filter(self.is_proposed, range(self._end, index))
+        self._end = max(self._end, index + 1)
+        if index in self._gaps:
+            self._gaps.remove(index)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
@@ -119,7 +132,12 @@ class Indices:
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
-        return (index for index in itertools.count() if index not in self.results)
+        further = filter(self.is_proposed, itertools.count(self._end))
+        return itertools.chain(self._gaps, further)
+
+    def is_proposed(self, index: int) -> bool:
+        """Return whether an index is worth a trial."""
+        return True
 
     def free_indices(self) -> Iterator[int]:
         """Yield those of them that no live trial has."""
@@ -169,13 +187,12 @@ class Indices:
             n_told, left_out, state = self._states.pop() if self._states else (0, [], start())
             if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
                 break
-        missing = set(unfinished)
+        missing, state = set(unfinished), copy.copy(state)
         for number in range(n_told, n_trials):
             if number in missing:
-                self._states.append((number, left_out, state))
+                self._states.append((number, left_out, copy.copy(state)))
                 left_out = [*left_out, number]
             else:
-                state = copy.copy(state)
                 self.tell(state, self.reader.trials[number])
         self._states.append((n_trials, left_out, state))
         return state
@@ -287,7 +304,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
-            self._end_left_behind(study, trial)
+            begin_turn(study)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
             if indices.is_constrained and not self._has_warned_of_constraints:
@@ -298,19 +315,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
                     stacklevel=2,
                 )
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
-
-    def _end_left_behind(self, study: Study, trial: FrozenTrial) -> None:
-        """End the trial that an objective left by an exception that Optuna lets pass.
-
-        In :meth:`~optuna.study.Study.optimize`, a thread has one trial at a time: the one before
-        is over. Those who ask and tell may have several.
-        """
-        if not study._thread_local.in_optimize_loop:
-            return
-        begun = self._memory[study].begun
-        if (left := begun.get(threading.get_ident())) is not None:
-            end_trial(study, left)
-        begun[threading.get_ident()] = trial
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
@@ -363,7 +367,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
-            indices.begun.pop(threading.get_ident(), None)
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
@@ -375,3 +378,4 @@ class IndexedSampler(BaseSampler, abc.ABC):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
+        end_turn(study)

@@ -7,6 +7,7 @@ It adds to the equations of ``_asa.py``, by whose numbers the comments cite them
 """
 
 import dataclasses
+import functools
 import math
 import statistics
 
@@ -16,6 +17,11 @@ from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
 _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
+
+
+@functools.lru_cache
+def _mean_size(values: tuple[float, ...]) -> float:
+    return statistics.mean(map(abs, values))
 
 
 class PublishedAnnealing(AdaptiveSimulatedAnnealing):
@@ -40,8 +46,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
 
     @property
     def _initial_cost_temperature(self) -> float:
-        mean = statistics.mean(map(abs, self._cost_samples))
-        return min(mean, self._max_initial_cost_temperature)
+        return min(_mean_size(self._cost_samples), self._max_initial_cost_temperature)
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
         """Generate a point by a single move."""

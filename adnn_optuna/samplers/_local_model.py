@@ -34,13 +34,14 @@ class PointPool:
     def with_point(self, x: np.ndarray, value: float) -> Self:
         """Return the pool with one more point, in place of the worst old one if it is full."""
         number = self.numbers.max(initial=-1) + 1
-        points, values = np.vstack([self.points, x]), np.append(self.values, value)
-        numbers = np.append(self.numbers, number)
         if len(self) == self.capacity:
-            is_old = numbers < number - self.capacity // 4
-            worst = np.argmax(np.where(is_old, values, -np.inf))
+            is_old = self.numbers < number - self.capacity // 4
+            worst = np.argmax(np.where(is_old, self.values, -np.inf))
+            points, values, numbers = self.points.copy(), self.values.copy(), self.numbers.copy()
             points[worst], values[worst], numbers[worst] = x, value, number
-            points, values, numbers = points[:-1], values[:-1], numbers[:-1]
+        else:
+            points, values = np.vstack([self.points, x]), np.append(self.values, value)
+            numbers = np.append(self.numbers, number)
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
     def is_latest(self, count: int) -> np.ndarray:

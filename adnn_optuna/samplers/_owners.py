@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,11 +26,36 @@ from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
 # for as long as the process lives.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
+# In `Study.optimize`, a thread has one trial of a study at a time: the run of that, and the one
+# around it. So the one before is over, also where Optuna let an exception pass, as SystemExit.
+_turns: dict[tuple[threading.Thread, str], tuple[str, str]] = {}
+
+
+def begin_turn(study: Study) -> None:
+    """Let the trial that this thread began last in `Study.optimize` of a study be over."""
+    if study._thread_local.in_optimize_loop:
+        token = secrets.token_hex(4)
+        _turns[threading.current_thread(), study.study_name] = token, _run.get()
+        _run.set(token)
+    elif _run.get() not in _runs:
+        _run.set("")  # It was left behind.
+
+
+def end_turn(study: Study) -> None:
+    """Let what this thread begins next belong to what is around its trial in `Study.optimize`."""
+    if (turn := _turns.pop((threading.current_thread(), study.study_name), None)) is not None:
+        _run.set(turn[1])
+
+
+def _is_under_way(run: str) -> bool:
+    turns = {turn for (thread, _), (turn, _) in [*_turns.items()] if thread.is_alive()}
+    return not run or run in _runs or run in turns
 
 
 @contextlib.contextmanager
-def run_of_trials() -> Iterator[None]:
+def run_of_trials(study: Study) -> Iterator[None]:
     """Let the trials that this thread begins be live only within: whatever ends it, they end."""
+    end_turn(study)
     token = secrets.token_hex(4)
     _runs.add(token)
     reset = _run.set(token)
@@ -116,7 +142,7 @@ def is_alive(trial: FrozenTrial) -> bool | None:
     if owner is None or owner["host"] != _host():
         return None
     if (owner["process"], owner["start"]) == (os.getpid(), _own_start_time(os.getpid())):
-        return not owner["run"] or owner["run"] in _runs
+        return _is_under_way(owner["run"])
     return _start_time(owner["process"]) == owner["start"]
 
 

@@ -1,5 +1,7 @@
 """Reading the trials of a growing study, a finished one only once."""
 
+import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,6 +14,9 @@ from adnn_optuna._attributes import malformed
 from adnn_optuna._checks import WrongValueError
 
 Kept = TypeVar("Kept")
+
+# Databases list about so many trials, which Optuna sorts each time, while they read a single one.
+_LISTED_MEANWHILE = 2_500
 
 
 class TrialReader:
@@ -27,34 +32,65 @@ class TrialReader:
         """Read all trials and return those that are new or were unfinished, by number."""
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        self.was_reset = not self._is_beginning_of(trials)
-        if self.was_reset:
-            self.trials, self.unfinished = [], {}
-        news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
+        self.was_reset = False
+        if (news := self._read_few(study)) is None:
+            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+            self.was_reset = not self._is_beginning_of(trials)
+            if self.was_reset:
+                self.trials, self.unfinished = [], {}
+            news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
+            self.trials = trials
         for trial in news:
             check_attributes(study, trial)
-        self.trials = trials
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
 
+    def _read_few(self, study: Study) -> list[FrozenTrial] | None:
+        """Read one by one what may have changed, :obj:`None` where listing all is faster.
+
+        Storages list the trials anew each time, which takes the longer the more of them there are.
+        """
+        n_known, storage = len(self.trials), study._storage
+        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
+        ids = [trial._trial_id for trial in self.unfinished.values()]
+        n_few = n_known // _LISTED_MEANWHILE
+        if len(ids) > n_few or not n_few:
+            return None
+        try:
+            if not _is_same(self.trials[-1], storage.get_trial(id_of(n_known - 1))):
+                return None
+            with contextlib.suppress(KeyError):  # That of a number which is not given yet.
+                while len(ids) <= n_few:
+                    ids.append(id_of(n_known + len(ids) - len(self.unfinished)))
+            if len(ids) > n_few:
+                return None
+            news = [storage.get_trial(trial_id) for trial_id in ids]
+        except KeyError:  # The study was deleted.
+            return None
+        for trial in news:
+            self.trials[trial.number : trial.number + 1] = [trial]
+        return news
+
     def _is_beginning_of(self, trials: list[FrozenTrial]) -> bool:
-        if not self.trials:
-            return True
-        if len(trials) < len(self.trials):
-            return False
-        old, new = self.trials[-1], trials[len(self.trials) - 1]
-        if old._trial_id != new._trial_id:
-            return False
-        # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
-        # waiting may have started since.
-        before, now = old.datetime_start, new.datetime_start
-        if before is None or before == now:
-            return True
-        # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
-        if now is None or now.microsecond:
-            return False
-        return abs(now.timestamp() - before.timestamp()) < 1
+        n_known = len(self.trials)
+        if not n_known or len(trials) < n_known:
+            return not n_known
+        return _is_same(self.trials[-1], trials[n_known - 1])
+
+
+def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
+    """Return whether a trial was read again, and not one of another study in its place."""
+    if old._trial_id != new._trial_id:
+        return False
+    # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
+    # waiting may have started since.
+    before, now = old.datetime_start, new.datetime_start
+    if before is None or before == now:
+        return True
+    # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
+    if now is None or now.microsecond:
+        return False
+    return abs(now.timestamp() - before.timestamp()) < 1
 
 
 class PerStudy(Generic[Kept]):

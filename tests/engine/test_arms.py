@@ -16,6 +16,7 @@ from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
+from adnn_optuna.samplers import RandomRestartSampler
 
 
 @pytest.mark.parametrize("name", [*SEARCHERS, *CONTROLS])
@@ -58,6 +59,9 @@ def test_a_sampler_or_a_factory_stands_for_a_searcher() -> None:
     assert arm_of(sampler).sampler(0, {}, 5) is sampler
     # It is not taken for ours of the same name.
     assert arm_of(greedy).name.endswith("greedy()")
-    assert isinstance(arm_of(greedy).sampler(1, {}, 5), optuna.samplers.TPESampler)
+    assert str(arm_of(greedy).sampler(1, {}, 5)) == "KeyedSampler(TPESampler)"
+    # Ours counts its trials in the study.
+    ours = arm_of(lambda seed, n_trials: RandomRestartSampler(seed)).sampler(1, {}, 5)
+    assert isinstance(ours, RandomRestartSampler)
     grid = optuna.samplers.GridSampler({"x": [1, 2]})
     assert [arm_of(one).ends_by_itself for one in (sampler, greedy, grid)] == [False, False, True]

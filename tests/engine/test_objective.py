@@ -22,6 +22,7 @@ from adnn_optuna._attributes import (
     CONFIG,
     ELAPSED,
     ENDED,
+    PROPOSAL,
     TRIAL_METRICS,
 )
 from adnn_optuna.api.search import search
@@ -32,6 +33,12 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    IndexedSampler,
+    RandomRestartSampler,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,6 +386,38 @@ def test_an_interrupted_trial_is_marked(objective: InitOffsetObjective) -> None:
     [trial] = study.trials
     assert trial.state != TrialState.COMPLETE
     assert trial.system_attrs[ENDED] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        AdaptiveSimulatedAnnealingSampler(seed=0),
+        DeltaStepSampler(max_steps=5),
+        RandomRestartSampler(seed=0),
+    ],
+)
+def test_what_ctrl_c_interrupts_is_done_again(
+    objective: InitOffsetObjective, sampler: IndexedSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(sampler, RandomRestartSampler):
+        objective = objective.replace(space=RESTARTS)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    train, n_trained = InitOffsetObjective.train, 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal n_trained
+        n_trained += 1
+        if n_trained == 2:
+            raise KeyboardInterrupt
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(InitOffsetObjective, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(objective, n_trials=5)
+    study.optimize(objective, n_trials=2)
+    indices = [trial.system_attrs[PROPOSAL]["index"] for trial in study.trials]
+    assert indices == [0, 1, 1, 2]
+    assert study.trials[1].params == study.trials[2].params
 
 
 def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObjective) -> None:

@@ -92,7 +92,7 @@ def _switching(name: str) -> Callable[..., Any]:
             thread.pause(name)
         result = original(self, *args, **kwargs)
         if isinstance(thread, Worker) and name == "create_new_trial":
-            trial = self.get_trial(result)
+            trial = self._get_trial(result)
             if trial.datetime_start is not None:
                 trial.datetime_start += thread.clock_skew
                 self._set_trial(result, trial)
@@ -104,6 +104,7 @@ def _switching(name: str) -> Callable[..., Any]:
 for _name in (
     "create_new_trial",
     "get_all_trials",
+    "get_trial_id_from_study_id_trial_number",
     "set_trial_param",
     "set_trial_state_values",
     "set_trial_system_attr",

@@ -18,18 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import InMemoryStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL
-from adnn_optuna.callbacks import MaxTrialCallback
+from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
     IndexedSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._owners import is_alive
+from adnn_optuna.samplers._indexed import Indices
+from adnn_optuna.samplers._owners import is_alive, run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -600,6 +601,66 @@ def test_a_trial_that_never_ends_makes_no_later_one_slow(
     assert n_calls_of_twenty_trials() < 1.5 * early
 
 
+def long_greedy() -> BaseSampler:
+    return DeltaStepSampler(deltas=(1e-4,), max_steps=9_000)
+
+
+def long_greedy_improving() -> BaseSampler:
+    return DeltaStepSampler(deltas=(1e-4,), max_steps=9_000, accept="improving")
+
+
+long_samplers = pytest.mark.parametrize(
+    "make_sampler", [annealing, long_greedy, long_greedy_improving, random_restart]
+)
+
+
+@long_samplers
+def test_a_trial_costs_the_same_in_a_long_study(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]
+
+    def cost_of_twenty_trials() -> tuple[int, int]:
+        """Return the calls of functions, and how many of them list all trials."""
+        profile = cProfile.Profile()
+        profile.runcall(study.optimize, suggest, n_trials=20, callbacks=limits)
+        counts = [(entry.code, entry.callcount) for entry in profile.getstats()]
+        listing = InMemoryStorage.get_all_trials.__code__
+        n_listed = sum(count for code, count in counts if code is listing)
+        # Optuna itself asks for those that wait.
+        return sum(count for _, count in counts), n_listed - 20
+
+    study.optimize(suggest, n_trials=300)
+    early, n_listed = cost_of_twenty_trials()
+    assert n_listed > 60
+    study.add_trials([optuna.create_trial(value=1e9)] * 7_000)
+    study.optimize(suggest, n_trials=1, callbacks=limits)
+    late, n_listed = cost_of_twenty_trials()
+    assert late < 1.3 * early
+    assert n_listed == 0
+
+
+@long_samplers
+def test_an_index_costs_the_same_however_many_are_done(
+    make_sampler: Callable[[], BaseSampler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_asked = 0
+    sampler = make_sampler()
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(suggest, n_trials=100)
+    assert isinstance(sampler, IndexedSampler)
+    is_proposed = Indices.is_proposed
+
+    def counting(self: Indices, index: int) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return is_proposed(self, index)
+
+    for kind in (Indices, *Indices.__subclasses__()):
+        monkeypatch.setattr(kind, "is_proposed", counting)
+    study.optimize(suggest, n_trials=10)
+    assert n_asked <= 60
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
 def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
     """In a container that has the name of this host, process ids mean something else."""
@@ -702,3 +763,42 @@ def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], Base
     optuna.create_study(sampler=make_sampler()).optimize(suggest, n_trials=5, n_jobs=2)
     after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
     assert before == after
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit])
+@pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
+def test_a_run_that_ended_leaves_nothing_held(
+    make_sampler: Callable[[], BaseSampler], error: type[BaseException], tmp_path: Any
+) -> None:
+    """As of a cell of a notebook that is run again, whose objects are new ones."""
+
+    def study() -> optuna.Study:
+        return optuna.create_study(
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            study_name="s",
+            sampler=make_sampler(),
+            load_if_exists=True,
+        )
+
+    def objective(trial: optuna.Trial) -> float:
+        value = suggest(trial)
+        if trial.number == 2:
+            raise error
+        # Another study meanwhile does not matter.
+        inner = optuna.create_study(sampler=make_sampler())
+        inner.optimize(suggest, n_trials=1)
+        return value
+
+    with pytest.raises(error):
+        study().optimize(objective, n_trials=10)
+    with run_of_trials(study()):  # Nor does `search`, in this thread, wait for it.
+        assert is_alive(study().trials[2]) is False
+    study().optimize(objective, n_trials=3)
+    trials = study().trials
+    assert trials[2].state == TrialState.FAIL
+    assert [index_of(trial) for trial in trials] == [0, 1, 2, 2, 3, 4]
+    # Trials that are asked for are under way until they are told.
+    asked = study().ask()
+    study().optimize(objective, n_trials=1)
+    assert study().trials[asked.number].state == TrialState.RUNNING
+    study().tell(asked, 1.0)

@@ -1,0 +1,67 @@
+"""Optuna's samplers, with random numbers that follow from the study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, RandomSampler, TPESampler
+
+from adnn_optuna.samplers import KeyedSampler, RandomRestartSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -1, 1)
+    return (x - 0.3) ** 2 + trial.suggest_float("y", -1, 1) ** 2
+
+
+def tpe(seed: int, n_trials: int | None) -> BaseSampler:
+    return TPESampler(seed=seed, n_startup_trials=n_trials or 5)
+
+
+def cma_es(seed: int, n_trials: int | None) -> BaseSampler:
+    return CmaEsSampler(seed=seed, n_startup_trials=n_trials or 1)
+
+
+@pytest.mark.parametrize("factory", [tpe, cma_es, lambda seed, _: RandomSampler(seed=seed)])
+def test_a_study_that_goes_on_is_as_one_that_never_stopped(
+    factory: Callable[[int, int | None], BaseSampler],
+) -> None:
+    whole = optuna.create_study(sampler=KeyedSampler(factory, seed=1))
+    whole.optimize(objective, n_trials=20)
+    study = optuna.create_study()
+    for _ in range(20):
+        study.sampler = KeyedSampler(factory, seed=1)
+        study.optimize(objective, n_trials=1)
+    assert [t.params for t in study.trials] == [t.params for t in whole.trials]
+    assert len({t.params["x"] for t in whole.trials}) == 20
+    other = optuna.create_study(sampler=KeyedSampler(factory, seed=2))
+    other.optimize(objective, n_trials=1)
+    assert other.trials[0].params != whole.trials[0].params
+
+
+def test_workers_with_one_seed_repeat_nothing() -> None:
+    study = optuna.create_study()
+    trials = []
+    for _ in range(4):  # All begin before any is told.
+        study.sampler = KeyedSampler(tpe, seed=1)
+        trials.append(study.ask())
+        objective(trials[-1])
+    assert len({trial.params["x"] for trial in trials}) == 4
+    # Whoever tells them, and however often the sampler was made.
+    for trial in trials:
+        study.tell(trial, 1.0)
+
+
+def test_one_made_of_another_kind_is_refused() -> None:
+    for factory in (
+        lambda seed, _: RandomRestartSampler(seed),
+        lambda seed, _: GridSampler({"x": [1, 2]}, seed),
+        lambda *_: "tpe",
+    ):
+        with pytest.raises(TypeError, match="must make an Optuna sampler that draws at random"):
+            KeyedSampler(factory, seed=0)  # type: ignore[arg-type]
