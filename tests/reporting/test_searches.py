@@ -271,13 +271,13 @@ class TestWhatIsLeftAsItIs:
     @pytest.mark.parametrize(
         ("factor", "as_given", "words"),
         [
-            ([2.0, 3.0], [], "inputs standardised by the training part"),
+            ([2.0, 3.0], [], "standardised by the training part"),
             (
                 [1.0, 3.0],
                 [0],
-                "inputs standardised by the training part and 1 of them as they are",
+                "standardised by the training part and 1 of them as they are",
             ),
-            (1.0, [0, 1], "inputs as they are"),
+            (1.0, [0, 1], "as they are"),
         ],
     )
     def test_inputs_that_the_model_takes_as_given_are_said(
