@@ -1,6 +1,21 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+import functools
+import itertools
+from collections.abc import Mapping
+from numbers import Integral, Real
+from types import UnionType
+from typing import (
+    Any,
+    Literal,
+    NotRequired,
+    TypedDict,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -48,6 +63,17 @@ Ended = Literal["diverged", "error", "interrupted"]
 Or it counts for nothing and its index is free, whatever its state: it was cut off, or repeats
 another.
 """
+
+
+class Config(TypedDict):
+    """All that determines the values of an objective's trials."""
+
+    model: dict[str, Any]
+    dataset: dict[str, Any]
+    training: dict[str, Any]
+    space: dict[str, Any]
+    metric: str
+    seed: int
 
 
 class Trained(TypedDict):
@@ -159,3 +185,51 @@ class TestLook(TypedDict):
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
+
+
+_SHAPES: Mapping[str, Any] = {
+    CONFIG: Config,
+    BASELINE: float,
+    BASELINE_METRICS: Metrics,
+    SEARCH: SearchSettings,
+    RUNS: RunRecord,
+    TEST: TestLook,
+    COMPARISON: Declaration,
+    STOP_REASON: str | None,
+    NOTE: str,
+    PROPOSAL: Proposal,
+    OWNER: Owner,
+    ENDED: Ended | None,
+    TRIAL_METRICS: Metrics,
+    TRAINED: Trained,
+    ELAPSED: float,
+}
+
+
+def malformed(attrs: Mapping[str, Any]) -> str | None:
+    """Return the name of an attribute of ours that is not as it is stored, if there is one."""
+    ours = (name for name in attrs if name.startswith("adnn:"))
+    return next((n for n in ours if not _fits(attrs[n], _SHAPES.get(n.split("/")[0], Any))), None)
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Return whether JSON has the shape of a type."""
+    parts, origin = get_args(shape), get_origin(shape)
+    if is_typeddict(shape):
+        fields = _fields(shape)
+        is_whole = isinstance(value, dict) and shape.__required_keys__ <= value.keys()
+        return is_whole and all(_fits(value[k], of) for k, of in fields.items() if k in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(v, parts[1]) for v in value.values())
+    if origin in (list, tuple):
+        if not isinstance(value, list | tuple) or (origin is tuple and len(value) != len(parts)):
+            return False
+        return all(map(_fits, value, itertools.cycle(parts)))
+    if origin in (Union, UnionType, Literal):
+        return any(_fits(value, part) for part in parts)
+    kind = {float: Real, int: Integral, Any: object}.get(shape, shape)
+    is_truth_value = isinstance(value, bool) and shape not in (bool, Any)
+    return value == kind if isinstance(kind, str) else isinstance(value, kind) > is_truth_value
+
+
+_fields = functools.cache(get_type_hints)

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
 from typing import Any
+from urllib.parse import unquote
 
 
 class WrongInputError(Exception):
@@ -136,21 +137,35 @@ def first_line(error: object) -> str:
 
 
 # After the name of the user: up to the last @ before the options, or the first one of all.
-_PASSWORD = re.compile(r"([^:/@]*):(?:[^?]*@|[^@]*@)")
+_PASSWORD = re.compile(r"\A([^:]*:)((?:(?!\?[\w.]+=).)*(?=@)|[^@]*(?=@))", re.DOTALL)
+# What is behind it and has no name is a part of one with an & in it.
 _SECRET_OPTION = re.compile(
-    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)[^&]*", re.IGNORECASE
+    r"([?&][^=]*?(?:pass|pwd|secret|token|odbc_connect)[^=]*=)([^&]*(?:&[^=&]*(?=&|\Z))*)",
+    re.IGNORECASE,
 )
 
 
-def masked(url: str) -> str:
-    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``."""
+def masked(url: str, text: str | None = None) -> str:
+    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``.
+
+    Or a text that may have them in it, as an error's of a driver.
+    """
     # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
     # would be taken for the host.
-    is_url = "://" in url
-    found = _PASSWORD.match(url, url.index("://") + 3) if is_url else _PASSWORD.search(url)
-    if found:
-        url = f"{url[: found.start()]}{found[1]}:***@{url[found.end() :]}"
-    return _SECRET_OPTION.sub(r"\1***", url)
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    # A path alone, as that of a file, has neither user nor password.
+    patterns = [_SECRET_OPTION] if separator and rest[:1] == "/" else [_PASSWORD, _SECRET_OPTION]
+    spans = [found.span(2) for pattern in patterns for found in pattern.finditer(rest)]
+    if text is None:
+        last = len(rest)
+        for start, end in sorted(spans, reverse=True):
+            rest = f"{rest[:start]}***{rest[min(end, last) :]}"
+            last = start
+        return f"{scheme}{separator}{rest}"
+    secrets = [rest[slice(*span)] for span in spans]
+    for secret in (part for raw in secrets for part in (raw, unquote(raw), *raw.split("@"))):
+        text = text.replace(secret, "***") if len(secret) > 2 else text
+    return text
 
 
 TOO_LITTLE_MEMORY = (

@@ -1,8 +1,9 @@
-"""How values of a metric are shown: those of an accuracy in percent, all others as they are."""
+"""How values and texts are shown: an accuracy in percent, others and texts as they are."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 
@@ -14,12 +15,14 @@ class Unit(NamedTuple):
         digits: How many digits stand after the point.
         of_values: What stands behind a value.
         of_gains: What stands behind the difference of two values.
+        largest: What values differ by, at the most.
     """
 
     scale: float
     digits: int
     of_values: str
     of_gains: str
+    largest: float = math.inf
 
     @property
     def bare(self) -> Unit:
@@ -40,8 +43,9 @@ class Unit(NamedTuple):
         return f"{self.scale * gain:+z.{self.digits}f}{spread}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return the interval of a difference."""
-        ends = (f"{self.scale * end:+.{self.digits}f}" for end in (low, high))
+        """Return the interval of a difference, without what none can be."""
+        bounded = (math.copysign(min(abs(end), self.largest), end) for end in (low, high))
+        ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
 
     def margin(self, margin: float) -> str:
@@ -54,9 +58,20 @@ class Unit(NamedTuple):
         return f"{of} [{unit}]".strip() if unit else of
 
 
-ACCURACY = Unit(100, 2, " %", " pp")
+ACCURACY = Unit(100, 2, " %", " pp", largest=1.0)
 PLAIN = Unit(1, 4, "", "")
 COUNT = Unit(1, 0, "", "")
+
+
+# What a terminal may obey, or what turns the order of what is read; also halves of characters.
+_CONTROL = re.compile(
+    r"[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return a text of somebody else's with its control characters escaped."""
+    return _CONTROL.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], text)
 
 
 def unit_of(metric: str) -> Unit:
@@ -66,4 +81,4 @@ def unit_of(metric: str) -> Unit:
 
 def score_in_words(metric: str) -> str:
     """Return what a metric of a network's predictions is called in a sentence."""
-    return metric.replace("_r2", " R²").replace("_", " ")
+    return printable(metric).replace("_r2", " R²").replace("_", " ")

@@ -78,6 +78,8 @@ class Size:
 PAPERS = Size()
 # A sixth of the images, a fifth of the epochs: for what takes too long otherwise.
 SHORT = Size(rows=10_000, epochs=2)
+# To try a script out.
+TINY = Size(rows=1_000, epochs=1)
 TITLES = {
     PAPERS.name: "the paper's training: 60,000 images, 10 epochs",
     SHORT.name: "short training: 10,000 images, 2 epochs",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 from _common import COLORS, Claim, Experiment, Results, main, markdown_table
-from _paper import PAPERS, PUBLISHED, SHORT, TRIALS, Size, paper_objective
+from _paper import PAPERS, PUBLISHED, TINY, TRIALS, Size, paper_objective
 
 import adnn_optuna as adnn
 
@@ -36,7 +36,7 @@ class Settings:
 
 SETTINGS = {
     "full": Settings(PAPERS, draws=(10, TRIALS + 1)),
-    "quick": Settings(SHORT, draws=(5,)),
+    "quick": Settings(TINY, draws=(2,)),
 }
 
 

@@ -27,7 +27,7 @@ from _common import (
     panel_of,
     panels,
 )
-from _paper import PUBLISHED, Size
+from _paper import PUBLISHED, TINY, Size
 from optuna.samplers import CmaEsSampler, TPESampler
 
 import adnn_optuna as adnn
@@ -81,7 +81,7 @@ class Settings:
 SETTINGS = {
     "full": Settings(Size(), trials=50, seeds=20),
     "reduced": Settings(Size(rows=10_000, epochs=1), trials=20, seeds=10),
-    "quick": Settings(Size(rows=2_000, epochs=1), trials=5, seeds=2),
+    "quick": Settings(TINY, trials=2, seeds=2),
 }
 
 

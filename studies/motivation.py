@@ -54,7 +54,7 @@ class Settings:
     epochs: int
 
 
-SETTINGS = {"full": Settings(30, 10, 30), "quick": Settings(5, 3, 10)}
+SETTINGS = {"full": Settings(30, 10, 30), "quick": Settings(2, 1, 3)}
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:

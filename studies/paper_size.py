@@ -34,7 +34,7 @@ from _common import (
     panel_of,
     panels,
 )
-from _paper import PAPERS, PUBLISHED, Size
+from _paper import PAPERS, PUBLISHED, TINY, Size
 
 import adnn_optuna as adnn
 
@@ -73,7 +73,7 @@ class Settings:
 
 SETTINGS = {
     "full": Settings(PAPERS, trials=20, seeds=10),
-    "quick": Settings(Size(rows=2_000, epochs=1), trials=4, seeds=2, models=MODELS[:2]),
+    "quick": Settings(TINY, trials=2, seeds=2, models=MODELS[:1]),
 }
 
 

@@ -132,7 +132,7 @@ SETTINGS = {
         (CONFIRMATION, PROTOTYPE, CHOICE, *grid(5, 20, (1,)), *grid(3, 20, (5, 20)))
     ),
     "quick": Settings(
-        (Regime("Glorot", 1, 1, (0, 3), 5), Regime("Glorot", 4, 1, (0, 3), 5)), training_rows=3200
+        (Regime("Glorot", 1, 1, (0, 2), 2), Regime("Glorot", 4, 1, (0, 2), 2)), training_rows=640
     ),
 }
 

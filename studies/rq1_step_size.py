@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from _common import COLORS, Claim, Experiment, Results, main, markdown_table, panel_of, panels
-from _paper import CHOSEN_DELTAS, DELTAS, PUBLISHED, Size, paper_objective
+from _paper import CHOSEN_DELTAS, DELTAS, PUBLISHED, TINY, Size, paper_objective
 from scipy import stats
 
 import adnn_optuna as adnn
@@ -44,7 +44,7 @@ class Settings:
 
 SETTINGS = {
     "full": Settings(Size(rows=10_000, epochs=1), DELTAS, trials=20, seeds=10),
-    "quick": Settings(Size(rows=2_000, epochs=1), (0.0025, 0.003, 0.0065), trials=3, seeds=3),
+    "quick": Settings(TINY, (0.0025, 0.003, 0.0065), trials=2, seeds=2),
 }
 
 

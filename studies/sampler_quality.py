@@ -2,7 +2,7 @@
 
 Each cell (an optimizer on an instance of a function) is written as soon as it is done, so the
 study can be interrupted and goes on where it was: the result is made of all cells that are there.
-``--quick`` takes minutes, the whole a day. It needs the packages of the extra ``benchmarks``;
+``--quick`` takes seconds, the whole a day. It needs the packages of the extra ``benchmarks``;
 optimizers whose package is missing are left out, and said so. OptunaHub's simulated annealing is
 loaded from a copy of https://github.com/optuna/optunahub-registry (``--registry``).
 """
@@ -24,7 +24,7 @@ import numpy as np
 import optuna
 import plotly.colors
 import scipy
-from _common import Results, Study, markdown_table
+from _common import Results, Study, add_cells, files_of, markdown_table
 from benchmark_problems import FUNCTIONS, KINDS, BbobProblem, Problem
 from plotly.subplots import make_subplots
 from scipy.optimize import dual_annealing
@@ -223,7 +223,7 @@ def cells(available: dict[str, Method], n_seeds: int, *, quick: bool) -> Iterato
         if budget <= 200 or kind == "plain"
     ]
     if quick:
-        plans = [plan for plan in plans if plan[0] <= 200]
+        plans = [(BUDGETS[0], "plain", (2,))]
     # A run of 200 trials says what there was after 50, unless the method knows its budget.
     for long_run, seed in itertools.product((False, True), range(n_seeds)):
         for budget, kind, dims in plans:
@@ -232,7 +232,7 @@ def cells(available: dict[str, Method], n_seeds: int, *, quick: bool) -> Iterato
             for n_dims, function in itertools.product(dims, FUNCTIONS):
                 problem = Problem(function, n_dims, seed, kind)
                 yield from _cells_of(problem, available, budget)
-        if not long_run and seed < 3 and not missing("cocoex"):
+        if not (long_run or quick) and seed < 3 and not missing("cocoex"):
             for n_dims, i in itertools.product((2, 5), range(1, 25)):
                 yield from _cells_of(BbobProblem(f"f{i}", n_dims, seed), available, 200)
 
@@ -551,26 +551,24 @@ def available(methods: dict[str, Any], names: Sequence[str] | None) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=15, help="number of seeds")
-    parser.add_argument("--quick", action="store_true", help="2 seeds, up to 200 trials")
-    parser.add_argument("--cells", type=Path, default=STUDY.results_file.with_suffix(".jsonl"))
     parser.add_argument("--registry", type=Path, help="package folder of OptunaHub's registry")
     parser.add_argument("--methods", nargs="*", help="only these methods")
-    parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
-    parser.add_argument("--write", action="store_true", help="write the results")
+    add_cells(parser)
     args = parser.parse_args()
+    file, output = files_of(STUDY, args)
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     all_methods = methods(args.registry)
     found = available(all_methods, args.methods)
     if not args.report:
-        todo = list(cells(found, 2 if args.quick else args.seeds, quick=args.quick))
+        todo = list(cells(found, 1 if args.quick else args.seeds, quick=args.quick))
         try:
-            run(args.cells, found, todo)
+            run(file, found, todo)
         except KeyboardInterrupt:
-            print(f"\nInterrupted; run it again to go on with {args.cells}.")
-    result = report(read(args.cells), all_methods)
+            print(f"\nInterrupted; run it again to go on with {file}.")
+    result = report(read(file), all_methods)
     if args.write:
-        STUDY.results_file.write_text(json.dumps(result, indent=1) + "\n")
+        output.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

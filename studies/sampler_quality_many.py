@@ -8,14 +8,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
-from _common import Results, Study, markdown_table, write_json
+from _common import Results, Study, add_cells, files_of, markdown_table, write_json
 from benchmark_problems import Problem
 from sampler_quality import OURS, Cell, methods, read, run
 from scipy.stats import t as student_t
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FUNCTIONS = (
     ("sphere", "plain"),
@@ -86,25 +89,25 @@ STUDY = Study("sampler_quality_many", lambda _: {}, summary)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
-    parser.add_argument("--cells", type=Path, default=STUDY.results_file.with_suffix(".jsonl"))
-    parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
-    parser.add_argument("--write", action="store_true", help="write the results")
+    add_cells(parser)
     args = parser.parse_args()
+    file, output = files_of(STUDY, args)
+    n_seeds, functions = (1, FUNCTIONS[:1]) if args.quick else (args.seeds, FUNCTIONS)
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     available = {name: methods(None)[name] for name in (OURS, RIVAL)}
     if not args.report:
         todo = [
             Cell(Problem(function, n_dims, seed, kind), method, budget)
-            for seed, budget, n_dims in itertools.product(range(args.seeds), BUDGETS, DIMS)
-            for (function, kind), method in itertools.product(FUNCTIONS, available)
+            for seed, budget, n_dims in itertools.product(range(n_seeds), BUDGETS, DIMS)
+            for (function, kind), method in itertools.product(functions, available)
             if budget == max(BUDGETS) or available[method].knows_budget
         ]
-        run(args.cells, available, todo)
-    results = report(args.cells)
+        run(file, available, todo)
+    results = report(file)
     print(summary(results))
     if args.write:
-        write_json(STUDY.results_file, results)
+        write_json(output, results)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import dataclasses
 import itertools
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -23,7 +22,7 @@ import optuna
 import plotly.colors
 import plotly.graph_objects as go
 import sklearn
-from _common import Results, Study, markdown_table, write_json
+from _common import Results, Study, add_cells, files_of, markdown_table, write_json
 from sampler_quality import OURS, available, missing, read
 from sampler_quality_mixed_problems import PROBLEMS
 from scipy.stats import rankdata
@@ -34,6 +33,7 @@ from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, _asa, _local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from optuna.samplers import BaseSampler
 
@@ -304,11 +304,12 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
     parser.add_argument("--methods", nargs="*", help="only these samplers")
     parser.add_argument("--problems", nargs="*", default=[*PROBLEMS], choices=PROBLEMS)
-    parser.add_argument("--cells", type=Path, default=STUDY.results_file.with_suffix(".jsonl"))
     parser.add_argument("--ablate", action="store_true", help="the annealing without each part")
-    parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
-    parser.add_argument("--write", action="store_true", help="write the results")
+    add_cells(parser)
     args = parser.parse_args()
+    file, output = files_of(STUDY, args)
+    if args.quick:
+        args.seeds, args.problems, args.budgets = 1, [*PROBLEMS][:1], BUDGETS[:1]
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     all_methods = ablations() if args.ablate else methods()
@@ -317,14 +318,14 @@ def main() -> None:
         seeds = range(args.first_seed, args.first_seed + args.seeds)
         todo = list(cells(found, args.problems, seeds, args.budgets))
         try:
-            run(args.cells, found, todo)
+            run(file, found, todo)
         except KeyboardInterrupt:
-            print(f"\nInterrupted; run it again to go on with {args.cells}.")
-    cells_of = [cell for cell in read(args.cells) if cell["problem"] in args.problems]
+            print(f"\nInterrupted; run it again to go on with {file}.")
+    cells_of = [cell for cell in read(file) if cell["problem"] in args.problems]
     result = report(cells_of, found if args.methods else all_methods)
     print(summary(result))
     if args.write:
-        write_json(STUDY.results_file, result)
+        write_json(output, result)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import plotly.graph_objects as go
-from _common import Results, Study, first_rows, markdown_table
+from _common import HERE, TRIED, Results, Study, first_rows, markdown_table
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -116,7 +116,7 @@ def cases(*, quick: bool) -> dict[str, Case]:
     digits = Case(
         adnn.MLP(hidden=(64, 64)),
         "digits",
-        adnn.Training(optimizer="adam", batch_size=32, epochs=2 if quick else 20),
+        adnn.Training("adam", 0.001, batch_size=32, epochs=2 if quick else 20),
         stacks=(1, 4, 8, 10, 16),
         validation_size=None,
     )
@@ -138,7 +138,7 @@ def cases(*, quick: bool) -> dict[str, Case]:
         )
     from _networks import NETWORKS  # Of Keras, which tables and figures do not need.
 
-    adam = adnn.Training(optimizer="adam", batch_size=128, epochs=4)
+    adam = adnn.Training("adam", 0.001, batch_size=128, epochs=4)
     for name, network in NETWORKS.items():
         all_cases[name] = Case(
             network, "fashion_mnist", adam, stacks=(1, 4), validation_size=1000, rows=3000
@@ -571,15 +571,15 @@ def main() -> None:
         "--memory", action="store_true", help="also measure the peak memory, in processes apart"
     )
     parser.add_argument(
-        "--output", type=Path, help="the results (default: training_speed.json beside the study)"
+        "--output",
+        type=Path,
+        help="the results (default: beside the study, of --quick in build/studies)",
     )
     args = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    default = STUDY.results_file
-    if args.quick:
-        default = default.with_stem(f"{STUDY.name}_quick")
-    output = default if args.output is None else args.output
+    output = args.output or (TRIED if args.quick else HERE) / STUDY.results_file.name
+    output.parent.mkdir(parents=True, exist_ok=True)
     results: Results = {
         "command": "python studies/training_speed.py",
         "quick": args.quick,

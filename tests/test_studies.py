@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -221,3 +223,41 @@ def test_a_script_says_how_it_is_used() -> None:
     )
     assert "--quick" in done.stdout
     assert "RQ2" in done.stdout
+
+
+# Where JAX is installed, it is among the contenders.
+QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "training_speed")
+QUICK += ("trial_overhead", "motivation")
+OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
+OF_IMAGES += ("paper_size", "regimes", "regimes_controls")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*QUICK, *OF_IMAGES])
+def test_a_study_runs_quickly_and_writes_to_its_build_alone(name: str, tmp_path: Path) -> None:
+    if name in OF_IMAGES and not os.environ.get("ADNN_DATA_DIR"):
+        pytest.skip("ADNN_DATA_DIR is unset, so there is no MNIST and Fashion-MNIST to read")
+    shutil.copytree(STUDIES, tmp_path / "studies", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "elsewhere").mkdir()
+    before = files_in(tmp_path)
+    options = ["--repetitions", "1"] * (name == "training_speed")
+    subprocess.run(
+        [sys.executable, "-B", tmp_path / "studies" / f"{name}.py", "--quick", *options],
+        cwd=tmp_path / "elsewhere",
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    after = files_in(tmp_path)
+    assert {path for path in after if before.get(path) != after[path]} == {
+        path for path in after if path.is_relative_to(tmp_path / "build" / "studies")
+    }
+    assert len(after) > len(before)
+
+
+def files_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_study_is_run_quickly(figures: Any) -> None:
+    assert {study.name for study in figures.STUDIES} == {*QUICK, *OF_IMAGES}

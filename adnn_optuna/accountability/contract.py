@@ -57,6 +57,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
     ((0, math.inf), "objective.seed split.train split.val split.test"),
     (dict, "objective.model objective.space winner.params environment"),
+    (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
     (str, "objective.dataset.path? objective.dataset.target? objective.dataset.task?"),
     (str, "objective.dataset.scale? objective.dataset.class_weight?"),
@@ -118,7 +119,10 @@ class ContractFacts:
                 )
         params = {name: best.params[name] for name in objective.distributions}
         trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
-        weights = runs[1].weights
+        weights, winner = runs[1].weights, {"params": params, **trained[1]}
+        # What the user's functions of the trial made model and training of.
+        if others := {name: v for name, v in best.params.items() if name not in params}:
+            winner["hyperparameters"] = others
         data, states = objective.dataset, [trial.state for trial in record.done_trials]
         content = {
             "format": FORMAT,
@@ -134,7 +138,7 @@ class ContractFacts:
             "objective": portable_config(objective.config),
             "split": {name: len(getattr(data, f"y_{name}")) for name in _SPLITS},
             "baseline": trained[0],
-            "winner": {"params": params, **trained[1]},
+            "winner": winner,
             "environment": describe_environment(),
         }
         if certify is not None:

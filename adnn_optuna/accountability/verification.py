@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, expanded, first_line, is_file
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    check_integer,
+    expanded,
+    first_line,
+    is_file,
+)
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability.contract import BreachedError, CannotCheckError, Claim, claim_of
@@ -84,8 +91,9 @@ def verified(
     data_dir: str | os.PathLike[str] | None,
     *,
     dataset: Dataset | None,
-    model: MLP | Callable[[], keras.Model] | None,
+    model: MLP | Callable[..., Any] | None,
     certify: bool,
+    max_parameters: int,
 ) -> VerdictFacts:
     """Check a contract, as :func:`adnn_optuna.verify` says.
 
@@ -94,6 +102,7 @@ def verified(
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
+    check_integer("max_parameters", max_parameters, low=1)
     path = Path(path)
     try:
         contract = contracts.read_contract(path)
@@ -102,7 +111,7 @@ def verified(
             raise CannotCheckError(said)  # noqa: TRY301
         file = weights_beside(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
-        objective = _rebuild(contract, data, model)
+        objective = _rebuild(contract, data, model, max_parameters)
         found = contracts.describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
         half_width, runs = (_train_elsewhere if elsewhere else _train_here)(contract, objective)
@@ -162,11 +171,13 @@ def _dataset(
         raise CannotCheckError(f"{where}: {first_line(error)}.") from None
 
 
-def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Model]:
+def _model(
+    config: dict[str, Any], data: Dataset, max_parameters: int
+) -> MLP | Callable[[], keras.Model]:
     """Return the model of a configuration, checked before anything is built of it."""
     where = "objective.model"
     if config.get("type") != "MLP":
-        keras_files.check_model_config(config["model"], f"{where}.model")
+        keras_files.check_model_config(config["model"], f"{where}.model", max_parameters)
         return keras_files.model_from_config(config)
     for name in ("kernel_initializer", "bias_initializer"):
         if isinstance(config.get(name), dict):
@@ -174,14 +185,18 @@ def _model(config: dict[str, Any], data: Dataset) -> MLP | Callable[[], keras.Mo
             keras_files.check_keras_config(initializer, f"{where}.{name}")
     model = keras_files.model_from_config(config)
     assert isinstance(model, MLP)
+    keras_files.check_object_count(len(model.hidden), f"{where}.hidden")
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
-    keras_files.check_parameter_count(count, f"{where}.hidden")
+    keras_files.check_parameter_count(count, f"{where}.hidden", max_parameters)
     return model
 
 
 def _rebuild(
-    contract: dict[str, Any], data: Dataset, model: MLP | Callable[[], keras.Model] | None
+    contract: dict[str, Any],
+    data: Dataset,
+    model: MLP | Callable[..., Any] | None,
+    max_parameters: int,
 ) -> InitOffsetObjective:
     """Return the objective of a contract, and refuse one that is not as the contract says."""
     stored = contract["objective"]
@@ -191,14 +206,12 @@ def _rebuild(
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
-    optimizer = stored["training"]["optimizer"]
-    config = optimizer.get("config") if isinstance(optimizer, dict) else None
-    keras_files.check_keras_config(config, "objective.training.optimizer.config")
+    keras_files.check_training_config(stored["training"], "objective.training", max_parameters)
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
-    built = model or _model(stored["model"], data)
+    built = model or _model(stored["model"], data, max_parameters)
     objective = InitOffsetObjective(
         built, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
-    )
+    ).of(contract["winner"].get("hyperparameters", {}))
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
     differing = config_differences(stored, rebuilt, "objective")
     if differing:
@@ -231,7 +244,8 @@ def _train_here(
         for role, start, run in zip(contracts.ROLES, starts, runs, strict=True)
         for found in [contracts.stated(objective, start, run)]
         for name in {**found, **contract[role]}
-        if name != "params" and contract[role].get(name) != found.get(name)
+        if name not in {"params", "hyperparameters"}
+        and contract[role].get(name) != found.get(name)
     ]
     if breaches:
         raise BreachedError(*breaches)
@@ -356,7 +370,7 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, claim = objective.dataset, claim_of(contract)
+    data, claim = objective.trainer.dataset, claim_of(contract)
     claimed = winner[claim.metric]
     found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import optuna
 
+from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Printed:
         return getattr(telling, f"{kind}_{what}".lstrip("_"))(self, *args)
 
     def __str__(self) -> str:
-        return str(self._tell("text"))
+        # Whatever a study or a contract holds, no terminal is to take it for a command.
+        return printable(self._tell("text"), keep="\n")
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what is printed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongTypeError, check_installed
 from adnn_optuna.accountability.audit import AuditFacts, audited
@@ -13,7 +13,7 @@ from adnn_optuna.accountability.contract import ContractFacts
 from adnn_optuna.accountability.verification import VerdictFacts, verified
 from adnn_optuna.api._told import Printed, Told
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.keras_files import model_from_file
+from adnn_optuna.networks.keras_files import MAX_PARAMETERS, model_from_file
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def verify(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     dataset: Dataset | None = None,
-    model: MLP | Callable[[], keras.Model] | None = None,
+    model: MLP | Callable[..., Any] | None = None,
     certify: bool = False,
+    max_parameters: int = MAX_PARAMETERS,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
@@ -91,9 +92,13 @@ def verify(
         data_dir: Folder to look in for the dataset first, see :func:`~adnn_optuna.load_dataset`;
             data from a file are looked up here, or else beside the contract, by the file's name.
         dataset: The data, where they came from arrays.
-        model: The callable, where the model cannot be rebuilt from its Keras configuration.
+        model: The callable, also one of the trial, where the model cannot be rebuilt from its
+            Keras configuration.
         certify: Whether to repeat the contract's certificate: to train with as many fresh random
             numbers, from seeds that nobody knows before.
+        max_parameters: The most parameters of a network, and the most values that one of its
+            layers or a metric of Keras holds, for which memory is spent; a contract with more is
+            not built. (Of layers and the parts of such there may be 10,000.)
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
@@ -101,7 +106,8 @@ def verify(
     Raises:
         TypeError: If an argument is of the wrong type.
     """
-    facts = verified(path, data_dir, dataset=dataset, model=model, certify=certify)
+    options: Any = {"certify": certify, "max_parameters": max_parameters}
+    facts = verified(path, data_dir, dataset=dataset, model=model, **options)
     return Verdict(**vars(facts))
 
 

@@ -31,8 +31,8 @@ from adnn_optuna.callbacks import (
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, Searcher, check_searcher
 from adnn_optuna.engine.execution import check_executor, run_studies
-from adnn_optuna.engine.functions import FunctionObjective, with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import FunctionObjective, with_seed
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
-from adnn_optuna.engine.functions import with_seed
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import with_seed
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import RecheckFacts

@@ -86,6 +86,26 @@ class SearchResult(Told, SearchRecord):
         numbers = head.predicted(outputs)
         return numbers if dataset.classes is None else np.asarray(dataset.classes)[numbers]
 
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return how probable each class is to the best trial's network, trained again.
+
+        Args:
+            x: As for :meth:`predict`.
+
+        Returns:
+            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
+
+        Raises:
+            ValueError: If it is a regression, or as of :meth:`predict`.
+        """
+        dataset = self.objective.dataset
+        if dataset.num_classes is None:
+            raise WrongValueError("A regression has no probabilities of classes; call predict.")
+        chances = self.model().predict(dataset.preprocessing.encoded(x), verbose=0)
+        # A single output is the second of two classes.
+        chances = np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
+        return np.asarray(chances)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`model` to a ``.keras`` file.
 

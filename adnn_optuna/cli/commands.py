@@ -264,6 +264,7 @@ def verify(
     *,
     data_dir: Path | None = None,
     certify: bool = False,
+    max_parameters: int = 100_000_000,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
 
@@ -284,7 +285,7 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, certify=certify)
+    verdict = adnn.verify(file, data_dir, certify=certify, max_parameters=max_parameters)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

@@ -47,7 +47,7 @@ Quiet = Annotated[
 ]
 _AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
-_DATASET = "digits, mnist, fashion_mnist, or a .csv or .parquet table, or an .npz file of x and y."
+_DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
 
 
 def load_data(
@@ -205,7 +205,7 @@ def default_name(first: str, verb: Callable[..., None], options: Mapping[str, An
     defaults = inspect.signature(verb).parameters
     told = {k: v for k, v in options.items() if v != defaults[k].default and k != "data_dir"}
     if "dataset" in told:
-        told["dataset"] = Path(told["dataset"]).stem
+        told["dataset"] = Path(told["dataset"]).name
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from adnn_optuna._checks import WrongValueError, install_command, is_installed, masked
+from adnn_optuna._units import printable
 
 if TYPE_CHECKING:
     from adnn_optuna.api.search import SearchResult
@@ -58,7 +59,7 @@ def show(result: object, stream: TextIO | None = None) -> None:
     """
     stream = stream or sys.stdout
     try:
-        print(result, file=stream, flush=True)
+        print(printable(str(result), keep="\n"), file=stream, flush=True)
     except BrokenPipeError:
         # Where the rest can go, or Python complains of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -256,10 +256,8 @@ def arm_of(searcher: Searcher) -> Arm:
         return Arm(
             type(searcher).__name__,
             lambda *_: searcher,
-            ends_by_itself=isinstance(
-                searcher, DeltaStepSampler | GridSampler | BruteForceSampler
-            ),
-            starts_at_baseline=isinstance(searcher, DeltaStepSampler),
+            ends_by_itself=isinstance(searcher, _ENUMERATING),
+            starts_at_baseline=False,
         )
     # Not to be taken for an arm of ours that has the same name.
     name = f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"

@@ -26,7 +26,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import kept, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers._owners import (
     end_trial,
@@ -36,6 +36,7 @@ from adnn_optuna.samplers._owners import (
     ownership,
     run_of_trials,
 )
+from adnn_optuna.samplers._trials import check_attributes
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -106,18 +107,10 @@ def make_evaluations(
     """Make the evaluations that findings ask for, and return what is found then.
 
     None is made twice: the same call goes on where one ended, and any number of processes may
-    work together.
-
-    Args:
-        findings_of: What is found by some evaluations.
-        study: Where they are stored, see :func:`open_evaluations`.
-        names: What the numbers of an evaluation mean.
-        evaluate: The value of these numbers; NaN, or a pruned trial, is none.
-        stop: What is set when the evaluations under way are to end, by an error or a signal;
-            :obj:`None` if they do not heed it.
-        n_jobs: The number of threads.
-        max_time: The seconds that evaluations may take, over all runs; then no more begin.
-        show_progress_bar: Whether to show a progress bar.
+    work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
+    returns the value; NaN, or a pruned trial, is none. ``stop`` is set when the evaluations under
+    way are to end, by an error or a signal, :obj:`None` if they do not heed it. After ``max_time``
+    seconds, over all runs, no more begin.
 
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
@@ -130,6 +123,7 @@ def make_evaluations(
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with (
         until_stopped,
+        kept(study),
         progress_bar(**shown) as bar,
         run_of_trials(study),
         heartbeats(study._storage, interval, worker.begun),
@@ -243,6 +237,7 @@ class _Worker:
         """Return whether nobody runs a trial; whose number is not its owner's is given up."""
         if trial.state != TrialState.RUNNING:
             return False
+        check_attributes(self.study, trial)
         is_in_vain = is_own(trial) and trial._trial_id not in self.begun
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 

@@ -14,6 +14,7 @@ from optuna.trial import FixedTrial
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError, check_type, checked_seed
 from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
@@ -162,14 +163,22 @@ class Experiment:
         # Each tells afterwards what was suggested by it.
         of_model, of_training = FixedTrial(dict(params)), FixedTrial(dict(params))
         model, training = cast("Any", self._model), cast("Any", self._training)
-        training = training(of_training) if takes_trial(training) else training
+        # What layers draw meanwhile is not to disturb those that another thread builds.
+        with undisturbed():
+            training = training(of_training) if takes_trial(training) else training
+            made = model(of_model) if takes_trial(model) else model
         check_type("What training returns", training, Training, "a Training")
-        made = model(of_model) if takes_trial(model) else model
         key = repr(sorted(of_model.params.items()))
         if (found := self._of_networks.get(key)) is None:
             if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
                 made = functools.partial(_call, model, dict(params))
             found = type(self)(**{**self.settings, "model": made, "training": training})
+            suggested = {*of_model.params, *of_training.params}
+            if both := next((name for name in found.distributions if name in suggested), None):
+                raise WrongValueError(
+                    f"The model or training of {self!r} suggests {both!r}, which the space has, "
+                    "too, and one number would be both: call the hyperparameter otherwise."
+                )
             while len(self._of_networks) >= _N_NETWORKS:
                 self._of_networks.pop(next(iter(self._of_networks)))
             self._of_networks[key] = found

@@ -25,7 +25,7 @@ from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, 
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
+from adnn_optuna.engine.storages import StorageError, enqueue_again, kept, patiently
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import IndexedSampler
 from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership, run_of_trials
@@ -77,9 +77,10 @@ class Loop:
         storage, interval = self._study._storage, self._tally.heartbeat_interval
         self._study._stop_flag = _was_stopped(self._study)
         try:
-            with run_of_trials(self._study), signals.heartbeats(storage, interval, self._open):
+            lives = signals.heartbeats(storage, interval, self._open)
+            with kept(self._study) as check, run_of_trials(self._study), lives:
                 while (reason := self._round()) is None:
-                    pass
+                    check()
             patiently(self._end, reason)
         except BaseException as error:
             # One that does not answer was waited for long enough.
@@ -139,14 +140,6 @@ class Loop:
     def _look(self) -> None:
         """Read what is new in the study, and end the trials of the dead."""
         self._tally.update(self._study)
-        while self._end_abandoned():
-            self._tally.update(self._study)
-
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
-
-    def _end_abandoned(self) -> bool:
-        """End the trials that nobody runs any more; return whether there were any."""
         abandoned = [
             trial
             for trial in self._in_state(TrialState.RUNNING)
@@ -155,7 +148,11 @@ class Loop:
         ]
         for trial in abandoned:
             self._fail(trial)
-        return bool(abandoned)
+        if abandoned:
+            self._look()
+
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
     def _fail(self, trial: FrozenTrial) -> None:
         """End a trial that is to be done again; only one of all workers succeeds in this."""

@@ -22,6 +22,7 @@ from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
 from adnn_optuna.engine.outcomes import Outcome, mark
 from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, is_finite
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -33,7 +34,8 @@ class InitOffsetObjective(Experiment):
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
     of a study also trains the *baseline*, the unmoved network, and stores its value (user
     attribute ``adnn:baseline``). A pruner that the study was given sees the metric after each
-    epoch, but for the :class:`~optuna.pruners.MedianPruner` that Optuna gives every study.
+    epoch, but for the :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give
+    that one an argument of its own, or :func:`~adnn_optuna.search` the ``pruner``.
 
     The same parameters give the same value, bit for bit, on the same machine. A training that
     diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
@@ -75,8 +77,9 @@ class InitOffsetObjective(Experiment):
         """Let a trial suggest all its parameters, and return the objective of these."""
         objective: Self = self
         if self.is_of_trial:
-            for function in filter(takes_trial, (self._model, self._training)):
-                cast("Any", function)(trial)
+            with undisturbed():
+                for function in filter(takes_trial, (self._model, self._training)):
+                    cast("Any", function)(trial)
             objective = self.of(trial.params)
         for name, distribution in objective.distributions.items():
             trial._suggest(name, distribution)
@@ -222,6 +225,13 @@ class InitOffsetObjective(Experiment):
         # What Optuna takes where none is given.
         pruner, default = study.pruner, MedianPruner()
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(default)
+        if is_first and is_default and not with_default_pruner:
+            said = (
+                "MedianPruner() prunes nothing in study %r, as it cannot be told from what Optuna "
+                "gives every study; to prune, give it an argument of its own, such as "
+                "MedianPruner(n_startup_trials=4), or call search(pruner=MedianPruner())."
+            )
+            _logger.info(said, study.study_name)
         may_prune = not isinstance(pruner, NopPruner) and (with_default_pruner or not is_default)
         runs = objective.trainer.train(
             starts,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from adnn_optuna._units import unit_of
+from adnn_optuna._units import printable, unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
@@ -41,6 +41,7 @@ def progress_bar(
 
     # An interrupt while it is drawn leaves its lock locked, which else is that of all bars.
     Bar.set_lock(threading.RLock())
+    options["desc"] = printable(options.get("desc") or "")
     return Bar(total=total, **options)
 
 

@@ -18,6 +18,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.samplers._trials import check_attributes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,7 @@ class SearchRecord:
         return {trial.number: self._proposer(trial) for trial in self.done_trials}
 
     def _proposer(self, trial: FrozenTrial) -> str:
+        check_attributes(self.study, trial)
         proposal = trial.system_attrs.get(stored.PROPOSAL)
         if proposal is None:
             return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
@@ -204,6 +206,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
             "and figures are of one; give a study with one objective."
         )
+    check_attributes(study)
     attrs: dict[str, Any] = study.user_attrs
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     baseline = attrs.get(stored.BASELINE, math.nan)
@@ -211,13 +214,15 @@ def record_of(study: optuna.Study) -> SearchRecord:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
         baseline = completed[0].value if completed else math.nan
     sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    # The first of equals.
+    best = min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    check_attributes(study, best)
     return SearchRecord(
         study=study,
         attrs=attrs,
         metric=attrs.get(stored.CONFIG, {}).get("metric", "value"),
         baseline=baseline,
-        # The first of equals.
-        best=min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None),
+        best=best,
     )
 
 

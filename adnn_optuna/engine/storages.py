@@ -7,9 +7,10 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -54,6 +55,10 @@ _SQLITE_TIMEOUT = 5.0
 # Its result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN of a
 # folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
+
+# The options of a URL that Python's driver of SQLite takes; with ``uri``, SQLite takes others.
+_SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread"}
+_SQLITE_OPTIONS |= {"cached_statements"}
 
 # What passes when a database is opened: only one of several workers that open a new one at the
 # same moment can create its tables, and a server may be away or busy.
@@ -110,11 +115,13 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if url.drivername == "postgresql+psycopg":
         check_installed("psycopg", "PostgreSQL")
     is_sqlite = url.get_backend_name() == "sqlite"
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        _check_options(url, storage)
     if is_sqlite and must_exist:
         _check_holds_studies(url, f"storage {masked(storage)!r}")
     try:
-        return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening)
-    # Optuna refuses databases of other versions, and takes braces in a URL for its own.
+        return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
+    # Optuna refuses databases of other versions.
     except (*_ERRORS, AssertionError, ImportError, RuntimeError, ValueError, LookupError) as error:
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
         mend = (
@@ -122,12 +129,15 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             if is_sqlite
             else "the URL, that its server answers, and that its driver is installed"
         )
+        # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {masked(storage)!r} cannot be opened ({_reason(error)}); check {mend}."
-        ) from error
+            f"The storage {masked(storage)!r} cannot be opened "
+            f"({masked(storage, _reason(error))}); check {mend}."
+        ) from None
 
 
 def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it.
     # A database in memory ends with its only connection, so that one is left alone.
     if is_in_memory(url):
         return RDBStorage(url)
@@ -205,8 +215,57 @@ def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
         ) from error
 
 
-def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool]) -> _T:
-    """Call again while it raises what passes, as long as the patience lasts."""
+@contextlib.contextmanager
+def kept(study: Study) -> Iterator[Callable[[], None]]:
+    """Say at the end, or by what is yielded, that a study was deleted meanwhile, or its file.
+
+    A process that has an SQLite file open writes to it for as long as it likes, but nobody can
+    read that any more.
+    """
+    storage, name, file = study._storage, study.study_name, _file_of(study._storage)
+    before = file and _identity(file)
+
+    def check() -> None:
+        if file is not None and _identity(file) != before:
+            raise StorageError(
+                f"The file {str(file)!r} of the study {name!r} was deleted or replaced while it "
+                "was in use, and its trials are gone with it; run the study again."
+            )
+
+    try:
+        yield check
+    except Exception as error:
+        check()
+        with contextlib.suppress(*_ERRORS):
+            try:
+                storage.get_study_user_attrs(study._study_id)
+            except KeyError:
+                raise StorageError(
+                    f"The study {name!r} was deleted while it was run, and its trials are gone "
+                    "with it; run it again."
+                ) from error
+        raise
+    check()
+
+
+def _file_of(storage: BaseStorage) -> Path | None:
+    url = storage_url(storage)
+    is_file_url = url is not None and make_url(url).get_backend_name() == "sqlite"
+    path = Path((make_url(url).database if url is not None and is_file_url else None) or "")
+    return path if is_file(path) else None
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        return (found := file.stat()).st_dev, found.st_ino
+    return None
+
+
+def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:
+    """Call again while it raises what passes, as long as the patience lasts.
+
+    Warnings have the passwords of ``url`` hidden.
+    """
     began, has_warned = time.monotonic(), False
     while True:
         try:
@@ -219,7 +278,7 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool]) -> _T
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
                 said = "The storage does not answer (%s); trying again for %g s."
-                _logger.warning(said, _reason(error), _PATIENCE)
+                _logger.warning(said, masked(url, _reason(error)), _PATIENCE)
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
@@ -258,6 +317,23 @@ def _passes_at_opening(error: BaseException) -> bool:
     passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
     # Optuna asserts that the version was written, which may be another worker's next step.
     return bool(passes) or isinstance(error, AssertionError)
+
+
+def _check_options(url: URL, storage: str) -> None:
+    """Refuse a file with a ? in its name, which would be another one's with options."""
+    name = storage.partition(":///")[2]
+    options = name.partition("?")[2].split("&") if "?" in name else []
+    if len(options) != len(url.query) or not (
+        "uri" in url.query or url.query.keys() <= _SQLITE_OPTIONS
+    ):
+        quoted = quote(name)
+        # Not every SQLAlchemy knows the first one.
+        spellings = (f"sqlite:///{quoted}", f"sqlite:///file:{quoted}?uri=true")
+        known = next(s for s in spellings if make_url(s).database in (name, f"file:{quoted}"))
+        raise WrongValueError(
+            f"The storage {masked(storage)!r} has a ? that begins no options of SQLite; of a file "
+            f"of this name write {masked(known)!r}."
+        )
 
 
 def _check_holds_studies(url: URL, named: str) -> None:

@@ -21,9 +21,8 @@ from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
-from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Objective
+from adnn_optuna.engine.outcomes import FunctionObjective, Objective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.keras_files import model_from_config
@@ -31,6 +30,7 @@ from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
+from adnn_optuna.samplers._trials import check_attributes
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -121,7 +121,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
-        return patiently(optuna.load_study, study_name=study_name, storage=storage)
+        study = patiently(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
         names = [repr(name) for name in patiently(optuna.get_all_study_names, storage)]
         shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
@@ -129,6 +129,8 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
             + (f"it has {shown}." if names else "it has none.")
         ) from None
+    patiently(check_attributes, study)
+    return study
 
 
 def objective_from_study(

@@ -310,7 +310,9 @@ class ModelComparisonFacts(Findings):
         sd = stdev(map(operator.sub, arm, other))
         quantile = float(stats.t.isf(ALPHA / (2 * len(self.paired_differences)), n - 1))
         half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
-        return difference.mean - half, difference.mean + half
+        # What accuracies differ by, at most.
+        most = 1.0 if self.score == "test accuracy" else math.inf
+        return max(difference.mean - half, -most), min(difference.mean + half, most)
 
     def table(self) -> pd.DataFrame:
         """Return one row for each model.

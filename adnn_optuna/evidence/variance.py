@@ -136,7 +136,7 @@ class VarianceFacts(Findings):
         Returns:
             A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (the
             interval of 95 %) and ``share`` (of the variance of all together, at most 1),
-            ``share_low`` and ``share_high``.
+            ``share_low`` and ``share_high``; NaN where nothing varies.
         """
         import pandas as pd
 
@@ -147,10 +147,10 @@ class VarianceFacts(Findings):
         return pd.DataFrame(rows).set_index("source")
 
     def _share(self, part: Spread) -> dict[str, float]:
-        if part is self.total:
-            return dict.fromkeys(SHARES, 1.0)
         share = low = high = math.nan
         if self.total.sd > 0:
+            if part is self.total:
+                return dict.fromkeys(SHARES, 1.0)
             share = low = high = (part.sd / self.total.sd) ** 2
             if part.sd > 0:
                 # As if both were independent, which makes it too wide.

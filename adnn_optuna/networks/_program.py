@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks._scores import Score, Scores
+from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, operations
+from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 

@@ -1,13 +1,15 @@
 """The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
 
 import copy
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import optuna
 import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
@@ -21,6 +23,15 @@ PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # A metric, and what makes its arguments of labels and outputs.
 _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
+
+# Metrics of one class among others: of two classes, as in scikit-learn, of the second one.
+_OF_ONE_CLASS = (
+    *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
+    *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
+    *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
+)
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class Scores:
@@ -50,6 +61,26 @@ class Scores:
         self._n_own = len(own)
         states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
         self.nothing: Score = (*own, zero, *states)
+
+    def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
+        """Refuse metrics that mean nothing for a split; name the class that others are of.
+
+        Args:
+            y: The labels or targets of each split.
+            classes: The user's own labels.
+        """
+        n = self._head.num_classes
+        names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
+        labels = classes or range(n or 0)
+        for split, of_split in y.items() if names else ():
+            if (of_split == of_split[0]).all(axis=0).any():
+                value = labels[of_split[0]] if n else of_split[0].tolist()
+                raise WrongValueError(
+                    f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
+                    f"split are {value!r}: draw a larger split{', or omit it' if n else ''}."
+                )
+        if names and n == 2:
+            _name_positive(", ".join(names), labels[1])
 
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
@@ -94,8 +125,22 @@ class Scores:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
-            metrics[metric.name] = float(metric.stateless_result(state))
+            # Not by `stateless_result`, which hands out a variable itself without its value.
+            with keras.StatelessScope(zip(metric.variables, state, strict=True)):
+                result = metric.result()
+                result = result.value if isinstance(result, keras.Variable) else result
+            metrics[metric.name] = np.asarray(result).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
+
+
+@functools.cache
+def _name_positive(names: str, label: Any) -> None:
+    _logger.info("Of the two classes, %r is the positive one, of which is %s.", label, names)
+
+
+def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
+    kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
+    return isinstance(metric, kinds) and getattr(metric, "average", None) is None
 
 
 def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
@@ -118,13 +163,19 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
     settings = copy.deepcopy(settings)  # Keras fills it in.
     if isinstance(settings, dict) and "from_logits" in settings["config"]:
         settings["config"]["from_logits"] = takes_logits
+    if isinstance(settings, str) and (own := keras.saving.get_registered_object(settings)):
+        return own, name.rpartition(">")[2]
     try:
-        return kind.get(settings), name
+        return kind.get(settings), name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
-        raise WrongValueError(
-            f"Keras knows no {what} {name!r} that can be made so ({first_line(error):.200}); see "
-            f"keras.{kind.__name__.rpartition('.')[2]}."
-        ) from None
+        modules = f"keras.{kind.__name__.rpartition('.')[2]}"
+        why = f"that can be made so ({first_line(error):.200}); see {modules}."
+        if not hasattr(kind, name) and not keras.saving.get_registered_object(name):
+            why = (
+                f"and it is not registered; see {modules} for the names, and decorate classes and "
+                "functions of your own by keras.saving.register_keras_serializable."
+            )
+        raise WrongValueError(f"Keras knows no {what} {name!r} {why}") from None
 
 
 def loss_function(settings: Settings, head: Head) -> PerRow:
@@ -178,18 +229,29 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         own_name = settings if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
+    is_of_second = head.num_classes == 2 and _is_of_one_class(metric)
+    # Else it is of the class with the number that it was given.
+    is_of_second = is_of_second and getattr(metric, "class_id", None) is None
+    is_f_score = isinstance(metric, keras.metrics.FBetaScore)
+    if is_f_score and is_of_second and metric.threshold is None:
+        # Else it is the largest output of a row, which a single one always is.
+        metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets = labels if is_sparse else _targets(head, labels)
         outputs = tf.cast(outputs, tf.float32)
         if head.num_classes is not None and not head.are_probabilities:
             outputs = tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
+        if is_of_second:
+            return targets[:, -1:], outputs[:, -1:]
+        if is_f_score and head.size == 1:  # The average over both classes.
+            return tf.concat([1 - targets, targets], 1), tf.concat([1 - outputs, outputs], 1)
         return targets, outputs
 
     try:
         # Some make their variables by the first examples.
         metric.update_state(*adapt(*_example(head)))
-        is_number = tuple(metric.result().shape) == ()
+        is_number = np.size(metric.result()) == 1
         metric.reset_state()
     except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
         raise WrongValueError(

@@ -208,9 +208,11 @@ class Dataset:
             seed: Seed of the draw, 0 or more.
             num_classes: Number of classes, where integer labels are not to be mapped.
             scale: ``"standard"`` brings each feature (each channel of colour images, all pixels of
-                others) to mean 0 and standard deviation 1 in the training part; ``"none"`` leaves
-                inputs as they are; ``"auto"`` divides uint8 pixels by 255, leaves floats in [0, 1]
-                as they are, and standardises all else. Categories stay 0 and 1.
+                others, which are uint8 or as high as wide) to mean 0 and standard deviation 1 in
+                the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
+                pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
+                Categories stay 0 and 1, and what a model takes in units of your own, as an
+                ``Embedding`` or ``Normalization`` does, is not scaled for that model.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
                 ``"balanced"``, inverse to how many samples the training part has of each. Splits
@@ -284,6 +286,43 @@ class Dataset:
                 "or keep them in one split by groups.",
                 *(where, n, len(self.x_test)),
             )
+
+    def as_taken(self, features: Mapping[int, str]) -> Dataset:
+        """Return the same with features, or channels, that a model takes as they were given.
+
+        Args:
+            features: Those of the last dimension, and what takes them so.
+        """
+        scaling, key = self.preprocessing, frozenset(features)
+        left = scaling.without(key)
+        if left == scaling:
+            return self
+        if key not in self._as_taken:
+            given = {f"x_{s}": getattr(self, f"x_{s}") for s in _SPLITS}
+            raw = {name: scaling.undone(x) for name, x in given.items()}
+            # Features of whole numbers are such again, which they were but for rounding.
+            rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in raw.values()])
+            errors = np.abs(np.rint(rows) - rows).max(axis=0)
+            is_whole = errors <= np.abs(rows).max(axis=0) * 2**-21
+            is_left = np.ones(rows.shape[1], bool)
+            if left.is_learned:
+                is_left = np.isin(np.arange(rows.shape[1]), [*key])
+            changed: dict[str, Any] = {"preprocessing": left}
+            for name, x in raw.items():
+                as_given = np.where(is_whole, np.rint(x) + 0.0, x)  # No -0.0.
+                changed[name] = np.where(is_left, as_given, given[name])
+            self._as_taken[key] = dataclasses.replace(self, **changed)
+            _logger.info(
+                "Dataset %r: the model takes %s of %d features as they were given (%s), so they "
+                "are not scaled.",
+                *(self.name, len(key) if left.is_learned else "all", self.x_train.shape[-1]),
+                named(dict.fromkeys(features.values())),
+            )
+        return self._as_taken[key]
+
+    @functools.cached_property
+    def _as_taken(self) -> dict[frozenset[int], Dataset]:
+        return {}
 
     def redrawn(self, seed: int) -> Dataset:
         """Return the same samples in other splits of the same sizes, stratified by label.

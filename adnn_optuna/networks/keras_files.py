@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import copy
 import json
 import math
 import random
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
 MAX_PARAMETERS = 100_000_000
+# Layers, initializers and all that a model is configured by; the largest of Keras's own has half.
+_MAX_OBJECTS = 10_000
+# What a loss or a metric may be asked for: a whole number or the length of a list.
+_MAX_ARGUMENT = 10_000
+_MAX_METRICS = 100
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
 
@@ -125,7 +131,7 @@ def _check_object(node: dict[str, Any], path: str) -> None:
         name = node.get("config")
         is_known = module in ("builtins", "keras.activations", "keras.ops") and any(
             isinstance(name, str) and callable(getattr(functions, name, None))
-            for functions in (keras.activations, keras.ops)
+            for functions in (keras.activations, keras.ops, keras.losses)
         )
     else:
         is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
@@ -148,11 +154,51 @@ def _is_class(module: str, name: str) -> bool:
     return not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
 
 
-def check_model_config(config: dict[str, Any], path: str) -> None:
+def check_training_config(training: Mapping[str, Any], path: str, max_parameters: int) -> None:
+    """Refuse an optimizer, loss or metric that is not Keras's own, or sums up too much."""
+    import keras
+
+    metrics = training["metrics"]
+    if len(metrics) > _MAX_METRICS:
+        raise WrongValueError(f"{path}.metrics has more than {_MAX_METRICS} entries.")
+    parts = [(f"{path}.metrics[{i}]", "metrics", metric) for i, metric in enumerate(metrics)]
+    kinds = {"optimizer": "optimizers", "loss": "losses", "learning_rate": "optimizers.schedules"}
+    parts += [(f"{path}.{name}", kind, training[name]) for name, kind in kinds.items()]
+    for where, kind, settings in parts:
+        if not isinstance(settings, dict):
+            continue
+        check_keras_config({**settings, "module": f"keras.{kind}"}, where)
+        if kind in ("metrics", "losses"):
+            _check_arguments(settings.get("config"), f"{where}.config")
+        if kind == "metrics":
+            with undisturbed():
+                metric = without_values(keras.metrics.get, copy.deepcopy(settings))
+            check_parameter_count(_n_parameters(metric), where, max_parameters)
+
+
+def _check_arguments(node: Any, path: str) -> None:
+    is_list = isinstance(node, list)
+    size = len(node) if is_list else abs(node) if isinstance(node, int) else 0
+    if size > _MAX_ARGUMENT:
+        what = "has a list of" if is_list else "is"
+        raise WrongValueError(f"{path} {what} {size:,}, more than {_MAX_ARGUMENT:,}.")
+    children = enumerate(node) if is_list else node.items() if isinstance(node, dict) else ()
+    for key, child in children:
+        _check_arguments(child, f"{path}.{key}")
+
+
+def _n_parameters(part: Any) -> int:
+    return sum(math.prod(variable.shape) for variable in part.variables)
+
+
+def check_model_config(
+    config: dict[str, Any], path: str, max_parameters: int = MAX_PARAMETERS
+) -> None:
     """Refuse a configuration that is unsafe, no model's, or larger than may come from a file."""
     import keras
 
     config = without_compilation(config)  # A copy, for Keras empties it.
+    check_object_count(json.dumps(config).count('"class_name":'), path)
     check_keras_config(config, path)
     try:
         with undisturbed():
@@ -161,21 +207,28 @@ def check_model_config(config: dict[str, Any], path: str) -> None:
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
     if not isinstance(model, keras.Model):
         raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
-    check_parameter_count(sum(math.prod(variable.shape) for variable in model.variables), path)
+    check_parameter_count(_n_parameters(model), path, max_parameters)
     # A sequential model has layers only; one that is not built has no outputs yet.
     for operation in getattr(model, "operations", model.layers):
         for output in keras.tree.flatten(getattr(operation, "output", [])):
             size = math.prod(n or 1 for n in output.shape)
-            if size > MAX_PARAMETERS:
+            if size > max_parameters:
                 layer = f"a layer {operation.name!r} with {size:,} outputs"
                 raise WrongValueError(f"{path} has {layer}: too many.")
 
 
-def check_parameter_count(count: int, path: str) -> None:
-    """Refuse a network with more than :data:`MAX_PARAMETERS` parameters."""
-    if count > MAX_PARAMETERS:
-        most = f"the {MAX_PARAMETERS:,} that are rebuilt from a file"
+def check_parameter_count(count: int, path: str, max_parameters: int) -> None:
+    """Refuse a network, or what a metric sums up, with more parameters than asked for."""
+    if count > max_parameters:
+        most = f"the {max_parameters:,} that are rebuilt from a file"
         raise WrongValueError(f"{path} has {count:,} parameters, more than {most}.")
+
+
+def check_object_count(count: int, path: str) -> None:
+    """Refuse a network of so many layers that a graph of them is never compiled."""
+    if count > _MAX_OBJECTS:
+        most = f"the {_MAX_OBJECTS:,} that are rebuilt from a file"
+        raise WrongValueError(f"{path} has {count:,} layers and parts of such, more than {most}.")
 
 
 def without_compilation(config: Any) -> Any:

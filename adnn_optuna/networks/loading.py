@@ -31,7 +31,7 @@ _UNSIGNED_BYTES = 0x08
 _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
 # Of the 60,000 images in the official training sets of MNIST and its likes.
 _MNIST_VALIDATION_SIZE = 10_000
-_SUFFIXES = (".npz", ".csv", ".parquet")
+_SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
 # Of the arguments, those that are for files only.
 _OF_FILES = ("target", "task", "scale", "class_weight", "sample_weight", "groups")
 
@@ -64,8 +64,9 @@ def load_dataset(
     - a path that ends in ``.npz``, in the working folder or in ``data_dir``: of the arguments of
       :meth:`Dataset.from_arrays`, the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``) and,
       if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``.
-    - a path that ends in ``.csv``, with a header, or in ``.parquet``: a table of a row for each
-      sample. A first column of row numbers without a name, as pandas writes it, is left out.
+    - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table of a
+      row for each sample. A first column of row numbers without a name, as pandas writes it, is
+      left out.
 
     Args:
         name: Name of the data set, or path of the file.
@@ -103,12 +104,13 @@ def load_dataset(
     columns = {role: column for role, column in roles.items() if column is not None}
     for role, column in columns.items():
         _checks.check_type(role, column, str, "the name of a column")
-    if target is not None and name.endswith(".npz"):
+    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
+    if target is not None and suffix == ".npz":
         raise WrongValueError(f"{name!r} has no columns: omit target, and call the labels y.")
     settings: dict[str, Any] = {"task": task, "scale": scale}
     if class_weight is not None:
         settings["class_weight"] = class_weight
-    if not name.endswith(_SUFFIXES):
+    if not suffix:
         defaults = {"task": "classification", "scale": "auto"}
         if refused := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
             said = f"{name!r} does not take {', '.join(sorted(refused))}"
@@ -122,10 +124,10 @@ def load_dataset(
             f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or "
             "name its folder by data_dir."
         )
-    read = _read_npz if path.suffix == ".npz" else _read_table
+    read = _read_npz if suffix == ".npz" else _read_table
     arrays: Any = {**read(path, columns), **splits, **settings}
-    dataset = Dataset.from_arrays(**arrays, name=path.stem)
-    origin = {"source": path.suffix[1:], "path": str(path.absolute())}
+    dataset = Dataset.from_arrays(**arrays, name=path.name[: -len(suffix)])
+    origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
     return replace(dataset, origin={**origin, **settings, **columns, **splits})
 
 
@@ -282,7 +284,7 @@ def _read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
     """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
     import pandas as pd
 
-    read = pd.read_csv if path.suffix == ".csv" else pd.read_parquet
+    read = pd.read_parquet if path.suffix.lower() == ".parquet" else pd.read_csv
     try:
         table: pd.DataFrame = read(path)
     except ImportError:
@@ -293,12 +295,10 @@ def _read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
         raise WrongValueError(
             f"{path} is no sound {path.suffix} file ({_checks.first_line(error)}): write it again."
         ) from error
+    if not len(table):
+        raise WrongValueError(f"{path} has no rows below its header: add some.")
     # What pandas calls the row numbers that it wrote itself.
-    if (
-        len(table)
-        and table.columns[0] == "Unnamed: 0"
-        and table.iloc[:, 0].equals(pd.Series(range(len(table))))
-    ):
+    if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
     for role, name in roles.items():
         if name not in table.columns:

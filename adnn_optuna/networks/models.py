@@ -5,75 +5,26 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
+from adnn_optuna.networks.keras_settings import (
+    check_is_all_in_config,
+    checked_rate,
+    name_or_config,
+)
 
 if TYPE_CHECKING:
     import keras
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
-
-
-def _as_keras_name_or_config(
-    name: str, value: object, *, keep_name: bool = False
-) -> str | dict[str, Any]:
-    """Bring a Keras name, configuration or object into the form that JSON can hold."""
-    if isinstance(value, str):
-        return value
-    class_name = config = None
-    if isinstance(value, dict):
-        class_name, config = value.get("class_name"), value.get("config") or {}
-    # By its module, since a class of the user's may bear the name of one of Keras's.
-    elif type(value).__module__.startswith("keras.") and hasattr(value, "get_config"):
-        class_name, config = type(value).__name__, value.get_config()
-    if not isinstance(class_name, str) or not isinstance(config, dict):
-        raise WrongTypeError(
-            f"{name} must be a Keras name, a dict as Keras serializes it (such as "
-            "{'class_name': 'RandomNormal', 'config': {'stddev': 1.0}}) or an object of one of "
-            f"Keras's own classes, but it is {value!r}."
-        )
-    try:
-        # As it comes back from a study's storage: tuples are lists there.
-        config = json.loads(json.dumps(config, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise WrongValueError(
-            f"The configuration of {name} {class_name!r} must hold finite numbers, strings and "
-            f"lists only, to be stored as JSON ({error})."
-        ) from None
-    # Keras numbers the names of optimizers over the whole process: equal ones would differ.
-    own_name = str(config.pop("name", ""))
-    if keep_name:
-        # Without the number, unless it is a name of the user's.
-        base = re.sub(r"_\d+$", "", own_name)
-        is_numbered = base.replace("_", "") == class_name.lower()
-        config["name"] = base if is_numbered else own_name
-    return {"class_name": class_name, "config": config}
-
-
-def _checked_rate(rate: Any) -> float | dict[str, Any] | None:
-    """Return a learning rate or the configuration of a schedule, as JSON holds them."""
-    if rate is None:
-        return None
-    if isinstance(rate, dict) or type(rate).__module__.startswith("keras."):
-        config = _as_keras_name_or_config("learning_rate", rate)
-        return {"module": "keras.optimizers.schedules", **cast("dict[str, Any]", config)}
-    _checks.check_type("learning_rate", rate, Real, "a number or a schedule of Keras")
-    if not _SMALLEST <= rate <= _LARGEST:
-        raise WrongValueError(
-            f"learning_rate must be a positive number from {_SMALLEST:.2g} to {_LARGEST:.2g}, "
-            f"as optimizers compute in float32, but it is {rate!r}."
-        )
-    return float(rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +67,7 @@ class MLP:
         object.__setattr__(self, "hidden", sizes)
         _checks.check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
-            object.__setattr__(self, name, _as_keras_name_or_config(name, getattr(self, name)))
+            object.__setattr__(self, name, name_or_config(name, getattr(self, name)))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -137,9 +88,6 @@ _MINIMIZED = re.compile(
     r"loss|error|crossentropy|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
     re.IGNORECASE,
 )
-
-# The positive numbers that float32 holds with full precision.
-_SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +141,7 @@ class Training:
         if self.patience is not None:
             _checks.check_integer("patience", self.patience, 0)
             object.__setattr__(self, "patience", int(self.patience))
-        object.__setattr__(self, "learning_rate", _checked_rate(self.learning_rate))
+        object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
         for name in ("shuffle", "restore_best_weights"):
             _checks.check_type(name, getattr(self, name), bool, "True or False")
         if self.restore_best_weights and self.patience is None:
@@ -206,9 +154,9 @@ class Training:
         )
         for name in ("optimizer", "loss"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _as_keras_name_or_config(name, value))
+                object.__setattr__(self, name, name_or_config(name, value))
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
-        metrics = [_as_keras_name_or_config("metrics", m, keep_name=True) for m in self.metrics]
+        metrics = [name_or_config("metrics", m, keep_name=True) for m in self.metrics]
         object.__setattr__(self, "metrics", tuple(metrics))
         if self.jit_compile != "auto":
             _checks.check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
@@ -243,6 +191,14 @@ class Training:
             config = config.get("inner_optimizer", {}).get("config", config)
             rate = config.get("learning_rate")
         return float(rate) if isinstance(rate, int | float) else None
+
+    @property
+    def from_logits(self) -> bool | None:
+        """Whether the loss is of logits, as Keras understands it; None where it does not say."""
+        if isinstance(self.loss, dict):
+            from_logits: bool | None = self.loss["config"].get("from_logits")
+            return from_logits
+        return False if self.loss and "crossentropy" in self.loss.lower() else None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -296,6 +252,8 @@ def compiled_training(model: keras.Model) -> Training | None:
             "The model was compiled with a function or class of your own, which no configuration "
             f"holds; {how}."
         )
+    for part in ("optimizer", "loss"):
+        check_is_all_in_config(part, getattr(model, part))
     for name in _REFUSED:
         if settings.get(name):
             said = f"The model was compiled with {name}={settings[name]!r}"
@@ -312,7 +270,7 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 
 def _without_module(settings: Any) -> Any:
-    """Return a name for a function of Keras's own, which is written as an object."""
+    """Return the name of a function, which is written as an object."""
     is_function = isinstance(settings, dict) and settings.get("class_name") == "function"
     return settings["config"] if is_function and settings["module"] == "builtins" else settings
 

@@ -18,13 +18,12 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
-from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.networks import initializers, inspection, keras_files
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Training, compiled_training
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 # Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
 EVALUATION_ROWS = 1000
@@ -114,6 +113,7 @@ class Architecture:
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
+    as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
 
     @functools.cached_property
     def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
@@ -299,15 +299,14 @@ def _keras_architecture(
     variables = tuple(initializers.describe_variables(model, [*used]))
     if not any(v.kind != "other" for v in variables):
         raise WrongValueError("The model has no trainable kernel or bias for an offset to move.")
-    graph = _graph(model, input_shape)
-    if is_binary:
-        are_probabilities = graph is not None and _ends_in_sigmoid(graph)
-        head = dataclasses.replace(head, size=1, are_probabilities=are_probabilities)
-    elif head.num_classes is not None:
-        # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
-        values = np.asarray(outputs, np.float32)
-        sums_up = np.allclose(values.sum(axis=-1), 1, atol=1e-3)
-        head = dataclasses.replace(head, are_probabilities=bool(sums_up and (values >= 0).all()))
+    graph = inspection.graph_of(model, input_shape, training=True)
+    compiled = compiled_training(model)
+    if head.num_classes is not None:
+        from_logits = None if compiled is None else compiled.from_logits
+        are_probabilities = inspection.are_probabilities(
+            model, draws, np.asarray(outputs, np.float32), from_logits=from_logits
+        )
+        head = dataclasses.replace(head, size=shape[1], are_probabilities=are_probabilities)
     described = keras_files.describe_model(model, other)
     config = {
         "type": "keras.Model",
@@ -319,17 +318,18 @@ def _keras_architecture(
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(described, "model")
         own_code = None if "config" in described else build_model
-    found = operations(graph) if graph is not None else []
+    found = inspection.operations(graph) if graph is not None else []
     outer = graph.get_operations() if graph is not None else ()
     dtypes = [output.dtype for operation in outer for output in operation.outputs]
     n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in weights), 1)
     draw = functools.lru_cache(n_kept)(lambda *key: _values(build(*key)))
     return Architecture(
         *(head, config, variables, draw, build),
-        compiled=compiled_training(model),
+        compiled=compiled,
         suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
         scales_loss="float16" in dtypes,
         own_code=own_code,
+        as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
     )
 
 
@@ -347,33 +347,6 @@ def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...])
         # By a call, as a subclassed model seldom has a `build` that makes all layers'.
         _outputs(model, np.zeros((1, *input_shape), np.float32))
     return model
-
-
-def _graph(model: keras.Model, input_shape: tuple[int, ...]) -> tf.Graph | None:
-    """Return the graph of a model; none where its own error comes again in the training."""
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((3, *input_shape), tf.float32)
-    forward = tf.function(lambda x: model(x, training=True), autograph=False)
-    try:
-        return forward.get_concrete_function(spec).graph
-    except (TypeError, ValueError, tf.errors.OpError):
-        return None
-
-
-def _ends_in_sigmoid(graph: tf.Graph) -> bool:
-    """Return whether the output of a graph is that of a sigmoid, cast or reshaped at the most."""
-    operation = graph.outputs[0].op
-    while operation.type in {"Identity", "Cast", "Reshape"}:
-        operation = operation.inputs[0].op
-    return bool(operation.type == "Sigmoid")
-
-
-def operations(graph: tf.Graph) -> list[str]:
-    """Return the kinds of all operations of a graph, also within its functions."""
-    definition = graph.as_graph_def()
-    bodies = (function.node_def for function in definition.library.function)
-    return [node.op for nodes in (definition.node, *bodies) for node in nodes]
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:

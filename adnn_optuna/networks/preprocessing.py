@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +29,8 @@ class Preprocessing:
 
     Args:
         factor: A number for all inputs (1/255 of uint8 pixels), or those learned from the training
-            part: one for each feature of (n, features), for each channel of (n, height, width,
-            channels), or a single one for all pixels of (n, height, width).
+            part: one for each feature of (n, features) and (n, time, features), for each channel
+            of (n, height, width, channels), or a single one for all pixels of (n, height, width).
         offset: Likewise.
         columns: Of tables, the name of each column, and its categories: each of them becomes a
             feature, 1 where a row is of it and else 0. None of a column of numbers.
@@ -99,12 +99,27 @@ class Preprocessing:
         raw /= np.asarray(self.factor)
         return raw
 
+    def without(self, features: Iterable[int]) -> Preprocessing:
+        """Return the same that leaves some features, or channels, as they are."""
+        if not isinstance(self.factor, tuple) or len(self.factor) == 1:
+            return dataclasses.replace(self, factor=1.0, offset=0.0) if features else self
+        factor, offset = np.array(self.factor), np.array(self.offset)
+        factor[[*features]], offset[[*features]] = 1, 0
+        return dataclasses.replace(
+            self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
+        )
+
     def learn(self, x_train: NDArray[Any]) -> Preprocessing:
         """Return the same with a scale by mean and standard deviation of the training part.
 
-        What is constant becomes 0, and the features of categories stay 0 and 1.
+        What is constant becomes 0, and the features of categories stay 0 and 1. Images, which are
+        of uint8 or as high as wide, have one scale; sequences one for each feature.
         """
-        axes = {2: 0, 3: None, 4: (0, 1, 2)}[x_train.ndim]
+        _, *height, last = x_train.shape
+        is_one = x_train.dtype == np.uint8 or height == [last]
+        if isinstance(self.factor, tuple):
+            is_one = len(self.factor) == 1
+        axes = None if x_train.ndim == 3 and is_one else (*range(x_train.ndim - 1),)
         ends = x_train.min(axis=axes), x_train.max(axis=axes)
         low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
         # Squares of what is very large would overflow.

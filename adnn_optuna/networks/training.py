@@ -90,7 +90,8 @@ class Trainer:
     Args:
         architecture: The network.
         training: The training settings.
-        dataset: The data; its test set is only for :meth:`evaluate`.
+        dataset: The data, of which a model may take features as they were given: then the
+            attribute of this name has them so. Its test set is only for :meth:`evaluate`.
 
     Raises:
         ValueError: If Keras does not know the optimizer or the loss.
@@ -104,7 +105,8 @@ class Trainer:
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
         self.training = training
-        self.dataset = dataset
+        is_scaled = dataset.preprocessing.factor != 1
+        self.dataset = dataset.as_taken(architecture.as_given()) if is_scaled else dataset
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
         size = min(training.batch_size, len(dataset.y_train))
         self._n_batches = math.ceil(len(dataset.y_train) / size)
@@ -120,8 +122,9 @@ class Trainer:
         self._seconds_per_row = math.inf
         # Names are checked here, before any training.
         training.build_optimizer()
-        names = Scores(architecture.head, training.loss or "", training.metrics).names
-        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in names)
+        scores = Scores(architecture.head, training.loss or "", training.metrics)
+        scores.check(self._y, dataset.classes)
+        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in scores.names)
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."

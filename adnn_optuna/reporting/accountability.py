@@ -8,13 +8,13 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, unit_of
+from adnn_optuna._units import ACCURACY, printable, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
 from adnn_optuna.accountability.contract import ROLES, Claim, ContractFacts, claim_of
 from adnn_optuna.accountability.verification import Status, VerdictFacts
 from adnn_optuna.engine.retraining import Source
 from adnn_optuna.evidence.proportions import student_half_width
-from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import params_in_words
 
@@ -85,10 +85,7 @@ def verdict_text(facts: VerdictFacts) -> str:
     lines = [_claim(facts)]
     lines += [f"  - {line}" for line in (*facts.reasons, *_findings(facts))]
     lines += [f"  - not checked: {what}" for what in facts.not_checked]
-    # No terminal may take a part of what a file says for a command.
-    return "\n".join(
-        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines
-    )
+    return "\n".join(map(printable, lines))
 
 
 def verdict_figure(facts: VerdictFacts) -> go.Figure:
@@ -110,7 +107,8 @@ def verdict_page(facts: VerdictFacts) -> Page:
     content = {
         "kind": "Verification",
         "name": "of a contract",
-        "text": verdict_text(facts),
+        # The first line is the claim.
+        "text": verdict_text(facts).partition("\n")[2],
         "picture": Figure("gains", verdict_figure(facts)),
         "caption": "Gains on the test set, each with its interval of 95 %, where it has one.",
     }

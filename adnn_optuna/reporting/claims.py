@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import Unit
+from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
 
 QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
@@ -15,7 +15,7 @@ QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How
 
 def n_examples(look: TestLook) -> str:
     """Return how many examples a test set has, and what they are called."""
-    return f"{look['n_images']} test {look['unit']}"
+    return f"{look['n_images']} test {printable(look['unit'])}"
 
 
 def images(gain: float, look: TestLook | None) -> str:

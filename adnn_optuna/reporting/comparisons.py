@@ -13,7 +13,7 @@ from adnn_optuna import plots
 from adnn_optuna._units import ACCURACY, score_in_words, unit_of
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.numbers import numbers_of
-from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
 from adnn_optuna.reporting import tables
 from adnn_optuna.reporting.claims import n_examples

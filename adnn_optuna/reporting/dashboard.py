@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 
 from adnn_optuna._attributes import NOTE
+from adnn_optuna._units import printable
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.reporting import comparisons, comparisons_claims, searches, searches_claims
@@ -50,13 +51,14 @@ def save_notes(
 def _note_of_search(record: SearchRecord) -> str:
     claim, *others = searches_claims.answers_of_search(record, None).values()
     caveat = " ".join([searches_claims.to_mind([record]), *others]).strip()
-    return _note("Search", claim, caveat, searches.text(record))
+    return _note("Search", claim, caveat, printable(searches.text(record), keep="\n"))
 
 
 def _note_of_comparison(comparison: ComparisonFacts) -> str:
     claim = comparisons_claims.claim_of_comparison(comparison)
     caveat = comparisons_claims.caveat_of_comparison(comparison)
-    return _note("Comparison", claim, caveat, comparisons.text(comparison))
+    shown = printable(comparisons.text(comparison), keep="\n")
+    return _note("Comparison", claim, caveat, shown)
 
 
 def _note(title: str, claim: str, caveat: str, numbers: str) -> str:
@@ -71,5 +73,5 @@ def _digest(note: str) -> str:
 
 def _literal(text: str) -> str:
     """Return a text with users' names in it so that Markdown shows it as it is."""
-    escaped = html.escape(text, quote=False)
+    escaped = html.escape(printable(text), quote=False)
     return "".join(f"\\{c}" if c in r"\`*_[]~|" else c for c in escaped)

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import check_output_file, is_installed
+from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.reporting import claims
 
@@ -51,15 +52,16 @@ class Page:
         file.write_text(self.render(), encoding="utf-8", errors="backslashreplace")
 
     def render(self) -> str:
-        """Return the page as HTML. All texts are escaped."""
+        """Return the page as HTML. All texts are escaped, as are their control characters."""
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("adnn_optuna.reporting"),
             autoescape=True,
+            finalize=lambda value: printable(value, "\n") if type(value) is str else value,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json()
+        environment.policies["json.dumps_function"] = _json
         environment.globals["claims"] = claims
         return environment.get_template(self.template).render(
             **self.content,
@@ -67,6 +69,12 @@ class Page:
             versions={name: version(name) for name in _PACKAGES if is_installed(name)},
             plotly_js=_plotly_js(),
         )
+
+
+def _json(figure: go.Figure, **_: object) -> str:
+    """Return a figure as JSON whose texts show the control characters that they had."""
+    text: str = figure.to_json()
+    return re.sub(r"(?<!\\)((?:\\\\)*\\)u(00[0189]|202[89a-e]|206[6-9])", r"\1\\u\2", text)
 
 
 def _plotly_js() -> str:

@@ -6,7 +6,7 @@ import functools
 import math
 
 from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts, chance_of_luck, expected_luck
-from adnn_optuna.plots._luck import plot_recheck as figure
+from adnn_optuna.plots._estimates import plot_recheck as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 
 

@@ -14,7 +14,7 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n, plot_gain
-from adnn_optuna.plots._luck import plot_gains
+from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import searches_claims as claims
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import unit_of
+from adnn_optuna._units import printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
@@ -59,8 +59,8 @@ def _gained(record: SearchRecord) -> str:
         return why_no_winner(record)
     look, n_trials = record.test_look, len(record.done_trials)
     if look is None:
-        gain = in_full(record.gain, unit_of(record.metric))
-        said = f"{gain} in {record.metric}, by which the best of {n_trials} trials was chosen"
+        gain, metric = in_full(record.gain, unit_of(record.metric)), printable(record.metric)
+        said = f"{gain} in {metric}, by which the best of {n_trials} trials was chosen"
         if stored.CONFIG in record.attrs:
             said += ", and on data that the search never saw it was not tested yet"
     else:
@@ -154,14 +154,14 @@ def about_test_gain(record: SearchRecord) -> str:
     elif n_gained := abs(look["won"] - look["lost"]):
         size = f"{n_gained} of {n_examples(look)}"
     else:
-        size = f"no {look['unit'][:-1]}"
+        size = f"no {printable(look['unit'])[:-1]}"
     shown = unit_of(record.test_metric).interval(*gain_interval(look))
     return f"{size} (95 % interval {shown})"
 
 
 def end_in_words(stop_reason: str | None) -> str:
     """Return what ended a search or one of its runs, if anything has."""
-    return "not ended" if stop_reason is None else f"ended by {stop_reason}"
+    return "not ended" if stop_reason is None else f"ended by {printable(stop_reason)}"
 
 
 def why_no_winner(record: SearchRecord) -> str:
@@ -200,10 +200,10 @@ def proposers_in_words(record: SearchRecord) -> str:
     if record.best is None or len(set(proposers.values())) < 2:
         return ""
     groups = itertools.groupby(proposers, key=lambda number: proposers[number])
-    runs = [(who, [*of_run]) for who, of_run in groups]
+    runs = [(printable(who), [*of_run]) for who, of_run in groups]
     listed = ", ".join(f"{n[0]}–{n[-1]} by {who}" for who, n in runs)
     best = record.best.number
-    return f"Proposed were trials {listed}; the best one, {best}, by {proposers[best]}."
+    return f"Proposed were trials {listed}; the best one, {best}, by {printable(proposers[best])}."
 
 
 def offset_gain_in_words(record: SearchRecord) -> str:
@@ -217,7 +217,7 @@ def offset_gain_in_words(record: SearchRecord) -> str:
     if record.is_restart:
         source, without = "other initial weights", "those of the seed"
     return (
-        f"Of the gain in {record.metric}, {unit.gain(gain)} is from {source}: with "
+        f"Of the gain in {printable(record.metric)}, {unit.gain(gain)} is from {source}: with "
         f"{without}, the winner's model and training reach {unmoved}, and the test gain "
         "is over these."
     )
@@ -226,6 +226,6 @@ def offset_gain_in_words(record: SearchRecord) -> str:
 def params_in_words(params: Mapping[str, Any]) -> str:
     """Return a trial's parameters as text; those of other objectives may be no numbers."""
     return ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}"
+        printable(f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}")
         for name, value in params.items()
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import Unit, score_in_words, unit_of
+from adnn_optuna._units import Unit, printable, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, Number
 from adnn_optuna.evidence.paired_differences import PairedDifference
@@ -27,7 +27,7 @@ def filled(text: str, number: Number, record: SearchRecord, *, with_unit: bool =
     """Return the heading or the label of a number, with what its braces stand for."""
     unit = number.unit_of(record).heading("", is_gain=number.is_gain) if with_unit else ""
     score = score_in_words(record.test_metric)
-    lines = text.format(metric=record.metric, score=score, unit=unit).split("\n")
+    lines = text.format(metric=printable(record.metric), score=score, unit=unit).split("\n")
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
@@ -95,6 +95,7 @@ def pair(row: PairedDifference) -> str:
 
 def shortened(label: str, width: int) -> str:
     """Return a label that is at most so wide."""
+    label = printable(label)
     return label if len(label) <= width else f"{label[: width - 1]}…"
 
 

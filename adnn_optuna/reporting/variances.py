@@ -8,7 +8,7 @@ import textwrap
 
 from adnn_optuna._units import ACCURACY, unit_of
 from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
-from adnn_optuna.plots._luck import plot_variance as figure
+from adnn_optuna.plots._estimates import plot_variance as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 from adnn_optuna.reporting.tables import aligned
 
@@ -57,7 +57,9 @@ def rows(facts: VarianceFacts) -> list[tuple[str, str, str]]:
         (
             str(source),
             _shown(facts, row["sd"], row["low"], row["high"]),
-            "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES]) if source != ALL else "",
+            "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES])
+            if source != ALL and math.isfinite(row["share"])
+            else "",
         )
         for source, row in facts.to_dataframe().iterrows()
     ]

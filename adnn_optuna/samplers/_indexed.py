@@ -36,8 +36,8 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
 from adnn_optuna.samplers._owners import (
     begin_turn,
+    end_trial,
     end_turn,
-    fail_dead,
     is_alive,
     is_own,
     ownership,
@@ -82,7 +82,9 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while fail_dead(study, self.reader.unfinished.values()):
+        while dead := [trial for trial in self.running() if is_alive(trial) is False]:
+            for trial in dead:
+                end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)

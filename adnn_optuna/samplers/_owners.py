@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -146,19 +146,11 @@ def is_alive(trial: FrozenTrial) -> bool | None:
     return _start_time(owner["process"]) == owner["start"]
 
 
-def fail_dead(study: Study, trials: Iterable[FrozenTrial]) -> bool:
-    """Tell the RUNNING trials of dead processes FAIL; return whether there was any to read again.
+def end_trial(study: Study, trial: FrozenTrial) -> None:
+    """Tell an unfinished trial FAIL, without the note that it failed by itself.
 
     The storage does so in one transaction, which fails for a trial that has ended: a worker may
-    have told it and exited since it was read.
+    have told it since it was read.
     """
-    dead = [t for t in trials if t.state == TrialState.RUNNING and is_alive(t) is False]
-    for trial in dead:
-        end_trial(study, trial)
-    return bool(dead)
-
-
-def end_trial(study: Study, trial: FrozenTrial) -> None:
-    """Tell an unfinished trial FAIL, without the note that it failed by itself."""
     with contextlib.suppress(UpdateFinishedTrialError):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

@@ -10,6 +10,9 @@ from typing import Any, Generic, TypeVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from adnn_optuna._attributes import malformed
+from adnn_optuna._checks import WrongValueError
+
 Kept = TypeVar("Kept")
 
 # Databases list about so many trials, which Optuna sorts each time, while they read a single one.
@@ -36,7 +39,10 @@ class TrialReader:
             if self.was_reset:
                 self.trials, self.unfinished = [], {}
             news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
-            self.trials = trials
+        for trial in news:
+            check_attributes(study, trial)
+        for trial in news:
+            self.trials[trial.number : trial.number + 1] = [trial]
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
 
@@ -59,12 +65,9 @@ class TrialReader:
                     ids.append(id_of(n_known + len(ids) - len(self.unfinished)))
             if len(ids) > n_few:
                 return None
-            news = [storage.get_trial(trial_id) for trial_id in ids]
+            return [storage.get_trial(trial_id) for trial_id in ids]
         except KeyError:  # The study was deleted.
             return None
-        for trial in news:
-            self.trials[trial.number : trial.number + 1] = [trial]
-        return news
 
     def _is_beginning_of(self, trials: list[FrozenTrial]) -> bool:
         n_known = len(self.trials)
@@ -114,6 +117,20 @@ class PerStudy(Generic[Kept]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._create,)
+
+
+def check_attributes(study: Study, trial: FrozenTrial | None = None) -> None:
+    """Refuse a trial, or a study, whose attributes of ours are not as they are stored."""
+    if trial is None:
+        name, where = malformed(study.user_attrs), ""
+    else:
+        name = malformed(trial.system_attrs) or malformed(trial.user_attrs)
+        where = f"trial {trial.number} of "
+    if name is not None:
+        raise WrongValueError(
+            f"The attribute {name!r} of {where}the study {study.study_name!r} is not what "
+            "adnn_optuna stores there: another program wrote it, so use another study name."
+        )
 
 
 def constraints_of(trial: FrozenTrial) -> list[float]:

@@ -12,6 +12,7 @@ import pickle
 import platform
 import random
 import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -1054,6 +1055,76 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
     assert "(objective.training.optimizer.config.learning_rate is os.system, but only" in reason
 
 
+@pytest.mark.parametrize(
+    ("field", "settings", "said"),
+    [
+        ("loss", {"class_name": "Popen", "config": {}}, "is keras.losses.Popen, but only"),
+        ("loss", {"class_name": "Poisson", "config": {"a": 10**9}}, "a is 1,000,000,000, more"),
+        ("metrics", {"class_name": "Lambda", "config": {}}, "[0] is keras.metrics.Lambda, but"),
+        ("metrics", {"class_name": "AUC", "config": {"num_thresholds": 10**8}}, "is 100,000,000"),
+        ("metrics", {"class_name": "AUC", "config": {"thresholds": [0.5] * 10**5}}, "list of"),
+        (
+            "metrics",
+            {"class_name": "MeanIoU", "config": {"num_classes": 10**4, "name": "a"}},
+            "[0] has 100,000,000 parameters, more than the 1,000",
+        ),
+        (
+            "metrics",
+            {
+                "class_name": "MeanMetricWrapper",
+                "config": {"fn": {"module": "os", "class_name": "function", "config": "system"}},
+            },
+            "[0].config.fn is os.system, but only",
+        ),
+        ("learning_rate", {"class_name": "Popen", "config": {}}, "schedules.Popen, but only"),
+    ],
+)
+def test_makes_no_loss_or_metric_that_could_do_harm(
+    field: str, settings: Any, said: str, content: Any, path: Path
+) -> None:
+    content["objective"]["training"][field] = [settings] if field == "metrics" else settings
+    file = forged(content, path.with_name("forged.json"))
+    [reason] = adnn.verify(file, max_parameters=1000).reasons
+    assert f"objective.training.{field}" in reason
+    assert said in reason
+
+
+def test_takes_as_many_metrics_and_layers_as_can_be_trained(content: Any, path: Path) -> None:
+    file = path.with_name("forged.json")
+    content["objective"]["training"]["metrics"] = ["auc"] * 101
+    [reason] = adnn.verify(forged(content, file)).reasons
+    assert "objective.training.metrics has more than 100 entries" in reason
+    content["objective"]["training"]["metrics"] = []
+    content["objective"]["model"]["hidden"] = [1] * 10_001
+    [reason] = adnn.verify(forged(content, file)).reasons
+    assert "objective.model.hidden has 10,001 layers and parts of such, more than" in reason
+    layers = keras_config(keras.layers.Dense(1))
+    layers["config"]["layers"] += layers["config"]["layers"][-1:] * 10_000
+    content["objective"]["model"] = {"type": "keras.Model", "model": layers}
+    [reason] = adnn.verify(forged(content, file)).reasons
+    assert "layers and parts of such, more than the 10,000" in reason
+    with pytest.raises(ValueError, match="`max_parameters` must be at least 1"):
+        adnn.verify(path, max_parameters=0)
+
+
+def test_trains_again_with_metrics_of_keras_and_a_limit(
+    result: SearchResult, tmp_path: Path
+) -> None:
+    training = quick_training(
+        "sgd",
+        epochs=1,
+        metrics=[keras.metrics.TopKCategoricalAccuracy(2), "poisson"],
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+    )
+    data = result.objective.dataset
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
+    adnn.search(objective, "greedy", max_trial=1).contract().save(tmp_path / CONTRACT)
+    shutil.copy(data.config["path"], tmp_path)
+    assert is_exact(adnn.verify(tmp_path / CONTRACT, max_parameters=1000))
+    [reason] = adnn.verify(tmp_path / CONTRACT, max_parameters=100).reasons
+    assert "objective.model.hidden has 310 parameters, more than the 100 that" in reason
+
+
 def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -> None:
     content["objective"]["model"]["hidden"] = [10**6, 10**5]
     n = 65 * 10**6 + (10**6 + 1) * 10**5 + (10**5 + 1) * 10
@@ -1168,6 +1239,22 @@ def test_models_that_no_configuration_holds_are_given_again(
     assert verdict.status == "cannot_check"
     assert "objective.model" in verdict.reasons[0]
     assert is_exact(adnn.verify(path, dataset=dataset, model=sharing))
+
+
+def test_a_function_of_the_trial_is_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
+    def of_trial(trial: optuna.Trial) -> keras.Model:
+        same = keras.initializers.GlorotUniform()
+        units = trial.suggest_categorical("units", [8, 9])
+        dense = [keras.layers.Dense(units, kernel_initializer=same) for _ in range(2)]
+        layers = [keras.Input((8, 8)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
+        return keras.Sequential(layers)
+
+    path = tmp_path / CONTRACT
+    content = contract_of(of_trial, dataset, path)
+    assert content["winner"]["hyperparameters"]["units"] in {8, 9}
+    assert "units" not in content["winner"]["params"]
+    assert adnn.verify(path, dataset=dataset).status == "cannot_check"
+    assert is_exact(adnn.verify(path, dataset=dataset, model=of_trial))
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -10,7 +10,8 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.networks import _program
+from adnn_optuna.networks import _program, keras_files
+from adnn_optuna.networks.offsets import RESTARTS
 
 DIGITS = adnn.load_dataset("digits")
 WIDTHS = (4, 6, 8)
@@ -116,3 +117,52 @@ def test_what_needs_one_network_says_so() -> None:
             adnn.InitOffsetObjective(adnn.MLP(), DIGITS, training=lambda trial: trial.number),
             max_trial=1,
         )
+
+
+def test_models_are_made_where_nothing_disturbs_their_random_numbers() -> None:
+    held = []
+
+    def watched(trial: Any) -> adnn.MLP:
+        held.append(keras_files._lock.locked())
+        return model(trial)
+
+    def watched_training(trial: Any) -> adnn.Training:
+        held.append(keras_files._lock.locked())
+        return training(trial)
+
+    of_trial = adnn.InitOffsetObjective(watched, DIGITS, training=watched_training)
+    adnn.search(of_trial, "annealing", max_trial=2)
+    assert len(held) > 4
+    assert all(held)
+
+
+def test_threads_that_make_models_of_the_trial_lose_no_trial() -> None:
+    def drawing(trial: Any) -> keras.Model:
+        units = trial.suggest_categorical("width", WIDTHS)
+        # Each draws a seed from the process's random numbers.
+        dense = [keras.layers.Dense(units, activation="relu") for _ in range(20)]
+        layers = [keras.Input((8, 8)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
+        return keras.Sequential(layers)
+
+    training = quick_training("adam", epochs=1, batch_size=500)
+    of_trial = adnn.InitOffsetObjective(drawing, DIGITS, training=training)
+    study = optuna.create_study(direction="maximize", sampler=adnn.RandomRestartSampler(seed=0))
+    study.optimize(of_trial, n_trials=6, n_jobs=3)
+    assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [("weight_offset_0", None), ("restart", RESTARTS), ("offset", "shared")]
+)
+def test_a_hyperparameter_is_called_otherwise_than_an_offset(name: str, space: Any) -> None:
+    def clashing(trial: Any) -> adnn.MLP:
+        return adnn.MLP((int(4 + abs(trial.suggest_float(name, -0.1, 0.1))),))
+
+    space = adnn.OffsetSpace(scope="shared") if space == "shared" else space
+    of_trial = adnn.InitOffsetObjective(clashing, DIGITS, space=space)
+    said = f"suggests '{name}', which the space has, too, and one number would be both"
+    with pytest.raises(ValueError, match=said):
+        adnn.search(of_trial, "annealing", max_trial=2)
+    study = optuna.create_study(direction="maximize")
+    with pytest.raises(ValueError, match=said):
+        study.optimize(of_trial, n_trials=1)

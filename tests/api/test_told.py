@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import io
+import re
+from typing import TYPE_CHECKING, Any
 
 import html5lib
 import keras
 import numpy as np
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from search_worker import make_objective, quick_training
-from stored_studies import store_comparison
+from stored_studies import store_classes, store_comparison, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna.api.search import SearchResult
+from adnn_optuna.cli import output
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.reporting import searches
+from adnn_optuna.reporting.pages import _plotly_js
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EVIL = "<script>alert(1)</script>"
 
@@ -74,6 +86,50 @@ def test_results_are_one_short_line_and_html(shown: dict[str, object]) -> None:
         assert len(repr(one)) < 400
         assert len(repr(one).splitlines()) == 1
         check_is_harmless_html(one)
+
+
+COMMANDS = "\x1b[2J\x9b\nFORGED\u202e"
+
+
+def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> None:
+    study = store_study(f"s{COMMANDS}", sampler="greedy", metric="val_loss")
+    store_classes(study, [90, 10])
+    attrs = study.user_attrs
+    [look] = [name for name in attrs if name.startswith("adnn:test/")]
+    [run] = [name for name in attrs if name.startswith("adnn:runs/")]
+    changes: dict[str, dict[str, Any]] = {
+        look: {"unit": f"rows{COMMANDS}", "largest_class": COMMANDS},
+        run: {"stop_reason": COMMANDS, "sampler": COMMANDS, "limits": {COMMANDS: 3}},
+        "adnn:config": {"metric": f"val_loss{COMMANDS}", COMMANDS: COMMANDS},
+        "adnn:search": {"sampler": COMMANDS},
+    }
+    for name, changed in changes.items():
+        study.set_user_attr(name, {**attrs[name], **changed})
+    study.set_user_attr("adnn:stop_reason", COMMANDS)
+    proposal = study.trials[0].system_attrs["adnn:proposal"]
+    study.add_trial(
+        optuna.create_trial(
+            value=9.0,
+            params={COMMANDS: COMMANDS},
+            distributions={COMMANDS: CategoricalDistribution([COMMANDS])},
+            system_attrs={"adnn:proposal": {**proposal, "sampler": COMMANDS}},
+        )
+    )
+    record = record_of(study)
+    result: Any = SearchResult(**vars(record), objective=None)  # type: ignore[arg-type]
+    result.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(_plotly_js(), "")
+    figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert "FORGED" in "".join(figures)
+    for figure in figures:
+        assert not re.search(r"(?<!\\)(\\\\)*\\u(001b|009b|202e)", figure)
+    stdout = io.StringIO()
+    output.show(searches.text(record), stdout)
+    for shown in (page, stdout.getvalue(), str(result)):
+        assert "FORGED" in shown
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+        # In a page, the end of a line means nothing.
+        assert shown == page or "\nFORGED" not in shown
 
 
 def test_an_objective_names_a_model_that_is_a_function() -> None:

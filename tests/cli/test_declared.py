@@ -12,6 +12,7 @@ import adnn_optuna as adnn
 from adnn_optuna.callbacks import LIMITS
 from adnn_optuna.cli import declared
 from adnn_optuna.cli import main as cli
+from adnn_optuna.cli.options import default_name
 from adnn_optuna.engine.arms import ARMS, SEARCHERS
 
 
@@ -62,3 +63,10 @@ def test_limits_are_those_of_the_callbacks() -> None:
         for option in declared.limits()
     ]
     assert found == [(limit.reason, limit.kind | None, limit.help) for limit in LIMITS]
+
+
+def test_tables_of_one_stem_have_different_studies() -> None:
+    def verb(*, dataset: str = "digits") -> None: ...
+
+    names = {default_name("s", verb, {"dataset": f"data/t.{kind}"}) for kind in ("csv", "parquet")}
+    assert names == {"s-dataset=t.csv", "s-dataset=t.parquet"}

@@ -19,7 +19,7 @@ from search_worker import make_objective, quick_training
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.execution import run_studies
-from adnn_optuna.engine.functions import FunctionObjective
+from adnn_optuna.engine.outcomes import FunctionObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies

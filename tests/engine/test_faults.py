@@ -25,6 +25,7 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine import storages
+from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import StorageError, open_storage, patiently
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # What is asked and told here is over in a moment.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 
+PROPOSED = {"sampler": "a", "index": 0, "n_trials": 0, "unfinished": [], "n_pending": 0}
+PROPOSED |= {"step": None, "owner": {"trial": 3, "host": "", "process": 1, "start": "", "run": ""}}
 SPACE = {"x": optuna.distributions.FloatDistribution(-10, 10)}
 
 
@@ -283,10 +286,18 @@ def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_refused() -> None:
     # Not in pytest's folder, which only the user who runs it may enter.
     program = """
-import os, sys, optuna
+import os, sys, tempfile, optuna
 from pathlib import Path
 from adnn_optuna.engine.storages import open_storage
 folder = Path(sys.argv[1])
+# Whatever is imported on the way is, as nobody else may enter the folder of the package.
+with tempfile.TemporaryDirectory() as other:
+    warm = open_storage(f"sqlite:///{other}/warm.db")
+    optuna.create_study(study_name="s", storage=warm)
+    try:
+        open_storage(f"sqlite:///{other}/none/warm.db")
+    except ValueError:
+        pass
 folder.chmod(0o555)
 if os.geteuid() == 0:  # To whom permissions do not apply.
     os.setuid(65534)
@@ -452,3 +463,113 @@ def test_too_little_memory_for_one_network_ends_in_one_sentence(tmp_path: Path) 
     assert [values for _, values in completed(search().study)] == [
         values for _, values in completed(search(storage=None).study)
     ]
+
+
+def make_quick(path: Path | None, name: str = "s", **options: Any) -> adnn.SearchResult:
+    storage = None if path is None else f"sqlite:///{path}"
+    options = {"max_trial": 3, "storage": storage, **options}
+    return adnn.search(make_objective(), "annealing", study_name=name, **options)
+
+
+class Deleting(optuna.pruners.BasePruner):
+    """Calls what deletes a study while its first trial is trained."""
+
+    def __init__(self, delete: Any) -> None:
+        self._delete = delete
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        self._delete()
+        self._delete = lambda: None
+        return False
+
+
+def test_a_file_that_is_deleted_under_a_search_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    with pytest.raises(StorageError, match=r"study.db' of the study 's' was deleted or replaced"):
+        make_quick(path, pruner=Deleting(path.unlink))
+    path = tmp_path / "recheck.db"
+    storage = open_storage(f"sqlite:///{path}")
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.optimize(objective, n_trials=3)
+
+    def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
+        path.unlink(missing_ok=True)
+        return float(seed % 7)
+
+    with pytest.raises(StorageError, match=r"recheck.db' of the study '.*' was deleted or"):
+        adnn.recheck(study, evaluate, top=2, seeds=2, confirm=2)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_study_that_is_deleted_under_a_search_is_told(tmp_path: Path, in_memory: bool) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    storage: Any = optuna.storages.InMemoryStorage() if in_memory else url
+
+    def delete() -> None:
+        optuna.delete_study(study_name="s", storage=storage)
+
+    with pytest.raises(StorageError, match=r"^The study 's' was deleted while it was run, and"):
+        make_quick(None, storage=storage, pruner=Deleting(delete))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("adnn:proposal", {"sampler": "annealing"}),
+        ("adnn:proposal", "x"),
+        ("adnn:proposal", {**PROPOSED, "owner": {"trial": 0}}),
+        ("adnn:proposal", {**PROPOSED, "unfinished": [None]}),
+        ("adnn:proposal", {**PROPOSED, "step": [0]}),
+        ("adnn:owner", {"trial": 0}),
+        ("adnn:ended", ["error"]),
+        ("adnn:elapsed", "soon"),
+        ("adnn:elapsed", True),
+        ("adnn:metrics", {"val_accuracy": "high"}),
+        ("adnn:trained", {"seconds": 1.0}),
+    ],
+)
+def test_what_another_program_wrote_to_a_trial_is_told(name: str, value: Any) -> None:
+    study = make_quick(None).study
+    is_system = name in {"adnn:proposal", "adnn:owner", "adnn:ended"}
+    study.add_trial(
+        optuna.create_trial(
+            value=2.0,
+            params=study.best_params,
+            distributions=study.best_trial.distributions,
+            system_attrs={name: value} if is_system else {},
+            user_attrs={} if is_system else {name: value},
+        )
+    )
+    said = f"^The attribute '{name}' of trial 3 of the study 's' is not what adnn_optuna stores"
+    for look in (
+        lambda: make_quick(None, storage=study._storage, max_trial=9),
+        lambda: study.optimize(make_objective(), n_trials=1),
+        lambda: adnn.MaxTimeCallback(1).reached(study),
+        lambda: record_of(study).proposers,
+    ):
+        with pytest.raises(ValueError, match=said):
+            look()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("adnn:config", {"seed": 0}),
+        ("adnn:search", "annealing"),
+        ("adnn:baseline", "high"),
+        ("adnn:baseline_metrics", [0.5]),
+        ("adnn:runs/1", {"began": ""}),
+        ("adnn:test/1", {"trial": 0}),
+        ("adnn:stop_reason", 3),
+    ],
+)
+def test_what_another_program_wrote_to_a_study_is_told(name: str, value: Any) -> None:
+    study = make_quick(None).study
+    study.set_user_attr(name, value)
+    said = f"^The attribute '{name}' of the study 's' is not what adnn_optuna stores"
+    for look in (
+        lambda: record_of(study),
+        lambda: make_quick(None, storage=study._storage, max_trial=9),
+    ):
+        with pytest.raises(ValueError, match=said):
+            look()

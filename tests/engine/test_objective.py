@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import random
 import threading
@@ -24,6 +25,7 @@ from adnn_optuna._attributes import (
     PROPOSAL,
     TRIAL_METRICS,
 )
+from adnn_optuna.api.search import search
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import objective_from_study
@@ -230,14 +232,24 @@ def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
     assert study.user_attrs[BASELINE_METRICS] == unpruned.user_attrs[BASELINE_METRICS]
 
 
-def test_a_pruner_that_nobody_asked_for_is_not_used(objective: InitOffsetObjective) -> None:
+def test_a_pruner_that_nobody_asked_for_is_not_used(
+    objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
+) -> None:
+    logs.set_level(logging.INFO, logger="optuna")
     # Worse and worse after five trials, which is what Optuna's default pruner waits for.
     study = study_of(*[0.0] * 5, 0.19, 0.2)
     study.optimize(objective, n_trials=7)
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
+    said = "MedianPruner() prunes nothing in study"
+    assert logs.text.count(said) == 1
+    study.optimize(objective, n_trials=1)
+    assert logs.text.count(said) == 1  # Once in a study.
+    logs.clear()
     chosen = study_of(0.1, pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
     chosen.optimize(objective, n_trials=1)
     assert chosen.trials[0].intermediate_values
+    search(objective, "annealing", max_trial=1, pruner=optuna.pruners.MedianPruner())
+    assert said not in logs.text
 
 
 @pytest.mark.parametrize(

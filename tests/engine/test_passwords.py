@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import string
 import time
 import traceback
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from postgresql import PASSWORD
 from search_worker import make_objective
 
 import adnn_optuna as adnn
+from adnn_optuna._checks import masked
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine import storages
@@ -147,6 +149,53 @@ def test_a_password_that_is_not_where_urls_have_it(url: str, shown: str) -> None
             open_storage(url, must_exist=must_exist)
         message = str(caught.value)
         assert not [part for part in ("geheim", "heim", "ge/", "ge:") if part in message]
+
+
+@pytest.mark.parametrize("character", string.punctuation)
+@pytest.mark.usefixtures("impatience")
+def test_any_character_in_any_part(
+    character: str, logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storages, "_PATIENCE", 0.0)
+    c = character
+    for url in (
+        f"postgre{c}sql+psycopg://user:geheim@127.0.0.1:1/db",
+        f"postgresql+psycopg://us{c}er:geheim@127.0.0.1:1/db",
+        f"postgresql+psycopg://user:geh{c}eim@127.0.0.1:1/db",
+        f"postgresql+psycopg://user:{c}geheim{c}@127.0.0.1:1/db",
+        f"postgresql+psycopg://user:{{geheim{c}}}@127.0.0.1:1/db",
+        f"postgresql+psycopg://user:ge@h{c}eim@127.0.0.1:1/db",
+        f"postgresql+psycopg://user:geheim@127.0{c}.0.1:1/db",
+        f"postgresql+psycopg://user:geheim@127.0.0.1:1{c}/db",
+        f"postgresql+psycopg://user:geheim@127.0.0.1:1/d{c}b",
+        f"postgresql+psycopg://127.0.0.1:1/db?pass{c}word=geheim",
+        f"postgresql+psycopg://127.0.0.1:1/db?password{c}=geheim",
+        f"postgresql+psycopg://127.0.0.1:1/db?user=u&password=geh{c}eim&connect_timeout=1",
+        f"postgresql+psycopg://127.0.0.1:1/db?password={{geheim{c}}}&connect_timeout=1",
+        f"sqlite+pysqlcipher://:geh{c}eim@/no.db",
+        f"postgresql{c}//user:geheim@127.0.0.1:1/db",
+    ):
+        with pytest.raises((ValueError, ImportError, StorageError)) as caught:
+            open_storage(url)
+        said = "".join(traceback.format_exception(caught.value)) + masked(url) + logs.text
+        said = said[said.index(type(caught.value).__name__) :]
+        assert not [part for part in ("geheim", "geh", "eim") if part in said], url
+
+
+def test_braces_are_no_format(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/{{0}}{{SCHEMA_VERSION}}.db"
+    assert storage_url(open_storage(url)) == url
+    assert (tmp_path / "{0}{SCHEMA_VERSION}.db").is_file()
+
+
+@pytest.mark.parametrize("name", ["a?b.db", "a?b=c.db", "a?timeout=1&b", "a?"])
+def test_a_file_whose_name_has_a_question_mark(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"no options of SQLite") as caught:
+        open_storage(f"sqlite:///{tmp_path}/{name}")
+    assert not [*tmp_path.iterdir()]
+    spelled = str(caught.value).split("write '")[1].removesuffix("'.")
+    open_storage(spelled)
+    assert (tmp_path / name).is_file()
 
 
 def test_a_file_has_no_password(tmp_path: Path) -> None:

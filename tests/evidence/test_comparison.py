@@ -22,8 +22,10 @@ from stored_studies import (
     store_study,
 )
 
+from adnn_optuna._units import ACCURACY
 from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
 
 if TYPE_CHECKING:
@@ -404,3 +406,18 @@ def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
     nothing = models({})
     assert nothing.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
     assert repr(nothing).startswith("ModelComparisonFacts(study_name='models', labels=('narrow', ")
+
+
+def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
+    values = {"a": [0.0, 1.0, 0.5], "b": [1.0, 0.1, 0.9]}
+    known = {(i, s): v for i, of in enumerate(values.values()) for s, v in enumerate(of)}
+    settings = (("a", "b"), (0, 1, 2), False, 0.005, ("order",), True, 10, 10)
+    table = ModelComparisonFacts(known, "s", *settings).differences()
+    assert table[["new_data_low", "new_data_high"]].to_numpy().tolist() == [[-1.0, 1.0]]
+    assert ACCURACY.interval(-1.12, math.inf) == "-100.00 to +100.00 pp"
+    low, high = (
+        ModelComparisonFacts(known, "s", *settings, "test R²")
+        .differences()[["new_data_low", "new_data_high"]]
+        .iloc[0]
+    )
+    assert low < -1 < 1 < high

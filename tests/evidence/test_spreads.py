@@ -12,6 +12,7 @@ from known_facts import SOURCES, draw, measured, of_accuracies, with_seed_in_use
 from scipy import stats
 
 from adnn_optuna.evidence.variance import ALL, VarianceFacts, spread_of
+from adnn_optuna.reporting import variances
 
 
 def test_parts_of_known_sources_are_in_their_intervals() -> None:
@@ -166,3 +167,12 @@ def test_single_source_is_all_sources_and_two_are_two() -> None:
     for run, first, second in zip(wanted[::3], wanted[1::3], wanted[2::3], strict=True):
         assert (first[0] != run[0], first[1]) == (True, run[1])
         assert (second[0], second[1] != run[1]) == (run[0], True)
+
+
+@pytest.mark.parametrize("sources", [("seed",), SOURCES])
+def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
+    arguments = ("s", "v", sources, 5, None, True)
+    found = VarianceFacts(dict.fromkeys(VarianceFacts({}, *arguments).missing, 0.5), *arguments)
+    assert found.total.sd == 0
+    assert found.to_dataframe()["share"].isna().all()
+    assert not [row for row in variances.rows(found) if "nan" in row[2] or "%" in row[2]]

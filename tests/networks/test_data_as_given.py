@@ -459,6 +459,14 @@ class TestFiles:
         assert (data.task, len(data.y_test)) == ("regression", 30)
         assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
 
+    @pytest.mark.parametrize("name", ["other.csv.gz", "OTHER.CSV", "Other.Csv.GZ"])
+    def test_are_known_compressed_and_in_any_case(self, table: Path, name: str) -> None:
+        pd.read_csv(table, index_col=0).to_csv(table.with_name(name))
+        data = load_dataset(table.with_name(name))
+        assert data.fingerprint == load_dataset(table).fingerprint
+        assert (data.name.lower(), data.config["source"]) == ("other", "csv")
+        assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
+
     def test_of_arrays_have_labels_groups_and_weights(self, tmp_path: Path) -> None:
         path, labels = tmp_path / "mine.npz", np.array(["a", "b", "c"])[Y]
         np.savez(path, x=X, y=labels, day=np.arange(N) // 4, w=np.arange(N))
@@ -485,6 +493,7 @@ class TestFiles:
         ("text", "message"),
         [
             ("", r"no sound \.csv file"),
+            ("a,b\n", "has no rows below its header: add some"),
             ("a;b\n1;2\n3;4\n", "no inputs beside 'a;b'"),
             ("a,b\n1,x\n,y\n2,\n", r"lacks values in 'a' \(1 rows\), 'b' \(1 rows\)"),
         ],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from adnn_optuna.networks import models
-from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
+from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training
 
 NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
 
@@ -60,12 +60,66 @@ def test_wrong_settings_of_an_mlp_are_refused(wrong: dict[str, Any], error: str)
         MLP(**wrong)
 
 
+def squares(labels: Any, outputs: Any) -> Any:
+    return (labels - outputs) ** 2
+
+
 def test_a_class_of_the_users_is_not_taken_for_one_of_keras() -> None:
     class Adam(keras.optimizers.Adam):
         pass
 
-    with pytest.raises(TypeError, match="Keras's own classes"):
+    with pytest.raises(TypeError, match="'Adam', which is not registered"):
         Training(optimizer=Adam())
+
+
+def without_decay(**excluded: Any) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(**excluded)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "named"),
+    [
+        ("optimizer", without_decay(var_names=["bias"]), "exclude_from_weight_decay.*bias"),
+        ("optimizer", without_decay(var_list=[keras.Variable([1.0])]), "exclude_from_weight_dec"),
+        (
+            "optimizer",
+            keras.optimizers.LossScaleOptimizer(without_decay(var_names=["bias"])),
+            "exclude_from_weight_decay",
+        ),
+        ("loss", keras.losses.Huber(0.3), "delta.: 0.3"),
+        ("loss", keras.losses.CosineSimilarity(axis=0), "axis"),
+    ],
+)
+def test_what_a_configuration_leaves_out_is_refused(setting: str, value: Any, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Training(**{setting: value})
+
+    def build() -> keras.Model:
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        model.compile(**{setting: value})
+        return model
+
+    with pytest.raises(ValueError, match=named):
+        compiled_training(build())
+
+
+def test_what_a_configuration_holds_is_not_refused() -> None:
+    schedules = keras.optimizers.schedules
+    for kind in (keras.optimizers.AdamW, keras.optimizers.Muon, keras.optimizers.Nadam):
+        optimizer = kind(schedules.CosineDecay(0.1, 9), clipnorm=1.0, use_ema=True)
+        optimizer.build([keras.Variable(np.ones((2, 2)))])
+        Training(optimizer=optimizer)
+    changed = keras.optimizers.Adam()
+    changed.learning_rate, changed.beta_1 = 0.5, 0.25
+    assert Training(optimizer=changed) == Training(optimizer=keras.optimizers.Adam(0.5, 0.25))
+    metrics = keras.metrics
+    Training(
+        loss=keras.losses.BinaryFocalCrossentropy(gamma=3.0, label_smoothing=0.1),
+        metrics=(metrics.AUC(30), metrics.Recall(0.3, class_id=1), metrics.F1Score("macro", 0.2)),
+    )
+    Training(loss={"class_name": "Huber", "config": {"delta": 0.3}})
 
 
 @pytest.mark.parametrize(
@@ -85,6 +139,7 @@ def test_a_class_of_the_users_is_not_taken_for_one_of_keras() -> None:
         ({"learning_rate": "0.1"}, "learning_rate must be a number"),
         ({"shuffle": 1}, "shuffle must be True or False"),
         ({"loss": 1}, "loss must be a Keras name"),
+        ({"loss": squares}, "loss is of .squares.*not registered"),
         ({"metrics": "auc"}, "metrics must be a list"),
         ({"patience": -1}, "patience"),
         ({"restore_best_weights": True}, "needs a patience"),

@@ -198,6 +198,7 @@ def objective() -> InitOffsetObjective:
     return make_objective()
 
 
+@pytest.mark.tensorflow
 def test_a_training_that_is_too_long_is_named() -> None:
     objective = make_objective(training=quick_training(epochs=10**6, batch_size=7))
     result = adnn.search(objective, "annealing", max_time=0.5)
@@ -223,6 +224,7 @@ def test_without_a_completed_trial_it_says_what_came_of_all() -> None:
     assert "nan" not in searches.text(record_of(copy))
 
 
+@pytest.mark.tensorflow
 def test_each_sampler_is_named_with_its_trials(
     objective: InitOffsetObjective, tmp_path: Path
 ) -> None:

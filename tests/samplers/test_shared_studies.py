@@ -483,6 +483,11 @@ def test_a_step_that_was_repeated_is_repeated_again_after_a_death() -> None:
     assert study.ask().suggest_float("x", 0, 1) == xs[2]
 
 
+def numbers_of_results(sampler: IndexedSampler, study: optuna.Study) -> list[int]:
+    results = sampler._look(study).results
+    return [results[index].number for index in sorted(results)]
+
+
 def test_of_two_results_of_one_index_the_one_with_the_lower_number_counts() -> None:
     """As of a worker that was suspended, taken for dead, and woke up."""
     study = optuna.create_study(sampler=annealing())
@@ -501,19 +506,14 @@ def test_of_two_results_of_one_index_the_one_with_the_lower_number_counts() -> N
         )
     )
     study.optimize(suggest, n_trials=3)
-
-    def numbers() -> list[int]:
-        """Return which trial is the result of each index."""
-        assert isinstance(study.sampler, IndexedSampler)
-        results = study.sampler._look(study).results
-        return [results[index].number for index in sorted(results)]
-
-    assert numbers() == [0, 2, 3, 4, 5]
+    sampler = study.sampler
+    assert isinstance(sampler, AdaptiveSimulatedAnnealingSampler)
+    assert numbers_of_results(sampler, study) == [0, 2, 3, 4, 5]
     dead = study.ask()
     suggest(dead)
     kill(study, dead)
     study.tell(trials[1], values[1])
-    assert numbers() == [0, 1, 3, 4, 5]
+    assert numbers_of_results(sampler, study) == [0, 1, 3, 4, 5]
     twin_study = copy.deepcopy(study)
     twin_study.sampler = annealing()
     assert suggest(study.ask()) == suggest(twin_study.ask())

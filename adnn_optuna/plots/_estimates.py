@@ -1,4 +1,4 @@
-"""Figures of luck: what a study said and what fresh seeds say, and how far a value varies."""
+"""Figures of estimates and their intervals: rechecks, variances, gains."""
 
 from __future__ import annotations
 

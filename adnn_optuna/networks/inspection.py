@@ -1,0 +1,149 @@
+"""What a model of the user's does with its inputs and outputs, found by tracing and trying it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+# Operations that hand inputs on, all or some of them, in another shape or order.
+_HANDING_ON = {"Identity", "IdentityN", "Reshape", "Transpose", "Squeeze", "ExpandDims", "Slice"}
+_HANDING_ON |= {"StridedSlice", "Split", "SplitV", "Unpack", "GatherV2", "ReverseV2"}
+_HANDING_ON |= {"StopGradient", "Snapshot"}
+# Those that take them in the user's own units: alone, or beside something constant.
+_BY_THEMSELVES = {"Bucketize", "AsString", "Floor", "Rint", "Round", "Log", "Log1p", "Sqrt"}
+_WITH_CONSTANT = {"Sub", "Mul", "RealDiv", "BiasAdd", "Maximum", "Minimum", "ClipByValue", "Equal"}
+_WITH_CONSTANT |= {"NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"}
+
+# With how many draws of weights a model is tried.
+_N_TRIES = 8
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+
+def graph_of(
+    model: keras.Model, input_shape: tuple[int, ...], *, training: bool
+) -> tf.Graph | None:
+    """Return the graph of a model; none where its own error comes again in the training."""
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((3, *input_shape), tf.float32)
+    forward = tf.function(lambda x: model(x, training=training), autograph=False)
+    try:
+        return forward.get_concrete_function(spec).graph
+    except (TypeError, ValueError, tf.errors.OpError):
+        return None
+
+
+def operations(graph: tf.Graph) -> list[str]:
+    """Return the kinds of all operations of a graph, also within its functions."""
+    definition = graph.as_graph_def()
+    bodies = (function.node_def for function in definition.library.function)
+    return [node.op for nodes in (definition.node, *bodies) for node in nodes]
+
+
+def features_as_given(model: keras.Model, input_shape: tuple[int, ...]) -> dict[int, str]:
+    """Return which features a model takes in the user's own units, and the operation that does.
+
+    So do layers that take integers, as an ``Embedding``, and those that scale, compare or cut
+    inputs by constants of theirs, as ``Rescaling``, an adapted ``Normalization`` or ``Masking``.
+    Features are those of the last dimension.
+    """
+    import tensorflow as tf
+
+    if (graph := graph_of(model, input_shape, training=False)) is None:
+        return {}
+    inputs = graph.inputs[0]
+    taken: dict[str, tf.Tensor] = {}
+    left = [inputs]
+    seen = {inputs.name}
+    while left:
+        tensor = left.pop()
+        for operation in tensor.consumers():
+            if _takes_as_given(operation, tensor):
+                taken[operation.name] = tensor
+            elif operation.type in _HANDING_ON or operation.type == "Cast":
+                new = [output for output in operation.outputs if output.name not in seen]
+                left += new
+                seen |= {output.name for output in new}
+    # Each number tells which feature it is of, wherever it was handed to.
+    numbers = np.broadcast_to(np.arange(input_shape[-1], dtype=np.float32), inputs.shape)
+    with tf.compat.v1.Session(graph=graph) as session:
+        found = {name: session.run(t.name, {inputs.name: numbers}) for name, t in taken.items()}
+    return {int(i): name for name, values in found.items() for i in np.unique(values)}
+
+
+def _takes_as_given(operation: tf.Operation, tensor: tf.Tensor) -> bool:
+    if operation.type == "Cast":
+        return not operation.outputs[0].dtype.is_floating
+    if operation.type in _BY_THEMSELVES:
+        return True
+    others = [other for other in operation.inputs if other is not tensor]
+    return operation.type in _WITH_CONSTANT and all(map(_is_constant, others))
+
+
+def _is_constant(tensor: tf.Tensor) -> bool:
+    """Return whether a tensor depends neither on the inputs nor on a variable."""
+    graph, left, seen = tensor.graph, [tensor], set()
+    while left:
+        tensor = left.pop()
+        if tensor is graph.inputs[0] or tensor.dtype.name == "resource":
+            return False
+        if tensor.name not in seen:
+            seen.add(tensor.name)
+            left += tensor.op.inputs
+    return True
+
+
+def are_probabilities(
+    model: keras.Model, x: np.ndarray, outputs: np.ndarray, *, from_logits: bool | None
+) -> bool:
+    """Return whether the outputs, those for ``x``, are probabilities of classes, else logits.
+
+    So says the loss that the model was compiled with, unless their values tell otherwise. Without
+    one, a single output that stays within [0, 1] whatever the weights are is a probability.
+    """
+    is_within = _are_within(outputs)
+    # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
+    is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
+    is_bounded = is_within and (is_softmax or _stay_within(model, x))
+    found = is_bounded or (is_within and from_logits is False)
+    if from_logits is None and outputs.shape[1] == 1:
+        kind, values = ("probability", "stay") if found else ("logit", "do not stay")
+        _logger.info(
+            "The model's single output is taken for a %s, since its values %s within [0, 1].",
+            *(kind, values),
+        )
+    elif from_logits is found:
+        _logger.warning(
+            "The model's outputs are taken for %s by their values, though its loss has "
+            "from_logits=%s: give the loss the other one.",
+            *("probabilities" if found else "logits", from_logits),
+        )
+    return found
+
+
+def _are_within(outputs: np.ndarray) -> bool:
+    return not ((outputs < 0) | (outputs > 1)).any()
+
+
+def _stay_within(model: keras.Model, x: np.ndarray) -> bool:
+    """Return whether all outputs are within [0, 1] whatever the weights of the model are."""
+    rng = np.random.default_rng(0)
+    fixed = [variable.value for variable in model.non_trainable_variables]
+    for _ in range(_N_TRIES):
+        # Sums of either sign and not too large, or clipped ones would hide it.
+        weights = [
+            rng.normal(0, 3 / math.sqrt(math.prod(v.shape[:-1]) or 1), v.shape).astype(v.dtype)
+            for v in model.trainable_variables
+        ]
+        outputs, _ = model.stateless_call(weights, fixed, x, training=False)
+        if not _are_within(np.asarray(outputs, np.float32)):
+            return False
+    return True

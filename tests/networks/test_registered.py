@@ -1,0 +1,139 @@
+"""Losses, metrics, schedules and layers of the user's own are used where they are registered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from adnn_optuna.networks import keras_files
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import Trainer
+
+X = np.random.default_rng(0).normal(size=(90, 3))
+registered = keras.saving.register_keras_serializable("tests")
+
+
+@registered
+class Squares(keras.losses.Loss):
+    def __init__(self, factor: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, y: Any, outputs: Any) -> Any:
+        return self.factor * keras.ops.mean((y - outputs) ** 2, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+class Unregistered(Squares):
+    pass
+
+
+@registered
+def squares(y: Any, outputs: Any) -> Any:
+    return keras.ops.mean((y - outputs) ** 2, axis=-1)
+
+
+def unregistered(y: Any, outputs: Any) -> Any:
+    return squares(y, outputs)
+
+
+@registered
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, first: float) -> None:
+        self.first = first
+
+    def __call__(self, step: Any) -> Any:
+        return self.first / (1.0 + keras.ops.cast(step, "float32"))
+
+    def get_config(self) -> dict[str, float]:
+        return {"first": self.first}
+
+
+@registered
+class Largest(keras.metrics.Metric):
+    def __init__(self, name: str = "largest", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.total = self.add_weight(name="total", initializer="zeros")
+
+    def update_state(self, y: Any, outputs: Any, sample_weight: Any = None) -> None:
+        error = keras.ops.max(keras.ops.abs(y - outputs))
+        self.total.assign(keras.ops.maximum(self.total, error))
+
+    def result(self) -> Any:
+        return self.total
+
+
+@registered
+class Twice(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return 2 * keras.ops.sin(x)
+
+
+def trained(model: Any, training: Training) -> dict[str, float]:
+    data = Dataset.from_arrays(X, X.sum(axis=1), task="regression")
+    trainer = Trainer(build_architecture(model, (3,), None), training, data)
+    start = Start(0, 0, (0.0,) * len(trainer.architecture.variables))
+    [run] = trainer.train([start])
+    return run.metrics
+
+
+@pytest.mark.parametrize("loss", [Squares(3.0), squares])
+def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
+    settings: dict[str, Any] = {"optimizer": keras.optimizers.SGD(Falling(0.1)), "epochs": 2}
+    training = Training(loss=loss, metrics=(Largest(), squares), **settings)
+    again = Training(**json.loads(json.dumps(training.config)))
+    assert again == training
+    found = trained(MLP(), again)
+    assert found == trained(MLP(), training)
+    factor = 3 if isinstance(loss, Squares) else 1
+    assert found["val_loss"] == pytest.approx(factor * found["val_squares"], rel=1e-5)
+    assert found["val_largest"] >= found["val_rmse"]
+    if factor == 1:
+        keras_loss = Training(loss="mean_squared_error", **settings)
+        assert found["val_loss"] == pytest.approx(trained(MLP(), keras_loss)["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [Squares(3.0), squares])
+def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
+    def build() -> keras.Model:
+        model = keras.Sequential([keras.Input((3,)), Twice(), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(Falling(0.1)), loss, metrics=[Largest(), squares])
+        return model
+
+    found = trained(build, Training(epochs=2))
+    config = build_architecture(build, (3,), None).config
+    assert trained(keras_files.model_from_config(config), Training(epochs=2, loss=loss))
+    expected = trained(
+        MLP(hidden=(3,)), Training(loss=loss, metrics=(Largest(), squares), epochs=1)
+    )
+    assert found.keys() == expected.keys()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": Unregistered()},
+        {"loss": unregistered},
+        {"metrics": [unregistered]},
+        {"loss": "mse", "metrics": [type("Other", (Largest,), {})()]},
+    ],
+)
+def test_others_are_refused_as_not_registered(settings: dict[str, Any]) -> None:
+    def build() -> keras.Model:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", **settings)
+        return model
+
+    with pytest.raises((TypeError, ValueError), match="not registered"):
+        trained(build, Training())
+    with pytest.raises((TypeError, ValueError), match="not registered"):
+        Training(**{**settings, "metrics": settings.get("metrics", [])})

@@ -1,0 +1,110 @@
+"""Metrics of two classes are those of scikit-learn, whatever the outputs of the network are."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import Trainer
+
+N = 200
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=(N, 3))
+Y = np.where(X[:, 0] + RNG.normal(size=N) > 1, "sick", "healthy")
+metrics = keras.metrics
+
+
+def trainer_of(outputs: int, activation: str | None, y: Any = Y, **training: Any) -> Trainer:
+    def build() -> keras.Model:
+        last = keras.layers.Dense(outputs, activation)
+        return keras.Sequential([keras.Input((3,)), last])
+
+    data = Dataset.from_arrays(X, y)
+    architecture = build_architecture(build, (3,), data.num_classes)
+    return Trainer(architecture, Training(epochs=2, learning_rate=0.1, **training), data)
+
+
+def run_of(trainer: Trainer) -> Any:
+    start = Start(0, 0, (0.0,) * len(trainer.architecture.variables))
+    [run] = trainer.train([start], keep_weights=True)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("outputs", "activation"), [(1, None), (1, "sigmoid"), (2, None), (2, "softmax")]
+)
+def test_metrics_of_two_classes_are_those_of_scikit_learn(
+    outputs: int, activation: str | None, logs: pytest.LogCaptureFixture
+) -> None:
+    logs.set_level(logging.INFO, logger="optuna")
+    asked = [
+        *("recall", "precision", metrics.AUC(2000), metrics.F1Score(name="f1")),
+        *(metrics.FBetaScore(beta=2.0, name="f2"), "false_positives"),
+        *(metrics.F1Score("macro", name="macro"), metrics.F1Score("weighted", name="weighted")),
+    ]
+    trainer = trainer_of(outputs, activation, metrics=tuple(asked))
+    run, data = run_of(trainer), trainer.dataset
+    raw = trainer.outputs(run.weights, data.x_val)
+    y, head = data.y_val, trainer.architecture.head
+    predicted, scores = head.predicted(raw), raw[:, -1] - (0 if outputs == 1 else raw[:, 0])
+    known = sklearn.metrics
+    expected = {
+        "recall": known.recall_score(y, predicted),
+        "precision": known.precision_score(y, predicted),
+        "auc": known.roc_auc_score(y, scores),
+        "f1": known.f1_score(y, predicted),
+        "f2": known.fbeta_score(y, predicted, beta=2),
+        "false_positives": ((predicted == 1) & (y == 0)).sum(),
+        "macro": known.f1_score(y, predicted, average="macro"),
+        "weighted": known.f1_score(y, predicted, average="weighted"),
+    }
+    assert 0 < expected["recall"] < 1
+    found = {name: run.metrics[f"val_{name}"] for name in expected}
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_positive_label_is_named(logs: pytest.LogCaptureFixture) -> None:
+    logs.set_level(logging.INFO, logger="optuna")
+    trainer_of(2, None, metrics=(metrics.Recall(name="sensitivity"),))
+    assert "'sick' is the positive one, of which is sensitivity" in logs.text
+
+
+def test_a_metric_of_the_class_that_it_was_given_stays_so() -> None:
+    trainer = trainer_of(2, None, metrics=(metrics.Recall(class_id=0, name="specificity"),))
+    run, data = run_of(trainer), trainer.dataset
+    predicted = trainer.architecture.head.predicted(trainer.outputs(run.weights, data.x_val))
+    expected = sklearn.metrics.recall_score(data.y_val, predicted, pos_label=0)
+    assert run.metrics["val_specificity"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["auc", "recall", metrics.F1Score(name="f1")])
+def test_metrics_of_a_split_with_one_class_are_refused(metric: Any) -> None:
+    data = Dataset.from_arrays(X, Y)
+    healthy = np.flatnonzero(data.y_val == 0)
+    one_class = Dataset(
+        *("one", data.x_train, data.y_train, data.x_val[healthy], data.y_val[healthy]),
+        *(data.x_test, data.y_test, 2),
+        classes=("healthy", "sick"),
+    )
+    architecture = trainer_of(2, None).architecture
+    message = f"means nothing where all {len(healthy)} labels of the split are 'healthy'"
+    with pytest.raises(WrongValueError, match=message):
+        Trainer(architecture, Training(metrics=(metric,)), one_class)
+    Trainer(architecture, Training(), one_class)
+
+
+def test_a_regression_of_one_value_in_a_split_is_refused() -> None:
+    data = Dataset.from_arrays(X, X[:, 0], task="regression", validation_size=1)
+    architecture = build_architecture(MLP(), (3,), None)
+    with pytest.raises(WrongValueError, match="val_r2 means nothing where all 1 labels"):
+        Trainer(architecture, Training(), data)
