@@ -52,11 +52,11 @@ class TrialReader:
         Storages list the trials anew each time, which takes the longer the more of them there are.
         """
         n_known, storage = len(self.trials), study._storage
-        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
         ids = [trial._trial_id for trial in self.unfinished.values()]
         n_few = n_known // _LISTED_MEANWHILE
         if len(ids) > n_few or not n_few:
             return None
+        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
         try:
             if not _is_same(self.trials[-1], storage.get_trial(id_of(n_known - 1))):
                 return None
