@@ -39,9 +39,10 @@ class TrialReader:
             if self.was_reset:
                 self.trials, self.unfinished = [], {}
             news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
-            self.trials = trials
         for trial in news:
             check_attributes(study, trial)
+        for trial in news:
+            self.trials[trial.number : trial.number + 1] = [trial]
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
 
@@ -51,11 +52,11 @@ class TrialReader:
         Storages list the trials anew each time, which takes the longer the more of them there are.
         """
         n_known, storage = len(self.trials), study._storage
-        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
         ids = [trial._trial_id for trial in self.unfinished.values()]
         n_few = n_known // _LISTED_MEANWHILE
         if len(ids) > n_few or not n_few:
             return None
+        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
         try:
             if not _is_same(self.trials[-1], storage.get_trial(id_of(n_known - 1))):
                 return None
@@ -64,12 +65,9 @@ class TrialReader:
                     ids.append(id_of(n_known + len(ids) - len(self.unfinished)))
             if len(ids) > n_few:
                 return None
-            news = [storage.get_trial(trial_id) for trial_id in ids]
+            return [storage.get_trial(trial_id) for trial_id in ids]
         except KeyError:  # The study was deleted.
             return None
-        for trial in news:
-            self.trials[trial.number : trial.number + 1] = [trial]
-        return news
 
     def _is_beginning_of(self, trials: list[FrozenTrial]) -> bool:
         n_known = len(self.trials)

@@ -35,7 +35,7 @@ def objective() -> InitOffsetObjective:
     return make_objective(training=quick_training(epochs=2, batch_size=100))
 
 
-DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never"}
+DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never", "run": ""}
 
 
 def run(plan: Plan, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
