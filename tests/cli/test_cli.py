@@ -649,11 +649,17 @@ class TestWrongInput:
         assert re.search(said, self.refused(arguments, capsys))
         assert not list(folder.iterdir())
 
-    def test_ends_the_program_with_code_2(self, folder: Path) -> None:
-        done = run_program(["search", "--hidden", "many", *LIMIT])
+    def test_ends_the_program_with_code_2(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        done = run_program(["luck", "--n", "many", "--sd", "1"])
         assert done.returncode == 2
         assert not done.stdout
         assert done.stderr == (
+            "adnn: Invalid value for '--n': Input should be a valid integer, unable to parse "
+            "string as an integer; see adnn luck --help.\n"
+        )
+        assert self.refused(["search", "--hidden", "many", *LIMIT], capsys) == (
             "adnn: --hidden must be whole numbers separated by commas, but it is 'many'.\n"
         )
         assert not list(folder.iterdir())
