@@ -46,7 +46,7 @@ def given_label(dataset: Dataset, split: str) -> list[Any]:
 class TestScale:
     @settings(deadline=None)
     @given(
-        shape=st.sampled_from([(4,), (5, 2), (3, 2, 3)]),
+        shape=st.sampled_from([(4,), (5, 2), (5, 5), (3, 2, 3)]),
         centre=st.floats(-1e6, 1e6),
         spread=st.floats(1e-3, 1e6),
         seed=st.integers(0, 100),
@@ -67,8 +67,8 @@ class TestScale:
         again = Dataset.from_arrays(outlying, np.arange(N), **options)
         assert found.preprocessing == again.preprocessing
         np.testing.assert_array_equal(found.x_train, again.x_train)
-        # Of each feature, all pixels, or each channel.
-        n_features = {1: 4, 2: 1, 3: 3}[len(shape)]
+        # Of each feature, also of a sequence, all pixels, or each channel.
+        n_features = {(5, 5): 1}.get(shape, shape[-1])
         scaler = StandardScaler().fit(x[train].reshape(-1, n_features))
         expected = scaler.transform(x.reshape(-1, n_features)).reshape(x.shape)
         np.testing.assert_allclose(found.x_train, expected[train], atol=1e-4)
