@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
+import alembic.util
 import hypothesis
 import optuna
 import pytest
@@ -13,7 +15,19 @@ from adnn_optuna._checks import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
+
+_load = alembic.util.load_python_file
+_load_once = functools.cache(_load)
+
+
+def _load_migration(folder: str, file: str) -> ModuleType:
+    """Spare each of the hundreds of databases most of the time in which Optuna opens it."""
+    return _load(folder, file) if file == "env.py" else _load_once(folder, file)
+
+
+alembic.util.load_python_file = _load_migration
 
 # How long an example takes is up to the machine's other work.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 import adnn_optuna as adnn
 
 if TYPE_CHECKING:
@@ -28,12 +26,12 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def adnn_command(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return python(f"from adnn_optuna.cli.main import run; sys.exit(run({arguments}))", folder)
-
-
-def test_every_public_name_is_there(tmp_path: Path) -> None:
-    assert python(f"from adnn_optuna import {', '.join(adnn.__all__)}", tmp_path).returncode == 0
+def adnn_commands(
+    commands: list[list[str]], folder: Path, after: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run commands after some code in one process, whose last line are their exit codes."""
+    code = f"from adnn_optuna.cli.main import run; print([run(c) for c in {commands}])"
+    return python(f"{after}\n{code}", folder)
 
 
 CALLS = """
@@ -53,8 +51,10 @@ for call in (
 """
 
 
-def test_python_says_what_to_install(tmp_path: Path) -> None:
-    lines = python(CALLS, tmp_path).stdout.splitlines()
+def test_every_public_name_is_there_and_says_what_to_install(tmp_path: Path) -> None:
+    done = python(f"from adnn_optuna import {', '.join(adnn.__all__)}\n{CALLS}", tmp_path)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
     assert len(lines) == 5
     assert all(line.endswith(TENSORFLOW) for line in lines)
 
@@ -67,14 +67,16 @@ def test_data_that_keras_would_fetch_name_both_ways(tmp_path: Path) -> None:
     assert "put its four IDX files" in last
 
 
-@pytest.mark.parametrize("command", ["search --max-trial 2", "compare --max-trial 2"])
-def test_commands_say_what_to_install(command: str, tmp_path: Path) -> None:
-    done = adnn_command(command.split(), tmp_path)
-    [line] = done.stderr.splitlines()
-    assert line.startswith("adnn: ")
-    assert line.endswith(TENSORFLOW)
-    assert done.returncode == 2
-    assert not done.stdout
+def test_commands_say_what_to_install(tmp_path: Path) -> None:
+    done = adnn_commands(
+        [["search", "--max-trial", "2"], ["compare", "--max-trial", "2"]], tmp_path
+    )
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("adnn: ")
+        assert line.endswith(TENSORFLOW)
+    assert done.stdout == "[2, 2]\n"
     assert not [*tmp_path.iterdir()]
 
 
@@ -85,9 +87,6 @@ def test_other_parts_are_named_too(tmp_path: Path) -> None:
 
 
 def test_luck_and_recheck_are_there(tmp_path: Path) -> None:
-    done = adnn_command(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"], tmp_path)
-    assert done.returncode == 0
-    assert "51" in done.stdout
     (tmp_path / "own.py").write_text(
         "import random\n"
         "def f(trial, seed):\n"
@@ -98,7 +97,9 @@ def test_luck_and_recheck_are_there(tmp_path: Path) -> None:
         "study = optuna.create_study(storage='sqlite:///o.db', study_name='s', "
         "sampler=DeltaStepSampler()); study.optimize(lambda t: own.f(t, t.number), n_trials=9)"
     )
-    assert python(code, tmp_path).returncode == 0
-    done = adnn_command(["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"], tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.startswith("The study said")
+    luck = ["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]
+    recheck = ["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"]
+    done = adnn_commands([luck, recheck], tmp_path, after=code)
+    of_luck, _, of_recheck = done.stdout.partition("\nThe study said")
+    assert "51" in of_luck
+    assert of_recheck.endswith("\n[0, 0]\n")

@@ -89,11 +89,14 @@ def test_the_tests_and_examples_of_the_packages_pass(registry: Path) -> None:
     tests = [str(folder) for folder in registry.glob("*/*/tests")]
     assert len(tests) == 3
     run_python("-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests)
-    for example in registry.glob("*/*/example.py"):
-        # The hub is not asked: it would have another version, or none yet.
-        local = f"optunahub.load_local_module(registry_root={str(registry)!r}, package="
-        code = example.read_text().replace("optunahub.load_module(", local)
-        run_python("-c", code)
+    # The hub is not asked: it would have another version, or none yet.
+    local = f"optunahub.load_local_module(registry_root={str(registry)!r}, package="
+    codes = [
+        example.read_text().replace("optunahub.load_module(", local)
+        for example in registry.glob("*/*/example.py")
+    ]
+    assert len(codes) == 3
+    run_python("-c", f"for code in {codes}: exec(code, {{}})")
 
 
 def test_code_follows_the_registrys_rules(registry: Path) -> None:

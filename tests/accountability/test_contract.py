@@ -71,8 +71,7 @@ def result(folder: Path) -> SearchResult:
     objective = adnn.InitOffsetObjective(
         adnn.MLP((8,)),
         adnn.load_dataset(folder / DATA),
-        # Batches of one size are compiled soonest.
-        training=adnn.Training(optimizer="sgd", learning_rate=0.2, batch_size=210, epochs=2),
+        training=quick_training(optimizer="sgd", learning_rate=0.2, batch_size=210, epochs=2),
         space=adnn.OffsetSpace(low=-0.2, high=0.25),
         seed=3,
     )
@@ -191,7 +190,7 @@ def test_saves_the_winner_trained(contract: Contract, path: Path, result: Search
     assert hash_weights(weights) == contract.content["winner"]["trained_weights_sha256"]
     model = result.model(trained=False)
     model.set_weights(weights)
-    hits = np.argmax(model.predict(test.x_test, verbose=0), axis=-1) == test.y_test
+    hits = np.argmax(model(test.x_test), axis=-1) == test.y_test
     assert np.mean(hits) == contract.content["winner"]["test_accuracy"]
 
 

@@ -331,7 +331,7 @@ class TestLooksAtTheTestSet:
         assert result.best is not None
         assert second["trial"] == result.best.number
         data = objective.dataset
-        right = result.model().predict(data.x_test, verbose=0).argmax(axis=1) == data.y_test
+        right = np.asarray(result.model()(data.x_test)).argmax(axis=1) == data.y_test
         assert second["best"] == result.test_value == right.mean()
         assert second["n_images"] == len(right)
         gained = second["won"] - second["lost"]

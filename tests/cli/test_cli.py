@@ -28,6 +28,7 @@ from adnn_optuna.cli.options import parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
+from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +40,26 @@ LIMIT = ["--max-trial", "2"]
 # What studies of it are called by default.
 MADE = "epochs=4-hidden=16"
 NAME = f"digits-annealing-{MADE}"
+COMPILE = Program._compile
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out XLA, which compiles four times as long as TensorFlow alone does.
+
+    Trainings with it are those of ``tests/networks``, of a contract and of the processes here.
+    """
+
+    def compiled(program: Program, example: tuple[Any, ...], **_: bool) -> None:
+        COMPILE(program, example, jit_compile=False)
+
+    monkeypatch.setattr(Program, "_compile", compiled)
 
 
 def program(arguments: Sequence[str]) -> list[str]:
@@ -634,11 +649,17 @@ class TestWrongInput:
         assert re.search(said, self.refused(arguments, capsys))
         assert not list(folder.iterdir())
 
-    def test_ends_the_program_with_code_2(self, folder: Path) -> None:
-        done = run_program(["search", "--hidden", "many", *LIMIT])
+    def test_ends_the_program_with_code_2(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        done = run_program(["luck", "--n", "many", "--sd", "1"])
         assert done.returncode == 2
         assert not done.stdout
         assert done.stderr == (
+            "adnn: Invalid value for '--n': Input should be a valid integer, unable to parse "
+            "string as an integer; see adnn luck --help.\n"
+        )
+        assert self.refused(["search", "--hidden", "many", *LIMIT], capsys) == (
             "adnn: --hidden must be whole numbers separated by commas, but it is 'many'.\n"
         )
         assert not list(folder.iterdir())
@@ -759,8 +780,12 @@ class TestTrouble:
 
 class TestVerify:
     def test_has_a_verdict_and_an_exit_code(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
+        monkeypatch.setattr(Program, "_compile", COMPILE)
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
         search = ["search", *NETWORK, "--max-trial", "1", "--storage", storage]

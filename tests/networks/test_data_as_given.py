@@ -68,8 +68,8 @@ class TestScale:
         again = Dataset.from_arrays(outlying, np.arange(N), **options)
         assert found.preprocessing == again.preprocessing
         np.testing.assert_array_equal(found.x_train, again.x_train)
-        # Of each feature, also of sequences, all pixels, or each channel.
-        n_features = {(4,): 4, (5, 2): 2, (5, 5): 1, (3, 2, 3): 3}[shape]
+        # Of each feature, also of a sequence, all pixels, or each channel.
+        n_features = {(5, 5): 1}.get(shape, shape[-1])
         scaler = StandardScaler().fit(x[train].reshape(-1, n_features))
         expected = scaler.transform(x.reshape(-1, n_features)).reshape(x.shape)
         np.testing.assert_allclose(found.x_train, expected[train], atol=1e-4)

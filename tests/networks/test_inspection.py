@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
+from search_worker import quick_training
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.inspection import features_as_given
-from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
@@ -41,7 +41,8 @@ def said(logs: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def trained(build: Callable[[], keras.Model], data: Dataset, **settings: Any) -> Trainer:
     architecture = build_architecture(build, data.x_train.shape[1:], data.num_classes)
-    trainer = Trainer(architecture, Training(epochs=20, learning_rate=0.02, **settings), data)
+    training = quick_training(epochs=20, learning_rate=0.02, **settings)
+    trainer = Trainer(architecture, training, data)
     start = Start(0, 0, (0.0,) * len(architecture.variables))
     [trainer.run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)  # type: ignore[attr-defined]
     return trainer
@@ -59,10 +60,11 @@ def fitted(build: Callable[[], keras.Model], x: Any, y: Any, scale: Any = "none"
         kind = losses.BinaryCrossentropy if is_single else losses.SparseCategoricalCrossentropy
         model.compile(loss=kind(from_logits=logits))
     model.optimizer = keras.optimizers.Adam(0.02)
-    model.compile(model.optimizer, model.loss)
+    # Without XLA, which takes longest of all and would compute the same.
+    model.compile(model.optimizer, model.loss, jit_compile=False)
     labels = data.y_train[:, None] if is_single else data.y_train
     model.fit(data.x_train, labels, epochs=20, verbose=0)
-    outputs = np.asarray(model.predict(data.x_val, verbose=0))
+    outputs = np.asarray(model(data.x_val))
     predicted = outputs[:, 0] > 0.5 if is_single else outputs.argmax(axis=1)
     return float((predicted == data.y_val).mean())
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+from search_worker import quick_training
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
@@ -130,7 +131,8 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
     optimizer = training.build_optimizer()
     if trainer.architecture.scales_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    # Without XLA, which takes longest of all and would compute the same.
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     # Keras compiles a model's fit once: the next seed begins from fresh values of all variables.
     optimizer.build(model.trainable_variables)
     fresh = [v.numpy() for v in optimizer.variables]
@@ -151,7 +153,7 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
         found = {}
         for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
             found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
-            outputs = np.asarray(model.predict(x, verbose=0))
+            outputs = np.asarray(model(x))
             labels = dataset.y_train if split == "train" else dataset.y_val
             found[f"{split}_accuracy"] = float(head.scores(outputs, labels).mean())
         yield found
@@ -204,11 +206,11 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int)
     assert dataset.weight_train is not None
     outputs = dataset.y_train.shape[1] if task == "regression" else 10
     model = build_architecture(MLP_16, (8, 8), dataset.num_classes, outputs)
-    trainer = Trainer(model, Training(epochs=EPOCHS, shuffle=False), dataset)
+    trainer = Trainer(model, quick_training(epochs=EPOCHS, shuffle=False), dataset)
     loss: Any = "mean_squared_error" if task == "regression" else LOGITS
     for seed in range(n_seeds):
         network = trainer.architecture.build(seed, 0)
-        network.compile(trainer.training.build_optimizer(), loss)
+        network.compile(trainer.training.build_optimizer(), loss, jit_compile=False)
         network.fit(
             *(dataset.x_train, dataset.y_train),
             sample_weight=dataset.weight_train,
@@ -237,6 +239,7 @@ def test_early_stopping_is_that_of_keras(monitor: str, *, restore_best_weights: 
         learning_rate=1.0,
         epochs=60,
         shuffle=False,
+        jit_compile=False,
     )
     callback = keras.callbacks.EarlyStopping(**options)
     for seed, theirs in enumerate(fit(trainer, range(2), callback)):

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from search_worker import quick_training
 
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
@@ -89,6 +90,7 @@ def trained(model: Any, training: Training) -> dict[str, float]:
 @pytest.mark.parametrize("loss", [Squares(3.0), squares])
 def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
     settings: dict[str, Any] = {"optimizer": keras.optimizers.SGD(Falling(0.1)), "epochs": 2}
+    settings["jit_compile"] = isinstance(loss, Squares)  # Once is enough.
     training = Training(loss=loss, metrics=(Largest(), squares), **settings)
     again = Training(**json.loads(json.dumps(training.config)))
     assert again == training
@@ -109,11 +111,11 @@ def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
         model.compile(keras.optimizers.SGD(Falling(0.1)), loss, metrics=[Largest(), squares])
         return model
 
-    found = trained(build, Training(epochs=2))
+    found = trained(build, quick_training(epochs=2))
     config = build_architecture(build, (3,), None).config
-    assert trained(keras_files.model_from_config(config), Training(epochs=2, loss=loss))
+    assert trained(keras_files.model_from_config(config), quick_training(epochs=2, loss=loss))
     expected = trained(
-        MLP(hidden=(3,)), Training(loss=loss, metrics=(Largest(), squares), epochs=1)
+        MLP(hidden=(3,)), quick_training(loss=loss, metrics=(Largest(), squares), epochs=1)
     )
     assert found.keys() == expected.keys()
 

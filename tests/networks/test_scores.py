@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn.metrics
+from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.data import Dataset
@@ -31,7 +32,8 @@ def trainer_of(outputs: int, activation: str | None, y: Any = Y, **training: Any
 
     data = Dataset.from_arrays(X, y)
     architecture = build_architecture(build, (3,), data.num_classes)
-    return Trainer(architecture, Training(epochs=2, learning_rate=0.1, **training), data)
+    settings = quick_training(epochs=2, learning_rate=0.1, **training)
+    return Trainer(architecture, settings, data)
 
 
 def run_of(trainer: Trainer) -> Any:

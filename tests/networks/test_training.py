@@ -242,6 +242,7 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
         trainer.training.build_optimizer(),
         keras.losses.SparseCategoricalCrossentropy(from_logits=isinstance(build, MLP)),
         metrics=["accuracy"],
+        jit_compile=False,  # XLA takes longest of all and would compute the same.
     )
     for epoch in range(3):
         order = _permutation(200, 4, epoch) if trainer.training.shuffle else np.arange(200)
@@ -553,7 +554,7 @@ def test_weights_keep_their_dtype(dtype: str) -> None:
         layers = [keras.layers.Dense(9, "relu", dtype=dtype), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *layers])
 
-    trainer = trainer_of(build, few_digits(100), epochs=2, optimizer="sgd")
+    trainer = trainer_of(build, few_digits(100), epochs=2, optimizer="sgd", jit_compile=False)
     [moved, unmoved] = trainer.train([start(trainer, 0.05), start(trainer)], keep_weights=True)
     assert moved.weights is not None
     assert moved.weights[0].dtype.name == dtype
