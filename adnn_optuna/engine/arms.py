@@ -18,11 +18,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
@@ -153,8 +154,16 @@ class _OnGridSampler(RandomRestartSampler):
         return value
 
 
+class _UndisturbedSampler(KeyedSampler):
+    """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
+
+    def _key(self, study: Study, trial: FrozenTrial) -> int:
+        before = study.get_trials(deepcopy=False)[: trial.number]
+        return trial.number - sum(t.state.is_finished() and not is_done(t) for t in before)
+
+
 def _tpe(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
-    return KeyedSampler(lambda seed, _: TPESampler(seed=seed), seed, n_trials)
+    return _UndisturbedSampler(lambda seed, _: TPESampler(seed=seed), seed, n_trials)
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
@@ -268,7 +277,9 @@ def arm_of(searcher: Searcher) -> Arm:
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
-        return made if isinstance(made, COUNTING) else KeyedSampler(searcher, seed, n_trials)
+        return (
+            made if isinstance(made, COUNTING) else _UndisturbedSampler(searcher, seed, n_trials)
+        )
 
     return Arm(name, sampler, starts_at_baseline=False)
 

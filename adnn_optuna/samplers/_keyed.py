@@ -67,30 +67,34 @@ class KeyedSampler(BaseSampler):
             )
 
     def __str__(self) -> str:
-        return f"{type(self).__name__}({type(self._factory(self._seed, self._n_trials)).__name__})"
+        return f"KeyedSampler({type(self._factory(self._seed, self._n_trials)).__name__})"
 
-    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
+    def _key(self, study: Study, trial: FrozenTrial) -> int:
+        return trial.number
+
+    def _sampler(self, study: Study, trial: FrozenTrial) -> BaseSampler:
         if trial._trial_id not in self._samplers:
-            [seed] = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
+            key = self._key(study, trial)
+            [seed] = np.random.SeedSequence([self._seed, key]).generate_state(1)
             self._samplers[trial._trial_id] = self._factory(int(seed), self._n_trials)
         return self._samplers[trial._trial_id]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin anew, with the random numbers of this trial."""
         self._samplers.pop(trial._trial_id, None)
-        self._sampler(trial).before_trial(study, trial)
+        self._sampler(study, trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return which parameters the trial's sampler samples together."""
-        return self._sampler(trial).infer_relative_search_space(study, trial)
+        return self._sampler(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Sample these together."""
-        return self._sampler(trial).sample_relative(study, trial, search_space)
+        return self._sampler(study, trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
@@ -100,12 +104,12 @@ class KeyedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Sample one parameter."""
-        sampler = self._sampler(trial)
+        sampler = self._sampler(study, trial)
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Tell the trial's sampler, and forget it."""
-        self._sampler(trial).after_trial(study, trial, state, values)
+        self._sampler(study, trial).after_trial(study, trial, state, values)
         del self._samplers[trial._trial_id]

@@ -434,7 +434,7 @@ def test_a_factory_is_not_taken_for_the_searcher_of_its_name(
     with pytest.raises(ValueError, match="not by annealing; use another study name"):
         adnn.search(objective, "annealing", storage=url, study_name="mine", max_trial=4)
     resumed = adnn.resume(url, "mine", max_trial=4, sampler=annealing)
-    assert isinstance(resumed.study.sampler, optuna.samplers.RandomSampler)
+    assert "RandomSampler" in str(resumed.study.sampler)
     assert len(completed(resumed.study)) == 4
 
 

@@ -210,9 +210,9 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
     one = adnn.Dataset.from_arrays(TABLE, SUM, task="regression")
     with pytest.raises(ValueError, match="'accuracy' is of classes, which a regression has none"):
         adnn.InitOffsetObjective(adnn.MLP((4,)), one, metric="val_accuracy")
-    two = adnn.Dataset.from_arrays(TABLE, SUM > 0)
+    three = adnn.Dataset.from_arrays(TABLE, np.digitize(SUM, (-1, 1)))
     with pytest.raises(ValueError, match=r"'f1_score' is not one number .* give it an average"):
-        adnn.InitOffsetObjective(sigmoid, two, metric="val_f1_score")
+        adnn.InitOffsetObjective(adnn.MLP((4,)), three, metric="val_f1_score")
 
 
 def test_a_look_tells_how_large_the_largest_class_is() -> None:

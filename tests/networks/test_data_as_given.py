@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
@@ -326,6 +326,8 @@ class TestGroups:
     ) -> None:
         groups = np.repeat([f"group {i}" for i in range(len(sizes))], sizes)
         n = len(groups)
+        # Some are to be left for the training.
+        assume(sum(round(n * fraction) for fraction in fractions) < n)
         rows = np.random.default_rng(seed).permutation(n)
         data = Dataset.from_arrays(
             rows[:, None],
