@@ -140,15 +140,15 @@ def test_threads_that_make_models_of_the_trial_lose_no_trial() -> None:
     def drawing(trial: Any) -> keras.Model:
         units = trial.suggest_categorical("width", WIDTHS)
         # Each draws a seed from the process's random numbers.
-        dense = [keras.layers.Dense(units, activation="relu") for _ in range(20)]
+        dense = [keras.layers.Dense(units, activation="relu") for _ in range(6)]
         layers = [keras.Input((8, 8)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
         return keras.Sequential(layers)
 
     training = quick_training("adam", epochs=1, batch_size=500)
     of_trial = adnn.InitOffsetObjective(drawing, DIGITS, training=training)
     study = optuna.create_study(direction="maximize", sampler=adnn.RandomRestartSampler(seed=0))
-    study.optimize(of_trial, n_trials=6, n_jobs=3)
-    assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 6
+    study.optimize(of_trial, n_trials=4, n_jobs=4)
+    assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 4
 
 
 @pytest.mark.parametrize(
