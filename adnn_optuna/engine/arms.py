@@ -36,6 +36,7 @@ from adnn_optuna.samplers import (
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING
+from adnn_optuna.samplers._owners import is_alive, ownership
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -157,9 +158,17 @@ class _OnGridSampler(RandomRestartSampler):
 class _UndisturbedSampler(KeyedSampler):
     """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
 
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Show first who runs the trial, as others count it from then on."""
+        owner: Any = ownership(trial)
+        study._storage.set_trial_system_attr(trial._trial_id, stored.OWNER, owner)
+        super().before_trial(study, trial)
+
     def _key(self, study: Study, trial: FrozenTrial) -> int:
         before = study.get_trials(deepcopy=False)[: trial.number]
-        return trial.number - sum(t.state.is_finished() and not is_done(t) for t in before)
+        return sum(
+            is_done(t) or (not t.state.is_finished() and is_alive(t) is True) for t in before
+        )
 
 
 def _tpe(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
