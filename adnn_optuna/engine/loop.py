@@ -216,8 +216,9 @@ class Loop:
     def _show_life(self, trial_id: int) -> None:
         storage: Any = self._study._storage
         if not isinstance(self._study.sampler, IndexedSampler):
-            owner = ownership(storage.get_trial(trial_id))
-            storage.set_trial_system_attr(trial_id, OWNER, owner)
+            begun = storage.get_trial(trial_id)
+            if not is_own(begun):  # Some samplers have shown it already.
+                storage.set_trial_system_attr(trial_id, OWNER, ownership(begun))
         if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
             storage.record_heartbeat(trial_id)
 
