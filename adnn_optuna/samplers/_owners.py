@@ -26,13 +26,15 @@ from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
 # for as long as the process lives.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
-# In `Study.optimize`, a thread has one trial of a study at a time: the run of that, and the one
-# around it. So the one before is over, also where Optuna let an exception pass, as SystemExit.
-_turns: dict[tuple[threading.Thread, str], tuple[str, str]] = {}
+# In `Study.optimize`, a thread has one trial of a study at a time: the run of that, and, until
+# `after_trial`, the one around it. So the one before is over, also where Optuna let an exception
+# pass, as SystemExit.
+_turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 
 
 def begin_turn(study: Study) -> None:
     """Let the trial that this thread began last in `Study.optimize` of a study be over."""
+    _forget_turn(study)
     if study._thread_local.in_optimize_loop:
         token = secrets.token_hex(4)
         _turns[threading.current_thread(), study.study_name] = token, _run.get()
@@ -42,9 +44,20 @@ def begin_turn(study: Study) -> None:
 
 
 def end_turn(study: Study) -> None:
-    """Let what this thread begins next belong to what is around its trial in `Study.optimize`."""
-    if (turn := _turns.pop((threading.current_thread(), study.study_name), None)) is not None:
-        _run.set(turn[1])
+    """Let what this thread begins next belong to what is around its trial in `Study.optimize`.
+
+    The trial itself stays live until the next one: Optuna tells it after `after_trial`.
+    """
+    key = threading.current_thread(), study.study_name
+    token, around = _turns.get(key, ("", None))
+    if around is not None:
+        _turns[key] = token, None
+        _run.set(around)
+
+
+def _forget_turn(study: Study) -> None:
+    end_turn(study)
+    _turns.pop((threading.current_thread(), study.study_name), None)
 
 
 def _is_under_way(run: str) -> bool:
@@ -55,7 +68,7 @@ def _is_under_way(run: str) -> bool:
 @contextlib.contextmanager
 def run_of_trials(study: Study) -> Iterator[None]:
     """Let the trials that this thread begins be live only within: whatever ends it, they end."""
-    end_turn(study)
+    _forget_turn(study)
     token = secrets.token_hex(4)
     _runs.add(token)
     reset = _run.set(token)

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,22 @@ def test_threads_share_a_study(make_sampler: Callable[[], BaseSampler]) -> None:
     assert sorted(index_of(trial) or 0 for trial in study.trials) == list(range(40))
 
 
+class SlowToTell(InMemoryStorage):
+    """As one on another host: others look while a trial that has run is being told."""
+
+    def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
+        time.sleep(0.01)
+        return super().set_trial_state_values(*args, **kwargs)
+
+
+@all_samplers
+def test_a_trial_that_is_being_told_is_still_live(make_sampler: Callable[[], BaseSampler]) -> None:
+    study = optuna.create_study(sampler=make_sampler(), storage=SlowToTell())
+    study.optimize(suggest, n_trials=40, n_jobs=4)
+    assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
+    assert sorted(index_of(trial) or 0 for trial in study.trials) == list(range(40))
+
+
 @all_samplers
 def test_asked_before_told(make_sampler: Callable[[], BaseSampler]) -> None:
     study = optuna.create_study(sampler=make_sampler())
@@ -288,6 +305,7 @@ def test_batches_do_not_depend_on_where_they_were_cut(
     assert run(0) == run(1) == run(2) == run(None)
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
     storage = RDBStorage(
         f"sqlite:///{tmp_path / 'study.db'}",
@@ -297,7 +315,6 @@ def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
     )
     study = optuna.create_study(storage=storage, sampler=greedy())
     study.optimize(suggest, n_trials=2)
-    study._thread_local.in_optimize_loop = True  # Else Optuna warns of the heartbeat.
     trial = study.ask()
     value = suggest(trial)
     kill(study, trial)
@@ -305,7 +322,6 @@ def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
     storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     RetryHeartbeatStaleTrialCallback()(study, study.trials[2])
     other = study.ask()  # Pops the retry.
-    study._thread_local.in_optimize_loop = False
     assert suggest(other) == value
     assert (index_of(other), other.number) == (2, 3)
     assert is_alive(study.trials[3])
