@@ -77,6 +77,8 @@ class PairedDifference:
             else ``"better"``: above 0; ``"worse"``: below 0; ``"undecided"``: none of these;
             :obj:`None`: the pair is shown without a claim.
         reason: Why it must be undecided, or which seeds do not count; empty if there is nothing.
+        smallest: The smallest of the pairs' differences, with its sign; NaN without any pair.
+        largest: The largest of them.
     """
 
     arm: str
@@ -90,6 +92,8 @@ class PairedDifference:
     superiority_high: float
     verdict: VerdictName | None
     reason: str = ""
+    smallest: float = math.nan
+    largest: float = math.nan
 
     def turned(self) -> PairedDifference:
         """Return by how much the other arm is better than the one."""
@@ -98,7 +102,7 @@ class PairedDifference:
             *(self.other, self.arm, self.n_pairs, -self.mean, -self.high, -self.low),
             *(1 - self.superiority, 1 - self.superiority_high, 1 - self.superiority_low),
             verdicts.get(self.verdict, self.verdict),
-            self.reason,
+            *(self.reason, -self.largest, -self.smallest),
         )
 
 
@@ -168,7 +172,8 @@ def paired_differences(
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else _share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends)
-        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
+        ends = (float(d.min()), float(d.max())) if n_pairs else (math.nan, math.nan)
+        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons), *ends))
     return rows
 
 
@@ -363,6 +368,7 @@ def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFram
 
     names = [field.name for field in dataclasses.fields(PairedDifference)]
     table = pd.DataFrame([vars(row) for row in rows], columns=names)
+    table = table.drop(columns=["smallest", "largest"])
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

@@ -43,7 +43,8 @@ def claim(facts: ModelComparisonFacts) -> str:
     n_seeds = len(facts.accuracies[best])
     return (
         f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
+        f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}. "
+        f"Each verdict is one for most seeds; {claims.unseen(n_seeds)}."
     )
 
 

@@ -212,6 +212,12 @@ class TestPairsThatCount:
             in difference.reason
         )
 
+    def test_are_told_from_the_smallest_to_the_largest(self) -> None:
+        row = only([0.02, -0.03, 0.01, math.nan, -0.5])
+        assert (row.smallest, row.largest) == (-0.03, 0.02)
+        assert (row.turned().smallest, row.turned().largest) == (-0.02, 0.03)
+        assert math.isnan(only([math.nan]).smallest)
+
     def test_may_be_followed_by_some_that_are_not_done_yet(self) -> None:
         difference = only([0.1] * 6 + [math.nan] * 3)
         assert (difference.verdict, difference.n_pairs, difference.reason) == ("better", 6, "")
@@ -308,8 +314,10 @@ class TestClaims:
     )
     def test_turn_as_a_whole(self, verdict: Any, turned: Any) -> None:
         numbers = (8, 0.5, 0.25, 1.0, 0.75, 0.5, 0.875)
-        row = PairedDifference("a", "b", *numbers, verdict, "why")
-        other = PairedDifference("b", "a", 8, -0.5, -1.0, -0.25, 0.25, 0.125, 0.5, turned, "why")
+        row = PairedDifference("a", "b", *numbers, verdict, "why", -0.25, 2.0)
+        other = PairedDifference(
+            "b", "a", 8, -0.5, -1.0, -0.25, 0.25, 0.125, 0.5, turned, "why", -2.0, 0.25
+        )
         assert row.turned() == other
         assert other.turned() == row
 
