@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 VerdictName = Literal["better", "worse", "equivalent", "undecided"]
 
 ALPHA = 0.05  # The probability that any claim of a family is wrong.
-DECIMALS = 12  # Differences of accuracies that are equal differ in later ones.
+DECIMALS = 12  # Of values of size 1, differences that are equal differ in later ones.
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _N_SUBSETS = 99_999
@@ -151,10 +151,11 @@ def paired_differences(
         raw = arrays[arm] - arrays[other]
         has_both = np.isfinite(raw)
         n_pairs = int(np.logical_and.accumulate(has_both).sum())
-        d = raw[:n_pairs].round(DECIMALS)
+        size = size_of(np.concatenate([arrays[arm][:n_pairs], arrays[other][:n_pairs]]))
+        d = (raw[:n_pairs] / size).round(DECIMALS)
         low, high, verdict, reasons = math.nan, math.nan, None, []
         if {arm, other} in claimed:
-            low, high = interval_of(d, m)
+            low, high = (size * end for end in interval_of(d, m))
             verdict = verdict_of(low, high, equivalence)
             if math.isnan(low):
                 reasons.append("the differences are not of one distribution")
@@ -168,13 +169,21 @@ def paired_differences(
                 )
         if has_both[n_pairs:].any():
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
-        mean = float(d.mean()) if n_pairs else math.nan
+        mean = size * float(d.mean()) if n_pairs else math.nan
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else _share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends)
-        ends = (float(d.min()), float(d.max())) if n_pairs else (math.nan, math.nan)
+        ends = (size * float(d.min()), size * float(d.max())) if n_pairs else (math.nan, math.nan)
         rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons), *ends))
     return rows
+
+
+def size_of(values: np.ndarray) -> float:
+    """Return the largest power of two that is not above all values; dividing by it is exact.
+
+    The values are of size 1 then, where rounding takes away what is noise of their last bits only.
+    """
+    return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
 def verdict_of(low: float, high: float, equivalence: float) -> VerdictName:

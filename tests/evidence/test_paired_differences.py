@@ -178,6 +178,19 @@ class TestDegenerate:
         assert copy.verdict == "equivalent"
         assert (copy.mean, copy.low, copy.high, copy.superiority) == (0, 0, 0, 0.5)
 
+    @pytest.mark.parametrize("looks_again", [False, True])
+    @pytest.mark.parametrize("factor", [1e-300, 1e-14, 1.0, 1e14, 1e300])
+    def test_is_as_sure_of_values_of_any_size(self, factor: float, looks_again: bool) -> None:
+        values = np.array([1.2, 0.8, 1.0, 1.1, 0.9, 1.3, 0.7, 1.0, 1.2, 0.9, 1.1, 0.8])
+        arms = {"a": (factor * values).tolist(), "b": [0.0] * 12}
+        margin = 1e-3 * factor
+        [row] = paired_differences(arms, equivalence=margin, looks_again=looks_again)
+        one = only(values.tolist(), looks_again=looks_again)
+        assert row.verdict == one.verdict == "better"
+        found = np.array([row.mean, row.low, row.high, row.smallest, row.largest]) / factor
+        assert found == pytest.approx([one.mean, one.low, one.high, 0.7, 1.3], rel=1e-9)
+        assert row.reason == one.reason
+
     def test_equal_differences_have_an_interval_of_no_width(self) -> None:
         # Their differences of floats are not equal to the last bit, nor is their mean.
         other = np.linspace(0.1, 0.9, 12)
