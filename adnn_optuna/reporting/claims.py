@@ -86,6 +86,17 @@ def unseen(n_seeds: int) -> str:
     )
 
 
+def others_in_words(what: str, names: Sequence[str]) -> str:
+    """Return in which other comparisons something is compared, too; empty if there are none."""
+    if not names:
+        return ""
+    more = [f"{len(names) - 5} more"] if names[5:] else []
+    return (
+        f"{what} compared in {listed([*map(repr, names[:5]), *more])}, too, in the same storage: "
+        "each comparison is wrong in 5 % for itself, so the best of several is wrong more often."
+    )
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names as a part of a sentence: one, one and another, or more."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -57,8 +57,8 @@ def caveat(facts: ModelComparisonFacts) -> str:
         f"Each seed draws {drawn} afresh, the same for all models.{again} All is said of this "
         "data set, and assumes that differences are symmetric about their centre. Whoever "
         "picks a model by this test has used it: what it gives is no longer that of untouched "
-        "data."
-    )
+        f"data. {claims.others_in_words('Models of the same data are', facts.like)}"
+    ).rstrip()
 
 
 def rows(facts: ModelComparisonFacts) -> list[tuple[str, str]]:
