@@ -140,7 +140,8 @@ class SearchSettings(TypedDict):
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    It looks again, and for good, where it stops once all is decided or got further seeds or arms
+    later.
     ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
     that it was called with last.
     """
