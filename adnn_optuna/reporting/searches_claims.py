@@ -15,6 +15,7 @@ from adnn_optuna._units import printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
+from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
@@ -110,6 +111,8 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
     looks, parts = [look for run in runs if (look := run.test_look)], []
     if looks and (uneven := uneven_classes_in_words(looks[0])):
         parts.append(f"Mind that {uneven}.")
+    if twice := duplicates_in_words(runs[0].attrs.get(stored.CONFIG, {}).get("dataset", {})):
+        parts.append(twice)
     parts += [f"{use_of_test_set(run)}." for run in runs if len(run.test_looks) > 1][:1]
     return " ".join(parts)
 
@@ -123,6 +126,12 @@ def uneven_classes_in_words(look: TestLook) -> str:
     return (
         f"{share} of the test set is class {name!r}: a network that always says so reaches {share}"
     )
+
+
+def duplicates_in_words(dataset: Mapping[str, Any]) -> str:
+    """Return which samples of data are there twice, by their configuration; empty if none is."""
+    found = in_words(dataset.get("duplicates", {}))
+    return printable(f"Mind that the data have {found}.") if found else ""
 
 
 def use_of_test_set(record: SearchRecord) -> str:
