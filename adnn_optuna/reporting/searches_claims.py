@@ -21,7 +21,7 @@ from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.
 _UNEVEN = 1.5
-# Of variables that do not move.
+# Of variables that do not move, and of other studies.
 _NAMED = 5
 
 
@@ -113,7 +113,10 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
         parts.append(f"Mind that {uneven}.")
     if twice := duplicates_in_words(runs[0].attrs.get(stored.CONFIG, {}).get("dataset", {})):
         parts.append(twice)
-    parts += [f"{use_of_test_set(run)}." for run in runs if len(run.test_looks) > 1][:1]
+    # The runs of a comparison have the same data.
+    others = runs[0].looks_elsewhere if runs[0].test_looks else {}
+    used = [*(run for run in runs if len(run.test_looks) > 1), *(runs[:1] if others else ())]
+    parts += [f"{use_of_test_set(run)}." for run in used[:1]]
     return " ".join(parts)
 
 
@@ -136,17 +139,25 @@ def duplicates_in_words(dataset: Mapping[str, Any]) -> str:
 
 def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
-    looks = record.test_looks
-    if not looks:
-        return "The test set is closed; result.test() or resume opens it"
+    looks, elsewhere = record.test_looks, record.looks_elsewhere
     numbers = [str(look["n_trials"]) for look in looks]
     is_old = ", for an earlier winner than the present one" if record.test_look is None else ""
-    if len(looks) == 1:
+    whose = "no longer of untouched test data"
+    n = len(looks) + sum(elsewhere.values())
+    if not looks:
+        said = "The test set is closed; result.test() or resume opens it"
+    elif n == 1:
         return f"The test set was used once, after {numbers[0]} trials{is_old}"
-    return (
-        f"The test set was looked at {len(looks)} times, after {listed(numbers)} trials{is_old}: "
-        "the later gains are no longer of untouched test data"
-    )
+    else:
+        times = f"{len(looks)} times" if len(looks) > 1 else "once"
+        said = f"The test set was looked at {times}, after {listed(numbers)} trials{is_old}"
+    if not elsewhere:
+        return said if not looks else f"{said}: the later gains are {whose}"
+    names = [repr(printable(name)) for name in elsewhere]
+    who = ", ".join([*names[:_NAMED], "…"] if len(names) > _NAMED else names)
+    times = f"{n - len(looks)} time{'s' * (n - len(looks) > 1)}"
+    others = f"other studies of this storage ({who}) looked at the same data {times}"
+    return f"{said}, and {others}: of these {n} looks, all but the first are {whose}"
 
 
 def about_test_gain(record: SearchRecord) -> str:
