@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.evidence.proportions import unseen_share
+from adnn_optuna.evidence.proportions import n_counted, unseen_share
 
 QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
 """What somebody asks first who knows nothing of seeds."""
 
 
 def n_examples(look: TestLook) -> str:
-    """Return how many examples a test set has, and what they are called."""
-    return f"{look['n_images']} test {printable(look['unit'])}"
+    """Return how many examples a test set has, as how many they count, and what they are."""
+    said = f"{look['n_images']} test {printable(look['unit'])}"
+    return f"{said} that count as {n_counted(look):.0f}" if "groups" in look else said
 
 
 def images(gain: float, look: TestLook | None) -> str:
