@@ -71,7 +71,6 @@ def page(comparison: ComparisonFacts) -> Page:
     best = next(iter(claims.against_control(comparison)), None)
     where = origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, where["url"])
-    gained = answers.pop("What was gained?")
     header, rows = _mean_rows(comparison, "means page")
     content = {
         "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
@@ -99,7 +98,7 @@ def page(comparison: ComparisonFacts) -> Page:
         **where,
     }
     mind = to_mind(results[best.arm] if best else [first])
-    return Page("comparison.html.jinja", gained, mind, content)
+    return Page("comparison.html.jinja", claims.verdict_of_comparison(comparison), mind, content)
 
 
 def _picture(comparison: ComparisonFacts) -> go.Figure:

@@ -188,6 +188,30 @@ class TestComparison:
             assert f". {said}" in comparisons_claims.claim_of_comparison(comparison)
             assert comparisons_claims.answers_of_comparison(comparison, None)[OTHERWISE] == said
 
+    @pytest.mark.parametrize(
+        ("constant", "said"),
+        [
+            (0.03, ", but worse than one offset for all layers, which is no search (-1."),
+            (0.02, ", but not shown to be better than one offset for all layers, which is no"),
+            (0.00, ", and better than one offset for all layers, which is no search (+"),
+        ],
+    )
+    def test_a_search_has_to_beat_no_search(self, constant: float, said: str) -> None:
+        gains = {"greedy": NOISE[0] + 0.02, "random_restart": NOISE[2], "one": NOISE[3] + constant}
+        results = {**store_comparison(gains).results}
+        results["one"] = [searched_by(run, "constant") for run in results["one"]]
+        comparison = Comparison(results, tuple(range(12)))
+        verdict = comparisons_claims.verdict_of_comparison(comparison)
+        assert f"greedy is better than random restarts for most seeds{said}" in verdict
+        # The largest letters of the report are that verdict.
+        page = comparisons.page(comparison)
+        assert page.claim == verdict
+        assert comparisons_claims.claim_of_comparison(comparison).startswith(verdict)
+        # So it is where nothing is better than random restarts.
+        luck = {**results, "greedy": results["random_restart"]}
+        equal = comparisons_claims.verdict_of_comparison(Comparison(luck, tuple(range(12))))
+        assert "one offset for all layers, which is no search" in equal
+
     def test_other_comparisons_of_the_same_objective_are_named(self) -> None:
         comparison = store_comparison({"greedy": [0.02] * 7, "random_restart": [0.0] * 7})
         assert "too, in the same storage" not in str(comparison)
