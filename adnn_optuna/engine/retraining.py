@@ -45,8 +45,10 @@ def look_at_test_set(
     look = record.test_look
     if look is None:
         of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
-        scores = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
-        for name, text in scores.items():
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
+        if (groups := getattr(objective.dataset, "test_groups", None)) is not None:
+            attrs |= as_attributes(stored.GROUPS, groups)
+        for name, text in attrs.items():
             patiently(record.study.set_user_attr, name, text)
             record.attrs[name] = text
         look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}

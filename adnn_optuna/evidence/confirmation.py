@@ -172,6 +172,11 @@ def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimat
     return Estimate(mean, *ends)
 
 
+def share_unseen(n: int) -> float:
+    """Return which share of seeds may differ without one of n having shown it, at 95 %."""
+    return float(1 - ALPHA ** (1 / n))
+
+
 def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:
     """Return the variance of a mean over examples, by the sums of their groups; and how many."""
     residuals = values - values.mean(dtype=np.float64)

@@ -15,7 +15,7 @@ from adnn_optuna.engine.confirmation import (
     FIRST,
     MOVED,
     UNMOVED,
-    confirm,
+    confirm_winner,
     confirming_seeds,
     read_confirmation,
 )
@@ -33,7 +33,7 @@ def objective() -> InitOffsetObjective:
 
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> Confirmation:
-    confirm(result, result.objective, n_seeds)
+    confirm_winner(result, result.objective, n_seeds)
     # From the storage alone.
     found = read_confirmation(record_of(result.study))
     assert found is not None
@@ -147,7 +147,7 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
     result = adnn.search(objective, "greedy", max_trial=1)
     with pytest.raises(ValueError, match="no fresh seeds to confirm by; give confirm=0"):
-        confirm(result, objective, 6)
+        confirm_winner(result, objective, 6)
 
 
 def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
@@ -155,7 +155,7 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     stop = threading.Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        confirm(result, objective, 7, stop=stop)
+        confirm_winner(result, objective, 7, stop=stop)
     assert read_confirmation(result) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
