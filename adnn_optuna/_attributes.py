@@ -140,7 +140,8 @@ class SearchSettings(TypedDict):
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    It looks again, and for good, where it stops once all is decided or got further seeds or arms
+    later.
     ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
     that it was called with last.
     """
@@ -162,6 +163,17 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
+class TestGroups(TypedDict):
+    """As how many samples those of a test set count where some repeat others or belong together.
+
+    On ``won`` of such groups the winner is better in all, on ``lost`` the unmoved network.
+    """
+
+    n: float
+    won: int
+    lost: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -172,7 +184,8 @@ class TestLook(TypedDict):
 
     Where the model or the training is a function of the trial, the baseline is the winner with
     every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
-    has the most samples, ``n_largest``, of the ``largest_class``.
+    has the most samples, ``n_largest``, of the ``largest_class``. ``groups`` are missing where
+    each sample is on its own.
     """
 
     looked: str
@@ -189,6 +202,7 @@ class TestLook(TypedDict):
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
+    groups: NotRequired[TestGroups]
 
 
 class Confirmed(TypedDict):

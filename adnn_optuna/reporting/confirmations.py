@@ -13,10 +13,9 @@ from adnn_optuna.evidence.confirmation import (
     Estimate,
     confirmation_of,
     own_score,
-    share_unseen,
 )
 from adnn_optuna.evidence.paired_differences import ALPHA
-from adnn_optuna.reporting.claims import n_examples
+from adnn_optuna.reporting.claims import n_examples, unseen
 
 HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
@@ -115,8 +114,7 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
     if low <= 0 <= high:
         return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){_rank(facts)}."
     verb = "gain" if low > 0 else "lose: they gain"
-    rare = f"what befalls fewer than {100 * share_unseen(n):.0f} % of seeds may not have been seen"
-    return f"the offsets {verb} {gain} ({interval}){_rank(facts)}; {rare}."
+    return f"the offsets {verb} {gain} ({interval}){_rank(facts)}; {unseen(n)}."
 
 
 def hyperparameters_in_words(record: SearchRecord) -> str:

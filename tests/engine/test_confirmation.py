@@ -159,3 +159,16 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     assert read_confirmation(result) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
+
+
+def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
+    digits = adnn.load_dataset("digits")
+    x, y = digits.x_train[:300], digits.y_train[:300]
+    tested = {"x_test": np.repeat(x[250:], 3, 0), "y_test": np.repeat(y[250:], 3)}
+    data = adnn.Dataset.from_arrays(x[:250], y[:250], **tested)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=quick_training(epochs=1))
+    result = adnn.search(objective, max_trial=2)
+    found = confirmed(result)
+    assert found.groups is not None
+    assert len(found.groups) == 150
+    assert len(np.unique(found.groups)) == 50

@@ -51,7 +51,8 @@ class TestWordForWord:
             ),
             REPEATS: (
                 "the offsets gain +1.32 pp in the mean of 10 fresh seeds (95 % interval +1.05 to "
-                "+1.60 pp); what befalls fewer than 26 % of seeds may not have been seen."
+                "+1.60 pp); 10 seeds: what befalls fewer than 26 % of seeds may not have been "
+                "seen."
             ),
         }
         assert verdict(record) == "The gain of the offsets repeats on fresh seeds."
