@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Baseline = Literal["mean", "one"]
 """What a gain is measured from: the mean of all draws, or one draw."""
 
-# This many equal values show that nothing is random. There are as many seeds to choose by.
-N_EQUAL = 5
 _ROUNDING = 1e-12  # Values that differ by less are equal.
 
 
@@ -44,22 +42,23 @@ class RecheckFacts(Findings):
     confirm: int
     confirm_best: bool
     is_seeded: bool
+    is_deterministic: bool = False
+    on_same_data: bool = False
     trial: FrozenTrial | None = dataclasses.field(default=None, init=False, repr=False)
-    is_deterministic: bool = dataclasses.field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        choosing = fresh_seeds(self.study_name, "choose", max(self.seeds, N_EQUAL))
-        confirming = fresh_seeds(self.study_name, "confirm", self.confirm)
-        self._seeds = {"choose": choosing[: self.seeds], "confirm": confirming}
+        counts = {"choose": self.seeds, "confirm": self.confirm}
+        self._seeds = {role: fresh_seeds(self.study_name, role, n) for role, n in counts.items()}
         self.best: FrozenTrial = self.candidates[0]
         # The study may have had other best trials before it went on.
         numbers = {trial.number for trial in self.candidates}
         self.evaluations = {e: v for e, v in self.evaluations.items() if e[0] in numbers}
-        stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
-        missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
+        missing = ([e for e in stage if e not in self.evaluations] for stage in self._stages())
         self.missing = next(filter(None, missing), [])
         n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        self.n_evaluations = 0
+        if not self.is_deterministic:
+            self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
 
         # The least difference of values: of accuracies, one image or more.
@@ -75,15 +74,11 @@ class RecheckFacts(Findings):
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
         self.noise_share: float = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
 
-    def _stages(self, equal: Sequence[Evaluation]) -> Iterator[Sequence[Evaluation]]:
+    def _stages(self) -> Iterator[Sequence[Evaluation]]:
         """Yield what is evaluated, and conclude from each part once it is known."""
-        first = equal[: self.seeds]
-        yield first
-        if all(self.evaluations[e] == self.best.value for e in first):
-            yield equal
-            if all(self.evaluations[e] == self.best.value for e in equal):
-                self.is_deterministic, self.trial = True, self.best
-                return
+        if self.is_deterministic:
+            self.trial = self.best
+            return
         yield [(t.number, seed) for t in self.candidates for seed in self._seeds["choose"]]
 
         def rank(trial: FrozenTrial) -> tuple[int, float]:
@@ -100,6 +95,12 @@ class RecheckFacts(Findings):
         made = [(trial.number, seed) for seed in self._seeds[role]]
         found = (self.evaluations.get(evaluation, math.nan) for evaluation in made)
         return [value for value in found if not math.isnan(value)]
+
+    @property
+    def n_equal(self) -> int:
+        """How many values there are by which nothing was chosen, if all are equal; else 0."""
+        values = self.values(self.trial, "confirm") if self.trial else []
+        return len(values) if len(values) > len({*values}) == 1 else 0
 
     def interval(self, trial: FrozenTrial, role: str) -> Estimate:
         """Return the mean of these values with its interval."""

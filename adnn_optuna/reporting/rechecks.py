@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import math
 
+from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.recheck import (
-    N_EQUAL,
     Baseline,
     RecheckFacts,
     chance_of_luck,
@@ -22,8 +22,8 @@ def claim(facts: RecheckFacts) -> str:
     said = f"The study said {shown(best.values[0])} (trial {best.number})"
     if facts.is_deterministic:
         return (
-            f"{said}, and {N_EQUAL} fresh seeds give exactly that: the evaluation is "
-            "deterministic, so there is no luck of training to measure."
+            f"{said}. By whoever called it the evaluation is deterministic, so nothing was "
+            "evaluated and no luck of training measured."
         )
     if trial is None or facts.missing:
         return f"{said}; what it is worth is not known yet, {so_far(facts, 'evaluations')}"
@@ -35,7 +35,7 @@ def claim(facts: RecheckFacts) -> str:
         excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
     said = (
         f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
-        f"{shown(*excess)}, on the same validation data."
+        f"{shown(*excess)}{', on the same validation data' * facts.on_same_data}."
     )
     # The word luck is for one and the same trial only.
     again = facts.interval(best, "confirm")
@@ -53,10 +53,16 @@ def caveat(facts: RecheckFacts) -> str:
     """Return what the recheck cannot show, and what came in its way."""
     if facts.is_deterministic:
         return "Whether the value holds on other data, no seed can tell."
-    said = (
-        "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included."
+    said = "It measures the luck of training on the data that was evaluated on"
+    said += (
+        "." if facts.on_same_data else "; where the seed redraws these, that of the split, too."
     )
+    if n := facts.n_equal:
+        said += (
+            f" All {n} values of the further seeds are equal, but up to "
+            f"{100 * unseen_share(n):.0f} % of seeds may differ; if nothing is random, say so by "
+            "deterministic=True."
+        )
     if facts.n_lost:
         said += (
             f" {facts.n_lost} of {len(facts.evaluations)} evaluations came to no value (NaN, "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 from known_facts import changed, minimizing, of_equals, recheck, with_a_lost_one
 
@@ -15,20 +17,37 @@ def test_whole_text_of_both_trials_confirmed() -> None:
     report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
     assert rechecks.text(report) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
-        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098), on the same validation data. "
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). "
         "Trial 31 itself gives 0.9050 (0.9025 to 0.9075). Of trial 31's value, 0.0073 (0.0048 to "
         "0.0098) was luck.\n"
         "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included."
+        "redraws these, that of the split, too."
     )
 
 
-def test_nothing_random_is_told_as_such() -> None:
-    assert rechecks.text(of_equals([0.5] * 5)) == (
-        "The study said 0.5 (trial 3), and 5 fresh seeds give exactly that: the evaluation is "
-        "deterministic, so there is no luck of training to measure.\n"
+def test_only_the_user_says_that_nothing_is_random() -> None:
+    told = dataclasses.replace(of_equals([0.5] * 5), is_deterministic=True)
+    assert rechecks.text(told) == (
+        "The study said 0.5 (trial 3). By whoever called it the evaluation is deterministic, so "
+        "nothing was evaluated and no luck of training measured.\n"
         "Whether the value holds on other data, no seed can tell."
     )
+
+
+def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
+    # Where one image flips in a fifth of the seeds, five values are equal in .8 ** 5 = 33 %.
+    rng, n_equal = np.random.default_rng(0), 0
+    for _ in range(300):
+        values = 0.5 - (rng.random(5) < 0.2) / 359
+        said = rechecks.text(of_equals([0.5] * 5 + values.tolist(), confirm=5))
+        assert "deterministic, so" not in said
+        is_equal = (values == values[0]).all()
+        n_equal += is_equal
+        told = (
+            "All 5 values of the further seeds are equal, but up to 45 % of seeds may differ; if"
+        )
+        assert (told in said) == is_equal
+    assert 0.25 < n_equal / 300 < 0.41
 
 
 def test_what_is_not_known_yet_says_how_to_go_on() -> None:
@@ -50,15 +69,19 @@ def test_overstated_is_what_is_too_low_where_it_minimizes() -> None:
 def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
     assert rechecks.claim(recheck(17, [0.904, 0.905, 0.906])) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
-        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098), on the same validation data."
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098)."
     )
+    # Where no seed redraws them, as of our own objective.
+    same = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), on_same_data=True)
+    assert rechecks.claim(same).endswith("(0.0048 to 0.0098), on the same validation data.")
+    assert "redraws" not in rechecks.caveat(same)
 
 
 def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
     report = with_a_lost_one()
     assert rechecks.caveat(report) == (
         "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included. 1 of 3 evaluations came to no "
+        "redraws these, that of the split, too. 1 of 3 evaluations came to no "
         "value (NaN, infinite or pruned) and are left out, so the value is that of those that "
         "succeed. The evaluations take no seed, so they cannot be made again."
     )
