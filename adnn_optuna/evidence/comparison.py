@@ -29,6 +29,7 @@ from adnn_optuna.evidence.paired_differences import (
     differences_table,
     paired_differences,
     undecided,
+    verdict_of,
 )
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
@@ -294,19 +295,45 @@ class ModelComparisonFacts(Findings):
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        self.paired_differences: list[PairedDifference] = paired_differences(
+        self.on_these_rows: list[PairedDifference] = paired_differences(
             self.accuracies, equivalence=self.equivalence, looks_again=self.looks_again
         )
         left = of_seeds[n_done:]
         if self.looks_again:
-            is_decided = all(row.verdict != "undecided" for row in self.paired_differences)
+            is_decided = all(row.verdict != "undecided" for row in self.on_these_rows)
             left = [] if is_decided else left[:1]
             self.seeds = self.seeds[:n_done] if is_decided else self.seeds
         elif left:
             reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
-            self.paired_differences = undecided(self.paired_differences, reason)
+            self.on_these_rows = undecided(self.on_these_rows, reason)
+        self.paired_differences: list[PairedDifference] = self.on_these_rows
+        if self.draws_test_set:
+            self.paired_differences = self._for_new_data()
         self.n_evaluations = len(self.seeds) * len(self.labels)
         self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
+
+    def _for_new_data(self) -> list[PairedDifference]:
+        """Return the differences with verdicts on new data, as the splits of one data set overlap.
+
+        Two equal models differ on these rows; their interval must not be looked at before its end.
+        """
+        rows = self.on_these_rows
+        if self.looks_again:
+            said = "for new data it is read once, at a planned number of seeds, and not in between"
+            return undecided(rows, said)
+        if any(math.isinf(row.low) for row in rows):
+            return rows
+        judged = []
+        for row in rows:
+            low, high = self.new_data_interval(row)
+            verdict = verdict_of(low, high, self.equivalence)
+            judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
+        return judged
+
+    @property
+    def is_of_new_data(self) -> bool:
+        """Whether verdicts are for new data of this kind, and those on these rows others."""
+        return self.paired_differences is not self.on_these_rows
 
     def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
         """Return the interval of a difference for new data of this kind.
@@ -316,10 +343,10 @@ class ModelComparisonFacts(Findings):
 
         Returns:
             Its ends at the level of the other intervals; NaN where the test set is always the
-            same, or one looks again, or there are less than two seeds.
+            same, or one looks again, or seeds are missing, or there are less than two.
         """
         n = difference.n_pairs
-        if not self.draws_test_set or self.looks_again or n < 2:
+        if not self.draws_test_set or self.looks_again or n < max(len(self.seeds), 2):
             return math.nan, math.nan
         arm, other = (self.accuracies[a][:n] for a in (difference.arm, difference.other))
         sd = stdev(map(operator.sub, arm, other))
@@ -346,7 +373,7 @@ class ModelComparisonFacts(Findings):
         Returns:
             A data frame with the index ``model``, ``other`` and the columns of
             :meth:`Comparison.differences`, and ``new_data_low`` and ``new_data_high``, see
-            :meth:`new_data_interval`.
+            :meth:`new_data_interval`. Where these are known, the verdict is theirs.
         """
         table = differences_table(self.paired_differences, "model")
         ends = [self.new_data_interval(row) for row in self.paired_differences]

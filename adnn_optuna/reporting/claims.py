@@ -50,12 +50,15 @@ def superiority(difference: PairedDifference) -> str:
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
 
 
-def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
+def interval_in_words(
+    n_claims: Mapping[str, int], *, looks_again: bool, of_new_data: bool = False
+) -> str:
     """Return what the intervals promise, and at what price.
 
     Args:
         n_claims: The number of claims of each family, by what they are about.
         looks_again: Whether the comparison looks again after each seed.
+        of_new_data: Whether they are for new data, and others for the data as they are.
     """
     which = " and ".join(
         f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
@@ -67,6 +70,11 @@ def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
         if looks_again
         else "from inverted sign flips, for the planned seeds"
     )
+    if of_new_data:
+        how = (
+            "for new data of this kind, after Nadeau and Bengio, read once, at the planned seeds; "
+            f"on these rows alone {how}"
+        )
     return f"interval: 95 % for {which}, {how}"
 
 
