@@ -46,13 +46,15 @@ def look_at_test_set(
     look = record.test_look
     if look is None:
         of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
-        scores = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
-        for name, text in scores.items():
-            patiently(record.study.set_user_attr, name, text)
-            record.attrs[name] = text
         look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
         if objective.is_of_trial:
             look["unmoved"] = baseline.metrics[objective.metric]
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
+        if "groups" in look:
+            attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
+        for name, text in attrs.items():
+            patiently(record.study.set_user_attr, name, text)
+            record.attrs[name] = text
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()

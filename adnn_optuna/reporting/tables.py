@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, Number
@@ -83,16 +82,6 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     lines = ["  ".join(row).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
-
-
-def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
-    """Return how many test examples both networks get right, one of them, and none."""
-    n, won, lost = look["n_images"], look["won"], look["lost"]
-    both = round(look["best"] * n) - won
-    return [
-        ("unmoved network right", str(both), str(lost)),
-        ("unmoved network wrong", str(won), str(n - both - won - lost)),
-    ]
 
 
 def pair(row: PairedDifference) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from shown_pages import cards_of, noise, text_of
-from stored_studies import store_comparison, store_look, store_study
+from stored_studies import store_comparison, store_look
 
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting import comparisons, comparisons_claims, searches
+from adnn_optuna.reporting import comparisons, comparisons_claims
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
@@ -290,10 +290,3 @@ class TestClaim:
         assert verdicts == {"worse": "worse", "noisy": "undecided"}
         claim = comparisons_claims.claim_of_comparison(comparison)
         assert claim.startswith("No searcher is shown to be better than random restarts: worse")
-
-    def test_of_one_search_leaves_luck_open(self) -> None:
-        page = searches.page(record_of(store_study("one", gain=0.02)))
-        assert "+2.00 percentage points" in page.claim
-        assert "this is one beginning, which may have been an unlucky one" in text_of(
-            page.render()
-        )
