@@ -35,7 +35,7 @@ def text(record: SearchRecord) -> str:
     if scaling := record.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
     whose = (
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         _not_moved(record),
     )
@@ -102,7 +102,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
     look = record.test_look
     has_pairs = math.isfinite(record.test_gain) and record.test_metric != "test_r2"
     said = (
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
