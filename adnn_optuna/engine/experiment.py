@@ -208,6 +208,14 @@ class Experiment:
         return self.trainer.training
 
     @property
+    def fixed_learning_rate(self) -> float | None:
+        """The learning rate of all trainings; :obj:`None` where a schedule or a trial says it."""
+        if takes_trial(self._training):
+            return None
+        training = self._training if self.is_of_trial else self.training
+        return cast("Training", training).fixed_learning_rate
+
+    @property
     def direction(self) -> StudyDirection:
         """The direction of a study with this objective."""
         training = Training() if self.is_of_trial else self.training

@@ -101,6 +101,18 @@ def test_max_gain_is_reached_where_result_and_callback_say_so(sampler: str) -> N
     assert (ended.gain, ended.stop_reason) == (gain, "max_gain")
 
 
+def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None:
+    settings = quick_training("adam", 0.01, epochs=1, batch_size=400)
+    compared = adnn.InitOffsetObjective(model, DIGITS, training=settings)
+    comparison = adnn.compare(compared, ["annealing"], max_trial=10, seeds=range(1))
+    [run] = comparison.results["learning_rate"]
+    assert run.best is not None
+    unmoved = {"width": run.best.params["width"], "learning_rate": 0.01}
+    assert run.baseline == run.objective(optuna.trial.FixedTrial(unmoved))
+    with pytest.raises(ValueError, match="'longer' is one training of one network"):
+        adnn.compare(compared, ["annealing"], max_trial=2, seeds=range(1), controls=["longer"])
+
+
 def test_a_baseline_that_is_cut_off_is_trained_when_its_trial_is_done_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
