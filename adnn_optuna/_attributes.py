@@ -39,7 +39,9 @@ PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Pr
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
-# User attributes of a trial.
+# User attributes of a trial, and of one whose model or training is a function of it BASELINE and
+# BASELINE_METRICS, those of its own network unmoved, where it was the best one so far.
+MADE = "adnn:made"  # What these functions made for it: `Made`.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
 TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
@@ -70,7 +72,10 @@ another.
 
 
 class Config(TypedDict):
-    """All that determines the values of an objective's trials."""
+    """All that determines the values of an objective's trials.
+
+    The ``behaviour`` is a sketch of what classes and functions of the user's compute, by parts.
+    """
 
     model: dict[str, Any]
     dataset: dict[str, Any]
@@ -78,6 +83,18 @@ class Config(TypedDict):
     space: dict[str, Any]
     metric: str
     seed: int
+    behaviour: NotRequired[dict[str, list[float]]]
+
+
+class Made(TypedDict):
+    """What the user's functions made for a trial: of a Keras model the hash of its configuration.
+
+    The ``behaviour`` is as in :class:`Config`.
+    """
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    behaviour: NotRequired[dict[str, list[float]]]
 
 
 class Trained(TypedDict):
@@ -182,10 +199,8 @@ class TestLook(TypedDict):
     ``won`` of them right, the unmoved network alone ``lost``. Of a regression they are R², and on
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
-    Where the model or the training is a function of the trial, the baseline is the winner with
-    every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
-    has the most samples, ``n_largest``, of the ``largest_class``. ``groups`` are missing where
-    each sample is on its own.
+    Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
+    ``largest_class``. ``groups`` are missing where each sample is on its own.
     """
 
     looked: str
@@ -198,7 +213,6 @@ class TestLook(TypedDict):
     won: int
     lost: int
     standard_error: NotRequired[float]
-    unmoved: NotRequired[float]
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
@@ -230,6 +244,7 @@ _SHAPES: Mapping[str, Any] = {
     PROPOSAL: Proposal,
     OWNER: Owner,
     ENDED: Ended | None,
+    MADE: Made,
     TRIAL_METRICS: Metrics,
     TRAINED: Trained,
     ELAPSED: float,

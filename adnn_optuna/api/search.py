@@ -132,7 +132,7 @@ class SearchResult(Told, SearchRecord):
                 f"The study {self.study.study_name!r} has no completed trial, so it has no "
                 "winner; resume it."
             )
-        objective = self.objective.of(self.best.params)
+        objective = self.objective.as_trained(self.best)
         return objective.trainer, objective.start(self.best.params)
 
     def test(self) -> SearchResult:

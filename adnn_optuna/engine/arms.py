@@ -104,6 +104,11 @@ class LongerObjective(InitOffsetObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
+        if objective.is_of_trial:
+            raise WrongValueError(
+                "The control 'longer' is one training of one network, but model or training is a "
+                "function of the trial: leave out this control."
+            )
         epochs = objective.training.epochs
         space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
         return cls(**{**objective.settings, "space": space})
@@ -214,7 +219,7 @@ def _annealing(
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
-    if (rate := objective.training.fixed_learning_rate) is None:
+    if (rate := objective.fixed_learning_rate) is None:
         raise WrongValueError(
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."

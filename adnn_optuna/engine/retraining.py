@@ -45,11 +45,9 @@ def look_at_test_set(
     n_trials = len(patiently(lambda: record.done_trials))
     look = record.test_look
     if look is None:
-        of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
-        look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
-        if objective.is_of_trial:
-            look["unmoved"] = baseline.metrics[objective.metric]
-        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
+        of_winner, _, runs = retrain_winner(record, objective, stop)
+        look = {**look_of(of_winner, *runs), "trial": record.best.number}
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", runs[1].scores)
         if "groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
         for name, text in attrs.items():
@@ -69,15 +67,15 @@ def retrain_winner(
 ) -> tuple[InitOffsetObjective, list[Start], list[Retrained]]:
     """Train baseline and winner of a search again; warn where they come out differently.
 
-    Where model or training is a function of the trial, the baseline is the winner without its
-    offsets. Return the winner's objective, what both were trained from, and what came of them.
+    Return the winner's objective, what both were trained from, and what came of them.
+
+    Raises:
+        ValueError: If the user's functions now make another model or training of the winner.
     """
     assert record.best is not None, "There is a winner."
-    params, attrs = record.best.params, record.best.user_attrs
-    told = [record.attrs.get(stored.BASELINE_METRICS, {}), attrs.get(stored.TRIAL_METRICS, {})]
-    if objective.is_of_trial:
-        told[0], objective = {}, objective.of(params)
-    starts = [objective.baseline_start, objective.start(params)]
+    told = [record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})]
+    objective = objective.as_trained(record.best)
+    starts = [objective.baseline_start, objective.start(record.best.params)]
     runs = [*retrain(objective.trainer, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
