@@ -50,6 +50,7 @@ RANDOM_RESTART = "random_restart"
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
+ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
 Metrics = dict[str, float]
