@@ -26,6 +26,7 @@ TEST = "adnn:test"  # What the names of its looks at the test set begin with, ea
 # What the names of a winner's scores on the test examples begin with, texts of `engine/scores.py`;
 # of a confirmation's trials, system attributes.
 SCORES = "adnn:scores"
+WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 CONFIRMED = "adnn:confirmed"  # Of a confirmation, what its winners' names begin with: `Confirmed`.
@@ -209,6 +210,7 @@ _SHAPES: Mapping[str, Any] = {
     RUNS: RunRecord,
     TEST: TestLook,
     SCORES: str,
+    WEIGHTS: str,
     CONFIRMED: Confirmed,
     GROUPS: str,
     COMPARISON: Declaration,

@@ -23,7 +23,7 @@ _ENDED = ("complete", "diverged")
 _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
 
-def fresh_seeds(seed: int, n: int) -> list[int]:
+def seeds_of_members(seed: int, n: int) -> list[int]:
     """Return the seeds of ``n`` networks, of initialisation and order, that follow from one."""
     keys = (np.random.SeedSequence((seed, number, _KEY)) for number in range(n))
     return [int(key.generate_state(1)[0] >> 1) for key in keys]
@@ -47,7 +47,7 @@ class EnsembleObjective(InitOffsetObjective):
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""
-        seeds = [self.seed, *fresh_seeds(self.seed, int(params["members"]) - 1)]
+        seeds = [self.seed, *seeds_of_members(self.seed, int(params["members"]) - 1)]
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
