@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.comparisons import Comparison as Comparison
+    from adnn_optuna.api.ensemble import Ensemble as Ensemble
+    from adnn_optuna.api.ensemble import ensemble as ensemble
     from adnn_optuna.api.recheck import Recheck as Recheck
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -50,6 +52,7 @@ _NAMES = {
     "api.compare": ["compare"],
     "api.compare_models": ["ModelComparison", "compare_models"],
     "api.comparisons": ["Comparison"],
+    "api.ensemble": ["Ensemble", "ensemble"],
     "api.recheck": ["Recheck", "recheck"],
     "api.variance": ["Variance", "measure_variance"],
     "api.resume": ["resume"],

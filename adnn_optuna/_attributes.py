@@ -28,6 +28,7 @@ TEST = "adnn:test"  # What the names of its looks at the test set begin with, ea
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
+WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
@@ -57,6 +58,7 @@ RANDOM_RESTART = "random_restart"
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
+ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
 Metrics = dict[str, float]
@@ -236,6 +238,7 @@ _SHAPES: Mapping[str, Any] = {
     RUNS: RunRecord,
     TEST: TestLook,
     SCORES: str,
+    WEIGHTS: str,
     CONFIRMED: Confirmed,
     GROUPS: str,
     COMPARISON: Declaration,

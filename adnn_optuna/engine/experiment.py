@@ -270,6 +270,10 @@ class Experiment:
         """Return what a trial with these parameters is trained from."""
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
 
+    def starts(self, params: dict[str, Any]) -> list[Start]:
+        """Return what the networks of a trial are trained from: one, unless they are averaged."""
+        return [self.start(params)]
+
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline

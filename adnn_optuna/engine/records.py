@@ -177,6 +177,13 @@ class SearchRecord:
         return self.searcher in ARMS and ARMS[self.searcher].is_control
 
     @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the winner: one, but in an ensemble."""
+        if self.best is None or self.searcher != stored.ENSEMBLE:
+            return 1
+        return max(self.best.intermediate_values, default=1)
+
+    @property
     def budget(self) -> dict[str, Any]:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
