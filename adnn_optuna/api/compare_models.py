@@ -49,7 +49,7 @@ class ModelComparison(Told, ModelComparisonFacts):
         score: What the accuracies are: those of a regression are R².
 
     Attributes:
-        accuracies: The test accuracies of each model, up to the first seed that is not done.
+        values: The test accuracies of each model, up to the first seed that is not done.
         paired_differences: The statistics from which all tables and sentences come.
         missing: The evaluations to be made next; none at the end.
         n_evaluations: How many there are at the most.

@@ -3,6 +3,7 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -150,3 +151,29 @@ def compare_models(
         show_progress_bar=not quiet,
     )
     out.show_pages(found, quiet=quiet, report=report)
+
+
+def compare_values(
+    file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
+    *,
+    minimize: bool = False,
+    margin: float | None = None,
+    planned: bool = True,
+    paired: bool = True,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Tell which of several arms is better, by values that were measured elsewhere.
+
+    A first column of words, or one called seed or the like, names the rows.
+
+    \b
+    Examples:
+      adnn compare-values results.csv --margin 0.005
+      adnn compare-values losses.csv --minimize --no-planned --report losses.html
+    """
+    found = adnn.compare_values(
+        file, minimize=minimize, margin=margin, planned=planned, paired=paired
+    )
+    out.show_pages(found, quiet=quiet, plot=plot, report=report)

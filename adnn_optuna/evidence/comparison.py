@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import operator
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 import pandas as pd
-from scipy import stats
 
 from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
 from adnn_optuna._checks import WrongValueError
@@ -18,11 +16,11 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import unit_of
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.arm_values import ArmValues
 from adnn_optuna.evidence.curves import seconds_under_way
 from adnn_optuna.evidence.declarations import planned, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
-    ALPHA,
     EQUIVALENCE,
     PairedDifference,
     check_equivalence,
@@ -258,7 +256,7 @@ class ComparisonFacts:
 
 
 @dataclasses.dataclass
-class ModelComparisonFacts(Findings):
+class ModelComparisonFacts(Findings, ArmValues):
     """What models come to with the same seeds: :class:`~adnn_optuna.ModelComparison` tells it."""
 
     labels: tuple[str, ...]
@@ -270,17 +268,18 @@ class ModelComparisonFacts(Findings):
     n_train: int
     n_test: int
     score: str = "test accuracy"
+    arm = "model"
 
     def __post_init__(self) -> None:
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
         is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
         n_done = [*is_done, False].index(False)
-        self.accuracies: dict[str, list[float]] = {
+        self.values = {
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        self.paired_differences: list[PairedDifference] = paired_differences(
-            self.accuracies, equivalence=self.equivalence, looks_again=self.looks_again
+        self.paired_differences = paired_differences(
+            self.values, equivalence=self.equivalence, looks_again=self.looks_again
         )
         left = of_seeds[n_done:]
         if self.looks_again:
@@ -293,38 +292,6 @@ class ModelComparisonFacts(Findings):
         self.n_evaluations = len(self.seeds) * len(self.labels)
         self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
 
-    def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
-        """Return the interval of a difference for new data of this kind.
-
-        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, for training sets that overlap. It holds for a planned number of seeds.
-
-        Returns:
-            Its ends at the level of the other intervals; NaN where the test set is always the
-            same, or one looks again, or there are less than two seeds.
-        """
-        n = difference.n_pairs
-        if not self.draws_test_set or self.looks_again or n < 2:
-            return math.nan, math.nan
-        arm, other = (self.accuracies[a][:n] for a in (difference.arm, difference.other))
-        sd = stdev(map(operator.sub, arm, other))
-        quantile = float(stats.t.isf(ALPHA / (2 * len(self.paired_differences)), n - 1))
-        half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
-        # What accuracies differ by, at most.
-        most = 1.0 if self.score == "test accuracy" else math.inf
-        return max(difference.mean - half, -most), min(difference.mean + half, most)
-
-    def table(self) -> pd.DataFrame:
-        """Return one row for each model.
-
-        Returns:
-            A data frame with the index ``model`` and the columns ``seeds``, ``test_accuracy`` (the
-            mean, as a fraction) and ``test_accuracy_std``.
-        """
-        seeds = pd.DataFrame(self.accuracies, dtype=float).rename_axis(columns="model")
-        columns = {"test_accuracy": seeds.mean(), "test_accuracy_std": seeds.std()}
-        return pd.DataFrame({"seeds": seeds.count(), **columns})
-
     def differences(self) -> pd.DataFrame:
         """Return one row for each two models: by how much the first is better on the test.
 
@@ -333,7 +300,7 @@ class ModelComparisonFacts(Findings):
             :meth:`Comparison.differences`, and ``new_data_low`` and ``new_data_high``, see
             :meth:`new_data_interval`.
         """
-        table = differences_table(self.paired_differences, "model")
+        table = super().differences()
         ends = [self.new_data_interval(row) for row in self.paired_differences]
         table[["new_data_low", "new_data_high"]] = ends
         return table

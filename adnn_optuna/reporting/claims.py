@@ -48,19 +48,20 @@ def superiority(difference: PairedDifference) -> str:
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
 
 
-def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
+def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool, how: str = "") -> str:
     """Return what the intervals promise, and at what price.
 
     Args:
         n_claims: The number of claims of each family, by what they are about.
         looks_again: Whether the comparison looks again after each seed.
+        how: Where they come from, if not from pairs.
     """
     which = " and ".join(
         f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
         for what, n in n_claims.items()
         if n
     )
-    how = (
+    how = how or (
         "from an e-process: holds however often one looks and adds seeds"
         if looks_again
         else "from inverted sign flips, for the planned seeds"

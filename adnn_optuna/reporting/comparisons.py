@@ -42,7 +42,9 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        lines += [*tables.verdict_lines(rows, score, comparison.equivalence, intervals), ""]
+        told: Any = {"unit": unit_of(record.test_metric)}
+        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
+        lines.append("")
     return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(comparison), 98)])
 
 

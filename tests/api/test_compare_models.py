@@ -34,13 +34,13 @@ def linear() -> keras.Model:
 
 def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
     found = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
-    assert found.accuracies["mlp"] == found.accuracies["again"]
-    assert len({*found.accuracies["mlp"]}) > 1
+    assert found.values["mlp"] == found.values["again"]
+    assert len({*found.values["mlp"]}) > 1
     data = adnn.load_dataset("digits").redrawn(4)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
     [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
     hits = objective.trainer.evaluate(run.weights or [], data.x_test, data.y_test)
-    assert found.accuracies["mlp"][4] == hits.mean()
+    assert found.values["mlp"][4] == hits.mean()
 
 
 def test_better_is_shown_with_intervals_and_a_probability() -> None:
@@ -49,7 +49,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
     assert row.verdict == "worse"
     assert "wide has the best mean test accuracy" in model_comparisons.claim(found)
     assert "better than small" in model_comparisons.claim(found)
-    pairs = np.subtract(*found.accuracies.values())
+    pairs = np.subtract(*found.values.values())
     table = found.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
     # Of none of six: 1 - .025 ** (1 / 6).
@@ -87,7 +87,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -
     assert first == compare()
     more = compare(storage=storage, seeds=range(8))
     assert more.looks_again
-    assert more.accuracies["wide"][:6] == first.accuracies["wide"]
+    assert more.values["wide"][:6] == first.values["wide"]
     with pytest.raises(ValueError, match="was declared with the 8 seeds"):
         compare(storage=storage, seeds=[5, 3])
     with pytest.raises(ValueError, match="evaluations of something else"):
