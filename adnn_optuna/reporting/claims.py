@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.evidence.proportions import unseen_share
 
 QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
 """What somebody asks first who knows nothing of seeds."""
@@ -72,7 +73,24 @@ def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool, how: st
 def with_interval(difference: PairedDifference, unit: Unit) -> str:
     """Return the interval of a difference as a part of a sentence."""
     shown = interval(difference, unit)
-    return "no interval yet" if shown == "none" else f"interval {shown}"
+    said = "no interval yet" if shown == "none" else f"interval {shown}"
+    if difference.n_pairs < 2 or math.isnan(difference.smallest):
+        return said
+    return f"{said}, smallest {unit.gain(difference.smallest)}"
+
+
+def unseen(n: int, per: str = "seed") -> str:
+    """Return how rare that may be which no verdict on so many seeds can tell of."""
+    return (
+        f"{n} {per}{'s' * (n != 1)}: what befalls fewer than "
+        f"{100 * unseen_share(n):.0f} % of {per}s may not have been seen"
+    )
+
+
+def scope(rows: Sequence[PairedDifference], per: str = "seed") -> str:
+    """Return what verdicts are on, by what their values are paired by, if they are."""
+    on = f"for most {per}s" if per else "on means"
+    return f"each verdict is one {on}; {unseen(min(row.n_pairs for row in rows), per or 'value')}"
 
 
 def listed(names: Sequence[str]) -> str:

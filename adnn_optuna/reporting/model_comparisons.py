@@ -43,10 +43,12 @@ def claim(facts: ArmValues) -> str:
             shown = row if row.arm == best else row.turned()
             evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
             said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+    scope = claims.scope(facts.paired_differences, facts.per if facts.is_paired else "")
     lower = "" if facts.maximize else ", lower being better"
     return (
         f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{_size(facts)}{lower}; it is {', '.join(said)}."
+        f"{_size(facts)}{lower}; it is {', '.join(said)}. "
+        f"{scope[:1].upper()}{scope[1:]}."
     )
 
 

@@ -12,7 +12,7 @@ from adnn_optuna._units import Unit, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, Number
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.reporting.claims import interval, superiority
+from adnn_optuna.reporting.claims import interval, scope, superiority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,14 +56,19 @@ def verdict_lines(
     They are paired by what ``per`` says, if it says anything.
     """
     header = [
-        ("", "difference", "", "", ""),
-        (f"{score} of", unit.heading("", is_gain=True), "interval", "superior", "verdict"),
+        ("", "difference", "", "", "", ""),
+        (
+            f"{score} of",
+            unit.heading("", is_gain=True),
+            *("interval", "smallest", "superior", "verdict"),
+        ),
     ]
     body = [
         (
             pair(row),
             unit.bare.gain(row.mean),
             interval(row, unit.bare),
+            unit.bare.gain(row.smallest),
             superiority(row),
             row.verdict or "no claim",
         )
@@ -74,8 +79,9 @@ def verdict_lines(
         known.append(f"equivalent: within {unit.margin(equivalence)}")
     known.append(f"superior: share of {f'{per}s' if per else 'all pairs of values'}, ties half")
     notes = ["; ".join(known)]
-    reasons = dict.fromkeys(row.reason for row in rows if row.reason)
-    notes += [*textwrap.wrap(intervals, 98), *reasons]
+    for note in (scope(rows, per), intervals):
+        notes += textwrap.wrap(note, 98)
+    notes += dict.fromkeys(row.reason for row in rows if row.reason)
     return [*aligned(header, body), *notes]
 
 
@@ -101,7 +107,7 @@ def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
 
 def pair(row: PairedDifference) -> str:
     """Return which two arms a difference is of."""
-    return f"{shortened(row.arm, 18)} - {shortened(row.other, 18)}"
+    return f"{shortened(row.arm, 14)} - {shortened(row.other, 14)}"
 
 
 def shortened(label: str, width: int) -> str:
