@@ -114,7 +114,8 @@ def compare_models(
         list[str],
         typer.Argument(
             help="Two or more: .keras files, of which weights are drawn afresh, or "
-            "MODULE:FUNCTION, which returns a model; LABEL=… gives one a name."
+            "MODULE:FUNCTION, which returns a model or, of a seed, how good one is; LABEL=… "
+            "gives one a name."
         ),
     ],
     *,
@@ -123,7 +124,7 @@ def compare_models(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     max_time: float | None = None,
-    equivalence: float = 0.001,
+    equivalence: float | None = None,
     report: opt.Report = None,
     quiet: opt.Quiet = False,
     **training: Any,
@@ -137,9 +138,14 @@ def compare_models(
       adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    data, settings = opt.make_training(**training)
+    from adnn_optuna.engine.outcomes import seeds_of
+
+    loaded = opt.load_models(models)
+    data, settings = None, None
+    if not all(map(seeds_of, loaded.values())):
+        data, settings = opt.make_training(**training)
     found = adnn.compare_models(
-        opt.load_models(models),
+        loaded,
         data,
         training=settings,
         seeds=opt.parse_seeds(seeds),

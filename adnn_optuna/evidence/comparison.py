@@ -262,11 +262,11 @@ class ModelComparisonFacts(Findings, ArmValues):
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     looks_again: bool
-    equivalence: float
+    equivalence: float | None
     sources: tuple[str, ...]
-    draws_test_set: bool
-    n_train: int
-    n_test: int
+    draws_test_set: bool = False
+    n_train: int = 0
+    n_test: int = 0
     score: str = "test accuracy"
     arm = "model"
 
