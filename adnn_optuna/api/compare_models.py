@@ -18,6 +18,7 @@ from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.outcomes import key_of, seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.evidence.arm_values import VALUE
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
@@ -50,6 +51,7 @@ class ModelComparison(Told, ModelComparisonFacts):
         n_test: The number of test examples, 0 of functions.
         score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
             functions ``"value"``.
+        like: The names of other comparisons of models of the same data in the same storage.
 
     Attributes:
         values: The values of each model, up to the first seed that is not done.
@@ -180,6 +182,7 @@ def compare_models(
         equivalence=None if equivalence is None else float(equivalence),
         sources=tuple(sources),
         **of_data,
+        like=patiently(like_comparisons, study) if networks else (),
     )
     return found_by_evaluating(
         known,

@@ -42,6 +42,7 @@ class ArmValues:
         draws_test_set: Whether that is the test set, too.
         n_train: The number of training examples then.
         n_test: The number of test examples, 0 if that is unknown.
+        like: The names of other comparisons of the same, in the same storage.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -57,6 +58,7 @@ class ArmValues:
     draws_test_set: bool = False
     n_train: int = 0
     n_test: int = 0
+    like: tuple[str, ...] = ()
 
     @property
     def unit(self) -> Unit:

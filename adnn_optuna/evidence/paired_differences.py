@@ -111,6 +111,7 @@ def paired_differences(
     *,
     equivalence: float | None,
     claims: Sequence[tuple[str, str]] | None = None,
+    n_claims: int = 0,
     looks_again: bool = False,
     names: Sequence[str] | None = None,
 ) -> list[PairedDifference]:
@@ -123,6 +124,7 @@ def paired_differences(
         equivalence: Half the width of the region of practical equivalence, in the values' unit;
             if :obj:`None`, no verdict is equivalent.
         claims: The pairs of arms that claims are made of, in either order; by default all.
+        n_claims: How many claims share the error rate, where more were declared than are made.
         looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
             only for a number of seeds that was planned.
         names: What the values of an arm are of, by which a missing one is told; seeds by default.
@@ -147,7 +149,7 @@ def paired_differences(
         raise WrongValueError(
             f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
         )
-    m = len(claimed)
+    m = max(len(claimed), n_claims)
     interval_of = sequential_interval if looks_again else planned_interval
     rows = []
     for arm, other in pairs:

@@ -11,7 +11,7 @@ from adnn_optuna._attributes import TestLook
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
 
-def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, float]:
+def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two proportions of the same images.
 
     Of these only the one network gets ``won`` right, only the other one ``lost``. It is the
@@ -32,7 +32,9 @@ def gain_interval(look: TestLook | None) -> tuple[float, float]:
     if look is None or math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
-        return difference_interval(look["won"], look["lost"], look["n_images"])
+        # Images that repeat others say nothing new.
+        share = n_counted(look) / look["n_images"]
+        return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
     gain = look["best"] - look["baseline"]
     return gain - Z * error, gain + Z * error
 
@@ -41,7 +43,13 @@ def gain_p_value(look: TestLook | None) -> float:
     """Return the p-value of McNemar's exact test of the test gain of a look, NaN as above."""
     if look is None or math.isnan(look["baseline"]):
         return math.nan
-    return mcnemar_p_value(look["won"], look["lost"])
+    counts = look.get("groups", look)
+    return mcnemar_p_value(counts["won"], counts["lost"])
+
+
+def n_counted(look: TestLook) -> float:
+    """Return as how many images those of a look count, of which some may repeat others."""
+    return look["groups"]["n"] if "groups" in look else look["n_images"]
 
 
 def mcnemar_p_value(won: int, lost: int) -> float:

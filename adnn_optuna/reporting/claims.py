@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.evidence.proportions import unseen_share
+from adnn_optuna.evidence.proportions import n_counted, unseen_share
 
 QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
 """What somebody asks first who knows nothing of seeds."""
 
 
 def n_examples(look: TestLook) -> str:
-    """Return how many examples a test set has, and what they are called."""
-    return f"{look['n_images']} test {printable(look['unit'])}"
+    """Return how many examples a test set has, as how many they count, and what they are."""
+    said = f"{look['n_images']} test {printable(look['unit'])}"
+    return f"{said} that count as {n_counted(look):.0f}" if "groups" in look else said
 
 
 def images(gain: float, look: TestLook | None) -> str:
@@ -91,6 +92,17 @@ def scope(rows: Sequence[PairedDifference], per: str = "seed") -> str:
     """Return what verdicts are on, by what their values are paired by, if they are."""
     on = f"for most {per}s" if per else "on means"
     return f"each verdict is one {on}; {unseen(min(row.n_pairs for row in rows), per or 'value')}"
+
+
+def others_in_words(what: str, names: Sequence[str]) -> str:
+    """Return in which other comparisons something is compared, too; empty if there are none."""
+    if not names:
+        return ""
+    more = [f"{len(names) - 5} more"] if names[5:] else []
+    return (
+        f"{what} compared in {listed([*map(repr, names[:5]), *more])}, too, in the same storage: "
+        "each comparison is wrong in 5 % for itself, so the best of several is wrong more often."
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from adnn_optuna.reporting.claims import (
     in_full,
     interval_in_words,
     listed,
+    others_in_words,
     unseen,
     with_interval,
 )
@@ -132,10 +133,12 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     """Return what to think of the claim."""
     rows = against_control(comparison)
     parts = list(dict.fromkeys(f"{row.arm}: {row.reason}." for row in rows if row.reason))
-    parts += filter(None, [what_is_missing(comparison)])
+    others = others_in_words("The same objective is", comparison.like)
+    parts += filter(None, [what_is_missing(comparison), others])
     if comparison.looks_again:
         parts.append(
-            "Seeds were added until all was decided or later, and the intervals pay for each look."
+            "Seeds were added until all was decided, or seeds or arms later, and the intervals "
+            "pay for each look."
         )
     n_looks = max(len(run.test_looks) for runs in comparison.results.values() for run in runs)
     if n_looks > 1:
@@ -167,5 +170,10 @@ def what_is_missing(comparison: ComparisonFacts) -> str:
 
 def intervals_in_words(comparison: ComparisonFacts) -> str:
     """Return what the intervals promise."""
-    families = zip(("searchers", "controls"), map(len, comparison.families), strict=True)
-    return interval_in_words(dict(families), looks_again=comparison.looks_again)
+    made = dict(zip(comparison.n_claims, map(len, comparison.families), strict=True))
+    # Families of which nothing is left to be claimed promise nothing.
+    n_claims = {what: n for what, n in comparison.n_claims.items() if made[what]}
+    said = interval_in_words(n_claims, looks_again=comparison.looks_again)
+    if any(made[what] < n for what, n in n_claims.items()):
+        said += "; claims of arms that were declared before count, too"
+    return said

@@ -80,7 +80,8 @@ def caveat(facts: ArmValues) -> str:
         f"Whoever picks {_AN[facts.arm]} by this test has used it: what it gives is no longer "
         "that of untouched data."
     )
-    return " ".join(said)
+    others = claims.others_in_words("Models of the same data are", facts.like)
+    return " ".join(filter(None, [*said, others]))
 
 
 def rows(facts: ArmValues) -> list[tuple[str, str]]:

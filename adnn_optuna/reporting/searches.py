@@ -32,7 +32,12 @@ def text(record: SearchRecord) -> str:
         lines.append(f"  {uneven}")
     params = claims.params_in_words(record.best.params)
     lines.append(f"  best trial {record.best.number}: {params}")
-    if scaling := record.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("preprocessing"):
+    if record.test_looks and record.looks_elsewhere:
+        lines.append(f"  {claims.use_of_test_set(record)}")
+    dataset = record.attrs.get(stored.CONFIG, {}).get("dataset", {})
+    if twice := claims.duplicates_in_words(dataset):
+        lines.append(f"  {twice}")
+    if scaling := dataset.get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
     whose = (
         claims.offset_gain_in_words(record),

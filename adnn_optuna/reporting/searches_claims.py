@@ -15,12 +15,13 @@ from adnn_optuna._units import printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
+from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.
 _UNEVEN = 1.5
-# Of variables that do not move.
+# Of variables that do not move, and of other studies.
 _NAMED = 5
 
 
@@ -110,7 +111,12 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
     looks, parts = [look for run in runs if (look := run.test_look)], []
     if looks and (uneven := uneven_classes_in_words(looks[0])):
         parts.append(f"Mind that {uneven}.")
-    parts += [f"{use_of_test_set(run)}." for run in runs if len(run.test_looks) > 1][:1]
+    if twice := duplicates_in_words(runs[0].attrs.get(stored.CONFIG, {}).get("dataset", {})):
+        parts.append(twice)
+    # The runs of a comparison have the same data.
+    others = runs[0].looks_elsewhere if runs[0].test_looks else {}
+    used = [*(run for run in runs if len(run.test_looks) > 1), *(runs[:1] if others else ())]
+    parts += [f"{use_of_test_set(run)}." for run in used[:1]]
     return " ".join(parts)
 
 
@@ -125,19 +131,33 @@ def uneven_classes_in_words(look: TestLook) -> str:
     )
 
 
+def duplicates_in_words(dataset: Mapping[str, Any]) -> str:
+    """Return which samples of data are there twice, by their configuration; empty if none is."""
+    found = in_words(dataset.get("duplicates", {}))
+    return printable(f"Mind that the data have {found}.") if found else ""
+
+
 def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
-    looks = record.test_looks
-    if not looks:
-        return "The test set is closed; result.test() or resume opens it"
+    looks, elsewhere = record.test_looks, record.looks_elsewhere
     numbers = [str(look["n_trials"]) for look in looks]
     is_old = ", for an earlier winner than the present one" if record.test_look is None else ""
-    if len(looks) == 1:
+    whose = "no longer of untouched test data"
+    n = len(looks) + sum(elsewhere.values())
+    if not looks:
+        said = "The test set is closed; result.test() or resume opens it"
+    elif n == 1:
         return f"The test set was used once, after {numbers[0]} trials{is_old}"
-    return (
-        f"The test set was looked at {len(looks)} times, after {listed(numbers)} trials{is_old}: "
-        "the later gains are no longer of untouched test data"
-    )
+    else:
+        times = f"{len(looks)} times" if len(looks) > 1 else "once"
+        said = f"The test set was looked at {times}, after {listed(numbers)} trials{is_old}"
+    if not elsewhere:
+        return said if not looks else f"{said}: the later gains are {whose}"
+    names = [repr(printable(name)) for name in elsewhere]
+    who = ", ".join([*names[:_NAMED], "…"] if len(names) > _NAMED else names)
+    times = f"{n - len(looks)} time{'s' * (n - len(looks) > 1)}"
+    others = f"other studies of this storage ({who}) looked at the same data {times}"
+    return f"{said}, and {others}: of these {n} looks, all but the first are {whose}"
 
 
 def about_test_gain(record: SearchRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import binom
 
+from adnn_optuna.engine.clusters import effective_number
 from adnn_optuna.evidence.proportions import (
     difference_interval,
+    gain_interval,
+    gain_p_value,
     mcnemar_p_value,
     student_half_width,
     unseen_share,
@@ -49,6 +53,36 @@ def test_interval_holds_in_95_of_100_cases() -> None:
         ends = np.array([difference_interval(won, lost, n_images) for won, lost, _ in counts])
         holds = (ends[:, 0] <= p_won - p_lost) & (p_won - p_lost <= ends[:, 1])
         assert holds.mean() >= 0.94
+
+
+def look_at(differences: np.ndarray, groups: np.ndarray) -> Any:
+    """Return what a look at such test images holds, of which each is won, lost or neither."""
+    of_groups = np.bincount(groups, differences)
+    counts = {"won": int((differences > 0).sum()), "lost": int((differences < 0).sum())}
+    look = {**counts, "n_images": len(groups), "baseline": 0.5, "best": 0.5}
+    of_group = {"won": int((of_groups > 0).sum()), "lost": int((of_groups < 0).sum())}
+    return {**look, "groups": {"n": effective_number(groups), **of_group}}
+
+
+def test_images_that_are_there_ten_times_count_once() -> None:
+    differences = np.repeat([1, -1, 0], [12, 4, 284])
+    once = look_at(differences, np.arange(300))
+    many = look_at(np.tile(differences, 10), np.tile(np.arange(300), 10))
+    assert gain_interval(many) == pytest.approx(gain_interval(once))
+    assert gain_interval(once) == difference_interval(12, 4, 300)
+    assert gain_p_value(many) == gain_p_value(once) == mcnemar_p_value(12, 4)
+
+
+def test_interval_holds_where_images_are_there_several_times() -> None:
+    rng, holds, holds_by_rows = np.random.default_rng(0), 0, 0
+    for _ in range(500):
+        groups = np.repeat(np.arange(300), rng.geometric(0.2, 300))
+        look = look_at(rng.choice([1, -1, 0], 300, p=[0.06, 0.02, 0.92])[groups], groups)
+        low, high = gain_interval(look)
+        holds += low <= 0.04 <= high
+        low, high = difference_interval(look["won"], look["lost"], look["n_images"])
+        holds_by_rows += low <= 0.04 <= high
+    assert holds_by_rows < 0.6 * 500 < 0.94 * 500 <= holds
 
 
 def test_p_value_is_that_of_fair_coins() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -186,6 +187,18 @@ class TestComparison:
             )
             assert f". {said}" in comparisons_claims.claim_of_comparison(comparison)
             assert comparisons_claims.answers_of_comparison(comparison, None)[OTHERWISE] == said
+
+    def test_other_comparisons_of_the_same_objective_are_named(self) -> None:
+        comparison = store_comparison({"greedy": [0.02] * 7, "random_restart": [0.0] * 7})
+        assert "too, in the same storage" not in str(comparison)
+        named = dataclasses.replace(comparison, like=tuple("abcdefg"))
+        said = (
+            "The same objective is compared in 'a', 'b', 'c', 'd', 'e' and 2 more, too, in the "
+            "same storage: each comparison is wrong in 5 % for itself, so the best of several is "
+            "wrong more often."
+        )
+        assert said in " ".join(str(named).split())
+        assert said in text_of(comparisons.page(named).render())
 
     def test_later_looks_at_the_test_set_are_told(self) -> None:
         comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})

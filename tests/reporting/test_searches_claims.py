@@ -10,7 +10,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
-from stored_studies import store_classes, store_look, store_study
+from stored_studies import (
+    changed,
+    declaration,
+    store_classes,
+    store_head,
+    store_look,
+    store_study,
+)
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.records import record_of
@@ -263,3 +270,31 @@ def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
     assert "nothing yet" not in page
     store_look(study, "2026-11-25T12:00:02+00:00", 0.9, 0.01)
     assert "of 1000 test examples" in searches.page(record_of(study)).claim
+
+
+def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    studies = [store_study(f"s{i}", seed=i, gain=0.003, storage=storage) for i in range(3)]
+    store_head(storage, "c", declaration((0, 1), "annealing"))
+    units = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
+    other = store_study("of other data", storage=storage)
+    changed(record_of(other), "adnn:config", dataset={"name": "d", "fingerprint": "1" * 64})
+    closed = store_study("closed", values=[math.nan], storage=storage)
+    wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
+    record = record_of(studies[2])
+    assert record.looks_elsewhere == wanted
+    said = searches_claims.use_of_test_set(record)
+    assert said == (
+        "The test set was looked at once, after 12 trials, and other studies of this storage "
+        "('s0', 's1', 'c/annealing/seed=0', 'c/annealing/seed=1') looked at the same data 4 "
+        "times: of these 5 looks, all but the first are no longer of untouched test data"
+    )
+    page = searches.page(record)
+    for shown in (searches.text(record), page.lead, page.content["said"]):
+        assert said in shown
+    # A comparison looks once, by all its units together.
+    assert [*record_of(units[0]).looks_elsewhere] == ["s0", "s1", "s2"]
+    assert record_of(other).looks_elsewhere == {}
+    assert "used once" in searches_claims.use_of_test_set(record_of(other))
+    assert len(record_of(closed).looks_elsewhere) == 5
+    assert searches_claims.to_mind([record_of(closed)]) == ""
