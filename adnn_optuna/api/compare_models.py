@@ -55,7 +55,9 @@ class ModelComparison(Told, ModelComparisonFacts):
 
     Attributes:
         values: The values of each model, up to the first seed that is not done.
-        paired_differences: The statistics from which all tables and sentences come.
+        paired_differences: The statistics from which all tables and sentences come; where seeds
+            redraw the test set, for new data of this kind.
+        on_these_rows: The same for the data as they are.
         missing: The evaluations to be made next; none at the end.
         n_evaluations: How many there are at the most.
     """
@@ -81,7 +83,9 @@ def compare_models(
     Each is trained once for each seed, which draws everything random afresh, the same for all of
     them: initialisation, order of the batches and, where the dataset's were drawn at random, the
     splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
-    epoch. Or each is a function of the seed, which trains anything and returns how good that is.
+    epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
+    read once, at the declared number of seeds. Or each is a function of the seed, which trains
+    anything and returns how good that is.
 
     The trainings are trials of a study and are never made twice: the same call goes on where one
     ended, and any number of processes may work together.
@@ -105,7 +109,8 @@ def compare_models(
         training: How they are trained; or a mapping from the same labels, where that differs.
         seeds: The seeds, in the order in which they count. A comparison that gets further ones
             later pays for having been looked at, with wider intervals.
-        stop_when_decided: Whether to train seed after seed only until every two models are judged.
+        stop_when_decided: Whether to train seed after seed only until every two models are judged;
+            where splits are redrawn, on these rows alone.
         storage: Where the trainings are, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
         max_time: The seconds that they may take, over all calls; then none begins.

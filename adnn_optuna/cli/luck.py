@@ -4,7 +4,7 @@ Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -65,17 +65,23 @@ def luck(
     *,
     n: int,
     sd: float,
-    claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
+    claimed: Annotated[float | None, "A gain that somebody claims."] = None,
+    baseline: Annotated[
+        Literal["mean", "one"] | None,
+        "What it is measured from: the mean of all draws, or one, as in papers; by default both.",
+    ] = None,
+    files: Annotated[int, "Of how many such searches the best is told."] = 1,
 ) -> None:
     """Tell what the best of some equally good draws gains by luck alone.
 
     \b
-    Example:
+    Examples:
       adnn luck --n 51 --sd 0.0096 --claimed 0.04
+      adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
     from adnn_optuna.reporting.rechecks import luck_in_words
 
-    out.show(luck_in_words(n, sd, claimed))
+    out.show(luck_in_words(n, sd, claimed, baseline, files))
 
 
 def variance(

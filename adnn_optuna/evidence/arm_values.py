@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import operator
 from collections.abc import Mapping, Sequence
-from statistics import stdev
 
 import numpy as np
 import pandas as pd
@@ -31,6 +29,7 @@ class ArmValues:
     Attributes:
         values: The values of each arm, by its label.
         paired_differences: The statistics from which all tables and sentences come.
+        on_these_rows: The same for the data as they are, where those are for new data.
         score: What the values are.
         maximize: Whether higher values are better.
         arm: What an arm is called.
@@ -39,14 +38,13 @@ class ArmValues:
         looks_again: Whether the intervals pay for looking again after each of them.
         equivalence: The difference up to which two arms are as good as each other, if any.
         sources: What each seed draws afresh, as far as that is known.
-        draws_test_set: Whether that is the test set, too.
-        n_train: The number of training examples then.
         n_test: The number of test examples, 0 if that is unknown.
         like: The names of other comparisons of the same, in the same storage.
     """
 
     values: Mapping[str, Sequence[float]]
     paired_differences: list[PairedDifference]
+    on_these_rows: list[PairedDifference]
     score: str = VALUE
     maximize: bool = True
     arm: str = "arm"
@@ -55,10 +53,13 @@ class ArmValues:
     looks_again: bool
     equivalence: float | None
     sources: tuple[str, ...] = ()
-    draws_test_set: bool = False
-    n_train: int = 0
     n_test: int = 0
     like: tuple[str, ...] = ()
+
+    @property
+    def is_of_new_data(self) -> bool:
+        """Whether verdicts are for new data of this kind, and those on these rows others."""
+        return self.paired_differences is not self.on_these_rows
 
     @property
     def unit(self) -> Unit:
@@ -116,26 +117,6 @@ class ArmValues:
         """
         return differences_table(self.paired_differences, self.arm)
 
-    def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
-        """Return the interval of a difference for new data of this kind.
-
-        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, for training sets that overlap. It holds for a planned number of seeds.
-
-        Returns:
-            Its ends at the level of the other intervals; NaN where the test set is always the
-            same, or one looks again, or there are less than two seeds.
-        """
-        n = difference.n_pairs
-        if not self.draws_test_set or self.looks_again or n < 2:
-            return math.nan, math.nan
-        arm, other = (self.values[a][:n] for a in (difference.arm, difference.other))
-        sd = stdev(map(operator.sub, arm, other))
-        quantile = float(stats.t.isf(ALPHA / (2 * len(self.paired_differences)), n - 1))
-        half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
-        most = self.unit.largest
-        return max(difference.mean - half, -most), min(difference.mean + half, most)
-
 
 @dataclasses.dataclass
 class ValueComparisonFacts(ArmValues):
@@ -152,7 +133,7 @@ class ValueComparisonFacts(ArmValues):
     def __post_init__(self) -> None:
         sign = 1 if self.maximize else -1
         better = {label: [sign * v for v in values] for label, values in self.values.items()}
-        self.paired_differences = (
+        self.paired_differences = self.on_these_rows = (
             paired_differences(
                 better,
                 equivalence=self.equivalence,

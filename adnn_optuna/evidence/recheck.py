@@ -11,11 +11,11 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev, variance
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from optuna.trial import FrozenTrial
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds
@@ -24,6 +24,9 @@ from adnn_optuna.evidence.proportions import student_half_width
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Baseline = Literal["mean", "one"]
+"""What a gain is measured from: the mean of all draws, or one draw."""
 
 # This many equal values show that nothing is random. There are as many seeds to choose by.
 N_EQUAL = 5
@@ -165,7 +168,24 @@ def expected_luck(n: int, sd: float) -> float:
     return float(sd) * max(float(largest.mean()), 0.0)
 
 
-def chance_of_luck(n: int, sd: float, claimed: float) -> float:
-    """Return how likely the best of n such draws is that much better than their mean, or more."""
+def chance_of_luck(
+    n: int, sd: float, claimed: float, baseline: Baseline = "mean", files: int = 1
+) -> float:
+    """Return how likely the best of n such draws is that much better, or more, by luck alone.
+
+    Args:
+        n: The number of draws.
+        sd: Their standard deviation.
+        claimed: How much better.
+        baseline: Than their ``"mean"``, or than ``"one"`` further draw, as a paper with a single
+            training before its search measures.
+        files: Of how many such searches, each with draws and a baseline of its own, one at least.
+    """
     check_number("claimed", claimed)
-    return -math.expm1(n * float(special.log_ndtr(claimed / sd)))
+    files = as_positive_int("files", files)
+    chance = -math.expm1(n * float(special.log_ndtr(claimed / sd)))
+    if baseline == "one":
+        draws = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations.
+        over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + draws))
+        chance = float(integrate.trapezoid(over_draw * stats.norm.pdf(draws), draws))
+    return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0

@@ -50,12 +50,15 @@ def superiority(difference: PairedDifference) -> str:
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
 
 
-def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool, how: str = "") -> str:
+def interval_in_words(
+    n_claims: Mapping[str, int], *, looks_again: bool, of_new_data: bool = False, how: str = ""
+) -> str:
     """Return what the intervals promise, and at what price.
 
     Args:
         n_claims: The number of claims of each family, by what they are about.
         looks_again: Whether the comparison looks again after each seed.
+        of_new_data: Whether they are for new data, and others for the data as they are.
         how: Where they come from, if not from pairs.
     """
     which = " and ".join(
@@ -68,6 +71,11 @@ def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool, how: st
         if looks_again
         else "from inverted sign flips, for the planned seeds"
     )
+    if of_new_data:
+        how = (
+            "for new data of this kind, after Nadeau and Bengio, read once, at the planned seeds; "
+            f"on these rows alone {how}"
+        )
     return f"interval: 95 % for {which}, {how}"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.evidence.arm_values import VALUE, ArmValues
+from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import claims, tables
 from adnn_optuna.reporting.pages import Figure, Page, content_of, so_far
@@ -37,18 +38,27 @@ def claim(facts: ArmValues) -> str:
     unit = facts.unit
     means = {label: float(values.mean()) for label, values in facts.compared.items()}
     best = (max if facts.maximize else min)(means, key=lambda label: means[label])
-    said = []
-    for row in facts.paired_differences:
-        if best in {row.arm, row.other}:
-            shown = row if row.arm == best else row.turned()
-            evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
-            said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+
+    def compared(rows: Sequence[PairedDifference]) -> str:
+        said = []
+        for row in rows:
+            if best in {row.arm, row.other}:
+                shown = row if row.arm == best else row.turned()
+                evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
+                said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+        return ", ".join(said)
+
+    judged = f"it is {compared(facts.paired_differences)}"
+    if facts.is_of_new_data and facts.looks_again:
+        judged = f"on these rows alone it is {compared(facts.on_these_rows)}; of new data of this "
+        judged += "kind nothing is decided"
+    elif facts.is_of_new_data:
+        judged += ", for new data of this kind"
     scope = claims.scope(facts.paired_differences, facts.per if facts.is_paired else "")
     lower = "" if facts.maximize else ", lower being better"
     return (
         f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{_size(facts)}{lower}; it is {', '.join(said)}. "
-        f"{scope[:1].upper()}{scope[1:]}."
+        f"{_size(facts)}{lower}; {judged}. {scope[:1].upper()}{scope[1:]}."
     )
 
 
@@ -69,19 +79,18 @@ def caveat(facts: ArmValues) -> str:
     if facts.looks_again:
         added = f"{facts.per.capitalize()}s may have been added until all was decided"
         said.append(f"{added}, for which the intervals pay.")
-    assumed = (
-        "differences are symmetric about their centre"
-        if facts.is_paired
-        else "the values are independent of each other and their means about normal"
-    )
     where = "what these values are of" if facts.score == VALUE else "this data set"
-    said.append(f"All is said of {where}, and assumes that {assumed}.")
-    said.append(
-        f"Whoever picks {_AN[facts.arm]} by this test has used it: what it gives is no longer "
-        "that of untouched data."
-    )
+    assumed = "differences are symmetric about their centre"
+    if not facts.is_paired:
+        assumed = "the values are independent of each other and their means about normal"
+    scope = f"All is said of {where}, and assumes that {assumed}."
+    if facts.is_of_new_data:
+        scope = "Splits of one data set overlap, for which intervals for new data allow, but only "
+        scope += "about, and as if differences were normal."
+    used = f"Whoever picks {_AN[facts.arm]} by this test has used it: what it gives is no longer "
+    used += "that of untouched data."
     others = claims.others_in_words("Models of the same data are", facts.like)
-    return " ".join(filter(None, [*said, others]))
+    return " ".join(filter(None, [*said, scope, used, others]))
 
 
 def rows(facts: ArmValues) -> list[tuple[str, str]]:
@@ -120,11 +129,10 @@ def text(facts: ArmValues) -> str:
             per=facts.per if facts.is_paired else "",
         ),
     ]
-    for row in differences:
-        low, high = facts.new_data_interval(row)
-        if math.isfinite(low):
-            said = f"{tables.pair(row)} {unit.interval(low, high)}"
-            lines.append(f"for new data of this kind: {said}")
+    if facts.is_of_new_data:
+        for row in facts.on_these_rows:
+            said = f"{tables.pair(row)} {claims.interval(row, unit)}, {row.verdict}"
+            lines.append(f"on these rows alone: {said}")
     return "\n".join([*lines, "", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)])
 
 
@@ -157,4 +165,5 @@ def intervals_in_words(facts: ArmValues) -> str:
     """Return what the intervals promise."""
     n_claims = {f"{facts.arm}s": len(facts.paired_differences)}
     how = "" if facts.is_paired else "Welch's, for the planned numbers of values"
-    return claims.interval_in_words(n_claims, looks_again=facts.looks_again, how=how)
+    again, of_new_data = facts.looks_again, facts.is_of_new_data
+    return claims.interval_in_words(n_claims, looks_again=again, of_new_data=of_new_data, how=how)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import functools
 import math
 
-from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts, chance_of_luck, expected_luck
+from adnn_optuna.evidence.recheck import (
+    N_EQUAL,
+    Baseline,
+    RecheckFacts,
+    chance_of_luck,
+    expected_luck,
+)
 from adnn_optuna.plots._estimates import plot_recheck as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 
@@ -83,14 +89,37 @@ def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 
 
-def luck_in_words(n: int, sd: float, claimed: float | None = None) -> str:
-    """Return what luck alone gains, and how likely it makes a gain over the mean draw."""
+def luck_in_words(
+    n: int,
+    sd: float,
+    claimed: float | None = None,
+    baseline: Baseline | None = None,
+    files: int = 1,
+) -> str:
+    """Return what luck alone gains, and how likely it makes a gain, by what that is measured from.
+
+    See :func:`chance_of_luck`; both baselines if none is given.
+    """
     draws = f"the best of {n} equally good draws" if n > 1 else "one draw"
-    sentence = (
-        f"By luck alone {draws} with a standard deviation of {sd:g} "
-        f"is expected to be {expected_luck(n, sd):.4g} better than the mean"
-    )
-    if claimed is None:
-        return f"{sentence}."
-    chance = chance_of_luck(n, sd, claimed)
-    return f"{sentence}, and {claimed:g} or more with probability {chance:.2g}."
+    told: dict[Baseline, str] = {
+        "mean": "the mean",
+        "one": "one baseline, which is such a draw itself",
+    }
+    lines = []
+    for measured, said in told.items():
+        if baseline not in (None, measured):
+            continue
+        line = (
+            f"By luck alone {draws} with a standard deviation of {sd:g} "
+            f"is expected to be {expected_luck(n, sd):.4g} better than {said}"
+        )
+        if claimed is not None:
+            chance = functools.partial(chance_of_luck, n, sd, claimed, measured)
+            line += f", and {claimed:g} or more with probability {chance():.2g}"
+            if files != 1:
+                of_files = chance(files)
+                line += (
+                    f", in at least one of {files} such searches with probability {of_files:.2g}"
+                )
+        lines.append(f"{line}.")
+    return "\n".join(lines)

@@ -171,3 +171,9 @@ def test_chance_of_luck_is_how_often_it_happens() -> None:
     assert chance_of_luck(20, 1.0, 2.0) == pytest.approx(1 - 0.9772499**20, rel=1e-5)
     draws = np.random.default_rng(0).normal(0, 1, (20_000, 20)).max(axis=1)
     assert chance_of_luck(20, 1.0, 2.0) == pytest.approx(np.mean(draws >= 2), abs=0.02)
+    # Over one further draw, and in one of several searches at least.
+    gains = draws - np.random.default_rng(1).normal(0, 1, 20_000)
+    assert chance_of_luck(20, 1.0, 2.0, "one") == pytest.approx(np.mean(gains >= 2), abs=0.02)
+    best = gains.reshape(5_000, 4).max(axis=1)
+    assert chance_of_luck(20, 1.0, 3.5, "one", 4) == pytest.approx(np.mean(best >= 3.5), abs=0.02)
+    assert chance_of_luck(1, 1.0, -50.0, "one") == pytest.approx(1)

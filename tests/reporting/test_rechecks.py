@@ -111,16 +111,36 @@ def test_better_than_the_study_said_is_understated() -> None:
 
 def test_luck_in_words_tells_how_likely_a_gain_is() -> None:
     # 1 - Φ(2)^20 = 1 - 0.97725^20.
-    assert luck_in_words(20, 1.0, 2.0) == (
-        "By luck alone the best of 20 equally good draws with a standard deviation of 1 is "
-        "expected to be 1.867 better than the mean, and 2 or more with probability 0.37."
+    begin = "By luck alone the best of 20 equally good draws with a standard deviation of 1 is "
+    of_mean = f"{begin}expected to be 1.867 better than the mean, and 2 or more with probability"
+    of_one = (
+        f"{begin}expected to be 1.867 better than one baseline, which is such a draw itself, and "
+        "2 or more with probability"
     )
-    assert luck_in_words(1, 0.5) == (
+    assert luck_in_words(20, 1.0, 2.0) == f"{of_mean} 0.37.\n{of_one} 0.45."
+    assert luck_in_words(20, 1.0, 2.0, "mean") == f"{of_mean} 0.37."
+    assert luck_in_words(20, 1.0, 2.0, "one", 3) == (
+        f"{of_one} 0.45, in at least one of 3 such searches with probability 0.83."
+    )
+    assert luck_in_words(1, 0.5, baseline="mean") == (
         "By luck alone one draw with a standard deviation of 0.5 is expected to be 0 better than "
         "the mean."
     )
-    # 1 - Φ(1)^3 = 1 - 0.84134^3.
-    assert luck_in_words(3, 0.5, 0.5).endswith(", and 0.5 or more with probability 0.4.")
-    assert luck_in_words(3, 0.5, 0.0).endswith(", and 0 or more with probability 0.88.")
+    # 1 - Φ(1)^3 = 1 - 0.84134^3; of three draws, one baseline is the best of four in a quarter.
+    assert luck_in_words(3, 0.5, 0.5, "mean").endswith(", and 0.5 or more with probability 0.4.")
+    assert luck_in_words(3, 0.5, 0.0, "one").endswith(", and 0 or more with probability 0.75.")
     with pytest.raises((TypeError, ValueError), match="`claimed` must be a finite"):
         luck_in_words(3, 0.5, math.nan)
+    with pytest.raises(ValueError, match="files must be"):
+        luck_in_words(3, 0.5, 0.5, files=0)
+
+
+def test_gain_of_the_paper_is_luck_of_one_baseline_and_ten_files() -> None:
+    # 4.02 pp of MNIST-2: 51 draws with the standard deviation of its logs, one file for each δ.
+    said = luck_in_words(51, 0.0127, 0.0402, "one", 10)
+    assert (
+        "with probability 0.2, in at least one of 10 such searches with probability 0.9." in said
+    )
+    of_mean, of_one = luck_in_words(51, 0.0096, 0.04).splitlines()
+    assert of_mean.endswith("with probability 0.00079.")
+    assert of_one.endswith("with probability 0.043.")
