@@ -42,7 +42,8 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals)
+        told: Any = {"unit": unit_of(record.test_metric)}
+        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
         lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
     others = others_in_words("The same objective is", comparison.like)
