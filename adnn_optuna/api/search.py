@@ -32,6 +32,7 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.reporting.dashboard import save_notes
+from adnn_optuna.reporting.searches_claims import unowned_in_words
 
 if TYPE_CHECKING:
     import keras
@@ -269,7 +270,8 @@ def run_search(
             if test:
                 look_at_test_set(result, objective, stop)
     except KeyboardInterrupt:
-        _logger.info(studies.resume_hint(study))
+        unowned = unowned_in_words(patiently(record_of, study))
+        _logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result

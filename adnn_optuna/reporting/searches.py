@@ -26,7 +26,8 @@ def text(record: SearchRecord) -> str:
     n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
     if record.best is None:
-        return "\n".join([*lines, f"  {claims.why_no_winner(record)}"])
+        why = (claims.why_no_winner(record), claims.unowned_in_words(record))
+        return "\n".join([*lines, *(f"  {said}" for said in why if said)])
     lines += _number_lines(record)
     if (look := record.test_look) and (uneven := claims.uneven_classes_in_words(look)):
         lines.append(f"  {uneven}")
@@ -38,6 +39,7 @@ def text(record: SearchRecord) -> str:
         claims.offset_gain_in_words(record),
         claims.proposers_in_words(record),
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
 
@@ -106,6 +108,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     content = {
         "name": record.study.study_name,
