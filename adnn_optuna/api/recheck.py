@@ -288,6 +288,8 @@ def _seeded(
     """Return a function of trial and seed, whether it uses the seed, and ours if it is one."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
+        seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
+        objective.replace(seed=seed).check(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True, objective
     if not callable(evaluate):
         raise WrongTypeError(

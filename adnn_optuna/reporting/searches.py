@@ -27,7 +27,8 @@ def text(record: SearchRecord) -> str:
     n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
     if record.best is None:
-        return "\n".join([*lines, f"  {claims.why_no_winner(record)}"])
+        why = (claims.why_no_winner(record), claims.unowned_in_words(record))
+        return "\n".join([*lines, *(f"  {said}" for said in why if said)])
     lines += [f"  {what}: {said}" for what, said in statements(record).items()]
     if said := hyperparameters_in_words(record):
         lines.append(f"  {said}")
@@ -46,9 +47,10 @@ def text(record: SearchRecord) -> str:
     if scaling := dataset.get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
     whose = (
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
 
@@ -113,10 +115,11 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
     said = (
         hyperparameters_in_words(record),
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     content = {
         "name": record.study.study_name,
