@@ -258,6 +258,17 @@ def parse_controls(text: str | None) -> Sequence[str] | None:
     return [] if text == "none" else None if text is None else text.split(",")
 
 
+def parse_against(text: str | None) -> Any:
+    """Return a trial's number, or parameters that are given as JSON."""
+    if text is None or re.fullmatch(r"\d+", text):
+        return text and int(text)
+    if not isinstance(params := _name_or_config("--against", text), dict):
+        raise WrongValueError(
+            f"--against must be a trial's number, or parameters as JSON, but it is {text!r}."
+        )
+    return params
+
+
 def parse_confirm(text: str) -> Any:
     """Return a number of seeds, or what is to be refused as none."""
     return int(text) if re.fullmatch(r"\d+", text) else text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,9 +24,9 @@ from adnn_optuna.engine.evaluations import (
     Findings,
     Measured,
     evaluation_of,
-    fresh_seeds,
     make_evaluations,
     open_evaluations,
+    seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
@@ -82,8 +81,7 @@ def confirming_seeds(
         params: The winner's parameters, hyperparameters included.
         count: How many.
     """
-    of = json.dumps([experiment_of(config), dict(params)], sort_keys=True)
-    return fresh_seeds(of, "confirm", count)
+    return seeds_to_confirm(experiment_of(config), params, count)
 
 
 def confirm_winner(

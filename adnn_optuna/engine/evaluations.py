@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import math
 import secrets
 import threading
@@ -93,6 +94,18 @@ def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     data = f"{of} {role}".encode()
     words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
+
+
+def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
+    """Return the fresh seeds that confirm parameters, keyed by these and their experiment alone.
+
+    Args:
+        experiment: What it is that has the parameters, as JSON holds it; never a name.
+        params: All of them.
+        count: How many seeds.
+    """
+    of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
+    return fresh_seeds(of, "confirm", count)
 
 
 def open_evaluations(
