@@ -47,7 +47,9 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
     others = others_in_words("The same objective is", comparison.like)
-    return "\n".join([*lines, *textwrap.wrap(f"{said} {others}", 98)])
+    for paragraph in (f"{said} {others}", claims.repeats_in_words(comparison)):
+        lines += textwrap.wrap(paragraph, 98)
+    return "\n".join(lines)
 
 
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -81,6 +83,7 @@ def page(comparison: ComparisonFacts) -> Page:
         "answers": answers,
         "picture": Figure("gains", _picture(comparison)),
         "claim": claims.claim_of_comparison(comparison),
+        "repeats": claims.repeats_in_words(comparison),
         "caveat": claims.caveat_of_comparison(comparison),
         "intervals": claims.intervals_in_words(comparison),
         "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),

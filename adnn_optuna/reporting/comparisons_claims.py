@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from adnn_optuna._attributes import CONSTANT
+from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import score_in_words, unit_of
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
@@ -171,6 +171,30 @@ def later_costs(comparison: ComparisonFacts) -> dict[str, str]:
         for label, n in n_networks.items()
         if n > 1
     }
+
+
+def repeats_in_words(comparison: ComparisonFacts) -> str:
+    """Return what of each arm's winners repeats on fresh seeds; empty where that is not known."""
+    unit, said = unit_of(comparison.any_record.test_metric), []
+    for row in comparison.repeats:
+        is_rate = comparison.results[row.arm][0].searcher == LEARNING_RATE
+        what = {
+            "better": "which repeats for most seeds",
+            "worse": "a loss, which repeats for most seeds",
+            "equivalent": "so for most seeds nothing repeats that matters",
+        }.get(str(row.verdict), "which is not shown to repeat")
+        said.append(
+            f"{row.arm}'s {'rate' if is_rate else 'offsets'} {unit.gain(row.mean)} "
+            f"({with_interval(row, unit)}), {what}"
+        )
+    if not said:
+        return ""
+    together = f"; intervals of 95 % for all {len(said)} together" if said[1:] else ""
+    return (
+        f"What repeats: trained from one fresh seed more in each of "
+        f"{comparison.repeats[0].n_pairs} beginnings, winners gain over their unmoved networks: "
+        f"{'; '.join(said)}{together}."
+    )
 
 
 def caveat_of_comparison(comparison: ComparisonFacts) -> str:
