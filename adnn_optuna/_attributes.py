@@ -26,6 +26,7 @@ TEST = "adnn:test"  # What the names of its looks at the test set begin with, ea
 # What the names of a winner's scores on the test examples begin with, and of what these belong to:
 # texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
+REPEATED = "adnn:repeated"  # In a comparison, what its winners' names begin with: `Repeated`.
 GROUPS = "adnn:groups"
 CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
@@ -231,6 +232,13 @@ class Confirmed(TypedDict):
     arms: list[int]
 
 
+class Repeated(TypedDict):
+    """What a winner gains on the test set over its unmoved network, both from one fresh seed."""
+
+    seed: int
+    gain: float
+
+
 _SHAPES: Mapping[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -241,6 +249,7 @@ _SHAPES: Mapping[str, Any] = {
     SCORES: str,
     WEIGHTS: str,
     CONFIRMED: Confirmed,
+    REPEATED: Repeated,
     GROUPS: str,
     COMPARISON: Declaration,
     STOP_REASON: str | None,
