@@ -74,6 +74,12 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         ValueError: If it is of another result: another study, other trials or another winner.
     """
     states, config = [trial.state for trial in record.done_trials], record.attrs.get(CONFIG, {})
+    # The training that a function of the trial makes of the winner's parameters no study holds.
+    is_made = any(config.get(key, {}).get("type") == "function" for key in ("model", "training"))
+    settings = ("seed", "metric", "space", *(() if is_made else ("training",)))
+    winner = contract["winner"]
+    params = {**winner["params"], **winner.get("hyperparameters", {})}
+    that = {**contract, "winner": {"params": params}}
     this: dict[str, dict[str, Any]] = {
         "study": {
             "name": record.study.study_name,
@@ -82,13 +88,13 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
             "best_trial": record.best and record.best.number,
         },
         "winner": {"params": record.best and record.best.params},
-        "objective": {key: config.get(key) for key in ("seed", "metric", "training", "space")},
+        "objective": {key: config.get(key) for key in settings},
     }
     differing = [
         difference
         for part, of_part in this.items()
         for difference in config_differences(
-            {key: contract[part][key] for key in of_part}, of_part, part
+            {key: that[part][key] for key in of_part}, of_part, part
         )
     ]
     if differing:

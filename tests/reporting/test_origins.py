@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 from shown_pages import EVIL, parsed, text_of
 from stored_studies import store_study
 
@@ -176,6 +176,22 @@ def test_contract_shows_which_gain_transfers(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(ValueError, match="was edited after it was written"):
         result.report(tmp_path / "report.html", tmp_path / "c.json")
+
+
+@pytest.mark.tensorflow
+def test_contract_of_functions_of_the_trial_is_shown(tmp_path: Path) -> None:
+    def training(trial: Any) -> adnn.Training:
+        return quick_training(epochs=1, batch_size=trial.suggest_int("batch_size", 300, 303))
+
+    objective = make_objective(training=training, metric="val_auc")
+    result = adnn.search(objective, "annealing", max_trial=2)
+    result.contract().save(tmp_path / "c.json")
+    result.report(tmp_path / "report.html", tmp_path / "c.json")
+    assert "winner.hyperparameters.batch_size" in (tmp_path / "report.html").read_text()
+    content = read_contract(tmp_path / "c.json")
+    content["winner"]["hyperparameters"]["batch_size"] = 5
+    with pytest.raises(ValueError, match=r"winner\.params\.batch_size is 30\d, was 5\)"):
+        searches.page(result, content)
 
 
 def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> None:
