@@ -29,8 +29,7 @@ class Contract(Printed, ContractFacts):
     Attributes:
         content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
             ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment``, and ``certified`` if asked for (the
-            test gains with fresh ``initialisations`` and with fresh ``orders`` of the batches).
+            of weights, accuracies, losses) and ``environment``.
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
@@ -53,8 +52,6 @@ class Verdict(Told, VerdictFacts):
         interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
         examples: What these are: ``"images"`` or ``"rows"``.
         promised: The claimed gain, its metric, and one test example's part of it.
-        certified: The claimed gains with fresh random numbers, by what was drawn afresh.
-        fresh: Such gains as they came out here, where that was asked for.
     """
 
     _telling = "accountability.verdict"
@@ -66,7 +63,6 @@ def verify(
     *,
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,
-    certify: bool = False,
     max_parameters: int = MAX_PARAMETERS,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
@@ -94,8 +90,6 @@ def verify(
         dataset: The data, where they came from arrays.
         model: The callable, also one of the trial, where the model cannot be rebuilt from its
             Keras configuration.
-        certify: Whether to repeat the contract's certificate: to train with as many fresh random
-            numbers, from seeds that nobody knows before.
         max_parameters: The most parameters of a network, and the most values that one of its
             layers or a metric of Keras holds, for which memory is spent; a contract with more is
             not built. (Of layers and the parts of such there may be 10,000.)
@@ -106,8 +100,8 @@ def verify(
     Raises:
         TypeError: If an argument is of the wrong type.
     """
-    options: Any = {"certify": certify, "max_parameters": max_parameters}
-    facts = verified(path, data_dir, dataset=dataset, model=model, **options)
+    options: Any = {"dataset": dataset, "model": model, "max_parameters": max_parameters}
+    facts = verified(path, data_dir, **options)
     return Verdict(**vars(facts))
 
 

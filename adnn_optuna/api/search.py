@@ -146,22 +146,17 @@ class SearchResult(Told, SearchRecord):
         save_notes([self])
         return self
 
-    def contract(self, certify: int | None = None) -> Contract:
+    def contract(self) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
         It trains baseline and winner again. It tells the test accuracy, so it looks as
         :meth:`test`.
 
-        Args:
-            certify: With how many fresh orders of the batches, and as many fresh initialisations,
-                both are trained besides, at least 5: the gain that transfers to them, with its
-                interval (Student's t, 95 %), is what a reader should quote.
-
         Raises:
-            ValueError: If no trial was completed, a training diverges, or ``certify`` is wrong.
+            ValueError: If no trial was completed, or a training diverges.
         """
         self.test()
-        return Contract.from_search(self, self.objective, certify)
+        return Contract.from_search(self, self.objective)
 
     def report(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None

@@ -26,7 +26,6 @@ def search(
     test: bool = True,
     contract: opt.Contract = None,
     report: opt.Report = None,
-    certify: opt.Certify = None,
     quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
@@ -57,7 +56,7 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    files: Any = {"contract": contract, "report": report, "certify": certify}
+    files: Any = {"contract": contract, "report": report}
     out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
 
 
@@ -70,7 +69,6 @@ def resume(
     test: bool = True,
     contract: opt.Contract = None,
     report: opt.Report = None,
-    certify: opt.Certify = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -96,7 +94,7 @@ def resume(
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
-    files: Any = {"contract": contract, "report": report, "certify": certify}
+    files: Any = {"contract": contract, "report": report}
     out.show_search(result, storage, data_dir, **files, quiet=quiet)
 
 
@@ -263,7 +261,6 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
-    certify: bool = False,
     max_parameters: int = 100_000_000,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
@@ -285,7 +282,7 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, certify=certify, max_parameters=max_parameters)
+    verdict = adnn.verify(file, data_dir, max_parameters=max_parameters)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

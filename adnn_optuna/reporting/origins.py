@@ -14,10 +14,8 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.reporting.accountability import transfer_in_words
 from adnn_optuna.reporting.searches_claims import end_in_words
 
 
@@ -102,15 +100,12 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         raise WrongValueError(f"{said}; make one of this result.")
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
-    claim = claim_of(contract)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
-        "transfer": transfer_in_words(claim, contract.get("certified", {})),
-        "is_an_image": claim.gain < 1.5 * claim.resolution,
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

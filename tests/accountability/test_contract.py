@@ -255,7 +255,10 @@ def is_exact(verdict: adnn.Verdict) -> bool:
     return (verdict.status, verdict.reasons, verdict.not_checked) == ("exact", (), NEVER_CHECKED)
 
 
-NEVER_CHECKED = ("study: how many trials were searched, by which sampler, how long",)
+NEVER_CHECKED = (
+    "study: how many trials were searched, by which sampler, how long",
+    "the choice of the seed, of the data, of the moment",
+)
 
 
 def verify_in_new_process(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -273,6 +276,16 @@ def test_is_exact_in_a_new_process(path: Path) -> None:
     process = verify_in_new_process(path)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.startswith("exact:")
+
+
+@pytest.mark.slow
+def test_goes_on_where_other_bits_come_of_what_no_environment_tells(path: Path) -> None:
+    process = verify_in_new_process(path, ONEDNN_MAX_CPU_ISA="SSE41")
+    assert (process.returncode, process.stderr) == (0, "")
+    # Other processors may have no better instructions anyhow.
+    if not process.stdout.startswith("exact:"):
+        assert process.stdout.startswith("within_tolerance: reproduced;")
+        assert "in an environment that looks the same other bits come out" in process.stdout
 
 
 @pytest.mark.slow
@@ -320,7 +333,7 @@ def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> No
     assert verdict.interval == pytest.approx(gain_interval(result.test_look))
     assert (verdict.gain, verdict.half_width) == (pytest.approx(result.test_gain), 0)
     assert verdict.promised == ("test_accuracy", result.test_gain, 1 / 210)
-    assert (verdict.examples, verdict.certified, verdict.fresh) == ("images", {}, {})
+    assert verdict.examples == "images"
 
 
 @pytest.mark.parametrize(
@@ -354,14 +367,6 @@ def changed(value: Any) -> Any:
 def test_a_contract_holds_that_was_trained_again_and_came_out_alike() -> None:
     statuses: tuple[Any, ...] = ("exact", "within_tolerance", "breached", "cannot_check")
     assert [adnn.Verdict(status).holds for status in statuses] == [True, True, False, False]
-
-
-def test_a_gain_is_shown_that_is_more_than_what_it_may_be_off() -> None:
-    verdicts = [
-        adnn.Verdict("exact", gain=gain, half_width=half_width)
-        for gain, half_width in ((None, 0.0), (0.0, 0.0), (0.25, 0.25), (0.5, 0.25))
-    ]
-    assert [verdict.shows_gain for verdict in verdicts] == [False, False, False, True]
 
 
 EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
@@ -419,9 +424,6 @@ UNCHECKABLE = [
         f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
     ),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
-    ("certified", {"orders": [0.1] * 4}, "certified.orders must be 5 to 1000 gains"),
-    ("certified", {"orders": [0.1] * 4 + ["0.1"]}, "certified.orders must be"),
-    ("certified", {"orders": {"0.1": 0.1}}, "certified.orders must be"),
     (
         "winner.params.weight_offset_0",
         0.3,
@@ -459,10 +461,6 @@ def test_cannot_check_what_is_not_consistent(
         ("winner.val_own", True, "{field} must be a number from -1e+30 to 1e+30, but it is True."),
         ("winner.test_own", 0.5, "A contract has no field {field}."),
         ("own", 0.5, "A contract has no field own."),
-        *(
-            ("certified.orders", gains, "{field} must be 5 to 1000 gains, but it is {value:.80}.")
-            for gains in ([2e30] * 5, [0.5] * 4, [0.5] * 1001, 0.5)
-        ),
         (
             "objective.training.epochs",
             100_001,
@@ -473,7 +471,6 @@ def test_cannot_check_what_is_not_consistent(
 def test_says_in_a_sentence_which_field_no_contract_has(
     field: str, value: Any, said: str, content: Any, path: Path
 ) -> None:
-    content["certified"] = {"orders": [0.5] * 5}
     put(content, field, value)
     file = forged(content, path.with_name("forged.json"))
     with pytest.raises(CannotCheckError) as refusal:
@@ -484,8 +481,7 @@ def test_says_in_a_sentence_which_field_no_contract_has(
 
 def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
     file = path.with_name("forged.json")
-    for n, epochs, accuracy, own in ((5, 1, 0, -1e30), (1000, 100_000, 1, 1e30)):
-        content["certified"] = {"orders": [own] * n}
+    for epochs, accuracy, own in ((1, 0, -1e30), (100_000, 1, 1e30)):
         content["objective"]["training"]["epochs"] = epochs
         content["winner"] |= {"test_accuracy": accuracy, "val_own": own, "train_loss": own}
         content["study"]["best_trial"] = accuracy
@@ -508,27 +504,44 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
 
 
 def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
-    results = {
-        "baseline.val_accuracy": 0.975,
-        "winner.test_accuracy": 1.0,
-        "winner.train_loss": content["winner"]["train_loss"] * (1 - 1e-9),
-        "baseline.initial_weights_sha256": "0" * 64,
-        "baseline.trained_weights_sha256": "0" * 64,
-    }
-    before = {field: get(content, field) for field in results}
-    for field, value in results.items():
-        put(content, field, value)
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    file, before = path.with_name("forged.json"), copy.deepcopy(content)
+    content["baseline"]["initial_weights_sha256"] = "0" * 64
+    said = (
+        f"baseline.initial_weights_sha256 is {'0' * 64}, but trained again "
+        f"{before['baseline']['initial_weights_sha256']} "
+        "(from objective.model, objective.seed and winner.params)."
+    )
+    assert adnn.verify(forged(content, file)) == adnn.Verdict("breached", (said,))
+    content = copy.deepcopy(before)
+    content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
+    content["winner"]["test_accuracy"] = 1.0
+    verdict = adnn.verify(forged(without_files(content), file))
     assert verdict.status == "breached"
-    follows = {
-        "initial": " (from objective.model, objective.seed and winner.params)",
-        "trained": " (from the initial weights, objective.training and its dataset)",
-    }
-    assert {*verdict.reasons} == {
-        f"{field} is {value}, but trained again it is {before[field]}"
-        f"{follows.get(field.split('.')[1].split('_')[0], '') if value == '0' * 64 else ''}."
-        for field, value in results.items()
-    }
+    *reasons, bits = verdict.reasons
+    named = (
+        "The claimed gain of",
+        "baseline.val_accuracy is 0.975,",
+        "winner.test_accuracy is 1.0,",
+    )
+    for begins, reason in zip(named, reasons, strict=True):
+        assert reason.startswith(begins)
+        assert "not reproduced: " in reason
+    assert f"baseline.trained_weights_sha256 is {'0' * 64}, but trained again" in bits
+
+
+def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
+    loss = content["winner"]["train_loss"]
+    content["winner"]["train_loss"] = other = loss * (1 - 1e-9)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    [reason] = verdict.reasons
+    assert reason == (
+        "objective.training: in an environment that looks the same other bits come out, so what "
+        "that does not tell, or the file, is another "
+        f"(winner.train_loss is {other}, but trained again {loss})."
+    )
+    said = "environment, and all bits and losses: that they came out there"
+    assert said in verdict.not_checked
 
 
 @pytest.mark.parametrize(
@@ -584,9 +597,8 @@ def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path:
     assert {what.split(":")[0] for what in verdict.not_checked} >= {"study", "files.weights"}
     assert verdict.half_width == 1 / content["split"]["test"]
     assert verdict.gain is not None
-    assert verdict.shows_gain == (verdict.gain > verdict.half_width)
-    gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, "
-    assert f"\n  - gain on the test set: {gain}" in str(verdict)
+    gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, reproduced"
+    assert f"\n  - gain of this one network on the test set: {gain} (" in str(verdict)
 
 
 @pytest.mark.parametrize("gain", [0.008, 0.01, 0.0125, 0.017])
@@ -609,15 +621,6 @@ def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
     assert {reason.split()[0] for reason in caught.value.args} == {
         f"{role}.{name}" for role in ("baseline", "winner") for name in names
     }
-
-
-def test_a_gain_of_no_more_than_an_image_is_not_shown_elsewhere(content: Any, path: Path) -> None:
-    unmoved = dict.fromkeys(content["winner"]["params"], 0.0)
-    content["winner"] = {**content["baseline"], "params": unmoved}
-    content = without_files(content)
-    verdict = adnn.verify(forged(elsewhere(content), path.with_name("forged.json")))
-    assert (verdict.status, verdict.gain, verdict.shows_gain) == ("within_tolerance", 0, False)
-    assert "+0.00 ± 0.48 pp, not shown in this environment" in str(verdict)
 
 
 def test_cannot_be_checked_where_a_training_forgets_its_gain(
@@ -655,9 +658,9 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     training = quick_training("sgd", learning_rate=0.02, batch_size=40, epochs=2)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     path = tmp_path / CONTRACT
-    adnn.search(objective, "annealing", max_trial=3).contract(certify=5).save(path)
+    adnn.search(objective, "annealing", max_trial=3).contract().save(path)
     content = without_files(elsewhere(json.loads(path.read_text())))
-    verdict = adnn.verify(forged(content, path), dataset=data, certify=True)
+    verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.
     gains = gains_of(_train_elsewhere(content, objective)[1])
@@ -675,12 +678,6 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
             f"The claimed gain of {gain + added:+.4f} on the test set is not reproduced",
             f"winner.test_r2 is {more['winner']['test_r2']}, but is not reproduced",
         ][:n_reasons]
-    of_orders = content["certified"]["orders"]
-    more = {**content, "certified": {"orders": [gain + 0.02 for gain in of_orders]}}
-    verdict = adnn.verify(forged(more, path), dataset=data, certify=True)
-    assert verdict.status == "breached"
-    said = f"certified.orders: its mean of {np.mean(of_orders) + 0.02:+.4f} is not reproduced"
-    assert verdict.reasons[0].startswith(said)
 
 
 def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObjective]]:
@@ -732,64 +729,6 @@ def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -
     assert len(statuses) == 20
     assert set(statuses) <= {"within_tolerance", "cannot_check"}
     assert statuses.count("within_tolerance") >= 10
-
-
-# That it says which gain transfers
-
-
-def test_certifies_the_gain_that_fresh_random_numbers_bring(
-    result: SearchResult, path: Path
-) -> None:
-    certified = result.contract(certify=5)
-    assert {*certified.content["certified"]} == {"initialisations", "orders"}
-    assert result.contract(certify=5).content == certified.content
-    assert "with 5 fresh orders of the batches the gain is" in str(certified)
-    file = path.with_name("certified.json")
-    certified.save(file)
-    verdict = adnn.verify(file)
-    assert verdict.status == "exact"
-    assert (
-        "certified: what fresh random numbers bring; ask for it (certify)" in verdict.not_checked
-    )
-    verdict = adnn.verify(file, certify=True)
-    assert verdict.status == "exact"
-    assert verdict.not_checked == NEVER_CHECKED
-    assert {source: len(gains) for source, gains in verdict.fresh.items()} == {
-        "initialisations": 5,
-        "orders": 5,
-    }
-    assert verdict.certified == certified.content["certified"]
-    content = json.loads(file.read_text())
-    content["certified"]["orders"] = [gain + 0.3 for gain in content["certified"]["orders"]]
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")), certify=True)
-    assert verdict.status == "breached"
-    assert verdict.reasons[0].startswith("certified.orders: its mean of +")
-
-
-def test_of_a_contract_without_a_certificate_none_can_be_repeated(path: Path) -> None:
-    assert adnn.verify(path, certify=True) == adnn.Verdict(
-        "cannot_check",
-        ("certified: the contract certifies no gain; make one by contract(certify=20).",),
-    )
-
-
-def test_refuses_certificates_that_would_show_nothing(result: SearchResult) -> None:
-    for number in (4, 1001):
-        said = rf"^certify must be from 5 to 1000, but it is {number}\.$"
-        with pytest.raises(ValueError, match=said):
-            result.contract(certify=number)
-    for number in (0, 2.5):
-        with pytest.raises(ValueError, match=r"^certify must be a whole number of at least 1"):
-            result.contract(certify=number)  # type: ignore[arg-type]
-    fixed = adnn.MLP((8,), kernel_initializer="ones")
-    training = quick_training("sgd", batch_size=210, epochs=1, shuffle=False)
-    objective = adnn.InitOffsetObjective(fixed, result.objective.dataset, training=training)
-    with pytest.raises(ValueError, match="no luck") as refusal:
-        adnn.search(objective, "annealing", max_trial=1).contract(certify=5)
-    assert str(refusal.value) == (
-        "Neither the initial weights nor the order of the batches are random, so there is no luck "
-        "to certify against; leave out certify."
-    )
 
 
 # That no change of the files beside it goes unnoticed
