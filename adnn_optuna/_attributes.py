@@ -23,13 +23,13 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved netwo
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
-# What the names of a winner's scores on the test examples begin with, texts of `engine/scores.py`;
-# of a confirmation's trials, system attributes.
+# What the names of a winner's scores on the test examples begin with, and of what these belong to:
+# texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
+GROUPS = "adnn:groups"
+CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
-CONFIRMED = "adnn:confirmed"  # Of a confirmation, what its winners' names begin with: `Confirmed`.
-GROUPS = "adnn:groups"  # Of a confirmation, what its test examples belong to, as `SCORES`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -140,7 +140,8 @@ class SearchSettings(TypedDict):
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    It looks again, and for good, where it stops once all is decided or got further seeds or arms
+    later.
     ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
     that it was called with last.
     """
@@ -162,6 +163,17 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
+class TestGroups(TypedDict):
+    """As how many samples those of a test set count where some repeat others or belong together.
+
+    On ``won`` of such groups the winner is better in all, on ``lost`` the unmoved network.
+    """
+
+    n: float
+    won: int
+    lost: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -172,7 +184,8 @@ class TestLook(TypedDict):
 
     Where the model or the training is a function of the trial, the baseline is the winner with
     every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
-    has the most samples, ``n_largest``, of the ``largest_class``.
+    has the most samples, ``n_largest``, of the ``largest_class``. ``groups`` are missing where
+    each sample is on its own.
     """
 
     looked: str
@@ -189,6 +202,7 @@ class TestLook(TypedDict):
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
+    groups: NotRequired[TestGroups]
 
 
 class Confirmed(TypedDict):

@@ -29,6 +29,7 @@ from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
+from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
@@ -59,6 +60,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
+    *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
     (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
     (object, "objective.dataset.seed?"),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),

@@ -17,6 +17,7 @@ from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
@@ -47,10 +48,13 @@ class ModelComparison(Told, ModelComparisonFacts):
         n_train: The number of training examples.
         n_test: The number of test examples.
         score: What the accuracies are: those of a regression are R².
+        like: The names of other comparisons of models of the same data in the same storage.
 
     Attributes:
         accuracies: The test accuracies of each model, up to the first seed that is not done.
-        paired_differences: The statistics from which all tables and sentences come.
+        paired_differences: The statistics from which all tables and sentences come; where seeds
+            redraw the test set, for new data of this kind.
+        on_these_rows: The same for the data as they are.
         missing: The evaluations to be made next; none at the end.
         n_evaluations: How many there are at the most.
     """
@@ -76,7 +80,8 @@ def compare_models(
     Each is trained once for each seed, which draws everything random afresh, the same for all of
     them: initialisation, order of the batches and, where the dataset's were drawn at random, the
     splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
-    epoch.
+    epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
+    read once, at the declared number of seeds.
 
     The trainings are trials of a study and are never made twice: the same call goes on where one
     ended, and any number of processes may work together.
@@ -97,7 +102,8 @@ def compare_models(
         training: How they are trained; or a mapping from the same labels, where that differs.
         seeds: The seeds, in the order in which they count. A comparison that gets further ones
             later pays for having been looked at, with wider intervals.
-        stop_when_decided: Whether to train seed after seed only until every two models are judged.
+        stop_when_decided: Whether to train seed after seed only until every two models are judged;
+            where splits are redrawn, on these rows alone.
         storage: Where the trainings are, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
         max_time: The seconds that they may take, over all calls; then none begins.
@@ -160,6 +166,7 @@ def compare_models(
         n_train=len(dataset.y_train),
         n_test=len(dataset.y_test),
         score="test R²" if dataset.task == "regression" else "test accuracy",
+        like=patiently(like_comparisons, study),
     )
     return found_by_evaluating(
         known,

@@ -38,6 +38,8 @@ class Recheck(Told, RecheckFacts):
         confirm: How many further seeds tell what the chosen one is worth.
         confirm_best: Whether they are used for the study's best trial, too.
         is_seeded: Whether the evaluations take their seeds.
+        is_deterministic: Whether the user says that nothing in them is random.
+        on_same_data: Whether no seed redraws the data that are evaluated on, as far as is known.
 
     Attributes:
         best: The study's best trial.
@@ -49,7 +51,6 @@ class Recheck(Told, RecheckFacts):
         overstated_low, overstated_high: The ends of its interval.
         noise: The standard deviation of the confirming values; NaN with fewer than two.
         noise_share: The noise's part of the variance of all values in the study, at most 1.
-        is_deterministic: Whether five fresh seeds give exactly the best trial's stored value.
         missing: The evaluations to be made next, all independent of each other; none at the end.
         n_evaluations: How many evaluations a recheck takes, where anything is random.
         n_lost: How many of those that were made came to no value.
@@ -66,6 +67,7 @@ def recheck(
     seeds: int = 4,
     confirm: int = 10,
     confirm_best: bool = False,
+    deterministic: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
@@ -75,8 +77,7 @@ def recheck(
 
     The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; the one
     with the best mean is evaluated with ``confirm`` further seeds, by which nothing was chosen:
-    their mean is its value. If five seeds give the best trial's stored value, nothing is random,
-    and no more are used.
+    their mean is its value.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself stays as it is.
     They are never made twice: the same call goes on where one ended, and any number of processes
@@ -103,6 +104,8 @@ def recheck(
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen one is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these, too.
+        deterministic: Whether nothing in the evaluation is random, so that it is not to be made
+            again: equal values do not show that.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
         n_jobs: The number of threads.
         max_time: The seconds that the evaluations may take, over all runs; then no more begin.
@@ -136,6 +139,8 @@ def recheck(
         confirm=confirm,
         confirm_best=confirm_best,
         is_seeded=is_seeded,
+        is_deterministic=deterministic,
+        on_same_data=evaluate is None or isinstance(evaluate, InitOffsetObjective),
     )
     opened = patiently(
         open_evaluations,

@@ -3,7 +3,7 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,7 @@ def recheck(
     seeds: int = 4,
     confirm: int = 10,
     confirm_best: bool = False,
+    deterministic: bool = False,
     n_jobs: int = 1,
     max_time: float | None = None,
     report: opt.Report = None,
@@ -53,6 +54,7 @@ def recheck(
         seeds=seeds,
         confirm=confirm,
         confirm_best=confirm_best,
+        deterministic=deterministic,
         n_jobs=n_jobs,
         max_time=max_time,
         show_progress_bar=not quiet,
@@ -64,17 +66,23 @@ def luck(
     *,
     n: int,
     sd: float,
-    claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
+    claimed: Annotated[float | None, "A gain that somebody claims."] = None,
+    baseline: Annotated[
+        Literal["mean", "one"] | None,
+        "What it is measured from: the mean of all draws, or one, as in papers; by default both.",
+    ] = None,
+    files: Annotated[int, "Of how many such searches the best is told."] = 1,
 ) -> None:
     """Tell what the best of some equally good draws gains by luck alone.
 
     \b
-    Example:
+    Examples:
       adnn luck --n 51 --sd 0.0096 --claimed 0.04
+      adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
     from adnn_optuna.reporting.rechecks import luck_in_words
 
-    out.show(luck_in_words(n, sd, claimed))
+    out.show(luck_in_words(n, sd, claimed, baseline, files))
 
 
 def variance(

@@ -62,11 +62,27 @@ class SearchRecord:
     @property
     def test_looks(self) -> list[TestLook]:
         """All looks at the test set, in their order."""
-        attrs = self.attrs.items()
-        looks = [value for name, value in attrs if name.startswith(f"{stored.TEST}/")]
-        looks.sort(key=lambda look: look["looked"])
-        # Workers that end together look at the same.
-        return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+        return _looks(self.attrs)
+
+    @functools.cached_property
+    def looks_elsewhere(self) -> dict[str, int]:
+        """How often other studies of the storage looked at the same test set, by their names.
+
+        Those of the same comparison look once together, as it declares.
+        """
+        data, own = _fingerprint(self.attrs), self.study.study_name
+        studies = self.study._storage.get_all_studies() if data else []
+        heads = (f"{s.study_name}/" for s in studies if stored.COMPARISON in s.user_attrs)
+        siblings = tuple(head for head in heads if own.startswith(head))
+        return {
+            other.study_name: len(looks)
+            for other in studies
+            if _fingerprint(other.user_attrs) == data
+            and not other.study_name.startswith(siblings)
+            and other.study_name != own
+            and stored.malformed(other.user_attrs) is None
+            and (looks := _looks(other.user_attrs))
+        }
 
     @property
     def test_look(self) -> TestLook | None:
@@ -197,6 +213,19 @@ class SearchRecord:
         look = self.test_look
         unmoved = look.get("unmoved", math.nan) if look else math.nan
         return self.improvement(self.best_value, unmoved)
+
+
+def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
+    looks = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
+    looks.sort(key=lambda look: look["looked"])
+    # Workers that end together look at the same.
+    return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+
+
+def _fingerprint(attrs: Mapping[str, Any]) -> Any:
+    """Return that of the data, of a study's user attributes; none where there is no such."""
+    config = attrs.get(stored.CONFIG)
+    return config.get("dataset", {}).get("fingerprint") if isinstance(config, dict) else None
 
 
 def record_of(study: optuna.Study) -> SearchRecord:

@@ -16,6 +16,7 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
+from adnn_optuna.engine.clusters import effective_number, variance_of_mean
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes
@@ -41,13 +42,15 @@ def look_at_test_set(
     look = record.test_look
     if look is None:
         of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
-        scores = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
-        for name, text in scores.items():
-            patiently(record.study.set_user_attr, name, text)
-            record.attrs[name] = text
         look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
         if objective.is_of_trial:
             look["unmoved"] = baseline.metrics[objective.metric]
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
+        if "groups" in look:
+            attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
+        for name, text in attrs.items():
+            patiently(record.study.set_user_attr, name, text)
+            record.attrs[name] = text
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
@@ -100,8 +103,15 @@ def look_of(
         "won": int((differences > 0).sum()),
         "lost": int((differences < 0).sum()),
     }
+    of_groups = np.bincount(data.test_groups, differences)
+    if len(of_groups) < len(differences):
+        look["groups"] = {
+            "n": effective_number(data.test_groups),
+            "won": int((of_groups > 0).sum()),
+            "lost": int((of_groups < 0).sum()),
+        }
     if head.num_classes is None:
-        look["standard_error"] = float(differences.std(ddof=1) / math.sqrt(len(differences)))
+        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
         sizes = np.bincount(data.y_test, minlength=head.num_classes)
         largest = int(sizes.argmax())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
+from collections.abc import Sequence
 from statistics import fmean
 
 import plotly.graph_objects as go
 
 from adnn_optuna._units import unit_of
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
+from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import claims, tables
 from adnn_optuna.reporting.pages import Page, content_of, so_far
@@ -34,16 +35,27 @@ def claim(facts: ModelComparisonFacts) -> str:
     unit = unit_of(facts.score)
     means = {label: fmean(values) for label, values in facts.accuracies.items()}
     best = max(means, key=lambda label: means[label])
-    said = []
-    for row in facts.paired_differences:
-        if best in {row.arm, row.other}:
-            shown = row if row.arm == best else row.turned()
-            evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
-            said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+
+    def compared(rows: Sequence[PairedDifference]) -> str:
+        said = []
+        for row in rows:
+            if best in {row.arm, row.other}:
+                shown = row if row.arm == best else row.turned()
+                evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
+                said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+        return ", ".join(said)
+
     n_seeds = len(facts.accuracies[best])
+    judged = f"it is {compared(facts.paired_differences)}"
+    if facts.is_of_new_data and facts.looks_again:
+        judged = f"on these rows alone it is {compared(facts.on_these_rows)}; of new data of this "
+        judged += "kind nothing is decided"
+    elif facts.is_of_new_data:
+        judged += ", for new data of this kind"
     return (
         f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
+        f"{n_seeds} seed{'s' * (n_seeds > 1)}; {judged}. "
+        f"Each verdict is one for most seeds; {claims.unseen(n_seeds)}."
     )
 
 
@@ -52,12 +64,16 @@ def caveat(facts: ModelComparisonFacts) -> str:
     drawn, again = claims.listed([_SOURCES[source] for source in facts.sources]), ""
     if facts.looks_again:
         again = " Seeds were added until all was decided, for which the intervals pay."
+    scope = "All is said of this data set, and assumes that differences are symmetric about "
+    scope += "their centre"
+    if facts.is_of_new_data:
+        scope = "Splits of one data set overlap, for which intervals for new data allow, but only "
+        scope += "about, and as if differences were normal"
     return (
-        f"Each seed draws {drawn} afresh, the same for all models.{again} All is said of this "
-        "data set, and assumes that differences are symmetric about their centre. Whoever "
+        f"Each seed draws {drawn} afresh, the same for all models.{again} {scope}. Whoever "
         "picks a model by this test has used it: what it gives is no longer that of untouched "
-        "data."
-    )
+        f"data. {claims.others_in_words('Models of the same data are', facts.like)}"
+    ).rstrip()
 
 
 def rows(facts: ModelComparisonFacts) -> list[tuple[str, str]]:
@@ -85,11 +101,10 @@ def text(facts: ModelComparisonFacts) -> str:
         "",
         *tables.verdict_lines(differences, facts.score, facts.equivalence, _intervals(facts)),
     ]
-    for row in differences:
-        low, high = facts.new_data_interval(row)
-        if math.isfinite(low):
-            said = f"{tables.pair(row)} {unit.interval(low, high)}"
-            lines.append(f"for new data of this kind: {said}")
+    if facts.is_of_new_data:
+        for row in facts.on_these_rows:
+            said = f"{tables.pair(row)} {claims.interval(row, unit)}, {row.verdict}"
+            lines.append(f"on these rows alone: {said}")
     return "\n".join([*lines, "", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)])
 
 
@@ -108,4 +123,5 @@ def page(facts: ModelComparisonFacts) -> Page:
 def _intervals(facts: ModelComparisonFacts) -> str:
     """Return what the intervals promise."""
     n_claims = {"models": len(facts.paired_differences)}
-    return claims.interval_in_words(n_claims, looks_again=facts.looks_again)
+    again, of_new_data = facts.looks_again, facts.is_of_new_data
+    return claims.interval_in_words(n_claims, looks_again=again, of_new_data=of_new_data)

@@ -153,7 +153,7 @@ def test_command_line_takes_files_and_functions(
     assert "equivalent" in shown
     page = Path("m.html").read_text()
     assert "one against &lt;b&gt;" in page
-    assert "For new data of this kind" in page
+    assert "On these rows alone" in page
     assert run(["compare-models", "one.keras", "nets:linear", "a.keras"]) == 2
     assert run(["compare-models", "one.keras", "one.keras"]) == 2
     assert "Two models are called 'one'" in capsys.readouterr().err
