@@ -41,10 +41,15 @@ FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1
 
 _MAX_BYTES = 32 * 2**20
+PAIRS = range(10, 10_001)
+"""By how many pairs of winner and unmoved network the winner of a contract may be confirmed."""
+# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
+LEAST_ACCURACY = 0.005
 # Of a processor's features, those that say which vector instructions a compiler may use.
 _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
-# What the fields must be, if anything is expected of them here: a type, or a number within bounds.
+# What the fields must be, if anything is expected of them here: a type, a number within bounds, or
+# so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version"),
@@ -69,6 +74,11 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     *(((0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
+    ((1, 99), "confirmation.rank"),
+    ((1, math.inf), "confirmation.n_independent"),
+    (range(3, 4), "confirmation.holds confirmation.usual confirmation.repeats"),
+    (range(3, 4), "confirmation.hyperparameters?"),
+    (PAIRS, "confirmation.seeds confirmation.unmoved confirmation.gains?"),
 )
 _FIELDS = {
     tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
@@ -96,8 +106,15 @@ class ContractFacts:
     weights: dict[str, np.ndarray] = dataclasses.field(repr=False)
 
     @classmethod
-    def from_search(cls, record: SearchRecord, objective: InitOffsetObjective) -> Self:
+    def from_search(
+        cls,
+        record: SearchRecord,
+        objective: InitOffsetObjective,
+        confirmation: dict[str, Any] | None,
+    ) -> Self:
         """Train a search's baseline and winner once more and write down what comes out.
+
+        ``confirmation`` is what it says of fresh seeds, :obj:`None` where none changes anything.
 
         Raises:
             ValueError: If a training diverges.
@@ -134,6 +151,8 @@ class ContractFacts:
             "winner": winner,
             "environment": describe_environment(),
         }
+        if confirmation is not None:
+            content["confirmation"] = confirmation
         paths = [variable.path for variable in objective.trainer.architecture.variables]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
@@ -270,6 +289,8 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
     found = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
+    if "confirmation" not in content:  # Of a training that no seed changes.
+        needed = [field for field in needed if field[0] != "confirmation"]
     # Which they are, the needed fields tell.
     scores = ((r, test_metric(content["objective"]["dataset"])) for r in ROLES)
     fields = itertools.chain(needed, scores)
@@ -330,7 +351,10 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
         wanted, _ = _FIELDS[path]
     elif not _METRIC.fullmatch(".".join(path)):
         raise CannotCheckError(f"A contract has no field {name}.")
-    if isinstance(wanted, tuple):
+    if isinstance(wanted, range):
+        is_right = isinstance(node, list) and len(node) in wanted and all(map(_is_within, node))
+        words = " to ".join(map(str, sorted({wanted[0], wanted[-1]}))) + " numbers"
+    elif isinstance(wanted, tuple):
         low, high = wanted
         is_right = _is_within(node, low, high)
         words = f"a number from {low} to {high}"

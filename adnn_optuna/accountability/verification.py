@@ -25,7 +25,20 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability import contract as contracts
-from adnn_optuna.accountability.contract import BreachedError, CannotCheckError, Claim, claim_of
+from adnn_optuna.accountability.contract import (
+    LEAST_ACCURACY,
+    BreachedError,
+    CannotCheckError,
+    Claim,
+    claim_of,
+)
+from adnn_optuna.accountability.fresh import (
+    FEWEST_FRESH,
+    check_confirmation,
+    fresh_pairs,
+    not_repeated,
+    said_confirmation,
+)
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import (
     Retrained,
@@ -33,6 +46,7 @@ from adnn_optuna.engine.retraining import (
     look_of,
     retrain,
 )
+from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.evidence.proportions import gain_interval, student_half_width
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
@@ -44,8 +58,6 @@ from adnn_optuna.networks.offsets import Start, space_from_config
 if TYPE_CHECKING:
     import keras
 
-# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
-LEAST_ACCURACY = 0.005
 _N_MOVED = 8  # Trainings of baseline and of winner that tell what last bits do.
 _LEVEL = 0.99
 _MAX_HALF_WIDTH = 0.005  # Where a gain is known less well, lucky ones and forgeries look alike.
@@ -65,11 +77,18 @@ class VerdictFacts:
     interval: tuple[float, float] | None = None
     examples: str = ""
     promised: Claim | None = None
+    confirmation: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
+    fresh: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
 
     @property
     def holds(self) -> bool:
         """Whether it was trained again and nothing differs, or no more than is tolerated."""
         return self.status in {"exact", "within_tolerance"}
+
+    @property
+    def shows_gain(self) -> bool:
+        """Whether the winner's offsets gain on the fresh seeds of this verification."""
+        return self.fresh is not None and self.fresh.repeats.low > 0
 
 
 def verified(
@@ -78,16 +97,20 @@ def verified(
     *,
     dataset: Dataset | None,
     model: MLP | Callable[..., Any] | None,
+    fresh: int | None,
     max_parameters: int,
 ) -> VerdictFacts:
     """Check a contract, as :func:`adnn_optuna.verify` says.
 
     Raises:
         TypeError: If the dataset is none.
+        ValueError: If ``fresh`` is too small.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     check_integer("max_parameters", max_parameters, low=1)
+    if fresh is not None:
+        check_integer("fresh", fresh, low=FEWEST_FRESH)
     path, unlike = Path(path), list[str]()
     try:
         contract = contracts.read_contract(path)
@@ -103,6 +126,9 @@ def verified(
             half_width, runs = _train_elsewhere(contract, objective)
         if file is not None:
             check_weights(contract, objective, file, runs[-1].weights)
+        is_random, pairs = check_confirmation(contract, objective), None
+        if fresh is not None:
+            pairs = fresh_pairs(contract, objective, runs[1].scores, fresh)
     except CannotCheckError as error:
         return VerdictFacts("cannot_check", error.args)
     except BreachedError as error:
@@ -115,16 +141,22 @@ def verified(
         "study: how many trials were searched, by which sampler, how long": True,
         "the choice of the seed, of the data, of the moment": True,
         "environment, and all bits and losses: that they came out there": bool(others),
+        "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)": (
+            is_random and pairs is None
+        ),
     }
+    breaches = () if pairs is None else tuple(not_repeated(contract, pairs))
     return VerdictFacts(
-        "within_tolerance" if others else "exact",
-        tuple(f"{where}." for where in others),
+        "breached" if breaches else "within_tolerance" if others else "exact",
+        (*breaches, *(f"{where}." for where in others)),
         tuple(what for what, is_so in not_checked.items() if is_so),
         fmean(gains_of(runs)),
         half_width,
         gain_interval(look_of(objective, *runs[:2])),
         data.unit,
         claim_of(contract),
+        said_confirmation(contract),
+        pairs,
     )
 
 

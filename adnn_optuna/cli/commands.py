@@ -265,6 +265,7 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
+    fresh: int | None = None,
     max_parameters: int = 100_000_000,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
@@ -273,20 +274,22 @@ def verify(
 
     \b
     Verdicts and exit codes:
-      exact             0  the same bits, in the same environment
+      exact             0  reproduced: the same bits, in the same environment
       within_tolerance  0  in another environment (versions, processor, threads),
                            within what eight trainings here differ by
-      breached          1  something is not reproduced, or the file was changed
+      breached          1  something is not reproduced, or the file was changed,
+                           or its gain does not repeat on fresh seeds
       cannot_check      2  file, data or model is missing, unreadable or another one,
                            or this training forgets its gain here
 
     \b
     Examples:
       adnn verify digits.contract.json
+      adnn verify digits.contract.json --fresh 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, max_parameters=max_parameters)
+    verdict = adnn.verify(file, data_dir, fresh=fresh, max_parameters=max_parameters)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, printable, unit_of
+from adnn_optuna._units import ACCURACY, Unit, printable, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
-from adnn_optuna.accountability.contract import ROLES, ContractFacts
+from adnn_optuna.accountability.contract import ROLES, ContractFacts, claim_of
+from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.accountability.verification import Status, VerdictFacts
+from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.plots._estimates import plot_gains
+from adnn_optuna.reporting.confirmations import estimate_in_words, repeats_in_words
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import (
     duplicates_in_words,
@@ -30,7 +33,7 @@ _MEANING: dict[Status, str] = {
 
 
 def contract_text(facts: ContractFacts) -> str:
-    """Return the scores of baseline and winner."""
+    """Return the scores of baseline and winner, and what fresh seeds showed its maker."""
     content, winner = facts.content, facts.content["winner"]
     study, data = content["study"], content["objective"]["dataset"]["name"]
     head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
@@ -44,7 +47,28 @@ def contract_text(facts: ContractFacts) -> str:
     if twice := duplicates_in_words(content["objective"]["dataset"]):
         lines.append(f"  {twice}")
     lines.append(f"  offsets: {params_in_words(winner['params'])}")
+    said = claims_in_words(said_confirmation(content), claim_of(content).unit)
+    lines += [f"  by its maker, {claim}" for claim in said]
     return "\n".join([*lines, f"  trained weights: SHA-256 {winner['trained_weights_sha256']}"])
+
+
+def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
+    """Return what a contract's maker says of fresh seeds: numbers, and nothing that they show."""
+    if facts is None:
+        return []
+    (held, low, high), n = facts.holds, len(facts.seeds)
+    ends = f"{unit.bare.value(low)} to {unit.value(high)}"
+    repeats = "nothing, it moves nothing"
+    if facts.has_offsets:
+        said = estimate_in_words(facts.repeats, facts.level, unit)
+        repeats = f"{said} in the mean of {n} fresh seeds"
+    later = f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""
+    usual = estimate_in_words(facts.usual, facts.level, unit)
+    return [
+        f"what you hold: {unit.value(held)} ({100 * facts.level:.4g} % interval {ends})",
+        f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
+        f"what repeats: {repeats}{later}",
+    ]
 
 
 def verdict_text(facts: VerdictFacts) -> str:
@@ -62,6 +86,12 @@ def verdict_figure(facts: VerdictFacts) -> go.Figure:
     if claim is not None and facts.gain is not None and facts.interval is not None:
         gains["promised"] = (claim.gain, math.nan, math.nan)
         gains["trained again"] = (facts.gain, *facts.interval)
+        for label, confirmed in (
+            ("promised to repeat", facts.confirmation),
+            ("on fresh seeds here", facts.fresh),
+        ):
+            if confirmed is not None:
+                gains[label] = confirmed.repeats
     title = "What the contract promises, and what comes out"
     return plot_gains(gains, title, ACCURACY if claim is None else claim.unit)
 
@@ -84,13 +114,20 @@ def _claim(facts: VerdictFacts) -> str:
 
 
 def _findings(facts: VerdictFacts) -> Iterator[str]:
-    """Yield what was found of the gain."""
+    """Yield what fresh seeds show, what was reproduced, and what the maker says."""
     if facts.promised is None or facts.gain is None or facts.interval is None:
         return
-    unit = facts.promised.unit
+    unit, fresh = facts.promised.unit, facts.fresh
+    if fresh is not None:
+        by = f"{'shown by' if facts.shows_gain else 'by'} {len(fresh.seeds)} seeds drawn here"
+        yield f"what repeats, {by}: {repeats_in_words(fresh, unit)}"
+        usual = estimate_in_words(fresh.usual, fresh.level, unit)
+        yield f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks"
+        yield f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}"
     gain, interval = unit.gain(facts.gain, facts.half_width), unit.interval(*facts.interval)
     said = f"gain of this one network on the test set: {gain}, reproduced"
     yield f"{said} (95 % interval from the test {facts.examples} {interval})"
+    yield from (f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit))
 
 
 def audit_text(facts: AuditFacts) -> str:

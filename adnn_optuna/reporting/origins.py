@@ -14,8 +14,11 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna.accountability.contract import claim_of
+from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.reporting.accountability import claims_in_words
 from adnn_optuna.reporting.searches_claims import end_in_words
 
 
@@ -106,6 +109,7 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
+        "claims": claims_in_words(said_confirmation(contract), claim_of(contract).unit),
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

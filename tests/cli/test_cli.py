@@ -803,8 +803,11 @@ class TestVerify:
         assert cli.run([*search, "--contract", str(contract)]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert contract.with_suffix(".npz").is_file()
-        assert cli.run(["verify", str(contract)]) == 0
+        assert cli.run(["verify", str(contract), "--fresh", "19"]) == 2
+        assert "must be at least 20" in capsys.readouterr().err
+        assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
         out = capsys.readouterr().out
+        assert "by 20 seeds drawn here" in out
         assert out.startswith("exact:")
         assert "not checked: study: how many trials were searched" in out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))

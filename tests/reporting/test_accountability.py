@@ -11,6 +11,7 @@ import adnn_optuna as adnn
 from adnn_optuna import Contract, Verdict
 from adnn_optuna.accountability.contract import Claim
 from adnn_optuna.api.accountability import audit_file
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,17 +33,36 @@ def test_prints_what_a_contract_says() -> None:
             **values,
             "test_accuracy": 0.375,
         },
+        "confirmation": {
+            "rank": 2,
+            "n_independent": 16,
+            "holds": [0.375, 0.125, 0.75],
+            "usual": [0.125, -0.25, 0.5],
+            "repeats": [0.0625, 0.03125, 0.125],
+            "seeds": [*range(10)],
+            "unmoved": [0.25] * 10,
+            "gains": [0.0625] * 10,
+        },
     }
     contract = Contract(content, {})
+    usual = "+12.50 pp (97.5 % interval -25.00 to +50.00 pp)"
+    repeats = "+6.25 pp (97.5 % interval +3.12 to +12.50 pp) in the mean of 10 fresh seeds"
     lines = [
         "Contract of study 'a study' on digits, annealing: trial 7 of 12",
         "  train_accuracy  baseline 75.00%  winner 75.00%  gain +0.00 pp",
         "  val_accuracy    baseline 50.00%  winner 50.00%  gain +0.00 pp",
         "  test_accuracy   baseline 25.00%  winner 37.50%  gain +12.50 pp",
         "  offsets: weight_offset_0=0.125, bias_offset_0=-0.0625",
+        "  by its maker, what you hold: 37.50 % (97.5 % interval 12.50 to 75.00 %)",
+        f"  by its maker, what is usual: {usual} over the mean of 10 fresh unmoved networks",
+        f"  by its maker, what repeats: {repeats}; as winner 2 of those confirmed",
         "  trained weights: SHA-256 4567",
     ]
     assert str(contract).split("\n") == lines
+    del content["confirmation"]["gains"]
+    moves_nothing = "  by its maker, what repeats: nothing, it moves nothing; as winner 2 of"
+    assert moves_nothing in str(contract)
+    del content["confirmation"]
     content["objective"]["dataset"]["task"] = "regression"
     for role, r2 in (("baseline", -0.5), ("winner", 0.25)):
         content[role] = {"params": params, "trained_weights_sha256": "4567", "test_r2": r2}
@@ -50,7 +70,7 @@ def test_prints_what_a_contract_says() -> None:
         lines[0],
         "  test_r2         baseline -0.5000  winner 0.2500  gain +0.7500",
         lines[4],
-        *lines[5:],
+        lines[-1],
     ]
 
 
@@ -94,14 +114,48 @@ def test_tells_a_gain_with_how_far_it_may_be_off_and_in_its_unit() -> None:
     assert "on the test set: +0.0200, reproduced (" in str(Verdict("exact", **r2))
 
 
+def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
+    repeats, usual = Estimate(gain, low, high), Estimate(0.03, 0.01, 0.05)
+    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
+    values: Any = {"hyperparameters": None, "unmoved": (0.9,) * n, "gains": (gain,) * n}
+    estimates = {"holds": Estimate(0.93, 0.91, 0.95), "usual": usual, "repeats": repeats}
+    return ConfirmationFacts(
+        **numbers, **values, **estimates, seeds=tuple(range(n)), has_offsets=True
+    )
+
+
+def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
+    said = facts(0.02, 0.03, 0.04, 10)
+    verdict = Verdict("exact", confirmation=said, fresh=facts(0.005, 0.01, 0.015, 20), **HOLDS)
+    lines = str(verdict).split("\n")
+    assert lines[1].startswith("  - what repeats, shown by 20 seeds drawn here: ")
+    assert "+1.00 pp in the mean of 20 fresh seeds (95 % interval +0.50 to +1.50 pp)" in lines[1]
+    usual = "+3.00 pp (95 % interval +1.00 to +5.00 pp) over the mean of fresh unmoved networks"
+    assert lines[2:4] == [
+        f"  - what is usual, by these seeds: {usual}",
+        f"  - the seeds drawn here: {', '.join(map(str, range(20)))}",
+    ]
+    assert lines[4].startswith("  - gain of this one network on the test set: +2.00 pp, reprod")
+    claim = "+3.00 pp (95 % interval +2.00 to +4.00 pp) in the mean of 10 fresh seeds"
+    assert lines[-1] == f"  - by its maker, what repeats: {claim}"
+    nothing = Verdict("exact", confirmation=said, fresh=facts(-0.005, 0.01, 0.025, 20), **HOLDS)
+    [line] = [line for line in str(nothing).split("\n") if "what repeats, by 20 seeds" in line]
+    assert "Nothing is shown to repeat" in line
+    # What the maker says is called shown by no replay.
+    assert "shown" not in str(Verdict("exact", confirmation=said, **HOLDS))
+
+
 def test_draws_what_is_promised_and_what_comes_out() -> None:
-    verdict = Verdict("exact", **HOLDS)
+    said, fresh = facts(0.02, 0.03, 0.04, 10), facts(0.005, 0.01, 0.015, 20)
+    verdict = Verdict("exact", confirmation=said, fresh=fresh, **HOLDS)
     figure = verdict.plot()
     assert [label.replace("<br>", " ") for label in figure.layout.yaxis.ticktext] == [
         "promised",
         "trained again",
+        "promised to repeat",
+        "on fresh seeds here",
     ]
-    assert [trace.x[0] for trace in figure.data] == pytest.approx([2.5, 2.0])
+    assert [trace.x[0] for trace in figure.data] == pytest.approx([2.5, 2.0, 3.0, 1.0])
     assert figure.data[0].error_x.array is None
     assert figure.data[1].error_x.array == pytest.approx((1.5,))
     assert not Verdict("breached").plot().data

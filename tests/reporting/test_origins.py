@@ -124,6 +124,10 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     assert content["winner"]["trained_weights_sha256"] in text_of(html)
     assert "adnn verify 'evil contract.json'" in text_of(html)
     assert "That reproduces the numbers of this one network." in text_of(html)
+    assert "By its maker, what you hold: " in text_of(html)
+    assert "Only seeds that a verifier draws show it: adnn verify 'evil contract.json'" in text_of(
+        html
+    )
     with pytest.raises(ValueError, match=r"of another result .*study\.name is 'another'"):
         searches.page(record_of(store_study("another")), content)
 
