@@ -39,9 +39,13 @@ def store_study(
     metric: str = "val_accuracy",
     gain: float = 0.0,
     values: Sequence[float] | None = None,
+    steps: Sequence[int] = (),
     storage: BaseStorage | None = None,
 ) -> optuna.Study:
-    """Return a concluded study whose winner's test accuracy is ``gain`` above its baseline's."""
+    """Return a concluded study whose winner's test accuracy is ``gain`` above its baseline's.
+
+    Each trial tells of some steps.
+    """
     rng = np.random.default_rng([seed, *name.encode()])
     # The baseline is that of the seed, whatever the arm.
     baseline = float(np.random.default_rng(seed).normal(0.9, 0.01))
@@ -91,6 +95,8 @@ def store_study(
     study.sampler = arm_of(sampler).sampler(seed, parameters, len(values))
     for value in values:
         trial = study.ask(parameters)
+        for step in steps:
+            trial.report(0.5, step)
         if math.isnan(value):
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
             study.tell(trial, state=TrialState.FAIL)

@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -185,6 +186,8 @@ def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple
     """Return a function of trial and seed, and whether it makes use of the seed."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
+        seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
+        objective.replace(seed=seed).check(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True
     if not callable(evaluate):
         raise WrongTypeError(

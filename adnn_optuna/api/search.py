@@ -9,15 +9,15 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_integer, check_output_file
+from adnn_optuna._checks import WrongValueError, check_integer
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
+from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -39,8 +39,7 @@ from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
-from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer
+from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchResult(Told, SearchRecord):
+class SearchResult(Told, Predicting, SearchRecord):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
     _telling = "searches"
@@ -70,77 +69,19 @@ class SearchResult(Told, SearchRecord):
         Raises:
             ValueError: If no trial was completed.
         """
-        trainer, start = self._winner()
-        weights = _trained(trainer, start) if trained else trainer.initial_weights(start)
-        return trainer.model(weights)
+        return self._predictor(trained=trained).model()
 
-    def predict(self, x: Any) -> np.ndarray:
-        """Return what the best trial's network, trained again, predicts.
-
-        Args:
-            x: Inputs as the dataset was made of, also a table: n of them.
-
-        Returns:
-            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
-            (n, targets).
-
-        Raises:
-            ValueError: If no trial was completed, or the inputs are not such as the dataset's.
-        """
-        trainer, start = self._winner()
-        dataset, head = trainer.dataset, trainer.architecture.head
-        inputs = dataset.preprocessing.transform(x)
-        outputs = trainer.outputs(_trained(trainer, start), inputs)
-        if head.num_classes is None:
-            return outputs.reshape(-1, *dataset.y_train.shape[1:])
-        numbers = head.predicted(outputs)
-        return numbers if dataset.classes is None else np.asarray(dataset.classes)[numbers]
-
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Return how probable each class is to the best trial's network, trained again.
-
-        Args:
-            x: As for :meth:`predict`.
-
-        Returns:
-            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
-
-        Raises:
-            ValueError: If it is a regression, or as of :meth:`predict`.
-        """
-        dataset = self.objective.dataset
-        if dataset.num_classes is None:
-            raise WrongValueError("A regression has no probabilities of classes; call predict.")
-        chances = self.model().predict(dataset.preprocessing.encoded(x), verbose=0)
-        # A single output is the second of two classes.
-        chances = np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
-        return np.asarray(chances)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`model` to a ``.keras`` file.
-
-        Raises:
-            ValueError: If no trial was completed, the file cannot be written, or Keras cannot
-                save the model.
-        """
-        check_output_file("path", Path(path), ".keras")
-        try:
-            self.model().save(path)
-        except NotImplementedError:
-            raise WrongValueError(
-                "Keras cannot save the winner's model, as one of its classes has arguments that "
-                "no configuration can hold; give that class a get_config method."
-            ) from None
-
-    def _winner(self) -> tuple[Trainer, Start]:
-        """Return what the best trial was trained by, and from; refuse where there is none."""
+    def _predictor(self, *, trained: bool = True) -> Predictor:
         if self.best is None:
             raise WrongValueError(
                 f"The study {self.study.study_name!r} has no completed trial, so it has no "
                 "winner; resume it."
             )
-        objective = self.objective.of(self.best.params)
-        return objective.trainer, objective.start(self.best.params)
+        objective = self.objective.as_trained(self.best)
+        trainer, starts = objective.trainer, objective.starts(self.best.params)
+        if not trained:
+            return Predictor(trainer, lambda: [*map(trainer.initial_weights, starts)])
+        return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.
@@ -150,7 +91,7 @@ class SearchResult(Told, SearchRecord):
         Raises:
             ValueError: If no trial was completed.
         """
-        self._winner()  # Where there is none, there is nothing to test.
+        self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             look_at_test_set(self, self.objective, stop)
         save_notes([self])
@@ -216,11 +157,6 @@ class SearchResult(Told, SearchRecord):
         """
         content = None if contract is None else read_contract(Path(contract))
         self._tell("page", content).save(path)
-
-
-def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:
-    [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
-    return run.weights or []
 
 
 @shows_limits

@@ -3,6 +3,7 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -121,7 +122,8 @@ def compare_models(
         list[str],
         typer.Argument(
             help="Two or more: .keras files, of which weights are drawn afresh, or "
-            "MODULE:FUNCTION, which returns a model; LABEL=… gives one a name."
+            "MODULE:FUNCTION, which returns a model or, of a seed, how good one is; LABEL=… "
+            "gives one a name."
         ),
     ],
     *,
@@ -130,7 +132,7 @@ def compare_models(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     max_time: float | None = None,
-    equivalence: float = 0.001,
+    equivalence: float | None = None,
     report: opt.Report = None,
     quiet: opt.Quiet = False,
     **training: Any,
@@ -144,9 +146,14 @@ def compare_models(
       adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    data, settings = opt.make_training(**training)
+    from adnn_optuna.engine.outcomes import seeds_of
+
+    loaded = opt.load_models(models)
+    data, settings = None, None
+    if not all(map(seeds_of, loaded.values())):
+        data, settings = opt.make_training(**training)
     found = adnn.compare_models(
-        opt.load_models(models),
+        loaded,
         data,
         training=settings,
         seeds=opt.parse_seeds(seeds),
@@ -158,3 +165,29 @@ def compare_models(
         show_progress_bar=not quiet,
     )
     out.show_pages(found, quiet=quiet, report=report)
+
+
+def compare_values(
+    file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
+    *,
+    minimize: bool = False,
+    margin: float | None = None,
+    planned: bool = True,
+    paired: bool = True,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Tell which of several arms is better, by values that were measured elsewhere.
+
+    A first column of words, or one called seed or the like, names the rows.
+
+    \b
+    Examples:
+      adnn compare-values results.csv --margin 0.005
+      adnn compare-values losses.csv --minimize --no-planned --report losses.html
+    """
+    found = adnn.compare_values(
+        file, minimize=minimize, margin=margin, planned=planned, paired=paired
+    )
+    out.show_pages(found, quiet=quiet, plot=plot, report=report)

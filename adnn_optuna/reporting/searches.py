@@ -46,7 +46,7 @@ def text(record: SearchRecord) -> str:
     if scaling := dataset.get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
     whose = (
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         _not_moved(record),
     )
@@ -113,7 +113,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
     said = (
         hyperparameters_in_words(record),
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
         _not_moved(record),

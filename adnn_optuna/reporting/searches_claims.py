@@ -187,20 +187,15 @@ def not_moved_in_words(variables: Sequence[str]) -> str:
     return f"No offset moves {some}: only what is called kernel, embeddings or bias moves."
 
 
-def offset_gain_in_words(record: SearchRecord) -> str:
-    """Return which part of the gain is from the offsets, a sentence; empty where all of it is."""
-    look, gain = record.test_look, record.offset_gain
-    if look is None or math.isnan(gain):
+def hyperparameter_gain_in_words(record: SearchRecord) -> str:
+    """Return what the best trial's own hyperparameters gain, beside the offsets; or empty."""
+    if math.isnan(gain := record.hyperparameter_gain):
         return ""
-    unit = unit_of(record.metric)
-    unmoved = unit.value(look["unmoved"])
-    source, without = "the offsets", "every offset 0"
-    if record.is_restart:
-        source, without = "other initial weights", "those of the seed"
+    unit, first = unit_of(record.metric), record.attrs[stored.BASELINE]
     return (
-        f"Of the gain in {printable(record.metric)}, {unit.gain(gain)} is from {source}: with "
-        f"{without}, the winner's model and training reach {unmoved}, and the test gain "
-        "is over these."
+        "The baseline has the winner's own hyperparameters, unmoved: these alone gain "
+        f"{unit.gain(gain)} in {printable(record.metric)} over the first trial's, which reach "
+        f"{unit.value(first)}, and that is no part of the gain."
     )
 
 

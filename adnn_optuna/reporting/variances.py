@@ -22,8 +22,8 @@ def claim(facts: VarianceFacts) -> str:
     if facts.total.sd == 0:
         n = len(facts.values)
         return (
-            f"All {n} runs came to the same {name}, but up to {100 * unseen_share(n):.0f} % of all "
-            "runs may differ."
+            f"All {n} runs came to the same {name}, but up to {100 * unseen_share(n):.0f} % of "
+            "all runs may differ."
         )
     said = (
         f"From run to run {name} has a standard deviation of {shown(*facts.total)}; two single "

@@ -314,6 +314,9 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     assert value == objective.replace(seed=seed)(study.trials[number])
     again = adnn.recheck(study, objective, top=2, seeds=1, confirm=2, storage=open_storage(None))
     assert again == report
+    longer = objective.replace(training=quick_training(optimizer="sgd", learning_rate=0.1))
+    with pytest.raises(ValueError, match="belongs to another objective"):
+        adnn.recheck(study, longer, storage=open_storage(None))
 
 
 class TestWrongInput:

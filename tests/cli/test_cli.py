@@ -134,7 +134,9 @@ class TestHelp:
             assert (folder / file).is_file()
             assert file in shown
 
-    @pytest.mark.parametrize("command", ["search", "resume", "compare", "plan", "report"])
+    @pytest.mark.parametrize(
+        "command", ["search", "resume", "compare", "ensemble", "plan", "report"]
+    )
     def test_explains_every_option_and_shows_examples(
         self,
         command: str,
@@ -516,6 +518,25 @@ class TestControlsAndPlans:
     def test_none_is_no_control(self) -> None:
         assert parse_controls("none") == []
         assert parse_controls("longer,learning_rate") == ["longer", "learning_rate"]
+
+
+class TestEnsemble:
+    def test_is_saved_and_trains_nothing_twice(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["ensemble", *NETWORK[:2], "--n", "2", "--save", "a.keras"]
+        assert cli.run(arguments) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("The average of 2 networks is ")
+        assert (folder / "a.keras").is_file()
+        [name] = optuna.get_all_study_names("sqlite:///adnn.db")
+        assert name.startswith("ensemble-")
+        assert "hidden=16" in name
+        assert cli.run([*arguments, "--report", "a.html"]) == 0
+        assert capsys.readouterr().out == shown
+        assert len(completed(study_name=name)) == 2
+        assert cli.run(["ensemble", "--save", "model.h5"]) == 2
+        assert "--save must be the name of a .keras file" in capsys.readouterr().err
 
 
 class TestReport:

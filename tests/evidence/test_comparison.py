@@ -338,7 +338,7 @@ def test_plan_is_from_all_claims_about_searchers(printed: Comparison) -> None:
     }
     sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.families[0]]
     assert (plan.n_claims, plan.n_pilot, plan.gain) == (3, 10, 0.005)
-    assert plan.sd == pytest.approx(max(sds))
+    assert plan.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
     # What ran in 10 seeds, control included.
     assert plan.hours == pytest.approx(plan.seeds * comparison.seconds / 10 / 3600)
     trials = [

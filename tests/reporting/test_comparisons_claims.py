@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from shown_pages import cards_of, noise, text_of
-from stored_studies import store_comparison, store_look
+from stored_studies import store_comparison, store_look, store_study
 
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
@@ -164,6 +164,20 @@ class TestComparison:
         said = comparisons_claims.answers_of_comparison(luck, None)[GAINED]
         assert "random_restart gains +1.00 percentage points" in said
         assert "in the mean of 2 random beginnings." in said
+
+    def test_says_what_an_ensemble_costs_later(self) -> None:
+        gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
+        averages = [
+            store_study(f"mine/{seed=}", sampler="ensemble", seed=seed, gain=0.07, steps=(1, 2, 3))
+            for seed in range(8)
+        ]
+        results = {**store_comparison(gains).results, "mine": [*map(record_of, averages)]}
+        comparison = Comparison(results, tuple(range(8)))
+        said = "(interval +6.00 to +6.00 pp); predicting costs 3 times as much."
+        assert comparisons_claims.claim_of_comparison(comparison).endswith(said)
+        told = "mine: predicting costs 3 times as much"
+        assert f"\n{told}\n" in str(comparison)
+        assert f"{told}." in comparisons_claims.caveat_of_comparison(comparison)
 
     @pytest.mark.parametrize(
         ("searcher", "spent"),

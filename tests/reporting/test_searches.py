@@ -225,13 +225,17 @@ class TestUnfinished:
         assert "905 of 1000 test images right" in searches.text(record)
 
 
-def test_gain_beside_other_parameters_is_shared_out() -> None:
-    study = store_study("of a trial", values=[0.9, 0.95])
-    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
-    study.set_user_attr(name, {**study.user_attrs[name], "unmoved": 0.945})
-    shown = text_of(searches.page(record_of(study)).render())
-    assert "Of the gain in val_accuracy, +0.50 pp is from the offsets" in shown
-    assert "from the offsets" not in text_of(searches.page(record_of(store_study("s"))).render())
+def test_what_hyperparameters_gain_is_named_and_no_part_of_the_gain() -> None:
+    record = record_of(store_study("of a trial", values=[0.9, 0.95]))
+    assert record.best is not None
+    first = record.baseline
+    record.best.user_attrs["adnn:baseline"] = 0.945
+    record = record_of(record.study)
+    assert (record.baseline, record.gain) == (0.945, record.best_value - 0.945)
+    said = f"alone gain {100 * (0.945 - first):+.2f} pp in val_accuracy over the first trial's"
+    for shown in (searches.text(record), text_of(searches.page(record).render())):
+        assert said in shown
+    assert "hyperparameters" not in text_of(searches.page(record_of(store_study("s"))).render())
 
 
 class TestWhatIsLeftAsItIs:

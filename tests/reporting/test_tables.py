@@ -37,12 +37,19 @@ too few"""
 
 def test_whole_text() -> None:
     interval = "interval: " + "of many words " * 8
-    lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval)
+    lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
     twice = PRINTED.splitlines()
     assert lines == [*twice[:5], *twice[4:]]  # A reason is given once.
-    assert "test R² of" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[1]
-    assert "one - two" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
-    assert "+0.0123" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
+    lines = tables.verdict_lines(ROWS, "test R²", None, interval, unit=PLAIN, per="fold")
+    assert "test R² of" in lines[1]
+    assert "one - two" in lines[3]
+    assert "+0.0123" in lines[3]
+    assert "paired by fold; superior: share of folds, ties half" in lines
+    lines = tables.verdict_lines(ROWS, "value", 0.1, interval, unit=PLAIN, per="")
+    assert (
+        "not paired; equivalent: within ±0.1; superior: share of all pairs of values, ties half"
+        in lines
+    )
 
 
 def test_columns_are_aligned_below_their_headings() -> None:
