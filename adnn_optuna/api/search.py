@@ -41,6 +41,7 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
+from adnn_optuna.reporting.searches_claims import unowned_in_words
 
 if TYPE_CHECKING:
     import keras
@@ -273,7 +274,8 @@ def run_search(
                 result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
             )
     except KeyboardInterrupt:
-        _logger.info(studies.resume_hint(study))
+        unowned = unowned_in_words(patiently(record_of, study))
+        _logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result

@@ -46,7 +46,7 @@ from adnn_optuna.samplers import (
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING
-from adnn_optuna.samplers._owners import is_alive, ownership
+from adnn_optuna.samplers._owners import is_alive
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -174,12 +174,6 @@ class _OnGridSampler(RandomRestartSampler):
 
 class _UndisturbedSampler(KeyedSampler):
     """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Show first who runs the trial, as others count it from then on."""
-        owner: Any = ownership(trial)
-        study._storage.set_trial_system_attr(trial._trial_id, stored.OWNER, owner)
-        super().before_trial(study, trial)
 
     def _key(self, study: Study, trial: FrozenTrial) -> int:
         before = study.get_trials(deepcopy=False)[: trial.number]

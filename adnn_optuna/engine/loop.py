@@ -14,18 +14,32 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
+from adnn_optuna._attributes import (
+    CLAIM,
+    OWNER,
+    PROPOSAL,
+    RUNS,
+    SEARCH,
+    STOP_REASON,
+    SearchSettings,
+)
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import StorageError, enqueue_again, kept, patiently
+from adnn_optuna.engine.storages import (
+    StorageError,
+    enqueue_again,
+    has_parameters,
+    kept,
+    patiently,
+)
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import IndexedSampler
 from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership, run_of_trials
@@ -36,6 +50,8 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 _SECONDS_BETWEEN_LOOKS = 0.1
 # For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
 _SECONDS_OF_BELIEF = 10.0
+# And for how many intervals of heartbeats one is taken to be beating.
+_BEATS_OF_BELIEF = 4
 
 
 class Loop:
@@ -60,6 +76,7 @@ class Loop:
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
         self._first_seen: dict[int, float] = {}
+        self._doubted: set[int] = set()
         self._open: dict[int, optuna.Trial] = {}
         self._has_failed = False  # Asking for a trial, which may have begun.
         self._began = datetime.now(UTC).isoformat()
@@ -120,7 +137,7 @@ class Loop:
         if reason := self._limit():
             return reason, 0
         n_done, n_live = self._tally.n_done, len(self._live())
-        n_waiting, n_free = len(self._in_state(TrialState.WAITING)), self._n_proposals()
+        n_waiting, n_free = sum(map(has_parameters, self._waiting())), self._n_proposals()
         if not (n_live or n_waiting or n_free):
             return "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
@@ -142,7 +159,9 @@ class Loop:
         self._tally.update(self._study)
         abandoned = [
             trial
-            for trial in self._in_state(TrialState.RUNNING)
+            for trial in self._tally.reader.unfinished.values()
+            # What was enqueued waits for whoever takes it, whatever became of who was to begin it.
+            if trial.state == TrialState.RUNNING or not has_parameters(trial)
             # One of our own that is not open was begun in vain, as the storage failed meanwhile.
             if is_alive(trial) is False or (is_own(trial) and trial._trial_id not in self._open)
         ]
@@ -151,8 +170,9 @@ class Loop:
         if abandoned:
             self._look()
 
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
+    def _waiting(self) -> list[FrozenTrial]:
+        unfinished = self._tally.reader.unfinished.values()
+        return [t for t in unfinished if t.state == TrialState.WAITING]
 
     def _fail(self, trial: FrozenTrial) -> None:
         """End a trial that is to be done again; only one of all workers succeeds in this."""
@@ -162,15 +182,25 @@ class Loop:
 
     def _live(self) -> list[FrozenTrial]:
         """Return the trials of which a result is expected."""
-        return [trial for trial in self._in_state(TrialState.RUNNING) if self._lives(trial)]
+        running = [
+            t for t in self._tally.reader.unfinished.values() if t.state == TrialState.RUNNING
+        ]
+        return [trial for trial in running if self._lives(trial)]
 
     def _lives(self, trial: FrozenTrial) -> bool:
         if (alive := is_alive(trial)) is not None:
             return alive
-        if self._tally.heartbeat_interval and owner_of(trial) is not None:
+        owner, interval = owner_of(trial), self._tally.heartbeat_interval or math.inf
+        now, storage, number = time.monotonic(), cast("Any", self._study._storage), trial.number
+        seconds = now - self._first_seen.setdefault(number, now)
+        is_of_run = bool(owner["run"] if owner else not has_parameters(trial))
+        if is_of_run and number not in self._doubted and seconds > _BEATS_OF_BELIEF * interval:
+            # Optuna misses no heart that never beat, as that of one whose worker died before.
+            storage.record_heartbeat(trial._trial_id)
+            self._doubted.add(number)
+        if interval < math.inf and owner is not None:
             return True  # Whose heart does not beat is told FAIL.
-        first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
-        return time.monotonic() - first_seen < _SECONDS_OF_BELIEF
+        return seconds < _SECONDS_OF_BELIEF
 
     def _limit(self) -> str | None:
         """Return which limit is reached; of several, the first of these."""
@@ -207,18 +237,35 @@ class Loop:
             # What was begun in vain holds what is to be proposed.
             self._look()
         self._has_failed = True
+        storage: Any = self._study._storage
+        claimed = self._claim()
         with signals.without_warnings() if self._tally.heartbeat_interval else nullcontext():
             trial = self._study.ask()
+            if not isinstance(self._study.sampler, IndexedSampler):
+                storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
+            if trial._trial_id != claimed:  # Another worker took that one.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    storage.set_trial_system_attr(claimed, CLAIM, None)
             self._objective.suggest(trial)
         self._has_failed = False
         return trial
 
+    def _claim(self) -> int:
+        """Say who begins the trial that `Study.ask` takes, the first waiting one; return its id.
+
+        Nothing else would tell of a trial whose worker dies right there that it is nobody's.
+        """
+        storage: Any = self._study._storage
+        waiting = (trial for trial in self._waiting() if trial._trial_id not in self._open)
+        if (trial := next(waiting, None)) is None:
+            new = optuna.create_trial(state=TrialState.WAITING)
+            trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
+        with contextlib.suppress(UpdateFinishedTrialError):
+            storage.set_trial_system_attr(trial._trial_id, CLAIM, ownership(trial))
+        return trial._trial_id
+
     def _show_life(self, trial_id: int) -> None:
         storage: Any = self._study._storage
-        if not isinstance(self._study.sampler, IndexedSampler):
-            begun = storage.get_trial(trial_id)
-            if not is_own(begun):  # Some samplers have shown it already.
-                storage.set_trial_system_attr(trial_id, OWNER, ownership(begun))
         if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
             storage.record_heartbeat(trial_id)
 
