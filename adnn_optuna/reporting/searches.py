@@ -28,8 +28,7 @@ def text(record: SearchRecord) -> str:
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
     if record.best is None:
         why = (claims.why_no_winner(record), claims.unowned_in_words(record))
-        return "
-".join([*lines, *(f"  {said}" for said in why if said)])
+        return "\n".join([*lines, *(f"  {said}" for said in why if said)])
     lines += [f"  {what}: {said}" for what, said in statements(record).items()]
     if said := hyperparameters_in_words(record):
         lines.append(f"  {said}")
