@@ -358,9 +358,20 @@ def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...])
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
+    import keras
+    import tensorflow as tf
+
     try:
         outputs = model(x, training=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        of_texts = keras.layers.TextVectorization, keras.layers.StringLookup
+        layers = model._flatten_layers()  # noqa: SLF001
+        if found := next((layer.name for layer in layers if isinstance(layer, of_texts)), None):
+            raise WrongValueError(
+                f"The model's layer {found!r} takes strings, but data here are numbers: leave it "
+                "out of the model, and make the data set of what it makes of your strings, as "
+                "layer(strings).numpy()."
+            ) from None
         # What Keras says begins with where it was.
         own, why = getattr(model, "input_shape", None), first_line(error)
         if own and own != (None, *x.shape[1:]):
