@@ -129,6 +129,7 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/zizmor --offline --quiet .github/workflows
 
 .PHONY: lock
 lock:

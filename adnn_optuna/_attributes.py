@@ -23,8 +23,13 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved netwo
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
+# What the names of a winner's scores on the test examples begin with, texts of `engine/scores.py`;
+# of a confirmation's trials, system attributes.
+SCORES = "adnn:scores"
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
+CONFIRMED = "adnn:confirmed"  # Of a confirmation, what its winners' names begin with: `Confirmed`.
+GROUPS = "adnn:groups"  # Of a confirmation, what its test examples belong to, as `SCORES`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -135,7 +140,8 @@ class SearchSettings(TypedDict):
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    It looks again, and for good, where it stops once all is decided or got further seeds or arms
+    later.
     ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
     that it was called with last.
     """
@@ -199,6 +205,15 @@ class TestLook(TypedDict):
     groups: NotRequired[TestGroups]
 
 
+class Confirmed(TypedDict):
+    """A winner that is confirmed: when that began, its trial, with which seeds, and which arms."""
+
+    began: str
+    trial: int
+    seeds: list[int]
+    arms: list[int]
+
+
 _SHAPES: Mapping[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -206,6 +221,9 @@ _SHAPES: Mapping[str, Any] = {
     SEARCH: SearchSettings,
     RUNS: RunRecord,
     TEST: TestLook,
+    SCORES: str,
+    CONFIRMED: Confirmed,
+    GROUPS: str,
     COMPARISON: Declaration,
     STOP_REASON: str | None,
     NOTE: str,

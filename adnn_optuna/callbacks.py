@@ -50,7 +50,7 @@ class Tally:
 
     def __init__(self, study: Study) -> None:
         self._better = max if study.direction == StudyDirection.MAXIMIZE else min
-        self.heartbeat_interval = heartbeat_interval(study)
+        self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()
 
@@ -224,7 +224,7 @@ class MaxTrialCallback(Limit):
     """
 
     reason = "max_trial"
-    kind = int
+    kind: ClassVar[type[float]] = int
     help = "The number of its trials."
 
     def __init__(self, max_trial: int) -> None:

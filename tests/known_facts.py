@@ -10,9 +10,10 @@ import numpy as np
 from optuna.trial import FrozenTrial, create_trial
 
 from adnn_optuna._units import ACCURACY
+from adnn_optuna.engine.evaluations import fresh_seeds
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
-from adnn_optuna.evidence.recheck import RecheckFacts, fresh_seeds
+from adnn_optuna.evidence.recheck import RecheckFacts
 from adnn_optuna.evidence.variance import VarianceFacts
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
@@ -47,6 +48,7 @@ class ModelComparison(Told, ModelComparisonFacts):
         n_train: The number of training examples.
         n_test: The number of test examples.
         score: What the accuracies are: those of a regression are R².
+        like: The names of other comparisons of models of the same data in the same storage.
 
     Attributes:
         accuracies: The test accuracies of each model, up to the first seed that is not done.
@@ -160,6 +162,7 @@ def compare_models(
         n_train=len(dataset.y_train),
         n_test=len(dataset.y_test),
         score="test R²" if dataset.task == "regression" else "test accuracy",
+        like=patiently(like_comparisons, study),
     )
     return found_by_evaluating(
         known,

@@ -215,14 +215,16 @@ def search(
         objective: What is searched.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initialisations
-            instead of offsets: the control). Or an Optuna sampler, or a factory
+            instead of offsets: the control). Optuna's by name: ``"random"``, ``"qmc"``,
+            ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
         batch_size:
-            How many trials are proposed before any of them is told. ``"auto"``: 8 for ``"greedy"``
-            and ``"random_restart"`` (fewer for more than 5 million weights), 1 for all others.
+            How many trials are proposed before any of them is told. ``"auto"``: 8 for
+            ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
+            million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.

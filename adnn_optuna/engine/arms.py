@@ -16,13 +16,22 @@ from typing import Any, Self, cast
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
@@ -171,8 +180,20 @@ class _UndisturbedSampler(KeyedSampler):
         )
 
 
-def _tpe(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
-    return _UndisturbedSampler(lambda seed, _: TPESampler(seed=seed), seed, n_trials)
+def _keyed(
+    kind: Callable[..., BaseSampler], package: str | None = None
+) -> Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]:
+    """Return what makes one of Optuna's samplers, which may need a package of its own."""
+
+    def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
+        if package is not None:
+            check_installed(package, f"Optuna's {kind.__name__}")
+        return _UndisturbedSampler(lambda seed, _: kind(seed=seed), seed, n_trials)
+
+    return sampler
+
+
+_tpe = _keyed(TPESampler)
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
@@ -230,6 +251,34 @@ ARMS: dict[str, Arm] = {
             help="new random weights instead of offsets, by which luck is told",
             objective=lambda objective, _: objective.replace(space=RESTARTS),
             batch_size=_BATCH_SIZE,
+        ),
+        Arm(
+            "random",
+            _keyed(RandomSampler),
+            help="offsets at random",
+            starts_at_baseline=False,
+            batch_size=_BATCH_SIZE,
+        ),
+        Arm(
+            "qmc",
+            # It counts its trials in the study, under one seed.
+            lambda seed, *_: QMCSampler(seed=seed, scramble=True),
+            help="quasi-random offsets, a Sobol sequence",
+            starts_at_baseline=False,
+            batch_size=_BATCH_SIZE,
+        ),
+        Arm("tpe", _tpe, help="tree-structured Parzen estimators", starts_at_baseline=False),
+        Arm(
+            "cmaes",
+            _keyed(CmaEsSampler, "cmaes"),
+            help="CMA-ES, which needs the package cmaes",
+            starts_at_baseline=False,
+        ),
+        Arm(
+            "gp",
+            _keyed(GPSampler, "torch"),
+            help="Gaussian processes, which need the package torch",
+            starts_at_baseline=False,
         ),
         Arm(
             stored.LONGER,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 import secrets
 import threading
@@ -11,8 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
 import optuna
 from optuna.distributions import IntDistribution
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
@@ -44,6 +47,14 @@ if TYPE_CHECKING:
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
+
+class Measured(NamedTuple):
+    """The value of an evaluation, with what is stored besides: its trial's system attributes."""
+
+    value: float
+    attrs: Mapping[str, Any]
+
+
 _SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
@@ -68,6 +79,17 @@ class Findings:
 
 
 F = TypeVar("F", bound=Findings)
+
+
+def fresh_seeds(of: Any, role: str, count: int) -> tuple[int, ...]:
+    """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
+
+    They follow from what they are to tell of, as JSON holds it, so they are none of the small ones
+    that people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    """
+    data = json.dumps([of, role], sort_keys=True).encode()
+    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
+    return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 
 
 def open_evaluations(
@@ -97,7 +119,7 @@ def make_evaluations(
     findings_of: Callable[[Mapping[Evaluation, float]], F],
     study: optuna.Study,
     names: Sequence[str],
-    evaluate: Callable[..., float],
+    evaluate: Callable[..., float | Measured],
     *,
     stop: threading.Event | None = None,
     n_jobs: int = 1,
@@ -108,9 +130,9 @@ def make_evaluations(
 
     None is made twice: the same call goes on where one ended, and any number of processes may
     work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
-    returns the value; NaN, or a pruned trial, is none. ``stop`` is set when the evaluations under
-    way are to end, by an error or a signal, :obj:`None` if they do not heed it. After ``max_time``
-    seconds, over all runs, no more begin.
+    returns the value, or what is :class:`Measured`; NaN, or a pruned trial, is none. ``stop`` is
+    set when the evaluations under way are to end, by an error or a signal, :obj:`None` if they do
+    not heed it. After ``max_time`` seconds, over all runs, no more begin.
 
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
@@ -144,11 +166,12 @@ def made_evaluations(
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, study.get_trials(deepcopy=False) if trials is None else trials):
         value = math.nan if trial.value is None else trial.value
-        values.setdefault(_evaluation_of(trial, names), value)
+        values.setdefault(evaluation_of(trial, names), value)
     return values
 
 
-def _evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+def evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+    """Return which evaluation a trial is of."""
     return tuple(trial.params[name] for name in names)
 
 
@@ -164,7 +187,7 @@ class _Worker:
     findings_of: Callable[[Mapping[Evaluation, float]], Findings]
     study: optuna.Study
     names: Sequence[str]
-    evaluate: Callable[..., float]
+    evaluate: Callable[..., float | Measured]
     stop: threading.Event
     limit: MaxTimeCallback | None
     interval: int | None
@@ -206,7 +229,7 @@ class _Worker:
     def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
         """Begin one of the missing evaluations, if there is one to begin now."""
         running = [t for t in trials if t.state == TrialState.RUNNING]
-        begun = {_evaluation_of(trial, self.names) for trial in running}
+        begun = {evaluation_of(trial, self.names) for trial in running}
         free = [evaluation for evaluation in missing if evaluation not in begun]
         if not free:
             return None
@@ -223,7 +246,7 @@ class _Worker:
         storage: Any = self.study._storage
         template._trial_id = storage.create_new_trial(self.study._study_id, template)
         trials = self.study.get_trials(deepcopy=False)
-        same = (trial for trial in trials if _evaluation_of(trial, self.names) == evaluation)
+        same = (trial for trial in trials if evaluation_of(trial, self.names) == evaluation)
         first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
             end_trial(self.study, template)
@@ -243,11 +266,14 @@ class _Worker:
 
     def _make(self, trial: FrozenTrial) -> None:
         try:
-            value = self._value(_evaluation_of(trial, self.names))
+            value, attrs = self._measured(evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
             with contextlib.suppress(UpdateFinishedTrialError):
+                note = self.study._storage.set_trial_system_attr
+                for name, of_name in attrs.items():
+                    patiently(note, trial._trial_id, name, of_name)
                 tell = self.study._storage.set_trial_state_values
                 patiently(tell, trial._trial_id, state, values)
         except BaseException:
@@ -257,14 +283,14 @@ class _Worker:
         finally:
             self.begun.discard(trial._trial_id)
 
-    def _value(self, evaluation: Evaluation) -> float:
+    def _measured(self, evaluation: Evaluation) -> Measured:
         """Return what an evaluation comes to, NaN if to no value."""
         try:
             value: Any = self.evaluate(*evaluation)
         except TrialPruned:
-            return math.nan
+            return Measured(math.nan, {})
         try:
-            return float(value)
+            return value if isinstance(value, Measured) else Measured(float(value), {})
         except (TypeError, ValueError):
             of = ", ".join(map("{} {}".format, self.names, evaluation))
             raise WrongTypeError(

@@ -21,6 +21,7 @@ from adnn_optuna._attributes import Metrics
 from adnn_optuna.engine.clusters import effective_number, variance_of_mean
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
@@ -45,6 +46,10 @@ def look_at_test_set(
     look = record.test_look
     if look is None:
         of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
+        scores = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
+        for name, text in scores.items():
+            patiently(record.study.set_user_attr, name, text)
+            record.attrs[name] = text
         look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
         if objective.is_of_trial:
             look["unmoved"] = baseline.metrics[objective.metric]

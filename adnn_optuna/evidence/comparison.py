@@ -19,7 +19,7 @@ from adnn_optuna._units import unit_of
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.curves import seconds_under_way
-from adnn_optuna.evidence.declarations import planned, seeds_in_words
+from adnn_optuna.evidence.declarations import n_claims_of, planned, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
     ALPHA,
@@ -41,6 +41,7 @@ class ComparisonFacts:
     seeds: tuple[int, ...]
     equivalence: float = EQUIVALENCE
     declared: Declaration | None = None
+    like: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_equivalence(self.equivalence)
@@ -191,10 +192,21 @@ class ComparisonFacts:
             of_searchers.append((rivals[0], rivals[1]))
         return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
 
+    @property
+    def n_claims(self) -> dict[str, int]:
+        """How many claims of each family share an error rate: all that were ever declared.
+
+        A family that shrinks after it was seen would be a choice by what was seen.
+        """
+        declared = n_claims_of(self.declaration["arms"])
+        made = zip(declared, map(len, self.families), strict=True)
+        return {what: max(n, declared[what]) for what, n in made}
+
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
         """The statistics behind :meth:`differences`: from these come all tables and sentences."""
         of_searchers, of_controls = self.families
+        n_claims = self.n_claims
         # Restarts and controls come last: all others are compared with them.
         labels = sorted(self.searchers, key=lambda label: label == self.restarts)
         values = {
@@ -204,9 +216,11 @@ class ComparisonFacts:
         compared = functools.partial(
             paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
         )
-        rows = compared({label: values[label] for label in labels}, claims=of_searchers)
+        searched = {label: values[label] for label in labels}
+        rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])
         if of_controls:
-            rows += [r for r in compared(values, claims=of_controls) if r.verdict is not None]
+            others = compared(values, claims=of_controls, n_claims=n_claims["controls"])
+            rows += [row for row in others if row.verdict is not None]
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
             rows = undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
@@ -270,6 +284,7 @@ class ModelComparisonFacts(Findings):
     n_train: int
     n_test: int
     score: str = "test accuracy"
+    like: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]

@@ -12,7 +12,13 @@ from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
-from adnn_optuna.evidence.paired_differences import ALPHA, DECIMALS, e_process, fewest_pairs
+from adnn_optuna.evidence.paired_differences import (
+    ALPHA,
+    DECIMALS,
+    e_process,
+    fewest_pairs,
+    size_of,
+)
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -66,7 +72,11 @@ def plan_seeds(
     """
     check_positive("gain", gain)
     # Rounded so that equal ones are equal.
-    pilots = [np.asarray(values).round(DECIMALS) for values in differences]
+    pilots = [
+        (d / size).round(DECIMALS) * size
+        for d in map(np.asarray, differences)
+        for size in [size_of(d)]
+    ]
     if min(map(len, pilots)) < 2:
         raise WrongValueError(
             "A plan needs at least two pilot seeds for each claim: one says nothing of how much "

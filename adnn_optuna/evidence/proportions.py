@@ -62,6 +62,14 @@ def mcnemar_p_value(won: int, lost: int) -> float:
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
+def unseen_share(n: int) -> float:
+    """Return the share of seeds of which n drawn ones miss every one with a probability of 5 %.
+
+    What befalls fewer of all seeds may not be among so many, so no verdict on them speaks of it.
+    """
+    return 1 - 0.05 ** (1 / n) if n else 1.0
+
+
 def student_half_width(
     values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
 ) -> float:

@@ -8,7 +8,6 @@ chosen, tell what the chosen one is worth.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev, variance
@@ -19,29 +18,16 @@ from optuna.trial import FrozenTrial
 from scipy import special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
-from adnn_optuna.engine.evaluations import Evaluation, Findings
+from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds
+from adnn_optuna.evidence.confirmation import Estimate
 from adnn_optuna.evidence.proportions import student_half_width
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Estimate = tuple[float, float, float]
-"""A value with the ends of its interval."""
-
 # This many equal values show that nothing is random. There are as many seeds to choose by.
 N_EQUAL = 5
 _ROUNDING = 1e-12  # Values that differ by less are equal.
-
-
-def fresh_seeds(study_name: str, role: str, count: int) -> tuple[int, ...]:
-    """Return seeds below 2^31 for a study; a larger count only adds some.
-
-    They follow from its name, so they are none of the small ones that people use. Those to choose
-    by are even and those to confirm by odd, so no seed does both.
-    """
-    data = f"{study_name} {role}".encode()
-    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
-    return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 
 
 @dataclasses.dataclass
@@ -79,7 +65,7 @@ class RecheckFacts(Findings):
         confirmed = self.values(self.trial, "confirm") if self.trial and not self.missing else []
         estimate = mean_interval(confirmed, self._resolution)
         if self.is_deterministic:
-            estimate = (_stored(self.best),) * 3
+            estimate = Estimate(*(_stored(self.best),) * 3)
         self.value, self.low, self.high = estimate
         self.overstated, self.overstated_low, self.overstated_high = self.excess(estimate)
         self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
@@ -120,7 +106,7 @@ class RecheckFacts(Findings):
         """Return how much better the study's best value is than an estimate of it."""
         sign = 1 if self.maximize else -1
         value, *ends = (sign * (_stored(self.best) - bound) for bound in estimate)
-        return value, min(ends), max(ends)
+        return Estimate(value, min(ends), max(ends))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each evaluation; ``stored`` is what the study said of the trial."""
@@ -148,9 +134,9 @@ def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     Where all values are tied, it is as wide as the least difference that values can have.
     """
     if (n := len(values)) < 2:
-        return (values[0], -math.inf, math.inf) if n else (math.nan,) * 3
+        return Estimate(*((values[0], -math.inf, math.inf) if n else (math.nan,) * 3))
     mean, half = fmean(values), student_half_width(values, 0.0, 0.95) or resolution / 2
-    return mean, mean - half, mean + half
+    return Estimate(mean, mean - half, mean + half)
 
 
 def expected_luck(n: int, sd: float) -> float:

@@ -106,7 +106,7 @@ class Trainer:
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
         self.training = training
         is_scaled = dataset.preprocessing.factor != 1
-        self.dataset = dataset.as_taken(architecture.as_given()) if is_scaled else dataset
+        self.dataset: Dataset = dataset.as_taken(architecture.as_given()) if is_scaled else dataset
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
         size = min(training.batch_size, len(dataset.y_train))
         self._n_batches = math.ceil(len(dataset.y_train) / size)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.evidence.proportions import n_counted
+from adnn_optuna.evidence.proportions import n_counted, unseen_share
 
 QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
 """What somebody asks first who knows nothing of seeds."""
@@ -73,7 +73,29 @@ def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
 def with_interval(difference: PairedDifference, unit: Unit) -> str:
     """Return the interval of a difference as a part of a sentence."""
     shown = interval(difference, unit)
-    return "no interval yet" if shown == "none" else f"interval {shown}"
+    said = "no interval yet" if shown == "none" else f"interval {shown}"
+    if difference.n_pairs < 2 or math.isnan(difference.smallest):
+        return said
+    return f"{said}, smallest {unit.gain(difference.smallest)}"
+
+
+def unseen(n_seeds: int) -> str:
+    """Return how rare that may be which no verdict on so many seeds can tell of."""
+    return (
+        f"{n_seeds} seed{'s' * (n_seeds != 1)}: what befalls fewer than "
+        f"{100 * unseen_share(n_seeds):.0f} % of seeds may not have been seen"
+    )
+
+
+def others_in_words(what: str, names: Sequence[str]) -> str:
+    """Return in which other comparisons something is compared, too; empty if there are none."""
+    if not names:
+        return ""
+    more = [f"{len(names) - 5} more"] if names[5:] else []
+    return (
+        f"{what} compared in {listed([*map(repr, names[:5]), *more])}, too, in the same storage: "
+        "each comparison is wrong in 5 % for itself, so the best of several is wrong more often."
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -43,7 +43,8 @@ def claim(facts: ModelComparisonFacts) -> str:
     n_seeds = len(facts.accuracies[best])
     return (
         f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
+        f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}. "
+        f"Each verdict is one for most seeds; {claims.unseen(n_seeds)}."
     )
 
 
@@ -56,8 +57,8 @@ def caveat(facts: ModelComparisonFacts) -> str:
         f"Each seed draws {drawn} afresh, the same for all models.{again} All is said of this "
         "data set, and assumes that differences are symmetric about their centre. Whoever "
         "picks a model by this test has used it: what it gives is no longer that of untouched "
-        "data."
-    )
+        f"data. {claims.others_in_words('Models of the same data are', facts.like)}"
+    ).rstrip()
 
 
 def rows(facts: ModelComparisonFacts) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from adnn_optuna._units import Unit, printable, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, Number
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.reporting.claims import interval, superiority
+from adnn_optuna.reporting.claims import interval, superiority, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +48,19 @@ def verdict_lines(
     """Return the differences as a table, and what to know of them below it."""
     unit = unit_of(score)
     header = [
-        ("", "difference", "", "", ""),
-        (f"{score} of", unit.heading("", is_gain=True), "interval", "superior", "verdict"),
+        ("", "difference", "", "", "", ""),
+        (
+            f"{score} of",
+            unit.heading("", is_gain=True),
+            *("interval", "smallest", "superior", "verdict"),
+        ),
     ]
     body = [
         (
             pair(row),
             unit.bare.gain(row.mean),
             interval(row, unit.bare),
+            unit.bare.gain(row.smallest),
             superiority(row),
             row.verdict or "no claim",
         )
@@ -63,8 +68,10 @@ def verdict_lines(
     ]
     region = f"equivalent: within {unit.margin(equivalence)}"
     notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
-    reasons = dict.fromkeys(row.reason for row in rows if row.reason)
-    notes += [*textwrap.wrap(intervals, 98), *reasons]
+    n_seeds = min(row.n_pairs for row in rows)
+    for note in (f"each verdict is one for most seeds; {unseen(n_seeds)}", intervals):
+        notes += textwrap.wrap(note, 98)
+    notes += dict.fromkeys(row.reason for row in rows if row.reason)
     return [*aligned(header, body), *notes]
 
 
@@ -90,7 +97,7 @@ def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
 
 def pair(row: PairedDifference) -> str:
     """Return which two arms a difference is of."""
-    return f"{shortened(row.arm, 18)} - {shortened(row.other, 18)}"
+    return f"{shortened(row.arm, 14)} - {shortened(row.other, 14)}"
 
 
 def shortened(label: str, width: int) -> str:

@@ -184,6 +184,30 @@ class TestFamilies:
         one_row = store_comparison(alone).differences().loc[("a", "random_restart")]
         assert all_rows["low"] < one_row["low"] <= one_row["high"] < all_rows["high"]
 
+    def test_are_as_large_as_they_were_ever_declared(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
+        gains = dict(zip(("greedy", "mine", "control", "random_restart"), noise, strict=True))
+        every = store_comparison(gains)
+        changed_runs = [
+            changed(r, "adnn:search", sampler="longer") for r in every.results["control"]
+        ]
+        arms = {"greedy": "greedy", "mine": "annealing", "control": "longer"}
+        declared: Any = {**declaration(range(10)), "arms": {**arms, "luck": "random_restart"}}
+        every = Comparison(
+            {**every.results, "control": changed_runs}, every.seeds, 0.001, declared
+        )
+        assert every.n_claims == {"searchers": 3, "controls": 3}
+        few = {label: every.results[label] for label in ("greedy", "random_restart")}
+        again = Comparison(few, every.seeds, 0.001, declared)
+        pair = ("greedy", "random_restart")
+        assert again.differences().loc[pair].equals(every.differences().loc[pair])
+        assert "the 3 claims on searchers together" in str(again)
+        assert "controls" not in str(again)
+        assert "claims of arms that were declared before count, too" in " ".join(
+            str(again).split()
+        )
+        assert "declared before" not in str(every)
+
 
 class TestControls:
     def with_control(self, control: float, n_seeds: int = 10) -> Comparison:
@@ -200,7 +224,7 @@ class TestControls:
 
     def test_the_claim_says_what_the_same_compute_gains_otherwise(self) -> None:
         claim = claim_of_comparison(self.with_control(0.2))
-        assert claim.startswith("greedy is better than random restarts: +1.")
+        assert claim.startswith("greedy is better than random restarts for most seeds: +1.")
         assert "The same compute spent on the learning rate gains +19.98 pp over random" in claim
 
     def test_are_a_family_of_their_own(self) -> None:

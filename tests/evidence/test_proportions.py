@@ -19,6 +19,7 @@ from adnn_optuna.evidence.proportions import (
     gain_p_value,
     mcnemar_p_value,
     student_half_width,
+    unseen_share,
 )
 
 
@@ -106,3 +107,11 @@ def test_half_width_holds_other_values(n_others: int) -> None:
         half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
         n_held += abs(others.mean() - values.mean()) <= half_width
     assert 0.98 < n_held / n < 1
+
+
+def test_what_befalls_the_unseen_share_is_missed_by_one_draw_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    for n in (6, 10, 20):
+        befalls = rng.random((20_000, n)) < unseen_share(n)
+        assert np.mean(~befalls.any(axis=1)) == pytest.approx(0.05, abs=0.006)
+    assert [round(unseen_share(n), 3) for n in (0, 1, 5, 10)] == [1.0, 0.95, 0.451, 0.259]

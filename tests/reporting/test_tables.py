@@ -14,7 +14,7 @@ from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting import tables
 
 ROWS = [
-    PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better"),
+    PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better", "", 0.004),
     PairedDifference(
         *("a name that is long", "18 characters long", 3, *[math.nan] * 3, 0.5),
         *(math.nan, math.nan, None, "too few"),
@@ -23,13 +23,15 @@ ROWS = [
 
 
 PRINTED = """\
-                                         difference
-test accuracy of                               [pp]        interval           superior   verdict
-------------------------------------------------------------------------------------------------
-one - two                                     +1.23  +0.10 to +2.00  100 % (63 to 100)    better
-a name that is lo… - 18 characters long     unknown            none               50 %  no claim
-------------------------------------------------------------------------------------------------
+                                 difference
+test accuracy of                       [pp]        interval  smallest           superior   verdict
+--------------------------------------------------------------------------------------------------
+one - two                             +1.23  +0.10 to +2.00     +0.40  100 % (63 to 100)    better
+a name that i… - 18 characters…     unknown            none   unknown               50 %  no claim
+--------------------------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half
+each verdict is one for most seeds; 3 seeds: what befalls fewer than 63 % of seeds may not have
+been seen
 interval: of many words of many words of many words of many words of many words of many words of
 many words of many words
 too few"""
