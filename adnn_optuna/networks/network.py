@@ -115,6 +115,7 @@ class Architecture:
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
+    gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
 
     @functools.cached_property
     def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
@@ -338,6 +339,7 @@ def _keras_architecture(
         scales_loss="float16" in dtypes,
         own_code=own_code,
         as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
+        gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),
     )
 
 
