@@ -26,6 +26,7 @@ from adnn_optuna._checks import (
     is_file,
     is_folder,
 )
+from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
@@ -204,8 +205,12 @@ def _certified(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders."""
+    """Return an objective's configuration without folders, and without sketches of behaviour.
+
+    Hashes of the weights are in the contract itself.
+    """
     portable: dict[str, Any] = json.loads(json.dumps(config))
+    portable.pop(BEHAVIOUR, None)
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable

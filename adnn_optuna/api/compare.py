@@ -105,8 +105,9 @@ def compare(
             intervals; one that is called with fewer arms keeps those that it had.
         controls: What the same compute buys otherwise: ``"longer"`` (one training for the epochs
             of all trials, its best epoch), ``"learning_rate"`` (TPE over four decades around the
-            given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid), or a
-            mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
+            given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid),
+            ``"ensemble"`` (``max_trial`` networks, nothing moved, their predictions averaged), or
+            a mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
             that return the selection metric and set the trial's user attribute
             ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
             ``max_gain``, which ends searches before their compute is spent.
@@ -252,7 +253,7 @@ def _checked_controls(
     early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_default = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL and not early
-        has_rate = objective.training.fixed_learning_rate is not None
+        has_rate = objective.fixed_learning_rate is not None
         return {rate: rate} if is_default and has_rate and rate not in searchers else {}
     found = _by_label("controls", controls)
     if found and early:

@@ -21,7 +21,7 @@ class SeedPlan(Told, SeedPlanFacts):
         gain: The true difference that is to be shown.
         n_claims: The number of claims that share the error rate.
         n_pilot: The number of pilot pairs.
-        sd: The standard deviation of their differences, of the claim with the largest.
+        sd: The standard deviation of their differences, pooled over the claims.
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
         seeds_low: How many if the standard deviation is at the lower end of its 80 % interval.

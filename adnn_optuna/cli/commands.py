@@ -11,7 +11,7 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
@@ -24,6 +24,7 @@ def search(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     test: bool = True,
+    confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
     certify: opt.Certify = None,
@@ -54,6 +55,7 @@ def search(
         study_name=name if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
         test=test,
+        confirm=opt.parse_confirm(confirm),
         show_progress_bar=not quiet,
         **limits,
     )
@@ -68,6 +70,7 @@ def resume(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
+    confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
     certify: opt.Certify = None,
@@ -91,7 +94,8 @@ def resume(
     if contract is not None:
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    options: Any = {**limits, "test": test, "show_progress_bar": not quiet}
+    ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
+    options: Any = {**limits, **ending, "show_progress_bar": not quiet}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
@@ -146,6 +150,44 @@ def compare(
     out.show_pages(comparison, quiet=quiet, plot=plot, report=report)
     if not quiet:
         out.say_how_to_look(storage)
+
+
+def ensemble(
+    *,
+    n: int = 5,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    max_time: float | None = None,
+    save: Annotated[
+        Path | None, "The .keras file for the average, one model of raw inputs."
+    ] = None,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
+    **network: Any,
+) -> None:
+    """Train fresh networks, none chosen, and average what they predict.
+
+    It says what that gains over one of them, and what it costs.
+
+    \b
+    Examples:
+      adnn ensemble --hidden 64,64 --save ensemble.keras
+      adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
+    """
+    if save is not None:
+        check_output_file("--save", save, ".keras")
+    result = adnn.ensemble(
+        opt.make_network(**network),
+        n,
+        storage=storage,
+        study_name=study_name or opt.default_name("ensemble", ensemble, network),
+        max_time=max_time,
+        show_progress_bar=not quiet,
+    )
+    if save is not None:
+        result.save(save)
+    out.show_pages(result, quiet=quiet, plot=plot, report=report)
 
 
 def plan(

@@ -33,6 +33,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
@@ -72,6 +73,7 @@ class Arm:
         starts_at_baseline: Whether it begins with the unmoved network, without being told.
         batch_size: How many of its trials are best proposed before any is told.
         spent: How a control spent the compute of a search, as a part of a sentence.
+        later: What its winner costs ever after, where that is of ``n`` networks.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Arm:
     starts_at_baseline: bool = True
     batch_size: int = 1
     spent: str = ""
+    later: str = ""
 
     def default_batch_size(self, objective: InitOffsetObjective) -> int:
         """Return how many trials are best asked for at once, as far as the memory allows."""
@@ -104,6 +107,11 @@ class LongerObjective(InitOffsetObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
+        if objective.is_of_trial:
+            raise WrongValueError(
+                "The control 'longer' is one training of one network, but model or training is a "
+                "function of the trial: leave out this control."
+            )
         epochs = objective.training.epochs
         space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
         return cls(**{**objective.settings, "space": space})
@@ -214,7 +222,7 @@ def _annealing(
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
-    if (rate := objective.training.fixed_learning_rate) is None:
+    if (rate := objective.fixed_learning_rate) is None:
         raise WrongValueError(
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."
@@ -306,6 +314,16 @@ ARMS: dict[str, Arm] = {
             is_control=True,
             starts_at_baseline=False,
             spent="on one offset for all layers",
+        ),
+        Arm(
+            stored.ENSEMBLE,
+            lambda *_: _OneTrialSampler(),
+            help="as many networks, nothing moved, averaged",
+            objective=lambda objective, n: EnsembleObjective.of_search(objective, n or 1),
+            is_control=True,
+            ends_by_itself=True,
+            spent="on networks that are averaged",
+            later="predicting costs {n} times as much",
         ),
         Arm(stored.OBJECTIVE, _tpe, is_control=True),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import math
 import secrets
 import threading
@@ -23,7 +22,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import EVALUATED, OWNER
+from adnn_optuna._attributes import ENDED, EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
@@ -55,6 +54,10 @@ class Measured(NamedTuple):
     attrs: Mapping[str, Any]
 
 
+class CutOffError(Exception):
+    """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
+
+
 _SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
@@ -81,13 +84,13 @@ class Findings:
 F = TypeVar("F", bound=Findings)
 
 
-def fresh_seeds(of: Any, role: str, count: int) -> tuple[int, ...]:
+def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
-    They follow from what they are to tell of, as JSON holds it, so they are none of the small ones
-    that people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    They follow from a text on what they are to tell of, so they are none of the small ones that
+    people use. Those to choose by are even and those to confirm by odd, so no seed does both.
     """
-    data = json.dumps([of, role], sort_keys=True).encode()
+    data = f"{of} {role}".encode()
     words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 
@@ -132,7 +135,8 @@ def make_evaluations(
     work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
     returns the value, or what is :class:`Measured`; NaN, or a pruned trial, is none. ``stop`` is
     set when the evaluations under way are to end, by an error or a signal, :obj:`None` if they do
-    not heed it. After ``max_time`` seconds, over all runs, no more begin.
+    not heed it. After ``max_time`` seconds, over all runs, no more begin; one that is cut off
+    then raises :class:`CutOffError`.
 
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
@@ -265,17 +269,20 @@ class _Worker:
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
+        storage = self.study._storage
         try:
             value, attrs = self._measured(evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
             with contextlib.suppress(UpdateFinishedTrialError):
-                note = self.study._storage.set_trial_system_attr
                 for name, of_name in attrs.items():
-                    patiently(note, trial._trial_id, name, of_name)
-                tell = self.study._storage.set_trial_state_values
-                patiently(tell, trial._trial_id, state, values)
+                    patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
+                patiently(storage.set_trial_state_values, trial._trial_id, state, values)
+        except CutOffError:
+            with contextlib.suppress(UpdateFinishedTrialError):
+                patiently(storage.set_trial_system_attr, trial._trial_id, ENDED, "interrupted")
+                patiently(storage.set_trial_state_values, trial._trial_id, TrialState.PRUNED)
         except BaseException:
             with contextlib.suppress(Exception):
                 end_trial(self.study, trial)

@@ -109,10 +109,11 @@ class PairedDifference:
 def paired_differences(
     values: Mapping[str, Sequence[float]],
     *,
-    equivalence: float,
+    equivalence: float | None,
     claims: Sequence[tuple[str, str]] | None = None,
     n_claims: int = 0,
     looks_again: bool = False,
+    names: Sequence[str] | None = None,
 ) -> list[PairedDifference]:
     """Compare each two arms.
 
@@ -120,11 +121,13 @@ def paired_differences(
         values: The values of each arm, higher ones better, in the declared order of the seeds; NaN
             where an arm has none. Pairs count up to the first NaN: what is missing may depend on
             the value, so what comes later would be a selection.
-        equivalence: Half the width of the region of practical equivalence, in the values' unit.
+        equivalence: Half the width of the region of practical equivalence, in the values' unit;
+            if :obj:`None`, no verdict is equivalent.
         claims: The pairs of arms that claims are made of, in either order; by default all.
         n_claims: How many claims share the error rate, where more were declared than are made.
         looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
             only for a number of seeds that was planned.
+        names: What the values of an arm are of, by which a missing one is told; seeds by default.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
@@ -169,7 +172,9 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if has_both[n_pairs:].any():
+        if names is not None and n_pairs < len(raw):
+            reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
+        elif has_both[n_pairs:].any():
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
         mean = size * float(d.mean()) if n_pairs else math.nan
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
@@ -188,9 +193,9 @@ def size_of(values: np.ndarray) -> float:
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
-def verdict_of(low: float, high: float, equivalence: float) -> VerdictName:
+def verdict_of(low: float, high: float, equivalence: float | None) -> VerdictName:
     """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
-    if -equivalence <= low and high <= equivalence:
+    if equivalence is not None and -equivalence <= low and high <= equivalence:
         return "equivalent"
     if low > 0:
         return "better"

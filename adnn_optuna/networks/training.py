@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,6 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.target_units import as_learned, units_of
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
     from adnn_optuna.networks._program import Data, Program
@@ -243,6 +242,16 @@ class Trainer:
             wait(futures)
         return [training.run for training in trainings]
 
+    def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
+        """Train to the end from each of ``starts``, to save memory only one a core at a time.
+
+        The ``limits`` are ``stop``, ``deadline`` and ``meanwhile`` of :meth:`train`.
+        """
+        n = n_cores()
+        for first in range(0, len(starts), n):
+            some = starts[first : first + n]
+            yield from self.train(some, **limits, evaluate_each_epoch=False, keep_weights=True)
+
     def _advance(self, training: _UnderWay, seconds: float, *, evaluate: bool) -> None:
         """Train and score by one call of about so many seconds; score if asked to or at the end.
 
@@ -314,47 +323,6 @@ class Trainer:
             (w + np.float32(offset)).astype(w.dtype) if offset else w
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
-
-    def model(self, weights: Sequence[np.ndarray]) -> keras.Model:
-        """Return the network as its user gets it: compiled, with these values of its variables.
-
-        Its inputs are scaled as the dataset's were; those of a table are the features of
-        :meth:`Preprocessing.encoded`. Where the network ends in logits, its outputs become
-        probabilities; those of a regression are in the user's units. Its variables are those of
-        the network, in the same order.
-        """
-        import keras
-
-        from adnn_optuna.networks._scores import made
-
-        network = self.architecture.build(0, 0)
-        for variable, values in zip(network.variables, weights, strict=True):
-            variable.assign(values)
-        head, scaling = self.architecture.head, self.dataset.preprocessing
-        before: list[Any] = []
-        after: list[Any] = []
-        if scaling.factor != 1:
-            numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
-            before = [keras.layers.Rescaling(*numbers, dtype="float32", name="scaling")]
-        if head.num_classes is not None and not head.are_probabilities:
-            activation = "sigmoid" if head.size == 1 else "softmax"
-            after = [keras.layers.Activation(activation, dtype="float32", name="probabilities")]
-        if scaling.target_mean:
-            of_targets = [*scaling.target_std], [*scaling.target_mean]
-            after = [keras.layers.Rescaling(*of_targets, dtype="float32", name="units")]
-        model = network
-        if before or after:
-            network.compiled = False  # The whole is.
-            layers = network.layers if isinstance(network, keras.Sequential) else [network]
-            inputs = keras.Input(self.dataset.x_train.shape[1:], dtype="float32", name="inputs")
-            model = keras.Sequential([inputs, *before, *layers, *after], name=network.name)
-        metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        metrics += [made(keras.metrics, m, takes_logits=False)[0] for m in self.training.metrics]
-        loss, _ = made(keras.losses, self.training.loss or "", takes_logits=False)
-        model.compile(self.training.build_optimizer(), loss, metrics=metrics)
-        # Else Keras warns of a file's optimizer whenever it loads the file.
-        model.optimizer.build(model.trainable_variables)
-        return model
 
     def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the scores of a trained network on (x, y): of classes, which it gets right."""

@@ -50,23 +50,32 @@ def superiority(difference: PairedDifference) -> str:
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
 
 
-def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
+def interval_in_words(
+    n_claims: Mapping[str, int], *, looks_again: bool, of_new_data: bool = False, how: str = ""
+) -> str:
     """Return what the intervals promise, and at what price.
 
     Args:
         n_claims: The number of claims of each family, by what they are about.
         looks_again: Whether the comparison looks again after each seed.
+        of_new_data: Whether they are for new data, and others for the data as they are.
+        how: Where they come from, if not from pairs.
     """
     which = " and ".join(
         f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
         for what, n in n_claims.items()
         if n
     )
-    how = (
+    how = how or (
         "from an e-process: holds however often one looks and adds seeds"
         if looks_again
         else "from inverted sign flips, for the planned seeds"
     )
+    if of_new_data:
+        how = (
+            "for new data of this kind, after Nadeau and Bengio, read once, at the planned seeds; "
+            f"on these rows alone {how}"
+        )
     return f"interval: 95 % for {which}, {how}"
 
 
@@ -79,12 +88,18 @@ def with_interval(difference: PairedDifference, unit: Unit) -> str:
     return f"{said}, smallest {unit.gain(difference.smallest)}"
 
 
-def unseen(n_seeds: int) -> str:
+def unseen(n: int, per: str = "seed") -> str:
     """Return how rare that may be which no verdict on so many seeds can tell of."""
     return (
-        f"{n_seeds} seed{'s' * (n_seeds != 1)}: what befalls fewer than "
-        f"{100 * unseen_share(n_seeds):.0f} % of seeds may not have been seen"
+        f"{n} {per}{'s' * (n != 1)}: what befalls fewer than "
+        f"{100 * unseen_share(n):.0f} % of {per}s may not have been seen"
     )
+
+
+def scope(rows: Sequence[PairedDifference], per: str = "seed") -> str:
+    """Return what verdicts are on, by what their values are paired by, if they are."""
+    on = f"for most {per}s" if per else "on means"
+    return f"each verdict is one {on}; {unseen(min(row.n_pairs for row in rows), per or 'value')}"
 
 
 def others_in_words(what: str, names: Sequence[str]) -> str:

@@ -42,7 +42,9 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        lines += [*tables.verdict_lines(rows, score, comparison.equivalence, intervals), ""]
+        told: Any = {"unit": unit_of(record.test_metric)}
+        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
+        lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
     others = others_in_words("The same objective is", comparison.like)
     return "\n".join([*lines, *textwrap.wrap(f"{said} {others}", 98)])
@@ -69,6 +71,7 @@ def page(comparison: ComparisonFacts) -> Page:
     label, [first, *_] = next(iter(results.items()))
     everything = [run for runs in results.values() for run in runs]
     best = next(iter(claims.against_control(comparison)), None)
+    averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, where["url"])
     gained = answers.pop("What was gained?")
@@ -93,6 +96,7 @@ def page(comparison: ComparisonFacts) -> Page:
             Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
             Figure("compute", plots.plot_best_against_compute(comparison.results)),
             Figure("price-of-luck", plots.plot_price_of_luck(results)),
+            *(Figure("members", plots.plot_gain_against_members(runs)) for runs in averaged),
             Figure("trials", plots.plot_best_against_trials(results)),
             Figure("distribution", plots.plot_accuracy_distribution(everything)),
         ],

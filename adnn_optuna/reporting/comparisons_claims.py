@@ -123,10 +123,23 @@ def _otherwise(comparison: ComparisonFacts) -> str:
     turned, unit = row.turned(), unit_of(comparison.any_record.test_metric)
     evidence = f"({with_interval(turned, unit)})" if row.n_pairs > 1 else "(one seed)"
     spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
+    later = later_costs(comparison).get(control, "")
     return (
         f" The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
-        f"{evidence}."
+        f"{evidence}{f'; {later}' if later else ''}."
     )
+
+
+def later_costs(comparison: ComparisonFacts) -> dict[str, str]:
+    """Return what the winners of controls cost ever after, as parts of sentences."""
+    n_networks = {
+        label: max(run.n_networks for run in runs) for label, runs in comparison.controls.items()
+    }
+    return {
+        label: ARMS[comparison.controls[label][0].searcher].later.format(n=n)
+        for label, n in n_networks.items()
+        if n > 1
+    }
 
 
 def caveat_of_comparison(comparison: ComparisonFacts) -> str:
@@ -146,6 +159,7 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
             f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
             "no longer of untouched test data."
         )
+    parts += [f"{label}: {later}." for label, later in later_costs(comparison).items()]
     if any(row.verdict == "undecided" for row in rows):
         parts.append(
             "Undecided means that these seeds show neither a difference nor that there is none."

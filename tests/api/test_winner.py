@@ -106,7 +106,7 @@ def test_a_model_that_keras_cannot_save_has_a_contract(tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="cannot save") as refusal:
         result.save(tmp_path / "winner.keras")
     assert str(refusal.value) == (
-        "Keras cannot save the winner's model, as one of its classes has arguments that no "
+        "Keras cannot save the model, as one of its classes has arguments that no "
         "configuration can hold; give that class a get_config method."
     )
     result.contract().save(tmp_path / "c.json")

@@ -338,7 +338,7 @@ def test_plan_is_from_all_claims_about_searchers(printed: Comparison) -> None:
     }
     sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.families[0]]
     assert (plan.n_claims, plan.n_pilot, plan.gain) == (3, 10, 0.005)
-    assert plan.sd == pytest.approx(max(sds))
+    assert plan.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
     # What ran in 10 seeds, control included.
     assert plan.hours == pytest.approx(plan.seeds * comparison.seconds / 10 / 3600)
     trials = [
@@ -397,9 +397,31 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
     ends = stats.t.interval(1 - 0.05 / 3, 1, -0.105, 0.01 / np.sqrt(2))
     assert (two["new_data_low"], two["new_data_high"]) == pytest.approx(ends)
     # There is none of one seed, of a test set that never changes, or where one looks again.
-    for changes in ({"seeds": (0,)}, {"draws_test_set": False}, {"looks_again": True}):
+    for changes in (
+        *({"seeds": (0,)}, {"draws_test_set": False}, {"looks_again": True}),
+        {"seeds": tuple(range(9))},
+    ):
         found = models(**changes)
         assert found.differences()[["new_data_low", "new_data_high"]].isna().all(axis=None)
+
+
+def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
+    found = models(equivalence=0.002)
+    verdicts = [
+        [row.verdict for row in rows] for rows in (found.on_these_rows, found.paired_differences)
+    ]
+    # The second interval is wider.
+    assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "undecided"]]
+    table = found.differences()
+    assert table["low"].equals(table["new_data_low"].rename("low"))
+    assert found.is_of_new_data
+    fixed = models(equivalence=0.002, draws_test_set=False)
+    assert not fixed.is_of_new_data
+    assert fixed.paired_differences == found.on_these_rows
+    # Neither before all planned seeds are there nor where one looks again.
+    for changes in ({"seeds": tuple(range(9))}, {"looks_again": True}):
+        rows = models(equivalence=0.002, **changes).paired_differences
+        assert {(row.verdict, row.low) for row in rows} == {("undecided", -math.inf)}
 
 
 def test_table_is_of_the_seeds_that_all_have() -> None:
@@ -422,7 +444,7 @@ def test_looking_again_asks_for_one_seed_more_until_all_is_decided() -> None:
     assert len(found.seeds) == 12
     # With two models, a single claim, they are decided.
     decided = models(looks_again=True, seeds=tuple(range(12)), labels=("narrow", "wide"))
-    assert [row.verdict for row in decided.paired_differences] == ["worse"]
+    assert [row.verdict for row in decided.on_these_rows] == ["worse"]
     assert (decided.missing, decided.seeds, decided.n_evaluations) == ([], tuple(range(8)), 16)
 
 

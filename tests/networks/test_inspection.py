@@ -14,6 +14,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.inspection import features_as_given
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def test_what_a_model_takes_as_given_is_not_scaled(
     assert found > 0.9
     # What the user gets takes inputs as they are, too.
     run = trainer.run  # type: ignore[attr-defined]
-    outputs = trainer.model(run.weights).predict(raw.x_val.astype(x.dtype), verbose=0)
+    model = Predictor(trainer, lambda: [run.weights or []]).model()
+    outputs = model.predict(raw.x_val.astype(x.dtype), verbose=0)
     assert (outputs.argmax(axis=1) == raw.y_val).mean() == found
     # Drawn again, or handed to another trainer, the data are taken so again.
     again = Trainer(trainer.architecture, trainer.training, trainer.dataset.redrawn(3))
