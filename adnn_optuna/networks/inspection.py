@@ -159,12 +159,10 @@ def _tried(model: keras.Model, x: np.ndarray, spread: float) -> Iterator[np.ndar
     rng = np.random.default_rng(0)
     fixed = [variable.value for variable in model.non_trainable_variables]
     for _ in range(_N_TRIES):
-        weights = [
-            rng.normal(0, spread / math.sqrt(math.prod(v.shape[:-1]) or 1), v.shape)
-            for v in model.trainable_variables
-        ]
-        typed = [
-            w.astype(v.dtype) for w, v in zip(weights, model.trainable_variables, strict=True)
-        ]
-        outputs, _ = model.stateless_call(typed, fixed, x, training=False)
+        weights = []
+        for v in model.trainable_variables:
+            scale = spread / math.sqrt(math.prod(v.shape[:-1]) or 1)
+            weights.append(rng.normal(0, scale, v.shape).astype(v.dtype))
+        # Not every `call` takes an argument `training`.
+        outputs, _ = model.stateless_call(weights, fixed, x)
         yield np.asarray(outputs, np.float32)
