@@ -115,6 +115,7 @@ class Architecture:
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
+    gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
 
     @functools.cached_property
     def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
@@ -338,6 +339,7 @@ def _keras_architecture(
         scales_loss="float16" in dtypes,
         own_code=own_code,
         as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
+        gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),
     )
 
 
@@ -358,9 +360,20 @@ def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...])
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
+    import keras
+    import tensorflow as tf
+
     try:
         outputs = model(x, training=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        of_texts = keras.layers.TextVectorization, keras.layers.StringLookup
+        layers = model._flatten_layers()  # noqa: SLF001
+        if found := next((layer.name for layer in layers if isinstance(layer, of_texts)), None):
+            raise WrongValueError(
+                f"The model's layer {found!r} takes strings, but data here are numbers: leave it "
+                "out of the model, and make the data set of what it makes of your strings, as "
+                "layer(strings).numpy()."
+            ) from None
         # What Keras says begins with where it was.
         own, why = getattr(model, "input_shape", None), first_line(error)
         if own and own != (None, *x.shape[1:]):
