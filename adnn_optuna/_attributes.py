@@ -87,6 +87,7 @@ class Config(TypedDict):
     space: dict[str, Any]
     metric: str
     seed: int
+    direction: NotRequired[Literal["minimize", "maximize"]]
     behaviour: NotRequired[dict[str, list[float]]]
 
 

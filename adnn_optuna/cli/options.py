@@ -80,6 +80,7 @@ def make_training(
     epochs: int = 10,
     shuffle: bool = True,
     patience: int | None = None,
+    min_delta: float = 0.0,
     restore_best_weights: bool = False,
     **data: Any,
 ) -> "tuple[Dataset, Training]":
