@@ -26,6 +26,8 @@ TEST = "adnn:test"  # What the names of its looks at the test set begin with, ea
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
+WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
@@ -158,6 +160,13 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
+class Worked(TypedDict):
+    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
+
+    elapsed: float
+    n_trials: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -196,6 +205,7 @@ _SHAPES: Mapping[str, Any] = {
     TEST: TestLook,
     COMPARISON: Declaration,
     STOP_REASON: str | None,
+    WORKED: Worked,
     NOTE: str,
     PROPOSAL: Proposal,
     OWNER: Owner,

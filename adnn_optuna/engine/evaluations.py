@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import EVALUATED, OWNER
+from adnn_optuna._attributes import ELAPSED, EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
@@ -45,6 +45,7 @@ Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
 _SECONDS_BETWEEN_LOOKS = 0.1
+_NO_LIMIT = 1e9  # Seconds, which are thirty years.
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -115,7 +116,7 @@ def make_evaluations(
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
     """
-    limit = None if max_time is None else MaxTimeCallback(max_time)
+    limit = MaxTimeCallback(_NO_LIMIT if max_time is None else max_time)
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
     interval, stop = heartbeat_interval(study), stop or threading.Event()
@@ -166,7 +167,7 @@ class _Worker:
     names: Sequence[str]
     evaluate: Callable[..., float]
     stop: threading.Event
-    limit: MaxTimeCallback | None
+    limit: MaxTimeCallback
     interval: int | None
     begun: set[int] = dataclasses.field(default_factory=set, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
@@ -200,8 +201,7 @@ class _Worker:
         if bar is not None:
             bar.total = findings.n_evaluations
             bar.update(len(findings.evaluations) - bar.n)
-        is_over = self.limit is not None and self.limit.reached(self.study)
-        return trials, [] if is_over else findings.missing
+        return trials, [] if self.limit.reached(self.study) else findings.missing
 
     def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
         """Begin one of the missing evaluations, if there is one to begin now."""
@@ -242,14 +242,17 @@ class _Worker:
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
+        storage, began = self.study._storage, time.monotonic()
         try:
+            elapsed = patiently(self.limit.used, self.study)
             value = self._value(_evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
             with contextlib.suppress(UpdateFinishedTrialError):
-                tell = self.study._storage.set_trial_state_values
-                patiently(tell, trial._trial_id, state, values)
+                elapsed += time.monotonic() - began
+                patiently(storage.set_trial_user_attr, trial._trial_id, ELAPSED, elapsed)
+                patiently(storage.set_trial_state_values, trial._trial_id, state, values)
         except BaseException:
             with contextlib.suppress(Exception):
                 end_trial(self.study, trial)
