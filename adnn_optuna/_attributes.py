@@ -33,6 +33,8 @@ WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attri
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
+WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
@@ -196,6 +198,13 @@ class TestGroups(TypedDict):
     lost: int
 
 
+class Worked(TypedDict):
+    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
+
+    elapsed: float
+    n_trials: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -254,6 +263,7 @@ _SHAPES: Mapping[str, Any] = {
     GROUPS: str,
     COMPARISON: Declaration,
     STOP_REASON: str | None,
+    WORKED: Worked,
     NOTE: str,
     PROPOSAL: Proposal,
     OWNER: Owner,

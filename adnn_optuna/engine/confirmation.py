@@ -235,7 +235,7 @@ def repeat_winner(
     if best is None or not can_repeat or not math.isnan(record.repeated):
         return
     winner, hyperparameters = _split(objective, best)
-    if not _is_random(winner):
+    if not is_random(winner):
         return
     [seed] = confirming_seeds(record.attrs[stored.CONFIG], best.params, 1)
     fresh = winner.replace(seed=seed)
