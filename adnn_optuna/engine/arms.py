@@ -99,8 +99,7 @@ class LongerObjective(InitOffsetObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
         epochs = objective.training.epochs
-        space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
-        return cls(**{**objective.settings, "space": space})
+        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """The training finds the parameter."""
