@@ -23,14 +23,14 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved netwo
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
-# What the names of a winner's scores on the test examples begin with, texts of `engine/scores.py`;
-# of a confirmation's trials, system attributes.
+# What the names of a winner's scores on the test examples begin with, and of what these belong to:
+# texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
+GROUPS = "adnn:groups"
+CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
-CONFIRMED = "adnn:confirmed"  # Of a confirmation, what its winners' names begin with: `Confirmed`.
-GROUPS = "adnn:groups"  # Of a confirmation, what its test examples belong to, as `SCORES`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -40,7 +40,9 @@ PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Pr
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
-# User attributes of a trial.
+# User attributes of a trial, and of one whose model or training is a function of it BASELINE and
+# BASELINE_METRICS, those of its own network unmoved, where it was the best one so far.
+MADE = "adnn:made"  # What these functions made for it: `Made`.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
 TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
@@ -72,7 +74,10 @@ another.
 
 
 class Config(TypedDict):
-    """All that determines the values of an objective's trials."""
+    """All that determines the values of an objective's trials.
+
+    The ``behaviour`` is a sketch of what classes and functions of the user's compute, by parts.
+    """
 
     model: dict[str, Any]
     dataset: dict[str, Any]
@@ -80,6 +85,18 @@ class Config(TypedDict):
     space: dict[str, Any]
     metric: str
     seed: int
+    behaviour: NotRequired[dict[str, list[float]]]
+
+
+class Made(TypedDict):
+    """What the user's functions made for a trial: of a Keras model the hash of its configuration.
+
+    The ``behaviour`` is as in :class:`Config`.
+    """
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    behaviour: NotRequired[dict[str, list[float]]]
 
 
 class Trained(TypedDict):
@@ -142,7 +159,8 @@ class SearchSettings(TypedDict):
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    It looks again, and for good, where it stops once all is decided or got further seeds or arms
+    later.
     ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
     that it was called with last.
     """
@@ -164,6 +182,17 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
+class TestGroups(TypedDict):
+    """As how many samples those of a test set count where some repeat others or belong together.
+
+    On ``won`` of such groups the winner is better in all, on ``lost`` the unmoved network.
+    """
+
+    n: float
+    won: int
+    lost: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -172,9 +201,8 @@ class TestLook(TypedDict):
     ``won`` of them right, the unmoved network alone ``lost``. Of a regression they are R², and on
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
-    Where the model or the training is a function of the trial, the baseline is the winner with
-    every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
-    has the most samples, ``n_largest``, of the ``largest_class``.
+    Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
+    ``largest_class``. ``groups`` are missing where each sample is on its own.
     """
 
     looked: str
@@ -187,10 +215,10 @@ class TestLook(TypedDict):
     won: int
     lost: int
     standard_error: NotRequired[float]
-    unmoved: NotRequired[float]
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
+    groups: NotRequired[TestGroups]
 
 
 class Confirmed(TypedDict):
@@ -219,6 +247,7 @@ _SHAPES: Mapping[str, Any] = {
     PROPOSAL: Proposal,
     OWNER: Owner,
     ENDED: Ended | None,
+    MADE: Made,
     TRIAL_METRICS: Metrics,
     TRAINED: Trained,
     ELAPSED: float,

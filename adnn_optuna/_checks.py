@@ -42,16 +42,16 @@ _EXTRAS = {
 
 
 def check_installed(package: str, what: str) -> None:
-    """Raise unless a package of an extra is installed, with the command that installs it."""
+    """Raise unless a package is installed, with the command that installs it."""
     if not is_installed(package):
         said = f"{what} needs {package}, which is not installed"
         raise NotInstalledError(f"{said}: {install_command(package)}.")
 
 
 def install_command(package: str) -> str:
-    """Return the command that installs a package of an extra."""
-    extra = next(extra for extra, packages in _EXTRAS.items() if package in packages)
-    return f"pip install 'adnn_optuna[{extra}]'"
+    """Return the command that installs a package, with the extra that it is of, if it is."""
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+    return f"pip install 'adnn_optuna[{extra}]'" if extra else f"pip install {package}"
 
 
 def is_installed(package: str) -> bool:

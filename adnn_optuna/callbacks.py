@@ -49,15 +49,15 @@ class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
-        self._better = max if study.direction == StudyDirection.MAXIMIZE else min
+        self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()
 
     def _clear(self) -> None:
         self.n_done: int = 0
-        # The best value, and the first trial that has one.
-        self.best: float | None = None
+        # The trial with the best value, the first of equals, and the first that has one.
+        self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
         # When trials ended, and the working time then. Both rise.
         self._ends = [-math.inf]
@@ -84,9 +84,12 @@ class Tally:
             # As for Optuna's `study.best_value`, an infeasible trial has no value.
             if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
                 continue
-            self.best = trial.value if self.best is None else self._better(self.best, trial.value)
+            self.best = min(self.best or trial, trial, key=self._rank)
             if self.first is None or trial.number < self.first.number:
                 self.first = trial
+
+    def _rank(self, trial: FrozenTrial) -> tuple[float, int]:
+        return self._sign * trial.values[0], trial.number
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
@@ -246,9 +249,10 @@ class MaxGainCallback(Limit):
 
     Args:
         max_gain: The gain, in units of the objective.
-        baseline: The value to gain on. If :obj:`None`, it is the study's user attribute
-            ``adnn:baseline``, and without that the value of the first completed trial that
-            violates no constraint.
+        baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
+            of the best trial, which has one where the model or training is a function of the
+            trial, or else of the study, and without that the value of the first completed trial
+            that violates no constraint.
     """
 
     reason = "max_gain"
@@ -271,11 +275,13 @@ class MaxGainCallback(Limit):
         if tally.best is None or not math.isfinite(baseline := self._baseline_of(study, tally)):
             return False
         gain = _gain(study, tally.best, baseline)
-        rounding = math.ulp(tally.best) + math.ulp(baseline)
+        rounding = math.ulp(tally.best.values[0]) + math.ulp(baseline)
         return gain >= self.value or self.value - gain <= rounding < self.value
 
     def _baseline_of(self, study: Study, tally: Tally) -> float:
         baseline: Any = self._baseline
+        if baseline is None and tally.best is not None:
+            baseline = tally.best.user_attrs.get(BASELINE)
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
         if baseline is None:
@@ -284,8 +290,8 @@ class MaxGainCallback(Limit):
         return float(baseline)
 
 
-def _gain(study: Study, best: float | None, baseline: float) -> float:
-    gain = math.nan if best is None else best - baseline
+def _gain(study: Study, best: FrozenTrial | None, baseline: float) -> float:
+    gain = math.nan if best is None else best.values[0] - baseline
     return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
 

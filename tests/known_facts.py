@@ -54,10 +54,11 @@ def changed(report: RecheckFacts, known: dict[tuple[int, ...], float]) -> Rechec
     return RecheckFacts(known, *settings[1:])
 
 
-def of_equals(values: list[float], *, seeds: int = 4) -> RecheckFacts:
-    """Return a recheck of a trial with 0.5, by the values of its seeds to choose by."""
-    known = dict(zip([(3, s) for s in fresh_seeds("s", "choose", 5)], values, strict=False))
-    return RecheckFacts(known, "s", False, [trial(3, 0.5)], [0.5], seeds, 2, False, True)
+def of_equals(values: list[float], *, confirm: int = 2) -> RecheckFacts:
+    """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
+    seeds = (*fresh_seeds("s", "choose", 5), *fresh_seeds("s", "confirm", confirm))
+    known = dict(zip([(3, s) for s in seeds], values, strict=False))
+    return RecheckFacts(known, "s", False, [trial(3, 0.5)], [0.5], 5, confirm, False, True)
 
 
 def minimizing() -> RecheckFacts:

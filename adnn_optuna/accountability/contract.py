@@ -26,10 +26,12 @@ from adnn_optuna._checks import (
     is_file,
     is_folder,
 )
+from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
+from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
@@ -64,6 +66,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
+    *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
     (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
     (object, "objective.dataset.seed?"),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
@@ -202,8 +205,12 @@ def _certified(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders."""
+    """Return an objective's configuration without folders, and without sketches of behaviour.
+
+    Hashes of the weights are in the contract itself.
+    """
     portable: dict[str, Any] = json.loads(json.dumps(config))
+    portable.pop(BEHAVIOUR, None)
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable

@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -38,6 +39,8 @@ class Recheck(Told, RecheckFacts):
         confirm: How many further seeds tell what the chosen one is worth.
         confirm_best: Whether they are used for the study's best trial, too.
         is_seeded: Whether the evaluations take their seeds.
+        is_deterministic: Whether the user says that nothing in them is random.
+        on_same_data: Whether no seed redraws the data that are evaluated on, as far as is known.
 
     Attributes:
         best: The study's best trial.
@@ -49,7 +52,6 @@ class Recheck(Told, RecheckFacts):
         overstated_low, overstated_high: The ends of its interval.
         noise: The standard deviation of the confirming values; NaN with fewer than two.
         noise_share: The noise's part of the variance of all values in the study, at most 1.
-        is_deterministic: Whether five fresh seeds give exactly the best trial's stored value.
         missing: The evaluations to be made next, all independent of each other; none at the end.
         n_evaluations: How many evaluations a recheck takes, where anything is random.
         n_lost: How many of those that were made came to no value.
@@ -66,6 +68,7 @@ def recheck(
     seeds: int = 4,
     confirm: int = 10,
     confirm_best: bool = False,
+    deterministic: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
@@ -75,8 +78,7 @@ def recheck(
 
     The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; the one
     with the best mean is evaluated with ``confirm`` further seeds, by which nothing was chosen:
-    their mean is its value. If five seeds give the best trial's stored value, nothing is random,
-    and no more are used.
+    their mean is its value.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself stays as it is.
     They are never made twice: the same call goes on where one ended, and any number of processes
@@ -103,6 +105,8 @@ def recheck(
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen one is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these, too.
+        deterministic: Whether nothing in the evaluation is random, so that it is not to be made
+            again: equal values do not show that.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
         n_jobs: The number of threads.
         max_time: The seconds that the evaluations may take, over all runs; then no more begin.
@@ -136,6 +140,8 @@ def recheck(
         confirm=confirm,
         confirm_best=confirm_best,
         is_seeded=is_seeded,
+        is_deterministic=deterministic,
+        on_same_data=evaluate is None or isinstance(evaluate, InitOffsetObjective),
     )
     opened = patiently(
         open_evaluations,
@@ -180,6 +186,8 @@ def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple
     """Return a function of trial and seed, and whether it makes use of the seed."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
+        seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
+        objective.replace(seed=seed).check(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True
     if not callable(evaluate):
         raise WrongTypeError(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_integer
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told
@@ -21,6 +22,7 @@ from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
+from adnn_optuna.engine.confirmation import FEWEST_SEEDS, SEEDS, confirm_winner, is_affordable
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
@@ -29,6 +31,7 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 
@@ -67,7 +70,7 @@ class SearchResult(Told, Predicting, SearchRecord):
                 f"The study {self.study.study_name!r} has no completed trial, so it has no "
                 "winner; resume it."
             )
-        objective = self.objective.of(self.best.params)
+        objective = self.objective.as_trained(self.best)
         trainer, starts = objective.trainer, objective.starts(self.best.params)
         if not trained:
             return Predictor(trainer, lambda: [*map(trainer.initial_weights, starts)])
@@ -84,6 +87,36 @@ class SearchResult(Told, Predicting, SearchRecord):
         self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             look_at_test_set(self, self.objective, stop)
+        save_notes([self])
+        return self
+
+    @property
+    def confirmation(self) -> ConfirmationFacts | None:
+        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
+        return confirmation_of(self)
+
+    def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
+        """Confirm the winner, if that was not done before, and return this result.
+
+        The winner and the unmoved network are trained from the same fresh seeds, which follow from
+        the experiment and the winner's parameters. A winner is confirmed once: with other
+        ``seeds``, nothing is added to what was seen. It tells the test score, so it looks as
+        :meth:`test`.
+
+        Args:
+            seeds: With how many fresh seeds, at least 6.
+            show_progress_bar: Whether to show a progress bar.
+
+        Raises:
+            ValueError: If no trial was completed, nothing in the training is random, or ``seeds``
+                are too few.
+            KeyboardInterrupt: If the user interrupts; all that was trained is stored.
+        """
+        check_integer("seeds", seeds, low=FEWEST_SEEDS)
+        self.test()
+        with interruptible() as stop:
+            bar = {"show_progress_bar": show_progress_bar}
+            confirm_winner(self, self.objective, int(seeds), stop=stop, **bar)
         save_notes([self])
         return self
 
@@ -130,6 +163,7 @@ def search(
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     test: bool = True,
+    confirm: int | Literal["auto"] = "auto",
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
 ) -> SearchResult:
@@ -151,17 +185,23 @@ def search(
         objective: What is searched.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initialisations
-            instead of offsets: the control). Or an Optuna sampler, or a factory
+            instead of offsets: the control). Optuna's by name: ``"random"``, ``"qmc"``,
+            ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
         batch_size:
-            How many trials are proposed before any of them is told. ``"auto"``: 8 for ``"greedy"``
-            and ``"random_restart"`` (fewer for more than 5 million weights), 1 for all others.
+            How many trials are proposed before any of them is told. ``"auto"``: 8 for
+            ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
+            million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
+        confirm: With how many fresh seeds winner and unmoved network are trained at the end, at
+            least 6 or 0 for none. ``"auto"``: 10, where these trainings are no more than the
+            trials and fit in what is left of max_time. They count for no limit. Without a look at
+            the test set nothing is confirmed.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
         **limits: Where it ends, each by the name of its callback's argument.
 
@@ -173,11 +213,26 @@ def search(
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_searcher(sampler)
+    check_confirm(confirm)
     checked = checked_limits(**limits)
     plan = studies.Plan(objective, study_name, sampler, checked, batch_size, pruner)
     with interruptible() as stop:
         opened = open_storage(storage)
-        return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
+        ending: Any = {"test": test, "confirm": confirm}
+        return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
+
+
+def check_confirm(confirm: object) -> None:
+    """Refuse what is no number of fresh seeds by which a winner could be confirmed."""
+    if isinstance(confirm, Integral) and not isinstance(confirm, bool):
+        is_known = int(confirm) == 0 or int(confirm) >= FEWEST_SEEDS
+    else:
+        is_known = isinstance(confirm, str) and confirm == "auto"
+    if not is_known:
+        raise WrongValueError(
+            f"confirm must be 'auto', 0 for none, or at least {FEWEST_SEEDS}, for fewer fresh "
+            f"seeds can show nothing, but it is {confirm!r:.100}."
+        )
 
 
 def run_search(
@@ -186,6 +241,7 @@ def run_search(
     stop: threading.Event,
     *,
     test: bool,
+    confirm: int | Literal["auto"],
     show_progress_bar: bool,
 ) -> SearchResult:
     """Run a study that is planned, and return what it came to."""
@@ -204,6 +260,12 @@ def run_search(
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             if test:
                 look_at_test_set(result, objective, stop)
+        if confirm == "auto":
+            confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
+        if confirm and result.test_look is not None:
+            confirm_winner(
+                result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
+            )
     except KeyboardInterrupt:
         _logger.info(studies.resume_hint(study))
         raise

@@ -24,6 +24,7 @@ def search(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     test: bool = True,
+    confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
     certify: opt.Certify = None,
@@ -54,6 +55,7 @@ def search(
         study_name=name if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
         test=test,
+        confirm=opt.parse_confirm(confirm),
         show_progress_bar=not quiet,
         **limits,
     )
@@ -68,6 +70,7 @@ def resume(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
+    confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
     certify: opt.Certify = None,
@@ -91,7 +94,8 @@ def resume(
     if contract is not None:
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    options: Any = {**limits, "test": test, "show_progress_bar": not quiet}
+    ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
+    options: Any = {**limits, **ending, "show_progress_bar": not quiet}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)

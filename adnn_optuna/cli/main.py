@@ -69,7 +69,7 @@ def _adnn() -> None:
 _OPTIONS: set[str] = set()
 for _verb in (
     *(commands.search, commands.resume, commands.compare, commands.ensemble, commands.plan),
-    *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
+    *(luck.recheck, luck.variance, luck.compare_models, luck.compare_values, luck.luck),
     *(commands.report, commands.audit, commands.verify),
 ):
     _verb = with_help(_verb)

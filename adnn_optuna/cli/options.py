@@ -258,6 +258,11 @@ def parse_controls(text: str | None) -> Sequence[str] | None:
     return [] if text == "none" else None if text is None else text.split(",")
 
 
+def parse_confirm(text: str) -> Any:
+    """Return a number of seeds, or what is to be refused as none."""
+    return int(text) if re.fullmatch(r"\d+", text) else text
+
+
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
     if ends := re.fullmatch(r"(\d+)-(\d+)", text):

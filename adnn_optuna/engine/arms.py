@@ -16,13 +16,22 @@ from typing import Any, Self, cast
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -98,6 +107,11 @@ class LongerObjective(InitOffsetObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
+        if objective.is_of_trial:
+            raise WrongValueError(
+                "The control 'longer' is one training of one network, but model or training is a "
+                "function of the trial: leave out this control."
+            )
         epochs = objective.training.epochs
         return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
@@ -173,8 +187,20 @@ class _UndisturbedSampler(KeyedSampler):
         )
 
 
-def _tpe(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
-    return _UndisturbedSampler(lambda seed, _: TPESampler(seed=seed), seed, n_trials)
+def _keyed(
+    kind: Callable[..., BaseSampler], package: str | None = None
+) -> Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]:
+    """Return what makes one of Optuna's samplers, which may need a package of its own."""
+
+    def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
+        if package is not None:
+            check_installed(package, f"Optuna's {kind.__name__}")
+        return _UndisturbedSampler(lambda seed, _: kind(seed=seed), seed, n_trials)
+
+    return sampler
+
+
+_tpe = _keyed(TPESampler)
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
@@ -195,7 +221,7 @@ def _annealing(
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
-    if (rate := objective.training.fixed_learning_rate) is None:
+    if (rate := objective.fixed_learning_rate) is None:
         raise WrongValueError(
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."
@@ -232,6 +258,34 @@ ARMS: dict[str, Arm] = {
             help="new random weights instead of offsets, by which luck is told",
             objective=lambda objective, _: objective.replace(space=RESTARTS),
             batch_size=_BATCH_SIZE,
+        ),
+        Arm(
+            "random",
+            _keyed(RandomSampler),
+            help="offsets at random",
+            starts_at_baseline=False,
+            batch_size=_BATCH_SIZE,
+        ),
+        Arm(
+            "qmc",
+            # It counts its trials in the study, under one seed.
+            lambda seed, *_: QMCSampler(seed=seed, scramble=True),
+            help="quasi-random offsets, a Sobol sequence",
+            starts_at_baseline=False,
+            batch_size=_BATCH_SIZE,
+        ),
+        Arm("tpe", _tpe, help="tree-structured Parzen estimators", starts_at_baseline=False),
+        Arm(
+            "cmaes",
+            _keyed(CmaEsSampler, "cmaes"),
+            help="CMA-ES, which needs the package cmaes",
+            starts_at_baseline=False,
+        ),
+        Arm(
+            "gp",
+            _keyed(GPSampler, "torch"),
+            help="Gaussian processes, which need the package torch",
+            starts_at_baseline=False,
         ),
         Arm(
             stored.LONGER,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import math
 import secrets
 import threading
@@ -85,13 +84,13 @@ class Findings:
 F = TypeVar("F", bound=Findings)
 
 
-def fresh_seeds(of: Any, role: str, count: int) -> tuple[int, ...]:
+def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
-    They follow from what they are to tell of, as JSON holds it, so they are none of the small ones
-    that people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    They follow from a text on what they are to tell of, so they are none of the small ones that
+    people use. Those to choose by are even and those to confirm by odd, so no seed does both.
     """
-    data = json.dumps([of, role], sort_keys=True).encode()
+    data = f"{of} {role}".encode()
     words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 

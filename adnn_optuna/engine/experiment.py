@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
-from adnn_optuna._attributes import Metrics
+from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, check_type, checked_seed
+from adnn_optuna._differences import BEHAVIOUR
+from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -212,6 +216,14 @@ class Experiment:
         return self.trainer.training
 
     @property
+    def fixed_learning_rate(self) -> float | None:
+        """The learning rate of all trainings; :obj:`None` where a schedule or a trial says it."""
+        if takes_trial(self._training):
+            return None
+        training = self._training if self.is_of_trial else self.training
+        return cast("Training", training).fixed_learning_rate
+
+    @property
     def direction(self) -> StudyDirection:
         """The direction of a study with this objective."""
         training = Training() if self.is_of_trial else self.training
@@ -229,7 +241,7 @@ class Experiment:
                 **self.trainer.dataset.preprocessing.config,
                 "as_given": sorted(self.trainer.architecture.as_given()),
             }
-        return {
+        described: dict[str, Any] = {
             "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
             "dataset": dataset,
             "training": _described(training) if self.is_of_trial else self.training.config,
@@ -237,6 +249,25 @@ class Experiment:
             "metric": self.metric,
             "seed": self.seed,
         }
+        return described if self.is_of_trial else {**described, **self._behaviour}
+
+    @property
+    def made(self) -> Made:
+        """What the user's functions made of a trial's parameters, short enough for each trial."""
+        model = self.trainer.architecture.config
+        if "model" in model:
+            described = json.dumps(model["model"], sort_keys=True).encode()
+            model = {**model, "model": {"sha256": hashlib.sha256(described).hexdigest()}}
+        # As it comes back from a study.
+        parts = {"model": model, "training": self.training.config, **self._behaviour}
+        return cast("Made", json.loads(json.dumps(parts)))
+
+    @property
+    def _behaviour(self) -> dict[str, Any]:
+        """What code of the user's computes, where there is any, as a part of the configuration."""
+        shape = self.dataset.x_train.shape[1:]
+        found = behaviour(self.trainer.architecture, self.training, shape)
+        return {BEHAVIOUR: found} if found else {}
 
     @property
     def baseline_start(self) -> Start:

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import TrialPruned
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
@@ -84,6 +85,13 @@ class Outcome:
             mark(trial, "diverged")
 
 
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the completed trial with the best value, the first of equals."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
+
+
 def mark(trial: optuna.Trial, ended: Ended) -> None:
     """Note why a trial comes to no value, before it is told."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
@@ -109,6 +117,18 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
         f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
         f"(trial, seed), but it takes {signature}."
     )
+
+
+def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the parameters of a function that it must be given, each a source of randomness."""
+    parameters = inspect.signature(function).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
+
+
+def key_of(seed: int, *of: int) -> int:
+    """Return a seed below 2^31 that follows from another one and what it is of."""
+    return int(np.random.SeedSequence([seed, *of]).generate_state(1)[0]) >> 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import RunRecord, TestLook
+from adnn_optuna._attributes import Metrics, RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._trials import check_attributes
 
@@ -26,8 +27,10 @@ class SearchRecord:
     """What a study tells of its search, without the objective that it was searched with.
 
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
-    ``best`` the best trial, :obj:`None` where none was completed. The test values are accuracies
-    on the test set, which the search never saw; NaN while nobody looked at it for ``best``.
+    ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
+    function of the trial, the unmoved network is that of the best trial. The test values are
+    accuracies on the test set, which the search never saw; NaN while nobody looked at it for
+    ``best``.
     ``attrs`` are the user attributes of the study, as they were read with it.
     """
 
@@ -48,10 +51,16 @@ class SearchRecord:
         return self.improvement(self.best_value, self.baseline)
 
     @property
+    def baseline_metrics(self) -> Metrics:
+        """All metrics of the unmoved network; empty where it was not trained."""
+        of_best = {} if self.best is None else self.best.user_attrs
+        metrics: Metrics = {**self.attrs, **of_best}.get(stored.BASELINE_METRICS, {})
+        return metrics
+
+    @property
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
-        metrics = self.attrs.get(stored.BASELINE_METRICS, {})
-        return float(metrics.get(self.val_metric, math.nan))
+        return float(self.baseline_metrics.get(self.val_metric, math.nan))
 
     @property
     def val_value(self) -> float:
@@ -62,11 +71,27 @@ class SearchRecord:
     @property
     def test_looks(self) -> list[TestLook]:
         """All looks at the test set, in their order."""
-        attrs = self.attrs.items()
-        looks = [value for name, value in attrs if name.startswith(f"{stored.TEST}/")]
-        looks.sort(key=lambda look: look["looked"])
-        # Workers that end together look at the same.
-        return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+        return _looks(self.attrs)
+
+    @functools.cached_property
+    def looks_elsewhere(self) -> dict[str, int]:
+        """How often other studies of the storage looked at the same test set, by their names.
+
+        Those of the same comparison look once together, as it declares.
+        """
+        data, own = _fingerprint(self.attrs), self.study.study_name
+        studies = self.study._storage.get_all_studies() if data else []
+        heads = (f"{s.study_name}/" for s in studies if stored.COMPARISON in s.user_attrs)
+        siblings = tuple(head for head in heads if own.startswith(head))
+        return {
+            other.study_name: len(looks)
+            for other in studies
+            if _fingerprint(other.user_attrs) == data
+            and not other.study_name.startswith(siblings)
+            and other.study_name != own
+            and stored.malformed(other.user_attrs) is None
+            and (looks := _looks(other.user_attrs))
+        }
 
     @property
     def test_look(self) -> TestLook | None:
@@ -195,15 +220,27 @@ class SearchRecord:
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     @property
-    def offset_gain(self) -> float:
-        """The gain over the winner's own model and training with every offset 0.
+    def hyperparameter_gain(self) -> float:
+        """What the best trial's model and training gain, unmoved, over the first trial's.
 
-        NaN where that is the baseline, as model and training are no functions of the trial, and
-        before the test set was looked at.
+        NaN where they are no functions of the trial.
         """
-        look = self.test_look
-        unmoved = look.get("unmoved", math.nan) if look else math.nan
-        return self.improvement(self.best_value, unmoved)
+        if self.best is None or stored.BASELINE not in self.best.user_attrs:
+            return math.nan
+        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
+
+
+def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
+    looks = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
+    looks.sort(key=lambda look: look["looked"])
+    # Workers that end together look at the same.
+    return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+
+
+def _fingerprint(attrs: Mapping[str, Any]) -> Any:
+    """Return that of the data, of a study's user attributes; none where there is no such."""
+    config = attrs.get(stored.CONFIG)
+    return config.get("dataset", {}).get("fingerprint") if isinstance(config, dict) else None
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
@@ -215,15 +252,15 @@ def record_of(study: optuna.Study) -> SearchRecord:
         )
     check_attributes(study)
     attrs: dict[str, Any] = study.user_attrs
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    baseline = attrs.get(stored.BASELINE, math.nan)
-    if stored.CONFIG not in attrs:
-        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
-        baseline = completed[0].value if completed else math.nan
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    # The first of equals.
-    best = min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    best = best_trial(study)
     check_attributes(study, best)
+    baseline = attrs.get(stored.BASELINE, math.nan)
+    if best is not None and stored.CONFIG not in attrs:
+        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        baseline = completed[0].value
+    elif best is not None:
+        baseline = best.user_attrs.get(stored.BASELINE, baseline)
     return SearchRecord(
         study=study,
         attrs=attrs,

@@ -18,6 +18,7 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
+from adnn_optuna.engine.clusters import effective_number, variance_of_mean
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
@@ -45,14 +46,14 @@ def look_at_test_set(
     n_trials = len(patiently(lambda: record.done_trials))
     look = record.test_look
     if look is None:
-        of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
-        scores = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
-        for name, text in scores.items():
+        of_winner, _, runs = retrain_winner(record, objective, stop)
+        look = {**look_of(of_winner, *runs), "trial": record.best.number}
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", runs[1].scores)
+        if "groups" in look:
+            attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
+        for name, text in attrs.items():
             patiently(record.study.set_user_attr, name, text)
             record.attrs[name] = text
-        look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
-        if objective.is_of_trial:
-            look["unmoved"] = baseline.metrics[objective.metric]
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
@@ -67,14 +68,14 @@ def retrain_winner(
 ) -> tuple[InitOffsetObjective, list[Start], list[Retrained]]:
     """Train baseline and winner of a search again; warn where they come out differently.
 
-    Where model or training is a function of the trial, the baseline is the winner without its
-    offsets. Return the winner's objective, what both were trained from, and what came of them.
+    Return the winner's objective, what both were trained from, and what came of them.
+
+    Raises:
+        ValueError: If the user's functions now make another model or training of the winner.
     """
     assert record.best is not None, "There is a winner."
-    params, attrs = record.best.params, record.best.user_attrs
-    told = [record.attrs.get(stored.BASELINE_METRICS, {}), attrs.get(stored.TRIAL_METRICS, {})]
-    if objective.is_of_trial:
-        told[0], objective = {}, objective.of(params)
+    told = [record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})]
+    objective, params = objective.as_trained(record.best), record.best.params
     starts, trainer = [objective.baseline_start, objective.start(params)], objective.trainer
     if isinstance(objective, EnsembleObjective):
         unmoved, average = objective.tested(params, stop)
@@ -111,8 +112,15 @@ def look_of(
         "won": int((differences > 0).sum()),
         "lost": int((differences < 0).sum()),
     }
+    of_groups = np.bincount(data.test_groups, differences)
+    if len(of_groups) < len(differences):
+        look["groups"] = {
+            "n": effective_number(data.test_groups),
+            "won": int((of_groups > 0).sum()),
+            "lost": int((of_groups < 0).sum()),
+        }
     if head.num_classes is None:
-        look["standard_error"] = float(differences.std(ddof=1) / math.sqrt(len(differences)))
+        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
         sizes = np.bincount(data.y_test, minlength=head.num_classes)
         largest = int(sizes.argmax())

@@ -11,11 +11,11 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev, variance
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from optuna.trial import FrozenTrial
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds
@@ -25,8 +25,9 @@ from adnn_optuna.evidence.proportions import student_half_width
 if TYPE_CHECKING:
     import pandas as pd
 
-# This many equal values show that nothing is random. There are as many seeds to choose by.
-N_EQUAL = 5
+Baseline = Literal["mean", "one"]
+"""What a gain is measured from: the mean of all draws, or one draw."""
+
 _ROUNDING = 1e-12  # Values that differ by less are equal.
 
 
@@ -41,22 +42,23 @@ class RecheckFacts(Findings):
     confirm: int
     confirm_best: bool
     is_seeded: bool
+    is_deterministic: bool = False
+    on_same_data: bool = False
     trial: FrozenTrial | None = dataclasses.field(default=None, init=False, repr=False)
-    is_deterministic: bool = dataclasses.field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        choosing = fresh_seeds(self.study_name, "choose", max(self.seeds, N_EQUAL))
-        confirming = fresh_seeds(self.study_name, "confirm", self.confirm)
-        self._seeds = {"choose": choosing[: self.seeds], "confirm": confirming}
+        counts = {"choose": self.seeds, "confirm": self.confirm}
+        self._seeds = {role: fresh_seeds(self.study_name, role, n) for role, n in counts.items()}
         self.best: FrozenTrial = self.candidates[0]
         # The study may have had other best trials before it went on.
         numbers = {trial.number for trial in self.candidates}
         self.evaluations = {e: v for e, v in self.evaluations.items() if e[0] in numbers}
-        stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
-        missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
+        missing = ([e for e in stage if e not in self.evaluations] for stage in self._stages())
         self.missing = next(filter(None, missing), [])
         n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        self.n_evaluations = 0
+        if not self.is_deterministic:
+            self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
 
         # The least difference of values: of accuracies, one image or more.
@@ -72,15 +74,11 @@ class RecheckFacts(Findings):
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
         self.noise_share: float = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
 
-    def _stages(self, equal: Sequence[Evaluation]) -> Iterator[Sequence[Evaluation]]:
+    def _stages(self) -> Iterator[Sequence[Evaluation]]:
         """Yield what is evaluated, and conclude from each part once it is known."""
-        first = equal[: self.seeds]
-        yield first
-        if all(self.evaluations[e] == self.best.value for e in first):
-            yield equal
-            if all(self.evaluations[e] == self.best.value for e in equal):
-                self.is_deterministic, self.trial = True, self.best
-                return
+        if self.is_deterministic:
+            self.trial = self.best
+            return
         yield [(t.number, seed) for t in self.candidates for seed in self._seeds["choose"]]
 
         def rank(trial: FrozenTrial) -> tuple[int, float]:
@@ -97,6 +95,12 @@ class RecheckFacts(Findings):
         made = [(trial.number, seed) for seed in self._seeds[role]]
         found = (self.evaluations.get(evaluation, math.nan) for evaluation in made)
         return [value for value in found if not math.isnan(value)]
+
+    @property
+    def n_equal(self) -> int:
+        """How many values there are by which nothing was chosen, if all are equal; else 0."""
+        values = self.values(self.trial, "confirm") if self.trial else []
+        return len(values) if len(values) > len({*values}) == 1 else 0
 
     def interval(self, trial: FrozenTrial, role: str) -> Estimate:
         """Return the mean of these values with its interval."""
@@ -165,7 +169,24 @@ def expected_luck(n: int, sd: float) -> float:
     return float(sd) * max(float(largest.mean()), 0.0)
 
 
-def chance_of_luck(n: int, sd: float, claimed: float) -> float:
-    """Return how likely the best of n such draws is that much better than their mean, or more."""
+def chance_of_luck(
+    n: int, sd: float, claimed: float, baseline: Baseline = "mean", files: int = 1
+) -> float:
+    """Return how likely the best of n such draws is that much better, or more, by luck alone.
+
+    Args:
+        n: The number of draws.
+        sd: Their standard deviation.
+        claimed: How much better.
+        baseline: Than their ``"mean"``, or than ``"one"`` further draw, as a paper with a single
+            training before its search measures.
+        files: Of how many such searches, each with draws and a baseline of its own, one at least.
+    """
     check_number("claimed", claimed)
-    return -math.expm1(n * float(special.log_ndtr(claimed / sd)))
+    files = as_positive_int("files", files)
+    chance = -math.expm1(n * float(special.log_ndtr(claimed / sd)))
+    if baseline == "one":
+        draws = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations.
+        over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + draws))
+        chance = float(integrate.trapezoid(over_draw * stats.norm.pdf(draws), draws))
+    return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0

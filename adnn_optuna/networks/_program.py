@@ -1,5 +1,6 @@
 """One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
+import dataclasses
 import functools
 import json
 import threading
@@ -12,7 +13,9 @@ import optuna
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._scores import Score, Scores
+from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
@@ -239,13 +242,17 @@ def compiled(
     epochs: int,
 ) -> Program:
     """Return the program of a network's training on data of some shapes, compiled if it is new."""
-    settings = {**training.config, **dict.fromkeys(_NOT_COMPILED)}
+    alike = training
     if training.fixed_learning_rate is not None:  # It is a part of the state.
-        settings["learning_rate"] = None
-        if isinstance(optimizer := training.optimizer, dict):
-            config = {**optimizer["config"], "learning_rate": None}
-            settings["optimizer"] = {**optimizer, "config": config}
+        optimizer: Any = training.optimizer
+        if isinstance(optimizer, dict):
+            config = optimizer["config"].items()
+            optimizer = {**optimizer, "config": {k: v for k, v in config if k != "learning_rate"}}
+        alike = dataclasses.replace(training, learning_rate=None, optimizer=optimizer)
+    settings = {**alike.config, **dict.fromkeys(_NOT_COMPILED)}
     shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
+    # Code of the user's may be another one by now under its name.
+    settings[BEHAVIOUR] = behaviour(architecture, alike, shapes[0][1:])
     key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:

@@ -16,7 +16,11 @@ from adnn_optuna.engine.retraining import Source
 from adnn_optuna.evidence.proportions import student_half_width
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting.pages import Figure, Page
-from adnn_optuna.reporting.searches_claims import not_moved_in_words, params_in_words
+from adnn_optuna.reporting.searches_claims import (
+    duplicates_in_words,
+    not_moved_in_words,
+    params_in_words,
+)
 
 _MEANING: dict[Status, str] = {
     "exact": "trained again, baseline and winner have the same bits",
@@ -42,6 +46,8 @@ def contract_text(facts: ContractFacts) -> str:
             form = ".4f" if name.endswith("r2") else ".2%"
             line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
             lines.append(f"{line}{unit_of(name).gain(after - before)}")
+    if twice := duplicates_in_words(content["objective"]["dataset"]):
+        lines.append(f"  {twice}")
     lines.append(f"  offsets: {params_in_words(winner['params'])}")
     certified = content.get("certified", {})
     lines += [f"  {line}" for line in transfer_in_words(claim_of(content), certified)]

@@ -16,7 +16,7 @@ from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
 from adnn_optuna.reporting import tables
-from adnn_optuna.reporting.claims import n_examples
+from adnn_optuna.reporting.claims import n_examples, others_in_words
 from adnn_optuna.reporting.origins import origin
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import to_mind
@@ -42,9 +42,12 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals)
+        told: Any = {"unit": unit_of(record.test_metric)}
+        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
         lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
-    return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(comparison), 98)])
+    said = claims.claim_of_comparison(comparison)
+    others = others_in_words("The same objective is", comparison.like)
+    return "\n".join([*lines, *textwrap.wrap(f"{said} {others}", 98)])
 
 
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:

@@ -14,6 +14,8 @@ from adnn_optuna.reporting.claims import (
     in_full,
     interval_in_words,
     listed,
+    others_in_words,
+    unseen,
     with_interval,
 )
 from adnn_optuna.reporting.searches_claims import why_no_winner
@@ -37,14 +39,15 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
     luck = "That is not known: without random restarts, nothing shows what luck alone brings."
     if best:
         what = {
-            "better": "so it is more than luck",
-            "worse": "so it is less than luck brings",
-            "equivalent": "so it is no more than luck",
+            "better": "so for most seeds it is more than luck",
+            "worse": "so for most seeds it is less than luck brings",
+            "equivalent": "so for most seeds it is no more than luck",
         }.get(str(best.verdict), "so it is not shown to be more than luck")
         luck = (
             "Nothing but other random beginnings, as often, gain "
             f"{in_full(gains[best.other], unit)}; beyond that, {arm} has "
-            f"{in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}."
+            f"{in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}. "
+            f"{unseen(best.n_pairs)}."
         )
     otherwise = _otherwise(comparison).strip() or (
         "Not tried here are one longer training and other learning rates for the same compute, "
@@ -94,15 +97,20 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
     if best.verdict == "better":
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
-        claim = f"{best.arm} is better than random restarts: {mean} for the same number of trials"
-        return f"{claim} {evidence}{also}.{_otherwise(comparison)}"
-    if verdicts == {"worse"}:
-        claim = f"Every searcher is worse than random restarts; {best.arm} comes closest"
-    elif "undecided" not in verdicts:
-        claim = f"No searcher is better than random restarts: {best.arm} is equivalent"
+        claim = (
+            f"{best.arm} is better than random restarts for most seeds: {mean} for the same "
+            f"number of trials {evidence}{also}"
+        )
     else:
-        claim = f"No searcher is shown to be better than random restarts: {best.arm} comes closest"
-    return f"{claim}, with {mean} {evidence}.{_otherwise(comparison)}"
+        claim = "No searcher is shown to be better than random restarts"
+        if verdicts == {"worse"}:
+            claim = "Every searcher is worse than random restarts for most seeds"
+        elif "undecided" not in verdicts:
+            claim = "No searcher is better than random restarts for most seeds"
+        is_equal = best.verdict == "equivalent"
+        nearest = f"{best.arm} {'is equivalent' if is_equal else 'comes closest'}"
+        claim = f"{claim}: {nearest}, with {mean} {evidence}"
+    return f"{claim}.{_otherwise(comparison)} {unseen(best.n_pairs)}."
 
 
 def _otherwise(comparison: ComparisonFacts) -> str:
@@ -138,10 +146,12 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     """Return what to think of the claim."""
     rows = against_control(comparison)
     parts = list(dict.fromkeys(f"{row.arm}: {row.reason}." for row in rows if row.reason))
-    parts += filter(None, [what_is_missing(comparison)])
+    others = others_in_words("The same objective is", comparison.like)
+    parts += filter(None, [what_is_missing(comparison), others])
     if comparison.looks_again:
         parts.append(
-            "Seeds were added until all was decided or later, and the intervals pay for each look."
+            "Seeds were added until all was decided, or seeds or arms later, and the intervals "
+            "pay for each look."
         )
     n_looks = max(len(run.test_looks) for runs in comparison.results.values() for run in runs)
     if n_looks > 1:
@@ -174,5 +184,10 @@ def what_is_missing(comparison: ComparisonFacts) -> str:
 
 def intervals_in_words(comparison: ComparisonFacts) -> str:
     """Return what the intervals promise."""
-    families = zip(("searchers", "controls"), map(len, comparison.families), strict=True)
-    return interval_in_words(dict(families), looks_again=comparison.looks_again)
+    made = dict(zip(comparison.n_claims, map(len, comparison.families), strict=True))
+    # Families of which nothing is left to be claimed promise nothing.
+    n_claims = {what: n for what, n in comparison.n_claims.items() if made[what]}
+    said = interval_in_words(n_claims, looks_again=comparison.looks_again)
+    if any(made[what] < n for what, n in n_claims.items()):
+        said += "; claims of arms that were declared before count, too"
+    return said

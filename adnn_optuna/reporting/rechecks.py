@@ -5,7 +5,13 @@ from __future__ import annotations
 import functools
 import math
 
-from adnn_optuna.evidence.recheck import N_EQUAL, RecheckFacts, chance_of_luck, expected_luck
+from adnn_optuna.evidence.proportions import unseen_share
+from adnn_optuna.evidence.recheck import (
+    Baseline,
+    RecheckFacts,
+    chance_of_luck,
+    expected_luck,
+)
 from adnn_optuna.plots._estimates import plot_recheck as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 
@@ -16,8 +22,8 @@ def claim(facts: RecheckFacts) -> str:
     said = f"The study said {shown(best.values[0])} (trial {best.number})"
     if facts.is_deterministic:
         return (
-            f"{said}, and {N_EQUAL} fresh seeds give exactly that: the evaluation is "
-            "deterministic, so there is no luck of training to measure."
+            f"{said}. By whoever called it the evaluation is deterministic, so nothing was "
+            "evaluated and no luck of training measured."
         )
     if trial is None or facts.missing:
         return f"{said}; what it is worth is not known yet, {so_far(facts, 'evaluations')}"
@@ -29,7 +35,7 @@ def claim(facts: RecheckFacts) -> str:
         excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
     said = (
         f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
-        f"{shown(*excess)}, on the same validation data."
+        f"{shown(*excess)}{', on the same validation data' * facts.on_same_data}."
     )
     # The word luck is for one and the same trial only.
     again = facts.interval(best, "confirm")
@@ -47,10 +53,16 @@ def caveat(facts: RecheckFacts) -> str:
     """Return what the recheck cannot show, and what came in its way."""
     if facts.is_deterministic:
         return "Whether the value holds on other data, no seed can tell."
-    said = (
-        "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included."
+    said = "It measures the luck of training on the data that was evaluated on"
+    said += (
+        "." if facts.on_same_data else "; where the seed redraws these, that of the split, too."
     )
+    if n := facts.n_equal:
+        said += (
+            f" All {n} values of the further seeds are equal, but up to "
+            f"{100 * unseen_share(n):.0f} % of seeds may differ; if nothing is random, say so by "
+            "deterministic=True."
+        )
     if facts.n_lost:
         said += (
             f" {facts.n_lost} of {len(facts.evaluations)} evaluations came to no value (NaN, "
@@ -83,14 +95,37 @@ def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 
 
-def luck_in_words(n: int, sd: float, claimed: float | None = None) -> str:
-    """Return what luck alone gains, and how likely it makes a gain over the mean draw."""
+def luck_in_words(
+    n: int,
+    sd: float,
+    claimed: float | None = None,
+    baseline: Baseline | None = None,
+    files: int = 1,
+) -> str:
+    """Return what luck alone gains, and how likely it makes a gain, by what that is measured from.
+
+    See :func:`chance_of_luck`; both baselines if none is given.
+    """
     draws = f"the best of {n} equally good draws" if n > 1 else "one draw"
-    sentence = (
-        f"By luck alone {draws} with a standard deviation of {sd:g} "
-        f"is expected to be {expected_luck(n, sd):.4g} better than the mean"
-    )
-    if claimed is None:
-        return f"{sentence}."
-    chance = chance_of_luck(n, sd, claimed)
-    return f"{sentence}, and {claimed:g} or more with probability {chance:.2g}."
+    told: dict[Baseline, str] = {
+        "mean": "the mean",
+        "one": "one baseline, which is such a draw itself",
+    }
+    lines = []
+    for measured, said in told.items():
+        if baseline not in (None, measured):
+            continue
+        line = (
+            f"By luck alone {draws} with a standard deviation of {sd:g} "
+            f"is expected to be {expected_luck(n, sd):.4g} better than {said}"
+        )
+        if claimed is not None:
+            chance = functools.partial(chance_of_luck, n, sd, claimed, measured)
+            line += f", and {claimed:g} or more with probability {chance():.2g}"
+            if files != 1:
+                of_files = chance(files)
+                line += (
+                    f", in at least one of {files} such searches with probability {of_files:.2g}"
+                )
+        lines.append(f"{line}.")
+    return "\n".join(lines)

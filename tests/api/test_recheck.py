@@ -115,7 +115,7 @@ def test_fewer_trials_than_top_and_those_without_a_value() -> None:
 
 
 @pytest.mark.parametrize("takes_seed", [True, False])
-def test_deterministic_objective_is_said_to_be_so(takes_seed: bool) -> None:
+def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> None:
     study = stored_study([0.3, 0.1, 0.2], direction="minimize")
     calls = []
 
@@ -126,10 +126,19 @@ def test_deterministic_objective_is_said_to_be_so(takes_seed: bool) -> None:
     def without(trial: Any) -> float:
         return with_seed(trial, 0)
 
-    report = adnn.recheck(study, with_seed if takes_seed else without)
-    assert calls == [1] * 5
-    assert "deterministic" in str(report)
-    assert (report.value, report.low, report.high, report.overstated) == (0.1, 0.1, 0.1, 0.0)
+    evaluate = with_seed if takes_seed else without
+    report = adnn.recheck(study, evaluate)
+    assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
+    assert "All 10 values of the further seeds are equal, but up to 26 % of seeds may" in str(
+        report
+    )
+    assert (report.value, report.overstated) == (0.1, 0.0)
+    # Only the user can say so, who then needs no evaluation.
+    calls.clear()
+    told = adnn.recheck(study, evaluate, deterministic=True)
+    assert not calls
+    assert "deterministic" in str(told)
+    assert (told.value, told.low, told.high, told.overstated) == (0.1, 0.1, 0.1, 0.0)
 
 
 def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
@@ -305,6 +314,9 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     assert value == objective.replace(seed=seed)(study.trials[number])
     again = adnn.recheck(study, objective, top=2, seeds=1, confirm=2, storage=open_storage(None))
     assert again == report
+    longer = objective.replace(training=quick_training(optimizer="sgd", learning_rate=0.1))
+    with pytest.raises(ValueError, match="belongs to another objective"):
+        adnn.recheck(study, longer, storage=open_storage(None))
 
 
 class TestWrongInput:
@@ -379,12 +391,13 @@ def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["luck", "--n", "0", "--sd", "1"]) == 2
 
 
-@pytest.mark.parametrize("kind", ["whole", "cut off", "deterministic", "without values"])
+@pytest.mark.parametrize("kind", ["whole", "cut off", "equal", "deterministic", "without values"])
 def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> None:
-    functions = {"deterministic": lambda trial: trial.value, "without values": lambda _: math.nan}
+    functions = {"equal": lambda trial: trial.value, "without values": lambda _: math.nan}
     report = adnn.recheck(
         stored_study([0.9, 0.91, 0.9]),
         functions.get(kind, lambda trial, seed: 0.9 + seed % 7 / 100),
+        deterministic=kind == "deterministic",
         max_time=1e-9 if kind == "cut off" else None,
     )
     report.report(tmp_path / "report.html")

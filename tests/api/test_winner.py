@@ -14,6 +14,7 @@ from search_worker import quick_training
 import adnn_optuna as adnn
 from adnn_optuna.evidence.curves import best_by_epochs
 from adnn_optuna.evidence.proportions import gain_interval
+from adnn_optuna.reporting.claims import n_examples
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal((5, -300, 0.2), (1, 100, 0.01), (300, 3))
@@ -234,3 +235,24 @@ def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     epochs = [trial.user_attrs["adnn:trained"]["epochs"] for trial in result.study.trials]
     assert max(epochs) < 40
     assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_test_samples_that_are_there_ten_times_count_once(task: Any, tmp_path: Any) -> None:
+    y = SUM if task == "regression" else np.digitize(SUM, (-1, 1))
+    once = {"x_test": TABLE[200:], "y_test": y[200:]}
+    many = {name: np.repeat(values, 10, axis=0) for name, values in once.items()}
+    found = [
+        searched(adnn.MLP((8,)), TABLE[:200], y[:200], task=task, **test) for test in (once, many)
+    ]
+    ends = [gain_interval(result.test_look) for result in found]
+    assert ends[1] == pytest.approx(ends[0])
+    contract = found[1].contract()
+    for said in (str(found[1]), str(contract)):
+        assert "900 test samples that repeat another one" in said
+    assert found[1].test_look is not None
+    assert n_examples(found[1].test_look) == "1000 test examples that count as 100"
+    contract.save(tmp_path / "c.json")
+    verdict = adnn.verify(tmp_path / "c.json", dataset=found[1].objective.dataset)
+    assert verdict.status == "exact", verdict.reasons
+    assert verdict.interval == pytest.approx(ends[0])

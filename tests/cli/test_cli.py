@@ -126,7 +126,8 @@ class TestHelp:
                 few = re.sub(r"--max-trial \d+|--seeds 10", lambda m: FEWER[m[0]], line)
             assert cli.run(shlex.split(few)) == 0, line
             if line.startswith("search"):
-                gains = re.findall(r"gain \+(\d\.\d\d) pp", capsys.readouterr().out)
+                _, _, own = capsys.readouterr().out.partition("own baseline")
+                gains = re.findall(r"gain \+(\d\.\d\d) pp", own)
                 assert len(gains) == 2
                 assert "0.00" not in gains
         for file in ("first.contract.json", "search.html", "comparison.html"):
@@ -279,6 +280,15 @@ class TestSearch:
         assert "exact" in capsys.readouterr().out
         assert cli.run([*search, "--target", "bought"]) == 2
         assert "no column 'bought' for target" in capsys.readouterr().err
+
+    def test_confirms_as_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
+        search = ["search", "--sampler", "greedy", *NETWORK, *LIMIT]
+        name = NAME.replace("annealing", "greedy")
+        for command in (search, ["resume", "--study-name", name]):
+            assert cli.run([*command, "--confirm", "0"]) == 0
+            assert "adnn resume --confirm 10" in capsys.readouterr().out
+        assert cli.run(["resume", "--study-name", name, "--confirm", "6"]) == 0
+        assert "6 fresh unmoved networks come to" in capsys.readouterr().out
 
     def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
         for command, hint in (
@@ -591,6 +601,7 @@ WRONG = {
     "option without value": (["search", "--hidden"], "--hidden"),
     "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
     "sampler": (["search", "--sampler", "nope", *LIMIT], "--sampler is 'nope'.*greedy_improving"),
+    "confirm": (["search", "--confirm", "3", *LIMIT], "--confirm must be .*at least 6"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import sys
+
 import optuna
 import pytest
 from search_worker import make_objective
 from stored_studies import store_study
 
+from adnn_optuna._checks import NotInstalledError, is_installed
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.cli import declared
 from adnn_optuna.engine.arms import ARMS, CONTROLS, SEARCHERS, arm_of
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
 from adnn_optuna.samplers import RandomRestartSampler
 
+NEEDED = {"gp": "torch", "cmaes": "cmaes"}
+
+
+def _search(name: str, storage: optuna.storages.BaseStorage, max_trial: int) -> SearchRecord:
+    if name in NEEDED and not is_installed(NEEDED[name]):
+        pytest.skip(f"{NEEDED[name]} is not installed")
+    plan = Plan(make_objective(), "mine", name, checked_limits(max_trial=max_trial))
+    [study] = open_studies([plan], storage)
+    with interruptible() as stop:
+        Loop(plan, study, stop).run()
+    return record_of(study)
+
 
 @pytest.mark.parametrize("name", [*SEARCHERS, *CONTROLS])
 def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
-    plan = Plan(make_objective(), "mine", name, checked_limits(max_trial=2))
-    [study] = open_studies([plan], optuna.storages.InMemoryStorage())
-    with interruptible() as stop:
-        Loop(plan, study, stop).run()
-    record = record_of(study)
+    record = _search(name, optuna.storages.InMemoryStorage(), max_trial=2)
     assert record.searcher == name
     assert record.is_control == ARMS[name].is_control
     if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
@@ -47,6 +58,29 @@ def test_each_control_tells_how_its_compute_was_spent(name: str) -> None:
     }
     said = claim_of_comparison(Comparison(arms, (0,)))
     assert f"The same compute spent {ARMS[name].spent} gains +1.00 pp" in said
+
+
+@pytest.mark.parametrize("name", ["random", "qmc", "tpe", "cmaes"])
+def test_those_of_optuna_repeat_nothing_when_they_go_on(name: str) -> None:
+    stopped = optuna.storages.InMemoryStorage()
+    for max_trial in (2, 4):
+        resumed = _search(name, stopped, max_trial)
+    params = [trial.params for trial in resumed.done_trials]
+    whole = _search(name, optuna.storages.InMemoryStorage(), max_trial=4)
+    assert [trial.params for trial in whole.done_trials] == params
+    assert len({str(of_trial) for of_trial in params}) == 4
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_package_that_is_missing_is_named_before_anything_is_stored(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, NEEDED[name], None)
+    storage = optuna.storages.InMemoryStorage()
+    plan = Plan(make_objective(), "mine", name, checked_limits(max_trial=2))
+    with pytest.raises(NotInstalledError, match=rf"which is not .*: pip install {NEEDED[name]}\."):
+        open_studies([plan], storage)
+    assert not optuna.get_all_study_names(storage)
 
 
 def test_a_sampler_or_a_factory_stands_for_a_searcher() -> None:

@@ -15,7 +15,7 @@ from adnn_optuna.engine.confirmation import (
     FIRST,
     MOVED,
     UNMOVED,
-    confirm,
+    confirm_winner,
     confirming_seeds,
     read_confirmation,
 )
@@ -33,7 +33,7 @@ def objective() -> InitOffsetObjective:
 
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> Confirmation:
-    confirm(result, result.objective, n_seeds)
+    confirm_winner(result, result.objective, n_seeds)
     # From the storage alone.
     found = read_confirmation(record_of(result.study))
     assert found is not None
@@ -147,7 +147,7 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
     result = adnn.search(objective, "greedy", max_trial=1)
     with pytest.raises(ValueError, match="no fresh seeds to confirm by; give confirm=0"):
-        confirm(result, objective, 6)
+        confirm_winner(result, objective, 6)
 
 
 def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
@@ -155,7 +155,20 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     stop = threading.Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        confirm(result, objective, 7, stop=stop)
+        confirm_winner(result, objective, 7, stop=stop)
     assert read_confirmation(result) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
+
+
+def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
+    digits = adnn.load_dataset("digits")
+    x, y = digits.x_train[:300], digits.y_train[:300]
+    tested = {"x_test": np.repeat(x[250:], 3, 0), "y_test": np.repeat(y[250:], 3)}
+    data = adnn.Dataset.from_arrays(x[:250], y[:250], **tested)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=quick_training(epochs=1))
+    result = adnn.search(objective, max_trial=2)
+    found = confirmed(result)
+    assert found.groups is not None
+    assert len(found.groups) == 150
+    assert len(np.unique(found.groups)) == 50
