@@ -105,7 +105,7 @@ def confirm_winner(
     best = record.best
     assert best is not None, "There is a winner, which was tested."
     arms = _arms(record, objective)
-    if not _is_random(arms[UNMOVED][0]):
+    if not is_random(arms[UNMOVED][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
@@ -273,13 +273,13 @@ def is_affordable(
     count = n_trainings(record)
     if record.best is None or count > len(record.done_trials):
         return False
-    if not _is_random(objective.of(record.best.params)):
+    if not is_random(objective.of(record.best.params)):
         return False
     if max_time is None:
         return True
     return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
 
 
-def _is_random(objective: InitOffsetObjective) -> bool:
+def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
