@@ -113,8 +113,7 @@ class LongerObjective(InitOffsetObjective):
                 "function of the trial: leave out this control."
             )
         epochs = objective.training.epochs
-        space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
-        return cls(**{**objective.settings, "space": space})
+        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """The training finds the parameter."""

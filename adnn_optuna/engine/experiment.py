@@ -158,6 +158,14 @@ class Experiment:
         self.space = space
         self.distributions = space.distributions(architecture.variables)
 
+    @classmethod
+    def like(cls, other: Experiment, space: Space) -> Self:
+        """Return an experiment of this class on another one's network, which is not built anew."""
+        made = object.__new__(cls)
+        made.__dict__ = dict(other.__dict__)
+        made._search_in(space)
+        return made
+
     def replace(
         self,
         *,
