@@ -46,7 +46,7 @@ from adnn_optuna.samplers import (
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING
-from adnn_optuna.samplers._owners import is_alive, ownership
+from adnn_optuna.samplers._owners import is_alive
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -113,8 +113,7 @@ class LongerObjective(InitOffsetObjective):
                 "function of the trial: leave out this control."
             )
         epochs = objective.training.epochs
-        space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
-        return cls(**{**objective.settings, "space": space})
+        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """The training finds the parameter."""
@@ -174,12 +173,6 @@ class _OnGridSampler(RandomRestartSampler):
 
 class _UndisturbedSampler(KeyedSampler):
     """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Show first who runs the trial, as others count it from then on."""
-        owner: Any = ownership(trial)
-        study._storage.set_trial_system_attr(trial._trial_id, stored.OWNER, owner)
-        super().before_trial(study, trial)
 
     def _key(self, study: Study, trial: FrozenTrial) -> int:
         before = study.get_trials(deepcopy=False)[: trial.number]

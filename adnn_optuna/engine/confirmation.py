@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import threading
 from collections.abc import Mapping
@@ -26,9 +25,9 @@ from adnn_optuna.engine.evaluations import (
     Findings,
     Measured,
     evaluation_of,
-    fresh_seeds,
     make_evaluations,
     open_evaluations,
+    seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
@@ -84,8 +83,7 @@ def confirming_seeds(
         params: The winner's parameters, hyperparameters included.
         count: How many.
     """
-    of = json.dumps([experiment_of(config), dict(params)], sort_keys=True)
-    return fresh_seeds(of, "confirm", count)
+    return seeds_to_confirm(experiment_of(config), params, count)
 
 
 def confirm_winner(
@@ -107,7 +105,7 @@ def confirm_winner(
     best = record.best
     assert best is not None, "There is a winner, which was tested."
     arms = _arms(record, objective)
-    if not _is_random(arms[UNMOVED][0]):
+    if not is_random(arms[UNMOVED][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
@@ -237,7 +235,7 @@ def repeat_winner(
     if best is None or not can_repeat or not math.isnan(record.repeated):
         return
     winner, hyperparameters = _split(objective, best)
-    if not _is_random(winner):
+    if not is_random(winner):
         return
     [seed] = confirming_seeds(record.attrs[stored.CONFIG], best.params, 1)
     fresh = winner.replace(seed=seed)
@@ -305,13 +303,13 @@ def is_affordable(
     count = n_trainings(record)
     if record.best is None or count > len(record.done_trials):
         return False
-    if not _is_random(objective.of(record.best.params)):
+    if not is_random(objective.of(record.best.params)):
         return False
     if max_time is None:
         return True
     return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
 
 
-def _is_random(objective: InitOffsetObjective) -> bool:
+def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))

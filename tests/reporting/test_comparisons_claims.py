@@ -173,7 +173,7 @@ class TestComparison:
         ]
         results = {**store_comparison(gains).results, "mine": [*map(record_of, averages)]}
         comparison = Comparison(results, tuple(range(8)))
-        said = "smallest +6.00 pp); predicting costs 3 times as much."
+        said = "smallest +6.00 pp); predicting costs 3 times as much. 8 seeds: "
         assert said in comparisons_claims.claim_of_comparison(comparison)
         told = "mine: predicting costs 3 times as much"
         assert f"\n{told}\n" in str(comparison)
