@@ -32,8 +32,6 @@ Contract = Annotated[
     "Write the result as a contract (.json), which adnn verify checks, and beside it the winner's "
     "trained weights (.npz).",
 ]
-_CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
-Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
 Sampler = Annotated[str, f"{declared.arms(is_control=False)}."]
@@ -82,6 +80,7 @@ def make_training(
     epochs: int = 10,
     shuffle: bool = True,
     patience: int | None = None,
+    min_delta: float = 0.0,
     restore_best_weights: bool = False,
     **data: Any,
 ) -> "tuple[Dataset, Training]":
