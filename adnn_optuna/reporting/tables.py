@@ -72,12 +72,12 @@ def verdict_lines(
         )
         for row in rows
     ]
-    lines: list[str] = []
-    for width in range(18, 8, -1):
-        pairs = [pair(row, width) for row in rows]
-        lines = aligned(header, [(name, *of) for name, of in zip(pairs, body, strict=True)])
-        if max(map(len, lines)) <= 100:
-            break
+    # With the widest labels that fit into 100 columns.
+    tables = (
+        aligned(header, [(pair(row, width), *of) for row, of in zip(rows, body, strict=True)])
+        for width in range(18, 8, -1)
+    )
+    lines = min(tables, key=lambda lines: max(100, *map(len, lines)))
     known = [f"paired by {per}"] if per else ["not paired"]
     if equivalence is not None:
         known.append(f"equivalent: within {unit.margin(equivalence)}")
