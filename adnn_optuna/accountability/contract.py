@@ -194,12 +194,13 @@ def stated(objective: InitOffsetObjective, start: Start, run: Retrained) -> dict
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders, and without sketches of behaviour.
+    """Return an objective's configuration without folders, and without what a contract needs not.
 
-    Hashes of the weights are in the contract itself.
+    Hashes of the weights tell more than the sketches of behaviour; nothing is searched any more.
     """
     portable: dict[str, Any] = json.loads(json.dumps(config))
-    portable.pop(BEHAVIOUR, None)
+    for name in (BEHAVIOUR, "direction"):
+        portable.pop(name, None)
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable

@@ -11,12 +11,14 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
@@ -41,7 +43,8 @@ from adnn_optuna.engine.storages import (
     patiently,
 )
 from adnn_optuna.engine.studies import Plan, last_limits
-from adnn_optuna.samplers import IndexedSampler
+from adnn_optuna.samplers import IndexedSampler, KeyedSampler
+from adnn_optuna.samplers._keyed import COUNTING
 from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership, run_of_trials
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -52,6 +55,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_OF_BELIEF = 10.0
 # And for how many intervals of heartbeats one is taken to be beating.
 _BEATS_OF_BELIEF = 4
+# How many of a run's first draws are compared with those of others.
+_N_COMPARED = 3
 
 
 class Loop:
@@ -77,6 +82,7 @@ class Loop:
         self._tally = Tally(study)
         self._first_seen: dict[int, float] = {}
         self._doubted: set[int] = set()
+        self._n_compared = 0
         self._open: dict[int, optuna.Trial] = {}
         self._has_failed = False  # Asking for a trial, which may have begun.
         self._began = datetime.now(UTC).isoformat()
@@ -115,7 +121,7 @@ class Loop:
             raise KeyboardInterrupt
         reason, count = patiently(self._next)
         # Before the trials, so that their own time reaches the limit when the training does.
-        began = time.monotonic() - self._tally.elapsed
+        began = time.monotonic() - patiently(self._tally.time.elapsed, self._study)
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
@@ -223,6 +229,7 @@ class Loop:
                 self._open[trial._trial_id] = trial
                 patiently(self._show_life, trial._trial_id)
         patiently(self._look)
+        self._warn_of_repeats()
         # Trials are numbered by the storage: those of a lower number come first.
         live = [trial.number for trial in self._live()]
         for trial_id, trial in list(self._open.items()):
@@ -231,6 +238,26 @@ class Loop:
                 patiently(self._give_back, trial)
                 del self._open[trial_id]
         return list(self._open.values())
+
+    def _warn_of_repeats(self) -> None:
+        """Warn if this run begins with the draws of another one, as of one fixed seed."""
+        study, trials = self._study, self._tally.reader.trials
+        if isinstance(study.sampler, (KeyedSampler, *COUNTING)):
+            return
+        drawn = [trials[t.number] for t in self._open.values() if _is_drawn(trials[t.number])]
+        for trial in drawn[: _N_COMPARED - self._n_compared]:
+            self._n_compared += 1
+            others = (t for t in trials if t.params == trial.params and not is_own(t))
+            if (other := next(filter(owner_of, others), None)) is not None:
+                self._n_compared = _N_COMPARED
+                name = type(study.sampler).__name__
+                warnings.warn(
+                    f"Trial {trial.number} of the study {study.study_name!r} repeats trial "
+                    f"{other.number} of another run: a {name} with a fixed seed begins anew in "
+                    f"each worker and each run. Give sampler=lambda seed, n_trials: {name}"
+                    "(seed=seed), or a KeyedSampler.",
+                    stacklevel=2,
+                )
 
     def _ask_one(self) -> optuna.Trial:
         if self._has_failed:
@@ -351,6 +378,13 @@ class Loop:
         self._look()
         if is_interrupt and self._n_trials_before is not None:
             self._end(self._limit() or "interrupted")
+
+
+def _is_drawn(trial: FrozenTrial) -> bool:
+    """Return whether a trial has numbers that nobody draws twice, and that it was not told."""
+    is_told = trial.system_attrs.keys() & {"fixed_params", "failed_trial"}
+    drawn = [d for d in trial.distributions.values() if isinstance(d, FloatDistribution)]
+    return not is_told and any(d.step is None and not d.single() for d in drawn)
 
 
 def _was_stopped(study: optuna.Study) -> bool:

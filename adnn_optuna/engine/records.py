@@ -130,6 +130,12 @@ class SearchRecord:
         return self.test_value - self.test_baseline
 
     @property
+    def repeated(self) -> float:
+        """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
+        name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
+        return float(self.attrs.get(name, {}).get("gain", math.nan))
+
+    @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]

@@ -80,7 +80,8 @@ class Predictor:
 
         Its inputs are scaled as the dataset's were; those of a table are the features of
         :meth:`Preprocessing.encoded`. Where a network ends in logits, its outputs become
-        probabilities. Its variables are those of the networks, in the same order.
+        probabilities; those of a regression are in the user's units. Its variables are those of
+        the networks, in the same order.
         """
         import keras
 
@@ -128,6 +129,9 @@ class Predictor:
         if head.num_classes is not None and not head.are_probabilities:
             activation = "sigmoid" if head.size == 1 else "softmax"
             after = [keras.layers.Activation(activation, dtype="float32", name="probabilities")]
+        if scaling.target_mean:
+            of_targets = [*scaling.target_std], [*scaling.target_mean]
+            after = [keras.layers.Rescaling(*of_targets, dtype="float32", name="units")]
         if not before and not after:
             return network
         network.compiled = False  # The whole is.

@@ -74,7 +74,10 @@ def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
             done.append(f"{len(left)} of them as they are")
     elif preprocessing["factor"] != 1:
         done.append("divided by 255")
-    return " and ".join(done) or "as they are"
+    said = " and ".join(done) or "as they are"
+    if preprocessing.get("target_mean"):
+        said += "; targets standardised while they are learned, and scores in your units"
+    return said
 
 
 def _number_lines(record: SearchRecord) -> list[str]:
