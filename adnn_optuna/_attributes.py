@@ -26,18 +26,22 @@ TEST = "adnn:test"  # What the names of its looks at the test set begin with, ea
 # What the names of a winner's scores on the test examples begin with, and of what these belong to:
 # texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
+REPEATED = "adnn:repeated"  # In a comparison, what its winners' names begin with: `Repeated`.
 GROUPS = "adnn:groups"
 CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
+WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
+CLAIM = "adnn:claim"  # Who was to begin it, while nobody has said more: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
@@ -85,6 +89,7 @@ class Config(TypedDict):
     space: dict[str, Any]
     metric: str
     seed: int
+    direction: NotRequired[Literal["minimize", "maximize"]]
     behaviour: NotRequired[dict[str, list[float]]]
 
 
@@ -193,6 +198,13 @@ class TestGroups(TypedDict):
     lost: int
 
 
+class Worked(TypedDict):
+    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
+
+    elapsed: float
+    n_trials: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -230,6 +242,13 @@ class Confirmed(TypedDict):
     arms: list[int]
 
 
+class Repeated(TypedDict):
+    """What a winner gains on the test set over its unmoved network, both from one fresh seed."""
+
+    seed: int
+    gain: float
+
+
 _SHAPES: Mapping[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -240,12 +259,15 @@ _SHAPES: Mapping[str, Any] = {
     SCORES: str,
     WEIGHTS: str,
     CONFIRMED: Confirmed,
+    REPEATED: Repeated,
     GROUPS: str,
     COMPARISON: Declaration,
     STOP_REASON: str | None,
+    WORKED: Worked,
     NOTE: str,
     PROPOSAL: Proposal,
     OWNER: Owner,
+    CLAIM: Owner | None,
     ENDED: Ended | None,
     MADE: Made,
     TRIAL_METRICS: Metrics,

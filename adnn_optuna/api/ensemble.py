@@ -21,7 +21,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
-from adnn_optuna.networks.predictors import Predictor, predictions
+from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.training import n_cores
 
 
@@ -140,9 +140,4 @@ def ensemble(
     )
     values = {seed: found.evaluations.get((seed,), math.nan) for seed in found.seeds}
     members.load([seed for seed, value in values.items() if math.isfinite(value)])
-    x_test = found.dataset.x_test
-    predicted = {
-        seed: predictions(found.head, trainer.outputs(weights, x_test))
-        for seed, weights in members.weights.items()
-    }
-    return dataclasses.replace(found, predicted=predicted)
+    return dataclasses.replace(found, predicted=members.predicted)

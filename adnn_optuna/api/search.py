@@ -16,13 +16,20 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, check_integer
 from adnn_optuna.accountability.contract import read_contract
+from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
-from adnn_optuna.engine.confirmation import FEWEST_SEEDS, SEEDS, confirm_winner, is_affordable
+from adnn_optuna.engine.confirmation import (
+    FEWEST_SEEDS,
+    SEEDS,
+    confirm_winner,
+    is_affordable,
+    is_random,
+)
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
@@ -34,6 +41,7 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
+from adnn_optuna.reporting.searches_claims import unowned_in_words
 
 if TYPE_CHECKING:
     import keras
@@ -120,22 +128,21 @@ class SearchResult(Told, Predicting, SearchRecord):
         save_notes([self])
         return self
 
-    def contract(self, certify: int | None = None) -> Contract:
+    def contract(self) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
-        It trains baseline and winner again. It tells the test accuracy, so it looks as
-        :meth:`test`.
-
-        Args:
-            certify: With how many fresh orders of the batches, and as many fresh initialisations,
-                both are trained besides, at least 5: the gain that transfers to them, with its
-                interval (Student's t, 95 %), is what a reader should quote.
+        It trains baseline and winner again. It holds what fresh seeds show, so it confirms the
+        winner first, see :meth:`confirm`, where that was not done and any seed changes anything.
 
         Raises:
-            ValueError: If no trial was completed, a training diverges, or ``certify`` is wrong.
+            ValueError: If no trial was completed, a training diverges, or the winner was confirmed
+                by fewer than 10 seeds.
         """
         self.test()
-        return Contract.from_search(self, self.objective, certify)
+        if self.best is not None and is_random(self.objective.of(self.best.params)):
+            self.confirm()
+        confirmation = confirmation_content(self.confirmation)
+        return Contract.from_search(self, self.objective, confirmation)
 
     def report(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
@@ -267,7 +274,8 @@ def run_search(
                 result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
             )
     except KeyboardInterrupt:
-        _logger.info(studies.resume_hint(study))
+        unowned = unowned_in_words(patiently(record_of, study))
+        _logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result

@@ -27,7 +27,6 @@ def search(
     confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
-    certify: opt.Certify = None,
     quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
@@ -59,7 +58,7 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    files: Any = {"contract": contract, "report": report, "certify": certify}
+    files: Any = {"contract": contract, "report": report}
     out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
 
 
@@ -73,7 +72,6 @@ def resume(
     confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
-    certify: opt.Certify = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -100,7 +98,7 @@ def resume(
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
-    files: Any = {"contract": contract, "report": report, "certify": certify}
+    files: Any = {"contract": contract, "report": report}
     out.show_search(result, storage, data_dir, **files, quiet=quiet)
 
 
@@ -305,7 +303,7 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
-    certify: bool = False,
+    fresh: int | None = None,
     max_parameters: int = 100_000_000,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
@@ -314,20 +312,22 @@ def verify(
 
     \b
     Verdicts and exit codes:
-      exact             0  the same bits, in the same environment
+      exact             0  reproduced: the same bits, in the same environment
       within_tolerance  0  in another environment (versions, processor, threads),
                            within what eight trainings here differ by
-      breached          1  something is not reproduced, or the file was changed
+      breached          1  something is not reproduced, or the file was changed,
+                           or its gain does not repeat on fresh seeds
       cannot_check      2  file, data or model is missing, unreadable or another one,
                            or this training forgets its gain here
 
     \b
     Examples:
       adnn verify digits.contract.json
+      adnn verify digits.contract.json --fresh 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, certify=certify, max_parameters=max_parameters)
+    verdict = adnn.verify(file, data_dir, fresh=fresh, max_parameters=max_parameters)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
+import math
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed
+from adnn_optuna._attributes import Confirmed, Repeated
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.evaluations import (
@@ -25,15 +25,16 @@ from adnn_optuna.engine.evaluations import (
     Findings,
     Measured,
     evaluation_of,
-    fresh_seeds,
     make_evaluations,
     open_evaluations,
+    seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.retraining import random_sources, retrain
+from adnn_optuna.engine.retraining import gains_of, random_sources, retrain
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
@@ -82,8 +83,7 @@ def confirming_seeds(
         params: The winner's parameters, hyperparameters included.
         count: How many.
     """
-    of = json.dumps([experiment_of(config), dict(params)], sort_keys=True)
-    return fresh_seeds(of, "confirm", count)
+    return seeds_to_confirm(experiment_of(config), params, count)
 
 
 def confirm_winner(
@@ -105,7 +105,7 @@ def confirm_winner(
     best = record.best
     assert best is not None, "There is a winner, which was tested."
     arms = _arms(record, objective)
-    if not _is_random(arms[UNMOVED][0]):
+    if not is_random(arms[UNMOVED][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
@@ -220,6 +220,36 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     return OwnScores(from_attributes(record.attrs, name, n, kind), groups)
 
 
+def repeat_winner(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+) -> None:
+    """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
+
+    That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
+
+    Raises:
+        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    """
+    best, space = record.best, objective.space
+    can_repeat = isinstance(space, OffsetSpace) or space.parameter == stored.LEARNING_RATE
+    if best is None or not can_repeat or not math.isnan(record.repeated):
+        return
+    winner, hyperparameters = _split(objective, best)
+    if not is_random(winner):
+        return
+    [seed] = confirming_seeds(record.attrs[stored.CONFIG], best.params, 1)
+    fresh = winner.replace(seed=seed)
+    moved = {name: v for name, v in best.params.items() if name not in hyperparameters}
+    starts = [fresh.baseline_start, fresh.start(moved)]
+    gain = 0.0
+    if starts[0] != starts[1]:
+        [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
+    repeated: Repeated = {"seed": seed, "gain": gain}
+    name = f"{stored.REPEATED}/{best.number}"
+    patiently(record.study.set_user_attr, name, repeated)
+    record.attrs[name] = repeated
+
+
 def _name(record: SearchRecord) -> str:
     return f"{record.study.study_name}/confirmation"
 
@@ -273,13 +303,13 @@ def is_affordable(
     count = n_trainings(record)
     if record.best is None or count > len(record.done_trials):
         return False
-    if not _is_random(objective.of(record.best.params)):
+    if not is_random(objective.of(record.best.params)):
         return False
     if max_time is None:
         return True
     return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
 
 
-def _is_random(objective: InitOffsetObjective) -> bool:
+def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))

@@ -42,8 +42,7 @@ class EnsembleObjective(InitOffsetObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the ensemble of as many networks as an objective has trials."""
-        space = ControlSpace("members", 1, 1, n_trials)
-        return cls(**{**objective.settings, "space": space})
+        return cls.like(objective, ControlSpace("members", 1, 1, n_trials))
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""
@@ -65,7 +64,7 @@ class EnsembleObjective(InitOffsetObjective):
             if len(ended) == 1:
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
-                patiently(trial.report, average.metrics[self.metric], average.n)
+                patiently(trial.report, average.value(self.metric), average.n)
         if run.status == "stopped" or not average.n:
             is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
             state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL
@@ -73,8 +72,8 @@ class EnsembleObjective(InitOffsetObjective):
         self._tested = (self.seed, len(ended)), ended[0], average
         storage, (name, distribution) = trial.study._storage, *self.distributions.items()
         patiently(storage.set_trial_param, trial._trial_id, name, float(len(ended)), distribution)
-        metrics = average.metrics
-        return [Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)]
+        metrics, value = average.metrics, average.value(self.metric)
+        return [Outcome(TrialState.COMPLETE, value, metrics, trained)]
 
     def tested(self, params: dict[str, Any], stop: threading.Event | None) -> tuple[Run, Average]:
         """Return the unmoved network and the average of a trial, trained again if need be.

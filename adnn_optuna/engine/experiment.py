@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
 # How many networks an experiment keeps, of functions of the trial.
 _N_NETWORKS = 32
 
@@ -47,6 +51,7 @@ class Experiment:
         training: Training | Callable[[Any], Training] | None = None,
         space: Space | None = None,
         metric: str | keras.metrics.Metric | None = None,
+        direction: Literal["minimize", "maximize"] | None = None,
         seed: int = 0,
     ) -> None:
         training = Training() if training is None else training
@@ -61,6 +66,11 @@ class Experiment:
         self.dataset: Dataset = dataset
         self.space: Space = space
         self.distributions: dict[str, BaseDistribution] = {}
+        if direction not in (None, "minimize", "maximize"):
+            raise WrongValueError(
+                f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
+            )
+        self._direction = direction
         self._metric: Any = f"val_{'accuracy' if dataset.num_classes else 'r2'}"
         if metric is not None:
             self._metric = metric
@@ -68,6 +78,9 @@ class Experiment:
             self.metric: str = self._metric
         else:
             [self._metric] = Training().with_metric(metric).metrics
+            # Of a function, only its name is left.
+            wanted = "a Keras metric or a name; of a function, its name in metrics of the training"
+            check_type("metric", self._metric, dict, wanted)
             self.metric = f"val_{self._metric['config']['name']}"
         self.is_of_trial: bool = takes_trial(model) or takes_trial(training)
         # Of functions of a trial: the experiment of each network that was made of them.
@@ -85,6 +98,10 @@ class Experiment:
         if isinstance(self._metric, dict):
             training = training.with_metric(self._metric)
         split, _, name = self.metric.partition("_")
+        is_auto = training.patience is not None and training.mode == "auto"
+        if self._direction and is_auto and training.monitor == self.metric:
+            mode: Any = self._direction.removesuffix("imize")
+            training = dataclasses.replace(training, mode=mode)
         if split == "val" and not len(self.dataset.x_val):
             raise WrongValueError(
                 f"metric is {self.metric!r}, but dataset {self.dataset.name!r} has no validation "
@@ -105,6 +122,8 @@ class Experiment:
                 f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
                 "metric."
             )
+        if not self._direction and any(_is_own(m, name) for m in self.training.metrics):
+            _say_direction(self.metric, self.direction.name.lower())
 
     def __repr__(self) -> str:
         model = self._model if isinstance(self._model, MLP) else _name(self._model)
@@ -120,6 +139,7 @@ class Experiment:
             "training": self._training,
             "space": self.space,
             "metric": self._metric,
+            "direction": self._direction,
             "seed": self.seed,
         }
 
@@ -137,6 +157,14 @@ class Experiment:
             )
         self.space = space
         self.distributions = space.distributions(architecture.variables)
+
+    @classmethod
+    def like(cls, other: Experiment, space: Space) -> Self:
+        """Return an experiment of this class on another one's network, which is not built anew."""
+        made = object.__new__(cls)
+        made.__dict__ = dict(other.__dict__)
+        made._search_in(space)
+        return made
 
     def replace(
         self,
@@ -218,11 +246,13 @@ class Experiment:
     @property
     def direction(self) -> StudyDirection:
         """The direction of a study with this objective."""
-        training = Training() if self.is_of_trial else self.training
-        if isinstance(self._metric, dict):
-            training = training.with_metric(self._metric)
-        is_minimized = training.is_minimized(self.metric)
-        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
+        direction = self._direction
+        if direction is None:
+            training = Training() if self.is_of_trial else self.training
+            if isinstance(self._metric, dict):
+                training = training.with_metric(self._metric)
+            direction = "minimize" if training.is_minimized(self.metric) else "maximize"
+        return StudyDirection[direction.upper()]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -241,6 +271,8 @@ class Experiment:
             "metric": self.metric,
             "seed": self.seed,
         }
+        if self._direction is not None:
+            described["direction"] = self._direction
         return described if self.is_of_trial else {**described, **self._behaviour}
 
     @property
@@ -297,6 +329,19 @@ def takes_trial(function: object) -> bool:
 
 def _call(function: Callable[[Any], keras.Model], params: dict[str, Any]) -> keras.Model:
     return function(FixedTrial(params))
+
+
+def _is_own(metric: str | dict[str, Any], name: str) -> bool:
+    """Return whether a metric has this name and is of the user's, so that it is registered."""
+    if isinstance(metric, str):
+        return ">" in metric and metric.rpartition(">")[2] == name
+    return ">" in metric["class_name"] and metric["config"]["name"] == name
+
+
+@functools.cache
+def _say_direction(metric: str, direction: str) -> None:
+    said = "Of %s, a metric of your own, direction=%r is taken; give direction where it is not."
+    _logger.info(said, metric, direction)
 
 
 def _described(given: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from adnn_optuna.engine.evaluations import CutOffError, Measured, evaluation_of
 from adnn_optuna.engine.experiment import Experiment
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.predictors import predictions
 from adnn_optuna.networks.training import is_finite
 
 NAMES = ("seed",)
@@ -34,6 +35,7 @@ class Members:
 
     Attributes:
         weights: The variables of those that are known, by the seed.
+        predicted: What each of these predicts on the test set, see :func:`predictions`.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Members:
         max_time: float | None,
     ) -> None:
         self.weights: dict[int, list[np.ndarray]] = {}
+        self.predicted: dict[int, np.ndarray] = {}
         self._objective, self._study, self._stop = objective, study, stop
         self._limit = None if max_time is None else MaxTimeCallback(max_time)
 
@@ -59,12 +62,12 @@ class Members:
             raise CutOffError
         if not is_finite(run.metrics):
             return Measured(math.nan, {})
-        weights = self.weights[seed] = run.weights or []
-        data = trainer.dataset
-        score = float(trainer.evaluate(weights, data.x_test, data.y_test).mean())
-        numbers = _as_numbers(weights)
+        numbers = _as_numbers(run.weights or [])
         is_kept = numbers.nbytes <= _MOST_BYTES
-        return Measured(score, as_attributes(WEIGHTS, numbers) if is_kept else {})
+        outputs = self._know(seed, run.weights or [])
+        scores = trainer.architecture.head.scores(outputs, trainer.dataset.y_test)
+        attributes = as_attributes(WEIGHTS, numbers) if is_kept else {}
+        return Measured(float(scores.mean()), attributes)
 
     def load(self, seeds: Sequence[int]) -> None:
         """Make known what other processes or earlier calls trained; train again what none kept."""
@@ -76,11 +79,19 @@ class Members:
             if seed in seeds and seed not in self.weights and trial.value is not None:
                 numbers = from_attributes(trial.system_attrs, WEIGHTS, n, np.int32)
                 if numbers is not None:
-                    self.weights[seed] = _as_weights(numbers, like)
+                    self._know(seed, _as_weights(numbers, like))
         missing = [seed for seed in seeds if seed not in self.weights]
         runs = trainer.train_in_turn([*map(self._start, missing)], stop=self._stop)
         for seed, run in zip(missing, runs, strict=True):
-            self.weights[seed] = run.weights or []
+            self._know(seed, run.weights or [])
+
+    def _know(self, seed: int, weights: list[np.ndarray]) -> np.ndarray:
+        """Note a network, and return its outputs on the test set."""
+        trainer = self._objective.trainer
+        outputs = trainer.outputs(weights, trainer.dataset.x_test)
+        self.weights[seed] = weights
+        self.predicted[seed] = predictions(trainer.architecture.head, outputs)
+        return outputs
 
     def _start(self, seed: int) -> Start:
         return dataclasses.replace(self._objective.baseline_start, seed=seed)

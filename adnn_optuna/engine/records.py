@@ -19,6 +19,7 @@ from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import check_attributes
 
 
@@ -129,9 +130,25 @@ class SearchRecord:
         return self.test_value - self.test_baseline
 
     @property
+    def repeated(self) -> float:
+        """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
+        name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
+        return float(self.attrs.get(name, {}).get("gain", math.nan))
+
+    @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
+
+    @property
+    def unowned_trials(self) -> list[int]:
+        """The numbers of the trials that run, if nothing else happened: nothing tells who does.
+
+        Those of Optuna's samplers in ``study.optimize`` tell nothing, nor do those that a kill
+        left behind before anything could be stored of them.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running if owner_of(trial) is None]
 
     @property
     def stop_reason(self) -> str | None:

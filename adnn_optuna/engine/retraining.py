@@ -1,17 +1,15 @@
-"""Baseline and winner trained again, as they were or with fresh random numbers, and tested."""
+"""Baseline and winner trained again, and tested."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import itertools
 import json
 import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import optuna
@@ -27,8 +25,6 @@ from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Run, Trainer, is_finite
-
-Source = Literal["initialisations", "orders"]
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -168,23 +164,6 @@ def _tested(trainer: Trainer, run: Run) -> Retrained:
 
 def _score(trainer: Trainer, scores: np.ndarray) -> Metrics:
     return {f"test_{trainer.architecture.head.score}": float(scores.mean())}
-
-
-def retrain_afresh(
-    objective: InitOffsetObjective, params: dict[str, Any], source: Source, seeds: Sequence[int]
-) -> list[float]:
-    """Return the test gains over the baseline of a winner with these parameters, for each seed.
-
-    It redraws the orders of the batches, or with them the initialisations, which the winner's
-    offsets move, too.
-    """
-    starts = []
-    for seed, of_role in itertools.product(seeds, ({}, params)):
-        if source == "initialisations":
-            starts.append(objective.replace(seed=seed).start(of_role))
-        else:
-            starts.append(dataclasses.replace(objective.start(of_role), order_seed=seed))
-    return gains_of([*retrain(objective.trainer, starts)])
 
 
 def gains_of(runs: Sequence[Retrained]) -> list[float]:

@@ -27,7 +27,7 @@ Data = tuple[tf.Tensor, ...]
 # How many compiled programs this process keeps.
 _N_PROGRAMS = 8
 # Settings that no program depends on.
-_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor")
+_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor", "min_delta", "mode")
 
 # So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")

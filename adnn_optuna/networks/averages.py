@@ -45,11 +45,20 @@ class Average:
         self.n += 1
         for split, (x, y) in self._splits.items():
             outputs = self._trainer.outputs(weights, x)
-            losses = self._scores_of_one.loss(tf.constant(y), tf.constant(outputs))
-            self._own_losses[split] += run.metrics[f"{split}_loss"] - float(np.mean(losses))
+            if self._trainer.architecture.adds_losses:
+                losses = self._scores_of_one.loss(tf.constant(y), tf.constant(outputs))
+                own_loss = run.metrics[f"{split}_loss"] - float(np.mean(losses))
+                self._own_losses[split] += own_loss
             self._sums[split] += predictions(head, outputs)
         outputs = self._trainer.outputs(weights, self._trainer.dataset.x_test)
         self._sums["test"] += predictions(head, outputs)
+
+    def value(self, name: str) -> float:
+        """Return one of :attr:`metrics`; an accuracy without all others."""
+        split, _, metric = name.partition("_")
+        if metric != "accuracy":
+            return self.metrics[name]
+        return float(self._head.scores(self._mean(split), self._splits[split][1]).mean())
 
     @property
     def metrics(self) -> Metrics:
@@ -61,7 +70,7 @@ class Average:
 
         metrics: Metrics = {}
         for split, (_, y) in self._splits.items():
-            mean = tf.constant(self._sums[split] / self.n, tf.float32)
+            mean = tf.constant(self._mean(split), tf.float32)
             own_loss = self._own_losses[split] / self.n
             totals = self._scores.add(tf.constant(y), mean, [own_loss], self._scores.nothing)
             metrics |= self._scores.results(split, totals, y)
@@ -70,5 +79,7 @@ class Average:
     @property
     def test_scores(self) -> NDArray[np.floating] | NDArray[np.bool_]:
         """The score of the average on each example of the test set, see :meth:`Head.scores`."""
-        predicted = np.asarray(self._sums["test"] / self.n)
-        return self._head.scores(predicted, self._trainer.dataset.y_test)
+        return self._head.scores(self._mean("test"), self._trainer.dataset.y_test)
+
+    def _mean(self, split: str) -> NDArray[np.float64]:
+        return np.asarray(self._sums[split] / self.n)

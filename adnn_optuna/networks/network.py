@@ -113,6 +113,7 @@ class Architecture:
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
+    adds_losses: bool = False  # Whether its layers add to the loss, as regularizers do.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
     gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
@@ -299,6 +300,7 @@ def _keras_architecture(
             f"(3, {head.size}){' or (3, 1)' * (head.num_classes == 2)}."
         )
     variables = tuple(initializers.describe_variables(model, [*used]))
+    adds_losses = bool(model.losses)
     not_moved = initializers.never_moved(model)
     if not any(v.kind != "other" for v in variables):
         others = f": {named(not_moved)} are called otherwise" if not_moved else ""
@@ -337,6 +339,7 @@ def _keras_architecture(
         compiled=compiled,
         suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
         scales_loss="float16" in dtypes,
+        adds_losses=adds_losses,
         own_code=own_code,
         as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
         gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),

@@ -305,10 +305,8 @@ class Trainer:
             run.status = "complete"
         if settings.patience is None:
             return
-        # As keras.callbacks.EarlyStopping does: equal values are no better.
-        values = [of_epoch[settings.monitor] for of_epoch in run.history]
-        best = values.index((min if settings.is_minimized(settings.monitor) else max)(values))
-        n_waited = len(values) - 1 - best
+        best = settings.best_epoch(run.history)
+        n_waited = len(run.history) - 1 - best
         if n_waited == 0:
             training.best_state = training.state
         elif run.status == "running" and n_waited >= settings.patience:

@@ -47,7 +47,9 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
     others = others_in_words("The same objective is", comparison.like)
-    return "\n".join([*lines, *textwrap.wrap(f"{said} {others}", 98)])
+    for paragraph in (f"{said} {others}", claims.repeats_in_words(comparison)):
+        lines += textwrap.wrap(paragraph, 98)
+    return "\n".join(lines)
 
 
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -74,7 +76,6 @@ def page(comparison: ComparisonFacts) -> Page:
     averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, where["url"])
-    gained = answers.pop("What was gained?")
     header, rows = _mean_rows(comparison, "means page")
     content = {
         "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
@@ -82,6 +83,7 @@ def page(comparison: ComparisonFacts) -> Page:
         "answers": answers,
         "picture": Figure("gains", _picture(comparison)),
         "claim": claims.claim_of_comparison(comparison),
+        "repeats": claims.repeats_in_words(comparison),
         "caveat": claims.caveat_of_comparison(comparison),
         "intervals": claims.intervals_in_words(comparison),
         "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
@@ -103,7 +105,7 @@ def page(comparison: ComparisonFacts) -> Page:
         **where,
     }
     mind = to_mind(results[best.arm] if best else [first])
-    return Page("comparison.html.jinja", gained, mind, content)
+    return Page("comparison.html.jinja", claims.verdict_of_comparison(comparison), mind, content)
 
 
 def _picture(comparison: ComparisonFacts) -> go.Figure:

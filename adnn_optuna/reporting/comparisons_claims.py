@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import score_in_words, unit_of
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
@@ -49,7 +50,7 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
             f"{in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}. "
             f"{unseen(best.n_pairs)}."
         )
-    otherwise = _otherwise(comparison).strip() or (
+    otherwise = _otherwise(comparison) or (
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
@@ -72,9 +73,18 @@ def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
 
 
 def claim_of_comparison(comparison: ComparisonFacts) -> str:
+    """Return the verdict, what the same compute gains otherwise, and what no seed has shown."""
+    best = next(iter(against_control(comparison)), None)
+    parts = [verdict_of_comparison(comparison), _otherwise(comparison)]
+    if best and best.n_pairs > 1:
+        parts.append(f"{unseen(best.n_pairs)}.")
+    return " ".join(filter(None, parts))
+
+
+def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     """Return whether the best searcher is better than random restarts, on the test set.
 
-    Beside it stands what the same compute gains otherwise, where a control was run.
+    And than no search at all, where one offset for all layers was tried: a search has to beat it.
     """
     if comparison.restarts is None:
         return "There are no random restarts to compare with, so nothing can be told from luck."
@@ -87,19 +97,19 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
     unit = unit_of(comparison.any_record.test_metric)
     mean = f"{unit.gain(best.mean)} of {score_in_words(comparison.any_record.test_metric)}"
     if best.n_pairs == 1:
-        claim = (
+        return (
             f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
-            "and another seed may say the opposite"
+            "and another seed may say the opposite."
         )
-        return f"{claim}.{_otherwise(comparison)}"
     size = images(best.mean, comparison.any_record.test_look)
     evidence = f"({size and f'{size}; '}{with_interval(best, unit)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
         claim = (
-            f"{best.arm} is better than random restarts for most seeds: {mean} for the same "
-            f"number of trials {evidence}{also}"
+            f"{best.arm} is better than random restarts for most seeds"
+            f"{_against_no_search(comparison, best.arm)}: {mean} for the same number of trials "
+            f"{evidence}{also}"
         )
     else:
         claim = "No searcher is shown to be better than random restarts"
@@ -110,7 +120,28 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
         is_equal = best.verdict == "equivalent"
         nearest = f"{best.arm} {'is equivalent' if is_equal else 'comes closest'}"
         claim = f"{claim}: {nearest}, with {mean} {evidence}"
-    return f"{claim}.{_otherwise(comparison)} {unseen(best.n_pairs)}."
+        claim += _against_no_search(comparison, best.arm)
+    return f"{claim}."
+
+
+def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
+    """Return how an arm compares with one offset for all layers; empty if that was not run."""
+    controls = comparison.controls.items()
+    constant = [label for label, [run, *_] in controls if run.searcher == CONSTANT]
+    rows = comparison.rows_of([(arm, label) for label in constant])
+    if not rows or not rows[0].n_pairs:
+        return ""
+    unit, words = (
+        unit_of(comparison.any_record.test_metric),
+        {
+            "better": ", and better than",
+            "worse": ", but worse than",
+            "equivalent": ", but equivalent to",
+        },
+    )
+    said = words.get(str(rows[0].verdict), ", but not shown to be better than")
+    evidence = f"{unit.gain(rows[0].mean)}, {with_interval(rows[0], unit)}"
+    return f"{said} one offset for all layers, which is no search ({evidence})"
 
 
 def _otherwise(comparison: ComparisonFacts) -> str:
@@ -125,7 +156,7 @@ def _otherwise(comparison: ComparisonFacts) -> str:
     spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
     later = later_costs(comparison).get(control, "")
     return (
-        f" The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
+        f"The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
         f"{evidence}{f'; {later}' if later else ''}."
     )
 
@@ -140,6 +171,30 @@ def later_costs(comparison: ComparisonFacts) -> dict[str, str]:
         for label, n in n_networks.items()
         if n > 1
     }
+
+
+def repeats_in_words(comparison: ComparisonFacts) -> str:
+    """Return what of each arm's winners repeats on fresh seeds; empty where that is not known."""
+    unit, said = unit_of(comparison.any_record.test_metric), []
+    for row in comparison.repeats:
+        is_rate = comparison.results[row.arm][0].searcher == LEARNING_RATE
+        what = {
+            "better": "which repeats for most seeds",
+            "worse": "a loss, which repeats for most seeds",
+            "equivalent": "so for most seeds nothing repeats that matters",
+        }.get(str(row.verdict), "which is not shown to repeat")
+        said.append(
+            f"{row.arm}'s {'rate' if is_rate else 'offsets'} {unit.gain(row.mean)} "
+            f"({with_interval(row, unit)}), {what}"
+        )
+    if not said:
+        return ""
+    together = f"; intervals of 95 % for all {len(said)} together" if said[1:] else ""
+    return (
+        f"What repeats: trained from one fresh seed more in each of "
+        f"{comparison.repeats[0].n_pairs} beginnings, winners gain over their unmoved networks: "
+        f"{'; '.join(said)}{together}."
+    )
 
 
 def caveat_of_comparison(comparison: ComparisonFacts) -> str:

@@ -27,7 +27,8 @@ def text(record: SearchRecord) -> str:
     n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
     if record.best is None:
-        return "\n".join([*lines, f"  {claims.why_no_winner(record)}"])
+        why = (claims.why_no_winner(record), claims.unowned_in_words(record))
+        return "\n".join([*lines, *(f"  {said}" for said in why if said)])
     lines += [f"  {what}: {said}" for what, said in statements(record).items()]
     if said := hyperparameters_in_words(record):
         lines.append(f"  {said}")
@@ -49,6 +50,7 @@ def text(record: SearchRecord) -> str:
         claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
 
@@ -122,6 +124,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     content = {
         "name": record.study.study_name,

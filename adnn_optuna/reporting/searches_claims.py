@@ -178,6 +178,17 @@ def proposers_in_words(record: SearchRecord) -> str:
     return f"Proposed were trials {listed}; the best one, {best}, by {printable(proposers[best])}."
 
 
+def unowned_in_words(record: SearchRecord) -> str:
+    """Return which trials may be left behind by a kill, and how to end them; empty without any."""
+    if not (numbers := [str(number) for number in record.unowned_trials]):
+        return ""
+    trials, are, it = ("Trial", "is", "it") if len(numbers) == 1 else ("Trials", "are", "each")
+    return (
+        f"{trials} {listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if nobody "
+        f"does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."
+    )
+
+
 def not_moved_in_words(variables: Sequence[str]) -> str:
     """Return which variables no offset moves, a sentence; empty where each one may move."""
     if not variables:

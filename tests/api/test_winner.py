@@ -196,9 +196,9 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     low, high = gain_interval(result.test_look)
     assert low <= result.test_gain <= high
     assert result.val_value <= 1
-    contract = result.contract(certify=5)
+    contract = result.contract()
     contract.save(tmp_path / "c.json")
-    verdict = adnn.verify(tmp_path / "c.json", dataset=dataset, certify=True)
+    verdict = adnn.verify(tmp_path / "c.json", dataset=dataset)
     assert verdict.status == "exact", verdict.reasons
     for said in (str(contract), str(verdict)):
         assert f"{result.test_gain:+.4f}" in said

@@ -821,15 +821,15 @@ class TestVerify:
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
         search = ["search", *NETWORK, "--max-trial", "1", "--storage", storage]
-        assert cli.run([*search, "--contract", str(contract), "--certify", "4"]) == 2
-        assert "--certify" in capsys.readouterr().err
-        assert cli.run([*search, "--contract", str(contract), "--certify", "5"]) == 0
+        assert cli.run([*search, "--contract", str(contract)]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert contract.with_suffix(".npz").is_file()
-        assert cli.run(["verify", str(contract), "--certify"]) == 0
+        assert cli.run(["verify", str(contract), "--fresh", "19"]) == 2
+        assert "must be at least 20" in capsys.readouterr().err
+        assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
         out = capsys.readouterr().out
+        assert "by 20 seeds drawn here" in out
         assert out.startswith("exact:")
-        assert "with 5 fresh orders of the batches the gain is" in out
         assert "not checked: study: how many trials were searched" in out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
         assert cli.run(["verify", str(contract)]) == 1

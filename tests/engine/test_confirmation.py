@@ -18,6 +18,7 @@ from adnn_optuna.engine.confirmation import (
     confirm_winner,
     confirming_seeds,
     read_confirmation,
+    repeat_winner,
 )
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.retraining import retrain
@@ -172,3 +173,30 @@ def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
     assert found.groups is not None
     assert len(found.groups) == 150
     assert len(np.unique(found.groups)) == 50
+
+
+def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
+    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    result = adnn.search(objective, "greedy", max_trial=3, confirm=0)
+    assert np.isnan(result.repeated)
+    repeat_winner(result, objective, stop)
+    stored, best = record_of(result.study), result.best
+    assert best is not None
+    [seed] = confirming_seeds(objective.config, best.params, 1)
+    fresh = objective.replace(seed=seed)
+    runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
+    assert stored.repeated == result.repeated == pytest.approx(runs[1].score - runs[0].score)
+    # Whoever resumes trains nothing again.
+    monkeypatch.setattr("adnn_optuna.engine.confirmation.retrain", None)
+    repeat_winner(stored, objective, stop)
+
+
+def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_rate() -> None:
+    settings: Any = {"max_trial": 2, "seeds": [3], "controls": ("longer", "learning_rate")}
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        results = adnn.compare(make_objective(), ["greedy"], **settings).results
+    known = {label: not np.isnan(runs[0].repeated) for label, runs in results.items()}
+    asked = {"greedy": True, "learning_rate": True}
+    assert known == {**asked, "random_restart": False, "longer": False}

@@ -307,7 +307,8 @@ def test_table_is_of_the_runs(metric: str) -> None:
     assert [*table.columns[:2]] == ["seeds", "trials"]
     names = ["baseline", "best", "gain", "gain_over_mean_baseline"]
     names += ["val_baseline", "val_best", "val_gain"]
-    names += ["test_baseline", "test_best", "test_gain", "test_gain_over_mean_baseline"]
+    names += ["test_baseline", "test_best", "test_gain", "gain_over_usual", "gain_repeats"]
+    names += ["test_gain_over_mean_baseline"]
     assert [*table.columns[2:]] == [each for n in names for each in (n, f"{n}_std")]
     for label, of_arm in comparison.results.items():
         row = table.loc[label]

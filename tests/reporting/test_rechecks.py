@@ -7,8 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from known_facts import changed, minimizing, of_equals, recheck, with_a_lost_one
+from known_facts import changed, compared, minimizing, of_equals, recheck, trial, with_a_lost_one
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED
 from adnn_optuna.reporting import rechecks
 from adnn_optuna.reporting.rechecks import luck_in_words
 
@@ -167,3 +170,46 @@ def test_gain_of_the_paper_is_luck_of_one_baseline_and_ten_files() -> None:
     of_mean, of_one = luck_in_words(51, 0.0096, 0.04).splitlines()
     assert of_mean.endswith("with probability 0.00079.")
     assert of_one.endswith("with probability 0.043.")
+
+
+class TestGain:
+    GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
+
+    def test_stands_first_and_the_value_s_luck_second(self) -> None:
+        said = rechecks.claim(compared(self.GAINS, trial(0, 0.888)))
+        assert said.startswith(
+            "Of the 0.0280 that the study says trial 23 gained over trial 0, 0.0240 (0.0220 to "
+            "0.0260) is there on fresh seeds. The study said 0.9160 (trial 23); trained afresh, "
+        )
+        assert rechecks.page(compared(self.GAINS, trial(0, 0.888))).claim == said
+
+    def test_of_nothing_is_not_shown(self) -> None:
+        """Offsets that do nothing: the study's gain is luck."""
+        nothing = compared([0.01, -0.01] * 5, trial(0, 0.888))
+        assert rechecks.claim(nothing).startswith(
+            "Of the 0.028 that the study says trial 23 gained over trial 0, 0.000 (-0.010 to "
+            "0.010) is there on fresh seeds, so no gain is shown."
+        )
+
+    def test_that_the_study_does_not_say_is_one_on_fresh_seeds(self) -> None:
+        other = create_trial(
+            state=TrialState.WAITING,
+            params={"x": 1.5},
+            distributions={"x": FloatDistribution(0, 2)},
+        )
+        other.number = FIRST_OF_PARAMS
+        said = rechecks.claim(compared(self.GAINS, other))
+        assert said.startswith(
+            "On fresh seeds, 0.0240 (0.0220 to 0.0260) is what trial 23 gains over x=1.5. The "
+        )
+        other.set_user_attr(UNMOVED, True)
+        assert "gains over the unmoved network." in rechecks.claim(compared(self.GAINS, other))
+        worse = rechecks.claim(compared(self.GAINS, trial(0, 0.92)))
+        assert worse.startswith("On fresh seeds, 0.0240 (0.0220 to 0.0260) is what trial 23 gains")
+
+    def test_without_one_the_value_comes_first(self) -> None:
+        assert rechecks.claim(compared(self.GAINS, None)).startswith("The study said ")
+        few = rechecks.claim(compared(self.GAINS[:5], trial(0, 0.888)))
+        assert "0.0244, which so few seeds give no interval of, is there on fresh seeds, so" in few
+        itself = rechecks.claim(compared(self.GAINS, trial(23, 0.916)))
+        assert itself.startswith("Nothing was gained: the chosen trial is trial 23 itself. The")
