@@ -64,6 +64,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (str, "objective.dataset.path? objective.dataset.target? objective.dataset.task?"),
     (str, "objective.dataset.scale? objective.dataset.class_weight?"),
     (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
+    (str, "objective.dataset.missing? objective.dataset.rare?"),
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
     *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),

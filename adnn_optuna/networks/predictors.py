@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
@@ -17,6 +18,9 @@ from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     import keras
+
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
@@ -70,7 +74,7 @@ class Predictor:
         if dataset.num_classes is None:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
         encoded = dataset.preprocessing.encoded(raw)
-        chances = self.model().predict(encoded, verbose=0)
+        chances = self._compiled().predict(encoded, verbose=0)
         # A single output is the second of two classes.
         chances = np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
         return np.asarray(chances)
@@ -83,6 +87,14 @@ class Predictor:
         probabilities; those of a regression are in the user's units. Its variables are those of
         the networks, in the same order.
         """
+        if self.trainer.dataset.preprocessing.columns is not None:
+            _logger.info(
+                "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
+                "The result's own predict and predict_proba take the table itself."
+            )
+        return self._compiled()
+
+    def _compiled(self) -> keras.Model:
         import keras
 
         from adnn_optuna.networks._scores import made
