@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
     from adnn_optuna.api.compare_models import compare_models as compare_models
+    from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
+    from adnn_optuna.api.compare_values import compare_values as compare_values
     from adnn_optuna.api.comparisons import Comparison as Comparison
+    from adnn_optuna.api.ensemble import Ensemble as Ensemble
+    from adnn_optuna.api.ensemble import ensemble as ensemble
     from adnn_optuna.api.recheck import Recheck as Recheck
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -49,7 +53,9 @@ _NAMES = {
     "api.accountability": ["Audit", "Contract", "Verdict", "audit_randomness", "verify"],
     "api.compare": ["compare"],
     "api.compare_models": ["ModelComparison", "compare_models"],
+    "api.compare_values": ["ValueComparison", "compare_values"],
     "api.comparisons": ["Comparison"],
+    "api.ensemble": ["Ensemble", "ensemble"],
     "api.recheck": ["Recheck", "recheck"],
     "api.variance": ["Variance", "measure_variance"],
     "api.resume": ["resume"],

@@ -23,15 +23,25 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved netwo
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
+# What the names of a winner's scores on the test examples begin with, and of what these belong to:
+# texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
+SCORES = "adnn:scores"
+REPEATED = "adnn:repeated"  # In a comparison, what its winners' names begin with: `Repeated`.
+GROUPS = "adnn:groups"
+CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
+WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
+WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
+CLAIM = "adnn:claim"  # Who was to begin it, while nobody has said more: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
@@ -52,6 +62,7 @@ RANDOM_RESTART = "random_restart"
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
+ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
 Metrics = dict[str, float]
@@ -153,7 +164,8 @@ class SearchSettings(TypedDict):
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds later.
+    It looks again, and for good, where it stops once all is decided or got further seeds or arms
+    later.
     ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
     that it was called with last.
     """
@@ -175,6 +187,24 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
+class TestGroups(TypedDict):
+    """As how many samples those of a test set count where some repeat others or belong together.
+
+    On ``won`` of such groups the winner is better in all, on ``lost`` the unmoved network.
+    """
+
+    n: float
+    won: int
+    lost: int
+
+
+class Worked(TypedDict):
+    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
+
+    elapsed: float
+    n_trials: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -184,7 +214,7 @@ class TestLook(TypedDict):
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
-    ``largest_class``.
+    ``largest_class``. ``groups`` are missing where each sample is on its own.
     """
 
     looked: str
@@ -200,6 +230,23 @@ class TestLook(TypedDict):
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
+    groups: NotRequired[TestGroups]
+
+
+class Confirmed(TypedDict):
+    """A winner that is confirmed: when that began, its trial, with which seeds, and which arms."""
+
+    began: str
+    trial: int
+    seeds: list[int]
+    arms: list[int]
+
+
+class Repeated(TypedDict):
+    """What a winner gains on the test set over its unmoved network, both from one fresh seed."""
+
+    seed: int
+    gain: float
 
 
 _SHAPES: Mapping[str, Any] = {
@@ -209,11 +256,18 @@ _SHAPES: Mapping[str, Any] = {
     SEARCH: SearchSettings,
     RUNS: RunRecord,
     TEST: TestLook,
+    SCORES: str,
+    WEIGHTS: str,
+    CONFIRMED: Confirmed,
+    REPEATED: Repeated,
+    GROUPS: str,
     COMPARISON: Declaration,
     STOP_REASON: str | None,
+    WORKED: Worked,
     NOTE: str,
     PROPOSAL: Proposal,
     OWNER: Owner,
+    CLAIM: Owner | None,
     ENDED: Ended | None,
     MADE: Made,
     TRIAL_METRICS: Metrics,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -28,6 +29,15 @@ class Unit(NamedTuple):
     def bare(self) -> Unit:
         """The same without what stands behind, for columns whose heading says it."""
         return self._replace(of_values="", of_gains="")
+
+    def fitted(self, spreads: Sequence[float], largest: float) -> Unit:
+        """Return the same with the digits that values need which spread so, and are so large."""
+        if not 0 < largest < math.inf:
+            return self
+        # Of the smallest spread three digits, of the largest value five.
+        places = [2 - math.floor(math.log10(spread)) for spread in spreads if spread > 0]
+        digits = min([max(places, default=4), 4 - math.floor(math.log10(largest))])
+        return self._replace(digits=min(max(digits, 0), 300))
 
     def value(self, value: float) -> str:
         """Return a value as text."""

@@ -6,10 +6,10 @@ They are computed from the study's trials alone, and so add up over resumed runs
 from __future__ import annotations
 
 import abc
-import bisect
 import inspect
 import math
 import re
+import time
 from collections.abc import Callable
 from numbers import Real
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
@@ -28,6 +28,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
+from adnn_optuna.samplers._working_time import WorkingTime
 
 
 def is_done(trial: FrozenTrial) -> bool:
@@ -50,7 +51,7 @@ class Tally:
 
     def __init__(self, study: Study) -> None:
         self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-        self.heartbeat_interval = heartbeat_interval(study)
+        self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()
 
@@ -59,14 +60,7 @@ class Tally:
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        # When trials ended, and the working time then. Both rise.
-        self._ends = [-math.inf]
-        self._seconds = [0.0]
-
-    @property
-    def elapsed(self) -> float:
-        """The seconds that the study's trials took until the last of them ended."""
-        return self._seconds[-1]
+        self.time = WorkingTime()
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
@@ -77,7 +71,7 @@ class Tally:
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
-                self.add_time(trial)
+                self.time.add(trial)
             if not is_done(trial):
                 continue
             self.n_done += 1
@@ -96,20 +90,6 @@ class Tally:
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
-
-    def add_time(self, trial: FrozenTrial) -> None:
-        """Take in when a trial ran; to do so again makes no difference."""
-        if trial.datetime_start is None or trial.datetime_complete is None:
-            return
-        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
-        elapsed = trial.user_attrs.get(ELAPSED)
-        if elapsed is None:
-            before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
-            elapsed = before + max(end - start, 0.0)  # The clock may have been set back.
-        first = bisect.bisect_left(self._ends, end)
-        if self._seconds[first - 1] < elapsed:
-            last = max(first, bisect.bisect_right(self._seconds, elapsed))
-            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
 class Limit(abc.ABC):
@@ -136,10 +116,9 @@ class Limit(abc.ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason}={self.value})"
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """End the study if it has reached the limit, and store why."""
-        # Optuna calls with a trial of this process, which lives: it has ended by itself.
-        if self._is_reached(study, self._tally(study, own=trial)):
+        if self._is_reached(study, self._tally(study)):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -159,7 +138,7 @@ class Limit(abc.ABC):
         """Return about how long the study takes to reach the limit; infinite if unknown."""
         tally = self._tally(study)
         used = 0.0 if self.ends_early else self._used(study, tally)
-        return (self.value - used) * tally.elapsed / used if used else math.inf
+        return (self.value - used) * tally.time.elapsed(study) / used if used else math.inf
 
     @abc.abstractmethod
     def _used(self, study: Study, tally: Tally) -> float: ...
@@ -167,8 +146,8 @@ class Limit(abc.ABC):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         return self._used(study, tally) >= self.value
 
-    def _tally(self, study: Study, own: FrozenTrial | None = None) -> Tally:
-        """Return what the trials add up to now, with one that has certainly ended by itself."""
+    def _tally(self, study: Study) -> Tally:
+        """Return what the trials add up to now."""
         if study._is_multi_objective():
             raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
@@ -177,8 +156,6 @@ class Limit(abc.ABC):
         with self._tallies.lock:
             tally = self._tallies[study]
             tally.update(study)
-            if own is not None:
-                tally.add_time(own)
             return tally
 
 
@@ -187,9 +164,10 @@ class MaxTimeCallback(Limit):
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
     or in an earlier run; where several ran at once, the longest row of trials that followed each
-    other. Neither time in which nothing ran counts, nor the trial of a worker that died, which on
-    a storage with heartbeats other processes take any failed trial of a foreign sampler for. The
-    trial that runs when the limit is reached is completed first.
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Each
+    worker measures its trials by a clock that nobody sets and stores what they add up to; only of
+    a study that never had this callback, and not our objective, the times that Optuna stores tell
+    how long it took. The trial that runs when the limit is reached is completed first.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -203,13 +181,22 @@ class MaxTimeCallback(Limit):
 
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
+        self._made = time.monotonic()
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        """Store how long the study has worked, and end it if it has reached the limit."""
+        with self._tallies.lock:
+            tally = self._tally(study)
+            if ELAPSED not in trial.user_attrs:
+                tally.time.store(study, trial, self._made, len(tally.reader.trials))
+        super().__call__(study, trial)
 
     def seconds_left(self, study: Study) -> float:
         """Return how long the study's trials may still take."""
         return self.value - self.used(study)
 
-    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
-        return tally.elapsed
+    def _used(self, study: Study, tally: Tally) -> float:
+        return tally.time.elapsed(study)
 
 
 class MaxTrialCallback(Limit):
@@ -227,7 +214,7 @@ class MaxTrialCallback(Limit):
     """
 
     reason = "max_trial"
-    kind = int
+    kind: ClassVar[type[float]] = int
     help = "The number of its trials."
 
     def __init__(self, max_trial: int) -> None:

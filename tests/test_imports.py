@@ -44,10 +44,10 @@ def test_samplers_and_callbacks_load_hardly_more_than_optuna() -> None:
     assert loaded(added, slow) == loaded("import optuna", slow)
 
 
-VERBS = "search resume compare plan recheck variance compare-models luck report audit verify"
+VERBS = "search resume compare plan recheck variance compare-models compare-values luck report"
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS.split()])
+@pytest.mark.parametrize("verb", ["", *VERBS.split(), "audit", "verify"])
 def test_help_loads_nothing_but_typer(verb: str) -> None:
     arguments = [*verb.split(), "--help"]
     assert not loaded(f"from adnn_optuna.cli.main import run; run({arguments})", HELPED)

@@ -86,6 +86,14 @@ def test_other_parts_are_named_too(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith("pip install 'adnn_optuna[postgresql]'.")
 
 
+def test_functions_of_a_seed_are_compared(tmp_path: Path) -> None:
+    code = "import adnn_optuna as adnn, random; f = lambda seed: random.Random(seed).random(); "
+    code += "g = lambda seed: f(seed) + 1; models = {'f': f, 'g': g}; found = "
+    code += "adnn.compare_models(models, seeds=range(6)); print(*found.differences()['verdict'])"
+    done = python(code, tmp_path)
+    assert done.stdout == "worse\n", done.stderr
+
+
 def test_luck_and_recheck_are_there(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import random\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import logging
 import math
 import tempfile
@@ -38,7 +39,12 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.studies import declaration_of, study_name_of
-from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.evidence.declarations import (
+    checked_seeds,
+    declared,
+    n_claims_of,
+    store_declaration,
+)
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.reporting.dashboard import save_notes
@@ -95,11 +101,13 @@ def compare(
             :func:`~adnn_optuna.search` takes.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
-            further ones later pays for having been looked at, with wider intervals.
+            further ones, or further arms, later pays for having been looked at, with wider
+            intervals; one that is called with fewer arms keeps those that it had.
         controls: What the same compute buys otherwise: ``"longer"`` (one training for the epochs
             of all trials, its best epoch), ``"learning_rate"`` (TPE over four decades around the
-            given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid), or a
-            mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
+            given one, nothing moved), ``"constant"`` (one offset for all layers, on a grid),
+            ``"ensemble"`` (``max_trial`` networks, nothing moved, their predictions averaged), or
+            a mapping from labels to these or to Optuna objectives ``(trial)`` or ``(trial, seed)``
             that return the selection metric and set the trial's user attribute
             ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
             ``max_gain``, which ends searches before their compute is spent.
@@ -161,12 +169,13 @@ def compare(
         progress_bar(n_trials, show=show_progress_bar, unit="trial") as bar,
     ):
         opened = open_storage(storage)
+        before = patiently(declaration_of, opened, study_name)
         declaration = declared(
-            patiently(declaration_of, opened, study_name),
+            before,
             seeds,
             study_name=study_name,
             looks_again=stop_when_decided,
-            n_claims=_n_claims(searchers, len(others)),
+            n_claims=n_claims_of({**(before["arms"] if before else {}), **names}),
             arms=names,
             arguments=arguments,
         )
@@ -202,6 +211,7 @@ def compare(
                 stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
             ):
                 break
+    comparison = dataclasses.replace(comparison, like=studies.like_comparisons(head))
     save_notes([run for runs in results.values() for run in runs], comparison, head)
     return comparison
 
@@ -230,12 +240,6 @@ def _is_over(
         bar.set_postfix_str(said)
     _logger.info("%s: %s.", study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
-
-
-def _n_claims(searchers: Mapping[str, Searcher], n_controls: int) -> dict[str, int]:
-    names = [searcher for searcher in searchers.values() if searcher != RANDOM_RESTART]
-    has_both = names.count(stored.GREEDY) == names.count(stored.ANNEALING) == 1
-    return {"searchers": len(names) + has_both, "controls": n_controls * len(searchers)}
 
 
 def _checked_controls(

@@ -6,17 +6,20 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_positive, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.outcomes import key_of, seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.studies import like_comparisons
+from adnn_optuna.evidence.arm_values import VALUE
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
@@ -30,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class ModelComparison(Told, ModelComparisonFacts):
-    """What models come to on the test set, each with the same seeds.
+    """What models come to, Keras's on the test set, each with the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
     together are wrong in at most 5 % of all comparisons.
 
     Args:
-        evaluations: The test accuracies that are known, by the number of the model and the seed.
+        evaluations: The values that are known, by the number of the model and the seed.
         study_name: The study of the trainings.
         labels: The models.
         seeds: The seeds, in their declared order.
@@ -44,13 +47,17 @@ class ModelComparison(Told, ModelComparisonFacts):
         equivalence: The difference of test accuracies up to which two models are equivalent.
         sources: What a seed draws afresh.
         draws_test_set: Whether that is the test set, too.
-        n_train: The number of training examples.
-        n_test: The number of test examples.
-        score: What the accuracies are: those of a regression are R².
+        n_train: The number of training examples, 0 of functions.
+        n_test: The number of test examples, 0 of functions.
+        score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
+            functions ``"value"``.
+        like: The names of other comparisons of models of the same data in the same storage.
 
     Attributes:
-        accuracies: The test accuracies of each model, up to the first seed that is not done.
-        paired_differences: The statistics from which all tables and sentences come.
+        values: The values of each model, up to the first seed that is not done.
+        paired_differences: The statistics from which all tables and sentences come; where seeds
+            redraw the test set, for new data of this kind.
+        on_these_rows: The same for the data as they are.
         missing: The evaluations to be made next; none at the end.
         n_evaluations: How many there are at the most.
     """
@@ -59,8 +66,8 @@ class ModelComparison(Told, ModelComparisonFacts):
 
 
 def compare_models(
-    models: Mapping[str, MLP | Callable[[], keras.Model]],
-    dataset: Dataset,
+    models: Mapping[str, MLP | Callable[[], keras.Model] | Callable[..., float]],
+    dataset: Dataset | None = None,
     *,
     training: Training | Mapping[str, Training] | None = None,
     seeds: Iterable[int] = range(20),
@@ -68,7 +75,7 @@ def compare_models(
     storage: str | BaseStorage | None = None,
     study_name: str = "models",
     max_time: float | None = None,
-    equivalence: float = EQUIVALENCE,
+    equivalence: float | None = None,
     show_progress_bar: bool = False,
 ) -> ModelComparison:
     """Tell which of several models, or trainings, is better, on the test set.
@@ -76,7 +83,9 @@ def compare_models(
     Each is trained once for each seed, which draws everything random afresh, the same for all of
     them: initialisation, order of the batches and, where the dataset's were drawn at random, the
     splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
-    epoch.
+    epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
+    read once, at the declared number of seeds. Or each is a function of the seed, which trains
+    anything and returns how good that is.
 
     The trainings are trials of a study and are never made twice: the same call goes on where one
     ended, and any number of processes may work together.
@@ -92,17 +101,22 @@ def compare_models(
 
     Args:
         models: Two or more models by their labels: each an :class:`~adnn_optuna.MLP`, or a
-            callable without arguments that returns a fresh ``keras.Model``.
-        dataset: The data.
+            callable without arguments that returns a fresh ``keras.Model``. Or a function of a
+            seed that returns a value, higher being better; or of the seeds of its sources of
+            randomness, such as ``f(split, initialisation)``, each of which is the same for all
+            functions that have it.
+        dataset: The data of Keras models.
         training: How they are trained; or a mapping from the same labels, where that differs.
         seeds: The seeds, in the order in which they count. A comparison that gets further ones
             later pays for having been looked at, with wider intervals.
-        stop_when_decided: Whether to train seed after seed only until every two models are judged.
+        stop_when_decided: Whether to train seed after seed only until every two models are judged;
+            where splits are redrawn, on these rows alone.
         storage: Where the trainings are, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
         max_time: The seconds that they may take, over all calls; then none begins.
-        equivalence: The difference of test accuracies, as a fraction, up to which two models are
-            as good as each other.
+        equivalence: The difference of test accuracies, as a fraction, or of values, up to which
+            two models are as good as each other. If :obj:`None`, .001 of Keras models, and of
+            functions none: then no verdict is *equivalent*.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
@@ -113,24 +127,37 @@ def compare_models(
         ValueError: If an argument is wrong, nothing is random, or the study has other models.
         KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
     """
-    trainers = _trainers(models, dataset, training)
-    seeds, labels = checked_seeds(seeds), tuple(trainers)
-    check_equivalence(equivalence)
-    sources = dict.fromkeys(s for trainer in trainers.values() for s in random_sources(trainer))
-    if not sources:
-        raise WrongValueError("Nothing in these trainings is random, so one of each says it all.")
+    check_type("models", models, Mapping, "a mapping from labels to models")
+    if len(models) < 2:
+        raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
+    for label in models:
+        check_type("The label of a model", label, str, "a string")
+    seeds, labels = checked_seeds(seeds), tuple(models)
+    named = {
+        label: names
+        for label, model in models.items()
+        if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
+    }
+    rest: Any = {label: model for label, model in models.items() if label not in named}
+    if dataset is not None and not rest:
+        raise WrongValueError("dataset is of Keras models, but all models are functions of seeds.")
+    networks = _Networks(rest, dataset, training) if rest else None
+    evaluated: dict[str, Any] = {
+        "models": {label: {"sources": [*names]} for label, names in named.items()}
+    }
+    # The one seed of a function is of all that is random.
+    sources = dict.fromkeys(name for names in named.values() if names[1:] for name in names)
+    of_data: dict[str, Any] = {"score": VALUE}
+    if networks is not None:
+        equivalence = EQUIVALENCE if equivalence is None else equivalence
+        check_equivalence(equivalence)
+        evaluated["models"] |= networks.config
+        evaluated["dataset"] = networks.dataset.config
+        of_data, sources = networks.of_data, {**networks.sources, **sources}
+    elif equivalence is not None:
+        check_positive("equivalence", equivalence)
     study = patiently(
-        open_evaluations,
-        open_storage(storage),
-        study_name,
-        StudyDirection.MAXIMIZE,
-        {
-            "models": {
-                label: {"model": trainer.architecture.config, "training": trainer.training.config}
-                for label, trainer in trainers.items()
-            },
-            "dataset": dataset.config,
-        },
+        open_evaluations, open_storage(storage), study_name, StudyDirection.MAXIMIZE, evaluated
     )
     declaration = declared(
         patiently(lambda: study.user_attrs).get(COMPARISON),
@@ -142,11 +169,14 @@ def compare_models(
         arguments={},
     )
     store_declaration(study, declaration)
-    stop, redrawing = threading.Event(), Redrawing(dataset)
 
     def evaluate(model: int, seed: int) -> float:
-        split = seed if dataset.drawn else None
-        return redrawing.train(trainers[labels[model]], seed, split=split, stop=stop).score
+        label = labels[model]
+        if networks is not None and label in networks.trainers:
+            return networks.score(label, seed)
+        names, function = named[label], cast("Callable[..., float]", models[label])
+        keys = [seed] if not names[1:] else [key_of(seed, *name.encode()) for name in names]
+        return function(**dict(zip(names, keys, strict=True)))
 
     known = functools.partial(
         ModelComparison,
@@ -154,51 +184,82 @@ def compare_models(
         labels=labels,
         seeds=tuple(declaration["seeds"]),
         looks_again=declaration["looks_again"],
-        equivalence=float(equivalence),
+        equivalence=None if equivalence is None else float(equivalence),
         sources=tuple(sources),
-        draws_test_set="test" in dataset.drawn,
-        n_train=len(dataset.y_train),
-        n_test=len(dataset.y_test),
-        score="test R²" if dataset.task == "regression" else "test accuracy",
+        **of_data,
+        like=patiently(like_comparisons, study) if networks else (),
     )
     return found_by_evaluating(
         known,
         study,
         ("model", "seed"),
         evaluate,
-        stop=stop,
-        n_jobs=n_cores(),
+        # A function heeds no event, and may be no matter of several threads.
+        stop=None if networks is None else networks.stop,
+        n_jobs=1 if named else n_cores(),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )
 
 
-def _trainers(
-    models: Mapping[str, MLP | Callable[[], keras.Model]],
-    dataset: Dataset,
-    training: Training | Mapping[str, Training] | None,
-) -> dict[str, Trainer]:
-    """Return what trains each model, by its label."""
-    check_type("models", models, Mapping, "a mapping from labels to models")
-    check_type("dataset", dataset, Dataset, "a Dataset")
-    if len(models) < 2:
-        raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
-    trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
-    if trainings.keys() != models.keys():
-        raise WrongValueError(
-            f"training has the labels {[*trainings]}, but models has {[*models]}; give each model "
-            "a training, or one for all."
-        )
-    trainers = {}
-    for label, model in models.items():
-        check_type("The label of a model", label, str, "a string")
-        settings: Any = Training() if trainings[label] is None else trainings[label]
-        check_type(f"training of {label!r}", settings, Training, "a Training")
-        try:
-            architecture = build_architecture(
-                model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
+class _Networks:
+    """Keras models by their labels, each trained once for a seed."""
+
+    def __init__(
+        self,
+        models: Mapping[str, MLP | Callable[[], keras.Model]],
+        dataset: Dataset | None,
+        training: Training | Mapping[str, Training] | None,
+    ) -> None:
+        check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
+        self.dataset = data = cast("Dataset", dataset)
+        trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
+        if trainings.keys() != models.keys():
+            raise WrongValueError(
+                f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
+                "model a training, or one for all."
             )
-        except (WrongValueError, WrongTypeError) as error:
-            raise type(error)(f"The model {label!r}: {error}") from None
-        trainers[label] = Trainer(architecture, settings, dataset)
-    return trainers
+        self.trainers = {}
+        for label, model in models.items():
+            settings: Any = Training() if trainings[label] is None else trainings[label]
+            check_type(f"training of {label!r}", settings, Training, "a Training")
+            try:
+                architecture = build_architecture(
+                    model, data.x_train.shape[1:], data.num_classes, data.n_outputs
+                )
+            except (WrongValueError, WrongTypeError) as error:
+                raise type(error)(f"The model {label!r}: {error}") from None
+            self.trainers[label] = Trainer(architecture, settings, data)
+        trainers = self.trainers.values()
+        self.sources = dict.fromkeys(s for trainer in trainers for s in random_sources(trainer))
+        if not self.sources:
+            raise WrongValueError(
+                "Nothing in these trainings is random, so one of each says it all."
+            )
+        self.stop = threading.Event()
+        self._redrawing = Redrawing(data)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that determines what they come to, but for the seed and the data."""
+        return {
+            label: {"model": trainer.architecture.config, "training": trainer.training.config}
+            for label, trainer in self.trainers.items()
+        }
+
+    @property
+    def of_data(self) -> dict[str, Any]:
+        """What a comparison is to know of the data."""
+        data = self.dataset
+        return {
+            "draws_test_set": "test" in data.drawn,
+            "n_train": len(data.y_train),
+            "n_test": len(data.y_test),
+            "score": "test R²" if data.task == "regression" else "test accuracy",
+        }
+
+    def score(self, label: str, seed: int) -> float:
+        """Return the test score of one, with all that is random drawn by a seed."""
+        split = seed if self.dataset.drawn else None
+        training = self._redrawing.train(self.trainers[label], seed, split=split, stop=self.stop)
+        return training.score

@@ -8,7 +8,7 @@ from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._told import Told
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import load_head, records_of_comparison
+from adnn_optuna.engine.studies import like_comparisons, load_head, records_of_comparison
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 from adnn_optuna.evidence.power import SeedPlanFacts
@@ -21,7 +21,7 @@ class SeedPlan(Told, SeedPlanFacts):
         gain: The true difference that is to be shown.
         n_claims: The number of claims that share the error rate.
         n_pilot: The number of pilot pairs.
-        sd: The standard deviation of their differences, of the claim with the largest.
+        sd: The standard deviation of their differences, pooled over the claims.
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
         seeds_low: How many if the standard deviation is at the lower end of its 80 % interval.
@@ -44,14 +44,17 @@ class Comparison(Told, ComparisonFacts):
     Printed, it is the table of means and, below it, the verdict on each claim. There are two
     families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
     restarts, and greedy against annealing; and all of these against the controls, what the same
-    compute buys otherwise. Where a comparison stops once all is decided, or got further seeds
-    later, the intervals pay for each look.
+    compute buys otherwise. A third one says what of each arm's winners repeats on a fresh seed
+    each, beside their unmoved networks. Where a comparison stops once all is decided, or got
+    further seeds or arms later, the intervals pay for each look.
 
     Args:
         results: The results of each arm, by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
         equivalence: The difference of test accuracies up to which two arms are equivalent.
         declared: What the comparison was declared to be; if :obj:`None`, these seeds, planned.
+            Of each family all claims that were ever declared count, also those of arms left out.
+        like: The names of other comparisons of the same objective in the same storage.
 
     Raises:
         ValueError: If there is no arm or seed, or the arms differ in more than how they search:
@@ -105,4 +108,4 @@ def load_comparison(
             f"{declared[0]}; go on by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
-    return Comparison(results, seeds, equivalence, declaration)
+    return Comparison(results, seeds, equivalence, declaration, like_comparisons(head))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
@@ -118,7 +118,12 @@ def measure_variance(
             return objective.value(run.metrics)
 
     elif callable(objective):
-        function, names, stop = objective, _seeds_of(objective), None
+        function, names, stop = objective, seeds_of(objective), None
+        if not names:
+            raise WrongValueError(
+                "objective takes no seed: give a function whose parameters are the seeds of its "
+                "sources of randomness, such as f(split, initialisation)."
+            )
         evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
         settings = {"value_name": "value", "seed": None}
         n_jobs = 1 if n_jobs is None else n_jobs
@@ -144,16 +149,3 @@ def measure_variance(
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )
-
-
-def _seeds_of(function: Callable[..., float]) -> tuple[str, ...]:
-    """Return the parameters of a function that it must be given, each a source of randomness."""
-    parameters = inspect.signature(function).parameters.values()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    names = tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
-    if not names:
-        raise WrongValueError(
-            "objective takes no seed: give a function whose parameters are the seeds of its "
-            "sources of randomness, such as f(split, initialisation)."
-        )
-    return names

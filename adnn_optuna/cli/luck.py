@@ -3,7 +3,8 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +15,10 @@ from adnn_optuna.cli import output as out
 _EVALUATE = (
     "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
     "first; a study of adnn search needs none."
+)
+_AGAINST = (
+    "What it is to have gained over: a trial's number, or all parameters as JSON; by default the "
+    "unmoved network, or trial 0 if it was enqueued."
 )
 
 
@@ -26,6 +31,8 @@ def recheck(
     seeds: int = 4,
     confirm: int = 10,
     confirm_best: bool = False,
+    against: Annotated[str | None, _AGAINST] = None,
+    deterministic: bool = False,
     n_jobs: int = 1,
     max_time: float | None = None,
     report: opt.Report = None,
@@ -53,6 +60,8 @@ def recheck(
         seeds=seeds,
         confirm=confirm,
         confirm_best=confirm_best,
+        against=opt.parse_against(against),
+        deterministic=deterministic,
         n_jobs=n_jobs,
         max_time=max_time,
         show_progress_bar=not quiet,
@@ -64,17 +73,23 @@ def luck(
     *,
     n: int,
     sd: float,
-    claimed: Annotated[float | None, "A gain over the mean that somebody claims."] = None,
+    claimed: Annotated[float | None, "A gain that somebody claims."] = None,
+    baseline: Annotated[
+        Literal["mean", "one"] | None,
+        "What it is measured from: the mean of all draws, or one, as in papers; by default both.",
+    ] = None,
+    files: Annotated[int, "Of how many such searches the best is told."] = 1,
 ) -> None:
     """Tell what the best of some equally good draws gains by luck alone.
 
     \b
-    Example:
+    Examples:
       adnn luck --n 51 --sd 0.0096 --claimed 0.04
+      adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
     from adnn_optuna.reporting.rechecks import luck_in_words
 
-    out.show(luck_in_words(n, sd, claimed))
+    out.show(luck_in_words(n, sd, claimed, baseline, files))
 
 
 def variance(
@@ -113,7 +128,8 @@ def compare_models(
         list[str],
         typer.Argument(
             help="Two or more: .keras files, of which weights are drawn afresh, or "
-            "MODULE:FUNCTION, which returns a model; LABEL=… gives one a name."
+            "MODULE:FUNCTION, which returns a model or, of a seed, how good one is; LABEL=… "
+            "gives one a name."
         ),
     ],
     *,
@@ -122,7 +138,7 @@ def compare_models(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     max_time: float | None = None,
-    equivalence: float = 0.001,
+    equivalence: float | None = None,
     report: opt.Report = None,
     quiet: opt.Quiet = False,
     **training: Any,
@@ -136,9 +152,14 @@ def compare_models(
       adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    data, settings = opt.make_training(**training)
+    from adnn_optuna.engine.outcomes import seeds_of
+
+    loaded = opt.load_models(models)
+    data, settings = None, None
+    if not all(map(seeds_of, loaded.values())):
+        data, settings = opt.make_training(**training)
     found = adnn.compare_models(
-        opt.load_models(models),
+        loaded,
         data,
         training=settings,
         seeds=opt.parse_seeds(seeds),
@@ -150,3 +171,29 @@ def compare_models(
         show_progress_bar=not quiet,
     )
     out.show_pages(found, quiet=quiet, report=report)
+
+
+def compare_values(
+    file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
+    *,
+    minimize: bool = False,
+    margin: float | None = None,
+    planned: bool = True,
+    paired: bool = True,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Tell which of several arms is better, by values that were measured elsewhere.
+
+    A first column of words, or one called seed or the like, names the rows.
+
+    \b
+    Examples:
+      adnn compare-values results.csv --margin 0.005
+      adnn compare-values losses.csv --minimize --no-planned --report losses.html
+    """
+    found = adnn.compare_values(
+        file, minimize=minimize, margin=margin, planned=planned, paired=paired
+    )
+    out.show_pages(found, quiet=quiet, plot=plot, report=report)

@@ -68,8 +68,8 @@ def _adnn() -> None:
 # The options of all commands, by their names in Python.
 _OPTIONS: set[str] = set()
 for _verb in (
-    *(commands.search, commands.resume, commands.compare, commands.plan),
-    *(luck.recheck, luck.variance, luck.compare_models, luck.luck),
+    *(commands.search, commands.resume, commands.compare, commands.ensemble, commands.plan),
+    *(luck.recheck, luck.variance, luck.compare_models, luck.compare_values, luck.luck),
     *(commands.report, commands.audit, commands.verify),
 ):
     _verb = with_help(_verb)

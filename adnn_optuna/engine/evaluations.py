@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 import secrets
 import threading
@@ -11,8 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
 import optuna
 from optuna.distributions import IntDistribution
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
@@ -20,7 +23,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import EVALUATED, OWNER
+from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
@@ -44,7 +47,20 @@ if TYPE_CHECKING:
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
+
+class Measured(NamedTuple):
+    """The value of an evaluation, with what is stored besides: its trial's system attributes."""
+
+    value: float
+    attrs: Mapping[str, Any]
+
+
+class CutOffError(Exception):
+    """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
+
+
 _SECONDS_BETWEEN_LOOKS = 0.1
+_NO_LIMIT = 1e9  # Seconds, which are thirty years.
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -68,6 +84,29 @@ class Findings:
 
 
 F = TypeVar("F", bound=Findings)
+
+
+def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
+    """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
+
+    They follow from a text on what they are to tell of, so they are none of the small ones that
+    people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    """
+    data = f"{of} {role}".encode()
+    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
+    return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
+
+
+def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
+    """Return the fresh seeds that confirm parameters, keyed by these and their experiment alone.
+
+    Args:
+        experiment: What it is that has the parameters, as JSON holds it; never a name.
+        params: All of them.
+        count: How many seeds.
+    """
+    of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
+    return fresh_seeds(of, "confirm", count)
 
 
 def open_evaluations(
@@ -97,7 +136,7 @@ def make_evaluations(
     findings_of: Callable[[Mapping[Evaluation, float]], F],
     study: optuna.Study,
     names: Sequence[str],
-    evaluate: Callable[..., float],
+    evaluate: Callable[..., float | Measured],
     *,
     stop: threading.Event | None = None,
     n_jobs: int = 1,
@@ -108,14 +147,15 @@ def make_evaluations(
 
     None is made twice: the same call goes on where one ended, and any number of processes may
     work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
-    returns the value; NaN, or a pruned trial, is none. ``stop`` is set when the evaluations under
-    way are to end, by an error or a signal, :obj:`None` if they do not heed it. After ``max_time``
-    seconds, over all runs, no more begin.
+    returns the value, or what is :class:`Measured`; NaN, or a pruned trial, is none. ``stop`` is
+    set when the evaluations under way are to end, by an error or a signal, :obj:`None` if they do
+    not heed it. After ``max_time`` seconds, over all runs, no more begin; one that is cut off
+    then raises :class:`CutOffError`.
 
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
     """
-    limit = None if max_time is None else MaxTimeCallback(max_time)
+    limit = MaxTimeCallback(_NO_LIMIT if max_time is None else max_time)
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
     interval, stop = heartbeat_interval(study), stop or threading.Event()
@@ -144,11 +184,12 @@ def made_evaluations(
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, study.get_trials(deepcopy=False) if trials is None else trials):
         value = math.nan if trial.value is None else trial.value
-        values.setdefault(_evaluation_of(trial, names), value)
+        values.setdefault(evaluation_of(trial, names), value)
     return values
 
 
-def _evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+def evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+    """Return which evaluation a trial is of."""
     return tuple(trial.params[name] for name in names)
 
 
@@ -164,9 +205,9 @@ class _Worker:
     findings_of: Callable[[Mapping[Evaluation, float]], Findings]
     study: optuna.Study
     names: Sequence[str]
-    evaluate: Callable[..., float]
+    evaluate: Callable[..., float | Measured]
     stop: threading.Event
-    limit: MaxTimeCallback | None
+    limit: MaxTimeCallback
     interval: int | None
     begun: set[int] = dataclasses.field(default_factory=set, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
@@ -200,13 +241,12 @@ class _Worker:
         if bar is not None:
             bar.total = findings.n_evaluations
             bar.update(len(findings.evaluations) - bar.n)
-        is_over = self.limit is not None and self.limit.reached(self.study)
-        return trials, [] if is_over else findings.missing
+        return trials, [] if self.limit.reached(self.study) else findings.missing
 
     def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
         """Begin one of the missing evaluations, if there is one to begin now."""
         running = [t for t in trials if t.state == TrialState.RUNNING]
-        begun = {_evaluation_of(trial, self.names) for trial in running}
+        begun = {evaluation_of(trial, self.names) for trial in running}
         free = [evaluation for evaluation in missing if evaluation not in begun]
         if not free:
             return None
@@ -223,7 +263,7 @@ class _Worker:
         storage: Any = self.study._storage
         template._trial_id = storage.create_new_trial(self.study._study_id, template)
         trials = self.study.get_trials(deepcopy=False)
-        same = (trial for trial in trials if _evaluation_of(trial, self.names) == evaluation)
+        same = (trial for trial in trials if evaluation_of(trial, self.names) == evaluation)
         first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
             end_trial(self.study, template)
@@ -242,14 +282,23 @@ class _Worker:
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
+        storage, began = self.study._storage, time.monotonic()
         try:
-            value = self._value(_evaluation_of(trial, self.names))
+            elapsed = patiently(self.limit.used, self.study)
+            attrs: Mapping[str, Any]
+            try:
+                value, attrs = self._measured(evaluation_of(trial, self.names))
+            except CutOffError:
+                value, attrs = math.nan, {ENDED: "interrupted"}
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
             with contextlib.suppress(UpdateFinishedTrialError):
-                tell = self.study._storage.set_trial_state_values
-                patiently(tell, trial._trial_id, state, values)
+                for name, of_name in attrs.items():
+                    patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
+                elapsed += time.monotonic() - began
+                patiently(storage.set_trial_user_attr, trial._trial_id, ELAPSED, elapsed)
+                patiently(storage.set_trial_state_values, trial._trial_id, state, values)
         except BaseException:
             with contextlib.suppress(Exception):
                 end_trial(self.study, trial)
@@ -257,14 +306,14 @@ class _Worker:
         finally:
             self.begun.discard(trial._trial_id)
 
-    def _value(self, evaluation: Evaluation) -> float:
+    def _measured(self, evaluation: Evaluation) -> Measured:
         """Return what an evaluation comes to, NaN if to no value."""
         try:
             value: Any = self.evaluate(*evaluation)
         except TrialPruned:
-            return math.nan
+            return Measured(math.nan, {})
         try:
-            return float(value)
+            return value if isinstance(value, Measured) else Measured(float(value), {})
         except (TypeError, ValueError):
             of = ", ".join(map("{} {}".format, self.names, evaluation))
             raise WrongTypeError(

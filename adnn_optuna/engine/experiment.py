@@ -158,6 +158,14 @@ class Experiment:
         self.space = space
         self.distributions = space.distributions(architecture.variables)
 
+    @classmethod
+    def like(cls, other: Experiment, space: Space) -> Self:
+        """Return an experiment of this class on another one's network, which is not built anew."""
+        made = object.__new__(cls)
+        made.__dict__ = dict(other.__dict__)
+        made._search_in(space)
+        return made
+
     def replace(
         self,
         *,
@@ -293,6 +301,10 @@ class Experiment:
     def start(self, params: dict[str, Any]) -> Start:
         """Return what a trial with these parameters is trained from."""
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
+
+    def starts(self, params: dict[str, Any]) -> list[Start]:
+        """Return what the networks of a trial are trained from: one, unless they are averaged."""
+        return [self.start(params)]
 
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import TrialPruned
@@ -116,6 +117,18 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
         f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
         f"(trial, seed), but it takes {signature}."
     )
+
+
+def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the parameters of a function that it must be given, each a source of randomness."""
+    parameters = inspect.signature(function).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
+
+
+def key_of(seed: int, *of: int) -> int:
+    """Return a seed below 2^31 that follows from another one and what it is of."""
+    return int(np.random.SeedSequence([seed, *of]).generate_state(1)[0]) >> 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import check_attributes
 
 
@@ -71,11 +72,27 @@ class SearchRecord:
     @property
     def test_looks(self) -> list[TestLook]:
         """All looks at the test set, in their order."""
-        attrs = self.attrs.items()
-        looks = [value for name, value in attrs if name.startswith(f"{stored.TEST}/")]
-        looks.sort(key=lambda look: look["looked"])
-        # Workers that end together look at the same.
-        return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+        return _looks(self.attrs)
+
+    @functools.cached_property
+    def looks_elsewhere(self) -> dict[str, int]:
+        """How often other studies of the storage looked at the same test set, by their names.
+
+        Those of the same comparison look once together, as it declares.
+        """
+        data, own = _fingerprint(self.attrs), self.study.study_name
+        studies = self.study._storage.get_all_studies() if data else []
+        heads = (f"{s.study_name}/" for s in studies if stored.COMPARISON in s.user_attrs)
+        siblings = tuple(head for head in heads if own.startswith(head))
+        return {
+            other.study_name: len(looks)
+            for other in studies
+            if _fingerprint(other.user_attrs) == data
+            and not other.study_name.startswith(siblings)
+            and other.study_name != own
+            and stored.malformed(other.user_attrs) is None
+            and (looks := _looks(other.user_attrs))
+        }
 
     @property
     def test_look(self) -> TestLook | None:
@@ -113,9 +130,25 @@ class SearchRecord:
         return self.test_value - self.test_baseline
 
     @property
+    def repeated(self) -> float:
+        """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
+        name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
+        return float(self.attrs.get(name, {}).get("gain", math.nan))
+
+    @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
+
+    @property
+    def unowned_trials(self) -> list[int]:
+        """The numbers of the trials that run, if nothing else happened: nothing tells who does.
+
+        Those of Optuna's samplers in ``study.optimize`` tell nothing, nor do those that a kill
+        left behind before anything could be stored of them.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running if owner_of(trial) is None]
 
     @property
     def stop_reason(self) -> str | None:
@@ -159,6 +192,13 @@ class SearchRecord:
     def is_control(self) -> bool:
         """Whether it is what the same compute buys otherwise, and no search."""
         return self.searcher in ARMS and ARMS[self.searcher].is_control
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the winner: one, but in an ensemble."""
+        if self.best is None or self.searcher != stored.ENSEMBLE:
+            return 1
+        return max(self.best.intermediate_values, default=1)
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -205,6 +245,19 @@ class SearchRecord:
         if self.best is None or stored.BASELINE not in self.best.user_attrs:
             return math.nan
         return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
+
+
+def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
+    looks = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
+    looks.sort(key=lambda look: look["looked"])
+    # Workers that end together look at the same.
+    return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+
+
+def _fingerprint(attrs: Mapping[str, Any]) -> Any:
+    """Return that of the data, of a study's user attributes; none where there is no such."""
+    config = attrs.get(stored.CONFIG)
+    return config.get("dataset", {}).get("fingerprint") if isinstance(config, dict) else None
 
 
 def record_of(study: optuna.Study) -> SearchRecord:

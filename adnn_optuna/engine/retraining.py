@@ -1,31 +1,30 @@
-"""Baseline and winner trained again, as they were or with fresh random numbers, and tested."""
+"""Baseline and winner trained again, and tested."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import itertools
 import json
 import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
+from adnn_optuna.engine.clusters import effective_number, variance_of_mean
+from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer, is_finite, n_cores
-
-Source = Literal["initialisations", "orders"]
+from adnn_optuna.networks.training import Run, Trainer, is_finite
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -45,6 +44,12 @@ def look_at_test_set(
     if look is None:
         of_winner, _, runs = retrain_winner(record, objective, stop)
         look = {**look_of(of_winner, *runs), "trial": record.best.number}
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", runs[1].scores)
+        if "groups" in look:
+            attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
+        for name, text in attrs.items():
+            patiently(record.study.set_user_attr, name, text)
+            record.attrs[name] = text
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
@@ -66,9 +71,15 @@ def retrain_winner(
     """
     assert record.best is not None, "There is a winner."
     told = [record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})]
-    objective = objective.as_trained(record.best)
-    starts = [objective.baseline_start, objective.start(record.best.params)]
-    runs = [*retrain(objective.trainer, starts, stop)]
+    objective, params = objective.as_trained(record.best), record.best.params
+    starts, trainer = [objective.baseline_start, objective.start(params)], objective.trainer
+    if isinstance(objective, EnsembleObjective):
+        unmoved, average = objective.tested(params, stop)
+        scores = average.test_scores
+        of_average = Retrained(average.metrics | _score(trainer, scores), [], scores)
+        runs = [_tested(trainer, unmoved), of_average]
+    else:
+        runs = [*retrain(trainer, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
@@ -97,8 +108,15 @@ def look_of(
         "won": int((differences > 0).sum()),
         "lost": int((differences < 0).sum()),
     }
+    of_groups = np.bincount(data.test_groups, differences)
+    if len(of_groups) < len(differences):
+        look["groups"] = {
+            "n": effective_number(data.test_groups),
+            "won": int((of_groups > 0).sum()),
+            "lost": int((of_groups < 0).sum()),
+        }
     if head.num_classes is None:
-        look["standard_error"] = float(differences.std(ddof=1) / math.sqrt(len(differences)))
+        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
         sizes = np.bincount(data.y_test, minlength=head.num_classes)
         largest = int(sizes.argmax())
@@ -132,33 +150,20 @@ def retrain(
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
-    n, data, head = n_cores(), trainer.dataset, trainer.architecture.head
-    for first in range(0, len(starts), n):
-        some = starts[first : first + n]
-        for run in trainer.train(some, evaluate_each_epoch=False, keep_weights=True, stop=stop):
-            if not run.history:
-                raise KeyboardInterrupt
-            weights = run.weights or []
-            scores = trainer.evaluate(weights, data.x_test, data.y_test)
-            metrics = {**run.metrics, f"test_{head.score}": float(scores.mean())}
-            yield Retrained(metrics, weights, scores)
+    for run in trainer.train_in_turn(starts, stop=stop):
+        if not run.history:
+            raise KeyboardInterrupt
+        yield _tested(trainer, run)
 
 
-def retrain_afresh(
-    objective: InitOffsetObjective, params: dict[str, Any], source: Source, seeds: Sequence[int]
-) -> list[float]:
-    """Return the test gains over the baseline of a winner with these parameters, for each seed.
+def _tested(trainer: Trainer, run: Run) -> Retrained:
+    weights, data = run.weights or [], trainer.dataset
+    scores = trainer.evaluate(weights, data.x_test, data.y_test)
+    return Retrained(run.metrics | _score(trainer, scores), weights, scores)
 
-    It redraws the orders of the batches, or with them the initialisations, which the winner's
-    offsets move, too.
-    """
-    starts = []
-    for seed, of_role in itertools.product(seeds, ({}, params)):
-        if source == "initialisations":
-            starts.append(objective.replace(seed=seed).start(of_role))
-        else:
-            starts.append(dataclasses.replace(objective.start(of_role), order_seed=seed))
-    return gains_of([*retrain(objective.trainer, starts)])
+
+def _score(trainer: Trainer, scores: np.ndarray) -> Metrics:
+    return {f"test_{trainer.architecture.head.score}": float(scores.mean())}
 
 
 def gains_of(runs: Sequence[Retrained]) -> list[float]:

@@ -16,7 +16,14 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import COMPARISON, CONFIG, SEARCH, Declaration, SearchSettings
+from adnn_optuna._attributes import (
+    COMPARISON,
+    CONFIG,
+    EVALUATED,
+    SEARCH,
+    Declaration,
+    SearchSettings,
+)
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
@@ -247,6 +254,26 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
             f"The study {name!r} is no comparison; give a comparison another study_name."
         )
     return head
+
+
+def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
+    """Return the names of the other comparisons of the same objective in a storage."""
+    stored = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
+
+    def objective_of(name: str) -> Any:
+        """Return what all runs of a comparison have in common; of models, their data."""
+        declaration: Declaration = stored[name][COMPARISON]
+        for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
+            if config := stored.get(study_name_of(name, label, seed), {}).get(CONFIG):
+                return {key: of for key, of in config.items() if key not in ("seed", "space")}
+        return stored[name].get(EVALUATED, {}).get("dataset")
+
+    if not (own := objective_of(head.study_name)):
+        return ()
+    others = (name for name in stored if COMPARISON in stored[name] and name != head.study_name)
+    return tuple(
+        name for name in others if (of := objective_of(name)) and not config_differences(own, of)
+    )
 
 
 def study_name_of(comparison: str, label: str, seed: int) -> str:

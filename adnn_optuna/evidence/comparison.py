@@ -12,14 +12,24 @@ from statistics import fmean, stdev
 import pandas as pd
 from scipy import stats
 
-from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM_RESTART, Declaration
+from adnn_optuna._attributes import (
+    ANNEALING,
+    CONFIG,
+    ENSEMBLE,
+    GREEDY,
+    LONGER,
+    OBJECTIVE,
+    RANDOM_RESTART,
+    Declaration,
+)
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import unit_of
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.arm_values import ArmValues
 from adnn_optuna.evidence.curves import seconds_under_way
-from adnn_optuna.evidence.declarations import planned, seeds_in_words
+from adnn_optuna.evidence.declarations import n_claims_of, planned, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import (
     ALPHA,
@@ -29,8 +39,13 @@ from adnn_optuna.evidence.paired_differences import (
     differences_table,
     paired_differences,
     undecided,
+    verdict_of,
 )
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
+
+UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
+# Of whose winners nothing could repeat.
+_NOT_ASKED = (RANDOM_RESTART, LONGER, ENSEMBLE, OBJECTIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +56,7 @@ class ComparisonFacts:
     seeds: tuple[int, ...]
     equivalence: float = EQUIVALENCE
     declared: Declaration | None = None
+    like: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_equivalence(self.equivalence)
@@ -191,10 +207,21 @@ class ComparisonFacts:
             of_searchers.append((rivals[0], rivals[1]))
         return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
 
+    @property
+    def n_claims(self) -> dict[str, int]:
+        """How many claims of each family share an error rate: all that were ever declared.
+
+        A family that shrinks after it was seen would be a choice by what was seen.
+        """
+        declared = n_claims_of(self.declaration["arms"])
+        made = zip(declared, map(len, self.families), strict=True)
+        return {what: max(n, declared[what]) for what, n in made}
+
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
         """The statistics behind :meth:`differences`: from these come all tables and sentences."""
         of_searchers, of_controls = self.families
+        n_claims = self.n_claims
         # Restarts and controls come last: all others are compared with them.
         labels = sorted(self.searchers, key=lambda label: label == self.restarts)
         values = {
@@ -204,12 +231,38 @@ class ComparisonFacts:
         compared = functools.partial(
             paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
         )
-        rows = compared({label: values[label] for label in labels}, claims=of_searchers)
+        searched = {label: values[label] for label in labels}
+        rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])
         if of_controls:
-            rows += [r for r in compared(values, claims=of_controls) if r.verdict is not None]
+            others = compared(values, claims=of_controls, n_claims=n_claims["controls"])
+            rows += [row for row in others if row.verdict is not None]
+        return self._decided(rows)
+
+    @functools.cached_property
+    def repeats(self) -> list[PairedDifference]:
+        """What each arm's winners gain over their unmoved networks, with one fresh seed a unit.
+
+        The units' gains are a family of claims of their own, of all arms that were ever declared.
+        Arms of which nothing is asked, or known, are left out.
+        """
+        gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
+        asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
+        declared = [name for name in self.declaration["arms"].values() if name not in _NOT_ASKED]
+        rows = []
+        for label, of_arm in asked.items():
+            rows += paired_differences(
+                {label: of_arm, UNMOVED: [0.0] * len(of_arm)},
+                equivalence=self.equivalence,
+                n_claims=max(len(asked), len(declared)),
+                looks_again=self.looks_again,
+            )
+        return self._decided(rows)
+
+    def _decided(self, rows: list[PairedDifference]) -> list[PairedDifference]:
+        """Return differences as they are; undecided where planned seeds are missing."""
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
-            rows = undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
+            return undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
         return rows
 
     @property
@@ -258,40 +311,63 @@ class ComparisonFacts:
 
 
 @dataclasses.dataclass
-class ModelComparisonFacts(Findings):
+class ModelComparisonFacts(Findings, ArmValues):
     """What models come to with the same seeds: :class:`~adnn_optuna.ModelComparison` tells it."""
 
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     looks_again: bool
-    equivalence: float
+    equivalence: float | None
     sources: tuple[str, ...]
-    draws_test_set: bool
-    n_train: int
-    n_test: int
+    draws_test_set: bool = False
+    n_train: int = 0
+    n_test: int = 0
     score: str = "test accuracy"
+    like: tuple[str, ...] = ()
+    arm = "model"
 
     def __post_init__(self) -> None:
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
         is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
         n_done = [*is_done, False].index(False)
-        self.accuracies: dict[str, list[float]] = {
+        self.values = {
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        self.paired_differences: list[PairedDifference] = paired_differences(
-            self.accuracies, equivalence=self.equivalence, looks_again=self.looks_again
+        self.on_these_rows = paired_differences(
+            self.values, equivalence=self.equivalence, looks_again=self.looks_again
         )
         left = of_seeds[n_done:]
         if self.looks_again:
-            is_decided = all(row.verdict != "undecided" for row in self.paired_differences)
+            is_decided = all(row.verdict != "undecided" for row in self.on_these_rows)
             left = [] if is_decided else left[:1]
             self.seeds = self.seeds[:n_done] if is_decided else self.seeds
         elif left:
             reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
-            self.paired_differences = undecided(self.paired_differences, reason)
+            self.on_these_rows = undecided(self.on_these_rows, reason)
+        self.paired_differences = self.on_these_rows
+        if self.draws_test_set:
+            self.paired_differences = self._for_new_data()
         self.n_evaluations = len(self.seeds) * len(self.labels)
         self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
+
+    def _for_new_data(self) -> list[PairedDifference]:
+        """Return the differences with verdicts on new data, as the splits of one data set overlap.
+
+        Two equal models differ on these rows; their interval must not be looked at before its end.
+        """
+        rows = self.on_these_rows
+        if self.looks_again:
+            said = "for new data it is read once, at a planned number of seeds, and not in between"
+            return undecided(rows, said)
+        if any(math.isinf(row.low) for row in rows):
+            return rows
+        judged = []
+        for row in rows:
+            low, high = self.new_data_interval(row)
+            verdict = verdict_of(low, high, self.equivalence)
+            judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
+        return judged
 
     def new_data_interval(self, difference: PairedDifference) -> tuple[float, float]:
         """Return the interval of a difference for new data of this kind.
@@ -301,29 +377,17 @@ class ModelComparisonFacts(Findings):
 
         Returns:
             Its ends at the level of the other intervals; NaN where the test set is always the
-            same, or one looks again, or there are less than two seeds.
+            same, or one looks again, or seeds are missing, or there are less than two.
         """
         n = difference.n_pairs
-        if not self.draws_test_set or self.looks_again or n < 2:
+        if not self.draws_test_set or self.looks_again or n < max(len(self.seeds), 2):
             return math.nan, math.nan
-        arm, other = (self.accuracies[a][:n] for a in (difference.arm, difference.other))
+        arm, other = (self.values[a][:n] for a in (difference.arm, difference.other))
         sd = stdev(map(operator.sub, arm, other))
         quantile = float(stats.t.isf(ALPHA / (2 * len(self.paired_differences)), n - 1))
         half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
-        # What accuracies differ by, at most.
-        most = 1.0 if self.score == "test accuracy" else math.inf
+        most = self.unit.largest
         return max(difference.mean - half, -most), min(difference.mean + half, most)
-
-    def table(self) -> pd.DataFrame:
-        """Return one row for each model.
-
-        Returns:
-            A data frame with the index ``model`` and the columns ``seeds``, ``test_accuracy`` (the
-            mean, as a fraction) and ``test_accuracy_std``.
-        """
-        seeds = pd.DataFrame(self.accuracies, dtype=float).rename_axis(columns="model")
-        columns = {"test_accuracy": seeds.mean(), "test_accuracy_std": seeds.std()}
-        return pd.DataFrame({"seeds": seeds.count(), **columns})
 
     def differences(self) -> pd.DataFrame:
         """Return one row for each two models: by how much the first is better on the test.
@@ -331,9 +395,9 @@ class ModelComparisonFacts(Findings):
         Returns:
             A data frame with the index ``model``, ``other`` and the columns of
             :meth:`Comparison.differences`, and ``new_data_low`` and ``new_data_high``, see
-            :meth:`new_data_interval`.
+            :meth:`new_data_interval`. Where these are known, the verdict is theirs.
         """
-        table = differences_table(self.paired_differences, "model")
+        table = super().differences()
         ends = [self.new_data_interval(row) for row in self.paired_differences]
         table[["new_data_low", "new_data_high"]] = ends
         return table

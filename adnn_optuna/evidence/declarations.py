@@ -9,8 +9,9 @@ from typing import Any
 
 import optuna
 
-from adnn_optuna._attributes import COMPARISON, Declaration
+from adnn_optuna._attributes import ANNEALING, COMPARISON, GREEDY, RANDOM_RESTART, Declaration
 from adnn_optuna._checks import WrongTypeError, WrongValueError, checked_seed
+from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 
@@ -46,6 +47,16 @@ def planned(seeds: Sequence[int]) -> Declaration:
     return {"seeds": [*seeds], "looks_again": False, "arms": {}, "arguments": {}}
 
 
+def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
+    """Return how many claims of each family can be made of arms, given by their names."""
+    names = [*arms.values()]
+    n_controls = sum(name in ARMS and ARMS[name].is_control for name in names)
+    n_searchers = len(names) - n_controls
+    n_beside_luck = n_searchers - (RANDOM_RESTART in names)
+    of_rivals = GREEDY in names and ANNEALING in names
+    return {"searchers": n_beside_luck + of_rivals, "controls": n_controls * n_searchers}
+
+
 def declared(
     before: Declaration | None,
     seeds: Sequence[int],
@@ -73,19 +84,20 @@ def declared(
         ValueError: If it was declared with other seeds.
     """
     before = before or planned(())
-    known = before["seeds"]
+    known, more_arms = before["seeds"], [*arms.keys() - before["arms"].keys()]
     is_shorter = len(seeds) < len(known) and not before["looks_again"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
         raise WrongValueError(
             f"The comparison {study_name!r} was declared with the {len(known)} seeds "
             f"{seeds_in_words(known)}; give these in this order, or these and more."
         )
-    looks_again = looks_again or before["looks_again"] or 0 < len(known) < len(seeds)
+    has_more = bool(known) and (len(known) < len(seeds) or bool(more_arms))
+    looks_again = looks_again or before["looks_again"] or has_more
     if known and looks_again and not before["looks_again"]:
         _logger.warning(
-            "The comparison %r was planned with %d seeds; with more, all its claims pay for "
-            "having been looked at, for good: about half of those that were just decided become "
-            "undecided.",
+            "The comparison %r was planned with %d seeds; with more, or with more arms, all its "
+            "claims pay for having been looked at, for good: about half of those that were just "
+            "decided become undecided.",
             study_name,
             len(known),
         )

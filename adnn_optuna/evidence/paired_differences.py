@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 VerdictName = Literal["better", "worse", "equivalent", "undecided"]
 
 ALPHA = 0.05  # The probability that any claim of a family is wrong.
-DECIMALS = 12  # Differences of accuracies that are equal differ in later ones.
+DECIMALS = 12  # Of values of size 1, differences that are equal differ in later ones.
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _N_SUBSETS = 99_999
@@ -77,6 +77,8 @@ class PairedDifference:
             else ``"better"``: above 0; ``"worse"``: below 0; ``"undecided"``: none of these;
             :obj:`None`: the pair is shown without a claim.
         reason: Why it must be undecided, or which seeds do not count; empty if there is nothing.
+        smallest: The smallest of the pairs' differences, with its sign; NaN without any pair.
+        largest: The largest of them.
     """
 
     arm: str
@@ -90,6 +92,8 @@ class PairedDifference:
     superiority_high: float
     verdict: VerdictName | None
     reason: str = ""
+    smallest: float = math.nan
+    largest: float = math.nan
 
     def turned(self) -> PairedDifference:
         """Return by how much the other arm is better than the one."""
@@ -98,16 +102,18 @@ class PairedDifference:
             *(self.other, self.arm, self.n_pairs, -self.mean, -self.high, -self.low),
             *(1 - self.superiority, 1 - self.superiority_high, 1 - self.superiority_low),
             verdicts.get(self.verdict, self.verdict),
-            self.reason,
+            *(self.reason, -self.largest, -self.smallest),
         )
 
 
 def paired_differences(
     values: Mapping[str, Sequence[float]],
     *,
-    equivalence: float,
+    equivalence: float | None,
     claims: Sequence[tuple[str, str]] | None = None,
+    n_claims: int = 0,
     looks_again: bool = False,
+    names: Sequence[str] | None = None,
 ) -> list[PairedDifference]:
     """Compare each two arms.
 
@@ -115,10 +121,13 @@ def paired_differences(
         values: The values of each arm, higher ones better, in the declared order of the seeds; NaN
             where an arm has none. Pairs count up to the first NaN: what is missing may depend on
             the value, so what comes later would be a selection.
-        equivalence: Half the width of the region of practical equivalence, in the values' unit.
+        equivalence: Half the width of the region of practical equivalence, in the values' unit;
+            if :obj:`None`, no verdict is equivalent.
         claims: The pairs of arms that claims are made of, in either order; by default all.
+        n_claims: How many claims share the error rate, where more were declared than are made.
         looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
             only for a number of seeds that was planned.
+        names: What the values of an arm are of, by which a missing one is told; seeds by default.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
@@ -140,17 +149,18 @@ def paired_differences(
         raise WrongValueError(
             f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
         )
-    m = len(claimed)
+    m = max(len(claimed), n_claims)
     interval_of = sequential_interval if looks_again else planned_interval
     rows = []
     for arm, other in pairs:
         raw = arrays[arm] - arrays[other]
         has_both = np.isfinite(raw)
         n_pairs = int(np.logical_and.accumulate(has_both).sum())
-        d = raw[:n_pairs].round(DECIMALS)
+        size = size_of(np.concatenate([arrays[arm][:n_pairs], arrays[other][:n_pairs]]))
+        d = (raw[:n_pairs] / size).round(DECIMALS)
         low, high, verdict, reasons = math.nan, math.nan, None, []
         if {arm, other} in claimed:
-            low, high = interval_of(d, m)
+            low, high = (size * end for end in interval_of(d, m))
             verdict = verdict_of(low, high, equivalence)
             if math.isnan(low):
                 reasons.append("the differences are not of one distribution")
@@ -162,19 +172,30 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if has_both[n_pairs:].any():
+        if names is not None and n_pairs < len(raw):
+            reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
+        elif has_both[n_pairs:].any():
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
-        mean = float(d.mean()) if n_pairs else math.nan
+        mean = size * float(d.mean()) if n_pairs else math.nan
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else _share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends)
-        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons)))
+        ends = (size * float(d.min()), size * float(d.max())) if n_pairs else (math.nan, math.nan)
+        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons), *ends))
     return rows
 
 
-def verdict_of(low: float, high: float, equivalence: float) -> VerdictName:
+def size_of(values: np.ndarray) -> float:
+    """Return the largest power of two that is not above all values; dividing by it is exact.
+
+    The values are of size 1 then, where rounding takes away what is noise of their last bits only.
+    """
+    return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
+
+
+def verdict_of(low: float, high: float, equivalence: float | None) -> VerdictName:
     """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
-    if -equivalence <= low and high <= equivalence:
+    if equivalence is not None and -equivalence <= low and high <= equivalence:
         return "equivalent"
     if low > 0:
         return "better"
@@ -363,6 +384,7 @@ def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFram
 
     names = [field.name for field in dataclasses.fields(PairedDifference)]
     table = pd.DataFrame([vars(row) for row in rows], columns=names)
+    table = table.drop(columns=["smallest", "largest"])
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

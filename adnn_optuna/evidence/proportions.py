@@ -1,4 +1,4 @@
-"""How sure a test gain is: by the images that one network alone gets right, and by chance."""
+"""How sure a test gain is: by the images that one network alone gets right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adnn_optuna._attributes import TestLook
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 
 
-def difference_interval(won: int, lost: int, n_images: int) -> tuple[float, float]:
+def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two proportions of the same images.
 
     Of these only the one network gets ``won`` right, only the other one ``lost``. It is the
@@ -32,26 +32,24 @@ def gain_interval(look: TestLook | None) -> tuple[float, float]:
     if look is None or math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
-        return difference_interval(look["won"], look["lost"], look["n_images"])
+        # Images that repeat others say nothing new.
+        share = n_counted(look) / look["n_images"]
+        return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
     gain = look["best"] - look["baseline"]
     return gain - Z * error, gain + Z * error
 
 
-def gain_p_value(look: TestLook | None) -> float:
-    """Return the p-value of McNemar's exact test of the test gain of a look, NaN as above."""
-    if look is None or math.isnan(look["baseline"]):
-        return math.nan
-    return mcnemar_p_value(look["won"], look["lost"])
+def n_counted(look: TestLook) -> float:
+    """Return as how many images those of a look count, of which some may repeat others."""
+    return look["groups"]["n"] if "groups" in look else look["n_images"]
 
 
-def mcnemar_p_value(won: int, lost: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test that both networks are as good.
+def unseen_share(n: int) -> float:
+    """Return the share of seeds of which n drawn ones miss every one with a probability of 5 %.
 
-    Each image that one network alone gets right is then a fair coin (McNemar 1947).
+    What befalls fewer of all seeds may not be among so many, so no verdict on them speaks of it.
     """
-    from scipy.stats import binomtest
-
-    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    return 1 - 0.05 ** (1 / n) if n else 1.0
 
 
 def student_half_width(

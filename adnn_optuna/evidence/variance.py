@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Findings
+from adnn_optuna.engine.evaluations import Findings, fresh_seeds
 from adnn_optuna.evidence.proportions import Z
-from adnn_optuna.evidence.recheck import fresh_seeds
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Arrays, labels and weights that users give as data: checked, converted and drawn from.
+"""Arrays, labels and weights that users give as data: checked and converted.
 
 ``where`` tells the data set.
 """
@@ -6,7 +6,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, is_integer
 
 # Of labels and the like, in a message.
 _NAMED = 5
-DEFAULT_FRACTION = 0.2
 
 _Float = type[np.floating[Any]]
 
@@ -61,7 +60,8 @@ def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray
     if array.dtype.kind not in "biuf":
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}: give numbers, or a pandas DataFrame, "
-            "whose columns of strings become one column of 0 and 1 for each category."
+            "whose columns of strings become one column of 0 and 1 for each category; of texts "
+            "what an adapted keras.layers.TextVectorization makes of them, before the model."
         )
     if not 2 <= array.ndim <= 4 or 0 in array.shape[1:]:
         raise WrongValueError(
@@ -277,97 +277,6 @@ def _class_weights(
         )
     weights = [class_weight.get(label, 1.0) for label in classes]
     return checked_weights(where, "class_weight", weights, len(classes)).astype(np.float64)
-
-
-def split_size(where: str, name: str, size: float | None, n: int, *, is_given: bool) -> int:
-    """Return how many of n samples are drawn for a split: none if its arrays are given."""
-    if is_given:
-        if size is not None:
-            raise WrongValueError(f"{where}: give either {name} or the arrays, not both.")
-        return 0
-    size = DEFAULT_FRACTION if size is None else size
-    if is_integer(size) and 0 <= size < n:
-        return int(size)
-    if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
-        # A fraction above 0 asks for a split, so it gets one.
-        return max(round(size * n), 1) if size > 0 else 0
-    raise WrongValueError(
-        f"{where}: {name} is {size!r}, but must be a number of samples (an int from 0 to "
-        f"{n - 1}) or a fraction (a float of 0 or more and below 1)."
-    )
-
-
-def drawn_rows(
-    where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, groups: Any
-) -> dict[str, NDArray[np.intp]]:
-    """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
-    n = len(y)
-    if sum(sizes) >= n:
-        said = f"of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
-        raise WrongValueError(f"{where}: {said} leave none for training: give smaller sizes.")
-    if not is_integer(seed) or seed < 0:
-        raise WrongValueError(f"{where}: seed is {seed!r}, not an integer of 0 or more.")
-    if groups is None:
-        order = stratified_order(y, int(seed))
-        parts = [np.sort(part) for part in np.split(order, np.cumsum(sizes))]
-    else:
-        parts = _grouped_rows(where, groups, n, sizes, int(seed))
-    return dict(zip(("test", "val", "train"), parts, strict=True))
-
-
-def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
-    """Return a random order in which every stretch has nearly the same share of each label.
-
-    The targets of a regression, which are floats, do not matter.
-    """
-    y = np.zeros(len(y)) if y.dtype.kind == "f" else y
-    # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
-    # permutations need not: a study must find its splits again after an upgrade.
-    shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
-    _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
-    # Where each sample comes among those of its label, from 0 (the first) to 1 (the last).
-    rank = np.empty(len(y), dtype=np.intp)
-    first = np.cumsum(counts) - counts
-    rank[np.argsort(label, kind="stable")] = np.arange(len(y)) - np.repeat(first, counts)
-    return shuffled[np.argsort((rank + 0.5) / counts[label], kind="stable")]
-
-
-def _grouped_rows(
-    where: str, groups: Any, n: int, sizes: Sequence[int], seed: int
-) -> list[NDArray[np.intp]]:
-    """Return the rows of test, validation and training, no group in two of them.
-
-    The groups come in a random order, and each goes to the first split that has room for it; a
-    split that has room for none gets the smallest.
-    """
-    groups = plain(where, "groups", groups)
-    n_missing = int(np.isnan(groups).sum()) if groups.dtype.kind == "f" else 0
-    if groups.shape != (n,) or n_missing:
-        has = f"lacks {n_missing} values" if n_missing else f"has the shape {groups.shape}"
-        said = f"{where}: groups {has}, but must name one for each of {n} samples"
-        raise WrongValueError(f"{said}.")
-    names, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    left = np.argsort(np.random.Philox(seed).random_raw(len(names)), kind="stable").tolist()
-    n_splits = 1 + sum(size > 0 for size in sizes)
-    if len(left) < n_splits:
-        raise WrongValueError(
-            f"{where}: {len(left)} groups are too few for {n_splits} splits: give finer groups."
-        )
-    rows = []
-    for size in sizes:
-        n_splits -= size > 0
-        chosen: set[int] = set()
-        room = size
-        for name in left:
-            # The splits that follow need a group each.
-            if counts[name] <= room and len(left) - len(chosen) > n_splits:
-                chosen.add(name)
-                room -= counts[name]
-        if size and not chosen:
-            chosen = {min(left, key=counts.__getitem__)}
-        left = [name for name in left if name not in chosen]
-        rows.append(np.flatnonzero(np.isin(group, [*chosen])))
-    return [*rows, np.flatnonzero(np.isin(group, left))]
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):

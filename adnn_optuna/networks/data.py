@@ -15,7 +15,7 @@ import optuna
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks import _arrays, preprocessing
+from adnn_optuna.networks import _arrays, _second_looks, _splits, duplicates, preprocessing
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.preprocessing import Preprocessing
 
@@ -58,6 +58,8 @@ class Dataset:
             integers; None where they are these integers.
         weight_train: A weight of each training sample, shape (n,), kept as float32; None where all
             are 1.
+        groups_test: What each test sample belongs to (a patient, a day), shape (n,), kept as
+            integers; None where each one is on its own.
         preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
 
     Raises:
@@ -76,6 +78,7 @@ class Dataset:
     drawn: tuple[Literal["val", "test"], ...] = ()
     classes: tuple[Any, ...] | None = field(default=None, repr=False)
     weight_train: NDArray[np.float32] | None = field(default=None, repr=False)
+    groups_test: NDArray[np.intp] | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
 
     def __post_init__(self) -> None:
@@ -103,15 +106,23 @@ class Dataset:
                         f"{where}: a sample of {key} has the shape {array.shape[1:]}, one of "
                         f"{kind}_train {wanted}: all splits need the same."
                     )
-        if self.weight_train is None:
-            return
-        weight = self.weight_train
-        weight = _arrays.checked_weights(where, "weight_train", weight, len(self.y_train))
-        if not weight.any():
-            raise WrongValueError(f"{where}: all training samples have the weight 0.")
-        if self.drawn:
-            raise WrongValueError(f"{where}: training samples with weights stay: omit drawn.")
-        object.__setattr__(self, "weight_train", _arrays.read_only(weight, np.float32))
+        self._keep_weights_and_groups(where)
+
+    def _keep_weights_and_groups(self, where: str) -> None:
+        if self.weight_train is not None:
+            weight = self.weight_train
+            weight = _arrays.checked_weights(where, "weight_train", weight, len(self.y_train))
+            if not weight.any():
+                raise WrongValueError(f"{where}: all training samples have the weight 0.")
+            if self.drawn:
+                raise WrongValueError(f"{where}: training samples with weights stay: omit drawn.")
+            object.__setattr__(self, "weight_train", _arrays.read_only(weight, np.float32))
+        if self.groups_test is not None:
+            groups, n = self.groups_test, len(self.y_test)
+            groups = _splits.checked_groups(where, "groups_test", groups, n)
+            if self.drawn:
+                raise WrongValueError(f"{where}: test samples with groups stay: omit drawn.")
+            object.__setattr__(self, "groups_test", _arrays.read_only(groups, np.intp))
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
         # By way of the constructor, since unpickled and deep-copied arrays can be written to.
@@ -124,7 +135,7 @@ class Dataset:
         Images have channels, or are as high as wide, or of uint8 pixels.
         """
         height, *others = self.x_train.shape[1:]
-        is_pixels = len(others) == 1 and self.preprocessing == preprocessing.PIXELS
+        is_pixels = len(others) == 1 and self.preprocessing.factor == preprocessing.PIXELS.factor
         return "images" if len(others) == 2 or others == [height] or is_pixels else "examples"
 
     @property
@@ -136,6 +147,26 @@ class Dataset:
     def n_outputs(self) -> int:
         """Number of classes, or of the targets of a regression."""
         return self.num_classes or math.prod(self.y_train.shape[1:])
+
+    @functools.cached_property
+    def test_groups(self) -> NDArray[np.intp]:
+        """The number of the group of each test sample, from 0, shape (n,).
+
+        Of samples that belong together or are the same (inputs and label), intervals count but
+        one, since further ones of a group say nothing new.
+        """
+        found = duplicates.groups_of(self.x_test, self.y_test)
+        return found if self.groups_test is None else duplicates.merged(found, self.groups_test)
+
+    @functools.cached_property
+    def duplicates(self) -> dict[str, int]:
+        """How many samples of a split are those of another one, by both; empty if none is.
+
+        ``"val-train"``, ``"test-train"`` and ``"test-val"`` have the same inputs; of the
+        ``"test-test"`` ones labels are the same, too.
+        """
+        inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
+        return duplicates.counted(inputs, self.y_test)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -158,6 +189,8 @@ class Dataset:
             config["classes"] = list(self.classes)
         if self.preprocessing != Preprocessing():
             config["preprocessing"] = self.preprocessing.config
+        if self.duplicates:
+            config["duplicates"] = self.duplicates
         return {**config, "fingerprint": self.fingerprint}
 
     @classmethod
@@ -212,7 +245,10 @@ class Dataset:
                 the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
                 pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
                 Categories stay 0 and 1, and what a model takes in units of your own, as an
-                ``Embedding`` or ``Normalization`` does, is not scaled for that model.
+                ``Embedding`` or ``Normalization`` does, is not scaled for that model. But with
+                ``"none"``, the targets of a regression are standardised while a network learns
+                them, if its outputs can be any numbers and its loss has the same minimum then, as
+                squared and absolute errors have; all that is told is in your units.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
                 ``"balanced"``, inverse to how many samples the training part has of each. Splits
@@ -221,6 +257,7 @@ class Dataset:
                 training part count.
             groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
                 gets into two splits, which are then not stratified, and not drawn anew later.
+                Intervals from the test samples count groups, not samples.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
@@ -233,13 +270,15 @@ class Dataset:
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        _warn_of_order(where, "x", x, {"sample_weight": sample_weight, "groups": groups})
+        _second_looks.warn_of_order(
+            where, "x", x, {"sample_weight": sample_weight, "groups": groups}
+        )
         columns = preprocessing.columns_of(where, x)
         inputs, labels = {}, {}
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
-            _warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
+            _second_looks.warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
             if x_given is not None or not s:
                 inputs[s] = columns.encoded(x_given, where, f"x{s}")
                 labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
@@ -247,8 +286,8 @@ class Dataset:
         x, y = inputs.pop(""), labels.pop("")
         n = len(y)
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
-        sizes = [_arrays.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
-        rows = _arrays.drawn_rows(where, y, sizes, seed, groups)
+        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
+        rows = _splits.drawn_rows(where, y, sizes, seed, groups)
         if num_classes is None:
             _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
@@ -257,47 +296,27 @@ class Dataset:
         for split in _SPLITS:
             fields[f"x_{split}"] = inputs.get(f"_{split}", x[rows[split]])
             fields[f"y_{split}"] = labels.get(f"_{split}", y[rows[split]])
-        fitted = preprocessing.fitted(where, columns, scale, [fields[f"x_{s}"] for s in _SPLITS])
+        targets = fields["y_train"] if task == "regression" else None
+        of_splits = [fields[f"x_{s}"] for s in _SPLITS]
+        fitted = preprocessing.fitted(where, columns, scale, of_splits, targets)
         for split in _SPLITS:
             fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", fields[f"x_{split}"])
+        if groups is not None and "_test" not in inputs:
+            fields["groups_test"] = _arrays.plain(where, "groups", groups)[rows["test"]]
         if groups is None and weight is None:
             fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in inputs)
         if isinstance(classes, tuple):
             fields["classes"] = classes
         number = None if classes is None else len(classes)
         dataset = cls(name, num_classes=number, preprocessing=fitted, **fields)
-        dataset._warn()
+        _second_looks.warn_of_samples(
+            where,
+            {s: (getattr(dataset, f"x_{s}"), getattr(dataset, f"y_{s}")) for s in _SPLITS},
+            fitted.feature_names,
+            classes,
+            dataset.duplicates,
+        )
         return dataset
-
-    def _warn(self) -> None:
-        """Say what of the data is worth a second look."""
-        where, x = f"Dataset {self.name!r}", self.x_train
-        constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0)) if x.ndim == 2 else ()
-        if len(constant):
-            columns = self.preprocessing.feature_names or range(x.shape[1])
-            _logger.warning(
-                "%s: %d of %d columns are constant in the training part (%s): nothing can be "
-                "learned of them, so leave them out.",
-                *(where, len(constant), x.shape[1], named(columns[i] for i in constant)),
-            )
-        for split in ("val", "test"):
-            y = getattr(self, f"y_{split}")
-            lacking = np.setdiff1d(self.y_train, y) if self.num_classes and len(y) else ()
-            if len(lacking):
-                _logger.warning(
-                    "%s: the %s split has no sample of %s: such classes are too small for all "
-                    "splits, so merge or leave them out, or add samples.",
-                    *(where, {"val": "validation", "test": "test"}[split]),
-                    named((self.classes or range(self.num_classes or 0))[i] for i in lacking),
-                )
-        seen = {hash(row.tobytes()) for row in x}
-        n = sum(hash(row.tobytes()) in seen for row in self.x_test)
-        if n:
-            _logger.warning(
-                "%s: %d of %d test samples have the inputs of a training sample: drop duplicates, "
-                "or keep them in one split by groups.",
-                *(where, n, len(self.x_test)),
-            )
 
     def as_taken(self, features: Mapping[int, str]) -> Dataset:
         """Return the same with features, or channels, that a model takes as they were given.
@@ -348,7 +367,7 @@ class Dataset:
         splits = ("train", *self.drawn)
         pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
-        parts = np.split(_arrays.stratified_order(pooled["y"], seed), ends[:-1])
+        parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
         changed: dict[str, Any] = {"origin": None}
         for split, rows in zip(splits, map(np.sort, parts), strict=True):
             changed |= {f"{kind}_{split}": values[rows] for kind, values in pooled.items()}
@@ -360,19 +379,7 @@ class Dataset:
             learned = self.preprocessing.learn(raw["x_train"])
             changed |= {key: learned.scaled(key, values) for key, values in raw.items()}
             changed["preprocessing"] = learned
+        if self.preprocessing.target_mean:
+            learned = changed.get("preprocessing", self.preprocessing)
+            changed["preprocessing"] = learned.learn_targets(changed["y_train"])
         return dataclasses.replace(self, **changed)
-
-
-def _warn_of_order(where: str, name: str, x: Any, columns: Mapping[str, Any]) -> None:
-    """Warn of columns of pandas that have the rows of a table in another order by their index."""
-    index: Any = getattr(x, "index", None)
-    for column, values in columns.items():
-        other: Any = getattr(values, "index", None)
-        if not (hasattr(index, "equals") and hasattr(other, "equals")) or index.equals(other):
-            continue
-        if len(index) == len(other) and index.isin(other).all() and other.isin(index).all():
-            _logger.warning(
-                "%s: the index of %s has the rows of %s in another order, but rows belong "
-                "together by their position: give %s.loc[%s.index] if you mean it so.",
-                *(where, column, name, column, name),
-            )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
-from adnn_optuna.networks._arrays import DEFAULT_FRACTION, named
+from adnn_optuna.networks._arrays import named
+from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks.data import Dataset, Scale, Task
 from adnn_optuna.networks.preprocessing import Preprocessing, check_present
 

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
-from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna._units import Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import records_of
 from adnn_optuna.evidence import curves
 
@@ -78,7 +78,8 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     values |= {label: [record.test_value for record in records] for label, _, records in arms}
     colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
     score = score_in_words(first[0].test_metric if first else "test_accuracy")
-    figure = plot_by_seed(values, score, ", which no search saw", colors)
+    unit = unit_of(score)
+    figure = plot_by_seed(values, score, ", which no search saw", colors, unit=unit)
     return style.say_if_empty(figure, "No winner was tested.")
 
 
@@ -87,21 +88,27 @@ def plot_by_seed(
     score: str,
     addition: str = "",
     colors: Sequence[str] = style.COLORS,
+    *,
+    unit: Unit,
+    per: str = "seed",
 ) -> go.Figure:
-    """Plot test scores of several arms, with a line for each seed.
+    """Plot scores of several arms, with a line for each seed.
 
     Args:
         values: The scores of each arm by its label, in the same order of seeds.
         score: What they are.
         addition: What else the figure's title says of them.
         colors: The arms' colors, which begin again after the last one.
+        unit: How they are shown.
+        per: What the scores of all arms are of, in the same order; empty if they are not paired.
     """
-    unit = unit_of(score)
-    figure = style.new_figure(f"T{score[1:]} by seed{addition}", unit.heading(score), "")
-    table = unit.scale * np.array([*values.values()])
-    if np.isfinite(table).any():
-        rows = [[v if np.isfinite(v) else None for v in row] for row in table.tolist()]
-        for of_seed in zip(*rows, strict=True):
+    by = f" by {per}" if per else ""
+    title = f"{score[:1].upper()}{score[1:]}{by}{addition}"
+    figure = style.new_figure(title, unit.heading(score), "")
+    tables = [unit.scale * np.asarray(of_arm, dtype=float) for of_arm in values.values()]
+    if any(np.isfinite(table).any() for table in tables):
+        rows = [[v if np.isfinite(v) else None for v in table.tolist()] for table in tables]
+        for of_seed in zip(*rows, strict=True) if per else ():
             trace = style.line(of_seed, range(len(rows)), style.CONTROL_COLOR, "", width=1)
             figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
         look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
@@ -129,6 +136,21 @@ def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: fl
         figure.add_trace(style.line(curve, power, color, name, width=2.5))
     figure.add_hline(100 * target, line={"color": style.CONTROL_COLOR, "dash": "dot", "width": 1})
     return figure.update_yaxes(range=[-3, 103]).update_layout(hovermode="x unified")
+
+
+def plot_gain_against_members(study: style.Sources) -> go.Figure:
+    """Plot what the average of n networks gains over one, against n, of one or several ensembles.
+
+    Of several seeds the mean and the standard deviation are shown.
+    """
+    records = [record for record in records_of(study) if record.n_networks > 1]
+    metric, unit = style.metric_of(records)
+    title = "The average of n networks against one of them"
+    y_title = unit.heading(f"Gain in {metric}", is_gain=True)
+    figure = style.new_figure(title, "Number of networks n", y_title)
+    curve, name = curves.gains_of_averages(records), "average of n networks"
+    style.add_mean(figure, curve, unit.scale, style.COLORS[0], name, width=2.5)
+    return style.say_if_empty(figure, "No networks were averaged.")
 
 
 def plot_accuracy_distribution(study: style.Sources) -> go.Figure:

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.evidence.proportions import n_counted, unseen_share
 
 QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
 """What somebody asks first who knows nothing of seeds."""
 
 
 def n_examples(look: TestLook) -> str:
-    """Return how many examples a test set has, and what they are called."""
-    return f"{look['n_images']} test {printable(look['unit'])}"
+    """Return how many examples a test set has, as how many they count, and what they are."""
+    said = f"{look['n_images']} test {printable(look['unit'])}"
+    return f"{said} that count as {n_counted(look):.0f}" if "groups" in look else said
 
 
 def images(gain: float, look: TestLook | None) -> str:
@@ -48,30 +50,67 @@ def superiority(difference: PairedDifference) -> str:
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
 
 
-def interval_in_words(n_claims: Mapping[str, int], *, looks_again: bool) -> str:
+def interval_in_words(
+    n_claims: Mapping[str, int], *, looks_again: bool, of_new_data: bool = False, how: str = ""
+) -> str:
     """Return what the intervals promise, and at what price.
 
     Args:
         n_claims: The number of claims of each family, by what they are about.
         looks_again: Whether the comparison looks again after each seed.
+        of_new_data: Whether they are for new data, and others for the data as they are.
+        how: Where they come from, if not from pairs.
     """
     which = " and ".join(
         f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
         for what, n in n_claims.items()
         if n
     )
-    how = (
+    how = how or (
         "from an e-process: holds however often one looks and adds seeds"
         if looks_again
         else "from inverted sign flips, for the planned seeds"
     )
+    if of_new_data:
+        how = (
+            "for new data of this kind, after Nadeau and Bengio, read once, at the planned seeds; "
+            f"on these rows alone {how}"
+        )
     return f"interval: 95 % for {which}, {how}"
 
 
 def with_interval(difference: PairedDifference, unit: Unit) -> str:
     """Return the interval of a difference as a part of a sentence."""
     shown = interval(difference, unit)
-    return "no interval yet" if shown == "none" else f"interval {shown}"
+    said = "no interval yet" if shown == "none" else f"interval {shown}"
+    if difference.n_pairs < 2 or math.isnan(difference.smallest):
+        return said
+    return f"{said}, smallest {unit.gain(difference.smallest)}"
+
+
+def unseen(n: int, per: str = "seed") -> str:
+    """Return how rare that may be which no verdict on so many seeds can tell of."""
+    return (
+        f"{n} {per}{'s' * (n != 1)}: what befalls fewer than "
+        f"{100 * unseen_share(n):.0f} % of {per}s may not have been seen"
+    )
+
+
+def scope(rows: Sequence[PairedDifference], per: str = "seed") -> str:
+    """Return what verdicts are on, by what their values are paired by, if they are."""
+    on = f"for most {per}s" if per else "on means"
+    return f"each verdict is one {on}; {unseen(min(row.n_pairs for row in rows), per or 'value')}"
+
+
+def others_in_words(what: str, names: Sequence[str]) -> str:
+    """Return in which other comparisons something is compared, too; empty if there are none."""
+    if not names:
+        return ""
+    more = [f"{len(names) - 5} more"] if names[5:] else []
+    return (
+        f"{what} compared in {listed([*map(repr, names[:5]), *more])}, too, in the same storage: "
+        "each comparison is wrong in 5 % for itself, so the best of several is wrong more often."
+    )
 
 
 def listed(names: Sequence[str]) -> str:

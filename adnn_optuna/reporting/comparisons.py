@@ -16,7 +16,7 @@ from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
 from adnn_optuna.reporting import tables
-from adnn_optuna.reporting.claims import n_examples
+from adnn_optuna.reporting.claims import n_examples, others_in_words
 from adnn_optuna.reporting.origins import origin
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import to_mind
@@ -42,8 +42,14 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        lines += [*tables.verdict_lines(rows, score, comparison.equivalence, intervals), ""]
-    return "\n".join([*lines, *textwrap.wrap(claims.claim_of_comparison(comparison), 98)])
+        told: Any = {"unit": unit_of(record.test_metric)}
+        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
+        lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
+    said = claims.claim_of_comparison(comparison)
+    others = others_in_words("The same objective is", comparison.like)
+    for paragraph in (f"{said} {others}", claims.repeats_in_words(comparison)):
+        lines += textwrap.wrap(paragraph, 98)
+    return "\n".join(lines)
 
 
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -67,9 +73,9 @@ def page(comparison: ComparisonFacts) -> Page:
     label, [first, *_] = next(iter(results.items()))
     everything = [run for runs in results.values() for run in runs]
     best = next(iter(claims.against_control(comparison)), None)
+    averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, where["url"])
-    gained = answers.pop("What was gained?")
     header, rows = _mean_rows(comparison, "means page")
     content = {
         "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
@@ -77,6 +83,7 @@ def page(comparison: ComparisonFacts) -> Page:
         "answers": answers,
         "picture": Figure("gains", _picture(comparison)),
         "claim": claims.claim_of_comparison(comparison),
+        "repeats": claims.repeats_in_words(comparison),
         "caveat": claims.caveat_of_comparison(comparison),
         "intervals": claims.intervals_in_words(comparison),
         "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
@@ -91,13 +98,14 @@ def page(comparison: ComparisonFacts) -> Page:
             Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
             Figure("compute", plots.plot_best_against_compute(comparison.results)),
             Figure("price-of-luck", plots.plot_price_of_luck(results)),
+            *(Figure("members", plots.plot_gain_against_members(runs)) for runs in averaged),
             Figure("trials", plots.plot_best_against_trials(results)),
             Figure("distribution", plots.plot_accuracy_distribution(everything)),
         ],
         **where,
     }
     mind = to_mind(results[best.arm] if best else [first])
-    return Page("comparison.html.jinja", gained, mind, content)
+    return Page("comparison.html.jinja", claims.verdict_of_comparison(comparison), mind, content)
 
 
 def _picture(comparison: ComparisonFacts) -> go.Figure:

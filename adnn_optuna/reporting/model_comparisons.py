@@ -1,18 +1,20 @@
-"""How comparisons of models are told: which is the best, and whether that is shown."""
+"""How comparisons of models, and of any values, are told: which is best, and is that shown."""
 
 from __future__ import annotations
 
-import math
 import textwrap
-from statistics import fmean
+from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import unit_of
-from adnn_optuna.evidence.comparison import ModelComparisonFacts
+from adnn_optuna._units import ACCURACY
+from adnn_optuna.engine.evaluations import Findings
+from adnn_optuna.evidence.arm_values import VALUE, ArmValues
+from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import claims, tables
-from adnn_optuna.reporting.pages import Page, content_of, so_far
+from adnn_optuna.reporting.pages import Figure, Page, content_of, so_far
 
 _SOURCES = {
     "initialisation": "the initialisation",
@@ -25,87 +27,143 @@ _WORDS = {
     "equivalent": "equivalent to",
     "undecided": "not shown to differ from",
 }
+_AN = {"model": "a model", "arm": "an arm"}
 
 
-def claim(facts: ModelComparisonFacts) -> str:
-    """Return which model is the best, and whether it is better than each other, in a sentence."""
-    if not any(facts.accuracies.values()):
-        return f"Nothing is known of the models yet, {so_far(facts, 'trainings')}"
-    unit = unit_of(facts.score)
-    means = {label: fmean(values) for label, values in facts.accuracies.items()}
-    best = max(means, key=lambda label: means[label])
-    said = []
-    for row in facts.paired_differences:
-        if best in {row.arm, row.other}:
-            shown = row if row.arm == best else row.turned()
-            evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
-            said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
-    n_seeds = len(facts.accuracies[best])
+def claim(facts: ArmValues) -> str:
+    """Return which arm is the best, and whether it is better than each other, in a sentence."""
+    if not facts.n_values:
+        made = f", {so_far(facts, 'trainings')}" if isinstance(facts, Findings) else "."
+        return f"Nothing is known of the {facts.arm}s yet{made}"
+    unit = facts.unit
+    means = {label: float(values.mean()) for label, values in facts.compared.items()}
+    best = (max if facts.maximize else min)(means, key=lambda label: means[label])
+
+    def compared(rows: Sequence[PairedDifference]) -> str:
+        said = []
+        for row in rows:
+            if best in {row.arm, row.other}:
+                shown = row if row.arm == best else row.turned()
+                evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
+                said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+        return ", ".join(said)
+
+    judged = f"it is {compared(facts.paired_differences)}"
+    if facts.is_of_new_data and facts.looks_again:
+        judged = f"on these rows alone it is {compared(facts.on_these_rows)}; of new data of this "
+        judged += "kind nothing is decided"
+    elif facts.is_of_new_data:
+        judged += ", for new data of this kind"
+    scope = claims.scope(facts.paired_differences, facts.per if facts.is_paired else "")
+    lower = "" if facts.maximize else ", lower being better"
     return (
         f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{n_seeds} seed{'s' * (n_seeds > 1)}; it is {', '.join(said)}."
+        f"{_size(facts)}{lower}; {judged}. {scope[:1].upper()}{scope[1:]}."
     )
 
 
-def caveat(facts: ModelComparisonFacts) -> str:
+def _size(facts: ArmValues) -> str:
+    """Return how many values each arm has."""
+    if not facts.is_paired:
+        return f"{claims.listed([*map(str, map(len, facts.compared.values()))])} values"
+    n = facts.n_values
+    return f"{n} {facts.per}{'s' * (n > 1)}"
+
+
+def caveat(facts: ArmValues) -> str:
     """Return what to think of the claim."""
-    drawn, again = claims.listed([_SOURCES[source] for source in facts.sources]), ""
+    said = []
+    if facts.sources:
+        drawn = claims.listed([_SOURCES.get(source, source) for source in facts.sources])
+        said.append(f"Each seed draws {drawn} afresh, the same for all models.")
     if facts.looks_again:
-        again = " Seeds were added until all was decided, for which the intervals pay."
-    return (
-        f"Each seed draws {drawn} afresh, the same for all models.{again} All is said of this "
-        "data set, and assumes that differences are symmetric about their centre. Whoever "
-        "picks a model by this test has used it: what it gives is no longer that of untouched "
-        "data."
-    )
+        added = f"{facts.per.capitalize()}s may have been added until all was decided"
+        said.append(f"{added}, for which the intervals pay.")
+    where = "what these values are of" if facts.score == VALUE else "this data set"
+    assumed = "differences are symmetric about their centre"
+    if not facts.is_paired:
+        assumed = "the values are independent of each other and their means about normal"
+    scope = f"All is said of {where}, and assumes that {assumed}."
+    if facts.is_of_new_data:
+        scope = "Splits of one data set overlap, for which intervals for new data allow, but only "
+        scope += "about, and as if differences were normal."
+    used = f"Whoever picks {_AN[facts.arm]} by this test has used it: what it gives is no longer "
+    used += "that of untouched data."
+    others = claims.others_in_words("Models of the same data are", facts.like)
+    return " ".join(filter(None, [*said, scope, used, others]))
 
 
-def rows(facts: ModelComparisonFacts) -> list[tuple[str, str]]:
-    """Return each model with its mean test accuracy, as text."""
-    unit = unit_of(facts.score)
+def rows(facts: ArmValues) -> list[tuple[str, str]]:
+    """Return each arm with its mean, as text."""
     return [
-        (str(label), tables.mean_and_std(row, "test_accuracy", unit))
+        (str(label), tables.mean_and_std(row, facts.column, facts.unit))
         for label, row in facts.table().iterrows()
     ]
 
 
-def text(facts: ModelComparisonFacts) -> str:
-    """Return the table of means and, below it, the verdict on each two models."""
-    if not any(facts.accuracies.values()):
+def text(facts: ArmValues) -> str:
+    """Return the table of means and, below it, the verdict on each two arms."""
+    if not facts.n_values:
         return claim(facts)
-    unit, n_seeds = unit_of(facts.score), len(facts.accuracies[facts.labels[0]])
+    unit, differences = facts.unit, facts.paired_differences
     body = [(tables.shortened(label, 40), mean) for label, mean in rows(facts)]
-    size = f"{facts.n_test} test examples"
-    if facts.score == "test accuracy":
-        size = f"one of {size}: {100 / facts.n_test:.2g} pp"
-    differences = facts.paired_differences
+    notes = [tables.what_is_shown(facts.n_values, facts.per)]
+    if not facts.is_paired:
+        notes = [f"mean ± standard deviation over {_size(facts)}"]
+    if facts.n_test:
+        size = f"{facts.n_test} test examples"
+        is_accuracy = unit is ACCURACY
+        notes.append(f"one of {size}: {100 / facts.n_test:.2g} pp" if is_accuracy else size)
+    if not facts.maximize:
+        notes.append("lower is better; a difference is by how much the first is better")
     lines = [
-        *tables.aligned([("model", unit.heading(facts.score))], body),
-        f"{tables.what_is_shown(n_seeds)}; {size}",
+        *tables.aligned([(facts.arm, unit.heading(facts.score))], body),
+        "; ".join(notes),
         "",
-        *tables.verdict_lines(differences, facts.score, facts.equivalence, _intervals(facts)),
+        *tables.verdict_lines(
+            differences,
+            facts.score,
+            facts.equivalence,
+            intervals_in_words(facts),
+            unit=unit,
+            per=facts.per if facts.is_paired else "",
+        ),
     ]
-    for row in differences:
-        low, high = facts.new_data_interval(row)
-        if math.isfinite(low):
-            said = f"{tables.pair(row)} {unit.interval(low, high)}"
-            lines.append(f"for new data of this kind: {said}")
+    if facts.is_of_new_data:
+        for row in facts.on_these_rows:
+            said = f"{tables.pair(row)} {claims.interval(row, unit)}, {row.verdict}"
+            lines.append(f"on these rows alone: {said}")
     return "\n".join([*lines, "", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)])
 
 
-def figure(facts: ModelComparisonFacts) -> go.Figure:
-    """Return the test accuracies, with a line for each seed."""
-    return plot_by_seed(facts.accuracies, facts.score)
+def figure(facts: ArmValues) -> go.Figure:
+    """Return the values, with a line for each seed."""
+    per = facts.per if facts.is_paired else ""
+    return plot_by_seed(facts.values, facts.score, unit=facts.unit, per=per)
 
 
-def page(facts: ModelComparisonFacts) -> Page:
+def page(facts: ArmValues) -> Page:
     """Return the report."""
-    shown = {"unit": unit_of(facts.score), "rows": rows(facts), "intervals": _intervals(facts)}
-    content = content_of("models", "trainings", facts, figure(facts))
+    shown = {
+        "unit": facts.unit,
+        "rows": rows(facts),
+        "size": _size(facts),
+        "intervals": intervals_in_words(facts),
+    }
+    content: dict[str, Any] = {
+        "name": "by their values",
+        "dates": "measured elsewhere",
+        "models": facts,
+        "figures": [Figure("models", figure(facts))],
+    }
+    if isinstance(facts, Findings):
+        content = content_of("models", "trainings", facts, figure(facts))
     return Page("models.html.jinja", claim(facts), caveat(facts), content | shown)
 
 
-def _intervals(facts: ModelComparisonFacts) -> str:
+def intervals_in_words(facts: ArmValues) -> str:
     """Return what the intervals promise."""
-    n_claims = {"models": len(facts.paired_differences)}
-    return claims.interval_in_words(n_claims, looks_again=facts.looks_again)
+    n_claims = {f"{facts.arm}s": len(facts.paired_differences)}
+    how = "" if facts.is_paired else "Welch's, for the planned numbers of values"
+    again, of_new_data = facts.looks_again, facts.is_of_new_data
+    return claims.interval_in_words(n_claims, looks_again=again, of_new_data=of_new_data, how=how)

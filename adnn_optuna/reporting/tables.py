@@ -7,12 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import Unit, printable, score_in_words, unit_of
+from adnn_optuna._units import Unit, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, Number
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.reporting.claims import interval, superiority
+from adnn_optuna.reporting.claims import interval, scope, superiority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,35 +36,57 @@ def told(number: Number, value: float, record: SearchRecord) -> str:
     return unit.gain(value) if number.is_gain else unit.value(value)
 
 
-def what_is_shown(n_seeds: int) -> str:
+def what_is_shown(n: int, per: str = "seed") -> str:
     """Return what the numbers of a table are, by the number of seeds."""
-    return f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
+    return f"mean ± standard deviation over {n} {per}s" if n > 1 else f"one {per}"
 
 
 def verdict_lines(
-    rows: Sequence[PairedDifference], score: str, equivalence: float, intervals: str
+    rows: Sequence[PairedDifference],
+    score: str,
+    equivalence: float | None,
+    intervals: str,
+    *,
+    unit: Unit,
+    per: str = "seed",
 ) -> list[str]:
-    """Return the differences as a table, and what to know of them below it."""
-    unit = unit_of(score)
+    """Return the differences as a table, and what to know of them below it.
+
+    They are paired by what ``per`` says, if it says anything.
+    """
     header = [
-        ("", "difference", "", "", ""),
-        (f"{score} of", unit.heading("", is_gain=True), "interval", "superior", "verdict"),
+        ("", "difference", "", "", "", ""),
+        (
+            f"{score} of",
+            unit.heading("", is_gain=True),
+            *("interval", "least", "superior", "verdict"),
+        ),
     ]
     body = [
         (
-            pair(row),
             unit.bare.gain(row.mean),
             interval(row, unit.bare),
+            unit.bare.gain(row.smallest),
             superiority(row),
             row.verdict or "no claim",
         )
         for row in rows
     ]
-    region = f"equivalent: within {unit.margin(equivalence)}"
-    notes = [f"paired by seed; {region}; superior: share of seeds, ties half"]
-    reasons = dict.fromkeys(row.reason for row in rows if row.reason)
-    notes += [*textwrap.wrap(intervals, 98), *reasons]
-    return [*aligned(header, body), *notes]
+    lines: list[str] = []
+    for width in range(18, 8, -1):
+        pairs = [pair(row, width) for row in rows]
+        lines = aligned(header, [(name, *of) for name, of in zip(pairs, body, strict=True)])
+        if max(map(len, lines)) <= 100:
+            break
+    known = [f"paired by {per}"] if per else ["not paired"]
+    if equivalence is not None:
+        known.append(f"equivalent: within {unit.margin(equivalence)}")
+    known.append(f"superior: share of {f'{per}s' if per else 'all pairs of values'}, ties half")
+    notes = ["; ".join(known)]
+    for note in (f"least: the smallest difference; {scope(rows, per)}", intervals):
+        notes += textwrap.wrap(note, 98)
+    notes += dict.fromkeys(row.reason for row in rows if row.reason)
+    return [*lines, *notes]
 
 
 def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
@@ -78,19 +99,9 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 
 
-def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
-    """Return how many test examples both networks get right, one of them, and none."""
-    n, won, lost = look["n_images"], look["won"], look["lost"]
-    both = round(look["best"] * n) - won
-    return [
-        ("unmoved network right", str(both), str(lost)),
-        ("unmoved network wrong", str(won), str(n - both - won - lost)),
-    ]
-
-
-def pair(row: PairedDifference) -> str:
-    """Return which two arms a difference is of."""
-    return f"{shortened(row.arm, 18)} - {shortened(row.other, 18)}"
+def pair(row: PairedDifference, width: int = 18) -> str:
+    """Return which two arms a difference is of, in so many characters each at the most."""
+    return f"{shortened(row.arm, width)} - {shortened(row.other, width)}"
 
 
 def shortened(label: str, width: int) -> str:

@@ -141,7 +141,10 @@ class TestAddedSeeds:
         assert planned(SEEDS[:6], storage=storage).differences()["high"].iloc[0] < 1
         assert "planned with" not in logs.text
         more = planned(SEEDS[:7], storage=storage)
-        assert "'compare' was planned with 6 seeds; with more, all its claims pay" in logs.text
+        assert (
+            "'compare' was planned with 6 seeds; with more, or with more arms, all its"
+            in logs.text
+        )
         logs.clear()
         again = planned(SEEDS[:7], storage=storage)
         assert not logs.text
@@ -160,6 +163,30 @@ class TestAddedSeeds:
         with pytest.raises(ValueError, match=r"declared with the 3 seeds 7, 0, 1; give these in"):
             planned(seeds, storage=storage)
         assert len(optuna.get_all_study_names(storage)) == 7
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+class TestArms:
+    def test_that_are_left_out_later_count_on(self) -> None:
+        storage = open_storage(None)
+        arms = ("greedy", "greedy_improving")
+        whole = planned(SEEDS[:7], samplers=arms, storage=storage)
+        fewer = planned(SEEDS[:7], storage=storage)
+        pair = ("greedy", "random_restart")
+        assert [*fewer.results] == [*pair]
+        assert not fewer.looks_again
+        assert fewer.differences().loc[pair].equals(whole.differences().loc[pair])
+        elsewhere = planned(SEEDS[:7], storage=storage, study_name="elsewhere")
+        assert elsewhere.like == ("compare",)
+        assert "compared in 'compare', too" in words(elsewhere)
+        assert load_comparison(storage, "compare").like == ("elsewhere",)
+
+    def test_that_come_later_look_again(self, logs: pytest.LogCaptureFixture) -> None:
+        storage = open_storage(None)
+        assert not planned(SEEDS[:2], storage=storage).looks_again
+        more = planned(SEEDS[:2], samplers=("greedy", "annealing"), storage=storage)
+        assert more.looks_again
+        assert "with more, or with more arms, all its claims pay" in logs.text
 
 
 class TestFewSeeds:

@@ -34,13 +34,13 @@ def linear() -> keras.Model:
 
 def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
     found = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
-    assert found.accuracies["mlp"] == found.accuracies["again"]
-    assert len({*found.accuracies["mlp"]}) > 1
+    assert found.values["mlp"] == found.values["again"]
+    assert len({*found.values["mlp"]}) > 1
     data = adnn.load_dataset("digits").redrawn(4)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
     [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
     hits = objective.trainer.evaluate(run.weights or [], data.x_test, data.y_test)
-    assert found.accuracies["mlp"][4] == hits.mean()
+    assert found.values["mlp"][4] == hits.mean()
 
 
 def test_better_is_shown_with_intervals_and_a_probability() -> None:
@@ -49,7 +49,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
     assert row.verdict == "worse"
     assert "wide has the best mean test accuracy" in model_comparisons.claim(found)
     assert "better than small" in model_comparisons.claim(found)
-    pairs = np.subtract(*found.accuracies.values())
+    pairs = np.subtract(*found.values.values())
     table = found.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
     # Of none of six: 1 - .025 ** (1 / 6).
@@ -87,7 +87,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -
     assert first == compare()
     more = compare(storage=storage, seeds=range(8))
     assert more.looks_again
-    assert more.accuracies["wide"][:6] == first.accuracies["wide"]
+    assert more.values["wide"][:6] == first.values["wide"]
     with pytest.raises(ValueError, match="was declared with the 8 seeds"):
         compare(storage=storage, seeds=[5, 3])
     with pytest.raises(ValueError, match="evaluations of something else"):
@@ -153,7 +153,7 @@ def test_command_line_takes_files_and_functions(
     assert "equivalent" in shown
     page = Path("m.html").read_text()
     assert "one against &lt;b&gt;" in page
-    assert "For new data of this kind" in page
+    assert "On these rows alone" in page
     assert run(["compare-models", "one.keras", "nets:linear", "a.keras"]) == 2
     assert run(["compare-models", "one.keras", "one.keras"]) == 2
     assert "Two models are called 'one'" in capsys.readouterr().err
@@ -173,3 +173,77 @@ def test_those_of_a_regression_are_compared_by_r2() -> None:
         assert "test R²" in said
         assert "accuracy" not in said
         assert "one of 12" not in said
+
+
+def small(seed: int) -> float:
+    return float(np.random.default_rng([seed, 1]).normal(0.5, 0.01))
+
+
+def wide(split: int, initialisation: int) -> float:
+    return 0.1 * np.random.default_rng(split).random() + 0.01 * (initialisation % 7)
+
+
+def wider(initialisation: int, *, split: int) -> float:
+    return wide(split, initialisation) + 0.5
+
+
+class TestFunctionsOfSeeds:
+    def test_are_compared_by_what_they_return(self) -> None:
+        found = adnn.compare_models({"small": small, "wider": wider}, seeds=range(8))
+        assert found.values["small"] == [small(seed) for seed in range(8)]
+        assert len(set(found.values["wider"])) == 8
+        assert found.differences()["verdict"].iloc[0] == "worse"
+        said = " ".join(str(found).split())
+        assert "wider has the best mean value" in said
+        assert "draws the initialisation and the split of the data afresh" in said
+        assert "accuracy" not in said
+        assert "equivalent:" not in said
+
+    def test_share_the_seeds_of_the_same_sources(self) -> None:
+        found = adnn.compare_models(
+            {"wide": wide, "wider": wider}, seeds=range(6), equivalence=1.0
+        )
+        assert np.subtract(*[*found.values.values()][::-1]) == pytest.approx([0.5] * 6)
+        assert found.differences()["verdict"].iloc[0] == "equivalent"
+
+    def test_go_on_where_they_ended(self, tmp_path: Path) -> None:
+        made: list[int] = []
+
+        def counted(seed: int) -> float:
+            made.append(seed)
+            if len(made) == 4:
+                raise KeyboardInterrupt
+            return small(seed)
+
+        settings: dict[str, Any] = {"seeds": range(6), "storage": f"sqlite:///{tmp_path}/f.db"}
+        with pytest.raises(KeyboardInterrupt):
+            adnn.compare_models({"a": counted, "b": small}, **settings)
+        found = adnn.compare_models({"a": counted, "b": small}, **settings)
+        assert len(made) == 7
+        assert found.values["a"] == found.values["b"]
+        with pytest.raises(ValueError, match="evaluations of something else"):
+            adnn.compare_models({"a": wide, "b": small}, **settings)
+
+    def test_stand_beside_networks(self) -> None:
+        models = {"network": adnn.MLP((8,)), "own": lambda seed: 0.5 + seed / 1000}
+        found = compare(models)
+        assert found.values["own"] == [0.5 + seed / 1000 for seed in range(6)]
+        assert found.values["network"] == compare().values["small"]
+        assert "own" in str(found)
+
+    def test_data_are_of_networks(self) -> None:
+        with pytest.raises(ValueError, match="all models are functions of seeds"):
+            compare({"a": small, "b": wide})
+        with pytest.raises(TypeError, match="dataset must be a Dataset, as not all models"):
+            adnn.compare_models({"a": small, "b": adnn.MLP()})
+        with pytest.raises(ValueError, match="equivalence"):
+            adnn.compare_models({"a": small, "b": wide}, equivalence=-1)
+
+    def test_command_line_needs_no_data_for_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(Path(__file__).parent))
+        models = ["test_compare_models:small", "big=test_compare_models:wider"]
+        assert run(["compare-models", *models, "--seeds", "6", "--dataset", "none.csv"]) == 0
+        assert "big has the best mean value" in " ".join(capsys.readouterr().out.split())

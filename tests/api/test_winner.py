@@ -14,6 +14,7 @@ from search_worker import quick_training
 import adnn_optuna as adnn
 from adnn_optuna.evidence.curves import best_by_epochs
 from adnn_optuna.evidence.proportions import gain_interval
+from adnn_optuna.reporting.claims import n_examples
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal((5, -300, 0.2), (1, 100, 0.01), (300, 3))
@@ -105,7 +106,7 @@ def test_a_model_that_keras_cannot_save_has_a_contract(tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="cannot save") as refusal:
         result.save(tmp_path / "winner.keras")
     assert str(refusal.value) == (
-        "Keras cannot save the winner's model, as one of its classes has arguments that no "
+        "Keras cannot save the model, as one of its classes has arguments that no "
         "configuration can hold; give that class a get_config method."
     )
     result.contract().save(tmp_path / "c.json")
@@ -195,9 +196,9 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     low, high = gain_interval(result.test_look)
     assert low <= result.test_gain <= high
     assert result.val_value <= 1
-    contract = result.contract(certify=5)
+    contract = result.contract()
     contract.save(tmp_path / "c.json")
-    verdict = adnn.verify(tmp_path / "c.json", dataset=dataset, certify=True)
+    verdict = adnn.verify(tmp_path / "c.json", dataset=dataset)
     assert verdict.status == "exact", verdict.reasons
     for said in (str(contract), str(verdict)):
         assert f"{result.test_gain:+.4f}" in said
@@ -234,3 +235,24 @@ def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     epochs = [trial.user_attrs["adnn:trained"]["epochs"] for trial in result.study.trials]
     assert max(epochs) < 40
     assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_test_samples_that_are_there_ten_times_count_once(task: Any, tmp_path: Any) -> None:
+    y = SUM if task == "regression" else np.digitize(SUM, (-1, 1))
+    once = {"x_test": TABLE[200:], "y_test": y[200:]}
+    many = {name: np.repeat(values, 10, axis=0) for name, values in once.items()}
+    found = [
+        searched(adnn.MLP((8,)), TABLE[:200], y[:200], task=task, **test) for test in (once, many)
+    ]
+    ends = [gain_interval(result.test_look) for result in found]
+    assert ends[1] == pytest.approx(ends[0])
+    contract = found[1].contract()
+    for said in (str(found[1]), str(contract)):
+        assert "900 test samples that repeat another one" in said
+    assert found[1].test_look is not None
+    assert n_examples(found[1].test_look) == "1000 test examples that count as 100"
+    contract.save(tmp_path / "c.json")
+    verdict = adnn.verify(tmp_path / "c.json", dataset=found[1].objective.dataset)
+    assert verdict.status == "exact", verdict.reasons
+    assert verdict.interval == pytest.approx(ends[0])

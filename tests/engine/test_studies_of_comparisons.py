@@ -9,6 +9,7 @@ from stored_studies import declaration, store_head, store_study
 from adnn_optuna.engine.studies import (
     declaration_of,
     is_comparison,
+    like_comparisons,
     load_head,
     records_of_comparison,
 )
@@ -31,6 +32,21 @@ def test_what_is_declared_is_known_of_a_stored_comparison_alone() -> None:
     assert declaration_of(storage, "mine") is None
     assert is_comparison(store_head(storage, "mine", declared))
     assert declaration_of(storage, "mine") == declared
+
+
+def test_comparisons_of_the_same_objective_are_found_by_what_their_runs_are() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    for name, arm in (("a", "greedy"), ("b", "random_restart"), ("other", "greedy")):
+        store_head(storage, name, declaration([3], arm))
+        study = store_study(f"{name}/{arm}/seed=3", sampler=arm, values=[0.9], storage=storage)
+        if name == "other":
+            config = study.user_attrs["adnn:config"]
+            study.set_user_attr("adnn:config", {**config, "metric": "train_accuracy"})
+    # Neither what has no run yet nor a single search is one.
+    store_head(storage, "not begun", declaration([3], "greedy"))
+    store_study("search", values=[0.9], storage=storage)
+    found = {name: like_comparisons(load_head(storage, name)) for name in ("a", "b", "other")}
+    assert found == {"a": ("b",), "b": ("a",), "other": ()}
 
 
 def test_a_search_is_no_comparison() -> None:

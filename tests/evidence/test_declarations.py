@@ -14,6 +14,7 @@ from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.evidence.declarations import (
     checked_seeds,
     declared,
+    n_claims_of,
     planned,
     seeds_in_words,
     store_declaration,
@@ -81,9 +82,9 @@ class TestDeclared:
         }
         [record] = logs.records
         assert record.getMessage() == (
-            "The comparison 'mine' was planned with 3 seeds; with more, all its claims pay for "
-            "having been looked at, for good: about half of those that were just decided become "
-            "undecided."
+            "The comparison 'mine' was planned with 3 seeds; with more, or with more arms, all "
+            "its claims pay for having been looked at, for good: about half of those that were "
+            "just decided become undecided."
         )
 
     @pytest.mark.parametrize("seeds", [(4, 2), (2, 4, 7), (4, 2, 8, 7), (1,)])
@@ -146,10 +147,28 @@ class TestDeclared:
         now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
         found = declared(before, (4, 2, 7), looks_again=False, **now, n_claims={})
         assert found == {
-            **PLANNED,
+            **LOOKING,  # As annealing came later.
             "arms": {**before["arms"], **arms},
             "arguments": {"max_trial": 5},
         }
+
+    def test_with_fewer_arms_stays_planned(self) -> None:
+        before: Declaration = {**PLANNED, "arms": {"greedy": "greedy", "mine": "TPESampler"}}
+        now: Any = {**NAMED, "arms": {"mine": "TPESampler"}}
+        assert declared(before, (4, 2, 7), looks_again=False, **now, n_claims={}) == before
+
+
+def test_claims_are_counted_over_all_arms() -> None:
+    counted = {
+        ("greedy", "random_restart"): (1, 0),
+        ("greedy", "annealing", "random_restart"): (3, 0),
+        ("greedy", "TPESampler", "random_restart", "longer", "objective"): (2, 6),
+        ("greedy",): (1, 0),
+        ("random_restart",): (0, 0),
+    }
+    for names, numbers in counted.items():
+        found = n_claims_of(dict(zip("abcde", names, strict=False)))
+        assert found == dict(zip(("searchers", "controls"), numbers, strict=True))
 
 
 def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,19 @@ class TestDegenerate:
         assert copy.verdict == "equivalent"
         assert (copy.mean, copy.low, copy.high, copy.superiority) == (0, 0, 0, 0.5)
 
+    @pytest.mark.parametrize("looks_again", [False, True])
+    @pytest.mark.parametrize("factor", [1e-300, 1e-14, 1.0, 1e14, 1e300])
+    def test_is_as_sure_of_values_of_any_size(self, factor: float, looks_again: bool) -> None:
+        values = np.array([1.2, 0.8, 1.0, 1.1, 0.9, 1.3, 0.7, 1.0, 1.2, 0.9, 1.1, 0.8])
+        arms = {"a": (factor * values).tolist(), "b": [0.0] * 12}
+        margin = 1e-3 * factor
+        [row] = paired_differences(arms, equivalence=margin, looks_again=looks_again)
+        one = only(values.tolist(), looks_again=looks_again)
+        assert row.verdict == one.verdict == "better"
+        found = np.array([row.mean, row.low, row.high, row.smallest, row.largest]) / factor
+        assert found == pytest.approx([one.mean, one.low, one.high, 0.7, 1.3], rel=1e-9)
+        assert row.reason == one.reason
+
     def test_equal_differences_have_an_interval_of_no_width(self) -> None:
         # Their differences of floats are not equal to the last bit, nor is their mean.
         other = np.linspace(0.1, 0.9, 12)
@@ -211,6 +224,12 @@ class TestPairsThatCount:
             "it takes 6 pairs to decide any; the evidence ends before seed 3 of 12"
             in difference.reason
         )
+
+    def test_are_told_from_the_smallest_to_the_largest(self) -> None:
+        row = only([0.02, -0.03, 0.01, math.nan, -0.5])
+        assert (row.smallest, row.largest) == (-0.03, 0.02)
+        assert (row.turned().smallest, row.turned().largest) == (-0.02, 0.03)
+        assert math.isnan(only([math.nan]).smallest)
 
     def test_may_be_followed_by_some_that_are_not_done_yet(self) -> None:
         difference = only([0.1] * 6 + [math.nan] * 3)
@@ -308,8 +327,10 @@ class TestClaims:
     )
     def test_turn_as_a_whole(self, verdict: Any, turned: Any) -> None:
         numbers = (8, 0.5, 0.25, 1.0, 0.75, 0.5, 0.875)
-        row = PairedDifference("a", "b", *numbers, verdict, "why")
-        other = PairedDifference("b", "a", 8, -0.5, -1.0, -0.25, 0.25, 0.125, 0.5, turned, "why")
+        row = PairedDifference("a", "b", *numbers, verdict, "why", -0.25, 2.0)
+        other = PairedDifference(
+            "b", "a", 8, -0.5, -1.0, -0.25, 0.25, 0.125, 0.5, turned, "why", -2.0, 0.25
+        )
         assert row.turned() == other
         assert other.turned() == row
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.stats import binom
 
+from adnn_optuna.engine.clusters import effective_number
 from adnn_optuna.evidence.proportions import (
     difference_interval,
-    mcnemar_p_value,
+    gain_interval,
     student_half_width,
+    unseen_share,
 )
 
 
@@ -37,7 +39,6 @@ def test_of_the_two_networks_in_the_other_order_is_the_opposite(
     low, high = difference_interval(won, lost, n_images)
     assert -1 <= low < high <= 1
     assert difference_interval(lost, won, n_images) == pytest.approx((-high, -low))
-    assert mcnemar_p_value(won, lost) == pytest.approx(mcnemar_p_value(lost, won))
 
 
 def test_interval_holds_in_95_of_100_cases() -> None:
@@ -50,9 +51,33 @@ def test_interval_holds_in_95_of_100_cases() -> None:
         assert holds.mean() >= 0.94
 
 
-def test_p_value_is_that_of_fair_coins() -> None:
-    assert mcnemar_p_value(0, 0) == mcnemar_p_value(1, 0) == mcnemar_p_value(7, 7) == 1
-    assert mcnemar_p_value(10, 2) == pytest.approx(2 * binom.cdf(2, 12, 0.5))
+def look_at(differences: np.ndarray, groups: np.ndarray) -> Any:
+    """Return what a look at such test images holds, of which each is won, lost or neither."""
+    of_groups = np.bincount(groups, differences)
+    counts = {"won": int((differences > 0).sum()), "lost": int((differences < 0).sum())}
+    look = {**counts, "n_images": len(groups), "baseline": 0.5, "best": 0.5}
+    of_group = {"won": int((of_groups > 0).sum()), "lost": int((of_groups < 0).sum())}
+    return {**look, "groups": {"n": effective_number(groups), **of_group}}
+
+
+def test_images_that_are_there_ten_times_count_once() -> None:
+    differences = np.repeat([1, -1, 0], [12, 4, 284])
+    once = look_at(differences, np.arange(300))
+    many = look_at(np.tile(differences, 10), np.tile(np.arange(300), 10))
+    assert gain_interval(many) == pytest.approx(gain_interval(once))
+    assert gain_interval(once) == difference_interval(12, 4, 300)
+
+
+def test_interval_holds_where_images_are_there_several_times() -> None:
+    rng, holds, holds_by_rows = np.random.default_rng(0), 0, 0
+    for _ in range(500):
+        groups = np.repeat(np.arange(300), rng.geometric(0.2, 300))
+        look = look_at(rng.choice([1, -1, 0], 300, p=[0.06, 0.02, 0.92])[groups], groups)
+        low, high = gain_interval(look)
+        holds += low <= 0.04 <= high
+        low, high = difference_interval(look["won"], look["lost"], look["n_images"])
+        holds_by_rows += low <= 0.04 <= high
+    assert holds_by_rows < 0.6 * 500 < 0.94 * 500 <= holds
 
 
 def test_interval_is_students() -> None:
@@ -72,3 +97,11 @@ def test_half_width_holds_other_values(n_others: int) -> None:
         half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
         n_held += abs(others.mean() - values.mean()) <= half_width
     assert 0.98 < n_held / n < 1
+
+
+def test_what_befalls_the_unseen_share_is_missed_by_one_draw_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    for n in (6, 10, 20):
+        befalls = rng.random((20_000, n)) < unseen_share(n)
+        assert np.mean(~befalls.any(axis=1)) == pytest.approx(0.05, abs=0.006)
+    assert [round(unseen_share(n), 3) for n in (0, 1, 5, 10)] == [1.0, 0.95, 0.451, 0.259]

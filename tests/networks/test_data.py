@@ -664,6 +664,7 @@ def test_arrays_cannot_be_found_again() -> None:
     assert dataset.config == {
         "name": "mine",
         "source": "arrays",
+        "duplicates": {"val-train": 2, "test-train": 3, "test-val": 3},
         "fingerprint": dataset.fingerprint,
     }
     with pytest.raises(ValueError, match="'mine' was made of arrays"):

@@ -368,13 +368,6 @@ class TestGroups:
             Dataset.from_arrays(X, Y, groups=groups)
 
 
-def test_duplicates_between_training_and_test_are_counted(logs: pytest.LogCaptureFixture) -> None:
-    Dataset.from_arrays(X, Y, x_test=np.concatenate([X[:5], X + 1]), y_test=[*Y[:5], *Y])
-    assert len(logs.records) == 1
-    n = int(logs.records[0].message.split(": ")[1].split(" of 65 test samples")[0])
-    assert 1 <= n <= 5
-
-
 class TestTables:
     def test_categories_become_features_with_names_and_stay_zero_and_one(self) -> None:
         data = Dataset.from_arrays(FRAME, Y)

@@ -24,6 +24,11 @@ def test_parts_of_sentences() -> None:
     assert claims.interval(infinite, ACCURACY) == "none"
     assert claims.with_interval(infinite, ACCURACY) == "no interval yet"
     assert claims.with_interval(difference(), ACCURACY) == "interval -0.20 to +2.00 pp"
+    least = difference(smallest=-0.004)
+    assert claims.with_interval(least, ACCURACY) == "interval -0.20 to +2.00 pp, smallest -0.40 pp"
+    assert claims.unseen(5) == (
+        "5 seeds: what befalls fewer than 45 % of seeds may not have been seen"
+    )
     assert claims.superiority(difference()) == "62 % (24 to 92)"
     unknown = {"superiority_low": math.nan, "superiority_high": math.nan}
     assert claims.superiority(difference(**unknown)) == "62 %"

@@ -6,15 +6,13 @@ import math
 from typing import Any
 
 import pandas as pd
-from stored_studies import store_study
 
 from adnn_optuna._units import ACCURACY, PLAIN
-from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting import tables
 
 ROWS = [
-    PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better"),
+    PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better", "", 0.004),
     PairedDifference(
         *("a name that is long", "18 characters long", 3, *[math.nan] * 3, 0.5),
         *(math.nan, math.nan, None, "too few"),
@@ -23,13 +21,15 @@ ROWS = [
 
 
 PRINTED = """\
-                                         difference
-test accuracy of                               [pp]        interval           superior   verdict
-------------------------------------------------------------------------------------------------
-one - two                                     +1.23  +0.10 to +2.00  100 % (63 to 100)    better
-a name that is lo… - 18 characters long     unknown            none               50 %  no claim
-------------------------------------------------------------------------------------------------
+                                   difference
+test accuracy of                         [pp]        interval    least           superior   verdict
+---------------------------------------------------------------------------------------------------
+one - two                               +1.23  +0.10 to +2.00    +0.40  100 % (63 to 100)    better
+a name that is… - 18 characters …     unknown            none  unknown               50 %  no claim
+---------------------------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half
+least: the smallest difference; each verdict is one for most seeds; 3 seeds: what befalls fewer
+than 63 % of seeds may not have been seen
 interval: of many words of many words of many words of many words of many words of many words of
 many words of many words
 too few"""
@@ -37,12 +37,19 @@ too few"""
 
 def test_whole_text() -> None:
     interval = "interval: " + "of many words " * 8
-    lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval)
+    lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
     twice = PRINTED.splitlines()
     assert lines == [*twice[:5], *twice[4:]]  # A reason is given once.
-    assert "test R² of" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[1]
-    assert "one - two" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
-    assert "+0.0123" in tables.verdict_lines(ROWS, "test R²", 0.005, interval)[3]
+    lines = tables.verdict_lines(ROWS, "test R²", None, interval, unit=PLAIN, per="fold")
+    assert "test R² of" in lines[1]
+    assert "one - two" in lines[3]
+    assert "+0.0123" in lines[3]
+    assert "paired by fold; superior: share of folds, ties half" in lines
+    lines = tables.verdict_lines(ROWS, "value", 0.1, interval, unit=PLAIN, per="")
+    assert (
+        "not paired; equivalent: within ±0.1; superior: share of all pairs of values, ties half"
+        in lines
+    )
 
 
 def test_columns_are_aligned_below_their_headings() -> None:
@@ -67,15 +74,3 @@ def test_means_with_and_without_a_spread() -> None:
     assert tables.mean_and_std(row, "best", PLAIN) == "0.9000 ± 0.0120"
     assert tables.what_is_shown(2) == "mean ± standard deviation over 2 seeds"
     assert tables.what_is_shown(1) == "one seed"
-
-
-def test_rows_of_pairs() -> None:
-    study = store_study("pairs", gain=0.003)
-    look = record_of(study).test_look
-    assert look is not None
-    n_right = round(1000 * look["best"])
-    # The winner alone gets 23 right, the unmoved network alone 20.
-    assert tables.paired_rows(look) == [
-        ("unmoved network right", str(n_right - 23), "20"),
-        ("unmoved network wrong", "23", str(1000 - n_right - 20)),
-    ]

@@ -1,0 +1,315 @@
+"""Winner and unmoved network trained from the same fresh seeds, stored beside their study."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Confirmed, Repeated
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.engine.evaluations import (
+    Evaluation,
+    Findings,
+    Measured,
+    evaluation_of,
+    make_evaluations,
+    open_evaluations,
+    seeds_to_confirm,
+)
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.retraining import gains_of, random_sources, retrain
+from adnn_optuna.engine.scores import as_attributes, from_attributes
+from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.offsets import OffsetSpace
+from adnn_optuna.networks.training import n_cores
+
+SEEDS = 10
+"""With how many fresh seeds a winner is confirmed, if nobody says otherwise."""
+FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
+
+# The arms: the unmoved network, with the winner's hyperparameters; the winner; and the unmoved
+# network with the first trial's, where hyperparameters were searched, too.
+UNMOVED, MOVED, FIRST = range(3)
+_NAMES = ("trial", "arm", "seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """The trainings by which a winner is confirmed, all of them made.
+
+    Attributes:
+        trial: The winner's number.
+        rank: The how-manieth winner of its study it is that was confirmed, from 1.
+        seeds: The K fresh seeds.
+        own: The scores of the winner's own network on the test examples, of shape (n,).
+        scores: Those of the networks of each arm, of shape (K, n).
+        groups: What the test examples belong to, int32 of shape (n,), if to anything.
+    """
+
+    trial: int
+    rank: int
+    seeds: tuple[int, ...]
+    own: np.ndarray
+    scores: Mapping[int, np.ndarray]
+    groups: np.ndarray | None
+
+
+def experiment_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's fingerprint: its configuration, whatever its data are called."""
+    return {**config, "dataset": config["dataset"]["fingerprint"]}
+
+
+def confirming_seeds(
+    config: Mapping[str, Any], params: Mapping[str, Any], count: int
+) -> tuple[int, ...]:
+    """Return the seeds that confirm a winner with these parameters, keyed by it and nothing else.
+
+    Args:
+        config: The configuration of its experiment, as a study or a contract holds it.
+        params: The winner's parameters, hyperparameters included.
+        count: How many.
+    """
+    return seeds_to_confirm(experiment_of(config), params, count)
+
+
+def confirm_winner(
+    record: SearchRecord,
+    objective: InitOffsetObjective,
+    n_seeds: int,
+    *,
+    stop: threading.Event | None = None,
+    show_progress_bar: bool = False,
+) -> None:
+    """Train a search's winner, which was tested, and the unmoved network from fresh seeds.
+
+    A winner is confirmed once: with the number of seeds that it was first to be confirmed with.
+
+    Raises:
+        ValueError: If nothing in the training is random.
+        KeyboardInterrupt: If ``stop`` is set meanwhile; all that was made is stored.
+    """
+    best = record.best
+    assert best is not None, "There is a winner, which was tested."
+    arms = _arms(record, objective)
+    if not is_random(arms[UNMOVED][0]):
+        raise WrongValueError(
+            "Neither the initial weights nor the order of the batches are random, so there are no "
+            "fresh seeds to confirm by; give confirm=0."
+        )
+    name, config = f"{stored.CONFIRMED}/{best.number}", record.attrs[stored.CONFIG]
+    if name not in patiently(lambda: record.study.user_attrs):
+        declared: Confirmed = {
+            "began": datetime.now(UTC).isoformat(),
+            "trial": best.number,
+            "seeds": [*confirming_seeds(config, best.params, n_seeds)],
+            "arms": [*arms],
+        }
+        patiently(record.study.set_user_attr, name, declared)
+    # As the first worker declared it, and with the other winners.
+    record.attrs.update(patiently(lambda: record.study.user_attrs))
+    study = patiently(
+        open_evaluations,
+        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, experiment_of(config)),
+    )
+
+    def evaluate(_: int, arm: int, seed: int) -> Measured:
+        experiment, params = arms[arm]
+        [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).start(params)], stop)
+        # Also of one that diverged: whoever trains so gets such a network.
+        return Measured(run.score, as_attributes(stored.SCORES, run.scores))
+
+    make_evaluations(
+        functools.partial(_Trainings, study_name=study.study_name, confirmed=record.attrs[name]),
+        study,
+        _NAMES,
+        evaluate,
+        stop=stop,
+        n_jobs=n_cores(),
+        show_progress_bar=show_progress_bar,
+    )
+
+
+@dataclasses.dataclass
+class _Trainings(Findings):
+    """The trainings that a confirmation needs."""
+
+    confirmed: Confirmed = dataclasses.field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        needed = _evaluations(self.confirmed)
+        self.evaluations = {e: v for e, v in self.evaluations.items() if e in set(needed)}
+        self.n_evaluations = len(needed)
+        self.missing = [evaluation for evaluation in needed if evaluation not in self.evaluations]
+
+
+def _evaluations(confirmed: Confirmed) -> list[Evaluation]:
+    return [
+        (confirmed["trial"], arm, seed) for seed in confirmed["seeds"] for arm in confirmed["arms"]
+    ]
+
+
+def read_confirmation(record: SearchRecord) -> Confirmation | None:
+    """Return the confirmation of a search's winner; :obj:`None` until all of it is made."""
+    best, own = record.best, own_scores(record)
+    winners = [v for name, v in record.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
+    winners.sort(key=lambda winner: (winner["began"], winner["trial"]))
+    numbers = [winner["trial"] for winner in winners]
+    if best is None or own is None or best.number not in numbers:
+        return None
+    confirmed: Confirmed = winners[numbers.index(best.number)]
+    try:
+        study = patiently(
+            optuna.load_study, study_name=_name(record), storage=record.study._storage
+        )
+    except KeyError:  # Its worker died just then, or somebody deleted it.
+        return None
+    made: dict[Evaluation, np.ndarray] = {}
+    for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
+        scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), own.kind)
+        made.setdefault(evaluation_of(trial, _NAMES), scores)
+    if any(evaluation not in made for evaluation in _evaluations(confirmed)):
+        return None
+    return Confirmation(
+        trial=best.number,
+        rank=1 + numbers.index(best.number),
+        seeds=tuple(confirmed["seeds"]),
+        own=own.scores,
+        scores={
+            arm: np.stack([made[best.number, arm, seed] for seed in confirmed["seeds"]])
+            for arm in confirmed["arms"]
+        },
+        groups=own.groups,
+    )
+
+
+class OwnScores(NamedTuple):
+    """The scores of a winner's own network on the n test examples, and what these belong to."""
+
+    scores: np.ndarray
+    groups: np.ndarray | None
+
+    @property
+    def kind(self) -> type[np.generic]:
+        """What such scores are: right or wrong, or of a regression numbers."""
+        return self.scores.dtype.type
+
+
+def own_scores(record: SearchRecord) -> OwnScores | None:
+    """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
+    if (look := record.test_look) is None:
+        return None
+    name, n = f"{stored.SCORES}/{look['trial']}", look["n_images"]
+    kind = np.float32 if "standard_error" in look else np.bool_
+    groups = None
+    if f"{stored.GROUPS}/0" in record.attrs:
+        groups = from_attributes(record.attrs, stored.GROUPS, n, np.int32)
+    return OwnScores(from_attributes(record.attrs, name, n, kind), groups)
+
+
+def repeat_winner(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+) -> None:
+    """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
+
+    That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
+
+    Raises:
+        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    """
+    best, space = record.best, objective.space
+    can_repeat = isinstance(space, OffsetSpace) or space.parameter == stored.LEARNING_RATE
+    if best is None or not can_repeat or not math.isnan(record.repeated):
+        return
+    winner, hyperparameters = _split(objective, best)
+    if not is_random(winner):
+        return
+    [seed] = confirming_seeds(record.attrs[stored.CONFIG], best.params, 1)
+    fresh = winner.replace(seed=seed)
+    moved = {name: v for name, v in best.params.items() if name not in hyperparameters}
+    starts = [fresh.baseline_start, fresh.start(moved)]
+    gain = 0.0
+    if starts[0] != starts[1]:
+        [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
+    repeated: Repeated = {"seed": seed, "gain": gain}
+    name = f"{stored.REPEATED}/{best.number}"
+    patiently(record.study.set_user_attr, name, repeated)
+    record.attrs[name] = repeated
+
+
+def _name(record: SearchRecord) -> str:
+    return f"{record.study.study_name}/confirmation"
+
+
+def _arms(
+    record: SearchRecord, objective: InitOffsetObjective
+) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
+    """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
+    best = record.best
+    assert best is not None, "There is a winner."
+    winner, hyperparameters = _split(objective, best)
+    offsets = {name: v for name, v in best.params.items() if name not in hyperparameters}
+    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
+    if any(winner.start(offsets).offsets):
+        arms[MOVED] = (winner, offsets)
+    first, of_first = _split(objective, record.done_trials[0])
+    if of_first != hyperparameters:
+        arms[FIRST] = (first, {})
+    return arms
+
+
+def _split(
+    objective: InitOffsetObjective, trial: FrozenTrial
+) -> tuple[InitOffsetObjective, dict[str, Any]]:
+    """Return the objective of a trial, and its parameters that no offset is."""
+    experiment = objective.of(trial.params)
+    others = {k: v for k, v in trial.params.items() if k not in experiment.distributions}
+    return experiment, others
+
+
+def n_trainings(record: SearchRecord, n_seeds: int = SEEDS) -> int:
+    """Return how many trainings it takes at the most to confirm a search's winner."""
+    config = record.attrs[stored.CONFIG]
+    is_of_trial = "function" in {config[part].get("type") for part in ("model", "training")}
+    return n_seeds * (1 + (not record.is_restart) + is_of_trial)
+
+
+def seconds_of(record: SearchRecord, count: int) -> float:
+    """Return about how long so many trainings take on this machine, by those of the trials."""
+    trained = (trial.user_attrs.get(stored.TRAINED) for trial in record.done_trials)
+    return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
+
+
+def is_affordable(
+    record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
+) -> bool:
+    """Return whether there is a winner that can be confirmed within the cost of its search.
+
+    It is to take no more trainings than there are trials, and to fit in the search's time.
+    """
+    count = n_trainings(record)
+    if record.best is None or count > len(record.done_trials):
+        return False
+    if not is_random(objective.of(record.best.params)):
+        return False
+    if max_time is None:
+        return True
+    return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
+
+
+def is_random(objective: InitOffsetObjective) -> bool:
+    """Return whether another seed gives another network."""
+    return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))

@@ -1,0 +1,194 @@
+"""Arms that have one value for each seed, or other unit: their means, differences and verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from adnn_optuna._units import PLAIN, Unit, unit_of
+from adnn_optuna.evidence.paired_differences import (
+    ALPHA,
+    PairedDifference,
+    differences_table,
+    paired_differences,
+    verdict_of,
+)
+
+VALUE = "value"  # What is measured, where nothing else is known of it.
+
+
+class ArmValues:
+    """What all facts of such arms have in common.
+
+    Attributes:
+        values: The values of each arm, by its label.
+        paired_differences: The statistics from which all tables and sentences come.
+        on_these_rows: The same for the data as they are, where those are for new data.
+        score: What the values are.
+        maximize: Whether higher values are better.
+        arm: What an arm is called.
+        per: What each value of an arm is of.
+        is_paired: Whether the values of all arms are of the same ones, in the same order.
+        looks_again: Whether the intervals pay for looking again after each of them.
+        equivalence: The difference up to which two arms are as good as each other, if any.
+        sources: What each seed draws afresh, as far as that is known.
+        n_test: The number of test examples, 0 if that is unknown.
+        like: The names of other comparisons of the same, in the same storage.
+    """
+
+    values: Mapping[str, Sequence[float]]
+    paired_differences: list[PairedDifference]
+    on_these_rows: list[PairedDifference]
+    score: str = VALUE
+    maximize: bool = True
+    arm: str = "arm"
+    per: str = "seed"
+    is_paired: bool = True
+    looks_again: bool
+    equivalence: float | None
+    sources: tuple[str, ...] = ()
+    n_test: int = 0
+    like: tuple[str, ...] = ()
+
+    @property
+    def is_of_new_data(self) -> bool:
+        """Whether verdicts are for new data of this kind, and those on these rows others."""
+        return self.paired_differences is not self.on_these_rows
+
+    @property
+    def unit(self) -> Unit:
+        """How the values are shown."""
+        if self.score != VALUE:
+            return unit_of(self.score)
+        known = [*self.compared.values()]
+        spreads = [float(v.std(ddof=1)) for v in known if len(v) > 1]
+        return PLAIN.fitted(
+            spreads, max((float(abs(v).max()) for v in known if len(v)), default=0)
+        )
+
+    @property
+    def column(self) -> str:
+        """What the values are called in tables."""
+        return VALUE if self.score == VALUE else "test_accuracy"
+
+    @property
+    def compared(self) -> dict[str, np.ndarray]:
+        """The values that count: of pairs, those up to the first that any arm lacks."""
+        arrays = {label: np.asarray(v, dtype=float) for label, v in self.values.items()}
+        if self.is_paired:
+            is_known = np.all([np.isfinite(array) for array in arrays.values()], axis=0)
+            n = int(np.logical_and.accumulate(is_known).sum())
+            arrays = {label: array[:n] for label, array in arrays.items()}
+        return arrays
+
+    @property
+    def n_values(self) -> int:
+        """How many of them each arm has; where they are not paired, the one with the fewest."""
+        return min(map(len, self.compared.values()))
+
+    def table(self) -> pd.DataFrame:
+        """Return one row for each arm, with the mean and the standard deviation of its values.
+
+        Returns:
+            A data frame with the index :attr:`arm` and the columns ``seeds`` (or what else the
+            values are of), and ``value`` (of models that were trained ``test_accuracy``) with its
+            standard deviation in ``value_std``.
+        """
+        arms = {label: pd.Series(values) for label, values in self.compared.items()}
+        columns = {
+            f"{self.per}s": {label: arm.count() for label, arm in arms.items()},
+            self.column: {label: arm.mean() for label, arm in arms.items()},
+            f"{self.column}_std": {label: arm.std() for label, arm in arms.items()},
+        }
+        return pd.DataFrame(columns).rename_axis(index=self.arm)
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row for each two arms: by how much the first is better.
+
+        Returns:
+            A data frame with the index :attr:`arm`, ``other`` and the columns of
+            :meth:`Comparison.differences`.
+        """
+        return differences_table(self.paired_differences, self.arm)
+
+
+@dataclasses.dataclass
+class ValueComparisonFacts(ArmValues):
+    """Values that were measured elsewhere: :class:`~adnn_optuna.ValueComparison` tells them."""
+
+    values: Mapping[str, Sequence[float]] = dataclasses.field(repr=False)
+    names: tuple[str, ...]
+    per: str = "seed"
+    maximize: bool = True
+    equivalence: float | None = None
+    looks_again: bool = False
+    is_paired: bool = True
+
+    def __post_init__(self) -> None:
+        sign = 1 if self.maximize else -1
+        better = {label: [sign * v for v in values] for label, values in self.values.items()}
+        self.paired_differences = self.on_these_rows = (
+            paired_differences(
+                better,
+                equivalence=self.equivalence,
+                looks_again=self.looks_again,
+                names=[f"{self.per} {name}" for name in self.names],
+            )
+            if self.is_paired
+            else unpaired_differences(better, equivalence=self.equivalence)
+        )
+
+
+def unpaired_differences(
+    values: Mapping[str, Sequence[float]], *, equivalence: float | None
+) -> list[PairedDifference]:
+    """Compare each two arms whose values have nothing to do with each other.
+
+    The intervals are those of Welch (1947), Biometrika 34:28-35, at level 1 - ``ALPHA`` / m for m
+    pairs of arms. They hold for numbers of values that were planned, and for means: of values of a
+    normal distribution exactly, of many others about.
+
+    Args:
+        values: The finite values of each arm, higher ones better.
+        equivalence: See :func:`paired_differences`.
+
+    Returns:
+        One difference for each pair of arms, whose ``n_pairs`` is the number of values of the arm
+        that has fewer. The superiority is the share of all pairs of their values, without an
+        interval.
+    """
+    pairs = list(itertools.combinations(values, 2))
+    rows = []
+    for arm, other in pairs:
+        one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
+        low, high, reason = -math.inf, math.inf, ""
+        if min(len(one), len(two)) < 2:
+            reason = "with one value nothing is known of how much they vary"
+        elif not (np.ptp(one) or np.ptp(two)):
+            reason = "neither arm's values vary, so these do not tell how much others would"
+        else:
+            test = stats.ttest_ind(one, two, equal_var=False)
+            low, high = map(float, test.confidence_interval(1 - ALPHA / len(pairs)))
+        above = one[:, np.newaxis] - two
+        rows.append(
+            PairedDifference(
+                arm=arm,
+                other=other,
+                n_pairs=min(above.shape),
+                mean=float(one.mean() - two.mean()),
+                low=low,
+                high=high,
+                superiority=float(np.mean((above > 0) + 0.5 * (above == 0))),
+                superiority_low=math.nan,
+                superiority_high=math.nan,
+                verdict=verdict_of(low, high, equivalence),
+                reason=reason,
+            )
+        )
+    return rows

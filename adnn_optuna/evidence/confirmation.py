@@ -1,0 +1,183 @@
+"""What a search's winner shows on fresh seeds: what you hold, what is usual, what repeats.
+
+The gain of a search over its own baseline mixes three things: a baseline that may be an unlucky
+draw, a winner that may be a lucky one, and a change that may help. The winner's parameters and the
+unmoved network, trained from the same fresh seeds, tell them apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from adnn_optuna.engine.clusters import variance_of_mean
+from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, Confirmation, read_confirmation
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval
+
+
+class Estimate(NamedTuple):
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfirmationFacts:
+    """What fresh seeds show of a winner; all of it is of the score on the test examples.
+
+    Attributes:
+        trial: The winner's number.
+        rank: The how-manieth winner of its study it is that was confirmed, from 1.
+        level: The level of each interval: 1 - 0.05, and the 0.05 halved for each earlier winner.
+        holds: The score of the winner's own network.
+        usual: How much better that is than the mean of fresh unmoved networks.
+        repeats: The mean gain of the winner's offsets over fresh seeds; 0 without an interval's
+            width where it has none.
+        hyperparameters: The mean gain of the winner's hyperparameters, unmoved, over those of the
+            first trial; :obj:`None` where they are the same.
+        seeds: The fresh seeds.
+        gains: The gain of the offsets with each seed; empty where there are none.
+        unmoved: The score of the unmoved network with each seed.
+        n_independent: How many of the test examples are distinct; groups of them are one each.
+        has_offsets: Whether the winner's offsets move anything.
+    """
+
+    trial: int
+    rank: int
+    level: float
+    holds: Estimate
+    usual: Estimate
+    repeats: Estimate
+    hyperparameters: Estimate | None
+    seeds: tuple[int, ...]
+    gains: tuple[float, ...]
+    unmoved: tuple[float, ...]
+    n_independent: int
+    has_offsets: bool
+
+
+def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
+    """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
+    found = read_confirmation(record)
+    return None if found is None else facts_of(found)
+
+
+def facts_of(found: Confirmation) -> ConfirmationFacts:
+    """Return what the trainings of a confirmation show."""
+    n_claims = 2 ** (found.rank - 1)
+    level, unmoved = 1 - ALPHA / n_claims, found.scores[UNMOVED]
+    gains = _gains(found.scores, MOVED, UNMOVED) if MOVED in found.scores else np.zeros(0)
+    of_hyperparameters = None
+    if FIRST in found.scores:
+        of_hyperparameters = mean_gain(_gains(found.scores, UNMOVED, FIRST), n_claims)
+    return ConfirmationFacts(
+        trial=found.trial,
+        rank=found.rank,
+        level=level,
+        holds=own_score(found.own, found.groups, level),
+        usual=difference_from_usual(found.own, unmoved, found.groups, level),
+        repeats=mean_gain(gains, n_claims) if len(gains) else Estimate(0.0, 0.0, 0.0),
+        hyperparameters=of_hyperparameters,
+        seeds=found.seeds,
+        gains=tuple(gains.tolist()),
+        unmoved=tuple(unmoved.mean(axis=1, dtype=np.float64).tolist()),
+        n_independent=len(found.own if found.groups is None else np.unique(found.groups)),
+        has_offsets=MOVED in found.scores,
+    )
+
+
+def _gains(scores: Mapping[int, np.ndarray], arm: int, other: int) -> np.ndarray:
+    """Return the gain of an arm over another one with each seed; of equals exactly 0."""
+    sums = (scores[one].sum(axis=1, dtype=np.float64) for one in (arm, other))
+    return np.asarray(np.subtract(*sums) / scores[arm].shape[1])
+
+
+def own_score(
+    scores: np.ndarray, groups: np.ndarray | None = None, level: float = 1 - ALPHA
+) -> Estimate:
+    """Return the mean score of one network, as sure as its test examples make it.
+
+    Of right and wrong answers the interval is that of Clopper and Pearson (1934), in groups for
+    the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
+    193-201; of others it is Student's.
+
+    Args:
+        scores: The score of each test example, of shape (n,): :obj:`bool`, or of a regression one
+            minus the squared error in units of the targets' variance.
+        groups: The number of each example's group, from 0, of shape (n,), such as the same one
+            for those that are equal; each alone if :obj:`None`.
+        level: The level of the interval.
+    """
+    mean, n = float(scores.mean(dtype=np.float64)), len(scores)
+    variance, n_groups = _variance_of_mean(scores, groups)
+    if scores.dtype != bool:
+        half = _quantile(level, n_groups - 1) * math.sqrt(variance)
+        return Estimate(mean, mean - half, mean + half)
+    # The variance of so many independent examples, but for the degrees of freedom that it has.
+    biased = variance * (n_groups - 1) / n_groups
+    effective = mean * (1 - mean) / biased if biased else n_groups
+    effective *= (_quantile(level, n - 1) / _quantile(level, n_groups - 1)) ** 2
+    right, tail = mean * effective, (1 - level) / 2
+    low = stats.beta.ppf(tail, right, effective - right + 1) if mean > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, right + 1, effective - right) if mean < 1 else 1.0
+    return Estimate(mean, float(low), float(high))
+
+
+def difference_from_usual(
+    own: np.ndarray,
+    unmoved: np.ndarray,
+    groups: np.ndarray | None = None,
+    level: float = 1 - ALPHA,
+) -> Estimate:
+    """Return how much better one network is than the mean of fresh unmoved ones.
+
+    What is not known is what other test examples would say, and what other networks would: the
+    variances add up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite
+    (1946).
+
+    Args:
+        own: The score of the network on each test example, of shape (n,).
+        unmoved: Those of K fresh unmoved networks on the same examples, of shape (K, n).
+        groups: See :func:`own_score`.
+        level: The level of the interval.
+    """
+    differences = own.astype(np.float64) - unmoved.mean(axis=0, dtype=np.float64)
+    of_examples, n_groups = _variance_of_mean(differences, groups)
+    k, mean = len(unmoved), float(differences.mean())
+    of_networks = float(unmoved.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
+    total = of_examples + of_networks
+    if not total > 0:  # Equal throughout, or a training came to no number.
+        return Estimate(mean, mean - total, mean + total)
+    freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
+    half = _quantile(level, freedom) * math.sqrt(total)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimate:
+    """Return the mean of paired gains with the interval of :func:`planned_interval`.
+
+    It is infinite with too few of them, and all is NaN where one of them is.
+    """
+    mean = float(np.mean(gains))
+    ends = (
+        (math.nan, math.nan) if math.isnan(mean) else planned_interval(np.array(gains), n_claims)
+    )
+    return Estimate(mean, *ends)
+
+
+def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:
+    """Return the variance of a mean over examples, and of how many groups that is known."""
+    groups = np.arange(len(values)) if groups is None else groups
+    return variance_of_mean(values.astype(np.float64), groups), len(np.unique(groups))
+
+
+def _quantile(level: float, freedom: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, freedom))

@@ -1,0 +1,62 @@
+"""Which samples of a data set are the same, and which belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+# What is said of each kind: of those of the one split that are in the other, too.
+DUPLICATES = {
+    "val-train": "{} validation samples with the inputs of a training sample",
+    "test-train": "{} test samples with the inputs of a training sample",
+    "test-val": "{} test samples with the inputs of a validation sample",
+    "test-test": "{} test samples that repeat another one, inputs and label",
+}
+
+
+def counted(x: Mapping[str, NDArray[np.float32]], y_test: NDArray[np.generic]) -> dict[str, int]:
+    """Return how many samples are in another split, too, or twice in the test; by which splits.
+
+    Args:
+        x: The inputs of ``"train"``, ``"val"`` and ``"test"``.
+        y_test: The labels or targets of the test.
+    """
+    rows = {split: [*_hashes(of_split)] for split, of_split in x.items()}
+    found = {}
+    for key in ("val-train", "test-train", "test-val"):
+        split, _, other = key.partition("-")
+        seen = {*rows[other]}
+        found[key] = sum(row in seen for row in rows[split])
+    found["test-test"] = len(y_test) - len({*zip(rows["test"], _hashes(y_test), strict=True)})
+    return {key: n for key, n in found.items() if n}
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Return what :func:`counted` found as a part of a sentence; empty if that is nothing."""
+    return ", ".join(said.format(counts[key]) for key, said in DUPLICATES.items() if key in counts)
+
+
+def groups_of(*columns: NDArray[np.generic]) -> NDArray[np.intp]:
+    """Return the number of each row's group, from 0: those that are the same in all columns."""
+    found: dict[tuple[int, ...], int] = {}
+    rows = zip(*map(_hashes, columns), strict=True)
+    return np.array([found.setdefault(row, len(found)) for row in rows], np.intp)
+
+
+def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the groups of rows that are in one group by either of two numberings."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = int(one.max()) + 1
+    ends = one, n + other
+    links = coo_array((np.ones(len(one)), ends), shape=(n + int(other.max()) + 1,) * 2)
+    _, component = connected_components(links, directed=False)
+    return np.unique(component[one], return_inverse=True)[1]
+
+
+def _hashes(rows: NDArray[np.generic]) -> Iterator[int]:
+    # Of -0.0 and 0.0, which are equal, the bytes are not.
+    return (hash((row + np.zeros((), rows.dtype)).tobytes()) for row in rows)

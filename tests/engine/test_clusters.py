@@ -1,0 +1,33 @@
+"""How much samples say together of which some repeat others."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from adnn_optuna.engine.clusters import effective_number, variance_of_mean
+
+RNG = np.random.default_rng(0)
+
+
+def test_samples_on_their_own_vary_as_usual_and_copies_say_nothing_new() -> None:
+    values, alone = RNG.normal(size=50), np.arange(50)
+    wanted = values.var(ddof=1) / 50
+    assert variance_of_mean(values, alone) == pytest.approx(wanted)
+    assert variance_of_mean(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(wanted)
+    assert effective_number(np.tile(alone, 10)) == pytest.approx(50)
+    # A hundred copies of one sample leave little of the fifty others.
+    assert effective_number(np.concatenate([alone, np.zeros(100, int)])) < 3
+    assert math.isnan(variance_of_mean(values, np.zeros(50, int)))
+
+
+def test_variance_is_that_of_means_over_groups_of_several_sizes() -> None:
+    groups = np.repeat(np.arange(200), RNG.integers(1, 6, 200))
+    found, means = [], []
+    for _ in range(2000):
+        values = RNG.normal(size=200)[groups] + RNG.normal(size=len(groups))
+        found.append(variance_of_mean(values, groups))
+        means.append(values.mean())
+    assert np.mean(found) == pytest.approx(np.var(means), rel=0.1)

@@ -1,0 +1,202 @@
+"""Winner and unmoved network from fresh seeds: which seeds, what is stored, and only once."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+from search_worker import make_objective, quick_training
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.confirmation import (
+    FIRST,
+    MOVED,
+    UNMOVED,
+    confirm_winner,
+    confirming_seeds,
+    read_confirmation,
+    repeat_winner,
+)
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.retraining import retrain
+
+if TYPE_CHECKING:
+    from adnn_optuna import InitOffsetObjective, SearchResult
+    from adnn_optuna.engine.confirmation import Confirmation
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective()
+
+
+def confirmed(result: SearchResult, n_seeds: int = 6) -> Confirmation:
+    confirm_winner(result, result.objective, n_seeds)
+    # From the storage alone.
+    found = read_confirmation(record_of(result.study))
+    assert found is not None
+    return found
+
+
+def trained(result: SearchResult) -> list[optuna.trial.FrozenTrial]:
+    name = f"{result.study.study_name}/confirmation"
+    return optuna.load_study(study_name=name, storage=result.study._storage).trials
+
+
+def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "greedy", max_trial=3)
+    assert read_confirmation(result) is None
+    found, best = confirmed(result), result.best
+    assert best is not None
+    assert (found.trial, found.rank, found.groups) == (best.number, 1, None)
+    assert found.own.mean() == result.test_value
+    fresh = objective.replace(seed=found.seeds[4])
+    runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
+    for arm, run in zip((UNMOVED, MOVED), runs, strict=True):
+        assert (found.scores[arm][4] == run.scores).all()
+    assert found.scores.keys() == {UNMOVED, MOVED}
+    assert len({tuple(scores) for of_arm in found.scores.values() for scores in of_arm}) == 12
+
+
+def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
+    objective: InitOffsetObjective,
+) -> None:
+    config, params = objective.config, {"weight_offset_0": 0.1}
+    seeds = confirming_seeds(config, params, 10)
+    assert seeds == confirming_seeds(config, params, 20)[:10]
+    named = {**config, "dataset": {**config["dataset"], "name": "other", "path": "/elsewhere"}}
+    assert seeds == confirming_seeds(named, params, 10)
+    other = {**config, "dataset": {**config["dataset"], "fingerprint": "0" * 64}}
+    sets = [
+        seeds,
+        confirming_seeds(config, {"weight_offset_0": 0.2}, 10),
+        confirming_seeds(other, params, 10),
+        confirming_seeds(make_objective(seed=4).config, params, 10),
+    ]
+    assert len({seed for of_set in sets for seed in of_set}) == 40
+    assert min(map(min, sets)) > 10_000
+
+
+def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
+    objective: InitOffsetObjective,
+) -> None:
+    first = adnn.search(objective, "greedy", max_trial=3)
+    found = confirmed(first)
+    again = confirmed(first, 8)
+    assert again.seeds == found.seeds
+    assert len(trained(first)) == 12
+    # Better than all before it.
+    study = first.study
+    study.add_trial(
+        optuna.create_trial(
+            value=1.0,
+            params={"weight_offset_0": 0.05, "bias_offset_0": 0.05},
+            distributions=dict(objective.distributions),
+        )
+    )
+    later = adnn.resume(study._storage, study.study_name, objective=objective, max_trial=4)
+    assert isinstance(later, adnn.api.search.SearchResult)
+    assert read_confirmation(later) is None
+    second = confirmed(later)
+    assert (second.trial, second.rank) == (3, 2)
+    assert not {*second.seeds} & {*found.seeds}
+
+
+def test_what_moves_nothing_has_no_arm(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "random_restart", max_trial=3)
+    assert confirmed(result).scores.keys() == {UNMOVED}
+    unmoved = adnn.search(objective, "greedy", max_trial=1)
+    assert confirmed(unmoved).scores.keys() == {UNMOVED}
+
+
+def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
+    def training(trial: Any) -> adnn.Training:
+        rate = trial.suggest_float("rate", 0.001, 0.2, log=True)
+        return quick_training(optimizer="sgd", learning_rate=rate, epochs=1)
+
+    objective = make_objective(training=training)
+    result = adnn.search(objective, optuna.samplers.RandomSampler(seed=1), max_trial=5)
+    found, best = confirmed(result), result.best
+    assert best is not None
+    first = result.study.trials[0]
+    assert best.params["rate"] != first.params["rate"]
+    assert found.scores.keys() == {UNMOVED, MOVED, FIRST}
+    for arm, trial in ((UNMOVED, best), (FIRST, first)):
+        fresh = objective.of(trial.params).replace(seed=found.seeds[0])
+        [run] = retrain(fresh.trainer, [fresh.baseline_start])
+        assert (found.scores[arm][0] == run.scores).all()
+
+
+def test_of_a_regression_squared_errors_are_stored() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4))
+    data = adnn.Dataset.from_arrays(x, x @ [1, 2, 3, 4] + rng.normal(size=300), task="regression")
+    training = quick_training(learning_rate=0.01, epochs=1)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
+    result = adnn.search(objective, "greedy", max_trial=2)
+    found = confirmed(result)
+    assert found.own.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
+    assert found.scores[UNMOVED].shape == (6, 60)
+
+
+def test_nothing_random_has_no_fresh_seeds() -> None:
+    weights = adnn.MLP(hidden=(4,), kernel_initializer="zeros")
+    training = quick_training(epochs=1, shuffle=False)
+    objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
+    result = adnn.search(objective, "greedy", max_trial=1)
+    with pytest.raises(ValueError, match="no fresh seeds to confirm by; give confirm=0"):
+        confirm_winner(result, objective, 6)
+
+
+def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
+    result = adnn.search(objective, "greedy", max_trial=3)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        confirm_winner(result, objective, 7, stop=stop)
+    assert read_confirmation(result) is None
+    # With the number of seeds that was planned.
+    assert len(confirmed(result, 6).seeds) == 7
+
+
+def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
+    digits = adnn.load_dataset("digits")
+    x, y = digits.x_train[:300], digits.y_train[:300]
+    tested = {"x_test": np.repeat(x[250:], 3, 0), "y_test": np.repeat(y[250:], 3)}
+    data = adnn.Dataset.from_arrays(x[:250], y[:250], **tested)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=quick_training(epochs=1))
+    result = adnn.search(objective, max_trial=2)
+    found = confirmed(result)
+    assert found.groups is not None
+    assert len(found.groups) == 150
+    assert len(np.unique(found.groups)) == 50
+
+
+def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
+    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    result = adnn.search(objective, "greedy", max_trial=3, confirm=0)
+    assert np.isnan(result.repeated)
+    repeat_winner(result, objective, stop)
+    stored, best = record_of(result.study), result.best
+    assert best is not None
+    [seed] = confirming_seeds(objective.config, best.params, 1)
+    fresh = objective.replace(seed=seed)
+    runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
+    assert stored.repeated == result.repeated == pytest.approx(runs[1].score - runs[0].score)
+    # Whoever resumes trains nothing again.
+    monkeypatch.setattr("adnn_optuna.engine.confirmation.retrain", None)
+    repeat_winner(stored, objective, stop)
+
+
+def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_rate() -> None:
+    settings: Any = {"max_trial": 2, "seeds": [3], "controls": ("longer", "learning_rate")}
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        results = adnn.compare(make_objective(), ["greedy"], **settings).results
+    known = {label: not np.isnan(runs[0].repeated) for label, runs in results.items()}
+    asked = {"greedy": True, "learning_rate": True}
+    assert known == {**asked, "random_restart": False, "longer": False}

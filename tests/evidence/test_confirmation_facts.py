@@ -1,0 +1,168 @@
+"""What fresh seeds show of a winner: known truths, by simulation where chance decides."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, Confirmation
+from adnn_optuna.evidence.confirmation import (
+    ConfirmationFacts,
+    Estimate,
+    difference_from_usual,
+    facts_of,
+    mean_gain,
+    own_score,
+)
+
+_SPREAD = 0.25  # Of networks' abilities.
+
+
+class World(NamedTuple):
+    """What fresh seeds showed of a winner, and what is true of it."""
+
+    facts: ConfirmationFacts
+    holds: float
+    usual: float
+    repeats: float
+
+
+def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int = 10) -> World:
+    """Return the best of 30 networks by validation, tested on images of which some are hard.
+
+    ``gain`` is what offsets add to each network's ability.
+    """
+    abilities = rng.normal(2.5, _SPREAD, 30 + 2 * k)
+    abilities[:30] += gain
+    abilities[30 + k :] += gain
+    best = int(np.argmax(abilities[:30] + rng.normal(0, 0.15, 30)))
+    chosen = abilities[[best, *range(30, 30 + 2 * k)], np.newaxis]
+    is_right = chosen - rng.normal(0, 2, n) + rng.normal(0, 1, (len(chosen), n)) > 0
+    scores = {UNMOVED: is_right[1 : 1 + k], MOVED: is_right[1 + k :]}
+    facts = facts_of(Confirmation(3, 1, tuple(range(k)), is_right[0], scores, None))
+    holds, usual, moved = (
+        float(stats.norm.cdf(ability / math.sqrt(1 + 2**2 + spread**2)))
+        for ability, spread in ((abilities[best], 0), (2.5, _SPREAD), (2.5 + gain, _SPREAD))
+    )
+    return World(facts, holds, holds - usual, moved - usual)
+
+
+def covered(worlds: list[World]) -> dict[str, float]:
+    """Return the share of worlds in which each interval holds the truth."""
+    shares = {}
+    for name in ("holds", "usual", "repeats"):
+        pairs = [(getattr(w.facts, name), getattr(w, name)) for w in worlds]
+        shares[name] = float(np.mean([e.low <= truth <= e.high for e, truth in pairs]))
+    return shares
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.3])
+def test_intervals_hold_the_truth_of_a_lucky_winner(gain: float) -> None:
+    rng = np.random.default_rng(3)
+    worlds = [world(rng, gain=gain) for _ in range(400)]
+    # Each misses in 5 %, here with a standard error of 1.1 %.
+    assert all(share > 0.925 for share in covered(worlds).values())
+    if not gain:
+        above = [w.facts.repeats.low > 0 for w in worlds]
+        assert np.mean(above) < 0.025 + 2 * 0.0078
+        # A lucky winner is better than usual, and may be said to be.
+        assert np.mean([w.facts.usual.low > 0 for w in worlds]) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "gain", "k"), [(359, 0.0, 6), (359, 0.3, 10), (2000, 0.0, 10), (2000, 0.3, 20)]
+)
+def test_intervals_hold_the_truth_in_many_worlds(n: int, gain: float, k: int) -> None:
+    rng = np.random.default_rng(4)
+    worlds = [world(rng, n=n, gain=gain, k=k) for _ in range(4000)]
+    assert all(share > 0.935 for share in covered(worlds).values())
+
+
+class TestWhatYouHold:
+    def test_is_that_of_clopper_and_pearson(self) -> None:
+        is_right = np.arange(100) < 91
+        exact = stats.binomtest(91, 100).proportion_ci(0.95, "exact")
+        assert own_score(is_right) == pytest.approx((0.91, exact.low, exact.high))
+        assert own_score(is_right, np.arange(100)) == pytest.approx(own_score(is_right))
+        wider = stats.binomtest(91, 100).proportion_ci(0.975, "exact")
+        assert own_score(is_right, level=0.975) == pytest.approx((0.91, wider.low, wider.high))
+
+    @pytest.mark.parametrize("n_right", [0, 20])
+    def test_none_or_all_right_has_an_end(self, n_right: int) -> None:
+        value, low, high = own_score(np.arange(20) < n_right)
+        assert (value == low == 0) or (value == high == 1)
+        assert high - low == pytest.approx(1 - 0.025 ** (1 / 20))
+
+    def test_the_same_example_ten_times_is_one(self) -> None:
+        is_right, groups = np.arange(40) < 31, np.repeat(np.arange(40), 10)
+        once, often = own_score(is_right), own_score(np.repeat(is_right, 10), groups)
+        assert often.value == once.value
+        # A little wider, as the variance of 40 groups is not known exactly.
+        assert once.high - once.low <= often.high - often.low < 1.1 * (once.high - once.low)
+
+    def test_of_a_regression_is_by_squared_errors(self) -> None:
+        scores = 1 - np.random.default_rng(0).chisquare(1, 50) / 5
+        low, high = stats.t.interval(0.95, 49, scores.mean(), stats.sem(scores))
+        assert own_score(scores) == pytest.approx((scores.mean(), low, high))
+
+
+class TestWhatIsUsual:
+    def test_one_baseline_s_luck_is_taken_out(self) -> None:
+        """The unmoved networks differ by far more than the examples do."""
+        own = np.arange(1000) < 900
+        unmoved = np.arange(1000) < np.arange(710, 900, 20)[:, np.newaxis]
+        value, low, high = difference_from_usual(own, unmoved)
+        assert value == pytest.approx(0.1)
+        of_networks = np.std(unmoved.mean(axis=1), ddof=1) / math.sqrt(10)
+        assert high - value > stats.t.ppf(0.975, 12) * of_networks
+        assert low > 0
+
+    def test_the_same_example_ten_times_is_one(self) -> None:
+        rng = np.random.default_rng(1)
+        own, unmoved = rng.random(60) < 0.9, rng.random((10, 60)) < 0.8
+        once = difference_from_usual(own, unmoved)
+        groups = np.repeat(np.arange(60), 10)
+        often = difference_from_usual(np.repeat(own, 10), np.repeat(unmoved, 10, 1), groups)
+        assert often == pytest.approx(once)
+
+    def test_a_network_that_all_others_equal_is_no_better(self) -> None:
+        own = np.arange(50) < 40
+        assert difference_from_usual(own, np.stack([own] * 10)) == (0, 0, 0)
+
+
+class TestWhatRepeats:
+    def test_gains_of_equal_sign_in_all_ten_pairs(self) -> None:
+        gains = np.linspace(0.01, 0.02, 10)
+        assert mean_gain(gains).low > 0.01
+        assert mean_gain(-gains).high < -0.01
+        assert mean_gain(gains[:5]) == (gains[:5].mean(), -math.inf, math.inf)
+        assert all(map(math.isnan, mean_gain([0.1] * 9 + [math.nan])))
+
+    def test_a_second_winner_has_half_the_error(self) -> None:
+        rng = np.random.default_rng(2)
+        own, scores = rng.random(100) < 0.9, {a: rng.random((10, 100)) < 0.8 for a in range(2)}
+        facts = [facts_of(Confirmation(3, r, (1,) * 10, own, scores, None)) for r in (1, 2, 3)]
+        assert [f.level for f in facts] == pytest.approx([0.95, 0.975, 0.9875])
+        for name in ("holds", "usual", "repeats"):
+            widths = [getattr(f, name).high - getattr(f, name).low for f in facts]
+            assert widths[0] < widths[1] < widths[2]
+
+    def test_without_offsets_nothing_does(self) -> None:
+        own, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
+        found = Confirmation(3, 1, tuple(range(6)), own, {UNMOVED: unmoved}, None)
+        facts = facts_of(found)
+        assert (facts.has_offsets, facts.repeats, facts.gains) == (False, Estimate(0, 0, 0), ())
+        assert facts.unmoved == (0.8,) * 6
+
+    def test_hyperparameters_are_told_beside(self) -> None:
+        right = {UNMOVED: 8, MOVED: 9, FIRST: 5}
+        scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
+        facts = facts_of(Confirmation(3, 1, tuple(range(6)), np.arange(10) < 9, scores, None))
+        assert facts.gains == (0.1,) * 6
+        assert facts.repeats == pytest.approx((0.1, 0.1, 0.1))
+        assert facts.hyperparameters == pytest.approx((0.3, 0.3, 0.3))
