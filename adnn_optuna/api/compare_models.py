@@ -16,6 +16,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.retraining import Redrawing, random_sources
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
@@ -58,6 +59,7 @@ class ModelComparison(Told, ModelComparisonFacts):
     _telling = "model_comparisons"
 
 
+@interrupted_where_called
 def compare_models(
     models: Mapping[str, MLP | Callable[[], keras.Model]],
     dataset: Dataset,

@@ -27,8 +27,8 @@ from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import look_at_test_set
-from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.reporting.dashboard import save_notes
@@ -133,6 +133,7 @@ class SearchResult(Told, SearchRecord):
         objective = self.objective.of(self.best.params)
         return objective.trainer, objective.start(self.best.params)
 
+    @interrupted_where_called
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.
 
@@ -147,6 +148,7 @@ class SearchResult(Told, SearchRecord):
         save_notes([self])
         return self
 
+    @interrupted_where_called
     def contract(self, certify: int | None = None) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
@@ -185,6 +187,7 @@ def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:
     return run.weights or []
 
 
+@interrupted_where_called
 @shows_limits
 def search(
     objective: InitOffsetObjective,
@@ -257,7 +260,7 @@ def run_search(
     [study] = studies.open_studies([plan], storage)
     objective = studies.check_objective(plan.objective)
     try:
-        with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
+        with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
             update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
             loop = Loop(plan, study, stop, update, show_epochs)
