@@ -36,7 +36,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, with_seed
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.evidence.declarations import (
@@ -60,6 +60,7 @@ _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
+@interrupted_where_called
 @shows_limits
 def compare(
     objective: InitOffsetObjective,

@@ -24,12 +24,13 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 
 
+@interrupted_where_called
 @shows_limits
 def resume(
     storage: str | BaseStorage,
