@@ -34,7 +34,7 @@ from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.ensembles import EnsembleObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
@@ -97,7 +97,7 @@ class Arm:
         return max(min(self.batch_size, _BATCH_BYTES // bytes_of_trial), 1)
 
 
-class LongerObjective(InitOffsetObjective):
+class LongerObjective(OneTrialObjective):
     """Trains the unmoved network once; the value of a trial is that of its best epoch.
 
     Its parameter is the number of that epoch, which the training finds. What it reports are the
@@ -114,10 +114,6 @@ class LongerObjective(InitOffsetObjective):
             )
         epochs = objective.training.epochs
         return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
-
-    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
-        """The training finds the parameter."""
-        return self
 
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
         """Train for all epochs, or until a limit; a training that is stopped begins anew."""
@@ -138,9 +134,7 @@ class LongerObjective(InitOffsetObjective):
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if math.isnan(value):
             return [Outcome(TrialState.FAIL, None, run.metrics, trained)]
-        distribution = self.distributions[space.parameter]
-        storage, parameter = trial.study._storage, (space.parameter, float(best + 1))
-        patiently(storage.set_trial_param, trial._trial_id, *parameter, distribution)
+        self.store_found(trial, best + 1)
         return [Outcome(TrialState.COMPLETE, value, run.history[best], trained)]
 
 

@@ -130,7 +130,7 @@ def confirm_winner(
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
-        [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).start(params)], stop)
+        [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, as_attributes(stored.SCORES, run.scores))
 
@@ -267,7 +267,7 @@ def _arms(
     winner, hyperparameters = _split(objective, best)
     offsets = {name: v for name, v in best.params.items() if name not in hyperparameters}
     arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
-    if any(winner.start(offsets).offsets):
+    if winner.moves(offsets):
         arms[MOVED] = (winner, offsets)
     first, of_first = _split(objective, record.done_trials[0])
     if of_first != hyperparameters:

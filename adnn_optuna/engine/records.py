@@ -163,6 +163,8 @@ class SearchRecord:
     def _proposer(self, trial: FrozenTrial) -> str:
         check_attributes(self.study, trial)
         proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if self.is_control:  # Its sampler is called as another one.
+            return self.searcher
         if proposal is None:
             return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
