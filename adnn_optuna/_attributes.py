@@ -30,6 +30,9 @@ COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `De
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
 CONFIRMED = "adnn:confirmed"  # Of a confirmation, what its winners' names begin with: `Confirmed`.
 GROUPS = "adnn:groups"  # Of a confirmation, what its test examples belong to, as `SCORES`.
+# Of any objective, what its best trial's number begins with, behind it how often it was evaluated
+# afresh before: the value, if it came to one.
+FRESH = "adnn:fresh"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -50,6 +53,7 @@ GREEDY = "greedy"
 GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
+RANDOM = "random"
 # The same compute, spent otherwise: what a comparison runs beside its searchers. The last is an
 # objective of a user's own.
 LONGER = "longer"
@@ -129,12 +133,14 @@ class SearchSettings(TypedDict):
     """How a study is searched; ``n_trials`` is what the searcher's schedule was made for.
 
     ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
+    ``confirm`` is how often the best trial of a function is evaluated afresh.
     """
 
     sampler: str
     n_trials: int | None
     batch_size: int
     settings: NotRequired[dict[str, Any]]
+    confirm: NotRequired[int]
 
 
 class Declaration(TypedDict):
@@ -225,6 +231,7 @@ _SHAPES: Mapping[str, Any] = {
     CONFIRMED: Confirmed,
     GROUPS: str,
     COMPARISON: Declaration,
+    FRESH: float | None,
     STOP_REASON: str | None,
     NOTE: str,
     PROPOSAL: Proposal,
