@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
     from adnn_optuna.api.compare_values import compare_values as compare_values
     from adnn_optuna.api.comparisons import Comparison as Comparison
+    from adnn_optuna.api.ensemble import Ensemble as Ensemble
+    from adnn_optuna.api.ensemble import ensemble as ensemble
     from adnn_optuna.api.recheck import Recheck as Recheck
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -53,6 +55,7 @@ _NAMES = {
     "api.compare_models": ["ModelComparison", "compare_models"],
     "api.compare_values": ["ValueComparison", "compare_values"],
     "api.comparisons": ["Comparison"],
+    "api.ensemble": ["Ensemble", "ensemble"],
     "api.recheck": ["Recheck", "recheck"],
     "api.variance": ["Variance", "measure_variance"],
     "api.resume": ["resume"],

@@ -23,26 +23,33 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved netwo
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
 TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
-# What the names of a winner's scores on the test examples begin with, texts of `engine/scores.py`;
-# of a confirmation's trials, system attributes.
+# What the names of a winner's scores on the test examples begin with, and of what these belong to:
+# texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
+REPEATED = "adnn:repeated"  # In a comparison, what its winners' names begin with: `Repeated`.
+GROUPS = "adnn:groups"
+CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
+WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
-CONFIRMED = "adnn:confirmed"  # Of a confirmation, what its winners' names begin with: `Confirmed`.
-GROUPS = "adnn:groups"  # Of a confirmation, what its test examples belong to, as `SCORES`.
 # Of any objective, what its best trial's number begins with, behind it how often it was evaluated
 # afresh before: the value, if it came to one.
 FRESH = "adnn:fresh"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
+WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
+CLAIM = "adnn:claim"  # Who was to begin it, while nobody has said more: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
-# User attributes of a trial.
+# User attributes of a trial, and of one whose model or training is a function of it BASELINE and
+# BASELINE_METRICS, those of its own network unmoved, where it was the best one so far.
+MADE = "adnn:made"  # What these functions made for it: `Made`.
 TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
 TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
 # The study's working time in seconds at its end: the largest it saw, plus its own duration.
@@ -59,6 +66,7 @@ RANDOM = "random"
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
+ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
 Metrics = dict[str, float]
@@ -74,7 +82,10 @@ another.
 
 
 class Config(TypedDict):
-    """All that determines the values of an objective's trials."""
+    """All that determines the values of an objective's trials.
+
+    The ``behaviour`` is a sketch of what classes and functions of the user's compute, by parts.
+    """
 
     model: dict[str, Any]
     dataset: dict[str, Any]
@@ -82,6 +93,19 @@ class Config(TypedDict):
     space: dict[str, Any]
     metric: str
     seed: int
+    direction: NotRequired[Literal["minimize", "maximize"]]
+    behaviour: NotRequired[dict[str, list[float]]]
+
+
+class Made(TypedDict):
+    """What the user's functions made for a trial: of a Keras model the hash of its configuration.
+
+    The ``behaviour`` is as in :class:`Config`.
+    """
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    behaviour: NotRequired[dict[str, list[float]]]
 
 
 class Trained(TypedDict):
@@ -180,6 +204,13 @@ class TestGroups(TypedDict):
     lost: int
 
 
+class Worked(TypedDict):
+    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
+
+    elapsed: float
+    n_trials: int
+
+
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -188,10 +219,8 @@ class TestLook(TypedDict):
     ``won`` of them right, the unmoved network alone ``lost``. Of a regression they are R², and on
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
-    Where the model or the training is a function of the trial, the baseline is the winner with
-    every offset 0, and ``unmoved`` its selection metric. Of ``n_classes`` classes, the test set
-    has the most samples, ``n_largest``, of the ``largest_class``. ``groups`` are missing where
-    each sample is on its own.
+    Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
+    ``largest_class``. ``groups`` are missing where each sample is on its own.
     """
 
     looked: str
@@ -204,7 +233,6 @@ class TestLook(TypedDict):
     won: int
     lost: int
     standard_error: NotRequired[float]
-    unmoved: NotRequired[float]
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
@@ -220,6 +248,13 @@ class Confirmed(TypedDict):
     arms: list[int]
 
 
+class Repeated(TypedDict):
+    """What a winner gains on the test set over its unmoved network, both from one fresh seed."""
+
+    seed: int
+    gain: float
+
+
 _SHAPES: Mapping[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -228,15 +263,20 @@ _SHAPES: Mapping[str, Any] = {
     RUNS: RunRecord,
     TEST: TestLook,
     SCORES: str,
+    WEIGHTS: str,
     CONFIRMED: Confirmed,
+    REPEATED: Repeated,
     GROUPS: str,
     COMPARISON: Declaration,
     FRESH: float | None,
     STOP_REASON: str | None,
+    WORKED: Worked,
     NOTE: str,
     PROPOSAL: Proposal,
     OWNER: Owner,
+    CLAIM: Owner | None,
     ENDED: Ended | None,
+    MADE: Made,
     TRIAL_METRICS: Metrics,
     TRAINED: Trained,
     ELAPSED: float,

@@ -8,6 +8,8 @@ import numpy as np
 
 INITIAL_WEIGHTS = "initial_weights"
 """The setting that holds what :func:`sketch_weights` returns of a model."""
+BEHAVIOUR = "behaviour"
+"""The setting that holds sketches of what code of the user's computes, by its part."""
 _MOST = 3
 # How far the sketches of equal weights may be apart, relative to the weights: processors may
 # differ in the last bits of a normal or orthogonal draw, and workers share a study.
@@ -23,7 +25,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(given, dict):
         # Things of two kinds have no setting in common.
         kinds = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
-        keys = kinds or sorted((stored.keys() | given.keys()) - {INITIAL_WEIGHTS})
+        keys = kinds or sorted((stored.keys() | given.keys()) - {INITIAL_WEIGHTS, BEHAVIOUR})
         parts = {f"{path}.{key}".lstrip("."): (stored.get(key), given.get(key)) for key in keys}
     # A list of plain values is one setting.
     elif are_lists and any(isinstance(value, dict | list) for value in stored + given):
@@ -33,13 +35,26 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     else:
         return [f"{path} is {given!r:.100}, was {stored!r:.100}"]
     differences = [phrase for part in parts for phrase in config_differences(*parts[part], part)]
-    if differences or are_lists:
-        return differences
+    return differences if differences or are_lists else _sketch_differences(stored, given, path)
+
+
+def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str) -> list[str]:
+    """Return what differs of two that have the same settings."""
     one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
-    is_same = len(one) == len(other) and all(
-        math.dist(a, b) <= _TOLERANCE * max(a[0], b[0]) for a, b in zip(one, other, strict=True)
-    )
-    return [] if is_same else [f"{path} starts from other initial weights"]
+    if len(one) != len(other) or not all(map(_are_alike, one, other)):
+        return [f"{path} starts from other initial weights"]
+    one, other = (config.get(BEHAVIOUR, {}) for config in (stored, given))
+    # The first one, which changes those after it.
+    for part in {**one, **other}:
+        if not (part in one and part in other and _are_alike(one[part], other[part])):
+            return [f"your code of the {part} computes something else"]
+    return []
+
+
+def _are_alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Return whether two sketches differ by rounding at the most."""
+    tolerance = max([_TOLERANCE, *one[2:], *other[2:]])
+    return math.dist(one[:2], other[:2]) <= tolerance * max(one[0], other[0])
 
 
 def in_words(differences: Sequence[str]) -> str:

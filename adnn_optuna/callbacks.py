@@ -6,10 +6,10 @@ They are computed from the study's trials alone, and so add up over resumed runs
 from __future__ import annotations
 
 import abc
-import bisect
 import inspect
 import math
 import re
+import time
 from collections.abc import Callable
 from numbers import Real
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
@@ -28,6 +28,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
+from adnn_optuna.samplers._working_time import WorkingTime
 
 
 def is_done(trial: FrozenTrial) -> bool:
@@ -49,24 +50,17 @@ class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
-        self._better = max if study.direction == StudyDirection.MAXIMIZE else min
+        self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()
 
     def _clear(self) -> None:
         self.n_done: int = 0
-        # The best value, and the first trial that has one.
-        self.best: float | None = None
+        # The trial with the best value, the first of equals, and the first that has one.
+        self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        # When trials ended, and the working time then. Both rise.
-        self._ends = [-math.inf]
-        self._seconds = [0.0]
-
-    @property
-    def elapsed(self) -> float:
-        """The seconds that the study's trials took until the last of them ended."""
-        return self._seconds[-1]
+        self.time = WorkingTime()
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
@@ -77,36 +71,25 @@ class Tally:
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
-                self.add_time(trial)
+                self.time.add(trial)
             if not is_done(trial):
                 continue
             self.n_done += 1
             # As for Optuna's `study.best_value`, an infeasible trial has no value.
             if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
                 continue
-            self.best = trial.value if self.best is None else self._better(self.best, trial.value)
+            self.best = min(self.best or trial, trial, key=self._rank)
             if self.first is None or trial.number < self.first.number:
                 self.first = trial
+
+    def _rank(self, trial: FrozenTrial) -> tuple[float, int]:
+        return self._sign * trial.values[0], trial.number
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
-
-    def add_time(self, trial: FrozenTrial) -> None:
-        """Take in when a trial ran; to do so again makes no difference."""
-        if trial.datetime_start is None or trial.datetime_complete is None:
-            return
-        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
-        elapsed = trial.user_attrs.get(ELAPSED)
-        if elapsed is None:
-            before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
-            elapsed = before + max(end - start, 0.0)  # The clock may have been set back.
-        first = bisect.bisect_left(self._ends, end)
-        if self._seconds[first - 1] < elapsed:
-            last = max(first, bisect.bisect_right(self._seconds, elapsed))
-            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
 class Limit(abc.ABC):
@@ -133,10 +116,9 @@ class Limit(abc.ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason}={self.value})"
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """End the study if it has reached the limit, and store why."""
-        # Optuna calls with a trial of this process, which lives: it has ended by itself.
-        if self._is_reached(study, self._tally(study, own=trial)):
+        if self._is_reached(study, self._tally(study)):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -156,7 +138,7 @@ class Limit(abc.ABC):
         """Return about how long the study takes to reach the limit; infinite if unknown."""
         tally = self._tally(study)
         used = 0.0 if self.ends_early else self._used(study, tally)
-        return (self.value - used) * tally.elapsed / used if used else math.inf
+        return (self.value - used) * tally.time.elapsed(study) / used if used else math.inf
 
     @abc.abstractmethod
     def _used(self, study: Study, tally: Tally) -> float: ...
@@ -164,8 +146,8 @@ class Limit(abc.ABC):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         return self._used(study, tally) >= self.value
 
-    def _tally(self, study: Study, own: FrozenTrial | None = None) -> Tally:
-        """Return what the trials add up to now, with one that has certainly ended by itself."""
+    def _tally(self, study: Study) -> Tally:
+        """Return what the trials add up to now."""
         if study._is_multi_objective():
             raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
@@ -174,8 +156,6 @@ class Limit(abc.ABC):
         with self._tallies.lock:
             tally = self._tallies[study]
             tally.update(study)
-            if own is not None:
-                tally.add_time(own)
             return tally
 
 
@@ -184,9 +164,10 @@ class MaxTimeCallback(Limit):
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
     or in an earlier run; where several ran at once, the longest row of trials that followed each
-    other. Neither time in which nothing ran counts, nor the trial of a worker that died, which on
-    a storage with heartbeats other processes take any failed trial of a foreign sampler for. The
-    trial that runs when the limit is reached is completed first.
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Each
+    worker measures its trials by a clock that nobody sets and stores what they add up to; only of
+    a study that never had this callback, and not our objective, the times that Optuna stores tell
+    how long it took. The trial that runs when the limit is reached is completed first.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -200,13 +181,22 @@ class MaxTimeCallback(Limit):
 
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
+        self._made = time.monotonic()
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        """Store how long the study has worked, and end it if it has reached the limit."""
+        with self._tallies.lock:
+            tally = self._tally(study)
+            if ELAPSED not in trial.user_attrs:
+                tally.time.store(study, trial, self._made, len(tally.reader.trials))
+        super().__call__(study, trial)
 
     def seconds_left(self, study: Study) -> float:
         """Return how long the study's trials may still take."""
         return self.value - self.used(study)
 
-    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
-        return tally.elapsed
+    def _used(self, study: Study, tally: Tally) -> float:
+        return tally.time.elapsed(study)
 
 
 class MaxTrialCallback(Limit):
@@ -246,9 +236,10 @@ class MaxGainCallback(Limit):
 
     Args:
         max_gain: The gain, in units of the objective.
-        baseline: The value to gain on. If :obj:`None`, it is the study's user attribute
-            ``adnn:baseline``, and without that the value of the first completed trial that
-            violates no constraint.
+        baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
+            of the best trial, which has one where the model or training is a function of the
+            trial, or else of the study, and without that the value of the first completed trial
+            that violates no constraint.
     """
 
     reason = "max_gain"
@@ -271,11 +262,13 @@ class MaxGainCallback(Limit):
         if tally.best is None or not math.isfinite(baseline := self._baseline_of(study, tally)):
             return False
         gain = _gain(study, tally.best, baseline)
-        rounding = math.ulp(tally.best) + math.ulp(baseline)
+        rounding = math.ulp(tally.best.values[0]) + math.ulp(baseline)
         return gain >= self.value or self.value - gain <= rounding < self.value
 
     def _baseline_of(self, study: Study, tally: Tally) -> float:
         baseline: Any = self._baseline
+        if baseline is None and tally.best is not None:
+            baseline = tally.best.user_attrs.get(BASELINE)
         if baseline is None:
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
         if baseline is None:
@@ -284,8 +277,8 @@ class MaxGainCallback(Limit):
         return float(baseline)
 
 
-def _gain(study: Study, best: float | None, baseline: float) -> float:
-    gain = math.nan if best is None else best - baseline
+def _gain(study: Study, best: FrozenTrial | None, baseline: float) -> float:
+    gain = math.nan if best is None else best.values[0] - baseline
     return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
 

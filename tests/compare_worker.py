@@ -43,7 +43,7 @@ def compare(**changes: Any) -> adnn.Comparison:
 
 
 CONTROLS: dict[str, Any] = {
-    **{name: name for name in ("longer", "learning_rate", "constant")},
+    **{name: name for name in ("longer", "learning_rate", "constant", "ensemble")},
     "own": own_control,
 }
 

@@ -10,14 +10,14 @@ import numpy as np
 from optuna.trial import FrozenTrial, create_trial
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.evaluations import fresh_seeds
+from adnn_optuna.engine.evaluations import fresh_seeds, seeds_to_confirm
 from adnn_optuna.evidence.comparison import ModelComparisonFacts
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 from adnn_optuna.evidence.recheck import RecheckFacts
 from adnn_optuna.evidence.variance import VarianceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 SOURCES = ("initialisation", "order", "split")
 ACCURACIES = {
@@ -30,22 +30,49 @@ KNOWN = {
 }
 
 
+def choosing(count: int) -> tuple[int, ...]:
+    """Return the seeds by which these facts choose."""
+    return fresh_seeds("null", "choose", count)
+
+
+def confirming(count: int) -> tuple[int, ...]:
+    """Return the seeds by which they confirm a trial without parameters."""
+    return seeds_to_confirm(None, {}, count)
+
+
 def trial(number: int, value: float) -> FrozenTrial:
     made = create_trial(value=value)
     made.number = number
     return made
 
 
-def recheck(chosen: int, confirming: list[float], *, confirm_best: bool = False) -> RecheckFacts:
+def recheck(chosen: int, values: list[float], *, confirm_best: bool = False) -> RecheckFacts:
     """Return a recheck in which trial 31 is the study's best, and 17 the other one."""
     candidates = [trial(31, 0.9123), trial(17, 0.9100)]
-    [choosing] = fresh_seeds("study", "choose", 1)
-    evaluations = {(n, choosing): 0.95 if n == chosen else 0.85 for n in (31, 17)}
-    for seed, value in zip(fresh_seeds("study", "confirm", 3), confirming, strict=True):
+    [seed_to_choose] = choosing(1)
+    evaluations = {(n, seed_to_choose): 0.95 if n == chosen else 0.85 for n in (31, 17)}
+    for seed, value in zip(confirming(3), values, strict=True):
         evaluations[chosen, seed] = value
         evaluations[31, seed] = value
-    values = [0.9123, 0.91, 0.9]
-    return RecheckFacts(evaluations, "study", True, candidates, values, 1, 3, confirm_best, True)
+    of_study = [0.9123, 0.91, 0.9]
+    return RecheckFacts(evaluations, "study", True, candidates, of_study, 1, 3, confirm_best, True)
+
+
+def compared(
+    gains: Sequence[float], against: FrozenTrial | None, *, maximize: bool = True
+) -> RecheckFacts:
+    """Return a recheck of trial 23, which came to 0.916 in its study, and of another trial."""
+    known: dict[tuple[int, ...], float] = {(23, choosing(1)[0]): 0.9}
+    for i, (seed, gain) in enumerate(zip(confirming(len(gains)), gains, strict=True)):
+        base = 0.87 + 0.01 * (i % 3)
+        known[23, seed] = base + (gain if maximize else -gain)
+        if against is not None and against.number != 23:
+            known[against.number, seed] = base
+    return RecheckFacts(
+        *(known, "study", maximize, [trial(23, 0.916)], [0.916, 0.888], 1, len(gains)),
+        *(False, True),
+        against_of=lambda _: against,
+    )
 
 
 def changed(report: RecheckFacts, known: dict[tuple[int, ...], float]) -> RecheckFacts:
@@ -54,24 +81,25 @@ def changed(report: RecheckFacts, known: dict[tuple[int, ...], float]) -> Rechec
     return RecheckFacts(known, *settings[1:])
 
 
-def of_equals(values: list[float], *, seeds: int = 4) -> RecheckFacts:
-    """Return a recheck of a trial with 0.5, by the values of its seeds to choose by."""
-    known = dict(zip([(3, s) for s in fresh_seeds("s", "choose", 5)], values, strict=False))
-    return RecheckFacts(known, "s", False, [trial(3, 0.5)], [0.5], seeds, 2, False, True)
+def of_equals(values: list[float], *, confirm: int = 2) -> RecheckFacts:
+    """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
+    seeds = (*choosing(5), *confirming(confirm))
+    known = dict(zip([(3, s) for s in seeds], values, strict=False))
+    return RecheckFacts(known, "s", False, [trial(3, 0.5)], [0.5], 5, confirm, False, True)
 
 
 def minimizing() -> RecheckFacts:
     """Return a recheck where lower values are better, and fresh ones far worse."""
-    [seed] = fresh_seeds("s", "choose", 1)
+    [seed] = choosing(1)
     known = {(1, seed): 0.3, (2, seed): 0.2}
-    known |= {(2, s): v for s, v in zip(fresh_seeds("s", "confirm", 3), (4, 5, 6), strict=True)}
+    known |= {(2, s): v for s, v in zip(confirming(3), (4, 5, 6), strict=True)}
     candidates = [trial(1, 0.1), trial(2, 0.15)]
     return RecheckFacts(known, "s", False, candidates, [0.1, 0.15], 1, 3, False, True)
 
 
 def with_a_lost_one() -> RecheckFacts:
     """Return a recheck of three evaluations without seeds, the last of which came to no value."""
-    made = [*fresh_seeds("s", "choose", 1), *fresh_seeds("s", "confirm", 2)]
+    made = [*choosing(1), *confirming(2)]
     known = {(1, s): v for s, v in zip(made, (0.3, 0.2, math.nan), strict=True)}
     return RecheckFacts(known, "s", True, [trial(1, 0.4)], [0.4], 1, 2, False, False)
 

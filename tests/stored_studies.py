@@ -15,6 +15,7 @@ from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.evidence.declarations import planned
 from adnn_optuna.networks.offsets import RESTARTS
 
@@ -38,9 +39,13 @@ def store_study(
     metric: str = "val_accuracy",
     gain: float = 0.0,
     values: Sequence[float] | None = None,
+    steps: Sequence[int] = (),
     storage: BaseStorage | None = None,
 ) -> optuna.Study:
-    """Return a concluded study whose winner's test accuracy is ``gain`` above its baseline's."""
+    """Return a concluded study whose winner's test accuracy is ``gain`` above its baseline's.
+
+    Each trial tells of some steps.
+    """
     rng = np.random.default_rng([seed, *name.encode()])
     # The baseline is that of the seed, whatever the arm.
     baseline = float(np.random.default_rng(seed).normal(0.9, 0.01))
@@ -90,6 +95,8 @@ def store_study(
     study.sampler = arm_of(sampler).sampler(seed, parameters, len(values))
     for value in values:
         trial = study.ask(parameters)
+        for step in steps:
+            trial.report(0.5, step)
         if math.isnan(value):
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
             study.tell(trial, state=TrialState.FAIL)
@@ -117,6 +124,56 @@ def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -
         "lost": 20 + max(-n_gained, 0),
     }
     study.set_user_attr(f"adnn:test/{looked}-1", look)
+    is_right = np.arange(1000) < round(1000 * (baseline + gain))
+    for name, text in as_attributes(f"adnn:scores/{look['trial']}", is_right).items():
+        study.set_user_attr(name, text)
+
+
+def store_confirmation(
+    study: optuna.Study,
+    gains: Sequence[float],
+    *,
+    unmoved: float = 0.88,
+    first: float | None = None,
+    n_earlier: int = 0,
+) -> SearchRecord:
+    """Store the gains over fresh seeds of a winner that was looked at, and what is usual.
+
+    Args:
+        study: The study.
+        gains: The gain with each seed; empty of one that moves nothing, then there are 10 seeds.
+        unmoved: The mean accuracy of the unmoved networks, which differ by 0.01 from seed to seed.
+        first: That of the first trial's hyperparameters, with each seed.
+        n_earlier: How many winners of the study were confirmed before.
+    """
+    number, n = study.best_trial.number, len(gains) or 10
+    seeds = list(range(101, 101 + n))
+    accuracies = {0: unmoved + np.where(np.arange(n) % 2, 0.01, -0.01)}
+    if len(gains):
+        accuracies[1] = accuracies[0] + gains
+    if first is not None:
+        accuracies[2] = np.full(n, first)
+    for i in range(n_earlier + 1):
+        trial = number if i == n_earlier else 1000 + i
+        began = f"2026-11-25T14:{i:02}:00+00:00"
+        declared = {"began": began, "trial": trial, "seeds": seeds, "arms": [*accuracies]}
+        study.set_user_attr(f"adnn:confirmed/{trial}", declared)
+    beside = optuna.create_study(
+        storage=study._storage, study_name=f"{study.study_name}/confirmation", direction="maximize"
+    )
+    numbers = IntDistribution(0, 2**31 - 1)
+    for arm, values in accuracies.items():
+        for seed, value in zip(seeds, values, strict=True):
+            is_right = np.arange(1000) < round(1000 * value)
+            beside.add_trial(
+                optuna.create_trial(
+                    value=float(is_right.mean()),
+                    params={"trial": number, "arm": arm, "seed": seed},
+                    distributions=dict.fromkeys(("trial", "arm", "seed"), numbers),
+                    system_attrs=as_attributes("adnn:scores", is_right),
+                )
+            )
+    return record_of(study)
 
 
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
@@ -148,6 +205,15 @@ def store_comparison(
     }
     seeds = tuple(range(len(next(iter(gains.values())))))
     return Comparison(results, seeds, **options)
+
+
+def with_repeats(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -> Comparison:
+    """Return a comparison whose arms' winners gain so much with one fresh seed more each."""
+    for label, of_arm in gains.items():
+        for run, gain in zip(comparison.results[label], of_arm, strict=True):
+            name = f"adnn:repeated/{run.study.best_trial.number}"
+            run.study.set_user_attr(name, {"seed": 1, "gain": float(gain)})
+    return read_again(comparison)
 
 
 def declaration(seeds: Sequence[int], *arms: str, looks_again: bool = False) -> Declaration:

@@ -20,16 +20,16 @@ from optuna.trial import TrialState
 
 from adnn_optuna._checks import (
     WrongValueError,
-    as_positive_int,
     check_installed,
     check_output_file,
     is_file,
     is_folder,
 )
+from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
-from adnn_optuna.engine.retraining import Retrained, Source, retrain_afresh, retrain_winner
+from adnn_optuna.engine.retraining import Retrained, retrain_winner
 from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
@@ -42,14 +42,15 @@ FORMAT = "adnn_optuna contract"
 FORMAT_VERSION = 1
 
 _MAX_BYTES = 32 * 2**20
-# How many gains a certificate may have of each source: fewer show nothing, more cost days.
-CERTIFIED = range(5, 1001)
-_FRESH = 0x5EED  # Keeps the seeds of a certificate apart from those of anything else.
+PAIRS = range(10, 10_001)
+"""By how many pairs of winner and unmoved network the winner of a contract may be confirmed."""
+# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
+LEAST_ACCURACY = 0.005
 # Of a processor's features, those that say which vector instructions a compiler may use.
 _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
 # What the fields must be, if anything is expected of them here: a type, a number within bounds, or
-# so many gains.
+# so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version"),
@@ -74,7 +75,11 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     *(((0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
-    (CERTIFIED, "certified.initialisations? certified.orders?"),
+    ((1, 99), "confirmation.rank"),
+    ((1, math.inf), "confirmation.n_independent"),
+    (range(3, 4), "confirmation.holds confirmation.usual confirmation.repeats"),
+    (range(3, 4), "confirmation.hyperparameters?"),
+    (PAIRS, "confirmation.seeds confirmation.unmoved confirmation.gains?"),
 )
 _FIELDS = {
     tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
@@ -103,13 +108,17 @@ class ContractFacts:
 
     @classmethod
     def from_search(
-        cls, record: SearchRecord, objective: InitOffsetObjective, certify: int | None = None
+        cls,
+        record: SearchRecord,
+        objective: InitOffsetObjective,
+        confirmation: dict[str, Any] | None,
     ) -> Self:
         """Train a search's baseline and winner once more and write down what comes out.
 
+        ``confirmation`` is what it says of fresh seeds, :obj:`None` where none changes anything.
+
         Raises:
-            ValueError: If a training diverges, or nothing is random that a gain could be certified
-                against.
+            ValueError: If a training diverges.
         """
         best = record.best
         assert best is not None, "There is a winner, which was tested."
@@ -143,8 +152,8 @@ class ContractFacts:
             "winner": winner,
             "environment": describe_environment(),
         }
-        if certify is not None:
-            content["certified"] = _certified(objective, params, certify)
+        if confirmation is not None:
+            content["confirmation"] = confirmation
         paths = [variable.path for variable in objective.trainer.architecture.variables]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
@@ -184,28 +193,14 @@ def stated(objective: InitOffsetObjective, start: Start, run: Retrained) -> dict
     }
 
 
-def _certified(
-    objective: InitOffsetObjective, params: dict[str, Any], certify: int
-) -> dict[Source, list[float]]:
-    """Return the gains with fresh random numbers, of each source that the training has."""
-    if as_positive_int("certify", certify) not in CERTIFIED:
-        low, high = CERTIFIED[0], CERTIFIED[-1]
-        raise WrongValueError(f"certify must be from {low} to {high}, but it is {certify}.")
-    sources: list[Source] = ["initialisations"] * objective.trainer.architecture.depends_on_seed
-    sources += ["orders"] * objective.training.shuffle
-    if not sources:
-        raise WrongValueError(
-            "Neither the initial weights nor the order of the batches are random, so there is "
-            "no luck to certify against; leave out certify."
-        )
-    # Such as no search uses, and of each objective the same.
-    seeds = np.random.SeedSequence((objective.seed, _FRESH)).generate_state(certify).tolist()
-    return {source: retrain_afresh(objective, params, source, seeds) for source in sources}
-
-
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders."""
+    """Return an objective's configuration without folders, and without what a contract needs not.
+
+    Hashes of the weights tell more than the sketches of behaviour; nothing is searched any more.
+    """
     portable: dict[str, Any] = json.loads(json.dumps(config))
+    for name in (BEHAVIOUR, "direction"):
+        portable.pop(name, None)
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable
@@ -300,6 +295,8 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
     found = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
+    if "confirmation" not in content:  # Of a training that no seed changes.
+        needed = [field for field in needed if field[0] != "confirmation"]
     # Which they are, the needed fields tell.
     scores = ((r, test_metric(content["objective"]["dataset"])) for r in ROLES)
     fields = itertools.chain(needed, scores)
@@ -362,7 +359,7 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
         raise CannotCheckError(f"A contract has no field {name}.")
     if isinstance(wanted, range):
         is_right = isinstance(node, list) and len(node) in wanted and all(map(_is_within, node))
-        words = f"{wanted[0]} to {wanted[-1]} gains"
+        words = " to ".join(map(str, sorted({wanted[0], wanted[-1]}))) + " numbers"
     elif isinstance(wanted, tuple):
         low, high = wanted
         is_right = _is_within(node, low, high)

@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,16 +25,28 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability import contract as contracts
-from adnn_optuna.accountability.contract import BreachedError, CannotCheckError, Claim, claim_of
+from adnn_optuna.accountability.contract import (
+    LEAST_ACCURACY,
+    BreachedError,
+    CannotCheckError,
+    Claim,
+    claim_of,
+)
+from adnn_optuna.accountability.fresh import (
+    FEWEST_FRESH,
+    check_confirmation,
+    fresh_pairs,
+    not_repeated,
+    said_confirmation,
+)
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import (
     Retrained,
-    Source,
     gains_of,
     look_of,
     retrain,
-    retrain_afresh,
 )
+from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.evidence.proportions import gain_interval, student_half_width
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
@@ -46,18 +58,11 @@ from adnn_optuna.networks.offsets import Start, space_from_config
 if TYPE_CHECKING:
     import keras
 
-_FOLLOWS_FROM = {
-    "initial_weights_sha256": " (from objective.model, objective.seed and winner.params)",
-    "trained_weights_sha256": " (from the initial weights, objective.training and its dataset)",
-}
-# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
-LEAST_ACCURACY = 0.005
 _N_MOVED = 8  # Trainings of baseline and of winner that tell what last bits do.
 _LEVEL = 0.99
 _MAX_HALF_WIDTH = 0.005  # Where a gain is known less well, lucky ones and forgeries look alike.
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
-Gains = Mapping[Source, Sequence[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +77,8 @@ class VerdictFacts:
     interval: tuple[float, float] | None = None
     examples: str = ""
     promised: Claim | None = None
-    certified: Gains = dataclasses.field(default_factory=dict, repr=False)
-    fresh: Gains = dataclasses.field(default_factory=dict, repr=False)
+    confirmation: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
+    fresh: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
 
     @property
     def holds(self) -> bool:
@@ -82,8 +87,8 @@ class VerdictFacts:
 
     @property
     def shows_gain(self) -> bool:
-        """Whether the winner is better than the baseline in this environment, too."""
-        return self.gain is not None and self.gain > self.half_width
+        """Whether the winner's offsets gain on the fresh seeds of this verification."""
+        return self.fresh is not None and self.fresh.repeats.low > 0
 
 
 def verified(
@@ -92,58 +97,66 @@ def verified(
     *,
     dataset: Dataset | None,
     model: MLP | Callable[..., Any] | None,
-    certify: bool,
+    fresh: int | None,
     max_parameters: int,
 ) -> VerdictFacts:
     """Check a contract, as :func:`adnn_optuna.verify` says.
 
     Raises:
         TypeError: If the dataset is none.
+        ValueError: If ``fresh`` is too small.
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     check_integer("max_parameters", max_parameters, low=1)
-    path = Path(path)
+    if fresh is not None:
+        check_integer("fresh", fresh, low=FEWEST_FRESH)
+    path, unlike = Path(path), list[str]()
     try:
         contract = contracts.read_contract(path)
-        if certify and not contract.get("certified"):
-            said = "certified: the contract certifies no gain; make one by contract(certify=20)."
-            raise CannotCheckError(said)  # noqa: TRY301
         file = weights_beside(contract, path.parent)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model, max_parameters)
         found = contracts.describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
-        half_width, runs = (_train_elsewhere if elsewhere else _train_here)(contract, objective)
+        half_width, runs = 0.0, list[Retrained]()
+        if not elsewhere:
+            runs, unlike = _train_here(contract, objective)
+        if others := [*elsewhere, *unlike]:
+            half_width, runs = _train_elsewhere(contract, objective)
         if file is not None:
             check_weights(contract, objective, file, runs[-1].weights)
-        fresh = _certify_again(contract, objective) if certify else {}
+        is_random, pairs = check_confirmation(contract, objective), None
+        if fresh is not None:
+            pairs = fresh_pairs(contract, objective, runs[1].scores, fresh)
     except CannotCheckError as error:
         return VerdictFacts("cannot_check", error.args)
     except BreachedError as error:
-        return VerdictFacts("breached", error.args)
+        return VerdictFacts("breached", (*error.args, *(f"{where}." for where in unlike)))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
         return VerdictFacts("cannot_check", (f"objective: {why}.",))
     not_checked = {
         f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
-        "environment, and all bits and losses: that they came out there": bool(elsewhere),
-        "certified: what fresh random numbers bring; ask for it (certify)": (
-            "certified" in contract and not certify
+        "the choice of the seed, of the data, of the moment": True,
+        "environment, and all bits and losses: that they came out there": bool(others),
+        "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)": (
+            is_random and pairs is None
         ),
     }
+    breaches = () if pairs is None else tuple(not_repeated(contract, pairs))
     return VerdictFacts(
-        "within_tolerance" if elsewhere else "exact",
-        tuple(f"{where}." for where in elsewhere),
+        "breached" if breaches else "within_tolerance" if others else "exact",
+        (*breaches, *(f"{where}." for where in others)),
         tuple(what for what, is_so in not_checked.items() if is_so),
         fmean(gains_of(runs)),
         half_width,
         gain_interval(look_of(objective, *runs[:2])),
         data.unit,
         claim_of(contract),
-        contract.get("certified", {}),
-        fresh,
+        said_confirmation(contract),
+        pairs,
     )
 
 
@@ -234,22 +247,32 @@ def _rebuild(
 
 def _train_here(
     contract: dict[str, Any], objective: InitOffsetObjective
-) -> tuple[float, list[Retrained]]:
-    """Train baseline and winner again, and refuse a bit that differs."""
+) -> tuple[list[Retrained], list[str]]:
+    """Train baseline and winner again, and say in a sentence if other bits came out.
+
+    What no environment tells, such as ``ONEDNN_MAX_CPU_ISA``, may change the bits of a training,
+    but not those of the initial weights.
+    """
     starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
     runs = [*retrain(objective.trainer, starts)]
-    breaches = [
-        f"{role}.{name} is {contract[role].get(name)}, but trained again it is "
-        f"{found.get(name)}{_FOLLOWS_FROM.get(name, '')}."
+    others = {
+        f"{role}.{name}": f"{contract[role].get(name)}, but trained again {found.get(name)}"
         for role, start, run in zip(contracts.ROLES, starts, runs, strict=True)
         for found in [contracts.stated(objective, start, run)]
         for name in {**found, **contract[role]}
         if name not in {"params", "hyperparameters"}
         and contract[role].get(name) != found.get(name)
-    ]
-    if breaches:
+    }
+    if breaches := [
+        f"{name} is {pair} (from objective.model, objective.seed and winner.params)."
+        for name, pair in others.items()
+        if name.endswith("initial_weights_sha256")
+    ]:
         raise BreachedError(*breaches)
-    return 0.0, runs
+    named = in_words([f"{name} is {pair}" for name, pair in others.items()])
+    said = "objective.training: in an environment that looks the same other bits come out, so "
+    said += f"what that does not tell, or the file, is another ({named})"
+    return runs, [said] if others else []
 
 
 def _train_elsewhere(
@@ -310,24 +333,6 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int]) -
         )
     ]
     return dataclasses.replace(start, offsets=tuple(moved))
-
-
-def _certify_again(contract: dict[str, Any], objective: InitOffsetObjective) -> Gains:
-    """Train with fresh random numbers, and refuse gains that they do not have in the mean."""
-    claim, fresh, breaches = claim_of(contract), {}, []
-    for source, claimed in contract["certified"].items():
-        seeds = np.random.SeedSequence().generate_state(len(claimed)).tolist()
-        fresh[source] = retrain_afresh(objective, contract["winner"]["params"], source, seeds)
-        found = fmean(fresh[source])
-        width = student_half_width(fresh[source], claim.resolution, _LEVEL, len(claimed))
-        if not abs(fmean(claimed) - found) <= width + 1e-9:
-            breaches.append(
-                f"certified.{source}: its mean of {claim.unit.gain(fmean(claimed))} is not "
-                f"reproduced: with other seeds it is {claim.unit.gain(found, width)}."
-            )
-    if breaches:
-        raise BreachedError(*breaches)
-    return fresh
 
 
 def find_in(folder: Path, name: str, field: str) -> Path | None:

@@ -137,7 +137,7 @@ def _checked_controls(
     early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_default = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL and not early
-        has_rate = objective.training.fixed_learning_rate is not None
+        has_rate = objective.fixed_learning_rate is not None
         return {rate: rate} if is_default and has_rate and rate not in searchers else {}
     found = _by_label("controls", controls)
     if found and early:

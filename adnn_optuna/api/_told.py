@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import optuna
 
 from adnn_optuna._units import printable
-from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
+from adnn_optuna.engine.evaluations import (
+    Evaluation,
+    Findings,
+    Measured,
+    made_evaluations,
+    make_evaluations,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -67,7 +73,7 @@ def found_by_evaluating(
     known: Callable[[Mapping[Evaluation, float]], F],
     study: optuna.Study,
     names: Sequence[str],
-    evaluate: Callable[..., float],
+    evaluate: Callable[..., float | Measured],
     **options: Any,
 ) -> F:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""

@@ -29,8 +29,8 @@ class Contract(Printed, ContractFacts):
     Attributes:
         content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
             ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment``, and ``certified`` if asked for (the
-            test gains with fresh ``initialisations`` and with fresh ``orders`` of the batches).
+            of weights, accuracies, losses), ``environment`` and ``confirmation`` (what you hold,
+            what is usual and what repeats, with the fresh seeds and the gains of the pairs).
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
@@ -42,7 +42,7 @@ class Verdict(Told, VerdictFacts):
 
     The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
     the file, the data or the model is missing, unreadable or another one, or trainings here tell
-    nothing of the gain. What follows ``not_checked`` is known of a contract that holds.
+    nothing of the gain. What follows ``not_checked`` is known where baseline and winner came out.
 
     Attributes:
         status: The verdict.
@@ -53,8 +53,8 @@ class Verdict(Told, VerdictFacts):
         interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
         examples: What these are: ``"images"`` or ``"rows"``.
         promised: The claimed gain, its metric, and one test example's part of it.
-        certified: The claimed gains with fresh random numbers, by what was drawn afresh.
-        fresh: Such gains as they came out here, where that was asked for.
+        confirmation: What the maker says that fresh seeds show.
+        fresh: What those of this verification show, where they were asked for.
     """
 
     _telling = "accountability.verdict"
@@ -66,19 +66,24 @@ def verify(
     *,
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,
-    certify: bool = False,
+    fresh: int | None = None,
     max_parameters: int = MAX_PARAMETERS,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
-    In the environment of the contract (versions, processor, threads, oneDNN) every bit must be
-    the same. In another one both are trained eight times, from weights moved in their last bits:
-    the claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
-    image; where these trainings' gains say so within no half a percentage point, it cannot be
-    checked. Nothing in the file widens that.
+    In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
+    out. In another one, be it that only these tell it, both are trained eight times, from weights
+    moved in their last bits: the claimed gain must be one that such a training has, by Student's t
+    at 99 %, or by one test image; where these trainings' gains say so within no half a percentage
+    point, it cannot be checked. Nothing in the file widens that.
+
+    So the numbers of one network are reproduced, whose seed may have been chosen: only ``fresh``
+    seeds show that its offsets gain. The mean gain that the contract says of its maker's must be
+    within what the fresh pairs allow, by Student's t at 99.99 %, and is never the result.
 
     The weights beside the contract must be the winner's. Nothing in the file is executed.
-    What no training shows (the number of trials, the sampler, the time) is named as not checked.
+    What no training shows (how many trials, by which sampler, how long, and whether the seed, the
+    data and the moment were chosen) is named as not checked.
 
     Example:
 
@@ -94,8 +99,8 @@ def verify(
         dataset: The data, where they came from arrays.
         model: The callable, also one of the trial, where the model cannot be rebuilt from its
             Keras configuration.
-        certify: Whether to repeat the contract's certificate: to train with as many fresh random
-            numbers, from seeds that nobody knows before.
+        fresh: With how many fresh seeds winner and unmoved network are trained besides, at least
+            20. They are drawn anew each time, so nobody knew them before.
         max_parameters: The most parameters of a network, and the most values that one of its
             layers or a metric of Keras holds, for which memory is spent; a contract with more is
             not built. (Of layers and the parts of such there may be 10,000.)
@@ -105,8 +110,9 @@ def verify(
 
     Raises:
         TypeError: If an argument is of the wrong type.
+        ValueError: If ``fresh`` or ``max_parameters`` is too small.
     """
-    options: Any = {"certify": certify, "max_parameters": max_parameters}
+    options: Any = {"fresh": fresh, "max_parameters": max_parameters}
     facts = verified(path, data_dir, dataset=dataset, model=model, **options)
     return Verdict(**vars(facts))
 

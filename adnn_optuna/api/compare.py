@@ -104,7 +104,8 @@ def compare(
         controls: What the same compute buys otherwise of networks: ``"longer"`` (one training for
             the epochs of all trials, its best epoch), ``"learning_rate"`` (TPE over four decades
             around the given one, nothing moved), ``"constant"`` (one offset for all layers, on a
-            grid), or a mapping from labels to these or to Optuna objectives ``(trial)`` or
+            grid), ``"ensemble"`` (``max_trial`` networks, nothing moved, their predictions
+            averaged), or a mapping from labels to these or to Optuna objectives ``(trial)`` or
             ``(trial, seed)`` that return the selection metric and set the trial's user attribute
             ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
             ``max_gain``, which ends searches before their compute is spent.

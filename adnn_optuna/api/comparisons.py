@@ -21,7 +21,7 @@ class SeedPlan(Told, SeedPlanFacts):
         gain: The true difference that is to be shown.
         n_claims: The number of claims that share the error rate.
         n_pilot: The number of pilot pairs.
-        sd: The standard deviation of their differences, of the claim with the largest.
+        sd: The standard deviation of their differences, pooled over the claims.
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
         seeds_low: How many if the standard deviation is at the lower end of its 80 % interval.
@@ -44,8 +44,9 @@ class Comparison(Told, ComparisonFacts):
     Printed, it is the table of means and, below it, the verdict on each claim. There are two
     families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
     restarts, and greedy against annealing; and all of these against the controls, what the same
-    compute buys otherwise. Where a comparison stops once all is decided, or got further seeds
-    later, the intervals pay for each look.
+    compute buys otherwise. A third one says what of each arm's winners repeats on a fresh seed
+    each, beside their unmoved networks. Where a comparison stops once all is decided, or got
+    further seeds or arms later, the intervals pay for each look.
 
     Args:
         results: The results of each arm, by its label, in the order of ``seeds``.

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int, check_type
+from adnn_optuna._attributes import BASELINE, CONFIG
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_positive_int,
+    check_integer,
+    check_type,
+)
 from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import with_seed
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
-from adnn_optuna.evidence.recheck import RecheckFacts
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, RecheckFacts
 from adnn_optuna.samplers._trials import is_feasible
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -38,8 +49,14 @@ class Recheck(Told, RecheckFacts):
         confirm: How many further seeds tell what the chosen one is worth.
         confirm_best: Whether they are used for the study's best trial, too.
         is_seeded: Whether the evaluations take their seeds.
+        is_deterministic: Whether the user says that nothing in them is random.
+        experiment: What the seeds follow from, beside the chosen trial's parameters.
+        against_of: Tells what a trial is compared with, if with anything.
+        on_same_data: Whether no seed redraws the data that are evaluated on, as far as is known.
 
     Attributes:
+        against: What the chosen one is compared with, if with anything.
+        gain: Its mean gain over that on the further seeds, with the ends of its interval.
         best: The study's best trial.
         trial: The chosen one: of the best mean, in which the stored value counts once. Those that
             came to a value with more seeds come first. :obj:`None` until all are known.
@@ -49,7 +66,6 @@ class Recheck(Told, RecheckFacts):
         overstated_low, overstated_high: The ends of its interval.
         noise: The standard deviation of the confirming values; NaN with fewer than two.
         noise_share: The noise's part of the variance of all values in the study, at most 1.
-        is_deterministic: Whether five fresh seeds give exactly the best trial's stored value.
         missing: The evaluations to be made next, all independent of each other; none at the end.
         n_evaluations: How many evaluations a recheck takes, where anything is random.
         n_lost: How many of those that were made came to no value.
@@ -66,17 +82,19 @@ def recheck(
     seeds: int = 4,
     confirm: int = 10,
     confirm_best: bool = False,
+    against: int | Mapping[str, Any] | None = None,
+    deterministic: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
     show_progress_bar: bool = False,
 ) -> Recheck:
-    """Tell how much of a study's best value is luck, by evaluating its best trials again.
+    """Tell how much of a study's gain and best value is luck, by evaluating trials again.
 
     The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; the one
     with the best mean is evaluated with ``confirm`` further seeds, by which nothing was chosen:
-    their mean is its value. If five seeds give the best trial's stored value, nothing is random,
-    and no more are used.
+    their mean is its value. With the same ones, so are the parameters ``against`` which it is to
+    have gained: the mean of the paired differences, by inverted sign flips, is its gain.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself stays as it is.
     They are never made twice: the same call goes on where one ended, and any number of processes
@@ -103,6 +121,11 @@ def recheck(
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen one is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these, too.
+        against: What it is to have gained over: a trial's number, or all parameters of another
+            one. By default the unmoved network of an :class:`~adnn_optuna.InitOffsetObjective`,
+            of any other study trial 0 if it was enqueued.
+        deterministic: Whether nothing in the evaluation is random, so that it is not to be made
+            again: equal values do not show that.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
         n_jobs: The number of threads.
         max_time: The seconds that the evaluations may take, over all runs; then no more begin.
@@ -124,18 +147,25 @@ def recheck(
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     completed = patiently(_completed, study)
-    function, is_seeded = _seeded(study, evaluate)
-    candidates = {trial.number: trial for trial in completed[:top]}
+    function, is_seeded, objective = _seeded(study, evaluate)
+    candidates = completed[:top]
+    against_of = _against(study, objective, completed, against)
+    others = filter(None, map(against_of, candidates))
+    evaluated = {trial.number: trial for trial in (*candidates, *others)}
     known = functools.partial(
         Recheck,
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
-        candidates=[*candidates.values()],
+        candidates=candidates,
         study_values=[trial.values[0] for trial in completed],
         seeds=seeds,
         confirm=confirm,
         confirm_best=confirm_best,
         is_seeded=is_seeded,
+        is_deterministic=deterministic,
+        on_same_data=objective is not None,
+        experiment=_experiment(study),
+        against_of=against_of,
     )
     opened = patiently(
         open_evaluations,
@@ -149,7 +179,7 @@ def recheck(
         known,
         opened,
         ("trial", "seed"),
-        lambda number, seed: function(deepcopy(candidates[number]), seed),
+        lambda number, seed: function(deepcopy(evaluated[number]), seed),
         n_jobs=n_jobs,
         max_time=max_time,
         show_progress_bar=show_progress_bar,
@@ -176,13 +206,93 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
     return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
 
 
-def _seeded(study: optuna.Study, evaluate: Callable[..., float] | None) -> tuple[Evaluate, bool]:
-    """Return a function of trial and seed, and whether it makes use of the seed."""
+def _experiment(study: optuna.Study) -> Any:
+    """Return what a study's fresh seeds follow from: of ours the experiment, never a name."""
+    if config := study.user_attrs.get(CONFIG):
+        return experiment_of(config)
+    first = study.get_trials(deepcopy=False)[0]
+    return [first.params, {name: str(of) for name, of in sorted(first.distributions.items())}]
+
+
+def _against(
+    study: optuna.Study,
+    objective: InitOffsetObjective | None,
+    completed: Sequence[FrozenTrial],
+    against: int | Mapping[str, Any] | None,
+) -> Callable[[FrozenTrial], FrozenTrial | None]:
+    """Return what tells which trial, if any, a chosen one is compared with."""
+    by_number = {trial.number: trial for trial in completed}
+    if isinstance(against, Mapping):
+        other = _trial_of(dict(against), completed)
+        return lambda _: other
+    if against is not None:
+        check_integer("against", against, low=0)
+        if against not in by_number:
+            raise WrongValueError(
+                f"against is {against}, but the study {study.study_name!r} has no completed trial "
+                "of that number with a finite value; give another one, or all parameters."
+            )
+        return lambda _: by_number[int(against)]
+    if objective is None:
+        first = by_number.get(0)
+        is_enqueued = first is not None and "fixed_params" in first.system_attrs
+        return lambda _: first if is_enqueued else None
+    value = study.user_attrs.get(BASELINE, math.nan)
+
+    def unmoved(trial: FrozenTrial) -> FrozenTrial:
+        params = {**trial.params, **objective.of(trial.params).unmoved}
+        is_baseline = math.isfinite(value) and not objective.is_of_trial
+        return _trial_of(params, completed, value if is_baseline else None, is_unmoved=True)
+
+    return unmoved
+
+
+def _trial_of(
+    params: dict[str, Any],
+    completed: Sequence[FrozenTrial],
+    value: float | None = None,
+    *,
+    is_unmoved: bool = False,
+) -> FrozenTrial:
+    """Return the first trial with these parameters; one of none, which is not in the study."""
+    ordered = sorted(completed, key=lambda trial: trial.number)
+    if found := next((trial for trial in ordered if trial.params == params), None):
+        return found
+    alike = next((trial for trial in ordered if trial.params.keys() == params.keys()), None)
+    if alike is None:
+        raise WrongValueError(
+            f"against has the parameters {', '.join(map(str, params)) or 'of nothing'}, but no "
+            "completed trial has just these; give a trial's number, or all parameters."
+        )
+    try:
+        trial = optuna.create_trial(
+            value=value,
+            state=TrialState.WAITING if value is None else TrialState.COMPLETE,
+            params=params,
+            distributions=alike.distributions,
+            user_attrs={UNMOVED: True} if is_unmoved else {},
+        )
+    except ValueError as error:
+        raise WrongValueError(
+            f"against is no trial that the study could have ({error}); mend its parameters."
+        ) from None
+    text = json.dumps(params, sort_keys=True, default=str).encode()
+    digest = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
+    trial.number = FIRST_OF_PARAMS + digest % FIRST_OF_PARAMS
+    return trial
+
+
+def _seeded(
+    study: optuna.Study, evaluate: Callable[..., float] | None
+) -> tuple[Evaluate, bool, InitOffsetObjective | None]:
+    """Return a function of trial and seed, whether it uses the seed, and ours if it is one."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
-        return lambda trial, seed: objective.replace(seed=seed)(trial), True
+        seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
+        objective.replace(seed=seed).check(study)
+        return lambda trial, seed: objective.replace(seed=seed)(trial), True, objective
     if not callable(evaluate):
         raise WrongTypeError(
             f"evaluate must be a function (trial, seed) -> value, but it is {evaluate!r}."
         )
-    return with_seed(evaluate)
+    return *with_seed(evaluate), None

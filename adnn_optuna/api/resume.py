@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
@@ -20,7 +20,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
-from adnn_optuna.api.search import SearchResult, run_search
+from adnn_optuna.api.search import SearchResult, check_confirm, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
@@ -41,6 +41,7 @@ def resume(
     pruner: BasePruner | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     test: bool = True,
+    confirm: int | Literal["auto"] = "auto",
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
 ) -> SearchResult | Comparison:
@@ -59,6 +60,7 @@ def resume(
         pruner: The pruner, if the study, or the comparison of a function, had one.
         data_dir: Folder to look in for the dataset first.
         test: Whether to look at the test set at the end, as in :func:`~adnn_optuna.search`.
+        confirm: With how many fresh seeds the winner of a search is confirmed, as there.
         show_progress_bar: Whether to show a progress bar.
         **limits: New limits, each by the name of its callback's argument.
 
@@ -70,6 +72,7 @@ def resume(
             another objective or searcher than those that are given.
     """
     studies.check_study_name(study_name)
+    check_confirm(confirm)
     checked = checked_limits(**limits)
     given: Any = {name: value for name, value in checked.items() if value is not None}
     with interruptible() as stop:
@@ -83,12 +86,14 @@ def resume(
             objective = studies.check_objective(objective)
             all_limits: LimitValues = {**studies.last_limits(study), **given}
             plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
-            return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
+            ending: Any = {"test": test, "confirm": confirm}
+            return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
     of_function = {"pruner": pruner} if studies.is_of_function(study) else {}
-    if not (sampler is None and (of_function or pruner is None) and test):
+    is_plain = sampler is None and test and confirm == "auto"
+    if not (is_plain and (of_function or pruner is None)):
         raise WrongValueError(
-            f"{study_name!r} is a comparison: leave out sampler, pruner and test, which are those "
-            "of a search."
+            f"{study_name!r} is a comparison: leave out sampler, pruner, test and confirm, which "
+            "are those of a search."
         )
     arguments = {**_arguments(study, objective, data_dir), **of_function, **given}
     where: Any = {"storage": opened, "study_name": study_name}

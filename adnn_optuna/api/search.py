@@ -5,22 +5,31 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError, check_integer
 from adnn_optuna.accountability.contract import read_contract
+from adnn_optuna.accountability.fresh import confirmation_content
+from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
+from adnn_optuna.engine.confirmation import (
+    FEWEST_SEEDS,
+    SEEDS,
+    confirm_winner,
+    is_affordable,
+    is_random,
+)
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
@@ -29,9 +38,10 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
+from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
+from adnn_optuna.reporting.searches_claims import unowned_in_words
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +50,7 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchResult(Told, SearchRecord):
+class SearchResult(Told, Predicting, SearchRecord):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
     _telling = "searches"
@@ -60,77 +70,19 @@ class SearchResult(Told, SearchRecord):
         Raises:
             ValueError: If no trial was completed.
         """
-        trainer, start = self._winner()
-        weights = _trained(trainer, start) if trained else trainer.initial_weights(start)
-        return trainer.model(weights)
+        return self._predictor(trained=trained).model()
 
-    def predict(self, x: Any) -> np.ndarray:
-        """Return what the best trial's network, trained again, predicts.
-
-        Args:
-            x: Inputs as the dataset was made of, also a table: n of them.
-
-        Returns:
-            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
-            (n, targets).
-
-        Raises:
-            ValueError: If no trial was completed, or the inputs are not such as the dataset's.
-        """
-        trainer, start = self._winner()
-        dataset, head = trainer.dataset, trainer.architecture.head
-        inputs = dataset.preprocessing.transform(x)
-        outputs = trainer.outputs(_trained(trainer, start), inputs)
-        if head.num_classes is None:
-            return outputs.reshape(-1, *dataset.y_train.shape[1:])
-        numbers = head.predicted(outputs)
-        return numbers if dataset.classes is None else np.asarray(dataset.classes)[numbers]
-
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Return how probable each class is to the best trial's network, trained again.
-
-        Args:
-            x: As for :meth:`predict`.
-
-        Returns:
-            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
-
-        Raises:
-            ValueError: If it is a regression, or as of :meth:`predict`.
-        """
-        dataset = self.objective.dataset
-        if dataset.num_classes is None:
-            raise WrongValueError("A regression has no probabilities of classes; call predict.")
-        chances = self.model().predict(dataset.preprocessing.encoded(x), verbose=0)
-        # A single output is the second of two classes.
-        chances = np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
-        return np.asarray(chances)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`model` to a ``.keras`` file.
-
-        Raises:
-            ValueError: If no trial was completed, the file cannot be written, or Keras cannot
-                save the model.
-        """
-        check_output_file("path", Path(path), ".keras")
-        try:
-            self.model().save(path)
-        except NotImplementedError:
-            raise WrongValueError(
-                "Keras cannot save the winner's model, as one of its classes has arguments that "
-                "no configuration can hold; give that class a get_config method."
-            ) from None
-
-    def _winner(self) -> tuple[Trainer, Start]:
-        """Return what the best trial was trained by, and from; refuse where there is none."""
+    def _predictor(self, *, trained: bool = True) -> Predictor:
         if self.best is None:
             raise WrongValueError(
                 f"The study {self.study.study_name!r} has no completed trial, so it has no "
                 "winner; resume it."
             )
-        objective = self.objective.of(self.best.params)
-        return objective.trainer, objective.start(self.best.params)
+        objective = self.objective.as_trained(self.best)
+        trainer, starts = objective.trainer, objective.starts(self.best.params)
+        if not trained:
+            return Predictor(trainer, lambda: [*map(trainer.initial_weights, starts)])
+        return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.
@@ -140,28 +92,57 @@ class SearchResult(Told, SearchRecord):
         Raises:
             ValueError: If no trial was completed.
         """
-        self._winner()  # Where there is none, there is nothing to test.
+        self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             look_at_test_set(self, self.objective, stop)
         save_notes([self])
         return self
 
-    def contract(self, certify: int | None = None) -> Contract:
-        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+    @property
+    def confirmation(self) -> ConfirmationFacts | None:
+        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
+        return confirmation_of(self)
 
-        It trains baseline and winner again. It tells the test accuracy, so it looks as
+    def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
+        """Confirm the winner, if that was not done before, and return this result.
+
+        The winner and the unmoved network are trained from the same fresh seeds, which follow from
+        the experiment and the winner's parameters. A winner is confirmed once: with other
+        ``seeds``, nothing is added to what was seen. It tells the test score, so it looks as
         :meth:`test`.
 
         Args:
-            certify: With how many fresh orders of the batches, and as many fresh initialisations,
-                both are trained besides, at least 5: the gain that transfers to them, with its
-                interval (Student's t, 95 %), is what a reader should quote.
+            seeds: With how many fresh seeds, at least 6.
+            show_progress_bar: Whether to show a progress bar.
 
         Raises:
-            ValueError: If no trial was completed, a training diverges, or ``certify`` is wrong.
+            ValueError: If no trial was completed, nothing in the training is random, or ``seeds``
+                are too few.
+            KeyboardInterrupt: If the user interrupts; all that was trained is stored.
+        """
+        check_integer("seeds", seeds, low=FEWEST_SEEDS)
+        self.test()
+        with interruptible() as stop:
+            bar = {"show_progress_bar": show_progress_bar}
+            confirm_winner(self, self.objective, int(seeds), stop=stop, **bar)
+        save_notes([self])
+        return self
+
+    def contract(self) -> Contract:
+        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+
+        It trains baseline and winner again. It holds what fresh seeds show, so it confirms the
+        winner first, see :meth:`confirm`, where that was not done and any seed changes anything.
+
+        Raises:
+            ValueError: If no trial was completed, a training diverges, or the winner was confirmed
+                by fewer than 10 seeds.
         """
         self.test()
-        return Contract.from_search(self, self.objective, certify)
+        if self.best is not None and is_random(self.objective.of(self.best.params)):
+            self.confirm()
+        confirmation = confirmation_content(self.confirmation)
+        return Contract.from_search(self, self.objective, confirmation)
 
     def report(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
@@ -179,11 +160,6 @@ class SearchResult(Told, SearchRecord):
         self._tell("page", content).save(path)
 
 
-def _trained(trainer: Trainer, start: Start) -> list[np.ndarray]:
-    [run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)
-    return run.weights or []
-
-
 @shows_limits
 def search(
     objective: InitOffsetObjective,
@@ -194,6 +170,7 @@ def search(
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     test: bool = True,
+    confirm: int | Literal["auto"] = "auto",
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
 ) -> SearchResult:
@@ -228,6 +205,10 @@ def search(
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
+        confirm: With how many fresh seeds winner and unmoved network are trained at the end, at
+            least 6 or 0 for none. ``"auto"``: 10, where these trainings are no more than the
+            trials and fit in what is left of max_time. They count for no limit. Without a look at
+            the test set nothing is confirmed.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
         **limits: Where it ends, each by the name of its callback's argument.
 
@@ -239,11 +220,26 @@ def search(
         KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_searcher(sampler)
+    check_confirm(confirm)
     checked = checked_limits(**limits)
     plan = studies.Plan(objective, study_name, sampler, checked, batch_size, pruner)
     with interruptible() as stop:
         opened = open_storage(storage)
-        return run_search(plan, opened, stop, test=test, show_progress_bar=show_progress_bar)
+        ending: Any = {"test": test, "confirm": confirm}
+        return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
+
+
+def check_confirm(confirm: object) -> None:
+    """Refuse what is no number of fresh seeds by which a winner could be confirmed."""
+    if isinstance(confirm, Integral) and not isinstance(confirm, bool):
+        is_known = int(confirm) == 0 or int(confirm) >= FEWEST_SEEDS
+    else:
+        is_known = isinstance(confirm, str) and confirm == "auto"
+    if not is_known:
+        raise WrongValueError(
+            f"confirm must be 'auto', 0 for none, or at least {FEWEST_SEEDS}, for fewer fresh "
+            f"seeds can show nothing, but it is {confirm!r:.100}."
+        )
 
 
 def run_search(
@@ -252,6 +248,7 @@ def run_search(
     stop: threading.Event,
     *,
     test: bool,
+    confirm: int | Literal["auto"],
     show_progress_bar: bool,
 ) -> SearchResult:
     """Run a study that is planned, and return what it came to."""
@@ -270,8 +267,15 @@ def run_search(
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             if test:
                 look_at_test_set(result, objective, stop)
+        if confirm == "auto":
+            confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
+        if confirm and result.test_look is not None:
+            confirm_winner(
+                result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
+            )
     except KeyboardInterrupt:
-        _logger.info(studies.resume_hint(study))
+        unowned = unowned_in_words(patiently(record_of, study))
+        _logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result

@@ -11,7 +11,7 @@ import typer
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
@@ -24,9 +24,9 @@ def search(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     test: bool = True,
+    confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
-    certify: opt.Certify = None,
     quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
@@ -54,10 +54,11 @@ def search(
         study_name=name if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
         test=test,
+        confirm=opt.parse_confirm(confirm),
         show_progress_bar=not quiet,
         **limits,
     )
-    files: Any = {"contract": contract, "report": report, "certify": certify}
+    files: Any = {"contract": contract, "report": report}
     out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
 
 
@@ -68,9 +69,9 @@ def resume(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     test: bool = True,
+    confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
-    certify: opt.Certify = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -91,12 +92,13 @@ def resume(
     if contract is not None:
         config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    options: Any = {**limits, "test": test, "show_progress_bar": not quiet}
+    ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
+    options: Any = {**limits, **ending, "show_progress_bar": not quiet}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
-    files: Any = {"contract": contract, "report": report, "certify": certify}
+    files: Any = {"contract": contract, "report": report}
     out.show_search(result, storage, data_dir, **files, quiet=quiet)
 
 
@@ -163,6 +165,44 @@ def compare(
     out.show_pages(comparison, quiet=quiet, plot=plot, report=report)
     if not quiet:
         out.say_how_to_look(storage)
+
+
+def ensemble(
+    *,
+    n: int = 5,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    study_name: opt.NewName = None,
+    max_time: float | None = None,
+    save: Annotated[
+        Path | None, "The .keras file for the average, one model of raw inputs."
+    ] = None,
+    plot: opt.Plot = None,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
+    **network: Any,
+) -> None:
+    """Train fresh networks, none chosen, and average what they predict.
+
+    It says what that gains over one of them, and what it costs.
+
+    \b
+    Examples:
+      adnn ensemble --hidden 64,64 --save ensemble.keras
+      adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
+    """
+    if save is not None:
+        check_output_file("--save", save, ".keras")
+    result = adnn.ensemble(
+        opt.make_network(**network),
+        n,
+        storage=storage,
+        study_name=study_name or opt.default_name("ensemble", ensemble, network),
+        max_time=max_time,
+        show_progress_bar=not quiet,
+    )
+    if save is not None:
+        result.save(save)
+    out.show_pages(result, quiet=quiet, plot=plot, report=report)
 
 
 def plan(
@@ -280,7 +320,7 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
-    certify: bool = False,
+    fresh: int | None = None,
     max_parameters: int = 100_000_000,
 ) -> None:
     """Check a contract: train its baseline and its winner again, and compare.
@@ -289,20 +329,22 @@ def verify(
 
     \b
     Verdicts and exit codes:
-      exact             0  the same bits, in the same environment
+      exact             0  reproduced: the same bits, in the same environment
       within_tolerance  0  in another environment (versions, processor, threads),
                            within what eight trainings here differ by
-      breached          1  something is not reproduced, or the file was changed
+      breached          1  something is not reproduced, or the file was changed,
+                           or its gain does not repeat on fresh seeds
       cannot_check      2  file, data or model is missing, unreadable or another one,
                            or this training forgets its gain here
 
     \b
     Examples:
       adnn verify digits.contract.json
+      adnn verify digits.contract.json --fresh 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, certify=certify, max_parameters=max_parameters)
+    verdict = adnn.verify(file, data_dir, fresh=fresh, max_parameters=max_parameters)
     out.show(verdict)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     raise typer.Exit(codes.get(verdict.status, 0))

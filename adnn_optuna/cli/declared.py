@@ -59,8 +59,10 @@ def arms(*, is_control: bool) -> str:
 def limits() -> Iterator[inspect.Parameter]:
     """Yield an option for each limit of a study, as the classes of callbacks declare them."""
     for node in _definitions("callbacks").values():
-        assigned = [n for n in node.body if isinstance(n, ast.Assign)]
-        values = {ast.unparse(n.targets[0]): ast.unparse(n.value).strip("'\"") for n in assigned}
+        assigned = [n for n in node.body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+        names = [n.target if isinstance(n, ast.AnnAssign) else n.targets[0] for n in assigned]
+        texts = [ast.unparse(n.value).strip("'\"") for n in assigned if n.value]
+        values = dict(zip(map(ast.unparse, names), texts, strict=True))
         if "reason" in values:
             kind: Any = int if values.get("kind") == "int" else float
             option = Annotated[kind | None, typer.Option(help=values["help"])]

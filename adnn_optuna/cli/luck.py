@@ -16,6 +16,10 @@ _EVALUATE = (
     "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
     "first; a study of adnn search needs none."
 )
+_AGAINST = (
+    "What it is to have gained over: a trial's number, or all parameters as JSON; by default the "
+    "unmoved network, or trial 0 if it was enqueued."
+)
 
 
 def recheck(
@@ -27,6 +31,8 @@ def recheck(
     seeds: int = 4,
     confirm: int = 10,
     confirm_best: bool = False,
+    against: Annotated[str | None, _AGAINST] = None,
+    deterministic: bool = False,
     n_jobs: int = 1,
     max_time: float | None = None,
     report: opt.Report = None,
@@ -54,6 +60,8 @@ def recheck(
         seeds=seeds,
         confirm=confirm,
         confirm_best=confirm_best,
+        against=opt.parse_against(against),
+        deterministic=deterministic,
         n_jobs=n_jobs,
         max_time=max_time,
         show_progress_bar=not quiet,

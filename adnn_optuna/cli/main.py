@@ -68,7 +68,7 @@ def _adnn() -> None:
 # The options of all commands, by their names in Python.
 _OPTIONS: set[str] = set()
 for _verb in (
-    *(commands.search, commands.resume, commands.compare, commands.plan),
+    *(commands.search, commands.resume, commands.compare, commands.ensemble, commands.plan),
     *(luck.recheck, luck.variance, luck.compare_models, luck.compare_values, luck.luck),
     *(commands.report, commands.audit, commands.verify),
 ):

@@ -32,8 +32,6 @@ Contract = Annotated[
     "Write the result as a contract (.json), which adnn verify checks, and beside it the winner's "
     "trained weights (.npz).",
 ]
-_CERTIFY = "Fresh orders of batches, and initialisations, to certify a contract's gain with: 20."
-Certify = Annotated[int | None, typer.Option(min=5, max=1000, help=_CERTIFY)]
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
 Sampler = Annotated[str, f"{declared.arms(is_control=False)}."]
@@ -82,6 +80,7 @@ def make_training(
     epochs: int = 10,
     shuffle: bool = True,
     patience: int | None = None,
+    min_delta: float = 0.0,
     restore_best_weights: bool = False,
     **data: Any,
 ) -> "tuple[Dataset, Training]":
@@ -256,6 +255,22 @@ def parse_storage(text: str) -> str:
 def parse_controls(text: str | None) -> Sequence[str] | None:
     """Return the controls of a list, if there is one."""
     return [] if text == "none" else None if text is None else text.split(",")
+
+
+def parse_against(text: str | None) -> Any:
+    """Return a trial's number, or parameters that are given as JSON."""
+    if text is None or re.fullmatch(r"\d+", text):
+        return text and int(text)
+    if not isinstance(params := _name_or_config("--against", text), dict):
+        raise WrongValueError(
+            f"--against must be a trial's number, or parameters as JSON, but it is {text!r}."
+        )
+    return params
+
+
+def parse_confirm(text: str) -> Any:
+    """Return a number of seeds, or what is to be refused as none."""
+    return int(text) if re.fullmatch(r"\d+", text) else text
 
 
 def parse_seeds(text: str) -> Sequence[int]:

@@ -92,7 +92,6 @@ def show_search(
     *,
     contract: Path | None,
     report: Path | None,
-    certify: int | None,
     quiet: bool,
 ) -> None:
     """Write a search's contract and report, and print what it came to and how to go on from it."""
@@ -108,7 +107,7 @@ def show_search(
                 f"{result.study.study_name!r} is kept."
             )
         if contract is not None:
-            result.contract(certify).save(contract)
+            result.contract().save(contract)
             made = contract
     finally:
         # Also of a search that no contract can be made of.

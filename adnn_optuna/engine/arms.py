@@ -32,6 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
+from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome, n_before
 from adnn_optuna.engine.storages import patiently
@@ -44,7 +45,6 @@ from adnn_optuna.samplers import (
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING
-from adnn_optuna.samplers._owners import ownership
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -71,6 +71,7 @@ class Arm:
         starts_at_baseline: Whether it begins with the unmoved network, without being told.
         batch_size: How many of its trials are best proposed before any is told.
         spent: How a control spent the compute of a search, as a part of a sentence.
+        later: What its winner costs ever after, where that is of ``n`` networks.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Arm:
     starts_at_baseline: bool = True
     batch_size: int = 1
     spent: str = ""
+    later: str = ""
 
     def default_batch_size(self, objective: InitOffsetObjective) -> int:
         """Return how many trials are best asked for at once, as far as the memory allows."""
@@ -103,9 +105,13 @@ class LongerObjective(InitOffsetObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
+        if objective.is_of_trial:
+            raise WrongValueError(
+                "The control 'longer' is one training of one network, but model or training is a "
+                "function of the trial: leave out this control."
+            )
         epochs = objective.training.epochs
-        space = ControlSpace("epochs", epochs, 1, epochs * n_trials)
-        return cls(**{**objective.settings, "space": space})
+        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """The training finds the parameter."""
@@ -166,12 +172,6 @@ class _OnGridSampler(RandomRestartSampler):
 class _UndisturbedSampler(KeyedSampler):
     """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Show first who runs the trial, as others count it from then on."""
-        owner: Any = ownership(trial)
-        study._storage.set_trial_system_attr(trial._trial_id, stored.OWNER, owner)
-        super().before_trial(study, trial)
-
     def _key(self, study: Study, trial: FrozenTrial) -> int:
         return n_before(study, trial.number)
 
@@ -192,6 +192,16 @@ def _keyed(
 _tpe = _keyed(TPESampler)
 
 
+def _tpe_of_control(
+    seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None
+) -> BaseSampler:
+    """Return a TPE of which at most a quarter is random; with Optuna's ten, short ones all are."""
+    n_startup = 10 if n_trials is None else min(10, max(n_trials // 4, 1))
+    return _UndisturbedSampler(
+        lambda seed, _: TPESampler(seed=seed, n_startup_trials=n_startup), seed, n_trials
+    )
+
+
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
     """Return values all over the one offset's range; the unmoved network takes one's place."""
     grid = {}
@@ -210,7 +220,7 @@ def _annealing(
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
-    if (rate := objective.training.fixed_learning_rate) is None:
+    if (rate := objective.fixed_learning_rate) is None:
         raise WrongValueError(
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."
@@ -287,7 +297,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.LEARNING_RATE,
-            _tpe,
+            _tpe_of_control,
             help="TPE over four decades around the given rate, nothing moved",
             objective=_of_learning_rates,
             is_control=True,
@@ -303,7 +313,17 @@ ARMS: dict[str, Arm] = {
             starts_at_baseline=False,
             spent="on one offset for all layers",
         ),
-        Arm(stored.OBJECTIVE, _tpe, is_control=True),
+        Arm(
+            stored.ENSEMBLE,
+            lambda *_: _OneTrialSampler(),
+            help="as many networks, nothing moved, averaged",
+            objective=lambda objective, n: EnsembleObjective.of_search(objective, n or 1),
+            is_control=True,
+            ends_by_itself=True,
+            spent="on networks that are averaged",
+            later="predicting costs {n} times as much",
+        ),
+        Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True),
     )
 }
 SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed
+from adnn_optuna._attributes import Confirmed, Repeated
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.evaluations import (
@@ -25,15 +25,16 @@ from adnn_optuna.engine.evaluations import (
     Findings,
     Measured,
     evaluation_of,
-    fresh_seeds,
     make_evaluations,
     open_evaluations,
+    seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.retraining import random_sources, retrain
+from adnn_optuna.engine.retraining import gains_of, random_sources, retrain
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
@@ -82,10 +83,10 @@ def confirming_seeds(
         params: The winner's parameters, hyperparameters included.
         count: How many.
     """
-    return fresh_seeds([experiment_of(config), dict(params)], "confirm", count)
+    return seeds_to_confirm(experiment_of(config), params, count)
 
 
-def confirm(
+def confirm_winner(
     record: SearchRecord,
     objective: InitOffsetObjective,
     n_seeds: int,
@@ -104,29 +105,26 @@ def confirm(
     best = record.best
     assert best is not None, "There is a winner, which was tested."
     arms = _arms(record, objective)
-    trainer = arms[UNMOVED][0].trainer
-    if not {"initialisation", "order"} & {*random_sources(trainer)}:
+    if not is_random(arms[UNMOVED][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
         )
-    config = experiment_of(record.attrs[stored.CONFIG])
-    study = patiently(
-        open_evaluations,
-        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, config),
-    )
-    if (name := f"{stored.CONFIRMED}/{best.number}") not in patiently(lambda: study.user_attrs):
-        if (groups := getattr(objective.dataset, "test_groups", None)) is not None:
-            for key, text in as_attributes(stored.GROUPS, groups).items():
-                patiently(study.set_user_attr, key, text)
+    name, config = f"{stored.CONFIRMED}/{best.number}", record.attrs[stored.CONFIG]
+    if name not in patiently(lambda: record.study.user_attrs):
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
             "trial": best.number,
-            "seeds": [*confirming_seeds(record.attrs[stored.CONFIG], best.params, n_seeds)],
+            "seeds": [*confirming_seeds(config, best.params, n_seeds)],
             "arms": [*arms],
         }
-        patiently(study.set_user_attr, name, declared)
-    confirmed: Confirmed = patiently(lambda: study.user_attrs)[name]
+        patiently(record.study.set_user_attr, name, declared)
+    # As the first worker declared it, and with the other winners.
+    record.attrs.update(patiently(lambda: record.study.user_attrs))
+    study = patiently(
+        open_evaluations,
+        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, experiment_of(config)),
+    )
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -135,7 +133,7 @@ def confirm(
         return Measured(run.score, as_attributes(stored.SCORES, run.scores))
 
     make_evaluations(
-        functools.partial(_Trainings, study_name=study.study_name, confirmed=confirmed),
+        functools.partial(_Trainings, study_name=study.study_name, confirmed=record.attrs[name]),
         study,
         _NAMES,
         evaluate,
@@ -166,42 +164,90 @@ def _evaluations(confirmed: Confirmed) -> list[Evaluation]:
 
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
     """Return the confirmation of a search's winner; :obj:`None` until all of it is made."""
-    best, look = record.best, record.test_look
-    if best is None or look is None:
+    best, own = record.best, own_scores(record)
+    winners = [v for name, v in record.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
+    winners.sort(key=lambda winner: (winner["began"], winner["trial"]))
+    numbers = [winner["trial"] for winner in winners]
+    if best is None or own is None or best.number not in numbers:
         return None
+    confirmed: Confirmed = winners[numbers.index(best.number)]
     try:
         study = patiently(
             optuna.load_study, study_name=_name(record), storage=record.study._storage
         )
-    except KeyError:
+    except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
-    attrs: dict[str, Any] = patiently(lambda: study.user_attrs)
-    all_of_study = [v for name, v in attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
-    all_of_study.sort(key=lambda one: (one["began"], one["trial"]))
-    numbers = [one["trial"] for one in all_of_study]
-    if best.number not in numbers:
-        return None
-    confirmed: Confirmed = all_of_study[numbers.index(best.number)]
-    n, kind = look["n_images"], np.float32 if "standard_error" in look else np.bool_
     made: dict[Evaluation, np.ndarray] = {}
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
-        scores = from_attributes(trial.system_attrs, stored.SCORES, n, kind)
-        if scores is not None:
-            made.setdefault(evaluation_of(trial, _NAMES), scores)
-    own = from_attributes(record.attrs, f"{stored.SCORES}/{best.number}", n, kind)
-    if own is None or any(evaluation not in made for evaluation in _evaluations(confirmed)):
+        scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), own.kind)
+        made.setdefault(evaluation_of(trial, _NAMES), scores)
+    if any(evaluation not in made for evaluation in _evaluations(confirmed)):
         return None
     return Confirmation(
         trial=best.number,
         rank=1 + numbers.index(best.number),
         seeds=tuple(confirmed["seeds"]),
-        own=own,
+        own=own.scores,
         scores={
             arm: np.stack([made[best.number, arm, seed] for seed in confirmed["seeds"]])
             for arm in confirmed["arms"]
         },
-        groups=from_attributes(attrs, stored.GROUPS, n, np.int32),
+        groups=own.groups,
     )
+
+
+class OwnScores(NamedTuple):
+    """The scores of a winner's own network on the n test examples, and what these belong to."""
+
+    scores: np.ndarray
+    groups: np.ndarray | None
+
+    @property
+    def kind(self) -> type[np.generic]:
+        """What such scores are: right or wrong, or of a regression numbers."""
+        return self.scores.dtype.type
+
+
+def own_scores(record: SearchRecord) -> OwnScores | None:
+    """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
+    if (look := record.test_look) is None:
+        return None
+    name, n = f"{stored.SCORES}/{look['trial']}", look["n_images"]
+    kind = np.float32 if "standard_error" in look else np.bool_
+    groups = None
+    if f"{stored.GROUPS}/0" in record.attrs:
+        groups = from_attributes(record.attrs, stored.GROUPS, n, np.int32)
+    return OwnScores(from_attributes(record.attrs, name, n, kind), groups)
+
+
+def repeat_winner(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+) -> None:
+    """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
+
+    That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
+
+    Raises:
+        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    """
+    best, space = record.best, objective.space
+    can_repeat = isinstance(space, OffsetSpace) or space.parameter == stored.LEARNING_RATE
+    if best is None or not can_repeat or not math.isnan(record.repeated):
+        return
+    winner, hyperparameters = _split(objective, best)
+    if not is_random(winner):
+        return
+    [seed] = confirming_seeds(record.attrs[stored.CONFIG], best.params, 1)
+    fresh = winner.replace(seed=seed)
+    moved = {name: v for name, v in best.params.items() if name not in hyperparameters}
+    starts = [fresh.baseline_start, fresh.start(moved)]
+    gain = 0.0
+    if starts[0] != starts[1]:
+        [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
+    repeated: Repeated = {"seed": seed, "gain": gain}
+    name = f"{stored.REPEATED}/{best.number}"
+    patiently(record.study.set_user_attr, name, repeated)
+    record.attrs[name] = repeated
 
 
 def _name(record: SearchRecord) -> str:
@@ -234,9 +280,11 @@ def _split(
     return experiment, others
 
 
-def n_trainings(record: SearchRecord, objective: InitOffsetObjective, n_seeds: int) -> int:
-    """Return how many trainings it takes to confirm a search's winner."""
-    return n_seeds * len(_arms(record, objective))
+def n_trainings(record: SearchRecord, n_seeds: int = SEEDS) -> int:
+    """Return how many trainings it takes at the most to confirm a search's winner."""
+    config = record.attrs[stored.CONFIG]
+    is_of_trial = "function" in {config[part].get("type") for part in ("model", "training")}
+    return n_seeds * (1 + (not record.is_restart) + is_of_trial)
 
 
 def seconds_of(record: SearchRecord, count: int) -> float:
@@ -245,6 +293,23 @@ def seconds_of(record: SearchRecord, count: int) -> float:
     return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
 
 
-def seconds_left(record: SearchRecord, max_time: float | None) -> float:
-    """Return what is left of the time that a study may take; infinite without a limit."""
-    return math.inf if max_time is None else MaxTimeCallback(max_time).seconds_left(record.study)
+def is_affordable(
+    record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
+) -> bool:
+    """Return whether there is a winner that can be confirmed within the cost of its search.
+
+    It is to take no more trainings than there are trials, and to fit in the search's time.
+    """
+    count = n_trainings(record)
+    if record.best is None or count > len(record.done_trials):
+        return False
+    if not is_random(objective.of(record.best.params)):
+        return False
+    if max_time is None:
+        return True
+    return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
+
+
+def is_random(objective: InitOffsetObjective) -> bool:
+    """Return whether another seed gives another network."""
+    return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))

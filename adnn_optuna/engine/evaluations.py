@@ -23,7 +23,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import EVALUATED, OWNER
+from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
@@ -55,7 +55,12 @@ class Measured(NamedTuple):
     attrs: Mapping[str, Any]
 
 
+class CutOffError(Exception):
+    """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
+
+
 _SECONDS_BETWEEN_LOOKS = 0.1
+_NO_LIMIT = 1e9  # Seconds, which are thirty years.
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -81,15 +86,27 @@ class Findings:
 F = TypeVar("F", bound=Findings)
 
 
-def fresh_seeds(of: Any, role: str, count: int) -> tuple[int, ...]:
+def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
-    They follow from what they are to tell of, as JSON holds it, so they are none of the small ones
-    that people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    They follow from a text on what they are to tell of, so they are none of the small ones that
+    people use. Those to choose by are even and those to confirm by odd, so no seed does both.
     """
-    data = json.dumps([of, role], sort_keys=True).encode()
+    data = f"{of} {role}".encode()
     words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
+
+
+def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
+    """Return the fresh seeds that confirm parameters, keyed by these and their experiment alone.
+
+    Args:
+        experiment: What it is that has the parameters, as JSON holds it; never a name.
+        params: All of them.
+        count: How many seeds.
+    """
+    of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
+    return fresh_seeds(of, "confirm", count)
 
 
 def open_evaluations(
@@ -132,12 +149,13 @@ def make_evaluations(
     work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
     returns the value, or what is :class:`Measured`; NaN, or a pruned trial, is none. ``stop`` is
     set when the evaluations under way are to end, by an error or a signal, :obj:`None` if they do
-    not heed it. After ``max_time`` seconds, over all runs, no more begin.
+    not heed it. After ``max_time`` seconds, over all runs, no more begin; one that is cut off
+    then raises :class:`CutOffError`.
 
     Raises:
         KeyboardInterrupt: If the user interrupts; all that were made are stored.
     """
-    limit = None if max_time is None else MaxTimeCallback(max_time)
+    limit = MaxTimeCallback(_NO_LIMIT if max_time is None else max_time)
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
     interval, stop = heartbeat_interval(study), stop or threading.Event()
@@ -189,7 +207,7 @@ class _Worker:
     names: Sequence[str]
     evaluate: Callable[..., float | Measured]
     stop: threading.Event
-    limit: MaxTimeCallback | None
+    limit: MaxTimeCallback
     interval: int | None
     begun: set[int] = dataclasses.field(default_factory=set, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
@@ -223,8 +241,7 @@ class _Worker:
         if bar is not None:
             bar.total = findings.n_evaluations
             bar.update(len(findings.evaluations) - bar.n)
-        is_over = self.limit is not None and self.limit.reached(self.study)
-        return trials, [] if is_over else findings.missing
+        return trials, [] if self.limit.reached(self.study) else findings.missing
 
     def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
         """Begin one of the missing evaluations, if there is one to begin now."""
@@ -265,17 +282,23 @@ class _Worker:
         return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
+        storage, began = self.study._storage, time.monotonic()
         try:
-            value, attrs = self._measured(evaluation_of(trial, self.names))
+            elapsed = patiently(self.limit.used, self.study)
+            attrs: Mapping[str, Any]
+            try:
+                value, attrs = self._measured(evaluation_of(trial, self.names))
+            except CutOffError:
+                value, attrs = math.nan, {ENDED: "interrupted"}
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
             with contextlib.suppress(UpdateFinishedTrialError):
-                note = self.study._storage.set_trial_system_attr
                 for name, of_name in attrs.items():
-                    patiently(note, trial._trial_id, name, of_name)
-                tell = self.study._storage.set_trial_state_values
-                patiently(tell, trial._trial_id, state, values)
+                    patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
+                elapsed += time.monotonic() - began
+                patiently(storage.set_trial_user_attr, trial._trial_id, ELAPSED, elapsed)
+                patiently(storage.set_trial_state_values, trial._trial_id, state, values)
         except BaseException:
             with contextlib.suppress(Exception):
                 end_trial(self.study, trial)

@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna.engine.confirmation import repeat_winner
 from adnn_optuna.engine.fresh import evaluate_afresh
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -111,7 +112,9 @@ def _run_one(
     budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
     if isinstance(plan.objective, InitOffsetObjective):
-        look_at_test_set(patiently(record_of, study), plan.objective, stop)
+        record = patiently(record_of, study)
+        look_at_test_set(record, plan.objective, stop)
+        repeat_winner(record, plan.objective, stop)
     elif isinstance(plan.objective, KeyedObjective):
         evaluate_afresh(patiently(record_of, study), plan.objective, stop)
     return budget

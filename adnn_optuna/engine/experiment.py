@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
-from adnn_optuna._attributes import Metrics
+from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, check_type, checked_seed
+from adnn_optuna._differences import BEHAVIOUR
+from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     import keras
     from optuna.distributions import BaseDistribution
 
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 # How many networks an experiment keeps, of functions of the trial.
 _N_NETWORKS = 32
@@ -43,6 +51,7 @@ class Experiment:
         training: Training | Callable[[Any], Training] | None = None,
         space: Space | None = None,
         metric: str | keras.metrics.Metric | None = None,
+        direction: Literal["minimize", "maximize"] | None = None,
         seed: int = 0,
     ) -> None:
         training = Training() if training is None else training
@@ -57,6 +66,11 @@ class Experiment:
         self.dataset: Dataset = dataset
         self.space: Space = space
         self.distributions: dict[str, BaseDistribution] = {}
+        if direction not in (None, "minimize", "maximize"):
+            raise WrongValueError(
+                f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
+            )
+        self._direction = direction
         self._metric: Any = f"val_{'accuracy' if dataset.num_classes else 'r2'}"
         if metric is not None:
             self._metric = metric
@@ -64,6 +78,9 @@ class Experiment:
             self.metric: str = self._metric
         else:
             [self._metric] = Training().with_metric(metric).metrics
+            # Of a function, only its name is left.
+            wanted = "a Keras metric or a name; of a function, its name in metrics of the training"
+            check_type("metric", self._metric, dict, wanted)
             self.metric = f"val_{self._metric['config']['name']}"
         self.is_of_trial: bool = takes_trial(model) or takes_trial(training)
         # Of functions of a trial: the experiment of each network that was made of them.
@@ -81,6 +98,10 @@ class Experiment:
         if isinstance(self._metric, dict):
             training = training.with_metric(self._metric)
         split, _, name = self.metric.partition("_")
+        is_auto = training.patience is not None and training.mode == "auto"
+        if self._direction and is_auto and training.monitor == self.metric:
+            mode: Any = self._direction.removesuffix("imize")
+            training = dataclasses.replace(training, mode=mode)
         if split == "val" and not len(self.dataset.x_val):
             raise WrongValueError(
                 f"metric is {self.metric!r}, but dataset {self.dataset.name!r} has no validation "
@@ -101,6 +122,8 @@ class Experiment:
                 f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
                 "metric."
             )
+        if not self._direction and any(_is_own(m, name) for m in self.training.metrics):
+            _say_direction(self.metric, self.direction.name.lower())
 
     def __repr__(self) -> str:
         model = self._model if isinstance(self._model, MLP) else _name(self._model)
@@ -116,6 +139,7 @@ class Experiment:
             "training": self._training,
             "space": self.space,
             "metric": self._metric,
+            "direction": self._direction,
             "seed": self.seed,
         }
 
@@ -133,6 +157,14 @@ class Experiment:
             )
         self.space = space
         self.distributions = space.distributions(architecture.variables)
+
+    @classmethod
+    def like(cls, other: Experiment, space: Space) -> Self:
+        """Return an experiment of this class on another one's network, which is not built anew."""
+        made = object.__new__(cls)
+        made.__dict__ = dict(other.__dict__)
+        made._search_in(space)
+        return made
 
     def replace(
         self,
@@ -204,13 +236,23 @@ class Experiment:
         return self.trainer.training
 
     @property
+    def fixed_learning_rate(self) -> float | None:
+        """The learning rate of all trainings; :obj:`None` where a schedule or a trial says it."""
+        if takes_trial(self._training):
+            return None
+        training = self._training if self.is_of_trial else self.training
+        return cast("Training", training).fixed_learning_rate
+
+    @property
     def direction(self) -> StudyDirection:
         """The direction of a study with this objective."""
-        training = Training() if self.is_of_trial else self.training
-        if isinstance(self._metric, dict):
-            training = training.with_metric(self._metric)
-        is_minimized = training.is_minimized(self.metric)
-        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
+        direction = self._direction
+        if direction is None:
+            training = Training() if self.is_of_trial else self.training
+            if isinstance(self._metric, dict):
+                training = training.with_metric(self._metric)
+            direction = "minimize" if training.is_minimized(self.metric) else "maximize"
+        return StudyDirection[direction.upper()]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -221,7 +263,7 @@ class Experiment:
                 **self.trainer.dataset.preprocessing.config,
                 "as_given": sorted(self.trainer.architecture.as_given()),
             }
-        return {
+        described: dict[str, Any] = {
             "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
             "dataset": dataset,
             "training": _described(training) if self.is_of_trial else self.training.config,
@@ -229,6 +271,27 @@ class Experiment:
             "metric": self.metric,
             "seed": self.seed,
         }
+        if self._direction is not None:
+            described["direction"] = self._direction
+        return described if self.is_of_trial else {**described, **self._behaviour}
+
+    @property
+    def made(self) -> Made:
+        """What the user's functions made of a trial's parameters, short enough for each trial."""
+        model = self.trainer.architecture.config
+        if "model" in model:
+            described = json.dumps(model["model"], sort_keys=True).encode()
+            model = {**model, "model": {"sha256": hashlib.sha256(described).hexdigest()}}
+        # As it comes back from a study.
+        parts = {"model": model, "training": self.training.config, **self._behaviour}
+        return cast("Made", json.loads(json.dumps(parts)))
+
+    @property
+    def _behaviour(self) -> dict[str, Any]:
+        """What code of the user's computes, where there is any, as a part of the configuration."""
+        shape = self.dataset.x_train.shape[1:]
+        found = behaviour(self.trainer.architecture, self.training, shape)
+        return {BEHAVIOUR: found} if found else {}
 
     @property
     def baseline_start(self) -> Start:
@@ -238,6 +301,10 @@ class Experiment:
     def start(self, params: dict[str, Any]) -> Start:
         """Return what a trial with these parameters is trained from."""
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
+
+    def starts(self, params: dict[str, Any]) -> list[Start]:
+        """Return what the networks of a trial are trained from: one, unless they are averaged."""
+        return [self.start(params)]
 
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
@@ -262,6 +329,19 @@ def takes_trial(function: object) -> bool:
 
 def _call(function: Callable[[Any], keras.Model], params: dict[str, Any]) -> keras.Model:
     return function(FixedTrial(params))
+
+
+def _is_own(metric: str | dict[str, Any], name: str) -> bool:
+    """Return whether a metric has this name and is of the user's, so that it is registered."""
+    if isinstance(metric, str):
+        return ">" in metric and metric.rpartition(">")[2] == name
+    return ">" in metric["class_name"] and metric["config"]["name"] == name
+
+
+@functools.cache
+def _say_direction(metric: str, direction: str) -> None:
+    said = "Of %s, a metric of your own, direction=%r is taken; give direction where it is not."
+    _logger.info(said, metric, direction)
 
 
 def _described(given: Any) -> dict[str, Any]:

@@ -11,23 +11,40 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
+from adnn_optuna._attributes import (
+    CLAIM,
+    OWNER,
+    PROPOSAL,
+    RUNS,
+    SEARCH,
+    STOP_REASON,
+    SearchSettings,
+)
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import StorageError, enqueue_again, kept, patiently
+from adnn_optuna.engine.storages import (
+    StorageError,
+    enqueue_again,
+    has_parameters,
+    kept,
+    patiently,
+)
 from adnn_optuna.engine.studies import Plan, last_limits
-from adnn_optuna.samplers import IndexedSampler
+from adnn_optuna.samplers import IndexedSampler, KeyedSampler
+from adnn_optuna.samplers._keyed import COUNTING
 from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership, run_of_trials
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
@@ -36,6 +53,10 @@ _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 _SECONDS_BETWEEN_LOOKS = 0.1
 # For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
 _SECONDS_OF_BELIEF = 10.0
+# And for how many intervals of heartbeats one is taken to be beating.
+_BEATS_OF_BELIEF = 4
+# How many of a run's first draws are compared with those of others.
+_N_COMPARED = 3
 
 
 class Loop:
@@ -60,6 +81,8 @@ class Loop:
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
         self._first_seen: dict[int, float] = {}
+        self._doubted: set[int] = set()
+        self._n_compared = 0
         self._open: dict[int, optuna.Trial] = {}
         self._has_failed = False  # Asking for a trial, which may have begun.
         self._began = datetime.now(UTC).isoformat()
@@ -98,7 +121,7 @@ class Loop:
             raise KeyboardInterrupt
         reason, count = patiently(self._next)
         # Before the trials, so that their own time reaches the limit when the training does.
-        began = time.monotonic() - self._tally.elapsed
+        began = time.monotonic() - patiently(self._tally.time.elapsed, self._study)
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
@@ -120,7 +143,7 @@ class Loop:
         if reason := self._limit():
             return reason, 0
         n_done, n_live = self._tally.n_done, len(self._live())
-        n_waiting, n_free = len(self._in_state(TrialState.WAITING)), self._n_proposals()
+        n_waiting, n_free = sum(map(has_parameters, self._waiting())), self._n_proposals()
         if not (n_live or n_waiting or n_free):
             return "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
@@ -142,7 +165,9 @@ class Loop:
         self._tally.update(self._study)
         abandoned = [
             trial
-            for trial in self._in_state(TrialState.RUNNING)
+            for trial in self._tally.reader.unfinished.values()
+            # What was enqueued waits for whoever takes it, whatever became of who was to begin it.
+            if trial.state == TrialState.RUNNING or not has_parameters(trial)
             # One of our own that is not open was begun in vain, as the storage failed meanwhile.
             if is_alive(trial) is False or (is_own(trial) and trial._trial_id not in self._open)
         ]
@@ -151,8 +176,9 @@ class Loop:
         if abandoned:
             self._look()
 
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
+    def _waiting(self) -> list[FrozenTrial]:
+        unfinished = self._tally.reader.unfinished.values()
+        return [t for t in unfinished if t.state == TrialState.WAITING]
 
     def _fail(self, trial: FrozenTrial) -> None:
         """End a trial that is to be done again; only one of all workers succeeds in this."""
@@ -162,15 +188,25 @@ class Loop:
 
     def _live(self) -> list[FrozenTrial]:
         """Return the trials of which a result is expected."""
-        return [trial for trial in self._in_state(TrialState.RUNNING) if self._lives(trial)]
+        running = [
+            t for t in self._tally.reader.unfinished.values() if t.state == TrialState.RUNNING
+        ]
+        return [trial for trial in running if self._lives(trial)]
 
     def _lives(self, trial: FrozenTrial) -> bool:
         if (alive := is_alive(trial)) is not None:
             return alive
-        if self._tally.heartbeat_interval and owner_of(trial) is not None:
+        owner, interval = owner_of(trial), self._tally.heartbeat_interval or math.inf
+        now, storage, number = time.monotonic(), cast("Any", self._study._storage), trial.number
+        seconds = now - self._first_seen.setdefault(number, now)
+        is_of_run = bool(owner["run"] if owner else not has_parameters(trial))
+        if is_of_run and number not in self._doubted and seconds > _BEATS_OF_BELIEF * interval:
+            # Optuna misses no heart that never beat, as that of one whose worker died before.
+            storage.record_heartbeat(trial._trial_id)
+            self._doubted.add(number)
+        if interval < math.inf and owner is not None:
             return True  # Whose heart does not beat is told FAIL.
-        first_seen = self._first_seen.setdefault(trial.number, time.monotonic())
-        return time.monotonic() - first_seen < _SECONDS_OF_BELIEF
+        return seconds < _SECONDS_OF_BELIEF
 
     def _limit(self) -> str | None:
         """Return which limit is reached; of several, the first of these."""
@@ -193,6 +229,7 @@ class Loop:
                 self._open[trial._trial_id] = trial
                 patiently(self._show_life, trial._trial_id)
         patiently(self._look)
+        self._warn_of_repeats()
         # Trials are numbered by the storage: those of a lower number come first.
         live = [trial.number for trial in self._live()]
         for trial_id, trial in list(self._open.items()):
@@ -202,23 +239,60 @@ class Loop:
                 del self._open[trial_id]
         return list(self._open.values())
 
+    def _warn_of_repeats(self) -> None:
+        """Warn if this run begins with the draws of another one, as of one fixed seed."""
+        study, trials = self._study, self._tally.reader.trials
+        if isinstance(study.sampler, (KeyedSampler, *COUNTING)):
+            return
+        drawn = [trials[t.number] for t in self._open.values() if _is_drawn(trials[t.number])]
+        for trial in drawn[: _N_COMPARED - self._n_compared]:
+            self._n_compared += 1
+            others = (t for t in trials if t.params == trial.params and not is_own(t))
+            if (other := next(filter(owner_of, others), None)) is not None:
+                self._n_compared = _N_COMPARED
+                name = type(study.sampler).__name__
+                warnings.warn(
+                    f"Trial {trial.number} of the study {study.study_name!r} repeats trial "
+                    f"{other.number} of another run: a {name} with a fixed seed begins anew in "
+                    f"each worker and each run. Give sampler=lambda seed, n_trials: {name}"
+                    "(seed=seed), or a KeyedSampler.",
+                    stacklevel=2,
+                )
+
     def _ask_one(self) -> optuna.Trial:
         if self._has_failed:
             # What was begun in vain holds what is to be proposed.
             self._look()
         self._has_failed = True
+        storage: Any = self._study._storage
+        claimed = self._claim()
         with signals.without_warnings() if self._tally.heartbeat_interval else nullcontext():
             trial = self._study.ask()
+            if not isinstance(self._study.sampler, IndexedSampler):
+                storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
+            if trial._trial_id != claimed:  # Another worker took that one.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    storage.set_trial_system_attr(claimed, CLAIM, None)
             self._objective.suggest(trial)
         self._has_failed = False
         return trial
 
+    def _claim(self) -> int:
+        """Say who begins the trial that `Study.ask` takes, the first waiting one; return its id.
+
+        Nothing else would tell of a trial whose worker dies right there that it is nobody's.
+        """
+        storage: Any = self._study._storage
+        waiting = (trial for trial in self._waiting() if trial._trial_id not in self._open)
+        if (trial := next(waiting, None)) is None:
+            new = optuna.create_trial(state=TrialState.WAITING)
+            trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
+        with contextlib.suppress(UpdateFinishedTrialError):
+            storage.set_trial_system_attr(trial._trial_id, CLAIM, ownership(trial))
+        return trial._trial_id
+
     def _show_life(self, trial_id: int) -> None:
         storage: Any = self._study._storage
-        if not isinstance(self._study.sampler, IndexedSampler):
-            begun = storage.get_trial(trial_id)
-            if not is_own(begun):  # Some samplers have shown it already.
-                storage.set_trial_system_attr(trial_id, OWNER, ownership(begun))
         if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
             storage.record_heartbeat(trial_id)
 
@@ -304,6 +378,13 @@ class Loop:
         self._look()
         if is_interrupt and self._n_trials_before is not None:
             self._end(self._limit() or "interrupted")
+
+
+def _is_drawn(trial: FrozenTrial) -> bool:
+    """Return whether a trial has numbers that nobody draws twice, and that it was not told."""
+    is_told = trial.system_attrs.keys() & {"fixed_params", "failed_trial"}
+    drawn = [d for d in trial.distributions.values() if isinstance(d, FloatDistribution)]
+    return not is_told and any(d.step is None and not d.single() for d in drawn)
 
 
 def _was_stopped(study: optuna.Study) -> bool:

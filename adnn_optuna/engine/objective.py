@@ -15,17 +15,33 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, BASELINE_METRICS, CONFIG, ENDED, Metrics, Trained
-from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongValueError, is_out_of_memory
+from adnn_optuna._attributes import (
+    BASELINE,
+    BASELINE_METRICS,
+    CONFIG,
+    ENDED,
+    MADE,
+    Metrics,
+    Trained,
+)
+from adnn_optuna._checks import (
+    TOO_LITTLE_MEMORY,
+    WrongValueError,
+    first_line,
+    is_out_of_memory,
+)
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.outcomes import Outcome, mark
+from adnn_optuna.engine.outcomes import Outcome, best_trial, mark
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, is_finite
+from adnn_optuna.samplers._trials import PerStudy
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+_ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
 class InitOffsetObjective(Experiment):
@@ -33,9 +49,11 @@ class InitOffsetObjective(Experiment):
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
     of a study also trains the *baseline*, the unmoved network, and stores its value (user
-    attribute ``adnn:baseline``). A pruner that the study was given sees the metric after each
-    epoch, but for the :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give
-    that one an argument of its own, or :func:`~adnn_optuna.search` the ``pruner``.
+    attribute ``adnn:baseline``). Where model or training is a function of the trial, each trial
+    that is the best one so far trains its own, with its hyperparameters. A pruner that the study
+    was given sees the metric after each epoch, but for the
+    :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
+    of its own, or :func:`~adnn_optuna.search` the ``pruner``.
 
     The same parameters give the same value, bit for bit, on the same machine. A training that
     diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
@@ -62,6 +80,7 @@ class InitOffsetObjective(Experiment):
             (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
             ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
             name, such as ``"val_auc"``. It may be such an object. Losses and errors are minimized.
+        direction: ``"minimize"`` or ``"maximize"``, where the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
 
     Raises:
@@ -96,6 +115,12 @@ class InitOffsetObjective(Experiment):
         Raises:
             ValueError: If the study has another direction, trials or objective.
         """
+        self.check(study)
+        if CONFIG not in study.user_attrs:
+            study.set_user_attr(CONFIG, self.config)
+
+    def check(self, study: optuna.Study) -> None:
+        """Refuse a study of another direction, other trials or another objective."""
         named, n_values = f"The study {study.study_name!r}", len(study.directions)
         if n_values > 1:
             raise WrongValueError(
@@ -116,17 +141,45 @@ class InitOffsetObjective(Experiment):
                         f"{', '.join(trial.params) or 'no parameters'}, not "
                         f"{', '.join(self.distributions)}; use another study name."
                     )
-            study.set_user_attr(CONFIG, self.config)
         elif differences := config_differences(attrs[CONFIG], self.config):
-            raise WrongValueError(
-                f"{named} belongs to another objective ({in_words(differences)}); use another "
-                "study name or the same settings."
-            )
+            raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
+        if not self.is_of_trial:
+            return
+        first = next((t for t in study.get_trials(deepcopy=False) if MADE in t.user_attrs), None)
+        with self._agreed.lock:
+            agreed = self._agreed[study]
+            for trial in filter(None, (first, best_trial(study))):
+                if trial.number not in agreed:
+                    self.as_trained(trial, named)
+                    agreed.add(trial.number)
 
-    def set_baseline(self, study: optuna.Study, metrics: Metrics) -> None:
-        """Store what the baseline's training came to."""
-        study.set_user_attr(BASELINE_METRICS, metrics)
-        study.set_user_attr(BASELINE, self.value(metrics))
+    @functools.cached_property
+    def _agreed(self) -> PerStudy[set[int]]:
+        return PerStudy(lambda _: set())
+
+    def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
+        """Return the objective of a stored trial's parameters.
+
+        Raises:
+            ValueError: If the user's functions make another model or training of them by now.
+        """
+        made, of_trial = trial.user_attrs.get(MADE), f"of trial {trial.number}, "
+        try:
+            objective = self.of(trial.params)
+        except ValueError as error:
+            if made is None:
+                raise
+            # Of Optuna's, where they ask for a hyperparameter that the trial has not.
+            why = f"{of_trial}its hyperparameters: {first_line(error)}"
+            raise WrongValueError(_ANOTHER.format(named, why)) from None
+        if made is not None and (differences := config_differences(made, objective.made)):
+            raise WrongValueError(_ANOTHER.format(named, of_trial + in_words(differences)))
+        return objective
+
+    def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
+        """Store what the training of a study's, or a trial's own, unmoved network came to."""
+        of.set_user_attr(BASELINE_METRICS, metrics)
+        of.set_user_attr(BASELINE, self.value(metrics))
 
     def train(
         self,
@@ -174,6 +227,8 @@ class InitOffsetObjective(Experiment):
                 done meanwhile what the trial is to repeat.
         """
         if not isinstance(trial, optuna.Trial):
+            if isinstance(trial, FrozenTrial):
+                self.as_trained(trial)
             objective = self.suggest(trial)
             params = {name: trial.params[name] for name in objective.distributions}
             [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
@@ -206,6 +261,8 @@ class InitOffsetObjective(Experiment):
         with_default_pruner: bool,  # noqa: FBT001
     ) -> list[Outcome]:
         study, objective = trials[0].study, self.of(trials[0].params)
+        if self.is_of_trial:
+            patiently(trials[0].set_user_attr, MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
         unmoved = objective.baseline_start
         is_first = BASELINE_METRICS not in patiently(lambda: study.user_attrs)
@@ -243,10 +300,27 @@ class InitOffsetObjective(Experiment):
             baseline = runs[starts.index(unmoved)]
             if baseline.status in ("complete", "diverged"):
                 patiently(objective.set_baseline, study, baseline.metrics)
-        return [
+        outcomes = [
             objective._outcome(run, is_pruned=i in pruned)
             for i, run in enumerate(runs[: len(trials)])
         ]
+        if self.is_of_trial and patiently(self._is_best, trials[0], outcomes[0].value):
+            if unmoved not in starts:
+                starts.append(unmoved)
+                runs += objective.trainer.train([unmoved], **limits, evaluate_each_epoch=False)
+            baseline = runs[starts.index(unmoved)]
+            if baseline.status not in ("complete", "diverged"):
+                return [objective._outcome(baseline, is_pruned=False)]
+            patiently(objective.set_baseline, trials[0], baseline.metrics)
+        return outcomes
+
+    def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
+        """Return whether a trial is the best one with this value, or as good and before that."""
+        best = best_trial(trial.study)
+        if value is None or best is None:
+            return value is not None
+        gain = self.improvement(value, best.values[0])
+        return gain > 0 or (gain == 0 and trial.number < best.number)
 
     def _outcome(self, run: Run, *, is_pruned: bool) -> Outcome:
         status = "pruned" if is_pruned else run.status

@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import TrialPruned
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
@@ -85,6 +85,13 @@ class Outcome:
             mark(trial, "interrupted")
         if self.state == TrialState.FAIL:
             mark(trial, "diverged")
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the completed trial with the best value, the first of equals."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:

@@ -14,11 +14,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import RunRecord, TestLook
+from adnn_optuna._attributes import Metrics, RunRecord, TestLook
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import check_attributes
 
 
@@ -27,8 +29,10 @@ class SearchRecord:
     """What a study tells of its search, without the objective that it was searched with.
 
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
-    ``best`` the best trial, :obj:`None` where none was completed. The test values are accuracies
-    on the test set, which the search never saw; NaN while nobody looked at it for ``best``.
+    ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
+    function of the trial, the unmoved network is that of the best trial. The test values are
+    accuracies on the test set, which the search never saw; NaN while nobody looked at it for
+    ``best``.
     ``attrs`` are the user attributes of the study, as they were read with it.
     """
 
@@ -49,10 +53,16 @@ class SearchRecord:
         return self.improvement(self.best_value, self.baseline)
 
     @property
+    def baseline_metrics(self) -> Metrics:
+        """All metrics of the unmoved network; empty where it was not trained."""
+        of_best = {} if self.best is None else self.best.user_attrs
+        metrics: Metrics = {**self.attrs, **of_best}.get(stored.BASELINE_METRICS, {})
+        return metrics
+
+    @property
     def val_baseline(self) -> float:
         """The baseline's accuracy on the validation set; NaN where there is none."""
-        metrics = self.attrs.get(stored.BASELINE_METRICS, {})
-        return float(metrics.get(self.val_metric, math.nan))
+        return float(self.baseline_metrics.get(self.val_metric, math.nan))
 
     @property
     def val_value(self) -> float:
@@ -150,9 +160,25 @@ class SearchRecord:
         return self.test_value - self.test_baseline
 
     @property
+    def repeated(self) -> float:
+        """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
+        name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
+        return float(self.attrs.get(name, {}).get("gain", math.nan))
+
+    @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
+
+    @property
+    def unowned_trials(self) -> list[int]:
+        """The numbers of the trials that run, if nothing else happened: nothing tells who does.
+
+        Those of Optuna's samplers in ``study.optimize`` tell nothing, nor do those that a kill
+        left behind before anything could be stored of them.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running if owner_of(trial) is None]
 
     @property
     def stop_reason(self) -> str | None:
@@ -200,6 +226,13 @@ class SearchRecord:
         return self.searcher in ARMS and ARMS[self.searcher].is_control
 
     @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the winner: one, but in an ensemble."""
+        if self.best is None or self.searcher != stored.ENSEMBLE:
+            return 1
+        return max(self.best.intermediate_values, default=1)
+
+    @property
     def budget(self) -> dict[str, Any]:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
@@ -239,15 +272,14 @@ class SearchRecord:
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     @property
-    def offset_gain(self) -> float:
-        """The gain over the winner's own model and training with every offset 0.
+    def hyperparameter_gain(self) -> float:
+        """What the best trial's model and training gain, unmoved, over the first trial's.
 
-        NaN where that is the baseline, as model and training are no functions of the trial, and
-        before the test set was looked at.
+        NaN where they are no functions of the trial.
         """
-        look = self.test_look
-        unmoved = look.get("unmoved", math.nan) if look else math.nan
-        return self.improvement(self.best_value, unmoved)
+        if self.best is None or stored.BASELINE not in self.best.user_attrs:
+            return math.nan
+        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
 
 
 def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
@@ -272,15 +304,15 @@ def record_of(study: optuna.Study) -> SearchRecord:
         )
     check_attributes(study)
     attrs: dict[str, Any] = study.user_attrs
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    baseline = attrs.get(stored.BASELINE, math.nan)
-    if stored.CONFIG not in attrs:
-        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
-        baseline = completed[0].value if completed else math.nan
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    # The first of equals.
-    best = min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    best = best_trial(study)
     check_attributes(study, best)
+    baseline = attrs.get(stored.BASELINE, math.nan)
+    if best is not None and stored.CONFIG not in attrs:
+        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        baseline = completed[0].value
+    elif best is not None:
+        baseline = best.user_attrs.get(stored.BASELINE, baseline)
     return SearchRecord(
         study=study,
         attrs=attrs,

@@ -1,17 +1,15 @@
-"""Baseline and winner trained again, as they were or with fresh random numbers, and tested."""
+"""Baseline and winner trained again, and tested."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import itertools
 import json
 import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import optuna
@@ -19,15 +17,14 @@ import optuna
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna.engine.clusters import effective_number, variance_of_mean
+from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer, is_finite, n_cores
-
-Source = Literal["initialisations", "orders"]
+from adnn_optuna.networks.training import Run, Trainer, is_finite
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -45,14 +42,14 @@ def look_at_test_set(
     n_trials = len(patiently(lambda: record.done_trials))
     look = record.test_look
     if look is None:
-        of_winner, _, (baseline, winner) = retrain_winner(record, objective, stop)
-        scores = as_attributes(f"{stored.SCORES}/{record.best.number}", winner.scores)
-        for name, text in scores.items():
+        of_winner, _, runs = retrain_winner(record, objective, stop)
+        look = {**look_of(of_winner, *runs), "trial": record.best.number}
+        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", runs[1].scores)
+        if "groups" in look:
+            attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
+        for name, text in attrs.items():
             patiently(record.study.set_user_attr, name, text)
             record.attrs[name] = text
-        look = {**look_of(of_winner, baseline, winner), "trial": record.best.number}
-        if objective.is_of_trial:
-            look["unmoved"] = baseline.metrics[objective.metric]
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
@@ -67,16 +64,22 @@ def retrain_winner(
 ) -> tuple[InitOffsetObjective, list[Start], list[Retrained]]:
     """Train baseline and winner of a search again; warn where they come out differently.
 
-    Where model or training is a function of the trial, the baseline is the winner without its
-    offsets. Return the winner's objective, what both were trained from, and what came of them.
+    Return the winner's objective, what both were trained from, and what came of them.
+
+    Raises:
+        ValueError: If the user's functions now make another model or training of the winner.
     """
     assert record.best is not None, "There is a winner."
-    params, attrs = record.best.params, record.best.user_attrs
-    told = [record.attrs.get(stored.BASELINE_METRICS, {}), attrs.get(stored.TRIAL_METRICS, {})]
-    if objective.is_of_trial:
-        told[0], objective = {}, objective.of(params)
-    starts = [objective.baseline_start, objective.start(params)]
-    runs = [*retrain(objective.trainer, starts, stop)]
+    told = [record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})]
+    objective, params = objective.as_trained(record.best), record.best.params
+    starts, trainer = [objective.baseline_start, objective.start(params)], objective.trainer
+    if isinstance(objective, EnsembleObjective):
+        unmoved, average = objective.tested(params, stop)
+        scores = average.test_scores
+        of_average = Retrained(average.metrics | _score(trainer, scores), [], scores)
+        runs = [_tested(trainer, unmoved), of_average]
+    else:
+        runs = [*retrain(trainer, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
@@ -147,33 +150,20 @@ def retrain(
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
-    n, data, head = n_cores(), trainer.dataset, trainer.architecture.head
-    for first in range(0, len(starts), n):
-        some = starts[first : first + n]
-        for run in trainer.train(some, evaluate_each_epoch=False, keep_weights=True, stop=stop):
-            if not run.history:
-                raise KeyboardInterrupt
-            weights = run.weights or []
-            scores = trainer.evaluate(weights, data.x_test, data.y_test)
-            metrics = {**run.metrics, f"test_{head.score}": float(scores.mean())}
-            yield Retrained(metrics, weights, scores)
+    for run in trainer.train_in_turn(starts, stop=stop):
+        if not run.history:
+            raise KeyboardInterrupt
+        yield _tested(trainer, run)
 
 
-def retrain_afresh(
-    objective: InitOffsetObjective, params: dict[str, Any], source: Source, seeds: Sequence[int]
-) -> list[float]:
-    """Return the test gains over the baseline of a winner with these parameters, for each seed.
+def _tested(trainer: Trainer, run: Run) -> Retrained:
+    weights, data = run.weights or [], trainer.dataset
+    scores = trainer.evaluate(weights, data.x_test, data.y_test)
+    return Retrained(run.metrics | _score(trainer, scores), weights, scores)
 
-    It redraws the orders of the batches, or with them the initialisations, which the winner's
-    offsets move, too.
-    """
-    starts = []
-    for seed, of_role in itertools.product(seeds, ({}, params)):
-        if source == "initialisations":
-            starts.append(objective.replace(seed=seed).start(of_role))
-        else:
-            starts.append(dataclasses.replace(objective.start(of_role), order_seed=seed))
-    return gains_of([*retrain(objective.trainer, starts)])
+
+def _score(trainer: Trainer, scores: np.ndarray) -> Metrics:
+    return {f"test_{trainer.architecture.head.score}": float(scores.mean())}
 
 
 def gains_of(runs: Sequence[Retrained]) -> list[float]:

@@ -30,20 +30,18 @@ def as_attributes(name: str, values: np.ndarray) -> dict[str, str]:
 
 def from_attributes(
     attrs: Mapping[str, Any], name: str, n: int, kind: type[np.generic]
-) -> np.ndarray | None:
-    """Return n values of this kind as they were stored; :obj:`None` where none were.
+) -> np.ndarray:
+    """Return n values of this kind as they were stored.
 
     Args:
         attrs: The attributes.
         name: What their names begin with.
         n: How many values there are.
-        kind: ``np.bool_``, ``np.int32`` or ``np.float32``.
+        kind: :class:`numpy.bool_`, :class:`numpy.int32` or :class:`numpy.float32`.
     """
     names = (f"{name}/{i}" for i in itertools.count())
     texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
     data = base64.b64decode("".join(texts))
-    if not data:
-        return None
     if kind is np.bool_:
         return np.unpackbits(np.frombuffer(data, np.uint8), count=n).astype(bool)
     return np.frombuffer(data, np.dtype(kind).newbyteorder("<"), n)

@@ -176,6 +176,11 @@ def _lock_for_update(state: ORMExecuteState) -> None:
         state.session.connection().exec_driver_sql("BEGIN EXCLUSIVE")
 
 
+def has_parameters(trial: FrozenTrial) -> bool:
+    """Return whether a trial has parameters, or was enqueued with some."""
+    return bool(trial.params) or "fixed_params" in trial.system_attrs
+
+
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     """Enqueue the trial of a dead worker once more, unless a sampler of ours proposes it again."""
     attrs = trial.system_attrs
@@ -183,8 +188,7 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
     is_retry = "failed_trial" in attrs
     is_evaluation = EVALUATED in study.user_attrs
-    is_unknown = not (trial.params or "fixed_params" in attrs)
-    if is_proposed_again or is_retry or is_evaluation or is_unknown:
+    if is_proposed_again or is_retry or is_evaluation or not has_parameters(trial):
         return
     # As Optuna's own callback notes it.
     attrs = {**attrs, "failed_trial": trial.number, "retry_history": [trial.number]}

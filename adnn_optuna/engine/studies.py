@@ -164,6 +164,7 @@ def objective_from_study(
         training=Training(**config["training"]),
         space=space_from_config(config["space"]),
         metric=config["metric"],
+        direction=config.get("direction"),
         seed=config["seed"],
     )
     if differences := config_differences(config["model"], objective.config["model"], "model"):

@@ -12,7 +12,17 @@ from statistics import fmean, stdev
 import pandas as pd
 from scipy import stats
 
-from adnn_optuna._attributes import ANNEALING, CONFIG, GREEDY, RANDOM, RANDOM_RESTART, Declaration
+from adnn_optuna._attributes import (
+    ANNEALING,
+    CONFIG,
+    ENSEMBLE,
+    GREEDY,
+    LONGER,
+    OBJECTIVE,
+    RANDOM,
+    RANDOM_RESTART,
+    Declaration,
+)
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import Unit, unit_of
@@ -33,6 +43,10 @@ from adnn_optuna.evidence.paired_differences import (
     verdict_of,
 )
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
+
+UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
+# Of whose winners nothing could repeat.
+_NOT_ASKED = (RANDOM_RESTART, LONGER, ENSEMBLE, OBJECTIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,9 +260,33 @@ class ComparisonFacts:
         if of_controls:
             others = compared(values, claims=of_controls, n_claims=n_claims["controls"])
             rows += [row for row in others if row.verdict is not None]
+        return self._decided(rows)
+
+    @functools.cached_property
+    def repeats(self) -> list[PairedDifference]:
+        """What each arm's winners gain over their unmoved networks, with one fresh seed a unit.
+
+        The units' gains are a family of claims of their own, of all arms that were ever declared.
+        Arms of which nothing is asked, or known, are left out.
+        """
+        gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
+        asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
+        declared = [name for name in self.declaration["arms"].values() if name not in _NOT_ASKED]
+        rows = []
+        for label, of_arm in asked.items():
+            rows += paired_differences(
+                {label: of_arm, UNMOVED: [0.0] * len(of_arm)},
+                equivalence=self.equivalence,
+                n_claims=max(len(asked), len(declared)),
+                looks_again=self.looks_again,
+            )
+        return self._decided(rows)
+
+    def _decided(self, rows: list[PairedDifference]) -> list[PairedDifference]:
+        """Return differences as they are; undecided where planned seeds are missing."""
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
-            rows = undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
+            return undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
         return rows
 
     @property

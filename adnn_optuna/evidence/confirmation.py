@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from adnn_optuna.engine.clusters import variance_of_mean
 from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, Confirmation, read_confirmation
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval
@@ -111,8 +112,8 @@ def own_score(
     Args:
         scores: The score of each test example, of shape (n,): :obj:`bool`, or of a regression one
             minus the squared error in units of the targets' variance.
-        groups: What the examples belong to, integers of shape (n,), such as the same number for
-            those that are the same; each alone if :obj:`None`.
+        groups: The number of each example's group, from 0, of shape (n,), such as the same one
+            for those that are equal; each alone if :obj:`None`.
         level: The level of the interval.
     """
     mean, n = float(scores.mean(dtype=np.float64)), len(scores)
@@ -173,17 +174,9 @@ def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimat
 
 
 def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:
-    """Return the variance of a mean over examples, by the sums of their groups; and how many."""
-    residuals = values - values.mean(dtype=np.float64)
-    if groups is not None:
-        _, numbers = np.unique(groups, return_inverse=True)
-        residuals = np.bincount(numbers, weights=residuals)
-    n_groups = len(residuals)
-    if n_groups < 2:
-        return math.inf, n_groups
-    return float(np.square(residuals).sum()) * n_groups / (n_groups - 1) / len(
-        values
-    ) ** 2, n_groups
+    """Return the variance of a mean over examples, and of how many groups that is known."""
+    groups = np.arange(len(values)) if groups is None else groups
+    return variance_of_mean(values.astype(np.float64), groups), len(np.unique(groups))
 
 
 def _quantile(level: float, freedom: float) -> float:

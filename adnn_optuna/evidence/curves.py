@@ -71,6 +71,9 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
         trained = trial.user_attrs.get(stored.TRAINED, {})
         n_epochs = max(trained.get("epochs", epochs), 1)
         values = {n_epochs - 1: trial.value}
+        if record.searcher == stored.ENSEMBLE:  # Nothing is chosen: its average is what it is.
+            averages = trial.intermediate_values
+            return {round(k * n_epochs / len(averages)): v for k, v in averages.items()}
         if record.searcher == stored.LONGER:  # It tells of those that were the best so far.
             values = {**trial.intermediate_values}
         for step, value in values.items():
@@ -92,6 +95,17 @@ def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
     return _mean_curve(
         x, [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
     )
+
+
+def gains_of_averages(runs: Sequence[SearchRecord]) -> Curve:
+    """Return by how much the average of the first n networks is better than one, by n."""
+    curves = [
+        [run.improvement(value, run.baseline) for value in run.best.intermediate_values.values()]
+        for run in runs
+        if run.best is not None and math.isfinite(run.baseline)
+    ]
+    numbers = range(1, min(map(len, curves), default=0) + 1)
+    return _mean_curve(numbers, [curve[: len(numbers)] for curve in curves])
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from adnn_optuna._units import COUNT, SECONDS, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.curves import seconds_under_way
 
 
@@ -23,6 +24,7 @@ class Number(NamedTuple):
     """A number of a result, with all that is to be known of it.
 
     All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
+    three statements on fresh seeds that it prints and its page begins with (``statements``), the
     scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
     room, on its page (``means page``), those of a comparison of a function (``function``), and the
     table of every run (``runs``).
@@ -68,6 +70,7 @@ _ALL = [*_RUN, "means", "means page"]
 _EACH = [*_ALL, "function"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
+_OWN_CARD = "Test gain over the search's own baseline"
 
 NUMBERS = (
     Number(
@@ -100,7 +103,15 @@ NUMBERS = (
         *("test_best", "test_metric", "best", "{score}\n{unit}", _EACH),
         *(lambda run, _: run.test_value, "{score} of the winner"),
     ),
-    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL, card="Gain on the test set"),
+    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL, card=_OWN_CARD),
+    Number(
+        *("gain_over_usual", "test_metric", "", "test gain {unit}\nover what is usual"),
+        *(["statements"], lambda run, _: _confirmed(run, "usual"), "Better than usual"),
+    ),
+    Number(
+        *("gain_repeats", "test_metric", "", "test gain {unit}\nthat repeats"),
+        *(["statements"], lambda run, _: _confirmed(run, "repeats"), "Repeats"),
+    ),
     Number(
         *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
         lambda run, mean: run.test_value - mean.test,
@@ -120,6 +131,11 @@ def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
         {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
         for run in runs
     ]
+
+
+def _confirmed(record: SearchRecord, name: str) -> float:
+    facts = confirmation_of(record)
+    return math.nan if facts is None else float(getattr(facts, name).value)
 
 
 def _mean(values: Sequence[float]) -> float:

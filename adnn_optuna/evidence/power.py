@@ -60,8 +60,9 @@ def plan_seeds(
     With s alone a plan from few pairs falls short of what it promises.
 
     Args:
-        differences: The finite paired differences of each claim in a pilot. Those with the largest
-            standard deviation decide, as all are to be shown.
+        differences: The finite paired differences of each claim in a pilot. Their pooled standard
+            deviation is planned with: the largest of several is so mostly by chance. As claims
+            share arms, it is taken for no surer than one of them.
         gain: The true difference that is to be shown, in the same unit.
         seconds_per_seed: How long a seed takes with all arms.
         unit: How differences are shown.
@@ -82,8 +83,9 @@ def plan_seeds(
             "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
             "they vary."
         )
-    pilot = max(pilots, key=lambda d: float(d.std(ddof=1)))
-    k, sd, m = len(pilot), float(pilot.std(ddof=1)), len(pilots)
+    k, m = min(map(len, pilots)), len(pilots)
+    freedom = [len(d) - 1 for d in pilots]
+    sd = math.sqrt(np.average([d.var(ddof=1) for d in pilots], weights=freedom))
     if sd == 0:
         raise WrongValueError(
             f"All {k} pilot seeds have the same difference, so they do not say how much seeds "

@@ -1,4 +1,4 @@
-"""How sure a test gain is: by the images that one network alone gets right, and by chance."""
+"""How sure a test gain is: by the images that one network alone gets right."""
 
 from __future__ import annotations
 
@@ -39,27 +39,9 @@ def gain_interval(look: TestLook | None) -> tuple[float, float]:
     return gain - Z * error, gain + Z * error
 
 
-def gain_p_value(look: TestLook | None) -> float:
-    """Return the p-value of McNemar's exact test of the test gain of a look, NaN as above."""
-    if look is None or math.isnan(look["baseline"]):
-        return math.nan
-    counts = look.get("groups", look)
-    return mcnemar_p_value(counts["won"], counts["lost"])
-
-
 def n_counted(look: TestLook) -> float:
     """Return as how many images those of a look count, of which some may repeat others."""
     return look["groups"]["n"] if "groups" in look else look["n_images"]
-
-
-def mcnemar_p_value(won: int, lost: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test that both networks are as good.
-
-    Each image that one network alone gets right is then a fair coin (McNemar 1947).
-    """
-    from scipy.stats import binomtest
-
-    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def unseen_share(n: int) -> float:

@@ -8,18 +8,19 @@ chosen, tell what the chosen one is worth.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, stdev, variance
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from scipy import integrate, special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
-from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds
-from adnn_optuna.evidence.confirmation import Estimate
+from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
+from adnn_optuna.evidence.confirmation import Estimate, mean_gain
 from adnn_optuna.evidence.proportions import student_half_width
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 Baseline = Literal["mean", "one"]
 """What a gain is measured from: the mean of all draws, or one draw."""
 
-# This many equal values show that nothing is random. There are as many seeds to choose by.
-N_EQUAL = 5
+FIRST_OF_PARAMS = 2**30
+"""From here on numbers are of parameters that no trial of the study has."""
+UNMOVED = "unmoved"  # The user attribute of such a trial, if it is the unmoved network.
 _ROUNDING = 1e-12  # Values that differ by less are equal.
 
 
@@ -44,22 +46,31 @@ class RecheckFacts(Findings):
     confirm: int
     confirm_best: bool
     is_seeded: bool
+    is_deterministic: bool = False
+    on_same_data: bool = False
+    experiment: Any = dataclasses.field(default=None, repr=False)
+    against_of: Callable[[FrozenTrial], FrozenTrial | None] = dataclasses.field(
+        default=lambda _: None, repr=False, compare=False
+    )
+    against: FrozenTrial | None = dataclasses.field(
+        default=None, init=False, repr=False, compare=False
+    )
     trial: FrozenTrial | None = dataclasses.field(default=None, init=False, repr=False)
-    is_deterministic: bool = dataclasses.field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        choosing = fresh_seeds(self.study_name, "choose", max(self.seeds, N_EQUAL))
-        confirming = fresh_seeds(self.study_name, "confirm", self.confirm)
-        self._seeds = {"choose": choosing[: self.seeds], "confirm": confirming}
+        choosing = json.dumps(self.experiment, sort_keys=True, default=str)
+        self._seeds = {"choose": fresh_seeds(choosing, "choose", self.seeds)}
         self.best: FrozenTrial = self.candidates[0]
         # The study may have had other best trials before it went on.
-        numbers = {trial.number for trial in self.candidates}
+        others = filter(None, map(self.against_of, self.candidates))
+        numbers = {trial.number for trial in (*self.candidates, *others)}
         self.evaluations = {e: v for e, v in self.evaluations.items() if e[0] in numbers}
-        stages = self._stages([(self.best.number, seed) for seed in choosing[:N_EQUAL]])
-        missing = ([e for e in stage if e not in self.evaluations] for stage in stages)
+        missing = ([e for e in stage if e not in self.evaluations] for stage in self._stages())
         self.missing = next(filter(None, missing), [])
-        n_confirmed = 2 if self.confirm_best and self.trial is not self.best else 1
-        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        n_confirmed = len(self._confirmed) if self.trial else 1 + self.confirm_best
+        self.n_evaluations = 0
+        if not self.is_deterministic:
+            self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
 
         # The least difference of values: of accuracies, one image or more.
@@ -71,35 +82,63 @@ class RecheckFacts(Findings):
             estimate = Estimate(*(_stored(self.best),) * 3)
         self.value, self.low, self.high = estimate
         self.overstated, self.overstated_low, self.overstated_high = self.excess(estimate)
+        self.gain = Estimate(*(math.nan,) * 3)
+        if self.trial and self.against and not self.missing and not self.is_deterministic:
+            differences = self._by_seed(self.trial) - self._by_seed(self.against)
+            self.gain = mean_gain(self._sign * differences)
         self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
         self.noise_share: float = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
 
-    def _stages(self, equal: Sequence[Evaluation]) -> Iterator[Sequence[Evaluation]]:
+    def _stages(self) -> Iterator[Sequence[Evaluation]]:
         """Yield what is evaluated, and conclude from each part once it is known."""
-        first = equal[: self.seeds]
-        yield first
-        if all(self.evaluations[e] == self.best.value for e in first):
-            yield equal
-            if all(self.evaluations[e] == self.best.value for e in equal):
-                self.is_deterministic, self.trial = True, self.best
-                return
+        if self.is_deterministic:
+            self.trial = self.best
+            self._seeds["confirm"] = ()
+            return
         yield [(t.number, seed) for t in self.candidates for seed in self._seeds["choose"]]
 
         def rank(trial: FrozenTrial) -> tuple[int, float]:
             values = [_stored(trial), *self.values(trial, "choose")]
-            return len(values), fmean(values) * (1 if self.maximize else -1)
+            return len(values), fmean(values) * self._sign
 
         self.trial = max(self.candidates, key=rank)  # The first of equals, as the study's best is.
-        with_best = self.confirm_best and self.trial is not self.best
-        confirmed = [self.trial, self.best] if with_best else [self.trial]
-        yield [(t.number, seed) for t in confirmed for seed in self._seeds["confirm"]]
+        self.against = self.against_of(self.trial)
+        self._seeds["confirm"] = seeds_to_confirm(self.experiment, self.trial.params, self.confirm)
+        yield [(number, seed) for number in self._confirmed for seed in self._seeds["confirm"]]
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.maximize else -1
+
+    @property
+    def _confirmed(self) -> list[int]:
+        """The numbers of those evaluated with the further seeds, once they are known."""
+        best = self.best if self.confirm_best else None
+        return [*dict.fromkeys(t.number for t in (self.trial, best, self.against) if t)]
+
+    def _by_seed(self, trial: FrozenTrial) -> np.ndarray:
+        made = [(trial.number, seed) for seed in self._seeds["confirm"]]
+        return np.array([self.evaluations[evaluation] for evaluation in made])
+
+    @property
+    def said_gain(self) -> float:
+        """What the study says that the chosen trial gained over the other one; NaN if nothing."""
+        if not (self.trial and self.against and self.against.state == TrialState.COMPLETE):
+            return math.nan
+        return self._sign * (_stored(self.trial) - _stored(self.against))
 
     def values(self, trial: FrozenTrial, role: str) -> list[float]:
         """Return the values that a trial came to with the seeds of a role, in their order."""
-        made = [(trial.number, seed) for seed in self._seeds[role]]
+        made = [(trial.number, seed) for seed in self._seeds.get(role, ())]
         found = (self.evaluations.get(evaluation, math.nan) for evaluation in made)
         return [value for value in found if not math.isnan(value)]
+
+    @property
+    def n_equal(self) -> int:
+        """How many values there are by which nothing was chosen, if all are equal; else 0."""
+        values = self.values(self.trial, "confirm") if self.trial else []
+        return len(values) if len(values) > len({*values}) == 1 else 0
 
     def interval(self, trial: FrozenTrial, role: str) -> Estimate:
         """Return the mean of these values with its interval."""
@@ -107,8 +146,7 @@ class RecheckFacts(Findings):
 
     def excess(self, estimate: Estimate) -> Estimate:
         """Return how much better the study's best value is than an estimate of it."""
-        sign = 1 if self.maximize else -1
-        value, *ends = (sign * (_stored(self.best) - bound) for bound in estimate)
+        value, *ends = (self._sign * (_stored(self.best) - bound) for bound in estimate)
         return Estimate(value, min(ends), max(ends))
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -117,9 +155,11 @@ class RecheckFacts(Findings):
 
         # First the seeds to choose by, which are even.
         ordered = sorted(self.evaluations.items(), key=lambda item: (item[0][1] % 2, item[0][1]))
+        known = {trial.number for trial in self.candidates}
+        other = [self.against] if self.against and self.against.number not in known else []
         rows = [
             (trial.number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
-            for trial in self.candidates
+            for trial in (*self.candidates, *other)
             for (number, seed), value in ordered
             if number == trial.number
         ]

@@ -60,7 +60,8 @@ def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray
     if array.dtype.kind not in "biuf":
         raise WrongValueError(
             f"{where}: {name} has the dtype {array.dtype}: give numbers, or a pandas DataFrame, "
-            "whose columns of strings become one column of 0 and 1 for each category."
+            "whose columns of strings become one column of 0 and 1 for each category; of texts "
+            "what an adapted keras.layers.TextVectorization makes of them, before the model."
         )
     if not 2 <= array.ndim <= 4 or 0 in array.shape[1:]:
         raise WrongValueError(

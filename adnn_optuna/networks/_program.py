@@ -1,5 +1,6 @@
 """One training of a network as a compiled function of its initial values; loads TensorFlow."""
 
+import dataclasses
 import functools
 import json
 import threading
@@ -12,7 +13,9 @@ import optuna
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._scores import Score, Scores
+from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
@@ -24,7 +27,7 @@ Data = tuple[tf.Tensor, ...]
 # How many compiled programs this process keeps.
 _N_PROGRAMS = 8
 # Settings that no program depends on.
-_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor")
+_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor", "min_delta", "mode")
 
 # So begin the random operations that draw from no variable; others are called Stateless….
 _RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
@@ -59,7 +62,9 @@ class Program:
         self._optimizer_state = state[len(self._model.variables) :]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
-        example = (state, splits, orders, bounds, [self.scores.nothing] * len(splits))
+        data = splits, tf.ones((2, architecture.head.size))
+        self._is_regression = architecture.head.num_classes is None
+        example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -131,22 +136,25 @@ class Program:
     def _trace_training(
         self,
         state: list[tf.Tensor],
-        splits: Sequence[Data],
+        data: tuple[Sequence[Data], tf.Tensor],
         orders: tf.Tensor,
         bounds: tf.Tensor,
         totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[Score]]:
         """Train from the values of all variables; return the new ones and the scores they have.
 
-        The orders of the training rows have the shape (epochs, rows). The bounds are the first
-        epoch and the end of the epochs; the first batch of each and their end; then the first
-        thousand rows and their end to be scored of each split. The totals are the scores so far.
+        The data are the splits, and the units of a regression: its outputs, times units[1] plus
+        units[0], are in the user's, as targets and scores are. The orders of the training rows
+        have the shape (epochs, rows). The bounds are the first epoch and the end of the epochs;
+        the first batch of each and their end; then the first thousand rows and their end to be
+        scored of each split. The totals are the scores so far.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
+        splits, units = data
 
         def train_epoch(epoch: tf.Tensor) -> tf.Tensor:
-            train_batch = functools.partial(self._train_batch, splits[0], orders[epoch])
+            train_batch = functools.partial(self._train_batch, splits[0], units, orders[epoch])
             _in_batches(orders.shape[1], self._batch_size, (first, last), train_batch)
             return epoch + 1
 
@@ -159,7 +167,7 @@ class Program:
         scores = [
             _in_batches(
                 *(split[1].shape[0], EVALUATION_ROWS, of_split),
-                *(functools.partial(self._score, *split[:2]), *total),
+                *(functools.partial(self._score, *split[:2], units), *total),
             )
             for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
         ]
@@ -170,9 +178,13 @@ class Program:
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
 
-    def _train_batch(self, data: Data, order: tf.Tensor, first: tf.Tensor, size: int) -> tuple[()]:
+    def _train_batch(
+        self, data: Data, units: tf.Tensor, order: tf.Tensor, first: tf.Tensor, size: int
+    ) -> tuple[()]:
         rows = tf.slice(order, [first], [size])
         x, y, *weights = (tf.gather(array, rows) for array in data)
+        if self._is_regression:
+            y = (tf.reshape(y, (size, -1)) - units[0]) / units[1]
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             losses = self.scores.loss(y, self._model(x, training=True))
@@ -192,13 +204,21 @@ class Program:
         return tf.cast(self._model(x, training=False), tf.float32)
 
     def _score(
-        self, x: tf.Tensor, y: tf.Tensor, first: tf.Tensor, size: int, *totals: tf.Tensor
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        units: tf.Tensor,
+        first: tf.Tensor,
+        size: int,
+        *totals: tf.Tensor,
     ) -> Score:
         """Add a batch's rows to the scores of a split."""
         xs, labels = (
             tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in (x, y)
         )
         outputs = self._model(xs, training=False)
+        if self._is_regression:
+            outputs = tf.cast(outputs, tf.float32) * units[1] + units[0]
         return self.scores.add(labels, outputs, self._model.losses, totals)
 
 
@@ -239,13 +259,17 @@ def compiled(
     epochs: int,
 ) -> Program:
     """Return the program of a network's training on data of some shapes, compiled if it is new."""
-    settings = {**training.config, **dict.fromkeys(_NOT_COMPILED)}
+    alike = training
     if training.fixed_learning_rate is not None:  # It is a part of the state.
-        settings["learning_rate"] = None
-        if isinstance(optimizer := training.optimizer, dict):
-            config = {**optimizer["config"], "learning_rate": None}
-            settings["optimizer"] = {**optimizer, "config": config}
+        optimizer: Any = training.optimizer
+        if isinstance(optimizer, dict):
+            config = optimizer["config"].items()
+            optimizer = {**optimizer, "config": {k: v for k, v in config if k != "learning_rate"}}
+        alike = dataclasses.replace(training, learning_rate=None, optimizer=optimizer)
+    settings = {**alike.config, **dict.fromkeys(_NOT_COMPILED)}
     shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
+    # Code of the user's may be another one by now under its name.
+    settings[BEHAVIOUR] = behaviour(architecture, alike, shapes[0][1:])
     key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:

@@ -135,7 +135,7 @@ class Dataset:
         Images have channels, or are as high as wide, or of uint8 pixels.
         """
         height, *others = self.x_train.shape[1:]
-        is_pixels = len(others) == 1 and self.preprocessing == preprocessing.PIXELS
+        is_pixels = len(others) == 1 and self.preprocessing.factor == preprocessing.PIXELS.factor
         return "images" if len(others) == 2 or others == [height] or is_pixels else "examples"
 
     @property
@@ -245,7 +245,10 @@ class Dataset:
                 the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
                 pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
                 Categories stay 0 and 1, and what a model takes in units of your own, as an
-                ``Embedding`` or ``Normalization`` does, is not scaled for that model.
+                ``Embedding`` or ``Normalization`` does, is not scaled for that model. But with
+                ``"none"``, the targets of a regression are standardised while a network learns
+                them, if its outputs can be any numbers and its loss has the same minimum then, as
+                squared and absolute errors have; all that is told is in your units.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
                 ``"balanced"``, inverse to how many samples the training part has of each. Splits
@@ -293,7 +296,9 @@ class Dataset:
         for split in _SPLITS:
             fields[f"x_{split}"] = inputs.get(f"_{split}", x[rows[split]])
             fields[f"y_{split}"] = labels.get(f"_{split}", y[rows[split]])
-        fitted = preprocessing.fitted(where, columns, scale, [fields[f"x_{s}"] for s in _SPLITS])
+        targets = fields["y_train"] if task == "regression" else None
+        of_splits = [fields[f"x_{s}"] for s in _SPLITS]
+        fitted = preprocessing.fitted(where, columns, scale, of_splits, targets)
         for split in _SPLITS:
             fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", fields[f"x_{split}"])
         if groups is not None and "_test" not in inputs:
@@ -374,4 +379,7 @@ class Dataset:
             learned = self.preprocessing.learn(raw["x_train"])
             changed |= {key: learned.scaled(key, values) for key, values in raw.items()}
             changed["preprocessing"] = learned
+        if self.preprocessing.target_mean:
+            learned = changed.get("preprocessing", self.preprocessing)
+            changed["preprocessing"] = learned.learn_targets(changed["y_train"])
         return dataclasses.replace(self, **changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ _WITH_CONSTANT |= {"NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"}
 
 # With how many draws of weights a model is tried.
 _N_TRIES = 8
+# Standardised targets are nearer to 0.
+_ANY_NUMBER = 10
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -135,15 +138,31 @@ def _are_within(outputs: np.ndarray) -> bool:
 
 def _stay_within(model: keras.Model, x: np.ndarray) -> bool:
     """Return whether all outputs are within [0, 1] whatever the weights of the model are."""
+    # Sums of either sign and not too large, or clipped ones would hide it.
+    return all(map(_are_within, _tried(model, x, 3)))
+
+
+def are_any_numbers(model: keras.Model, x: np.ndarray) -> bool:
+    """Return whether outputs, which are near 0 yet, may be any numbers by the model's weights.
+
+    Not so those of a sigmoid, a softplus, or a last layer that brings them to the user's units.
+    """
+    if np.abs(np.asarray(model(x, training=False), np.float32)).max() > _ANY_NUMBER:
+        return False
+    outputs = np.nan_to_num(np.concatenate([*_tried(model, x, 100)]))
+    ends = np.minimum(-outputs.min(axis=0), outputs.max(axis=0))
+    return bool((ends > _ANY_NUMBER).all())
+
+
+def _tried(model: keras.Model, x: np.ndarray, spread: float) -> Iterator[np.ndarray]:
+    """Yield the outputs for x by draws of the weights, whose sums spread so far."""
     rng = np.random.default_rng(0)
     fixed = [variable.value for variable in model.non_trainable_variables]
     for _ in range(_N_TRIES):
-        # Sums of either sign and not too large, or clipped ones would hide it.
-        weights = [
-            rng.normal(0, 3 / math.sqrt(math.prod(v.shape[:-1]) or 1), v.shape).astype(v.dtype)
-            for v in model.trainable_variables
-        ]
-        outputs, _ = model.stateless_call(weights, fixed, x, training=False)
-        if not _are_within(np.asarray(outputs, np.float32)):
-            return False
-    return True
+        weights = []
+        for v in model.trainable_variables:
+            scale = spread / math.sqrt(math.prod(v.shape[:-1]) or 1)
+            weights.append(rng.normal(0, scale, v.shape).astype(v.dtype))
+        # Not every `call` takes an argument `training`.
+        outputs, _ = model.stateless_call(weights, fixed, x)
+        yield np.asarray(outputs, np.float32)

@@ -7,13 +7,14 @@ import copy
 import dataclasses
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 
 from adnn_optuna import _checks
+from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
 from adnn_optuna.networks.keras_settings import (
     check_is_all_in_config,
@@ -120,6 +121,9 @@ class Training:
             by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: it does not.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
+        min_delta: By how much a value of it must be better to count as such.
+        mode: Whether it is better the lower (``"min"``) or the higher (``"max"``) it is.
+            ``"auto"``: as its name tells, or the direction of the objective that is given it.
 
     Raises:
         TypeError: If a setting is of the wrong type.
@@ -137,24 +141,16 @@ class Training:
     patience: int | None = None
     restore_best_weights: bool = False
     monitor: str = "val_loss"
+    min_delta: float = 0.0
+    mode: Literal["auto", "min", "max"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
             object.__setattr__(self, name, _checks.as_positive_int(name, getattr(self, name)))
-        if self.patience is not None:
-            _checks.check_integer("patience", self.patience, 0)
-            object.__setattr__(self, "patience", int(self.patience))
         object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
         for name in ("shuffle", "restore_best_weights"):
             _checks.check_type(name, getattr(self, name), bool, "True or False")
-        if self.restore_best_weights and self.patience is None:
-            raise WrongValueError(
-                "restore_best_weights=True needs a patience, as the best epoch is looked for only "
-                "where a training may stop early: give patience, such as patience=epochs."
-            )
-        _checks.check_type(
-            "monitor", self.monitor, str, "the name of a metric, such as 'val_loss'"
-        )
+        self._check_stopping()
         for name in ("optimizer", "loss"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, name_or_config(name, value))
@@ -171,11 +167,47 @@ class Training:
                     f"{', '.join(_OPTIMIZERS)}."
                 )
 
+    def _check_stopping(self) -> None:
+        """Refuse what is wrong of stopping early."""
+        if self.patience is not None:
+            _checks.check_integer("patience", self.patience, 0)
+            object.__setattr__(self, "patience", int(self.patience))
+        _checks.check_number("min_delta", self.min_delta)
+        object.__setattr__(self, "min_delta", float(self.min_delta))
+        if self.min_delta < 0:
+            raise WrongValueError(f"min_delta is {self.min_delta:g}, but it must be at least 0.")
+        for name in ("restore_best_weights", "min_delta"):
+            if getattr(self, name) and self.patience is None:
+                raise WrongValueError(
+                    f"{name}={getattr(self, name)} needs a patience, as the best epoch is looked "
+                    "for only where a training may stop early: give patience, such as "
+                    "patience=epochs."
+                )
+        if self.mode not in ("auto", "min", "max"):
+            raise WrongValueError(f"mode is {self.mode!r}, but must be 'auto', 'min' or 'max'.")
+        _checks.check_type(
+            "monitor", self.monitor, str, "the name of a metric, such as 'val_loss'"
+        )
+
     def is_minimized(self, metric: str) -> bool:
         """Return whether a metric of a split is better the lower it is, by what kind it is of."""
         name = metric.partition("_")[2]
         kinds = {m["config"]["name"]: m["class_name"] for m in self.metrics if isinstance(m, dict)}
         return _MINIMIZED.search(kinds.get(name, name)) is not None
+
+    def best_epoch(self, history: Sequence[Metrics]) -> int:
+        """Return the last epoch, from 0, that was better than those before it.
+
+        So says :class:`keras.callbacks.EarlyStopping`: equal values are no better.
+        """
+        is_minimized = self.is_minimized(self.monitor) if self.mode == "auto" else None
+        sign = -1 if is_minimized or self.mode == "min" else 1
+        values = [sign * metrics[self.monitor] for metrics in history]
+        best = 0
+        for epoch, value in enumerate(values):
+            if value - self.min_delta > values[best]:
+                best = epoch
+        return best
 
     def with_metric(self, metric: Any) -> Training:
         """Return the same training with one metric more, unless it has it already."""

@@ -113,8 +113,10 @@ class Architecture:
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
+    adds_losses: bool = False  # Whether its layers add to the loss, as regularizers do.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
+    gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
 
     @functools.cached_property
     def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
@@ -298,6 +300,7 @@ def _keras_architecture(
             f"(3, {head.size}){' or (3, 1)' * (head.num_classes == 2)}."
         )
     variables = tuple(initializers.describe_variables(model, [*used]))
+    adds_losses = bool(model.losses)
     not_moved = initializers.never_moved(model)
     if not any(v.kind != "other" for v in variables):
         others = f": {named(not_moved)} are called otherwise" if not_moved else ""
@@ -336,8 +339,10 @@ def _keras_architecture(
         compiled=compiled,
         suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
         scales_loss="float16" in dtypes,
+        adds_losses=adds_losses,
         own_code=own_code,
         as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
+        gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),
     )
 
 
@@ -358,9 +363,20 @@ def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...])
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> Any:
+    import keras
+    import tensorflow as tf
+
     try:
         outputs = model(x, training=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        of_texts = keras.layers.TextVectorization, keras.layers.StringLookup
+        layers = model._flatten_layers()  # noqa: SLF001
+        if found := next((layer.name for layer in layers if isinstance(layer, of_texts)), None):
+            raise WrongValueError(
+                f"The model's layer {found!r} takes strings, but data here are numbers: leave it "
+                "out of the model, and make the data set of what it makes of your strings, as "
+                "layer(strings).numpy()."
+            ) from None
         # What Keras says begins with where it was.
         own, why = getattr(model, "input_shape", None), first_line(error)
         if own and own != (None, *x.shape[1:]):

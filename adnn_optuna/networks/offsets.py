@@ -111,17 +111,17 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: no offsets, but one parameter, which is a field of :class:`Start`.
+    """A control's space: no offsets, but one parameter, such as a field of :class:`Start`.
 
     Args:
         parameter: ``"restart"``, ``"epochs"`` or ``"learning_rate"``, which is searched by its
-            logarithm.
+            logarithm; or ``"members"``, the number of networks that are averaged.
         unmoved: Its value for the unmoved network.
         low: The smallest value.
         high: The largest value.
     """
 
-    parameter: Literal["restart", "epochs", "learning_rate"]
+    parameter: Literal["restart", "epochs", "learning_rate", "members"]
     unmoved: float
     low: float
     high: float
@@ -136,7 +136,7 @@ class ControlSpace:
         match self.parameter:
             case "learning_rate":
                 return FloatDistribution(self.low, self.high, log=True)
-            case "restart" | "epochs":
+            case "restart" | "epochs" | "members":
                 return IntDistribution(int(self.low), int(self.high))
         raise WrongValueError(f"space.parameter is {self.parameter!r}, which no control has.")
 
@@ -148,9 +148,12 @@ class ControlSpace:
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
         """See :class:`OffsetSpace`."""
+        start = Start(seed, 0, (0.0,) * len(variables))
+        if self.parameter == "members":  # It is the first of them.
+            return start
         value = float(params.get(self.parameter, self.unmoved))
         changes: Any = {self.parameter: self._distribution.to_external_repr(value)}
-        return dataclasses.replace(Start(seed, 0, (0.0,) * len(variables)), **changes)
+        return dataclasses.replace(start, **changes)
 
 
 # Each trial has a new initialisation.

@@ -34,11 +34,16 @@ class Preprocessing:
         offset: Likewise.
         columns: Of tables, the name of each column, and its categories: each of them becomes a
             feature, 1 where a row is of it and else 0. None of a column of numbers.
+        target_mean: Of a regression whose targets are standardised for the training, the mean of
+            each in the training part; else empty.
+        target_std: Likewise, their standard deviations.
     """
 
     factor: float | tuple[float, ...] = 1.0
     offset: float | tuple[float, ...] = 0.0
     columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
     @property
     def is_learned(self) -> bool:
@@ -60,7 +65,7 @@ class Preprocessing:
         """What a study stores, JSON-able."""
         # JSON makes lists of tuples.
         fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
-        return fields
+        return {k: v for k, v in fields.items() if v != [] or k == "columns"}
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
         """Return inputs of a network.
@@ -140,20 +145,38 @@ class Preprocessing:
         kinds = [[c is not None] * (1 if c is None else len(c)) for _, c in self.columns or ()]
         is_category = np.flatnonzero([*itertools.chain(*kinds)])
         factor[is_category], offset[is_category] = 1, 0
-        return Preprocessing(tuple(factor.tolist()), tuple(offset.tolist()), self.columns)
+        return dataclasses.replace(
+            self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
+        )
+
+    def learn_targets(self, y_train: NDArray[Any]) -> Preprocessing:
+        """Return the same with mean and standard deviation of each target in the training part."""
+        targets = y_train.reshape(len(y_train), -1).astype(np.float64)
+        std = targets.std(axis=0)
+        std[std == 0] = 1
+        # Rounded as the scale of inputs is.
+        mean, std = ([float(f"{v:.9g}") for v in values] for values in (targets.mean(axis=0), std))
+        return dataclasses.replace(self, target_mean=tuple(mean), target_std=tuple(std))
 
 
 PIXELS = Preprocessing(factor=1 / 255)
 
 
 def fitted(
-    where: str, columns: Preprocessing, scale: str, inputs: Sequence[NDArray[Any]]
+    where: str,
+    columns: Preprocessing,
+    scale: str,
+    inputs: Sequence[NDArray[Any]],
+    targets: NDArray[Any] | None,
 ) -> Preprocessing:
     """Return the preprocessing that the training part, the first of ``inputs``, asks for.
 
-    ``columns`` are those of a table, if it is one; ``scale`` is that of ``Dataset.from_arrays``.
+    ``columns`` are those of a table, if it is one; ``scale`` is that of ``Dataset.from_arrays``;
+    ``targets`` are those of the training part of a regression.
     """
     x_train = inputs[0]
+    if targets is not None and scale != "none":
+        columns = columns.learn_targets(targets)
     if scale == "auto":
         if len({x.dtype == np.uint8 for x in inputs}) > 1:
             raise WrongValueError(
@@ -161,7 +184,7 @@ def fitted(
                 "give all the same, or a scale."
             )
         if x_train.dtype == np.uint8:
-            return PIXELS
+            return dataclasses.replace(columns, factor=PIXELS.factor)
         # As close as float32 is, since scalers make 1 + 2e-16 of 1.
         if x_train.dtype.kind in "bf" and x_train.min() >= 0 and x_train.max() <= 1 + 2**-24:
             scale = "none"

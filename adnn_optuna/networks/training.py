@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,14 +21,14 @@ import numpy as np
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._arrays import writable
+from adnn_optuna.networks._tensors import as_tensor, orders_of
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.target_units import as_learned, units_of
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
     from adnn_optuna.networks._program import Data, Program
@@ -123,6 +123,7 @@ class Trainer:
         # Names are checked here, before any training.
         training.build_optimizer()
         scores = Scores(architecture.head, training.loss or "", training.metrics)
+        self.dataset = as_learned(self.dataset, architecture, scores.loss)
         scores.check(self._y, dataset.classes)
         self.metrics = tuple(f"{split}_{name}" for split in self._y for name in scores.names)
         if training.patience is not None and training.monitor not in self.metrics:
@@ -145,17 +146,20 @@ class Trainer:
     def _program(self) -> Program:
         from adnn_optuna.networks._program import compiled
 
-        return compiled(self.architecture, self.training, self._splits, self._orders_epochs)
+        return compiled(self.architecture, self.training, self._data[0], self._orders_epochs)
 
     @functools.cached_property
-    def _splits(self) -> list[Data]:
+    def _data(self) -> tuple[list[Data], tf.Tensor]:
+        """The splits that it trains on and scores, and the units of the targets."""
         data = self.dataset
         splits = (data.x_train, data.y_train, data.weight_train), (data.x_val, data.y_val)
-        return [
-            tuple(_as_tensor(a) for a in split if a is not None)
+        units = units_of(data.preprocessing, self.architecture.head.size)
+        tensors = [
+            tuple(as_tensor(a) for a in split if a is not None)
             for split in splits
             if len(split[0])
         ]
+        return tensors, as_tensor(units)
 
     def train(
         self,
@@ -213,7 +217,7 @@ class Trainer:
                     # In this thread: settings of Keras, such as its global policy, are a thread's.
                     rate = training.start.learning_rate or self.training.fixed_learning_rate
                     training.state = training.state or [
-                        *map(_as_tensor, self.initial_weights(training.start)),
+                        *map(as_tensor, self.initial_weights(training.start)),
                         *self._program.optimizer_state(rate),
                     ]
                     futures.append(_threads().submit(advance, training, look))
@@ -238,6 +242,16 @@ class Trainer:
             wait(futures)
         return [training.run for training in trainings]
 
+    def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
+        """Train to the end from each of ``starts``, to save memory only one a core at a time.
+
+        The ``limits`` are ``stop``, ``deadline`` and ``meanwhile`` of :meth:`train`.
+        """
+        n = n_cores()
+        for first in range(0, len(starts), n):
+            some = starts[first : first + n]
+            yield from self.train(some, **limits, evaluate_each_epoch=False, keep_weights=True)
+
     def _advance(self, training: _UnderWay, seconds: float, *, evaluate: bool) -> None:
         """Train and score by one call of about so many seconds; score if asked to or at the end.
 
@@ -259,16 +273,16 @@ class Trainer:
         bounds = np.array([begin, begin + count, *in_parts.T.ravel()], np.int32)
         start = training.start
         order_seed = start.seed if start.order_seed is None else start.order_seed
-        orders = _orders(
+        orders = orders_of(
             len(self.dataset.y_train),
             order_seed if self.training.shuffle else None,
             run.epochs - begin,
             self._orders_epochs,
         )
         began = time.monotonic()
-        totals = training.totals or [self._program.scores.nothing] * len(self._splits)
+        totals = training.totals or [self._program.scores.nothing] * len(self._y)
         training.state, totals = self._program.train(
-            training.state, self._splits, orders, _as_tensor(bounds), totals
+            *(training.state, self._data, orders, as_tensor(bounds), totals)
         )
         work = more + self._work[to] - self._work[step]
         self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
@@ -291,10 +305,8 @@ class Trainer:
             run.status = "complete"
         if settings.patience is None:
             return
-        # As keras.callbacks.EarlyStopping does: equal values are no better.
-        values = [of_epoch[settings.monitor] for of_epoch in run.history]
-        best = values.index((min if settings.is_minimized(settings.monitor) else max)(values))
-        n_waited = len(values) - 1 - best
+        best = settings.best_epoch(run.history)
+        n_waited = len(run.history) - 1 - best
         if n_waited == 0:
             training.best_state = training.state
         elif run.status == "running" and n_waited >= settings.patience:
@@ -310,50 +322,18 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def model(self, weights: Sequence[np.ndarray]) -> keras.Model:
-        """Return the network as its user gets it: compiled, with these values of its variables.
-
-        Its inputs are scaled as the dataset's were; those of a table are the features of
-        :meth:`Preprocessing.encoded`. Where the network ends in logits, its outputs become
-        probabilities. Its variables are those of the network, in the same order.
-        """
-        import keras
-
-        from adnn_optuna.networks._scores import made
-
-        network = self.architecture.build(0, 0)
-        for variable, values in zip(network.variables, weights, strict=True):
-            variable.assign(values)
-        head, scaling = self.architecture.head, self.dataset.preprocessing
-        before: list[Any] = []
-        after: list[Any] = []
-        if scaling.factor != 1:
-            numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
-            before = [keras.layers.Rescaling(*numbers, dtype="float32", name="scaling")]
-        if head.num_classes is not None and not head.are_probabilities:
-            activation = "sigmoid" if head.size == 1 else "softmax"
-            after = [keras.layers.Activation(activation, dtype="float32", name="probabilities")]
-        model = network
-        if before or after:
-            network.compiled = False  # The whole is.
-            layers = network.layers if isinstance(network, keras.Sequential) else [network]
-            inputs = keras.Input(self.dataset.x_train.shape[1:], dtype="float32", name="inputs")
-            model = keras.Sequential([inputs, *before, *layers, *after], name=network.name)
-        metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        metrics += [made(keras.metrics, m, takes_logits=False)[0] for m in self.training.metrics]
-        loss, _ = made(keras.losses, self.training.loss or "", takes_logits=False)
-        model.compile(self.training.build_optimizer(), loss, metrics=metrics)
-        # Else Keras warns of a file's optimizer whenever it loads the file.
-        model.optimizer.build(model.trainable_variables)
-        return model
-
     def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the scores of a trained network on (x, y): of classes, which it gets right."""
         return self.architecture.head.scores(self.outputs(weights, x), y)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
-        """Return the outputs of a trained network for x, float32 of shape (n, outputs)."""
-        return self._program.outputs([*map(_as_tensor, weights)], _as_tensor(x))
+        """Return the outputs of a trained network for x, float32 of shape (n, outputs).
+
+        Those of a regression are in the user's units.
+        """
+        mean, std = units_of(self.dataset.preprocessing, self.architecture.head.size)
+        outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(x))
+        return np.asarray(outputs * std + mean)
 
 
 def is_finite(metrics: Metrics) -> bool:
@@ -371,30 +351,3 @@ def n_cores() -> int:
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")
-
-
-@functools.lru_cache(maxsize=32)
-def _orders(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
-    """Return the orders of the training rows from an epoch on: int32, of shape (count, rows)."""
-    orders = [
-        np.arange(rows, dtype=np.int32) if seed is None else _permutation(rows, seed, epoch)
-        for epoch in range(first, first + count)
-    ]
-    return _as_tensor(np.stack(orders))
-
-
-def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of the rows in an epoch; counter-based, so no epoch needs the earlier."""
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
-    return generator.permutation(rows).astype(np.int32)
-
-
-def _as_tensor(array: np.ndarray) -> tf.Tensor:
-    """Return a dataset's array as a tensor on the same memory, any other as a copy."""
-    import tensorflow as tf
-
-    memory = writable(array)
-    if memory is not None and memory.size:
-        return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
-    with tf.device("CPU"):
-        return tf.convert_to_tensor(array)

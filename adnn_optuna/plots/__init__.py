@@ -12,6 +12,7 @@ from adnn_optuna.plots._comparison import (
     plot_best_against_trials,
     plot_best_of_n,
     plot_gain,
+    plot_gain_against_members,
     plot_price_of_luck,
     plot_test_accuracy,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "plot_best_against_trials",
     "plot_best_of_n",
     "plot_gain",
+    "plot_gain_against_members",
     "plot_price_of_luck",
     "plot_test_accuracy",
 ]

@@ -143,6 +143,21 @@ def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: fl
     return figure.update_yaxes(range=[-3, 103]).update_layout(hovermode="x unified")
 
 
+def plot_gain_against_members(study: style.Sources) -> go.Figure:
+    """Plot what the average of n networks gains over one, against n, of one or several ensembles.
+
+    Of several seeds the mean and the standard deviation are shown.
+    """
+    records = [record for record in records_of(study) if record.n_networks > 1]
+    metric, unit = style.metric_of(records)
+    title = "The average of n networks against one of them"
+    y_title = unit.heading(f"Gain in {metric}", is_gain=True)
+    figure = style.new_figure(title, "Number of networks n", y_title)
+    curve, name = curves.gains_of_averages(records), "average of n networks"
+    style.add_mean(figure, curve, unit.scale, style.COLORS[0], name, width=2.5)
+    return style.say_if_empty(figure, "No networks were averaged.")
+
+
 def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     """Plot the distribution of the metric over random initialisations of the unmoved network.
 

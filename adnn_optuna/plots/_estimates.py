@@ -10,7 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
-from adnn_optuna._units import ACCURACY, Unit, unit_of
+from adnn_optuna._units import ACCURACY, Unit, score_in_words, unit_of
+from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.evidence.recheck import RecheckFacts
 from adnn_optuna.evidence.variance import ALL, VarianceFacts
 
@@ -67,6 +68,20 @@ def plot_variance(facts: VarianceFacts) -> go.Figure:
         x, y, color = [unit.scale * own], [len(points) - 1], style.COLORS[1]
         figure.add_trace(style.dots(x, y, color, "the seed in use", size=11, symbol="diamond"))
     return style.label_rows(figure, points)
+
+
+def plot_averages(facts: EnsembleFacts) -> go.Figure:
+    """Plot the test score of averages against the number of networks, beside each alone."""
+    unit, scores = unit_of(facts.score_name), facts.scores_by_number
+    title, heading = "What averaging brings", unit.heading(score_in_words(facts.score_name))
+    figure = style.new_figure(title, "Number of networks that are averaged", heading)
+    if scores:
+        alone = [unit.scale * score for score in facts.members]
+        figure.add_trace(style.dots([1] * len(alone), alone, style.CONTROL_COLOR, "one network"))
+        means = [round(unit.scale * score, 6) for score in scores]
+        numbers = range(1, len(means) + 1)
+        figure.add_trace(style.line(numbers, means, style.COLORS[0], "average", width=2.5))
+    return style.say_if_empty(figure, "No network was trained.")
 
 
 def plot_gains(

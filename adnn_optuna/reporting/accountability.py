@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, printable, unit_of
+from adnn_optuna._units import ACCURACY, Unit, printable, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
-from adnn_optuna.accountability.contract import ROLES, Claim, ContractFacts, claim_of
+from adnn_optuna.accountability.contract import ROLES, ContractFacts, claim_of
+from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.accountability.verification import Status, VerdictFacts
-from adnn_optuna.engine.retraining import Source
-from adnn_optuna.evidence.proportions import student_half_width
+from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.plots._estimates import plot_gains
+from adnn_optuna.reporting.confirmations import estimate_in_words, repeats_in_words
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import (
     duplicates_in_words,
@@ -23,19 +23,17 @@ from adnn_optuna.reporting.searches_claims import (
 )
 
 _MEANING: dict[Status, str] = {
-    "exact": "trained again, baseline and winner have the same bits",
-    "within_tolerance": "trained again in another environment, all is within the tolerance",
+    "exact": "reproduced; trained again, baseline and winner have the same bits",
+    "within_tolerance": (
+        "reproduced; trained again in another environment, all is within the tolerance"
+    ),
     "breached": "the contract does not hold",
     "cannot_check": "the contract cannot be checked",
-}
-_SOURCES: dict[Source, tuple[str, str]] = {
-    "initialisations": ("fresh initialisations", "initialisation"),
-    "orders": ("fresh orders of the batches", "order of batches"),
 }
 
 
 def contract_text(facts: ContractFacts) -> str:
-    """Return the scores of baseline and winner, and which gain is certified."""
+    """Return the scores of baseline and winner, and what fresh seeds showed its maker."""
     content, winner = facts.content, facts.content["winner"]
     study, data = content["study"], content["objective"]["dataset"]["name"]
     head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
@@ -49,41 +47,28 @@ def contract_text(facts: ContractFacts) -> str:
     if twice := duplicates_in_words(content["objective"]["dataset"]):
         lines.append(f"  {twice}")
     lines.append(f"  offsets: {params_in_words(winner['params'])}")
-    certified = content.get("certified", {})
-    lines += [f"  {line}" for line in transfer_in_words(claim_of(content), certified)]
+    said = claims_in_words(said_confirmation(content), claim_of(content).unit)
+    lines += [f"  by its maker, {claim}" for claim in said]
     return "\n".join([*lines, f"  trained weights: SHA-256 {winner['trained_weights_sha256']}"])
 
 
-def transfer_in_words(claim: Claim, gains: Mapping[Source, Sequence[float]]) -> list[str]:
-    """Return what a winner's test gain is with fresh random numbers, and what that makes of it.
-
-    Args:
-        claim: The winner's test gain, in its own initialisation and order of batches.
-        gains: What :func:`~adnn_optuna.engine.retraining.retrain_afresh` returned for each source.
-    """
-    lines, own, is_shown, unit = [], [], True, claim.unit
-    for source, values in gains.items():
-        mean, low, high = _mean_of(values, claim)
-        means, this = _SOURCES[source]
-        said = f"with {len(values)} {means} the gain is {unit.gain(mean)}"
-        lines.append(f"{said} (95 % interval {unit.interval(low, high)})")
-        is_shown &= low > 0
-        own += [this] * (low <= 0 < claim.gain and high < claim.gain)
-    if own:
-        whose = f"belongs to this one {' and '.join(own)}"
-        this = f"{100 * claim.gain:.1f} pp" if claim.resolution else f"{claim.gain:.4f}"
-        lines.append(f"a lucky draw: the gain of {this} {whose}")
-    elif lines:
-        lines.append(
-            "the gain transfers" if is_shown else "it is not shown that the gain transfers"
-        )
-    return lines
-
-
-def _mean_of(gains: Sequence[float], claim: Claim) -> tuple[float, float, float]:
-    """Return the mean of gains with fresh random numbers, and its 95 % interval."""
-    mean, half = fmean(gains), student_half_width(gains, claim.resolution, 0.95)
-    return mean, mean - half, mean + half
+def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
+    """Return what a contract's maker says of fresh seeds: numbers, and nothing that they show."""
+    if facts is None:
+        return []
+    (held, low, high), n = facts.holds, len(facts.seeds)
+    ends = f"{unit.bare.value(low)} to {unit.value(high)}"
+    repeats = "nothing, it moves nothing"
+    if facts.has_offsets:
+        said = estimate_in_words(facts.repeats, facts.level, unit)
+        repeats = f"{said} in the mean of {n} fresh seeds"
+    later = f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""
+    usual = estimate_in_words(facts.usual, facts.level, unit)
+    return [
+        f"what you hold: {unit.value(held)} ({100 * facts.level:.4g} % interval {ends})",
+        f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
+        f"what repeats: {repeats}{later}",
+    ]
 
 
 def verdict_text(facts: VerdictFacts) -> str:
@@ -101,9 +86,12 @@ def verdict_figure(facts: VerdictFacts) -> go.Figure:
     if claim is not None and facts.gain is not None and facts.interval is not None:
         gains["promised"] = (claim.gain, math.nan, math.nan)
         gains["trained again"] = (facts.gain, *facts.interval)
-        for source, fresh in facts.fresh.items():
-            for kind, values in (("promised", facts.certified[source]), ("trained", fresh)):
-                gains[f"{kind} with {_SOURCES[source][0]}"] = _mean_of(values, claim)
+        for label, confirmed in (
+            ("promised to repeat", facts.confirmation),
+            ("on fresh seeds here", facts.fresh),
+        ):
+            if confirmed is not None:
+                gains[label] = confirmed.repeats
     title = "What the contract promises, and what comes out"
     return plot_gains(gains, title, ACCURACY if claim is None else claim.unit)
 
@@ -126,14 +114,20 @@ def _claim(facts: VerdictFacts) -> str:
 
 
 def _findings(facts: VerdictFacts) -> Iterator[str]:
-    """Yield what was found of the gain, and what fresh random numbers make of it."""
+    """Yield what fresh seeds show, what was reproduced, and what the maker says."""
     if facts.promised is None or facts.gain is None or facts.interval is None:
         return
-    unit, is_shown = facts.promised.unit, f"{'' if facts.shows_gain else 'not '}shown"
-    said = f"gain on the test set: {unit.gain(facts.gain, facts.half_width)}, {is_shown} in this"
-    interval = unit.interval(*facts.interval)
-    yield f"{said} environment (95 % interval from the test {facts.examples} {interval})"
-    yield from transfer_in_words(facts.promised, facts.fresh)
+    unit, fresh = facts.promised.unit, facts.fresh
+    if fresh is not None:
+        by = f"{'shown by' if facts.shows_gain else 'by'} {len(fresh.seeds)} seeds drawn here"
+        yield f"what repeats, {by}: {repeats_in_words(fresh, unit)}"
+        usual = estimate_in_words(fresh.usual, fresh.level, unit)
+        yield f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks"
+        yield f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}"
+    gain, interval = unit.gain(facts.gain, facts.half_width), unit.interval(*facts.interval)
+    said = f"gain of this one network on the test set: {gain}, reproduced"
+    yield f"{said} (95 % interval from the test {facts.examples} {interval})"
+    yield from (f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit))
 
 
 def audit_text(facts: AuditFacts) -> str:

@@ -47,10 +47,12 @@ def text(comparison: ComparisonFacts) -> str:
         intervals = claims.intervals_in_words(comparison)
         told: Any = {"unit": comparison.unit}
         lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
-        lines.append("")
+        lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
     others = others_in_words("The same objective is", comparison.like)
-    return "\n".join([*lines, *textwrap.wrap(f"{said} {others}", 98)])
+    for paragraph in (f"{said} {others}", claims.repeats_in_words(comparison)):
+        lines += textwrap.wrap(paragraph, 98)
+    return "\n".join(lines)
 
 
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -81,9 +83,9 @@ def page(comparison: ComparisonFacts) -> Page:
     label, [first, *_] = next(iter(results.items()))
     everything = [run for runs in results.values() for run in runs]
     best = next(iter(claims.against_control(comparison)), None)
+    averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, where["url"])
-    gained = answers.pop("What was gained?")
     is_of_function = comparison.is_of_function
     header, rows = _mean_rows(comparison, "function" if is_of_function else "means page")
     figures = [
@@ -94,6 +96,7 @@ def page(comparison: ComparisonFacts) -> Page:
         figures[1:1] = [
             Figure("compute", plots.plot_best_against_compute(comparison.results)),
             Figure("price-of-luck", plots.plot_price_of_luck(results)),
+            *(Figure("members", plots.plot_gain_against_members(runs)) for runs in averaged),
         ]
         figures.append(Figure("distribution", plots.plot_accuracy_distribution(everything)))
     content = {
@@ -102,6 +105,7 @@ def page(comparison: ComparisonFacts) -> Page:
         "answers": answers,
         "picture": Figure("gains", _picture(comparison)),
         "claim": claims.claim_of_comparison(comparison),
+        "repeats": claims.repeats_in_words(comparison),
         "caveat": claims.caveat_of_comparison(comparison),
         "intervals": claims.intervals_in_words(comparison),
         "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
@@ -116,7 +120,7 @@ def page(comparison: ComparisonFacts) -> Page:
         **where,
     }
     mind = "" if is_of_function else to_mind(results[best.arm] if best else [first])
-    return Page("comparison.html.jinja", gained, mind, content)
+    return Page("comparison.html.jinja", claims.verdict_of_comparison(comparison), mind, content)
 
 
 def _picture(comparison: ComparisonFacts) -> go.Figure:

@@ -6,6 +6,7 @@ import math
 
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import SECONDS, score_in_words
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
@@ -21,6 +22,12 @@ from adnn_optuna.reporting.claims import (
     with_interval,
 )
 from adnn_optuna.reporting.searches_claims import why_no_winner
+
+_LUCK = {
+    "better": "so for most seeds it is more than luck",
+    "worse": "so for most seeds it is less than luck brings",
+    "equivalent": "so for most seeds it is no more than luck",
+}
 
 
 def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
@@ -41,18 +48,14 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         )
     luck = "That is not known: without random restarts, nothing shows what luck alone brings."
     if best:
-        what = {
-            "better": "so for most seeds it is more than luck",
-            "worse": "so for most seeds it is less than luck brings",
-            "equivalent": "so for most seeds it is no more than luck",
-        }.get(str(best.verdict), "so it is not shown to be more than luck")
+        what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
         luck = (
             "Nothing but other random beginnings, as often, gain "
             f"{in_full(gains[best.other], unit)}; beyond that, {arm} has "
             f"{in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}. "
             f"{unseen(best.n_pairs)}."
         )
-    otherwise = _otherwise(comparison).strip() or (
+    otherwise = _otherwise(comparison) or (
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
@@ -62,11 +65,8 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
 
 def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
     """Return what a comparison of any objective answers."""
-    best, unit, table = (
-        next(iter(against_control(comparison)), None),
-        comparison.unit,
-        comparison.table(),
-    )
+    best, unit = next(iter(against_control(comparison)), None), comparison.unit
+    table = comparison.table()
     gained = luck = "Nothing is known yet: no seed has a value of all arms."
     if best:
         score = score_in_words(comparison.any_record.test_metric)
@@ -75,7 +75,13 @@ def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[s
             f"{unit.value(table['test_best'][best.arm])}, in the mean of {best.n_pairs} "
             f"seed{'s' * (best.n_pairs > 1)}."
         )
-        luck = claim_of_comparison(comparison)
+        what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
+        by_luck = unit.value(table["test_best"][best.other])
+        luck = (
+            f"As many trials of random search come to {by_luck}; "
+            f"beyond that, {best.arm} is better by {unit.gain(best.mean)} "
+            f"({with_interval(best, unit)}), {what}. {unseen(best.n_pairs)}."
+        )
     trials, seconds = comparison.any_record.budget["max_trial"], table["seconds"]
     took = listed([f"{arm} {SECONDS.value(s)} seconds" for arm, s in seconds.items()])
     otherwise = (
@@ -106,9 +112,18 @@ def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
 
 
 def claim_of_comparison(comparison: ComparisonFacts) -> str:
+    """Return the verdict, what the same compute gains otherwise, and what no seed has shown."""
+    best = next(iter(against_control(comparison)), None)
+    parts = [verdict_of_comparison(comparison), _otherwise(comparison)]
+    if best and best.n_pairs > 1:
+        parts.append(f"{unseen(best.n_pairs)}.")
+    return " ".join(filter(None, parts))
+
+
+def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     """Return whether the best searcher is better than random restarts, on the test set.
 
-    Beside it stands what the same compute gains otherwise, where a control was run.
+    And than no search at all, where one offset for all layers was tried: a search has to beat it.
     """
     if comparison.restarts is None:
         return "There are no random restarts to compare with, so nothing can be told from luck."
@@ -126,19 +141,19 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
         score, than = comparison.any_record.test_metric, "lower" if is_lower else "higher"
         mean = f"a {score} {than} by {unit.value(abs(best.mean))}"
     if best.n_pairs == 1:
-        claim = (
+        return (
             f"One seed decides nothing: with it, {best.arm} has {mean} against {luck}, "
-            "and another seed may say the opposite"
+            "and another seed may say the opposite."
         )
-        return f"{claim}.{_otherwise(comparison)}"
     size = images(best.mean, comparison.any_record.test_look)
     evidence = f"({size and f'{size}; '}{with_interval(best, unit)}, {best.n_pairs} seeds)"
     if best.verdict == "better":
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
         claim = (
-            f"{best.arm} is better than {luck} for most seeds: {mean} for the same "
-            f"number of trials {evidence}{also}"
+            f"{best.arm} is better than {luck} for most seeds"
+            f"{_against_no_search(comparison, best.arm)}: {mean} for the same number of trials "
+            f"{evidence}{also}"
         )
     else:
         claim = f"No searcher is shown to be better than {luck}"
@@ -149,7 +164,28 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
         is_equal = best.verdict == "equivalent"
         nearest = f"{best.arm} {'is equivalent' if is_equal else 'comes closest'}"
         claim = f"{claim}: {nearest}, with {mean} {evidence}"
-    return f"{claim}.{_otherwise(comparison)} {unseen(best.n_pairs)}."
+        claim += _against_no_search(comparison, best.arm)
+    return f"{claim}."
+
+
+def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
+    """Return how an arm compares with one offset for all layers; empty if that was not run."""
+    controls = comparison.controls.items()
+    constant = [label for label, [run, *_] in controls if run.searcher == CONSTANT]
+    rows = comparison.rows_of([(arm, label) for label in constant])
+    if not rows or not rows[0].n_pairs:
+        return ""
+    unit, words = (
+        comparison.unit,
+        {
+            "better": ", and better than",
+            "worse": ", but worse than",
+            "equivalent": ", but equivalent to",
+        },
+    )
+    said = words.get(str(rows[0].verdict), ", but not shown to be better than")
+    evidence = f"{unit.gain(rows[0].mean)}, {with_interval(rows[0], unit)}"
+    return f"{said} one offset for all layers, which is no search ({evidence})"
 
 
 def _otherwise(comparison: ComparisonFacts) -> str:
@@ -162,9 +198,46 @@ def _otherwise(comparison: ComparisonFacts) -> str:
     turned, unit = row.turned(), comparison.unit
     evidence = f"({with_interval(turned, unit)})" if row.n_pairs > 1 else "(one seed)"
     spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
+    later = later_costs(comparison).get(control, "")
     return (
-        f" The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
-        f"{evidence}."
+        f"The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
+        f"{evidence}{f'; {later}' if later else ''}."
+    )
+
+
+def later_costs(comparison: ComparisonFacts) -> dict[str, str]:
+    """Return what the winners of controls cost ever after, as parts of sentences."""
+    n_networks = {
+        label: max(run.n_networks for run in runs) for label, runs in comparison.controls.items()
+    }
+    return {
+        label: ARMS[comparison.controls[label][0].searcher].later.format(n=n)
+        for label, n in n_networks.items()
+        if n > 1
+    }
+
+
+def repeats_in_words(comparison: ComparisonFacts) -> str:
+    """Return what of each arm's winners repeats on fresh seeds; empty where that is not known."""
+    unit, said = comparison.unit, []
+    for row in comparison.repeats:
+        is_rate = comparison.results[row.arm][0].searcher == LEARNING_RATE
+        what = {
+            "better": "which repeats for most seeds",
+            "worse": "a loss, which repeats for most seeds",
+            "equivalent": "so for most seeds nothing repeats that matters",
+        }.get(str(row.verdict), "which is not shown to repeat")
+        said.append(
+            f"{row.arm}'s {'rate' if is_rate else 'offsets'} {unit.gain(row.mean)} "
+            f"({with_interval(row, unit)}), {what}"
+        )
+    if not said:
+        return ""
+    together = f"; intervals of 95 % for all {len(said)} together" if said[1:] else ""
+    return (
+        f"What repeats: trained from one fresh seed more in each of "
+        f"{comparison.repeats[0].n_pairs} beginnings, winners gain over their unmoved networks: "
+        f"{'; '.join(said)}{together}."
     )
 
 
@@ -185,6 +258,7 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
             f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
             "no longer of untouched test data."
         )
+    parts += [f"{label}: {later}." for label, later in later_costs(comparison).items()]
     if any(row.verdict == "undecided" for row in rows):
         parts.append(
             "Undecided means that these seeds show neither a difference nor that there is none."

@@ -15,9 +15,10 @@ from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability.contract import claim_of
+from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.reporting.accountability import transfer_in_words
+from adnn_optuna.reporting.accountability import claims_in_words
 from adnn_optuna.reporting.searches_claims import end_in_words
 
 
@@ -74,6 +75,12 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         ValueError: If it is of another result: another study, other trials or another winner.
     """
     states, config = [trial.state for trial in record.done_trials], record.attrs.get(CONFIG, {})
+    # The training that a function of the trial makes of the winner's parameters no study holds.
+    is_made = any(config.get(key, {}).get("type") == "function" for key in ("model", "training"))
+    settings = ("seed", "metric", "space", *(() if is_made else ("training",)))
+    winner = contract["winner"]
+    params = {**winner["params"], **winner.get("hyperparameters", {})}
+    that = {**contract, "winner": {"params": params}}
     this: dict[str, dict[str, Any]] = {
         "study": {
             "name": record.study.study_name,
@@ -82,13 +89,13 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
             "best_trial": record.best and record.best.number,
         },
         "winner": {"params": record.best and record.best.params},
-        "objective": {key: config.get(key) for key in ("seed", "metric", "training", "space")},
+        "objective": {key: config.get(key) for key in settings},
     }
     differing = [
         difference
         for part, of_part in this.items()
         for difference in config_differences(
-            {key: contract[part][key] for key in of_part}, of_part, part
+            {key: that[part][key] for key in of_part}, of_part, part
         )
     ]
     if differing:
@@ -96,15 +103,13 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         raise WrongValueError(f"{said}; make one of this result.")
     # The files of a contract bear its name.
     name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
-    claim = claim_of(contract)
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": shlex.quote(name),
         "promised": [*_flattened(promised)],
-        "transfer": transfer_in_words(claim, contract.get("certified", {})),
-        "is_an_image": claim.gain < 1.5 * claim.resolution,
+        "claims": claims_in_words(said_confirmation(contract), claim_of(contract).unit),
         "text": text,
         "base64": base64.b64encode(text.encode()).decode(),
     }

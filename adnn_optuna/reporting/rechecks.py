@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import math
 
+from adnn_optuna._units import printable
+from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.recheck import (
-    N_EQUAL,
+    FIRST_OF_PARAMS,
+    UNMOVED,
     Baseline,
     RecheckFacts,
     chance_of_luck,
@@ -17,13 +20,43 @@ from adnn_optuna.reporting.pages import Page, content_of, so_far
 
 
 def claim(facts: RecheckFacts) -> str:
-    """Return what the recheck shows, in a sentence."""
+    """Return what the recheck shows: what is there of the gain, then of the value."""
+    return " ".join(filter(None, (_gain(facts), _value(facts))))
+
+
+def _gain(facts: RecheckFacts) -> str:
+    """Return what is there on fresh seeds of the gain that the study says; empty without one."""
+    trial, against, gain = facts.trial, facts.against, facts.gain
+    if trial is None or against is None or facts.missing:
+        return ""
+    over = f"trial {against.number}"
+    if against.number >= FIRST_OF_PARAMS:
+        over = ", ".join(f"{name}={value}" for name, value in against.params.items())
+        over = "the unmoved network" if UNMOVED in against.user_attrs else printable(over)
+    if against.number == trial.number:
+        return f"Nothing was gained: the chosen trial is {over} itself."
+    if math.isnan(gain.value):
+        return f"What it gains over {over} is not known, as some evaluations came to no value."
+    width = (gain.high - gain.low) / 2
+    shown = functools.partial(_rounded, width)
+    found = f"{shown(gain.value)}, which so few seeds give no interval of,"
+    if math.isfinite(width):
+        found = f"{shown(gain.value)} ({shown(gain.low)} to {shown(gain.high)})"
+    said = f"On fresh seeds, {found} is what trial {trial.number} gains over {over}"
+    if facts.said_gain > 0:
+        whose = f"that the study says trial {trial.number} gained over {over}"
+        said = f"Of the {shown(facts.said_gain)} {whose}, {found} is there on fresh seeds"
+    return f"{said}{', so no gain is shown' * (not gain.low > 0)}."
+
+
+def _value(facts: RecheckFacts) -> str:
+    """Return what the study said of its best trial, and what fresh seeds say of the chosen one."""
     best, trial, shown = facts.best, facts.trial, functools.partial(_shown, facts)
     said = f"The study said {shown(best.values[0])} (trial {best.number})"
     if facts.is_deterministic:
         return (
-            f"{said}, and {N_EQUAL} fresh seeds give exactly that: the evaluation is "
-            "deterministic, so there is no luck of training to measure."
+            f"{said}. By whoever called it the evaluation is deterministic, so nothing was "
+            "evaluated and no luck of training measured."
         )
     if trial is None or facts.missing:
         return f"{said}; what it is worth is not known yet, {so_far(facts, 'evaluations')}"
@@ -35,7 +68,7 @@ def claim(facts: RecheckFacts) -> str:
         excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
     said = (
         f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
-        f"{shown(*excess)}, on the same validation data."
+        f"{shown(*excess)}{', on the same validation data' * facts.on_same_data}."
     )
     # The word luck is for one and the same trial only.
     again = facts.interval(best, "confirm")
@@ -53,10 +86,16 @@ def caveat(facts: RecheckFacts) -> str:
     """Return what the recheck cannot show, and what came in its way."""
     if facts.is_deterministic:
         return "Whether the value holds on other data, no seed can tell."
-    said = (
-        "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included."
+    said = "It measures the luck of training on the data that was evaluated on"
+    said += (
+        "." if facts.on_same_data else "; where the seed redraws these, that of the split, too."
     )
+    if n := facts.n_equal:
+        said += (
+            f" All {n} values of the further seeds are equal, but up to "
+            f"{100 * unseen_share(n):.0f} % of seeds may differ; if nothing is random, say so by "
+            "deterministic=True."
+        )
     if facts.n_lost:
         said += (
             f" {facts.n_lost} of {len(facts.evaluations)} evaluations came to no value (NaN, "
@@ -84,7 +123,12 @@ def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
     if interval:
         low, high = (_shown(facts, end) for end in interval)
         return f"{_shown(facts, value)} ({low} to {high})"
-    if not 0 < (width := (facts.high - facts.low) / 2) < math.inf:
+    return _rounded((facts.high - facts.low) / 2, value)
+
+
+def _rounded(width: float, value: float) -> str:
+    """Return a value as text, as exactly as two digits of its interval's half width ask for."""
+    if not 0 < width < math.inf:
         return f"{value:.6g}"
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 

@@ -11,14 +11,15 @@ import plotly.graph_objects as go
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
-from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n, plot_gain
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import searches_claims as claims
+from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
-from adnn_optuna.reporting.tables import filled, numbers_at, paired_rows, told
+from adnn_optuna.reporting.tables import filled, numbers_at, told
 
 
 def text(record: SearchRecord) -> str:
@@ -26,7 +27,13 @@ def text(record: SearchRecord) -> str:
     n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
     lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
     if record.best is None:
-        return "\n".join([*lines, f"  {claims.why_no_winner(record)}"])
+        why = (claims.why_no_winner(record), claims.unowned_in_words(record))
+        return "\n".join([*lines, *(f"  {said}" for said in why if said)])
+    lines += [f"  {what}: {said}" for what, said in statements(record).items()]
+    if said := hyperparameters_in_words(record):
+        lines.append(f"  {said}")
+    if stored.CONFIG in record.attrs:
+        lines.append("  Over the search's own baseline, which is one network of one seed:")
     lines += _number_lines(record)
     if (look := record.test_look) and (uneven := claims.uneven_classes_in_words(look)):
         lines.append(f"  {uneven}")
@@ -40,9 +47,10 @@ def text(record: SearchRecord) -> str:
     if scaling := dataset.get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
     whose = (
-        claims.offset_gain_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
 
@@ -66,7 +74,10 @@ def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
             done.append(f"{len(left)} of them as they are")
     elif preprocessing["factor"] != 1:
         done.append("divided by 255")
-    return " and ".join(done) or "as they are"
+    said = " and ".join(done) or "as they are"
+    if preprocessing.get("target_mean"):
+        said += "; targets standardised while they are learned, and scores in your units"
+    return said
 
 
 def _number_lines(record: SearchRecord) -> list[str]:
@@ -99,42 +110,42 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
     """
     shown = None if contract is None else shown_contract(record, contract)
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
-    gained = answers.pop("What was gained?")
+    claim = answers.pop("verdict")
+    on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", plot_gain(record))]
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
-    look = record.test_look
-    has_pairs = math.isfinite(record.test_gain) and record.test_metric != "test_r2"
     said = (
-        claims.offset_gain_in_words(record),
+        hyperparameters_in_words(record),
+        claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
         f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
+        claims.unowned_in_words(record),
     )
     content = {
         "name": record.study.study_name,
-        "answers": answers,
+        "answers": {**on_fresh_seeds, **answers},
         "picture": Figure("gains", _picture(record)),
         "numbers": _cards(record),
         "said": " ".join(filter(None, said)),
-        "look": look,
-        "p_value": gain_p_value(look),
+        "look": record.test_look,
         "figures": figures,
         "scores": _score_rows(record),
-        "pairs": paired_rows(look) if look and has_pairs else [],
         "contract": shown,
         **origin([[record]]),
     }
-    return Page("search.html.jinja", gained, claims.to_mind([record]), content)
+    return Page("search.html.jinja", claim, claims.to_mind([record]), content)
 
 
 def _picture(record: SearchRecord) -> go.Figure:
-    """Return what the search gained where it chose, and on the test examples, with luck's part."""
-    gains = {"test examples": (record.test_gain, *gain_interval(record.test_look))}
-    if record.metric.endswith(record.test_metric.removeprefix("test_")):
-        gains["what it was chosen by"] = (record.gain, math.nan, math.nan)
-    title = "What was gained, and how far it may be off"
+    """Return what is usual and what repeats, beside the gain over the search's own baseline."""
+    gains: dict[str, tuple[float, ...]] = {}
+    if facts := confirmation_of(record):
+        gains = {"better than usual": facts.usual, "repeats": facts.repeats}
+    gains["over its own baseline"] = (record.test_gain, math.nan, math.nan)
+    title = "What is usual, what repeats, and how far it may be off"
     known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
     return plot_gains(known, title, unit_of(record.test_metric))
 
@@ -147,6 +158,8 @@ def _cards(record: SearchRecord) -> list[tuple[str, str, str]]:
         "test_gain": claims.about_test_gain(record),
         "trials": claims.end_in_words(record.stop_reason),
         "gain": "what the search selected by; part of it is luck",
+        "gain_over_usual": "over the mean of fresh unmoved networks",
+        "gain_repeats": "the offsets' mean gain over fresh seeds",
         "test_best": f"unmoved network {before}",
     }
     cards = []

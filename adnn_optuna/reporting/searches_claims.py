@@ -13,10 +13,9 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.paired_differences import ALPHA
-from adnn_optuna.evidence.proportions import gain_interval, gain_p_value
 from adnn_optuna.networks.duplicates import in_words
-from adnn_optuna.reporting.claims import QUESTIONS, in_full, listed, n_examples
+from adnn_optuna.reporting.claims import in_full, listed, n_examples
+from adnn_optuna.reporting.confirmations import verdict
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.
@@ -26,84 +25,38 @@ _NAMED = 5
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
-    """Return what somebody asks first who knows nothing of seeds, each with one sentence.
+    """Return what somebody asks first, each with one sentence; the first one is the verdict.
 
     Args:
         record: The search.
         contract: The name of its contract's file, if it has one.
     """
-    answers = [_gained(record)]
-    if record.best is not None and stored.CONFIG not in record.attrs:
-        again = "adnn recheck evaluates the best ones again, with fresh random numbers"
-        answers.append(
-            f"That is not known: the best of several tries looks better than it is; {again}."
-        )
-    elif record.best is not None:
-        otherwise = (
-            f"The same {len(record.done_trials)} trainings could go into other random beginnings, "
-            "one longer training or other learning rates, which may gain as much: adnn compare "
-            "tries them all."
-        )
-        if record.is_restart:
-            otherwise = "A real search, which has to gain more than this: adnn compare runs both."
-        check = (
-            "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
-            "with it anyone can train both networks again, by adnn verify FILE."
-        )
-        if contract:
-            again = f"adnn verify {contract} trains both networks again and names what differs"
-            check = f"Anyone can: {again}."
-        answers += [_is_luck(record), otherwise, check]
-    return dict(zip(QUESTIONS, answers, strict=False))
-
-
-def _gained(record: SearchRecord) -> str:
     if record.best is None:
-        return why_no_winner(record)
-    look, n_trials = record.test_look, len(record.done_trials)
-    if look is None:
-        gain, metric = in_full(record.gain, unit_of(record.metric)), printable(record.metric)
-        said = f"{gain} in {metric}, by which the best of {n_trials} trials was chosen"
-        if stored.CONFIG in record.attrs:
-            said += ", and on data that the search never saw it was not tested yet"
-    else:
-        unit, values = unit_of(record.test_metric), (record.test_value, record.test_baseline)
-        gain, of, gets = in_full(record.test_gain, unit), "of", "gets"
-        if record.test_metric == "test_accuracy":
-            scores = [f"{v * look['n_images']:.0f} right ({unit.value(v)})" for v in values]
-        else:
-            scores = [f"an R² of {unit.value(v)}" for v in values]
-            gain, of, gets = f"{gain} (1 is always right)", "on", "comes to"
-        if math.isnan(record.test_baseline):
-            gain, scores[1] = "unknown", "nothing, as its training failed"
-        said = (
-            f"{of} {look['n_images']} test examples, which the search never saw, the network that "
-            f"it found {gets} {scores[0]}, and the network as it was {scores[1]}: {gain}"
+        return {"verdict": why_no_winner(record)}
+    answers = {"verdict": verdict(record)}
+    if stored.CONFIG not in record.attrs:
+        n_trials, gain = len(record.done_trials), in_full(record.gain, unit_of(record.metric))
+        again = "adnn recheck evaluates the best ones again, with fresh random numbers"
+        answers["What was gained?"] = (
+            f"{gain} over the first trial, by which the best of {n_trials} was chosen: it looks "
+            f"better than it is; {again}."
         )
-    if record.stop_reason is None:
-        return f"The search has not ended; so far, {said}."
-    return f"{said[0].upper()}{said[1:]}."
-
-
-def _is_luck(record: SearchRecord) -> str:
-    if record.is_restart:
-        return "All of it: this control does nothing but draw other random beginnings."
-    p_value = gain_p_value(record.test_look)
-    if math.isnan(p_value):
-        return (
-            "That is not known: the best of several tries looks better than it is on the data "
-            "that it was chosen by, and only test examples can tell."
-        )
-    if record.test_gain <= 0:
-        return "There is no gain on the test examples that could be luck."
-    chance = f"{100 * p_value:.0f}" if p_value >= 0.01 else "less than one"
-    said = f"of 100 pairs of networks that are equally good, {chance} would differ so much"
-    if p_value >= ALPHA:
-        return f"It may well be: by the choice of the test examples alone, {said}."
-    return (
-        f"Not by the choice of the test examples ({said}), but training begins with random "
-        "numbers, and this is one beginning, which may have been an unlucky one."
+        return answers
+    otherwise = (
+        f"The same {len(record.done_trials)} trainings could go into other random beginnings, one "
+        "longer training or other learning rates, which may gain as much: adnn compare tries them "
+        "all."
     )
+    if record.is_restart:
+        otherwise = "A real search, which has to gain more than this: adnn compare runs both."
+    check = (
+        "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
+        "with it anyone can train both networks again, by adnn verify FILE."
+    )
+    if contract:
+        again = f"adnn verify {contract} trains both networks again and names what differs"
+        check = f"Anyone can: {again}."
+    return {**answers, "What else could be done?": otherwise, "How to check it?": check}
 
 
 def to_mind(runs: Sequence[SearchRecord]) -> str:
@@ -161,7 +114,7 @@ def use_of_test_set(record: SearchRecord) -> str:
 
 
 def about_test_gain(record: SearchRecord) -> str:
-    """Return the size in images and the interval of the test gain, or why it is not known."""
+    """Return the size in images of the test gain, or why it is not known."""
     if (look := record.test_look) is None:
         if record.best is None or stored.CONFIG not in record.attrs:
             return ""
@@ -172,13 +125,10 @@ def about_test_gain(record: SearchRecord) -> str:
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"
     if record.test_metric == "test_r2":
-        size = f"nearer to {look['won']} of {look['n_images']} test targets"
-    elif n_gained := abs(look["won"] - look["lost"]):
-        size = f"{n_gained} of {n_examples(look)}"
-    else:
-        size = f"no {printable(look['unit'])[:-1]}"
-    shown = unit_of(record.test_metric).interval(*gain_interval(look))
-    return f"{size} (95 % interval {shown})"
+        return f"nearer to {look['won']} of {look['n_images']} test targets"
+    if n_gained := abs(look["won"] - look["lost"]):
+        return f"{n_gained} of {n_examples(look)}"
+    return f"no {printable(look['unit'])[:-1]}"
 
 
 def end_in_words(stop_reason: str | None) -> str:
@@ -228,6 +178,17 @@ def proposers_in_words(record: SearchRecord) -> str:
     return f"Proposed were trials {listed}; the best one, {best}, by {printable(proposers[best])}."
 
 
+def unowned_in_words(record: SearchRecord) -> str:
+    """Return which trials may be left behind by a kill, and how to end them; empty without any."""
+    if not (numbers := [str(number) for number in record.unowned_trials]):
+        return ""
+    trials, are, it = ("Trial", "is", "it") if len(numbers) == 1 else ("Trials", "are", "each")
+    return (
+        f"{trials} {listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if nobody "
+        f"does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."
+    )
+
+
 def not_moved_in_words(variables: Sequence[str]) -> str:
     """Return which variables no offset moves, a sentence; empty where each one may move."""
     if not variables:
@@ -237,20 +198,15 @@ def not_moved_in_words(variables: Sequence[str]) -> str:
     return f"No offset moves {some}: only what is called kernel, embeddings or bias moves."
 
 
-def offset_gain_in_words(record: SearchRecord) -> str:
-    """Return which part of the gain is from the offsets, a sentence; empty where all of it is."""
-    look, gain = record.test_look, record.offset_gain
-    if look is None or math.isnan(gain):
+def hyperparameter_gain_in_words(record: SearchRecord) -> str:
+    """Return what the best trial's own hyperparameters gain, beside the offsets; or empty."""
+    if math.isnan(gain := record.hyperparameter_gain):
         return ""
-    unit = unit_of(record.metric)
-    unmoved = unit.value(look["unmoved"])
-    source, without = "the offsets", "every offset 0"
-    if record.is_restart:
-        source, without = "other initial weights", "those of the seed"
+    unit, first = unit_of(record.metric), record.attrs[stored.BASELINE]
     return (
-        f"Of the gain in {printable(record.metric)}, {unit.gain(gain)} is from {source}: with "
-        f"{without}, the winner's model and training reach {unmoved}, and the test gain "
-        "is over these."
+        "The baseline has the winner's own hyperparameters, unmoved: these alone gain "
+        f"{unit.gain(gain)} in {printable(record.metric)} over the first trial's, which reach "
+        f"{unit.value(first)}, and that is no part of the gain."
     )
 
 

@@ -22,12 +22,13 @@ def text(facts: SeedPlanFacts) -> str:
         f"{facts.unit.scale * value:.{digits}g}{facts.unit.of_gains}"
         for value, digits in ((facts.gain, 4), (facts.sd, 2))
     )
+    pooled = ", pooled over the claims" if facts.n_claims > 1 else ""
     return (
         f"To show a gain of {gain} with a power of {POWER:.0%}{of_claims}:\n"
         f"  planned, fresh seeds: {facts.seeds} seeds, {_in_words(facts.hours)}\n"
         f"  going on and looking again: {again}\n"
         f"The standard deviation of {sd} is that of {facts.n_pilot} pilot "
-        f"seeds: it may take {facts.seeds_low} to {facts.seeds_high} planned seeds."
+        f"seeds{pooled}: it may take {facts.seeds_low} to {facts.seeds_high} planned seeds."
     )
 
 

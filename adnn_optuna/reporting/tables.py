@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.numbers import NUMBERS, Number
@@ -60,12 +59,11 @@ def verdict_lines(
         (
             f"{score} of",
             unit.heading("", is_gain=True),
-            *("interval", "smallest", "superior", "verdict"),
+            *("interval", "least", "superior", "verdict"),
         ),
     ]
     body = [
         (
-            pair(row),
             unit.bare.gain(row.mean),
             interval(row, unit.bare),
             unit.bare.gain(row.smallest),
@@ -74,15 +72,21 @@ def verdict_lines(
         )
         for row in rows
     ]
+    lines: list[str] = []
+    for width in range(18, 8, -1):
+        pairs = [pair(row, width) for row in rows]
+        lines = aligned(header, [(name, *of) for name, of in zip(pairs, body, strict=True)])
+        if max(map(len, lines)) <= 100:
+            break
     known = [f"paired by {per}"] if per else ["not paired"]
     if equivalence is not None:
         known.append(f"equivalent: within {unit.margin(equivalence)}")
     known.append(f"superior: share of {f'{per}s' if per else 'all pairs of values'}, ties half")
     notes = ["; ".join(known)]
-    for note in (scope(rows, per), intervals):
+    for note in (f"least: the smallest difference; {scope(rows, per)}", intervals):
         notes += textwrap.wrap(note, 98)
     notes += dict.fromkeys(row.reason for row in rows if row.reason)
-    return [*aligned(header, body), *notes]
+    return [*lines, *notes]
 
 
 def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
@@ -95,19 +99,9 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 
 
-def paired_rows(look: TestLook) -> list[tuple[str, ...]]:
-    """Return how many test examples both networks get right, one of them, and none."""
-    n, won, lost = look["n_images"], look["won"], look["lost"]
-    both = round(look["best"] * n) - won
-    return [
-        ("unmoved network right", str(both), str(lost)),
-        ("unmoved network wrong", str(won), str(n - both - won - lost)),
-    ]
-
-
-def pair(row: PairedDifference) -> str:
-    """Return which two arms a difference is of."""
-    return f"{shortened(row.arm, 14)} - {shortened(row.other, 14)}"
+def pair(row: PairedDifference, width: int = 18) -> str:
+    """Return which two arms a difference is of, in so many characters each at the most."""
+    return f"{shortened(row.arm, width)} - {shortened(row.other, width)}"
 
 
 def shortened(label: str, width: int) -> str:

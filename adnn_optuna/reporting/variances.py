@@ -7,6 +7,7 @@ import math
 import textwrap
 
 from adnn_optuna._units import ACCURACY, unit_of
+from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
 from adnn_optuna.plots._estimates import plot_variance as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
@@ -19,9 +20,10 @@ def claim(facts: VarianceFacts) -> str:
     if math.isnan(facts.total.sd):
         return f"How far {name} varies is not known yet, {so_far(facts, 'runs')}"
     if facts.total.sd == 0:
+        n = len(facts.values)
         return (
-            f"All {len(facts.values)} runs came to the same {name}: nothing that was redrawn "
-            "changes it."
+            f"All {n} runs came to the same {name}, but up to {100 * unseen_share(n):.0f} % of "
+            "all runs may differ."
         )
     said = (
         f"From run to run {name} has a standard deviation of {shown(*facts.total)}; two single "

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, Owner
+from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 
 # The runs under way in this process, and which of them a thread works for. A trial of none is held
 # for as long as the process lives.
@@ -120,7 +120,7 @@ def _own_start_time(process_id: int) -> str:
     return _start_time(process_id) or ""
 
 
-def ownership(trial: FrozenTrial) -> Owner:
+def ownership(trial: FrozenTrial | Trial) -> Owner:
     """Return what is to be stored of a trial that this process runs."""
     pid = os.getpid()  # A forked child is another process.
     start = _own_start_time(pid)
@@ -139,9 +139,9 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
     A retry begins with a copy of what was stored in the trial that it repeats, also its owner.
     """
     attrs = trial.system_attrs
-    proposal = attrs.get(PROPOSAL)
-    owner: Owner | None = proposal["owner"] if proposal else attrs.get(OWNER)
-    return owner if owner is not None and owner["trial"] == trial.number else None
+    proposal = attrs.get(PROPOSAL) or {}
+    said: tuple[Owner | None, ...] = (proposal.get("owner"), attrs.get(OWNER), attrs.get(CLAIM))
+    return next((owner for owner in said if owner and owner["trial"] == trial.number), None)
 
 
 def is_own(trial: FrozenTrial) -> bool:

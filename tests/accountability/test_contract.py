@@ -171,7 +171,7 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
 def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
     training = dataclasses.replace(result.objective.training, learning_rate=1e30)
     with pytest.raises(ValueError, match=r"diverge") as refusal:
-        Contract.from_search(result, result.objective.replace(training=training))
+        Contract.from_search(result, result.objective.replace(training=training), None)
     assert str(refusal.value) == (
         "The baseline's training diverged, so there is nothing to make a contract of."
     )
@@ -255,7 +255,11 @@ def is_exact(verdict: adnn.Verdict) -> bool:
     return (verdict.status, verdict.reasons, verdict.not_checked) == ("exact", (), NEVER_CHECKED)
 
 
-NEVER_CHECKED = ("study: how many trials were searched, by which sampler, how long",)
+NEVER_CHECKED = (
+    "study: how many trials were searched, by which sampler, how long",
+    "the choice of the seed, of the data, of the moment",
+    "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)",
+)
 
 
 def verify_in_new_process(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -273,6 +277,16 @@ def test_is_exact_in_a_new_process(path: Path) -> None:
     process = verify_in_new_process(path)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.startswith("exact:")
+
+
+@pytest.mark.slow
+def test_goes_on_where_other_bits_come_of_what_no_environment_tells(path: Path) -> None:
+    process = verify_in_new_process(path, ONEDNN_MAX_CPU_ISA="SSE41")
+    assert (process.returncode, process.stderr) == (0, "")
+    # Other processors may have no better instructions anyhow.
+    if not process.stdout.startswith("exact:"):
+        assert process.stdout.startswith("within_tolerance: reproduced;")
+        assert "in an environment that looks the same other bits come out" in process.stdout
 
 
 @pytest.mark.slow
@@ -320,7 +334,7 @@ def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> No
     assert verdict.interval == pytest.approx(gain_interval(result.test_look))
     assert (verdict.gain, verdict.half_width) == (pytest.approx(result.test_gain), 0)
     assert verdict.promised == ("test_accuracy", result.test_gain, 1 / 210)
-    assert (verdict.examples, verdict.certified, verdict.fresh) == ("images", {}, {})
+    assert verdict.examples == "images"
 
 
 @pytest.mark.parametrize(
@@ -354,14 +368,6 @@ def changed(value: Any) -> Any:
 def test_a_contract_holds_that_was_trained_again_and_came_out_alike() -> None:
     statuses: tuple[Any, ...] = ("exact", "within_tolerance", "breached", "cannot_check")
     assert [adnn.Verdict(status).holds for status in statuses] == [True, True, False, False]
-
-
-def test_a_gain_is_shown_that_is_more_than_what_it_may_be_off() -> None:
-    verdicts = [
-        adnn.Verdict("exact", gain=gain, half_width=half_width)
-        for gain, half_width in ((None, 0.0), (0.0, 0.0), (0.25, 0.25), (0.5, 0.25))
-    ]
-    assert [verdict.shows_gain for verdict in verdicts] == [False, False, False, True]
 
 
 EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
@@ -419,9 +425,9 @@ UNCHECKABLE = [
         f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
     ),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
-    ("certified", {"orders": [0.1] * 4}, "certified.orders must be 5 to 1000 gains"),
-    ("certified", {"orders": [0.1] * 4 + ["0.1"]}, "certified.orders must be"),
-    ("certified", {"orders": {"0.1": 0.1}}, "certified.orders must be"),
+    ("confirmation", {"rank": 1}, "The field confirmation.n_independent is missing."),
+    ("confirmation", [0.1] * 10, "A contract has no field confirmation."),
+    ("confirmation.gains", {"0.1": 0.1}, "confirmation.gains must be 10 to 10000 numbers"),
     (
         "winner.params.weight_offset_0",
         0.3,
@@ -459,9 +465,14 @@ def test_cannot_check_what_is_not_consistent(
         ("winner.val_own", True, "{field} must be a number from -1e+30 to 1e+30, but it is True."),
         ("winner.test_own", 0.5, "A contract has no field {field}."),
         ("own", 0.5, "A contract has no field own."),
+        ("confirmation.own", 0.5, "A contract has no field {field}."),
+        ("confirmation.rank", 100, "{field} must be a number from 1 to 99, but it is 100."),
+        ("confirmation.holds", [0.5, 0.5], "{field} must be 3 numbers, but it is [0.5, 0.5]."),
+        ("confirmation.usual", 0.5, "{field} must be 3 numbers, but it is 0.5."),
         *(
-            ("certified.orders", gains, "{field} must be 5 to 1000 gains, but it is {value:.80}.")
-            for gains in ([2e30] * 5, [0.5] * 4, [0.5] * 1001, 0.5)
+            (f"confirmation.{name}", values, "{field} must be {many}, but it is {value:.80}.")
+            for name in ("seeds", "unmoved", "gains")
+            for values in ([2e30] * 10, [0.5] * 9, [0.5] * 10_001, ["0.5"] * 10, 0.5)
         ),
         (
             "objective.training.epochs",
@@ -473,21 +484,21 @@ def test_cannot_check_what_is_not_consistent(
 def test_says_in_a_sentence_which_field_no_contract_has(
     field: str, value: Any, said: str, content: Any, path: Path
 ) -> None:
-    content["certified"] = {"orders": [0.5] * 5}
     put(content, field, value)
     file = forged(content, path.with_name("forged.json"))
     with pytest.raises(CannotCheckError) as refusal:
         read_contract(file)
     named = {"file": f"The file {str(file)!r}", "field": field, "value": str(value)}
+    named["many"] = "10 to 10000 numbers"
     assert str(refusal.value) == said.format(**named)
 
 
 def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
     file = path.with_name("forged.json")
-    for n, epochs, accuracy, own in ((5, 1, 0, -1e30), (1000, 100_000, 1, 1e30)):
-        content["certified"] = {"orders": [own] * n}
+    for n, epochs, accuracy, own in ((10, 1, 0, -1e30), (10_000, 100_000, 1, 1e30)):
         content["objective"]["training"]["epochs"] = epochs
         content["winner"] |= {"test_accuracy": accuracy, "val_own": own, "train_loss": own}
+        content["confirmation"] |= dict.fromkeys(("gains", "seeds", "unmoved"), [own] * n)
         content["study"]["best_trial"] = accuracy
         assert read_contract(forged(content, file)) == json.loads(file.read_text())
     # Of 32 MiB at most.
@@ -508,27 +519,44 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
 
 
 def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
-    results = {
-        "baseline.val_accuracy": 0.975,
-        "winner.test_accuracy": 1.0,
-        "winner.train_loss": content["winner"]["train_loss"] * (1 - 1e-9),
-        "baseline.initial_weights_sha256": "0" * 64,
-        "baseline.trained_weights_sha256": "0" * 64,
-    }
-    before = {field: get(content, field) for field in results}
-    for field, value in results.items():
-        put(content, field, value)
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    file, before = path.with_name("forged.json"), copy.deepcopy(content)
+    content["baseline"]["initial_weights_sha256"] = "0" * 64
+    said = (
+        f"baseline.initial_weights_sha256 is {'0' * 64}, but trained again "
+        f"{before['baseline']['initial_weights_sha256']} "
+        "(from objective.model, objective.seed and winner.params)."
+    )
+    assert adnn.verify(forged(content, file)) == adnn.Verdict("breached", (said,))
+    content = copy.deepcopy(before)
+    content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
+    content["winner"]["test_accuracy"] = 1.0
+    verdict = adnn.verify(forged(without_files(content), file))
     assert verdict.status == "breached"
-    follows = {
-        "initial": " (from objective.model, objective.seed and winner.params)",
-        "trained": " (from the initial weights, objective.training and its dataset)",
-    }
-    assert {*verdict.reasons} == {
-        f"{field} is {value}, but trained again it is {before[field]}"
-        f"{follows.get(field.split('.')[1].split('_')[0], '') if value == '0' * 64 else ''}."
-        for field, value in results.items()
-    }
+    *reasons, bits = verdict.reasons
+    named = (
+        "The claimed gain of",
+        "baseline.val_accuracy is 0.975,",
+        "winner.test_accuracy is 1.0,",
+    )
+    for begins, reason in zip(named, reasons, strict=True):
+        assert reason.startswith(begins)
+        assert "not reproduced: " in reason
+    assert f"baseline.trained_weights_sha256 is {'0' * 64}, but trained again" in bits
+
+
+def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
+    loss = content["winner"]["train_loss"]
+    content["winner"]["train_loss"] = other = loss * (1 - 1e-9)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    [reason] = verdict.reasons
+    assert reason == (
+        "objective.training: in an environment that looks the same other bits come out, so what "
+        "that does not tell, or the file, is another "
+        f"(winner.train_loss is {other}, but trained again {loss})."
+    )
+    said = "environment, and all bits and losses: that they came out there"
+    assert said in verdict.not_checked
 
 
 @pytest.mark.parametrize(
@@ -584,9 +612,8 @@ def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path:
     assert {what.split(":")[0] for what in verdict.not_checked} >= {"study", "files.weights"}
     assert verdict.half_width == 1 / content["split"]["test"]
     assert verdict.gain is not None
-    assert verdict.shows_gain == (verdict.gain > verdict.half_width)
-    gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, "
-    assert f"\n  - gain on the test set: {gain}" in str(verdict)
+    gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, reproduced"
+    assert f"\n  - gain of this one network on the test set: {gain} (" in str(verdict)
 
 
 @pytest.mark.parametrize("gain", [0.008, 0.01, 0.0125, 0.017])
@@ -609,15 +636,6 @@ def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
     assert {reason.split()[0] for reason in caught.value.args} == {
         f"{role}.{name}" for role in ("baseline", "winner") for name in names
     }
-
-
-def test_a_gain_of_no_more_than_an_image_is_not_shown_elsewhere(content: Any, path: Path) -> None:
-    unmoved = dict.fromkeys(content["winner"]["params"], 0.0)
-    content["winner"] = {**content["baseline"], "params": unmoved}
-    content = without_files(content)
-    verdict = adnn.verify(forged(elsewhere(content), path.with_name("forged.json")))
-    assert (verdict.status, verdict.gain, verdict.shows_gain) == ("within_tolerance", 0, False)
-    assert "+0.00 ± 0.48 pp, not shown in this environment" in str(verdict)
 
 
 def test_cannot_be_checked_where_a_training_forgets_its_gain(
@@ -655,9 +673,9 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     training = quick_training("sgd", learning_rate=0.02, batch_size=40, epochs=2)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     path = tmp_path / CONTRACT
-    adnn.search(objective, "annealing", max_trial=3).contract(certify=5).save(path)
+    adnn.search(objective, "annealing", max_trial=3).contract().save(path)
     content = without_files(elsewhere(json.loads(path.read_text())))
-    verdict = adnn.verify(forged(content, path), dataset=data, certify=True)
+    verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.
     gains = gains_of(_train_elsewhere(content, objective)[1])
@@ -675,12 +693,6 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
             f"The claimed gain of {gain + added:+.4f} on the test set is not reproduced",
             f"winner.test_r2 is {more['winner']['test_r2']}, but is not reproduced",
         ][:n_reasons]
-    of_orders = content["certified"]["orders"]
-    more = {**content, "certified": {"orders": [gain + 0.02 for gain in of_orders]}}
-    verdict = adnn.verify(forged(more, path), dataset=data, certify=True)
-    assert verdict.status == "breached"
-    said = f"certified.orders: its mean of {np.mean(of_orders) + 0.02:+.4f} is not reproduced"
-    assert verdict.reasons[0].startswith(said)
 
 
 def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObjective]]:
@@ -715,81 +727,43 @@ import sys, adnn_optuna
 for path in sys.argv[1:]:
     print(adnn_optuna.verify(path).status)
 """
+ENVIRONMENTS: list[dict[str, str]] = [
+    {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+    {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    {"TF_NUM_INTRAOP_THREADS": "3", "TF_ENABLE_ONEDNN_OPTS": "0"},
+    {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "TF_NUM_INTEROP_THREADS": "2"},
+]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -> None:
-    paths = [str(path) for path, _ in contracts_of_digits(tmp_path)]
-    changed = {"TF_NUM_INTRAOP_THREADS": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    statuses = subprocess.run(
-        [sys.executable, "-c", VERIFY_ALL, *paths],
-        env={**os.environ, **changed},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert len(statuses) == 20
-    assert set(statuses) <= {"within_tolerance", "cannot_check"}
-    assert statuses.count("within_tolerance") >= 10
-
-
-# That it says which gain transfers
-
-
-def test_certifies_the_gain_that_fresh_random_numbers_bring(
-    result: SearchResult, path: Path
-) -> None:
-    certified = result.contract(certify=5)
-    assert {*certified.content["certified"]} == {"initialisations", "orders"}
-    assert result.contract(certify=5).content == certified.content
-    assert "with 5 fresh orders of the batches the gain is" in str(certified)
-    file = path.with_name("certified.json")
-    certified.save(file)
-    verdict = adnn.verify(file)
-    assert verdict.status == "exact"
-    assert (
-        "certified: what fresh random numbers bring; ask for it (certify)" in verdict.not_checked
-    )
-    verdict = adnn.verify(file, certify=True)
-    assert verdict.status == "exact"
-    assert verdict.not_checked == NEVER_CHECKED
-    assert {source: len(gains) for source, gains in verdict.fresh.items()} == {
-        "initialisations": 5,
-        "orders": 5,
-    }
-    assert verdict.certified == certified.content["certified"]
-    content = json.loads(file.read_text())
-    content["certified"]["orders"] = [gain + 0.3 for gain in content["certified"]["orders"]]
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")), certify=True)
-    assert verdict.status == "breached"
-    assert verdict.reasons[0].startswith("certified.orders: its mean of +")
-
-
-def test_of_a_contract_without_a_certificate_none_can_be_repeated(path: Path) -> None:
-    assert adnn.verify(path, certify=True) == adnn.Verdict(
-        "cannot_check",
-        ("certified: the contract certifies no gain; make one by contract(certify=20).",),
-    )
-
-
-def test_refuses_certificates_that_would_show_nothing(result: SearchResult) -> None:
-    for number in (4, 1001):
-        said = rf"^certify must be from 5 to 1000, but it is {number}\.$"
-        with pytest.raises(ValueError, match=said):
-            result.contract(certify=number)
-    for number in (0, 2.5):
-        with pytest.raises(ValueError, match=r"^certify must be a whole number of at least 1"):
-            result.contract(certify=number)  # type: ignore[arg-type]
-    fixed = adnn.MLP((8,), kernel_initializer="ones")
-    training = quick_training("sgd", batch_size=210, epochs=1, shuffle=False)
-    objective = adnn.InitOffsetObjective(fixed, result.objective.dataset, training=training)
-    with pytest.raises(ValueError, match="no luck") as refusal:
-        adnn.search(objective, "annealing", max_trial=1).contract(certify=5)
-    assert str(refusal.value) == (
-        "Neither the initial weights nor the order of the batches are random, so there is no luck "
-        "to certify against; leave out certify."
-    )
+    digits, paths = adnn.load_dataset("digits"), []
+    for optimizer, hidden, jit_compile, batch_size in itertools.product(
+        (
+            {"optimizer": "sgd", "learning_rate": 0.1},
+            {"optimizer": "adam", "learning_rate": 0.003},
+        ),
+        ((32,), (16, 16)),
+        (False, True),
+        (20, 100),
+    ):
+        settings: Any = {"jit_compile": jit_compile, "batch_size": batch_size, "epochs": 4}
+        training = adnn.Training(*optimizer, **settings)
+        objective = adnn.InitOffsetObjective(adnn.MLP(hidden), digits, training=training)
+        paths.append(str(tmp_path / f"{len(paths)}.json"))
+        adnn.search(objective, "annealing", max_trial=3).contract().save(paths[-1])
+    for changed in ENVIRONMENTS:
+        statuses = subprocess.run(
+            [sys.executable, "-c", VERIFY_ALL, *paths],
+            env={**os.environ, **changed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        assert len(statuses) == 16
+        assert "breached" not in statuses
+        assert statuses.count("cannot_check") <= 12
 
 
 # That no change of the files beside it goes unnoticed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ from search_worker import quick_training
 import adnn_optuna as adnn
 from adnn_optuna.networks import _program, keras_files
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.networks.training import Trainer
 
 DIGITS = adnn.load_dataset("digits")
 WIDTHS = (4, 6, 8)
@@ -59,21 +62,81 @@ def test_one_program_serves_all_rates_of_a_width() -> None:
     assert len({*_program._programs} - before) == len(widths) < 9
 
 
-def test_the_gain_of_the_offsets_is_told_apart(result: adnn.SearchResult) -> None:
+def unmoved_of(result: adnn.SearchResult, trial: optuna.trial.FrozenTrial) -> float:
+    params = {**trial.params, "weight_offset_0": 0.0, "bias_offset_0": 0.0}
+    return result.objective(optuna.trial.FixedTrial(params))
+
+
+def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchResult) -> None:
     assert result.best is not None
-    params = {**result.best.params, "weight_offset_0": 0.0, "bias_offset_0": 0.0}
-    unmoved = result.objective(optuna.trial.FixedTrial(params))
-    assert result.offset_gain == result.best_value - unmoved != result.gain
-    assert f"reach {100 * unmoved:.2f} %" in str(result)
+    unmoved, first = (unmoved_of(result, trial) for trial in (result.best, result.study.trials[0]))
+    assert result.baseline == result.val_baseline == unmoved
+    assert result.gain == result.val_value - unmoved
+    assert result.hyperparameter_gain == unmoved - first != 0
+    assert f"baseline  {100 * unmoved:.2f} %" in str(result)
+    assert f"alone gain {100 * (unmoved - first):+.2f} pp in val_accuracy" in str(result)
     contract = result.contract()
     assert contract.content["baseline"]["val_accuracy"] == unmoved
-    assert contract.content["objective"]["model"]["hidden"] == [params["width"]]
-    assert contract.content["objective"]["training"]["learning_rate"] == params["rate"]
+    assert contract.content["baseline"]["test_accuracy"] == result.test_baseline
+    assert contract.content["objective"]["model"]["hidden"] == [result.best.params["width"]]
+    assert contract.content["objective"]["training"]["learning_rate"] == result.best.params["rate"]
 
 
-def test_a_gain_of_random_restarts_is_not_from_offsets() -> None:
-    result = adnn.search(objective(), "random_restart", max_trial=3)
-    assert "is from other initial weights: with those of the seed, the winner's" in str(result)
+def test_what_hyperparameters_gain_does_not_reach_max_gain() -> None:
+    # Too small to move anything.
+    still = objective(space=adnn.OffsetSpace(-1e-12, 1e-12))
+    result = adnn.search(still, optuna.samplers.TPESampler(seed=1), max_trial=6, max_gain=0.01)
+    assert (result.gain, result.stop_reason) == (0, "max_trial")
+    assert result.hyperparameter_gain > 0.1
+
+
+@pytest.mark.parametrize("sampler", ["random_restart", "greedy"])
+def test_max_gain_is_reached_where_result_and_callback_say_so(sampler: str) -> None:
+    whole = adnn.search(objective(), sampler, max_trial=4)
+    gain = whole.gain
+    assert gain > 0
+    assert adnn.MaxGainCallback(gain).reached(whole.study)
+    assert not adnn.MaxGainCallback(1.01 * gain).reached(whole.study)
+    ended = adnn.search(objective(), sampler, max_trial=4, max_gain=gain)
+    assert (ended.gain, ended.stop_reason) == (gain, "max_gain")
+
+
+def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None:
+    settings = quick_training("adam", 0.01, epochs=1, batch_size=400)
+    compared = adnn.InitOffsetObjective(model, DIGITS, training=settings)
+    comparison = adnn.compare(compared, ["annealing"], max_trial=10, seeds=range(1))
+    [run] = comparison.results["learning_rate"]
+    assert run.best is not None
+    unmoved = {"width": run.best.params["width"], "learning_rate": 0.01}
+    assert run.baseline == run.objective(optuna.trial.FixedTrial(unmoved))
+    with pytest.raises(ValueError, match="'longer' is one training of one network"):
+        adnn.compare(compared, ["annealing"], max_trial=2, seeds=range(1), controls=["longer"])
+
+
+def test_a_baseline_that_is_cut_off_is_trained_when_its_trial_is_done_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, study = threading.Event(), optuna.create_study(direction="maximize")
+    of_trial = objective()
+    study.optimize(of_trial, n_trials=1)
+    study.enqueue_trial({"width": 8, "rate": 0.05, "weight_offset_0": 0.0, "bias_offset_0": 0.1})
+    trial = study.ask()
+    of_trial.suggest(trial)
+    train = Trainer.train
+
+    def stopped_afterwards(*args: Any, **options: Any) -> Any:
+        runs = train(*args, **options)
+        stop.set()
+        return runs
+
+    monkeypatch.setattr(Trainer, "train", stopped_afterwards)
+    [outcome] = of_trial.train([trial], stop=stop)
+    assert outcome.is_stopped
+    assert "adnn:baseline" not in study.trials[-1].user_attrs
+    monkeypatch.undo()
+    [outcome] = of_trial.train([trial])
+    assert outcome.value is not None
+    assert study.trials[-1].user_attrs["adnn:baseline"] < outcome.value
 
 
 def test_its_contract_is_checked_without_the_functions(
@@ -166,3 +229,58 @@ def test_a_hyperparameter_is_called_otherwise_than_an_offset(name: str, space: A
     study = optuna.create_study(direction="maximize")
     with pytest.raises(ValueError, match=said):
         study.optimize(of_trial, n_trials=1)
+
+
+EDITS = (
+    ({"rate": 0.02}, {}, r"of trial 0, training\.learning_rate is 0\.02, was 0\.01"),
+    ({}, {"activation": "tanh"}, r"of trial 0, model\.activation is 'tanh', was 'relu'"),
+    ({}, {"name": "units"}, r"of trial 0, its hyperparameters: .*'units'"),
+)
+
+
+def plain_objective(
+    rate: float = 0.01, activation: str = "relu", name: str = "width"
+) -> adnn.InitOffsetObjective:
+    def model(trial: Any) -> adnn.MLP:
+        return adnn.MLP((trial.suggest_int(name, 3, 4),), activation)
+
+    settings = quick_training("adam", rate, epochs=1, batch_size=400)
+    return adnn.InitOffsetObjective(model, DIGITS, training=lambda trial: settings)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    storage = f"sqlite:///{tmp_path_factory.mktemp('edits')}/adnn.db"
+    adnn.search(plain_objective(), "greedy", storage=storage, study_name="s", max_trial=2)
+    return storage
+
+
+@pytest.mark.parametrize(("training", "model", "said"), EDITS)
+def test_edited_functions_are_refused_wherever_the_study_goes_on(
+    storage: str, training: dict[str, Any], model: dict[str, Any], said: str
+) -> None:
+    edited = plain_objective(**training, **model)
+    s = optuna.load_study(study_name="s", storage=storage)
+    for go_on in (
+        lambda: adnn.search(edited, "greedy", storage=storage, study_name="s", max_trial=2),
+        lambda: adnn.resume(storage, "s", max_trial=4, objective=edited),
+        lambda: s.optimize(edited, n_trials=1),
+        lambda: adnn.recheck(s, edited, seeds=1, confirm=2),
+    ):
+        with pytest.raises(ValueError, match=f"belongs to another objective .{said}"):
+            go_on()
+    assert sum(trial.state.name == "COMPLETE" for trial in s.trials) == 2
+
+
+def test_functions_that_were_not_edited_go_on(storage: str) -> None:
+    result = adnn.resume(storage, "s", max_trial=3, objective=plain_objective())
+    assert len(result.done_trials) == 3
+    assert result.model().count_params()
+
+
+def test_edited_functions_are_refused_of_a_winner_that_others_found(storage: str) -> None:
+    result = adnn.resume(storage, "s", max_trial=3, objective=plain_objective(), test=False)
+    result = dataclasses.replace(result, objective=plain_objective(activation="tanh"))
+    for use in (result.test, result.model, result.contract):
+        with pytest.raises(ValueError, match="belongs to another objective"):
+            use()

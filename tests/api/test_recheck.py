@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
+from adnn_optuna.engine.confirmation import confirming_seeds
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.reporting import rechecks
 
@@ -33,7 +35,6 @@ SQLITE = "sqlite:///{}"
 
 
 def stored_study(values: Sequence[float], *, direction: str = "maximize") -> optuna.Study:
-    # Its name, from which the seeds follow, is the same in each run.
     study = optuna.create_study(direction=direction, study_name="stored")
     for value in values:
         study.add_trial(create_trial(value=value))
@@ -115,7 +116,7 @@ def test_fewer_trials_than_top_and_those_without_a_value() -> None:
 
 
 @pytest.mark.parametrize("takes_seed", [True, False])
-def test_deterministic_objective_is_said_to_be_so(takes_seed: bool) -> None:
+def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> None:
     study = stored_study([0.3, 0.1, 0.2], direction="minimize")
     calls = []
 
@@ -126,10 +127,19 @@ def test_deterministic_objective_is_said_to_be_so(takes_seed: bool) -> None:
     def without(trial: Any) -> float:
         return with_seed(trial, 0)
 
-    report = adnn.recheck(study, with_seed if takes_seed else without)
-    assert calls == [1] * 5
-    assert "deterministic" in str(report)
-    assert (report.value, report.low, report.high, report.overstated) == (0.1, 0.1, 0.1, 0.0)
+    evaluate = with_seed if takes_seed else without
+    report = adnn.recheck(study, evaluate)
+    assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
+    assert "All 10 values of the further seeds are equal, but up to 26 % of seeds may" in str(
+        report
+    )
+    assert (report.value, report.overstated) == (0.1, 0.0)
+    # Only the user can say so, who then needs no evaluation.
+    calls.clear()
+    told = adnn.recheck(study, evaluate, deterministic=True)
+    assert not calls
+    assert "deterministic" in str(told)
+    assert (told.value, told.low, told.high, told.overstated) == (0.1, 0.1, 0.1, 0.0)
 
 
 def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
@@ -305,6 +315,85 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     assert value == objective.replace(seed=seed)(study.trials[number])
     again = adnn.recheck(study, objective, top=2, seeds=1, confirm=2, storage=open_storage(None))
     assert again == report
+    longer = objective.replace(training=quick_training(optimizer="sgd", learning_rate=0.1))
+    with pytest.raises(ValueError, match="belongs to another objective"):
+        adnn.recheck(study, longer, storage=open_storage(None))
+
+
+class TestAgainst:
+    """Of known truth: what a trial is better than another one on fresh seeds."""
+
+    def truth_of(self, params: dict[str, Any]) -> float:
+        return truth(optuna.trial.FixedTrial(params))
+
+    def test_a_trial_or_its_parameters_are_the_same(self) -> None:
+        study = make_study()
+        worst = min(study.trials, key=lambda trial: trial.value)
+        options: dict[str, Any] = {"top": 3, "seeds": 2, "confirm": 10}
+        report = adnn.recheck(study, evaluate, against=worst.number, **options)
+        assert report.against == worst
+        assert report.trial is not None
+        expected = self.truth_of(report.trial.params) - self.truth_of(worst.params)
+        # As in the worker, each trial's noise is its own.
+        assert report.gain.low <= expected <= report.gain.high
+        assert report.gain.value == pytest.approx(
+            report.value - np.mean(report.values(worst, "confirm"))
+        )
+        again = adnn.recheck(study, evaluate, against=worst.params, **options)
+        assert again.gain == report.gain
+        assert f"gained over trial {worst.number}, " in str(report)
+
+    def test_parameters_of_no_trial(self) -> None:
+        study = make_study()
+        report = adnn.recheck(study, evaluate, against={"x": 0.9, "kind": "flat"}, confirm=6)
+        assert report.against is not None
+        assert report.against.params == {"x": 0.9, "kind": "flat"}
+        assert math.isfinite(report.gain.low)
+        assert "gains over x=0.9, kind=flat" in str(report)
+
+    def test_by_default_it_is_what_was_enqueued(self) -> None:
+        assert adnn.recheck(make_study(), evaluate, top=1, seeds=1).against is None
+        study = optuna.create_study(direction="maximize")
+        study.enqueue_trial({"x": 0.5, "kind": "flat"})
+        study.optimize(lambda trial: evaluate(trial, trial.number), n_trials=5)
+        report = adnn.recheck(study, evaluate, top=1, seeds=1, confirm=6)
+        assert report.against == study.trials[0]
+
+    @pytest.mark.tensorflow
+    def test_of_ours_it_is_the_unmoved_network_on_the_seeds_that_confirm_uses(self) -> None:
+        training = quick_training(optimizer="sgd", learning_rate=0.05, epochs=1)
+        objective = adnn.InitOffsetObjective(
+            adnn.MLP(hidden=(8,)), adnn.load_dataset("digits"), training=training
+        )
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
+        study.optimize(objective, n_trials=3)
+        report = adnn.recheck(study, top=1, seeds=1, confirm=6)
+        assert report.against is not None
+        assert {*report.against.params.values()} == {0.0}
+        assert report.against.value == study.user_attrs["adnn:baseline"]
+        assert "over the unmoved network" in str(report)
+        config, params = study.user_attrs["adnn:config"], study.best_params
+        seeds = confirming_seeds(config, params, 6)
+        gains = [
+            fresh(study.best_trial) - fresh(report.against)
+            for seed in seeds
+            for fresh in (objective.replace(seed=seed),)
+        ]
+        assert report.gain.value == pytest.approx(np.mean(gains))
+
+    @pytest.mark.parametrize(
+        ("against", "said"),
+        [
+            (99, "against is 99, but the study .* has no completed trial of that number"),
+            ({"y": 1}, "against has the parameters y, but no completed trial has just these"),
+            ({"x": 7.0, "kind": "flat"}, "against is no trial that the study could have"),
+            ("first", "against"),
+            (True, "against"),
+        ],
+    )
+    def test_what_the_study_cannot_have_is_refused(self, against: Any, said: str) -> None:
+        with pytest.raises((ValueError, TypeError), match=said):
+            adnn.recheck(make_study(), evaluate, against=against)
 
 
 class TestWrongInput:
@@ -353,15 +442,23 @@ class TestCommandLine:
         assert run([*arguments, "--report", "report.html"]) == 0
         shown = capsys.readouterr().out
         assert shown.startswith("The study said 0.9")
-        assert shown.splitlines()[0] in Path("report.html").read_text()
+        assert shown.splitlines()[0] in html.unescape(Path("report.html").read_text())
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         assert capsys.readouterr().out == shown
+        for against, over in (
+            ("3", "trial 3"),
+            ('{"x": 0.5, "kind": "flat"}', "x=0.5, kind=flat"),
+        ):
+            assert run([*arguments, "--against", against]) == 0
+            first = capsys.readouterr().out.partition("The study said")[0]
+            assert f"over {over}" in first
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (
             (["none.db", "study"], "There is no file 'none.db'"),
             (["s.db", "other"], "There is no study 'other'"),
             (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
+            (["s.db", "study", "--against", "x=1"], "--against must be a trial's number, or par"),
             (["s.db", "study", "--evaluate", "no_such:evaluate"], "cannot be loaded"),
             (["s.db", "study", "--evaluate", "recheck_worker:no"], "cannot be loaded"),
         ):
@@ -379,12 +476,13 @@ def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["luck", "--n", "0", "--sd", "1"]) == 2
 
 
-@pytest.mark.parametrize("kind", ["whole", "cut off", "deterministic", "without values"])
+@pytest.mark.parametrize("kind", ["whole", "cut off", "equal", "deterministic", "without values"])
 def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> None:
-    functions = {"deterministic": lambda trial: trial.value, "without values": lambda _: math.nan}
+    functions = {"equal": lambda trial: trial.value, "without values": lambda _: math.nan}
     report = adnn.recheck(
         stored_study([0.9, 0.91, 0.9]),
         functions.get(kind, lambda trial, seed: 0.9 + seed % 7 / 100),
+        deterministic=kind == "deterministic",
         max_time=1e-9 if kind == "cut off" else None,
     )
     report.report(tmp_path / "report.html")

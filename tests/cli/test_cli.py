@@ -126,14 +126,17 @@ class TestHelp:
                 few = re.sub(r"--max-trial \d+|--seeds 10", lambda m: FEWER[m[0]], line)
             assert cli.run(shlex.split(few)) == 0, line
             if line.startswith("search"):
-                gains = re.findall(r"gain \+(\d\.\d\d) pp", capsys.readouterr().out)
+                _, _, own = capsys.readouterr().out.partition("own baseline")
+                gains = re.findall(r"gain \+(\d\.\d\d) pp", own)
                 assert len(gains) == 2
                 assert "0.00" not in gains
         for file in ("first.contract.json", "search.html", "comparison.html"):
             assert (folder / file).is_file()
             assert file in shown
 
-    @pytest.mark.parametrize("command", ["search", "resume", "compare", "plan", "report"])
+    @pytest.mark.parametrize(
+        "command", ["search", "resume", "compare", "ensemble", "plan", "report"]
+    )
     def test_explains_every_option_and_shows_examples(
         self,
         command: str,
@@ -277,6 +280,15 @@ class TestSearch:
         assert "exact" in capsys.readouterr().out
         assert cli.run([*search, "--target", "bought"]) == 2
         assert "no column 'bought' for target" in capsys.readouterr().err
+
+    def test_confirms_as_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
+        search = ["search", "--sampler", "greedy", *NETWORK, *LIMIT]
+        name = NAME.replace("annealing", "greedy")
+        for command in (search, ["resume", "--study-name", name]):
+            assert cli.run([*command, "--confirm", "0"]) == 0
+            assert "adnn resume --confirm 10" in capsys.readouterr().out
+        assert cli.run(["resume", "--study-name", name, "--confirm", "6"]) == 0
+        assert "6 fresh unmoved networks come to" in capsys.readouterr().out
 
     def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
         for command, hint in (
@@ -508,6 +520,25 @@ class TestControlsAndPlans:
         assert parse_controls("longer,learning_rate") == ["longer", "learning_rate"]
 
 
+class TestEnsemble:
+    def test_is_saved_and_trains_nothing_twice(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["ensemble", *NETWORK[:2], "--n", "2", "--save", "a.keras"]
+        assert cli.run(arguments) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("The average of 2 networks is ")
+        assert (folder / "a.keras").is_file()
+        [name] = optuna.get_all_study_names("sqlite:///adnn.db")
+        assert name.startswith("ensemble-")
+        assert "hidden=16" in name
+        assert cli.run([*arguments, "--report", "a.html"]) == 0
+        assert capsys.readouterr().out == shown
+        assert len(completed(study_name=name)) == 2
+        assert cli.run(["ensemble", "--save", "model.h5"]) == 2
+        assert "--save must be the name of a .keras file" in capsys.readouterr().err
+
+
 class TestReport:
     def test_of_an_interrupted_comparison_says_so_and_resume_goes_on(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -570,6 +601,7 @@ WRONG = {
     "option without value": (["search", "--hidden"], "--hidden"),
     "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
     "sampler": (["search", "--sampler", "nope", *LIMIT], "--sampler is 'nope'.*greedy_improving"),
+    "confirm": (["search", "--confirm", "3", *LIMIT], "--confirm must be .*at least 6"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
@@ -789,15 +821,15 @@ class TestVerify:
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
         search = ["search", *NETWORK, "--max-trial", "1", "--storage", storage]
-        assert cli.run([*search, "--contract", str(contract), "--certify", "4"]) == 2
-        assert "--certify" in capsys.readouterr().err
-        assert cli.run([*search, "--contract", str(contract), "--certify", "5"]) == 0
+        assert cli.run([*search, "--contract", str(contract)]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert contract.with_suffix(".npz").is_file()
-        assert cli.run(["verify", str(contract), "--certify"]) == 0
+        assert cli.run(["verify", str(contract), "--fresh", "19"]) == 2
+        assert "must be at least 20" in capsys.readouterr().err
+        assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
         out = capsys.readouterr().out
+        assert "by 20 seeds drawn here" in out
         assert out.startswith("exact:")
-        assert "with 5 fresh orders of the batches the gain is" in out
         assert "not checked: study: how many trials were searched" in out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
         assert cli.run(["verify", str(contract)]) == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
+import numpy as np
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from search_worker import make_objective
 from stored_studies import store_study
 
@@ -39,7 +42,7 @@ def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
     record = _search(name, optuna.storages.InMemoryStorage(), max_trial=2)
     assert record.searcher == name
     assert record.is_control == ARMS[name].is_control
-    if name != "longer":  # Whose one training tells of each epoch.
+    if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2
 
@@ -58,6 +61,25 @@ def test_each_control_tells_how_its_compute_was_spent(name: str) -> None:
     }
     said = claim_of_comparison(Comparison(arms, (0,)))
     assert f"The same compute spent {ARMS[name].spent} gains +1.00 pp" in said
+
+
+def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:
+    distribution = {"learning_rate": FloatDistribution(1e-5, 1e-1, log=True)}
+
+    def distances(n_trials: int, seed: int) -> list[float]:
+        """Return how far each rate is from the best one, 1e-4, in decades."""
+        study = optuna.create_study()
+        study.sampler = ARMS["learning_rate"].sampler(seed, distribution, n_trials)
+        found = []
+        for _ in range(n_trials):
+            trial = study.ask(distribution)
+            found.append(abs(math.log10(trial.params["learning_rate"]) + 4))
+            study.tell(trial, found[-1])
+        return found
+
+    found = np.array([distances(12, seed) for seed in range(16)])
+    # A random rate is 1.25 decades away in the mean.
+    assert np.median(found[:, 6:]) < 0.75 * np.median(found[:, :3])
 
 
 @pytest.mark.parametrize("name", ["random", "qmc", "tpe", "cmaes"])

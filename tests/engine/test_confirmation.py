@@ -15,9 +15,10 @@ from adnn_optuna.engine.confirmation import (
     FIRST,
     MOVED,
     UNMOVED,
-    confirm,
+    confirm_winner,
     confirming_seeds,
     read_confirmation,
+    repeat_winner,
 )
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.retraining import retrain
@@ -33,7 +34,7 @@ def objective() -> InitOffsetObjective:
 
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> Confirmation:
-    confirm(result, result.objective, n_seeds)
+    confirm_winner(result, result.objective, n_seeds)
     # From the storage alone.
     found = read_confirmation(record_of(result.study))
     assert found is not None
@@ -147,7 +148,7 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
     result = adnn.search(objective, "greedy", max_trial=1)
     with pytest.raises(ValueError, match="no fresh seeds to confirm by; give confirm=0"):
-        confirm(result, objective, 6)
+        confirm_winner(result, objective, 6)
 
 
 def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
@@ -155,7 +156,47 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     stop = threading.Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        confirm(result, objective, 7, stop=stop)
+        confirm_winner(result, objective, 7, stop=stop)
     assert read_confirmation(result) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
+
+
+def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
+    digits = adnn.load_dataset("digits")
+    x, y = digits.x_train[:300], digits.y_train[:300]
+    tested = {"x_test": np.repeat(x[250:], 3, 0), "y_test": np.repeat(y[250:], 3)}
+    data = adnn.Dataset.from_arrays(x[:250], y[:250], **tested)
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=quick_training(epochs=1))
+    result = adnn.search(objective, max_trial=2)
+    found = confirmed(result)
+    assert found.groups is not None
+    assert len(found.groups) == 150
+    assert len(np.unique(found.groups)) == 50
+
+
+def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
+    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    result = adnn.search(objective, "greedy", max_trial=3, confirm=0)
+    assert np.isnan(result.repeated)
+    repeat_winner(result, objective, stop)
+    stored, best = record_of(result.study), result.best
+    assert best is not None
+    [seed] = confirming_seeds(objective.config, best.params, 1)
+    fresh = objective.replace(seed=seed)
+    runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
+    assert stored.repeated == result.repeated == pytest.approx(runs[1].score - runs[0].score)
+    # Whoever resumes trains nothing again.
+    monkeypatch.setattr("adnn_optuna.engine.confirmation.retrain", None)
+    repeat_winner(stored, objective, stop)
+
+
+def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_rate() -> None:
+    settings: Any = {"max_trial": 2, "seeds": [3], "controls": ("longer", "learning_rate")}
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        results = adnn.compare(make_objective(), ["greedy"], **settings).results
+    known = {label: not np.isnan(runs[0].repeated) for label, runs in results.items()}
+    asked = {"greedy": True, "learning_rate": True}
+    assert known == {**asked, "random_restart": False, "longer": False}

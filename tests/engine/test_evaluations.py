@@ -14,7 +14,8 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import OWNER
+from adnn_optuna._attributes import ELAPSED, OWNER
+from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.evaluations import Findings, make_evaluations, open_evaluations
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
@@ -93,3 +94,13 @@ def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None
 
     make_evaluations(Numbers, watched, ("number",), evaluate)
     assert {trial.state for trial in watched.trials} == {TrialState.COMPLETE}
+
+
+def test_each_tells_the_time_until_its_end_itself() -> None:
+    study = open_evaluations(open_storage(None), "numbers", StudyDirection.MAXIMIZE, {})
+    began = time.monotonic()
+    make_evaluations(Numbers, study, ("number",), lambda n: time.sleep(0.01) or n, n_jobs=2)
+    took = time.monotonic() - began
+    elapsed = [trial.user_attrs[ELAPSED] for trial in study.trials]
+    assert MaxTimeCallback(1).used(study) == max(elapsed)
+    assert 10 * 0.01 / 2 <= max(elapsed) <= took

@@ -136,6 +136,33 @@ def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
         study_of(direction=other).optimize(objective, n_trials=1)
 
 
+@keras.saving.register_keras_serializable("tests")
+def cost(labels: Any, outputs: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(labels - outputs), axis=-1)
+
+
+def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFixture) -> None:
+    logs.set_level(logging.INFO, logger="optuna")
+    training = dataclasses.replace(
+        TRAINING, metrics=(cost,), patience=1, monitor="val_cost", epochs=3
+    )
+    digits = load_dataset("digits")
+    settings: Any = {"training": training, "metric": "val_cost"}
+    assert InitOffsetObjective(MODEL, digits, **settings).direction.name == "MAXIMIZE"
+    assert logs.text.count("Of val_cost, a metric of your own, direction='maximize' is taken") == 1
+    objective = InitOffsetObjective(MODEL, digits, **settings, direction="minimize")
+    result = search(objective, "annealing", max_trial=3)
+    values = [trial.value for trial in result.done_trials]
+    assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
+    # Falling costs do not end a training.
+    assert result.done_trials[0].user_attrs["adnn:trained"]["epochs"] == 3
+    again = objective_from_study(result.study)
+    assert (again.direction, again.config) == (objective.direction, objective.config)
+    assert result.contract().content["objective"]["training"]["mode"] == "min"
+    with pytest.raises(TypeError, match="its name in metrics of the training"):
+        InitOffsetObjective(MODEL, digits, metric=cost)
+
+
 def test_restarts_are_other_initialisations(objective: InitOffsetObjective) -> None:
     restarts = objective.replace(space=RESTARTS)
     study = study_of({"restart": 0}, {"restart": 1}, {"restart": 2})
@@ -502,6 +529,7 @@ def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective)
     [
         ({"metric": "val_acc"}, "metric is 'val_acc'.*val_accuracy"),
         ({"metric": "test_accuracy"}, "metric is 'test_accuracy'"),
+        ({"direction": "down"}, "direction is 'down'"),
         ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),
         ({"dataset": few_digits(val=0), "metric": "val_loss"}, "has no validation split"),
         ({"dataset": "digits"}, "dataset must be a Dataset, but is 'digits' of type str"),

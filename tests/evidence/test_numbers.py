@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import optuna
 import pytest
-from stored_studies import changed, store_comparison
+from stored_studies import changed, store_comparison, store_confirmation
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import Comparison
@@ -21,6 +22,9 @@ def comparison() -> Comparison:
     """Of searches by losses, so that validation scores are others than what was selected by."""
     gains = {"greedy": [0.0213, 0.0157], "random_restart": [0.0032, 0.0171]}
     stored = store_comparison(gains, metric="val_loss")
+    for i, runs in enumerate(stored.results.values()):
+        for j, run in enumerate(runs):
+            store_confirmation(run.study, np.arange(1, 7) / 1000 * (i + j + 1), unmoved=0.71)
     results = {
         label: [changed(run, "adnn:baseline_metrics", val_accuracy=0.123) for run in runs]
         for label, runs in stored.results.items()
@@ -60,6 +64,7 @@ class TestEach:
         places = {
             "function": all(text in comparisons.text(of_function) for text in of_its),
             "print": told(number, alone[number.name], first) in searches.text(first),
+            "statements": told(number, alone[number.name], first) in searches.text(first),
             "scores": told(number, alone[number.name], first) in str(search["scores"]),
             "means": all(
                 text in comparisons.text(comparison) for text in (shown, *title.split("\n"))

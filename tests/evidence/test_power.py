@@ -136,13 +136,26 @@ def test_a_gain_far_below_the_spread_is_not_found_by_looking_again() -> None:
     assert plan.seeds_looking_again is plan.hours_looking_again is None
 
 
-def test_the_claim_that_varies_most_decides_and_all_share_the_error_rate() -> None:
+def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
     one = planned({"a": pilot(10, 0.01)}, 0.01)
-    both = planned({"a": pilot(10, 0.01), "b": pilot(10, 0.003)}, 0.01)
+    both = planned({"a": pilot(10, 0.01), "b": pilot(10, 0.01)}, 0.01)
     assert both.sd == pytest.approx(0.01)
+    # By degrees of freedom, 9 of one and 3 of the other.
+    assert planned({"a": pilot(10, 0.01), "b": pilot(4, 0.003)}, 0.01).sd == pytest.approx(
+        math.sqrt((9 * 0.01**2 + 3 * 0.003**2) / 12)
+    )
     assert both.n_claims == 2
     assert both.seeds > one.seeds
     assert planned({"a": pilot(9), "b": pilot(9), "c": pilot(9)}, 9.0).seeds == fewest_pairs(3)
+
+
+def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_for() -> None:
+    drawn = np.random.default_rng(0).normal(0, 1, (12, 3, 10)).tolist()
+    pilots = [dict(zip("abc", of_claims, strict=True)) for of_claims in drawn]
+    known = planned(dict.fromkeys("abc", pilot(2000, 1.0)), 0.6).seeds
+    # The largest of three standard deviations would ask for half as many again.
+    seeds = [planned(of_claims, 0.6).seeds for of_claims in pilots]
+    assert np.mean(seeds) == pytest.approx(1.15 * known, rel=0.12)
 
 
 @pytest.mark.parametrize(

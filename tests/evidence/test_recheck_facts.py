@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from known_facts import changed, minimizing, of_equals, recheck, trial, with_a_lost_one
+from known_facts import (
+    changed,
+    choosing,
+    compared,
+    confirming,
+    minimizing,
+    of_equals,
+    recheck,
+    trial,
+    with_a_lost_one,
+)
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.evaluations import fresh_seeds
+from adnn_optuna.evidence.paired_differences import planned_interval
 from adnn_optuna.evidence.recheck import RecheckFacts, chance_of_luck, mean_interval
 
 
@@ -26,13 +38,11 @@ def test_numbers_of_both_trials_confirmed() -> None:
     table = report.to_dataframe()
     assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
     # By their seeds.
-    confirming = sorted(
-        zip(fresh_seeds("study", "confirm", 3), (0.904, 0.905, 0.906), strict=True)
-    )
+    confirmed = sorted(zip(confirming(3), (0.904, 0.905, 0.906), strict=True))
     assert table[["trial", "stored", "role", "value"]].to_numpy().tolist() == [
         [number, stored, role, value]
         for number, stored, chosen_by in ((31, 0.9123, 0.85), (17, 0.91, 0.95))
-        for role, value in (("choose", chosen_by), *(("confirm", v) for _, v in confirming))
+        for role, value in (("choose", chosen_by), *(("confirm", v) for _, v in confirmed))
     ]
 
 
@@ -57,30 +67,25 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
         asked.append([(number, "odd" if seed % 2 else "even") for number, seed in missing])
         known |= {e: whole.evaluations[e] for e in missing}
     assert asked == [
-        [(31, "even")],  # Whether anything is random,
-        [(17, "even")],  # which one is the best,
+        [(31, "even"), (17, "even")],  # Which one is the best,
         [(n, "odd") for n in (17, 17, 17, 31, 31, 31)],  # and what it is worth.
     ]
     # What an earlier recheck made of another trial counts for nothing.
     assert changed(whole, known | {(5, 3): math.nan}).evaluations == known
 
 
-def test_five_equal_values_show_that_nothing_is_random() -> None:
-    assert len(of_equals([]).missing) == 4
-    assert len(of_equals([], seeds=2).missing) == 2
-    [fifth] = of_equals([0.5] * 4).missing
-    assert fifth == (3, fresh_seeds("s", "choose", 5)[4])
+def test_five_equal_values_do_not_show_that_nothing_is_random() -> None:
+    assert len(of_equals([]).missing) == 5
     report = of_equals([0.5] * 5)
-    assert (report.is_deterministic, report.trial, report.missing) == (True, report.best, [])
-    assert (report.value, report.low, report.high) == (0.5, 0.5, 0.5)
-    for values in ([0.5, 0.5, 0.5, 0.51], [0.5] * 4 + [0.51]):
-        other = of_equals(values)
-        assert not other.is_deterministic
-        assert {seed % 2 for _, seed in other.missing} == {1}
+    assert not report.is_deterministic
+    assert {seed % 2 for _, seed in report.missing} == {1}  # It goes on.
+    told = dataclasses.replace(report, is_deterministic=True)
+    assert (told.trial, told.missing, told.n_evaluations) == (told.best, [], 0)
+    assert (told.value, told.low, told.high) == (0.5, 0.5, 0.5)
 
 
 def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
-    [seed, other] = fresh_seeds("s", "choose", 2)
+    [seed, other] = choosing(2)
     candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
     for lost, chosen in ((0, 1), (1, 2), (2, 3)):
         # The third is the worst, but the only one without a failure.
@@ -101,11 +106,11 @@ def test_lower_values_are_better_where_it_minimizes() -> None:
 
 
 def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
-    choosing, confirming = (fresh_seeds("study", role, 200) for role in ("choose", "confirm"))
-    assert fresh_seeds("study", "choose", 3) == choosing[:3] == (1576613620, *choosing[1:3])
-    assert {seed % 2 for seed in choosing} == {0}
-    assert {seed % 2 for seed in confirming} == {1}
-    everything = {*choosing, *confirming, *fresh_seeds("another", "choose", 200)}
+    even, odd = (fresh_seeds("study", role, 200) for role in ("choose", "confirm"))
+    assert fresh_seeds("study", "choose", 3) == even[:3] == (2013144564, *even[1:3])
+    assert {seed % 2 for seed in even} == {0}
+    assert {seed % 2 for seed in odd} == {1}
+    everything = {*even, *odd, *fresh_seeds("another", "choose", 200)}
     assert len(everything) == 600
     assert 0 <= min(everything) < 2**28 < 2**31 - 2**28 < max(everything) < 2**31
 
@@ -177,3 +182,36 @@ def test_chance_of_luck_is_how_often_it_happens() -> None:
     best = gains.reshape(5_000, 4).max(axis=1)
     assert chance_of_luck(20, 1.0, 3.5, "one", 4) == pytest.approx(np.mean(best >= 3.5), abs=0.02)
     assert chance_of_luck(1, 1.0, -50.0, "one") == pytest.approx(1)
+
+
+class TestGain:
+    GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
+
+    def test_is_that_of_pairs_on_the_same_seeds(self) -> None:
+        report = compared(self.GAINS, trial(0, 0.888))
+        assert report.missing == []
+        assert report.n_evaluations == 1 + 2 * 10
+        low, high = planned_interval(np.array(self.GAINS), 1)
+        assert report.gain == pytest.approx((0.024, low, high))
+        assert report.said_gain == pytest.approx(0.028)
+        # The value, of which the seeds' luck is no part of the gain, is far less sure.
+        assert report.high - report.low > 2 * (report.gain.high - report.gain.low)
+        assert {*report.to_dataframe()["trial"]} == {23, 0}
+
+    def test_is_positive_where_lower_values_are_better(self) -> None:
+        report = compared(self.GAINS, trial(0, 0.95), maximize=False)
+        assert report.gain.value == pytest.approx(0.024)
+        assert report.said_gain == pytest.approx(0.034)
+
+    def test_is_unknown_without_another_or_with_a_lost_pair_and_before_it_is_made(self) -> None:
+        assert np.isnan(compared(self.GAINS, None).gain).all()
+        report = compared(self.GAINS, trial(0, 0.888))
+        last = (0, confirming(10)[9])
+        lost = changed(report, {**report.evaluations, last: math.nan})
+        assert np.isnan(lost.gain).all()
+        fewer = {e: v for e, v in report.evaluations.items() if e != last}
+        assert changed(report, fewer).missing == [last]
+        assert np.isnan(changed(report, fewer).gain).all()
+
+    def test_of_too_few_pairs_has_no_interval(self) -> None:
+        assert compared(self.GAINS[:5], trial(0, 0.888)).gain[1:] == (-math.inf, math.inf)

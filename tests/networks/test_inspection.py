@@ -14,6 +14,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.inspection import features_as_given
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
@@ -113,6 +114,24 @@ def in_bins() -> keras.Model:
     return keras.Sequential([keras.Input((1,)), *before, L.Dense(2)])
 
 
+def of_texts() -> keras.Model:
+    layers = [keras.Input((1,), dtype="string"), vectorized(), L.Embedding(9, 4), L.Flatten()]
+    return keras.Sequential([*layers, L.Dense(2)])
+
+
+def vectorized() -> Any:
+    return L.TextVectorization(vocabulary=["bad", "good", "was"], output_sequence_length=2)
+
+
+class OwnTexts(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.last = L.StringLookup(vocabulary=["bad", "good"]), L.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.last(keras.ops.one_hot(self.words(x)[:, 0], 3))
+
+
 def recurrent() -> keras.Model:
     return keras.Sequential([keras.Input((5, 2)), L.LSTM(8), L.Dense(2)])
 
@@ -144,13 +163,49 @@ def test_what_a_model_takes_as_given_is_not_scaled(
     assert found > 0.9
     # What the user gets takes inputs as they are, too.
     run = trainer.run  # type: ignore[attr-defined]
-    outputs = trainer.model(run.weights).predict(raw.x_val.astype(x.dtype), verbose=0)
+    model = Predictor(trainer, lambda: [run.weights or []]).model()
+    outputs = model.predict(raw.x_val.astype(x.dtype), verbose=0)
     assert (outputs.argmax(axis=1) == raw.y_val).mean() == found
     # Drawn again, or handed to another trainer, the data are taken so again.
     again = Trainer(trainer.architecture, trainer.training, trainer.dataset.redrawn(3))
     expected = Trainer(trainer.architecture, trainer.training, data.redrawn(3))
     for other in (expected.dataset, raw.redrawn(3)):
         np.testing.assert_allclose(again.dataset.x_train, other.x_train, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(lambda: L.Hashing(40), id="hashing"),
+        pytest.param(lambda: L.IntegerLookup(vocabulary=[1, 2, 3]), id="integer lookup"),
+        pytest.param(lambda: L.Discretization([0.5, 1.5]), id="discretization"),
+        pytest.param(lambda: L.CategoryEncoding(9, output_mode="one_hot"), id="category encoding"),
+    ],
+)
+def test_layers_of_keras_that_preprocess_take_numbers_as_given(first: Callable[[], Any]) -> None:
+    after = [L.Embedding(40, 4), L.Flatten(), L.Dense(2)]
+    model = keras.Sequential([keras.Input((1,)), first(), *after])
+    assert [*features_as_given(model, (1,))] == [0]
+
+
+TEXTS = np.array([["was bad"], ["was good"]])[np.arange(N) % 2]
+
+
+@pytest.mark.parametrize("build", [of_texts, OwnTexts])
+def test_strings_are_to_be_numbers_before_the_model(build: Callable[[], keras.Model]) -> None:
+    said = r"layer '(text_vectorization|string_lookup).*' takes strings, but .*: leave it out of"
+    with pytest.raises(ValueError, match=said):
+        build_architecture(build, (1,), 2)
+
+
+def test_what_a_layer_makes_of_strings_trains() -> None:
+    with pytest.raises(ValueError, match=r"of texts what an adapted keras.layers.TextVectorizati"):
+        Dataset.from_arrays(TEXTS, np.arange(N) % 2)
+    numbers = vectorized()(TEXTS).numpy()
+    layers = [L.Embedding(9, 4), L.Flatten(), L.Dense(2)]
+    data = Dataset.from_arrays(numbers, np.arange(N) % 2)
+    trainer = trained(lambda: keras.Sequential([keras.Input((2,)), *layers]), data)
+    assert trainer.run.metrics["val_accuracy"] == 1  # type: ignore[attr-defined]
 
 
 def test_of_a_table_the_features_that_are_numbers_are_scaled_all_the_same() -> None:

@@ -223,13 +223,17 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int)
 
 
 @pytest.mark.parametrize(
-    ("monitor", "restore_best_weights"), [("val_loss", True), ("val_accuracy", False)]
+    ("monitor", "restore_best_weights", "min_delta"),
+    [("val_loss", True, 0), ("val_loss", False, 0.05), ("val_accuracy", True, 0.06)],
 )
-def test_early_stopping_is_that_of_keras(monitor: str, *, restore_best_weights: bool) -> None:
+def test_early_stopping_is_that_of_keras(
+    monitor: str, *, restore_best_weights: bool, min_delta: float
+) -> None:
     options: Any = {
         "monitor": monitor,
         "patience": 3,
         "restore_best_weights": restore_best_weights,
+        "min_delta": min_delta,
     }
     trainer = trainer_of(
         MLP_16,

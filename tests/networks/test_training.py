@@ -19,12 +19,13 @@ import scipy.stats
 import tensorflow as tf
 
 import adnn_optuna.networks.training as training_module
+from adnn_optuna.networks._tensors import _permutation, as_tensor
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer, _as_tensor, _permutation
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -589,7 +590,7 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_val", "x_test"])
 def test_the_dataset_is_held_once(name: str) -> None:
     array = getattr(few_digits(100), name)
-    capsule = tf.experimental.dlpack.to_dlpack(_as_tensor(array))
+    capsule = tf.experimental.dlpack.to_dlpack(as_tensor(array))
 
     class Exported:
         def __dlpack__(self, **_: Any) -> Any:

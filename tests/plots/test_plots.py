@@ -219,6 +219,31 @@ class TestComparison:
         assert list(control.y) == pytest.approx([60, 80, 80, 85, 95, 95])
         assert (walk.line.dash, control.line.dash) == ("solid", "dot")
 
+    def test_an_average_is_shown_as_it_is_network_by_network(self) -> None:
+        ensembles, settings = [], store_study("a").user_attrs["adnn:search"]
+        for baseline, others in ((0.6, (0.8, 0.7)), (0.5, (0.6, 0.8, 0.9))):
+            study = optuna.create_study(direction="maximize")
+            study.set_user_attr("adnn:search", {**settings, "sampler": "ensemble"})
+            study.set_user_attr("adnn:config", store_study("a").user_attrs["adnn:config"])
+            study.set_user_attr("adnn:baseline", baseline)
+            told = dict(enumerate((baseline, *others), start=1))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=others[-1],
+                    intermediate_values=told,
+                    user_attrs={"adnn:trained": {"seconds": 1.0, "epochs": 2 * len(told)}},
+                )
+            )
+            ensembles.append(study)
+        line = named(plots.plot_gain_against_members(ensembles), "average of n networks")
+        assert list(line.x) == [1, 2, 3]
+        assert list(line.y) == pytest.approx([0, 15, 20])
+        compute = named(plots.plot_best_against_compute({"average": ensembles[:1]}), "average")
+        assert list(compute.x) == [2, 4, 6]
+        assert list(compute.y) == pytest.approx([60, 80, 70])
+        nothing = plots.plot_gain_against_members([store_study("a")])
+        assert nothing.layout.annotations[0].text == "No networks were averaged."
+
     def test_labels_are_shown_as_they_are(self) -> None:
         figure = plots.plot_best_against_trials({"<b>&": [store_study("a")]})
         assert figure.data[-1].name == "&lt;b>&amp;"

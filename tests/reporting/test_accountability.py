@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import html
-import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract, Verdict
 from adnn_optuna.accountability.contract import Claim
 from adnn_optuna.api.accountability import audit_file
-from adnn_optuna.reporting.accountability import transfer_in_words
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 keras = pytest.importorskip("keras")
-
-LUCKY = "a lucky draw: the gain of"
 
 
 def test_prints_what_a_contract_says() -> None:
@@ -37,23 +33,36 @@ def test_prints_what_a_contract_says() -> None:
             **values,
             "test_accuracy": 0.375,
         },
-        "certified": {"orders": [0.125] * 5},
+        "confirmation": {
+            "rank": 2,
+            "n_independent": 16,
+            "holds": [0.375, 0.125, 0.75],
+            "usual": [0.125, -0.25, 0.5],
+            "repeats": [0.0625, 0.03125, 0.125],
+            "seeds": [*range(10)],
+            "unmoved": [0.25] * 10,
+            "gains": [0.0625] * 10,
+        },
     }
     contract = Contract(content, {})
-    interval = "95 % interval +6.25 to +18.75 pp"  # One of 16 images, as all gains are equal.
+    usual = "+12.50 pp (97.5 % interval -25.00 to +50.00 pp)"
+    repeats = "+6.25 pp (97.5 % interval +3.12 to +12.50 pp) in the mean of 10 fresh seeds"
     lines = [
         "Contract of study 'a study' on digits, annealing: trial 7 of 12",
         "  train_accuracy  baseline 75.00%  winner 75.00%  gain +0.00 pp",
         "  val_accuracy    baseline 50.00%  winner 50.00%  gain +0.00 pp",
         "  test_accuracy   baseline 25.00%  winner 37.50%  gain +12.50 pp",
         "  offsets: weight_offset_0=0.125, bias_offset_0=-0.0625",
-        f"  with 5 fresh orders of the batches the gain is +12.50 pp ({interval})",
-        "  the gain transfers",
+        "  by its maker, what you hold: 37.50 % (97.5 % interval 12.50 to 75.00 %)",
+        f"  by its maker, what is usual: {usual} over the mean of 10 fresh unmoved networks",
+        f"  by its maker, what repeats: {repeats}; as winner 2 of those confirmed",
         "  trained weights: SHA-256 4567",
     ]
     assert str(contract).split("\n") == lines
-    del content["certified"]
-    assert str(contract).split("\n") == lines[:5] + lines[7:]
+    del content["confirmation"]["gains"]
+    moves_nothing = "  by its maker, what repeats: nothing, it moves nothing; as winner 2 of"
+    assert moves_nothing in str(contract)
+    del content["confirmation"]
     content["objective"]["dataset"]["task"] = "regression"
     for role, r2 in (("baseline", -0.5), ("winner", 0.25)):
         content[role] = {"params": params, "trained_weights_sha256": "4567", "test_r2": r2}
@@ -61,47 +70,10 @@ def test_prints_what_a_contract_says() -> None:
         lines[0],
         "  test_r2         baseline -0.5000  winner 0.2500  gain +0.7500",
         lines[4],
-        *lines[7:],
+        lines[-1],
     ]
 
 
-@pytest.mark.parametrize(
-    ("gain", "initialisations", "orders", "words"),
-    [
-        (0.02, 0.02, 0.02, "the gain transfers"),
-        (
-            0.012,
-            0.0,
-            0.0,
-            f"{LUCKY} 1.2 pp belongs to this one initialisation and order of batches",
-        ),
-        (0.02, 0.0, 0.02, f"{LUCKY} 2.0 pp belongs to this one initialisation"),
-        (0.02, 0.02, 0.0, f"{LUCKY} 2.0 pp belongs to this one order of batches"),
-        # Below its own gain, but not shown to be.
-        (0.001, 0.0, 0.0, "it is not shown that the gain transfers"),
-        (-0.01, -0.02, 0.0, "it is not shown that the gain transfers"),
-    ],
-)
-def test_a_gain_is_called_what_it_is(
-    gain: float, initialisations: float, orders: float, words: str
-) -> None:
-    spread = np.linspace(-0.006, 0.006, 20)
-    found = transfer_in_words(
-        Claim("test_accuracy", gain, 0.001),
-        {"initialisations": [*(initialisations + spread)], "orders": [*(orders + spread)]},
-    )
-    assert found[0].startswith(
-        f"with 20 fresh initialisations the gain is {100 * initialisations:+.2f} pp (95 % interval"
-    )
-    assert re.search(r"interval [+-]\d\.\d\d to [+-]\d\.\d\d pp\)$", found[1])
-    assert found[-1] == words
-
-
-def test_says_nothing_where_nothing_was_drawn() -> None:
-    assert transfer_in_words(Claim("test_accuracy", 0.01, 0.001), {}) == []
-
-
-GAINS = [0.01, 0.02, 0.03, 0.02, 0.02]
 HOLDS: dict[str, Any] = {
     "gain": 0.02,
     "interval": (0.005, 0.035),
@@ -112,20 +84,21 @@ HOLDS: dict[str, Any] = {
 
 def test_prints_what_each_status_means() -> None:
     statuses: tuple[Any, ...] = ("exact", "within_tolerance", "breached", "cannot_check")
+    elsewhere = "trained again in another environment, all is within the tolerance."
     assert [str(Verdict(status)) for status in statuses] == [
-        "exact: trained again, baseline and winner have the same bits.",
-        "within_tolerance: trained again in another environment, all is within the tolerance.",
+        "exact: reproduced; trained again, baseline and winner have the same bits.",
+        f"within_tolerance: reproduced; {elsewhere}",
         "breached: the contract does not hold.",
         "cannot_check: the contract cannot be checked.",
     ]
 
 
 def test_prints_reasons_findings_and_what_was_not_checked() -> None:
-    shown = "(95 % interval from the test images +0.50 to +3.50 pp)"
+    interval = "(95 % interval from the test images +0.50 to +3.50 pp)"
     verdict = Verdict("exact", not_checked=("study: how many trials",), **HOLDS)
     lines = [
-        "exact: trained again, baseline and winner have the same bits.",
-        f"  - gain on the test set: +2.00 pp, shown in this environment {shown}",
+        "exact: reproduced; trained again, baseline and winner have the same bits.",
+        f"  - gain of this one network on the test set: +2.00 pp, reproduced {interval}",
         "  - not checked: study: how many trials",
     ]
     assert str(verdict).split("\n") == lines
@@ -133,42 +106,56 @@ def test_prints_reasons_findings_and_what_was_not_checked() -> None:
     assert str(verdict).split("\n")[1:] == ["  - environment.system is another.", lines[1]]
 
 
-@pytest.mark.parametrize(
-    ("gain", "half_width", "said"),
-    [
-        (0.02, 0.0, "+2.00 pp, shown in"),
-        (0.0, 0.0, "+0.00 pp, not shown in"),
-        (-0.01, 0.0, "-1.00 pp, not shown in"),
-        (0.02, 0.005, "+2.00 ± 0.50 pp, shown in"),
-        (0.005, 0.005, "+0.50 ± 0.50 pp, not shown in"),
-    ],
-)
-def test_calls_a_gain_shown_that_is_more_than_what_it_may_be_off(
-    gain: float, half_width: float, said: str
-) -> None:
-    verdict = Verdict("exact", **HOLDS | {"gain": gain, "half_width": half_width})
-    assert f"  - gain on the test set: {said} this environment (" in str(verdict)
-
-
-def test_says_what_fresh_random_numbers_make_of_the_gain() -> None:
-    verdict = Verdict("exact", certified={"orders": GAINS}, fresh={"orders": GAINS}, **HOLDS)
-    assert "\n  - with 5 fresh orders of the batches the gain is +2.00 pp" in str(verdict)
-    assert str(verdict).endswith("\n  - the gain transfers")
+def test_tells_a_gain_with_how_far_it_may_be_off_and_in_its_unit() -> None:
+    verdict = Verdict("within_tolerance", **HOLDS | {"gain": -0.01, "half_width": 0.005})
+    assert "on the test set: -1.00 ± 0.50 pp, reproduced (" in str(verdict)
     # Of a gain of R² there is no percentage.
     r2 = HOLDS | {"promised": Claim("test_r2", 0.025, 0.0)}
-    assert "gain on the test set: +0.0200, shown" in str(Verdict("exact", **r2))
+    assert "on the test set: +0.0200, reproduced (" in str(Verdict("exact", **r2))
+
+
+def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
+    repeats, usual = Estimate(gain, low, high), Estimate(0.03, 0.01, 0.05)
+    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
+    values: Any = {"hyperparameters": None, "unmoved": (0.9,) * n, "gains": (gain,) * n}
+    estimates = {"holds": Estimate(0.93, 0.91, 0.95), "usual": usual, "repeats": repeats}
+    return ConfirmationFacts(
+        **numbers, **values, **estimates, seeds=tuple(range(n)), has_offsets=True
+    )
+
+
+def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
+    said = facts(0.02, 0.03, 0.04, 10)
+    verdict = Verdict("exact", confirmation=said, fresh=facts(0.005, 0.01, 0.015, 20), **HOLDS)
+    lines = str(verdict).split("\n")
+    assert lines[1].startswith("  - what repeats, shown by 20 seeds drawn here: ")
+    assert "+1.00 pp in the mean of 20 fresh seeds (95 % interval +0.50 to +1.50 pp)" in lines[1]
+    usual = "+3.00 pp (95 % interval +1.00 to +5.00 pp) over the mean of fresh unmoved networks"
+    assert lines[2:4] == [
+        f"  - what is usual, by these seeds: {usual}",
+        f"  - the seeds drawn here: {', '.join(map(str, range(20)))}",
+    ]
+    assert lines[4].startswith("  - gain of this one network on the test set: +2.00 pp, reprod")
+    claim = "+3.00 pp (95 % interval +2.00 to +4.00 pp) in the mean of 10 fresh seeds"
+    assert lines[-1] == f"  - by its maker, what repeats: {claim}"
+    nothing = Verdict("exact", confirmation=said, fresh=facts(-0.005, 0.01, 0.025, 20), **HOLDS)
+    [line] = [line for line in str(nothing).split("\n") if "what repeats, by 20 seeds" in line]
+    assert "Nothing is shown to repeat" in line
+    # What the maker says is called shown by no replay.
+    assert "shown" not in str(Verdict("exact", confirmation=said, **HOLDS))
 
 
 def test_draws_what_is_promised_and_what_comes_out() -> None:
-    verdict = Verdict("exact", certified={"orders": GAINS}, fresh={"orders": GAINS}, **HOLDS)
+    said, fresh = facts(0.02, 0.03, 0.04, 10), facts(0.005, 0.01, 0.015, 20)
+    verdict = Verdict("exact", confirmation=said, fresh=fresh, **HOLDS)
     figure = verdict.plot()
     assert [label.replace("<br>", " ") for label in figure.layout.yaxis.ticktext] == [
         "promised",
         "trained again",
-        "promised with fresh orders of the batches",
-        "trained with fresh orders of the batches",
+        "promised to repeat",
+        "on fresh seeds here",
     ]
-    assert [trace.x[0] for trace in figure.data] == pytest.approx([2.5, 2.0, 2.0, 2.0])
+    assert [trace.x[0] for trace in figure.data] == pytest.approx([2.5, 2.0, 3.0, 1.0])
     assert figure.data[0].error_x.array is None
     assert figure.data[1].error_x.array == pytest.approx((1.5,))
     assert not Verdict("breached").plot().data

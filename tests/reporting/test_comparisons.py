@@ -228,18 +228,18 @@ rates           91.42 ± 0.89    +1.45 ± 0.29   94.03 ± 0.98    +5.05 ± 0.29 
 mean ± standard deviation over 10 seeds; pp = percentage points; one of 1000 test images: 0.1 pp
 
                             difference
-test accuracy of                  [pp]        interval  smallest           superior    verdict
-----------------------------------------------------------------------------------------------
-greedy - annealing               +1.21  +0.64 to +1.74     +0.08  100 % (69 to 100)     better
-greedy - random_restart          +1.03  +0.53 to +1.56     +0.40  100 % (69 to 100)     better
-annealing - random_restart       -0.18  -0.60 to +0.25     -0.86    40 % (12 to 74)  undecided
-greedy - rates                   -4.02  -4.57 to -3.50     -5.10      0 % (0 to 31)      worse
-annealing - rates                -5.23  -5.55 to -4.94     -5.87      0 % (0 to 31)      worse
-random_restart - rates           -5.05  -5.38 to -4.69     -5.51      0 % (0 to 31)      worse
-----------------------------------------------------------------------------------------------
+test accuracy of                  [pp]        interval  least           superior    verdict
+-------------------------------------------------------------------------------------------
+greedy - annealing               +1.21  +0.64 to +1.74  +0.08  100 % (69 to 100)     better
+greedy - random_restart          +1.03  +0.53 to +1.56  +0.40  100 % (69 to 100)     better
+annealing - random_restart       -0.18  -0.60 to +0.25  -0.86    40 % (12 to 74)  undecided
+greedy - rates                   -4.02  -4.57 to -3.50  -5.10      0 % (0 to 31)      worse
+annealing - rates                -5.23  -5.55 to -4.94  -5.87      0 % (0 to 31)      worse
+random_restart - rates           -5.05  -5.38 to -4.69  -5.51      0 % (0 to 31)      worse
+-------------------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half
-each verdict is one for most seeds; 10 seeds: what befalls fewer than 26 % of seeds may not have
-been seen
+least: the smallest difference; each verdict is one for most seeds; 10 seeds: what befalls fewer
+than 26 % of seeds may not have been seen
 interval: 95 % for the 3 claims on searchers together and the 3 claims on controls together, from
 inverted sign flips, for the planned seeds
 

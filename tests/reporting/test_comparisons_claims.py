@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from shown_pages import cards_of, noise, text_of
-from stored_studies import store_comparison, store_look, store_study
+from stored_studies import store_comparison, store_look, store_study, with_repeats
 
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting import comparisons, comparisons_claims, searches
+from adnn_optuna.reporting import comparisons, comparisons_claims
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
@@ -165,6 +165,20 @@ class TestComparison:
         assert "random_restart gains +1.00 percentage points" in said
         assert "in the mean of 2 random beginnings." in said
 
+    def test_says_what_an_ensemble_costs_later(self) -> None:
+        gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
+        averages = [
+            store_study(f"mine/{seed=}", sampler="ensemble", seed=seed, gain=0.07, steps=(1, 2, 3))
+            for seed in range(8)
+        ]
+        results = {**store_comparison(gains).results, "mine": [*map(record_of, averages)]}
+        comparison = Comparison(results, tuple(range(8)))
+        said = "smallest +6.00 pp); predicting costs 3 times as much. 8 seeds: "
+        assert said in comparisons_claims.claim_of_comparison(comparison)
+        told = "mine: predicting costs 3 times as much"
+        assert f"\n{told}\n" in str(comparison)
+        assert f"{told}." in comparisons_claims.caveat_of_comparison(comparison)
+
     @pytest.mark.parametrize(
         ("searcher", "spent"),
         [
@@ -187,6 +201,61 @@ class TestComparison:
             )
             assert f". {said}" in comparisons_claims.claim_of_comparison(comparison)
             assert comparisons_claims.answers_of_comparison(comparison, None)[OTHERWISE] == said
+
+    @pytest.mark.parametrize(
+        ("constant", "said"),
+        [
+            (0.03, ", but worse than one offset for all layers, which is no search (-1."),
+            (0.02, ", but not shown to be better than one offset for all layers, which is no"),
+            (0.00, ", and better than one offset for all layers, which is no search (+"),
+        ],
+    )
+    def test_a_search_has_to_beat_no_search(self, constant: float, said: str) -> None:
+        gains = {"greedy": NOISE[0] + 0.02, "random_restart": NOISE[2], "one": NOISE[3] + constant}
+        results = {**store_comparison(gains).results}
+        results["one"] = [searched_by(run, "constant") for run in results["one"]]
+        comparison = Comparison(results, tuple(range(12)))
+        verdict = comparisons_claims.verdict_of_comparison(comparison)
+        assert f"greedy is better than random restarts for most seeds{said}" in verdict
+        # The largest letters of the report are that verdict.
+        page = comparisons.page(comparison)
+        assert page.claim == verdict
+        assert comparisons_claims.claim_of_comparison(comparison).startswith(verdict)
+        # So it is where nothing is better than random restarts.
+        luck = {**results, "greedy": results["random_restart"]}
+        equal = comparisons_claims.verdict_of_comparison(Comparison(luck, tuple(range(12))))
+        assert "one offset for all layers, which is no search" in equal
+
+    def test_what_repeats_is_told_of_each_searcher(self) -> None:
+        names = ("greedy", "mine", "rates", "random_restart")
+        before = store_comparison(dict.fromkeys(names, NOISE[2]))
+        assert comparisons_claims.repeats_in_words(before) == ""
+        runs = {**before.results, "rates": [*before.results["rates"]]}
+        runs["rates"] = [searched_by(run, "learning_rate") for run in runs["rates"]]
+        gains = {"greedy": NOISE[0], "mine": NOISE[1] * 0, "rates": NOISE[3] + 0.05}
+        comparison = with_repeats(Comparison(runs, before.seeds), gains)
+        said = comparisons_claims.repeats_in_words(comparison)
+        assert said == (
+            "What repeats: trained from one fresh seed more in each of 12 beginnings, winners "
+            "gain over their unmoved networks: greedy's offsets +0.01 pp (interval -0.24 to +0.25 "
+            "pp, smallest -0.51 pp), which is not shown to repeat; mine's offsets +0.00 pp "
+            "(interval +0.00 to +0.00 pp, smallest +0.00 pp), so for most seeds nothing repeats "
+            "that matters; rates's rate +5.24 pp (interval +4.91 to +5.57 pp, smallest +4.50 pp), "
+            "which repeats for most seeds; intervals of 95 % for all 3 together."
+        )
+        assert said in " ".join(str(comparison).split())
+        assert said in text_of(comparisons.page(comparison).render())
+
+    def test_of_offsets_that_do_nothing_little_is_told_to_repeat(self) -> None:
+        rng, n_runs, told = np.random.default_rng(0), 150, 0
+        zeros = dict.fromkeys(("a", "b", "random_restart"), [0.0] * 8)
+        comparison = store_comparison(zeros)
+        for _ in range(n_runs):
+            # Lucky winners gain on their own seed whatever they gain on a fresh one.
+            gains = dict(zip("ab", rng.normal(0, 0.01, (2, 8)), strict=True))
+            again = with_repeats(comparison, gains)
+            told += "), which repeats" in comparisons_claims.repeats_in_words(again)
+        assert told / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
 
     def test_other_comparisons_of_the_same_objective_are_named(self) -> None:
         comparison = store_comparison({"greedy": [0.02] * 7, "random_restart": [0.0] * 7})
@@ -290,10 +359,3 @@ class TestClaim:
         assert verdicts == {"worse": "worse", "noisy": "undecided"}
         claim = comparisons_claims.claim_of_comparison(comparison)
         assert claim.startswith("No searcher is shown to be better than random restarts: worse")
-
-    def test_of_one_search_leaves_luck_open(self) -> None:
-        page = searches.page(record_of(store_study("one", gain=0.02)))
-        assert "+2.00 percentage points" in page.claim
-        assert "this is one beginning, which may have been an unlucky one" in text_of(
-            page.render()
-        )

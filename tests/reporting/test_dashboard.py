@@ -185,7 +185,7 @@ def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
     dashboard.save_notes([record_of(study)])
     second = optuna_dashboard.get_note(study)
-    assert "905 right" in second
+    assert "905 of 1000 test images right" in second
     assert second != first
     optuna_dashboard.save_note(study, "Mine.")
     dashboard.save_notes([record_of(study)])

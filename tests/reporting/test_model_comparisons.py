@@ -21,15 +21,15 @@ deep         91.39 ± 0.99
 mean ± standard deviation over 8 seeds; one of 50 test examples: 2 pp
 
                   difference
-test accuracy of        [pp]         interval  smallest        superior     verdict
------------------------------------------------------------------------------------
-narrow - wide         -10.38  -13.60 to -7.15    -13.00   0 % (0 to 37)       worse
-narrow - deep         -10.39  -13.39 to -7.39    -12.80   0 % (0 to 37)       worse
-wide - deep            -0.01   -0.32 to +0.30     -0.10  38 % (9 to 76)  equivalent
------------------------------------------------------------------------------------
+test accuracy of        [pp]         interval   least        superior     verdict
+---------------------------------------------------------------------------------
+narrow - wide         -10.38  -13.60 to -7.15  -13.00   0 % (0 to 37)       worse
+narrow - deep         -10.39  -13.39 to -7.39  -12.80   0 % (0 to 37)       worse
+wide - deep            -0.01   -0.32 to +0.30   -0.10  38 % (9 to 76)  equivalent
+---------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.4 pp; superior: share of seeds, ties half
-each verdict is one for most seeds; 8 seeds: what befalls fewer than 31 % of seeds may not have
-been seen
+least: the smallest difference; each verdict is one for most seeds; 8 seeds: what befalls fewer
+than 31 % of seeds may not have been seen
 interval: 95 % for the 3 claims on models together, for new data of this kind, after Nadeau and
 Bengio, read once, at the planned seeds; on these rows alone from inverted sign flips, for the
 planned seeds

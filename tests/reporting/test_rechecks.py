@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
-from known_facts import changed, minimizing, of_equals, recheck, with_a_lost_one
+from known_facts import changed, compared, minimizing, of_equals, recheck, trial, with_a_lost_one
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED
 from adnn_optuna.reporting import rechecks
 from adnn_optuna.reporting.rechecks import luck_in_words
 
@@ -15,20 +20,37 @@ def test_whole_text_of_both_trials_confirmed() -> None:
     report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
     assert rechecks.text(report) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
-        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098), on the same validation data. "
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). "
         "Trial 31 itself gives 0.9050 (0.9025 to 0.9075). Of trial 31's value, 0.0073 (0.0048 to "
         "0.0098) was luck.\n"
         "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included."
+        "redraws these, that of the split, too."
     )
 
 
-def test_nothing_random_is_told_as_such() -> None:
-    assert rechecks.text(of_equals([0.5] * 5)) == (
-        "The study said 0.5 (trial 3), and 5 fresh seeds give exactly that: the evaluation is "
-        "deterministic, so there is no luck of training to measure.\n"
+def test_only_the_user_says_that_nothing_is_random() -> None:
+    told = dataclasses.replace(of_equals([0.5] * 5), is_deterministic=True)
+    assert rechecks.text(told) == (
+        "The study said 0.5 (trial 3). By whoever called it the evaluation is deterministic, so "
+        "nothing was evaluated and no luck of training measured.\n"
         "Whether the value holds on other data, no seed can tell."
     )
+
+
+def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
+    # Where one image flips in a fifth of the seeds, five values are equal in .8 ** 5 = 33 %.
+    rng, n_equal = np.random.default_rng(0), 0
+    for _ in range(300):
+        values = 0.5 - (rng.random(5) < 0.2) / 359
+        said = rechecks.text(of_equals([0.5] * 5 + values.tolist(), confirm=5))
+        assert "deterministic, so" not in said
+        is_equal = (values == values[0]).all()
+        n_equal += is_equal
+        told = (
+            "All 5 values of the further seeds are equal, but up to 45 % of seeds may differ; if"
+        )
+        assert (told in said) == is_equal
+    assert 0.25 < n_equal / 300 < 0.41
 
 
 def test_what_is_not_known_yet_says_how_to_go_on() -> None:
@@ -50,15 +72,19 @@ def test_overstated_is_what_is_too_low_where_it_minimizes() -> None:
 def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
     assert rechecks.claim(recheck(17, [0.904, 0.905, 0.906])) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
-        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098), on the same validation data."
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098)."
     )
+    # Where no seed redraws them, as of our own objective.
+    same = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), on_same_data=True)
+    assert rechecks.claim(same).endswith("(0.0048 to 0.0098), on the same validation data.")
+    assert "redraws" not in rechecks.caveat(same)
 
 
 def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
     report = with_a_lost_one()
     assert rechecks.caveat(report) == (
         "It measures the luck of training on the data that was evaluated on; where the seed "
-        "redraws these, too, the luck of the split is included. 1 of 3 evaluations came to no "
+        "redraws these, that of the split, too. 1 of 3 evaluations came to no "
         "value (NaN, infinite or pruned) and are left out, so the value is that of those that "
         "succeed. The evaluations take no seed, so they cannot be made again."
     )
@@ -144,3 +170,46 @@ def test_gain_of_the_paper_is_luck_of_one_baseline_and_ten_files() -> None:
     of_mean, of_one = luck_in_words(51, 0.0096, 0.04).splitlines()
     assert of_mean.endswith("with probability 0.00079.")
     assert of_one.endswith("with probability 0.043.")
+
+
+class TestGain:
+    GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
+
+    def test_stands_first_and_the_value_s_luck_second(self) -> None:
+        said = rechecks.claim(compared(self.GAINS, trial(0, 0.888)))
+        assert said.startswith(
+            "Of the 0.0280 that the study says trial 23 gained over trial 0, 0.0240 (0.0220 to "
+            "0.0260) is there on fresh seeds. The study said 0.9160 (trial 23); trained afresh, "
+        )
+        assert rechecks.page(compared(self.GAINS, trial(0, 0.888))).claim == said
+
+    def test_of_nothing_is_not_shown(self) -> None:
+        """Offsets that do nothing: the study's gain is luck."""
+        nothing = compared([0.01, -0.01] * 5, trial(0, 0.888))
+        assert rechecks.claim(nothing).startswith(
+            "Of the 0.028 that the study says trial 23 gained over trial 0, 0.000 (-0.010 to "
+            "0.010) is there on fresh seeds, so no gain is shown."
+        )
+
+    def test_that_the_study_does_not_say_is_one_on_fresh_seeds(self) -> None:
+        other = create_trial(
+            state=TrialState.WAITING,
+            params={"x": 1.5},
+            distributions={"x": FloatDistribution(0, 2)},
+        )
+        other.number = FIRST_OF_PARAMS
+        said = rechecks.claim(compared(self.GAINS, other))
+        assert said.startswith(
+            "On fresh seeds, 0.0240 (0.0220 to 0.0260) is what trial 23 gains over x=1.5. The "
+        )
+        other.set_user_attr(UNMOVED, True)
+        assert "gains over the unmoved network." in rechecks.claim(compared(self.GAINS, other))
+        worse = rechecks.claim(compared(self.GAINS, trial(0, 0.92)))
+        assert worse.startswith("On fresh seeds, 0.0240 (0.0220 to 0.0260) is what trial 23 gains")
+
+    def test_without_one_the_value_comes_first(self) -> None:
+        assert rechecks.claim(compared(self.GAINS, None)).startswith("The study said ")
+        few = rechecks.claim(compared(self.GAINS[:5], trial(0, 0.888)))
+        assert "0.0244, which so few seeds give no interval of, is there on fresh seeds, so" in few
+        itself = rechecks.claim(compared(self.GAINS, trial(23, 0.916)))
+        assert itself.startswith("Nothing was gained: the chosen trial is trial 23 itself. The")

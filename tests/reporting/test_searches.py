@@ -10,13 +10,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 from shown_pages import RUN, SETTINGS, text_of, titles
-from stored_studies import store_classes, store_look, store_study
+from stored_studies import store_classes, store_confirmation, store_look, store_study
 
 import adnn_optuna
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.proportions import gain_interval
+from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.reporting import searches, searches_claims
+from adnn_optuna.reporting.confirmations import statements
 
 
 class TestSearch:
@@ -35,7 +36,9 @@ class TestSearch:
         ]
         assert page.content["url"] is page.content["contract"] is None
         assert list(page.content["answers"]) == [
-            "Is it luck?",
+            "What you hold:",
+            "What is usual:",
+            "What repeats:",
             "What else could be done?",
             "How to check it?",
         ]
@@ -53,22 +56,25 @@ class TestSearch:
             ("best-of-n", "The price of luck: the best of n random initialisations"),
         ]
 
-    def test_picture_is_of_the_gain_beside_what_was_chosen_by(self) -> None:
-        record = record_of(store_study("one", gain=0.003))
+    def test_picture_is_of_what_is_usual_and_what_repeats_beside_its_own_gain(
+        self,
+    ) -> None:
+        study = store_study("one", gain=0.003)
+        record = store_confirmation(study, [0.003, 0.004, 0.005, 0.006, 0.007, 0.008])
         figure = searches.page(record).content["picture"].figure
-        assert figure.layout.title.text == "What was gained, and how far it may be off"
+        assert figure.layout.title.text == "What is usual, what repeats, and how far it may be off"
         labels = [label.replace("<br>", " ") for label in figure.layout.yaxis.ticktext]
-        assert labels == ["test examples", "what it was chosen by"]
-        tested, chosen = figure.data
-        low, high = gain_interval(record.test_look)
-        assert [*tested.x] == pytest.approx([0.3])
-        assert [*tested.error_x.array] == pytest.approx([100 * high - 0.3])
-        assert [*tested.error_x.arrayminus] == pytest.approx([0.3 - 100 * low])
-        assert [*chosen.x] == pytest.approx([100 * record.gain])
-        assert chosen.error_x.array is None
-        # A gain in loss is no gain in accuracy.
-        losses = searches.page(record_of(store_study("one", metric="val_loss", gain=0.003)))
-        assert [*losses.content["picture"].figure.layout.yaxis.ticktext] == ["test examples"]
+        assert labels == ["better than usual", "repeats", "over its own baseline"]
+        facts = confirmation_of(record)
+        assert facts is not None
+        for drawn, estimate in zip(figure.data, (facts.usual, facts.repeats), strict=False):
+            assert [*drawn.x] == pytest.approx([100 * estimate.value])
+            ends = 100 * (estimate.high - estimate.value), 100 * (estimate.value - estimate.low)
+            assert (*drawn.error_x.array, *drawn.error_x.arrayminus) == pytest.approx(ends)
+        assert [*figure.data[2].x] == pytest.approx([0.3])
+        assert figure.data[2].error_x.array is None
+        alone = searches.page(record_of(store_study("two", gain=0.003))).content["picture"]
+        assert len(alone.figure.data) == 1
         nothing = searches.page(record_of(store_study("none", values=[math.nan] * 2)))
         assert len(nothing.content["picture"].figure.data) == 0
 
@@ -104,19 +110,21 @@ class TestSearch:
 class TestTestSet:
     """What a search's report says of its test gain, and of the looks at the test set."""
 
-    def test_gain_names_its_images_and_its_interval(self) -> None:
+    def test_gain_names_its_images(self) -> None:
         record = record_of(store_study("gained", gain=0.003))
-        low, high = (f"{100 * end:+.2f}" for end in gain_interval(record.test_look))
-        gain = f"+0.30 pp: 3 of 1000 test images (95 % interval {low} to {high} pp)"
+        gain = "+0.30 pp: 3 of 1000 test images"
         shown = text_of(searches.page(record).render())
         assert gain.replace(":", "") in shown
-        assert gain in searches.text(record)
+        # It is called what it is, below the three statements.
+        own = "  Over the search's own baseline, which is one network of one seed:\n"
+        above, _, below = searches.text(record).partition(own)
+        assert gain in below
+        assert "What repeats" in above
         assert "used once, after 12 trials" in shown
-        assert "alone gets 23 of 1000 test images right, the unmoved network alone 20" in shown
         assert "looked at" not in shown
 
     @pytest.mark.parametrize(
-        ("gain", "words"), [(0.0, "+0.00 pp: no image (95"), (-0.002, "-0.20 pp: 2 of 1000 test")]
+        ("gain", "words"), [(0.0, "+0.00 pp: no image"), (-0.002, "-0.20 pp: 2 of 1000 test")]
     )
     def test_gain_may_be_nothing_or_a_loss(self, gain: float, words: str) -> None:
         assert words in searches.text(record_of(store_study("lost", gain=gain)))
@@ -160,62 +168,35 @@ class TestUnevenClasses:
         assert ("always says so" in searches.text(record_of(study))) == is_uneven
 
 
-def test_report_shows_who_gets_which_test_examples_right() -> None:
-    study = store_study("pairs", gain=0.003)
-    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
-    look = {**study.user_attrs[name], "n_images": 100, "best": 0.85, "won": 17, "lost": 2}
-    study.set_user_attr(name, look)
-    shown = text_of(searches.page(record_of(study)).render())
-    # 85 of the winner right, of which 17 alone, 2 of the unmoved network alone.
-    assert "unmoved network right 68 2 unmoved network wrong 17 13" in shown
-    assert "McNemar's exact test: p = 0.00073" in shown
-
-
 class TestFirstScreen:
-    def test_answers_four_questions_without_a_word_of_the_field(self) -> None:
+    def test_states_the_three_and_answers_without_a_word_of_the_field(self) -> None:
         record = record_of(store_study("one", gain=0.003))
         answers = searches_claims.answers_of_search(record, None)
-        assert "of 1000 test examples" in answers["What was gained?"].lower()
-        assert "+0.30 percentage points" in answers["What was gained?"]
-        assert "It may well be" in answers["Is it luck?"]
-        assert "adnn compare" in answers["What else could be done?"]
-        assert "adnn verify" in answers["How to check it?"]
+        assert list(answers) == ["verdict", "What else could be done?", "How to check it?"]
         for answer in answers.values():
             assert answer.count(". ") == 0
             assert answer.endswith(".")
-            for word in ("seed", " pp", "p-value", "McNemar", "baseline"):
+            for word in (" pp", "p-value", "McNemar", "baseline"):
                 assert word not in answer
-        first, _, _ = text_of(searches.page(record).render()).partition(" Evidence ")
-        for answer in answers.values():
-            assert answer in first
-        assert "What was gained, and how far it may be off" in first
-
-    @pytest.mark.parametrize(
-        ("gain", "luck"),
-        [(0.05, "Not by the choice"), (0.0, "There is no gain"), (-0.01, "There is no gain")],
-    )
-    def test_calls_luck_what_may_be(self, gain: float, luck: str) -> None:
-        record = record_of(store_study("one", gain=gain))
-        assert searches_claims.answers_of_search(record, None)["Is it luck?"].startswith(luck)
+        page = searches.page(record)
+        first, _, _ = text_of(page.render()).partition(" Evidence ")
+        for said in (*answers.values(), *statements(record).values()):
+            assert said in first
+        places = [first.index(what) for what in ("What you hold: ", "What is usual: ")]
+        assert places == sorted(places)
+        # The largest letters are the verdict, and no searcher's gain.
+        assert page.claim == "Whether anything repeats on fresh seeds is not known."
 
     def test_says_no_more_of_what_is_not_ours_or_not_there(self) -> None:
         other = optuna.create_study(study_name="other")
-        assert list(searches_claims.answers_of_search(record_of(other), None)) == [
-            "What was gained?"
-        ]
+        assert list(searches_claims.answers_of_search(record_of(other), None)) == ["verdict"]
         other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
         answers = searches_claims.answers_of_search(record_of(other), None)
-        assert "adnn recheck" in answers["Is it luck?"]
-        assert (
-            "network"
-            not in text_of(searches.page(record_of(other)).render()).partition(" Evidence ")[0]
-        )
-
-    def test_of_the_control_is_all_luck(self) -> None:
-        record = record_of(store_study("luck", sampler="random_restart", gain=0.05))
-        assert searches_claims.answers_of_search(record, None)["Is it luck?"].startswith(
-            "All of it"
-        )
+        assert "adnn recheck" in answers["What was gained?"]
+        assert statements(record_of(other)) == {}
+        assert "own baseline" not in searches.text(record_of(other))
+        shown = text_of(searches.page(record_of(other)).render()).partition(" Evidence ")[0]
+        assert "network" not in shown.partition(" A dot is ")[0]
 
 
 class TestUnfinished:
@@ -228,6 +209,7 @@ class TestUnfinished:
         shown = text_of(searches.page(record).render())
         first, _, evidence = shown.partition(" Evidence ")
         assert first.count("The search has not ended") == 1
+        assert "What you hold: not known before the test set is looked at" in first
         assert "Trials 13 not ended" in evidence
         assert "nothing yet" not in shown
         assert "only an earlier winner was tested; result.test() or resume opens it" in evidence
@@ -238,17 +220,22 @@ class TestUnfinished:
         study = store_study("going on")
         study.set_user_attr("adnn:stop_reason", None)
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-        answer = searches_claims.answers_of_search(record_of(study), None)["What was gained?"]
-        assert answer.startswith("The search has not ended; so far, of 1000 test examples")
+        record = record_of(study)
+        assert searches.page(record).claim.startswith("The search has not ended; so far, whether")
+        assert "905 of 1000 test images right" in searches.text(record)
 
 
-def test_gain_beside_other_parameters_is_shared_out() -> None:
-    study = store_study("of a trial", values=[0.9, 0.95])
-    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
-    study.set_user_attr(name, {**study.user_attrs[name], "unmoved": 0.945})
-    shown = text_of(searches.page(record_of(study)).render())
-    assert "Of the gain in val_accuracy, +0.50 pp is from the offsets" in shown
-    assert "from the offsets" not in text_of(searches.page(record_of(store_study("s"))).render())
+def test_what_hyperparameters_gain_is_named_and_no_part_of_the_gain() -> None:
+    record = record_of(store_study("of a trial", values=[0.9, 0.95]))
+    assert record.best is not None
+    first = record.baseline
+    record.best.user_attrs["adnn:baseline"] = 0.945
+    record = record_of(record.study)
+    assert (record.baseline, record.gain) == (0.945, record.best_value - 0.945)
+    said = f"alone gain {100 * (0.945 - first):+.2f} pp in val_accuracy over the first trial's"
+    for shown in (searches.text(record), text_of(searches.page(record).render())):
+        assert said in shown
+    assert "hyperparameters" not in text_of(searches.page(record_of(store_study("s"))).render())
 
 
 class TestWhatIsLeftAsItIs:

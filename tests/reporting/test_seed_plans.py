@@ -24,8 +24,8 @@ def test_whole_text() -> None:
         "To show a gain of 0.03 pp with a power of 80%, for each of 2 claims:\n"
         "  planned, fresh seeds: 12940 seeds, 6470 hours\n"
         "  going on and looking again: far more seeds than planned: do not\n"
-        "The standard deviation of 1 pp is that of 10 pilot seeds: it may take 6476 to 22807 "
-        "planned seeds."
+        "The standard deviation of 1 pp is that of 10 pilot seeds, pooled over the claims: it may "
+        "take 6476 to 22807 planned seeds."
     )
     assert seed_plans.figure(plan).layout.title.text == "Power to show +1 pp"
 

@@ -6,10 +6,8 @@ import math
 from typing import Any
 
 import pandas as pd
-from stored_studies import store_study
 
 from adnn_optuna._units import ACCURACY, PLAIN
-from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting import tables
 
@@ -23,15 +21,15 @@ ROWS = [
 
 
 PRINTED = """\
-                                 difference
-test accuracy of                       [pp]        interval  smallest           superior   verdict
---------------------------------------------------------------------------------------------------
-one - two                             +1.23  +0.10 to +2.00     +0.40  100 % (63 to 100)    better
-a name that i… - 18 characters…     unknown            none   unknown               50 %  no claim
---------------------------------------------------------------------------------------------------
+                                   difference
+test accuracy of                         [pp]        interval    least           superior   verdict
+---------------------------------------------------------------------------------------------------
+one - two                               +1.23  +0.10 to +2.00    +0.40  100 % (63 to 100)    better
+a name that is… - 18 characters …     unknown            none  unknown               50 %  no claim
+---------------------------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half
-each verdict is one for most seeds; 3 seeds: what befalls fewer than 63 % of seeds may not have
-been seen
+least: the smallest difference; each verdict is one for most seeds; 3 seeds: what befalls fewer
+than 63 % of seeds may not have been seen
 interval: of many words of many words of many words of many words of many words of many words of
 many words of many words
 too few"""
@@ -76,15 +74,3 @@ def test_means_with_and_without_a_spread() -> None:
     assert tables.mean_and_std(row, "best", PLAIN) == "0.9000 ± 0.0120"
     assert tables.what_is_shown(2) == "mean ± standard deviation over 2 seeds"
     assert tables.what_is_shown(1) == "one seed"
-
-
-def test_rows_of_pairs() -> None:
-    study = store_study("pairs", gain=0.003)
-    look = record_of(study).test_look
-    assert look is not None
-    n_right = round(1000 * look["best"])
-    # The winner alone gets 23 right, the unmoved network alone 20.
-    assert tables.paired_rows(look) == [
-        ("unmoved network right", str(n_right - 23), "20"),
-        ("unmoved network wrong", "23", str(1000 - n_right - 20)),
-    ]

@@ -1,0 +1,100 @@
+"""Networks whose predictions are averaged: nothing of them is searched, and none is chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from adnn_optuna._attributes import Trained
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import Outcome
+from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.averages import Average
+from adnn_optuna.networks.offsets import ControlSpace, Start
+from adnn_optuna.networks.training import Run, is_finite
+
+_ENDED = ("complete", "diverged")
+_KEY = 0xE  # Apart from what else is keyed on a seed and a number.
+
+
+def seeds_of_members(seed: int, n: int) -> list[int]:
+    """Return the seeds of ``n`` networks, of initialisation and order, that follow from one."""
+    keys = (np.random.SeedSequence((seed, number, _KEY)) for number in range(n))
+    return [int(key.generate_state(1)[0] >> 1) for key in keys]
+
+
+class EnsembleObjective(InitOffsetObjective):
+    """Trains networks, the unmoved one and fresh ones; the value of a trial is their average's.
+
+    Its parameter is the number of networks that were trained. What it reports are the values of
+    the average of the first one, the first two and so on. One that diverged is left out.
+    """
+
+    # The last one that was trained, for the look at the test set that follows.
+    _tested: tuple[tuple[int, int], Run, Average] | None = None
+
+    @classmethod
+    def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
+        """Return the ensemble of as many networks as an objective has trials."""
+        return cls.like(objective, ControlSpace("members", 1, 1, n_trials))
+
+    def starts(self, params: dict[str, Any]) -> list[Start]:
+        """Return what its networks are trained from."""
+        seeds = [self.seed, *seeds_of_members(self.seed, int(params["members"]) - 1)]
+        return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
+
+    def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
+        """Train all networks, or until a limit; one that is stopped begins anew with all."""
+        [trial] = trials
+        assert isinstance(self.space, ControlSpace)
+        trained: Trained = {"seconds": 0.0, "epochs": 0}
+        ended: list[Run] = []
+        for run, average in self._averages({"members": self.space.high}, **limits):
+            trained["seconds"] += run.seconds
+            trained["epochs"] += run.epochs
+            if run.status not in _ENDED:
+                break
+            ended.append(run)
+            if len(ended) == 1:
+                patiently(self.set_baseline, trial.study, run.metrics)
+            if is_finite(run.metrics):
+                patiently(trial.report, average.value(self.metric), average.n)
+        if run.status == "stopped" or not average.n:
+            is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
+            state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL
+            return [Outcome(state, None, None, trained, is_cut_off, is_stopped)]
+        self._tested = (self.seed, len(ended)), ended[0], average
+        storage, (name, distribution) = trial.study._storage, *self.distributions.items()
+        patiently(storage.set_trial_param, trial._trial_id, name, float(len(ended)), distribution)
+        metrics, value = average.metrics, average.value(self.metric)
+        return [Outcome(TrialState.COMPLETE, value, metrics, trained)]
+
+    def tested(self, params: dict[str, Any], stop: threading.Event | None) -> tuple[Run, Average]:
+        """Return the unmoved network and the average of a trial, trained again if need be.
+
+        Raises:
+            KeyboardInterrupt: If ``stop`` is set meanwhile.
+        """
+        key = self.seed, params["members"]
+        known, self._tested = self._tested, None  # It is large, and asked for once.
+        if known is not None and known[0] == key:
+            return known[1:]
+        runs = [*self._averages(params, stop=stop)]
+        if any(run.status not in _ENDED for run, _ in runs):
+            raise KeyboardInterrupt
+        return runs[0]
+
+    def _averages(self, params: dict[str, Any], **limits: Any) -> Iterator[tuple[Run, Average]]:
+        """Yield each network that is trained, and the average of all so far, always the same."""
+        splits = {self.metric.partition("_")[0], "val"} if len(self.dataset.x_val) else {"train"}
+        average = Average(self.trainer, sorted(splits))
+        for run in self.trainer.train_in_turn(self.starts(params), **limits):
+            if run.status in _ENDED and is_finite(run.metrics):
+                average.add(run)
+            yield run, average

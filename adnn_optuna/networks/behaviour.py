@@ -1,0 +1,114 @@
+"""What code of the user's computes, tried on a few rows, as no name or configuration tells it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from adnn_optuna._differences import sketch_weights
+from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import Architecture
+
+Behaviour = dict[str, list[float]]
+"""A sketch of each part, such as the loss: norm, mixed sum, and how far rounding may move them."""
+
+_ROWS = 8
+# How far the last bits of processors may move a sketch, relative to its norm.
+_ROUNDING = {"float32": 1e-3, "float64": 1e-3}
+_ROUNDING_OF_HALF = 3e-2
+# At which steps a schedule is looked at.
+_N_UPDATES = 3
+_STEPS = (0, 1, 10, 100, 1_000, 10_000)
+
+_known: weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]
+_known = weakref.WeakKeyDictionary()
+
+
+def behaviour(
+    architecture: Architecture, training: Training, input_shape: Sequence[int]
+) -> Behaviour:
+    """Return sketches of what a network and its training compute, where they have own code.
+
+    Where all classes and functions are of Keras, their configuration tells all, and this is empty.
+    It is also where the code raises an error, which comes again in the training.
+    """
+    settings = json.dumps([architecture.config, training.config], sort_keys=True)
+    of_network = _known.setdefault(architecture, {})
+    if settings not in of_network:
+        of_network[settings] = {}
+        if architecture.own_code is not None or _has_registered(settings):
+            with contextlib.suppress(Exception):  # Whatever the user's code does.
+                of_network[settings] = _tried(architecture, training, input_shape)
+    return of_network[settings]
+
+
+def _has_registered(settings: str) -> bool:
+    """Return whether a configuration, as JSON, names a class or function of the user's."""
+    import keras
+
+    names = re.findall(r'"([^"\\]+)"', settings)
+    return any(keras.saving.get_registered_object(name) is not None for name in names)
+
+
+def _tried(
+    architecture: Architecture, training: Training, input_shape: Sequence[int]
+) -> Behaviour:
+    """Return sketches of outputs, loss, metrics, gradients and updates, from a fixed start."""
+    import keras
+    import tensorflow as tf
+
+    from adnn_optuna.networks._scores import Scores
+
+    model, head = architecture.build(0, 0), architecture.head
+    scores = Scores(head, training.loss or "", training.metrics)
+    random = np.random.default_rng(0)
+    x = tf.constant(random.random((_ROWS, *input_shape), np.float32))
+    y = tf.range(_ROWS) % (head.num_classes or 1)
+    if head.num_classes is None:
+        y = tf.constant(random.normal(size=(_ROWS, head.size)).astype(np.float32))
+    outputs = model(x, training=False)
+    totals = scores.add(y, outputs, model.losses, scores.nothing)
+    with tf.GradientTape() as tape:
+        of_training = model(x, training=True)
+        losses = scores.loss(y, of_training)
+        own = [tf.cast(value, losses.dtype) for value in model.losses]
+        loss = tf.add_n([tf.reduce_mean(losses), *own])
+    variables = [variable.value for variable in model.trainable_variables]
+    gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+    optimizer = training.build_optimizer()
+    # From zero, beside which no step is small.
+    weights = keras.Variable(np.zeros((2, 2), np.float32))
+    optimizer.build([weights])
+    for _ in range(_N_UPDATES):
+        optimizer.apply([tf.constant([[1.0, -2.0], [0.5, 0.1]])], [weights])
+    parts = {
+        "network": [outputs, of_training],
+        "regularizers": own,
+        "loss": [losses],
+        "metrics": totals,
+        "gradients": gradients,
+        "optimizer": [weights.value],
+        "learning rate": [],
+    }
+    for step in _STEPS:
+        optimizer.iterations.assign(step)
+        parts["learning rate"].append(tf.convert_to_tensor(optimizer.learning_rate))
+    rounding = _ROUNDING.get(of_training.dtype.name, _ROUNDING_OF_HALF)
+    rounding = _ROUNDING_OF_HALF if architecture.scales_loss else rounding
+    return {
+        part: [*_sketch([tf.convert_to_tensor(value).numpy() for value in of]), rounding]
+        for part, of in parts.items()
+    }
+
+
+def _sketch(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return one sketch of several arrays: what is next to nothing in one may be rounding."""
+    sketches = sketch_weights(arrays)
+    mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))
+    return math.hypot(*(norm for norm, _ in sketches)), mixed

@@ -1,0 +1,145 @@
+"""Confirming a search's winner: when it is done, how often, and that it goes on after a kill."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+import search_worker
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.engine.confirmation import is_affordable
+from adnn_optuna.engine.storages import open_storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna import InitOffsetObjective, SearchResult
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective()
+
+
+@pytest.fixture(scope="module")
+def confirmed(objective: InitOffsetObjective) -> SearchResult:
+    return adnn.search(objective, "greedy", max_trial=20)
+
+
+def names(result: SearchResult) -> list[str]:
+    return optuna.get_all_study_names(result.study._storage)
+
+
+class TestAutomatically:
+    def test_where_it_costs_no_more_than_the_search(self, confirmed: SearchResult) -> None:
+        facts = confirmed.confirmation
+        assert facts is not None
+        assert (len(facts.seeds), len(facts.gains), len(facts.unmoved)) == (10, 10, 10)
+        assert facts.holds.value == confirmed.test_value
+        assert facts.holds.low < facts.holds.value < facts.holds.high
+        mean = sum(facts.unmoved) / 10
+        assert facts.usual.value == pytest.approx(confirmed.test_value - mean)
+        assert facts.repeats.value == pytest.approx(sum(facts.gains) / 10)
+        # They count for no limit.
+        assert len(confirmed.done_trials) == 20
+        assert confirmed.stop_reason == "max_trial"
+        said = str(confirmed)
+        assert "What you hold: " in said
+        assert "in the mean of 10 fresh seeds" in said
+
+    def test_else_it_says_how(self, objective: InitOffsetObjective) -> None:
+        result = adnn.search(objective, "greedy", max_trial=19)
+        assert result.confirmation is None
+        assert len(names(result)) == 1
+        assert "not known yet: result.confirm(), or adnn resume --confirm 10, trains 20" in str(
+            result
+        )
+
+    def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
+        result = adnn.search(objective, "random_restart", max_trial=10)
+        assert result.confirmation is not None
+        assert result.confirmation.gains == ()
+        assert result.confirmation.repeats == (0, 0, 0)
+        assert "What repeats: nothing, it moves nothing." in str(result)
+
+    def test_not_beyond_the_time_of_the_search(self, confirmed: SearchResult) -> None:
+        used = MaxTimeCallback(1).used(confirmed.study)
+        for max_time, is_enough in ((None, True), (used + 3600, True), (used + 1e-6, False)):
+            assert is_affordable(confirmed, confirmed.objective, max_time) == is_enough
+
+
+class TestAsAsked:
+    def test_with_so_many_seeds_and_once(self, objective: InitOffsetObjective) -> None:
+        result = adnn.search(objective, "greedy", max_trial=2, confirm=6)
+        first = result.confirmation
+        assert first is not None
+        assert len(first.seeds) == 6
+        assert result.confirm(seeds=10) is result
+        again = adnn.resume(
+            result.study._storage,
+            result.study.study_name,
+            objective=objective,
+            max_trial=2,
+            confirm=12,
+        )
+        assert isinstance(again, adnn.api.search.SearchResult)
+        assert first == result.confirmation == again.confirmation
+        beside = optuna.load_study(
+            storage=result.study._storage, study_name=f"{result.study.study_name}/confirmation"
+        )
+        assert len(beside.trials) == 12
+
+    def test_not_at_all(self, objective: InitOffsetObjective) -> None:
+        assert (
+            adnn.search(objective, "random_restart", max_trial=10, confirm=0).confirmation is None
+        )
+
+    def test_without_the_test_set_nothing_is_opened(self, objective: InitOffsetObjective) -> None:
+        result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
+        assert result.confirmation is None
+        assert result.test_looks == []
+        assert len(names(result)) == 1
+        assert "What you hold: not known before the test set is looked at; it is closed." in str(
+            result
+        )
+        facts = result.confirm(seeds=6).confirmation
+        assert facts is not None
+        assert facts.holds.value == result.test_value
+
+    @pytest.mark.parametrize("confirm", [5, -1, True, "yes", 10.0, None, [10]])
+    def test_by_nothing_else(self, confirm: Any, objective: InitOffsetObjective) -> None:
+        said = "confirm must be 'auto', 0 for none, or at least 6, for fewer fresh seeds"
+        with pytest.raises(ValueError, match=said):
+            adnn.search(objective, "greedy", max_trial=2, confirm=confirm)
+
+    def test_fewer_pairs_could_show_nothing(self, confirmed: SearchResult) -> None:
+        with pytest.raises(ValueError, match="`seeds` must be at least 6, but is 5"):
+            confirmed.confirm(seeds=5)
+
+
+@pytest.mark.slow
+def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    command = [sys.executable, search_worker.__file__, url, "greedy", "20", "8"]
+    storage = open_storage(url)
+    with subprocess.Popen(command) as worker:
+        deadline = time.monotonic() + 120
+        n_trials = 0
+        while n_trials < 5 and time.monotonic() < deadline:
+            if "killed/confirmation" in optuna.get_all_study_names(storage):
+                beside = optuna.load_study(study_name="killed/confirmation", storage=storage)
+                n_trials = len(beside.trials)
+            time.sleep(0.01)
+        worker.kill()
+    assert 5 <= n_trials < 20
+    result = adnn.resume(url, "killed")
+    assert isinstance(result, adnn.api.search.SearchResult)
+    # The same experiment and winner, so the same seeds, whatever the study is called.
+    assert result.confirmation == confirmed.confirmation

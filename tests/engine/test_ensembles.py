@@ -1,0 +1,136 @@
+"""The control that averages networks: its value is that of a plain average, whatever happens."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+from search_worker import make_objective, quick_training
+from test_execution import DEAD, run
+
+import adnn_optuna as adnn
+from adnn_optuna.callbacks import checked_limits as limits_of
+from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import Plan, open_studies
+
+if TYPE_CHECKING:
+    from adnn_optuna import InitOffsetObjective
+
+
+@pytest.fixture(scope="module")
+def objective() -> InitOffsetObjective:
+    return make_objective(training=quick_training(epochs=2, batch_size=100))
+
+
+def plan_of(objective: InitOffsetObjective, n: int, **limits: Any) -> Plan:
+    return Plan(objective, "mine", "ensemble", limits_of(max_trial=n, **limits))
+
+
+def members_of(objective: InitOffsetObjective, n: int) -> list[InitOffsetObjective]:
+    """Return the objectives of which the unmoved networks are the members of an ensemble."""
+    starts = ARMS["ensemble"].objective(objective, n).starts({"members": n})
+    return [objective.replace(seed=start.seed) for start in starts]
+
+
+def test_it_is_the_average_of_networks_that_were_trained_alone(
+    objective: InitOffsetObjective,
+) -> None:
+    record = run(plan_of(objective, 4))
+    [trial] = record.study.trials
+    members = members_of(objective, 4)
+    assert members[0].seed == objective.seed
+    assert len({member.seed for member in members}) == 4
+    data, of_val, of_test = objective.dataset, [], []
+    for member in members:
+        model = adnn.search(member, "greedy", max_trial=1, test=False).model()
+        inputs = [data.preprocessing.undone(x) for x in (data.x_val, data.x_test)]
+        val, test = (model.predict(x, verbose=0) for x in inputs)
+        of_val.append(val)
+        of_test.append(test)
+    values = [
+        float((np.mean(of_val[:n], axis=0).argmax(axis=1) == data.y_val).mean())
+        for n in (1, 2, 3, 4)
+    ]
+    assert trial.intermediate_values == pytest.approx(dict(enumerate(values, start=1)))
+    assert (trial.value, trial.params) == (pytest.approx(values[-1]), {"members": 4})
+    assert record.baseline == pytest.approx(values[0])
+    right = np.mean(of_test, axis=0).argmax(axis=1) == data.y_test
+    assert record.test_value == pytest.approx(right.mean())
+    assert record.test_baseline == pytest.approx((of_test[0].argmax(axis=1) == data.y_test).mean())
+    losses = -np.log(np.mean(of_val, axis=0)[np.arange(len(data.y_val)), data.y_val])
+    told = trial.user_attrs["adnn:metrics"]
+    assert told["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    # Looked at in another process, it is trained again, and comes to the same.
+    again = record_of(record.study)
+    [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
+    del again.attrs[name]
+    searched: Any = plan_of(objective, 4).objective
+    look_at_test_set(again, searched, threading.Event())
+    looks: list[Any] = [again.test_look, record.test_look]
+    assert {**looks[0], "looked": ""} == {**looks[1], "looked": ""}
+
+
+def test_one_that_diverged_is_left_out(objective: InitOffsetObjective) -> None:
+    def careless() -> keras.Model:
+        """Return a model whose weights are far too large now and then."""
+        high = 3e38 if random.random() < 0.5 else 0.1
+        uniform = keras.initializers.RandomUniform(0, high)
+        dense = keras.layers.Dense(10, kernel_initializer=uniform)
+        return keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), dense])
+
+    training = quick_training(epochs=1, batch_size=500)
+    data = objective.dataset
+    some = adnn.InitOffsetObjective(
+        careless, data, training=training, space=adnn.OffsetSpace(include_output=True), seed=3
+    )
+    record = run(plan_of(some, 6))
+    [trial] = record.done_trials
+    n = record.n_networks
+    assert trial.params == {"members": 6}
+    assert 0 < n < 6
+    assert trial.value == [*trial.intermediate_values.values()][-1]
+
+
+def test_what_layers_add_to_the_loss_is_averaged_too(objective: InitOffsetObjective) -> None:
+    def regularized() -> keras.Model:
+        dense = keras.layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1))
+        return keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), dense])
+
+    training = quick_training(epochs=1, batch_size=500)
+    settings: Any = {"training": training, "metric": "val_loss"}
+    space = adnn.OffsetSpace(include_output=True)
+    some = adnn.InitOffsetObjective(regularized, objective.dataset, space=space, **settings)
+    record = run(plan_of(some, 2))
+    [trial] = record.done_trials
+    assert trial.intermediate_values[1] == pytest.approx(record.baseline, rel=1e-5)
+    alone = [member.trainer.train([member.baseline_start])[0] for member in members_of(some, 2)]
+    mean = np.mean([one.metrics["val_loss"] for one in alone])
+    # The average is a little better, by convexity; what is added is more than 1.
+    assert mean - 0.2 < trial.value < mean
+
+
+def test_one_that_died_is_done_again(objective: InitOffsetObjective) -> None:
+    storage, plan = open_storage(None), plan_of(objective, 2)
+    [study] = open_studies([plan], storage)
+    left = study.ask()
+    left.report(0.5, 1)
+    proposal = study._storage.get_trial_system_attrs(left._trial_id)["adnn:proposal"]
+    dead = {**proposal, "owner": DEAD | {"trial": left.number}}
+    storage.set_trial_system_attr(left._trial_id, "adnn:proposal", dead)
+    [again], [whole] = run(plan, storage).done_trials, run(plan_of(objective, 2)).done_trials
+    assert again.value == whole.value
+    assert again.intermediate_values == whole.intermediate_values
+
+
+def test_without_time_for_one_network_it_is_over(objective: InitOffsetObjective) -> None:
+    record = run(plan_of(objective, 3, max_time=1e-9))
+    assert record.is_over
+    assert math.isnan(record.test_value)

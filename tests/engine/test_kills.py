@@ -1,0 +1,165 @@
+"""A worker that is killed right after a call of its storage, whichever that was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from adnn_optuna.callbacks import checked_limits, is_done
+from adnn_optuna.engine import loop
+from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.outcomes import FunctionObjective
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.reporting import searches
+from adnn_optuna.samplers import RandomRestartSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+X = FloatDistribution(-1, 1)
+WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_", "record_"))]
+
+
+class Quick(FunctionObjective):
+    """An objective that has a baseline, as a network has."""
+
+    distributions = {"x": X}  # noqa: RUF012
+    unmoved = {"x": 0.0}  # noqa: RUF012
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        trial._suggest("x", X)
+
+
+def quick(trial: optuna.Trial) -> float:
+    return (trial.params["x"] - 0.3) ** 2
+
+
+def tpe(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=2)
+
+
+def search(url: str, searcher: Any, batch_size: int = 1, max_trial: int = 4) -> optuna.Study:
+    """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
+    objective = Quick(quick, StudyDirection.MINIMIZE, seed=3)
+    plan = Plan(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
+    [study] = open_studies([plan], open_storage(url))
+    Loop(plan, study, threading.Event()).run()
+    return study
+
+
+def _killing(function: Callable[..., Any], calls: Iterator[int], after: int) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        returned = function(*args, **kwargs)
+        if next(calls) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return returned
+
+    return call
+
+
+def killed(url: str, work: Callable[[], object], call: str, after: int) -> bool:
+    """Return whether a process that works was killed right after so many calls of a storage."""
+    storage: Any = type(optuna.storages.get_storage(open_storage(url)))
+    if (process := os.fork()) == 0:
+        calls = count(1)
+        for name in WRITES if call == "any write" else [call]:
+            setattr(storage, name, _killing(getattr(storage, name), calls, after))
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(process, 0)
+    return os.WIFSIGNALED(status)
+
+
+def done(study: optuna.Study) -> list[tuple[float, float | None]]:
+    return [(trial.params["x"], trial.value) for trial in study.trials if is_done(trial)]
+
+
+def is_finished(study: optuna.Study) -> bool:
+    return all(trial.state.is_finished() for trial in study.trials)
+
+
+@pytest.mark.parametrize("searcher", [tpe, "annealing"])
+def test_a_trial_that_had_only_begun_is_done_by_the_next_worker(
+    searcher: Any, tmp_path: Path
+) -> None:
+    """With no word of its worker, it would be RUNNING for ever; an enqueued one never done."""
+    url, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("killed", "whole"))
+    for write, after in (("set_trial_state_values", 1), ("create_new_trial", 2)):
+        assert killed(url, lambda: search(url, searcher), write, after)
+    study = search(url, searcher)
+    assert done(study) == done(search(whole, searcher))
+    assert is_finished(study)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("searcher", "batch_size"), [(tpe, 1), ("annealing", 2), ("greedy_improving", 1)]
+)
+def test_a_kill_after_any_write_leaves_no_trace(
+    searcher: Any, batch_size: int, tmp_path: Path
+) -> None:
+    expected = done(search(f"sqlite:///{tmp_path / 'whole'}.db", searcher, batch_size))
+    for after in count(1):
+        url = f"sqlite:///{tmp_path / str(after)}.db"
+        if not killed(url, lambda url=url: search(url, searcher, batch_size), "any write", after):
+            break
+        study = search(url, searcher, batch_size)
+        assert done(study) == expected, after
+        assert is_finished(study), after
+    assert after > 20
+
+
+def optimize(url: str) -> None:
+    sampler = RandomRestartSampler(seed=0)
+    study = optuna.load_study(study_name="s", storage=url, sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_int("restart", 0, 9), n_trials=1)
+
+
+def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(study_name="s", storage=url)
+    assert killed(url, lambda: optimize(url), "set_trial_system_attr", 1)
+    optimize(url)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert "RUNNING" not in searches.text(record_of(study))
+    for _ in range(2):
+        assert killed(url, lambda: optimize(url), "create_new_trial", 1)
+    told = searches.text(record_of(study)), searches.page(record_of(study)).render()
+    assert all("Trials 2 and 3 are RUNNING, but nothing tells who runs each" in t for t in told)
+    study.tell(2, state=TrialState.FAIL)  # As it says.
+    assert "Trial 3 is RUNNING" in searches.text(record_of(study))
+
+
+def test_a_heart_that_never_beat_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna misses one that stops only, and who died before the first beat never began."""
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = search(url, "annealing")
+    begun = study._storage.create_new_trial(study._study_id)
+    monkeypatch.setattr(loop, "_BEATS_OF_BELIEF", 0)
+    search(url, "annealing", max_trial=6)
+    assert study.trials[4].state == TrialState.RUNNING
+    with sqlite3.connect(tmp_path / "study.db") as connection:  # As if an hour had passed.
+        query = "UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')"
+        connection.execute(f"{query} WHERE trial_id = {begun}")
+    connection.close()
+    search(url, "annealing", max_trial=7)
+    assert study.trials[4].state == TrialState.FAIL
+    assert sum(map(is_done, study.trials)) == 7

@@ -1,0 +1,68 @@
+"""What users get of trained networks: models of raw inputs, alone and averaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from search_worker import quick_training
+
+import adnn_optuna as adnn
+from adnn_optuna.networks.predictors import Predictor
+
+RNG = np.random.default_rng(0)
+TABLE = RNG.normal(5, 3, (200, 4)).round(2)
+SUM = TABLE.sum(axis=1)
+
+
+class Subclassed(keras.Model):
+    """A model that is no graph of layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = keras.layers.Dense(4, activation="tanh")
+        self.last = keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.hidden(x))
+
+
+def single() -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+
+KINDS: dict[str, tuple[Any, np.ndarray]] = {
+    "a single output": (single, np.where(SUM > 20, "yes", "no")),
+    "a subclassed model": (Subclassed, SUM),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_average_is_that_of_its_networks(kind: str) -> None:
+    model, y = KINDS[kind]
+    task: Any = {} if kind == "a single output" else {"task": "regression"}
+    data = adnn.Dataset.from_arrays(TABLE, y, **task)
+    space = adnn.OffsetSpace(include_output=True)
+    training = quick_training(optimizer="adam", learning_rate=0.05, epochs=5)
+    objective = adnn.InitOffsetObjective(model, data, training=training, space=space)
+    trainer = objective.trainer
+    starts = [objective.replace(seed=seed).baseline_start for seed in range(3)]
+    weights = [run.weights or [] for run in trainer.train_in_turn(starts)]
+    alone = [Predictor(trainer, lambda w=w: [w]) for w in weights]  # type: ignore[misc]
+    together = Predictor(trainer, lambda: weights)
+    mean = np.mean([one.model().predict(TABLE, verbose=0) for one in alone], axis=0)
+    found = together.model().predict(TABLE, verbose=0)
+    np.testing.assert_allclose(found, mean, atol=1e-5)
+    assert np.ptp([one.model().predict(TABLE, verbose=0) for one in alone], axis=0).max() > 1e-3
+    predicted = together.predict(TABLE)
+    if task:
+        np.testing.assert_allclose(predicted, mean[:, 0], rtol=1e-5)
+        with pytest.raises(ValueError, match="regression has no probabilities"):
+            together.predict_proba(TABLE)
+        return
+    chances = together.predict_proba(TABLE)
+    assert chances.shape == (200, len(set(y)))
+    labels = np.asarray(data.classes)
+    np.testing.assert_array_equal(predicted, labels[chances.argmax(axis=1)])
