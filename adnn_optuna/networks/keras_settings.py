@@ -116,9 +116,11 @@ def checked_rate(rate: Any) -> float | dict[str, Any] | None:
     """Return a learning rate or the configuration of a schedule, as JSON holds them."""
     if rate is None:
         return None
-    if isinstance(rate, dict) or type(rate).__module__.startswith("keras."):
-        config = name_or_config("learning_rate", rate)
-        return {"module": "keras.optimizers.schedules", **cast("dict[str, Any]", config)}
+    if isinstance(rate, dict) or hasattr(rate, "get_config"):
+        config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
+        # One of the user's has a registered name, which begins with a package and ">".
+        own = {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
+        return {"module": "keras.optimizers.schedules", **config, **own}
     _checks.check_type("learning_rate", rate, Real, "a number or a schedule of Keras")
     if not _SMALLEST <= rate <= _LARGEST:
         raise WrongValueError(

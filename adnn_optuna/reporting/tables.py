@@ -112,6 +112,6 @@ def shortened(label: str, width: int) -> str:
 
 def mean_and_std(row: pd.Series[float], name: str, unit: Unit) -> str:
     """Return a mean of a table with its standard deviation, as text without the unit."""
-    mean, std, shown = row[name], row[f"{name}_std"], unit.bare
+    mean, std, shown = row[name], row.get(f"{name}_std", math.nan), unit.bare
     said = shown.gain(mean) if "gain" in name else shown.value(mean)
     return said if math.isnan(std) else f"{said} ± {shown.value(std)}"

@@ -92,10 +92,13 @@ def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
     settings: dict[str, Any] = {"optimizer": keras.optimizers.SGD(Falling(0.1)), "epochs": 2}
     settings["jit_compile"] = isinstance(loss, Squares)  # Once is enough.
     training = Training(loss=loss, metrics=(Largest(), squares), **settings)
+    alike = Training("sgd", Falling(0.1), loss=loss, epochs=2, jit_compile=settings["jit_compile"])
     again = Training(**json.loads(json.dumps(training.config)))
     assert again == training
     found = trained(MLP(), again)
     assert found == trained(MLP(), training)
+    for again in (alike, Training(**json.loads(json.dumps(alike.config)))):
+        assert trained(MLP(), again)["val_loss"] == found["val_loss"]
     factor = 3 if isinstance(loss, Squares) else 1
     assert found["val_loss"] == pytest.approx(factor * found["val_squares"], rel=1e-5)
     assert found["val_largest"] >= found["val_rmse"]
