@@ -88,7 +88,8 @@ test-slow: $(INSTALLED)
 test-light: $(LIGHT_INSTALLED)
 	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/evidence tests/plots tests/reporting \
 		tests/test_callbacks.py tests/test_imports.py tests/test_light_install.py \
-		tests/test_portability.py tests/api/test_recheck.py tests/api/test_compare_values.py
+		tests/test_portability.py tests/api/test_recheck.py tests/api/test_compare_values.py \
+		tests/api/test_compare_functions.py
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST_INSTALLED)

@@ -32,6 +32,9 @@ CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin wi
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
+# Of any objective, what its best trial's number begins with, behind it how often it was evaluated
+# afresh before: the value, if it came to one.
+FRESH = "adnn:fresh"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
 WORKED = "adnn:worked"
@@ -57,6 +60,7 @@ GREEDY = "greedy"
 GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
+RANDOM = "random"
 # The same compute, spent otherwise: what a comparison runs beside its searchers. The last is an
 # objective of a user's own.
 LONGER = "longer"
@@ -153,12 +157,14 @@ class SearchSettings(TypedDict):
     """How a study is searched; ``n_trials`` is what the searcher's schedule was made for.
 
     ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
+    ``confirm`` is how often the best trial of a function is evaluated afresh.
     """
 
     sampler: str
     n_trials: int | None
     batch_size: int
     settings: NotRequired[dict[str, Any]]
+    confirm: NotRequired[int]
 
 
 class Declaration(TypedDict):
@@ -262,6 +268,7 @@ _SHAPES: Mapping[str, Any] = {
     REPEATED: Repeated,
     GROUPS: str,
     COMPARISON: Declaration,
+    FRESH: float | None,
     STOP_REASON: str | None,
     WORKED: Worked,
     NOTE: str,

@@ -71,6 +71,7 @@ class Unit(NamedTuple):
 ACCURACY = Unit(100, 2, " %", " pp", largest=1.0)
 PLAIN = Unit(1, 4, "", "")
 COUNT = Unit(1, 0, "", "")
+SECONDS = Unit(1, 2, "", "")
 
 
 # What a terminal may obey, or what turns the order of what is read; also halves of characters.

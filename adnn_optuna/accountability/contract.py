@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -64,6 +64,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (str, "objective.dataset.path? objective.dataset.target? objective.dataset.task?"),
     (str, "objective.dataset.scale? objective.dataset.class_weight?"),
     (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
+    (str, "objective.dataset.missing? objective.dataset.rare?"),
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
     *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
@@ -154,7 +155,7 @@ class ContractFacts:
         }
         if confirmation is not None:
             content["confirmation"] = confirmation
-        paths = [variable.path for variable in objective.trainer.architecture.variables]
+        paths = weight_paths(objective, weights)
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, dict(zip(paths, weights, strict=True)))
@@ -184,10 +185,20 @@ class ContractFacts:
         unfinished.replace(path)
 
 
-def stated(objective: InitOffsetObjective, start: Start, run: Retrained) -> dict[str, Any]:
-    """Return what a contract says of a training."""
+def weight_paths(objective: InitOffsetObjective, weights: Sequence[np.ndarray]) -> list[str]:
+    """Return what trained weights are called: by their paths, and which network of an average."""
+    paths = [variable.path for variable in objective.trainer.architecture.variables]
+    n = len(weights) // len(paths)
+    return paths if n == 1 else [f"network_{i}/{path}" for i in range(n) for path in paths]
+
+
+def stated(
+    objective: InitOffsetObjective, starts: Sequence[Start], run: Retrained
+) -> dict[str, Any]:
+    """Return what a contract says of a training, or of those whose networks are averaged."""
+    initial = itertools.chain(*map(objective.trainer.initial_weights, starts))
     return {
-        "initial_weights_sha256": hash_weights(objective.trainer.initial_weights(start)),
+        "initial_weights_sha256": hash_weights([*initial]),
         "trained_weights_sha256": hash_weights(run.weights),
         **run.metrics,
     }

@@ -88,7 +88,7 @@ def check_confirmation(contract: dict[str, Any], objective: InitOffsetObjective)
     where = "confirmation"
     if not is_random(objective):
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
-    n_gains = len(said.seeds) if _moves(contract, objective) else 0
+    n_gains = len(said.seeds) if objective.moves(contract["winner"]["params"]) else 0
     needed = {"gains": n_gains, "unmoved": len(said.seeds)}
     for name, n in needed.items():
         values = getattr(said, name)
@@ -135,9 +135,9 @@ def fresh_pairs(
     # Of the system's randomness.
     seeds = np.random.SeedSequence().generate_state(count).tolist()
     arms: dict[int, dict[str, Any]] = {UNMOVED: {}}
-    if _moves(contract, objective):
+    if objective.moves(contract["winner"]["params"]):
         arms[MOVED] = contract["winner"]["params"]
-    starts = [objective.replace(seed=seed).start(arm) for arm in arms.values() for seed in seeds]
+    starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
     scores = np.stack([run.scores for run in retrain(objective.trainer, starts)])
     of_arms = dict(zip(arms, scores.reshape(len(arms), count, -1), strict=True))
     winner, groups = contract["study"]["best_trial"], objective.trainer.dataset.test_groups
@@ -162,8 +162,3 @@ def not_repeated(contract: dict[str, Any], fresh: ConfirmationFacts) -> Iterator
             f"confirmation: the mean gain of {unit.gain(mean)} that it says does not repeat: "
             f"{here} (95 % interval {unit.interval(*ends)})."
         )
-
-
-def _moves(contract: dict[str, Any], objective: InitOffsetObjective) -> bool:
-    """Return whether the winner's parameters move any initial value; a restart moves none."""
-    return any(objective.start(contract["winner"]["params"]).offsets)

@@ -39,13 +39,9 @@ from adnn_optuna.accountability.fresh import (
     not_repeated,
     said_confirmation,
 )
+from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.retraining import (
-    Retrained,
-    gains_of,
-    look_of,
-    retrain,
-)
+from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.evidence.proportions import gain_interval, student_half_width
 from adnn_optuna.networks import keras_files
@@ -53,7 +49,8 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import hash_weights
-from adnn_optuna.networks.offsets import Start, space_from_config
+from adnn_optuna.networks.offsets import Start, is_average, space_from_config
+from adnn_optuna.networks.predictors import Predictor
 
 if TYPE_CHECKING:
     import keras
@@ -222,12 +219,12 @@ def _rebuild(
     keras_files.check_training_config(stored["training"], "objective.training", max_parameters)
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
-    objective = InitOffsetObjective(
-        built, data, training=training, space=offsets, metric=stored["metric"], seed=stored["seed"]
-    ).of(contract["winner"].get("hyperparameters", {}))
+    given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
+    kind = EnsembleObjective if is_average(offsets) else InitOffsetObjective
+    objective: InitOffsetObjective = kind(built, data, training=training, **given)
+    objective = objective.of(contract["winner"].get("hyperparameters", {}))
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
-    differing = config_differences(stored, rebuilt, "objective")
-    if differing:
+    if differing := config_differences(stored, rebuilt, "objective"):
         said = f"The contract does not describe itself: {in_words(differing)}"
         if model is None and not isinstance(built, MLP):
             # Weights that were loaded, or one initializer for several layers, are not stored.
@@ -242,6 +239,9 @@ def _rebuild(
             raise CannotCheckError(
                 f"winner.params.{name} is {value!r}, which is not in objective.space."
             )
+    size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
+    n, most = int(params.get("members", 1)), max(max_parameters, size)
+    keras_files.check_parameter_count(n * size, "winner", most)
     return objective
 
 
@@ -253,12 +253,12 @@ def _train_here(
     What no environment tells, such as ``ONEDNN_MAX_CPU_ISA``, may change the bits of a training,
     but not those of the initial weights.
     """
-    starts = (objective.baseline_start, objective.start(contract["winner"]["params"]))
+    starts = (objective.starts({}), objective.starts(contract["winner"]["params"]))
     runs = [*retrain(objective.trainer, starts)]
     others = {
         f"{role}.{name}": f"{contract[role].get(name)}, but trained again {found.get(name)}"
-        for role, start, run in zip(contracts.ROLES, starts, runs, strict=True)
-        for found in [contracts.stated(objective, start, run)]
+        for role, of_role, run in zip(contracts.ROLES, starts, runs, strict=True)
+        for found in [contracts.stated(objective, of_role, run)]
         for name in {**found, **contract[role]}
         if name not in {"params", "hyperparameters"}
         and contract[role].get(name) != found.get(name)
@@ -283,7 +283,10 @@ def _train_elsewhere(
     Return half the width of the interval that the gain of one training is in, and the trainings.
     """
     starts = [
-        _moved(objective, objective.start(of_role), (i, role))
+        [
+            _moved(objective, start, (i, role, n))
+            for n, start in enumerate(objective.starts(of_role))
+        ]
         for i in range(_N_MOVED)
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
@@ -320,7 +323,7 @@ def _train_elsewhere(
     return half_width, runs
 
 
-def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int]) -> Start:
+def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, int]) -> Start:
     """Return a start whose weights and biases differ in their last bits."""
     variables = objective.trainer.architecture.variables
     draws = np.random.default_rng(key).standard_normal(len(variables))
@@ -369,7 +372,7 @@ def check_weights(
         [(w.shape, w.dtype) for w in weights] != [(w.shape, w.dtype) for w in trained]
     ):
         raise BreachedError(f"{said} does not hold the weights of winner.trained_weights_sha256.")
-    paths = [variable.path for variable in objective.trainer.architecture.variables]
+    paths = contracts.weight_paths(objective, weights)
     # Layers that Keras made from a configuration leave out what they are in.
     pairs = [(f"/{name}", f"/{path}") for name, path in zip(arrays, paths, strict=True)]
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
@@ -377,7 +380,8 @@ def check_weights(
     # In another environment than the contract's a training tells nothing of their bits.
     data, claim = objective.trainer.dataset, claim_of(contract)
     claimed = winner[claim.metric]
-    found = float(objective.trainer.evaluate(weights, data.x_test, data.y_test).mean())
+    predictor = Predictor.of_arrays(objective.trainer, weights)
+    found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
     if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
         said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"

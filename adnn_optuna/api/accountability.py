@@ -12,6 +12,7 @@ from adnn_optuna.accountability.audit import AuditFacts, audited
 from adnn_optuna.accountability.contract import ContractFacts
 from adnn_optuna.accountability.verification import VerdictFacts, verified
 from adnn_optuna.api._told import Printed, Told
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import MAX_PARAMETERS, model_from_file
 from adnn_optuna.networks.models import MLP
@@ -60,6 +61,7 @@ class Verdict(Told, VerdictFacts):
     _telling = "accountability.verdict"
 
 
+@interrupted_where_called
 def verify(
     path: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,

@@ -17,6 +17,7 @@ from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.outcomes import key_of, seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.evidence.arm_values import VALUE
@@ -65,6 +66,7 @@ class ModelComparison(Told, ModelComparisonFacts):
     _telling = "model_comparisons"
 
 
+@interrupted_where_called
 def compare_models(
     models: Mapping[str, MLP | Callable[[], keras.Model] | Callable[..., float]],
     dataset: Dataset | None = None,

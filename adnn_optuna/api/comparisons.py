@@ -51,7 +51,8 @@ class Comparison(Told, ComparisonFacts):
     Args:
         results: The results of each arm, by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
-        equivalence: The difference of test accuracies up to which two arms are equivalent.
+        equivalence: The difference of test accuracies, or of a function's values, up to which two
+            arms are equivalent; if :obj:`None`, none are.
         declared: What the comparison was declared to be; if :obj:`None`, these seeds, planned.
             Of each family all claims that were ever declared count, also those of arms left out.
         like: The names of other comparisons of the same objective in the same storage.
@@ -77,14 +78,14 @@ class Comparison(Told, ComparisonFacts):
 
 
 def load_comparison(
-    storage: str | BaseStorage, study_name: str, *, equivalence: float = EQUIVALENCE
+    storage: str | BaseStorage, study_name: str, *, equivalence: float | None = None
 ) -> Comparison:
     """Load what a comparison came to so far, without running anything.
 
     Args:
         storage: Where its studies are: a database URL or an Optuna storage.
         study_name: What their names begin with.
-        equivalence: See :class:`Comparison`.
+        equivalence: See :class:`Comparison`; by default as it was compared.
 
     Returns:
         The comparison, over the first seeds, in their declared order, whose runs have all ended.
@@ -108,4 +109,6 @@ def load_comparison(
             f"{declared[0]}; go on by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
+    if equivalence is None:
+        equivalence = declaration["arguments"].get("equivalence", EQUIVALENCE)
     return Comparison(results, seeds, equivalence, declaration, like_comparisons(head))

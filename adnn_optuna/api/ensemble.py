@@ -7,18 +7,23 @@ import functools
 import math
 import threading
 
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_positive_int
 from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.api.accountability import Contract
+from adnn_optuna.api.search import run_search
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.ensembles import seeds_of_members
+from adnn_optuna.engine.ensembles import EnsembleObjective, seeds_of_members
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.members import NAMES, Members
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import random_sources
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.predictors import Predictor
@@ -56,6 +61,31 @@ class Ensemble(Told, Predicting, EnsembleFacts):
                 "it predicts nothing; make the same call again."
             )
         return Predictor(self.objective.trainer, lambda: weights)
+
+    def contract(self) -> Contract:
+        """Return it as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+
+        All is trained again: the average and its first network alone, which is the baseline, and
+        both from fresh seeds, see :meth:`SearchResult.confirm <adnn_optuna.SearchResult.confirm>`.
+
+        Raises:
+            ValueError: If trainings are missing, or all diverge.
+        """
+        if self.missing:
+            raise WrongValueError(
+                f"{len(self.missing)} of the {len(self.seeds)} networks of {self.study_name!r} "
+                "are not trained yet; make the same call again."
+            )
+        first, limits = (
+            self.objective.replace(seed=self.seeds[0]),
+            checked_limits(max_trial=len(self.seeds)),
+        )
+        plan = studies.Plan(first, self.study_name, stored.ENSEMBLE, limits)
+        with interruptible() as stop:
+            result = run_search(
+                plan, InMemoryStorage(), stop, test=True, confirm=0, show_progress_bar=False
+            )
+            return result.contract()
 
 
 def ensemble(
@@ -119,11 +149,14 @@ def ensemble(
     study = patiently(open_evaluations, opened, study_name, StudyDirection.MAXIMIZE, evaluated)
     stop = threading.Event()
     members = Members(objective, study, stop, max_time)
+    # Fresh, and the same as those of the control of this seed.
+    [first] = seeds_of_members(objective.seed, 1)
+    averaged = EnsembleObjective.of_search(objective.replace(seed=first), int(n))
     found = found_by_evaluating(
         functools.partial(
             Ensemble,
             study_name=study_name,
-            seeds=tuple(seeds_of_members(objective.seed, int(n))),
+            seeds=tuple(start.seed for start in averaged.starts({"members": int(n)})),
             head=trainer.architecture.head,
             dataset=trainer.dataset,
             predicted={},

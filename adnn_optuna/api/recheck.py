@@ -28,6 +28,7 @@ from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import with_seed
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, RecheckFacts
@@ -74,6 +75,7 @@ class Recheck(Told, RecheckFacts):
     _telling = "rechecks"
 
 
+@interrupted_where_called
 def recheck(
     study: optuna.Study | tuple[str | BaseStorage, str],
     evaluate: Callable[..., float] | None = None,

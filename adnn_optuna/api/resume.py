@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Literal, Unpack
 
 import optuna
@@ -24,18 +25,19 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 
 
+@interrupted_where_called
 @shows_limits
 def resume(
     storage: str | BaseStorage,
     study_name: str,
     *,
-    objective: InitOffsetObjective | None = None,
+    objective: InitOffsetObjective | Callable[..., float] | None = None,
     sampler: Searcher | None = None,
     pruner: BasePruner | None = None,
     data_dir: str | os.PathLike[str] | None = None,
@@ -52,10 +54,11 @@ def resume(
     Args:
         storage: Where it is: a database URL or an Optuna storage.
         study_name: Its name; of a comparison, what the names of its studies begin with.
-        objective: The objective, where it cannot be rebuilt: arrays, models with own classes.
+        objective: The objective, where it cannot be rebuilt: arrays, models with own classes, and
+            any function.
         sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
             with by compare.
-        pruner: The pruner, if the study had one.
+        pruner: The pruner, if the study, or the comparison of a function, had one.
         data_dir: Folder to look in for the dataset first.
         test: Whether to look at the test set at the end, as in :func:`~adnn_optuna.search`.
         confirm: With how many fresh seeds the winner of a search is confirmed, as there.
@@ -81,16 +84,19 @@ def resume(
             check_searcher(sampler)
             if objective is None:
                 objective = studies.objective_from_study(study, data_dir)
+            objective = studies.check_objective(objective)
             all_limits: LimitValues = {**studies.last_limits(study), **given}
             plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
             ending: Any = {"test": test, "confirm": confirm}
             return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
-    if not (sampler is None and pruner is None and test and confirm == "auto"):
+    of_function = {"pruner": pruner} if studies.is_of_function(study) else {}
+    is_plain = sampler is None and test and confirm == "auto"
+    if not (is_plain and (of_function or pruner is None)):
         raise WrongValueError(
             f"{study_name!r} is a comparison: leave out sampler, pruner, test and confirm, which "
             "are those of a search."
         )
-    arguments = {**_arguments(study, objective, data_dir), **given}
+    arguments = {**_arguments(study, objective, data_dir), **of_function, **given}
     where: Any = {"storage": opened, "study_name": study_name}
     return compare(**arguments, **where, show_progress_bar=show_progress_bar)
 
@@ -111,7 +117,7 @@ def _stored_searcher(study: optuna.Study) -> str:
 
 def _arguments(
     head: optuna.Study,
-    objective: InitOffsetObjective | None,
+    objective: InitOffsetObjective | Callable[..., float] | None,
     data_dir: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
     """Return what a comparison was called with, as its head tells."""
@@ -122,6 +128,14 @@ def _arguments(
             f"The comparison {head.study_name!r} does not store {', '.join(unknown)}: go on with "
             "it by compare, with the same arguments."
         )
+    known = {**declaration["arguments"], "seeds": declaration["seeds"]}
+    if studies.is_of_function(head):
+        if objective is None:
+            raise WrongValueError(
+                f"The comparison {head.study_name!r} is of a function, which is not stored: give "
+                "it as objective."
+            )
+        return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:
         records = [r for of_arm in records_of_comparison(head).values() for r in of_arm.values()]
         # The other arms have other spaces.
@@ -129,9 +143,8 @@ def _arguments(
         first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
         objective = studies.objective_from_study(records[first].study, data_dir)
     return {
-        **declaration["arguments"],
+        **known,
         "objective": objective,
         "samplers": {label: name for label, name in arms.items() if name in SEARCHERS},
         "controls": {label: name for label, name in arms.items() if name in CONTROLS},
-        "seeds": declaration["seeds"],
     }

@@ -36,8 +36,8 @@ from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import look_at_test_set
-from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
@@ -84,6 +84,7 @@ class SearchResult(Told, Predicting, SearchRecord):
             return Predictor(trainer, lambda: [*map(trainer.initial_weights, starts)])
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
+    @interrupted_where_called
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.
 
@@ -103,6 +104,7 @@ class SearchResult(Told, Predicting, SearchRecord):
         """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
         return confirmation_of(self)
 
+    @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
         """Confirm the winner, if that was not done before, and return this result.
 
@@ -128,6 +130,7 @@ class SearchResult(Told, Predicting, SearchRecord):
         save_notes([self])
         return self
 
+    @interrupted_where_called
     def contract(self) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
@@ -160,6 +163,7 @@ class SearchResult(Told, Predicting, SearchRecord):
         self._tell("page", content).save(path)
 
 
+@interrupted_where_called
 @shows_limits
 def search(
     objective: InitOffsetObjective,
@@ -255,7 +259,7 @@ def run_search(
     [study] = studies.open_studies([plan], storage)
     objective = studies.check_objective(plan.objective)
     try:
-        with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
+        with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
             update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
             loop = Loop(plan, study, stop, update, show_epochs)

@@ -16,6 +16,7 @@ from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
 from adnn_optuna.networks.training import n_cores
@@ -50,6 +51,7 @@ class Variance(Told, VarianceFacts):
     _telling = "variances"
 
 
+@interrupted_where_called
 def measure_variance(
     objective: InitOffsetObjective | Callable[..., float],
     n: int = 20,

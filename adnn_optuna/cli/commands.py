@@ -5,7 +5,7 @@ Importing this module, and with it every ``--help``, loads nothing but Typer.
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -103,8 +103,14 @@ def resume(
 
 
 def compare(
+    function: Annotated[
+        str | None,
+        "An Optuna objective as MODULE:FUNCTION, looked for here first; else a network.",
+    ] = None,
     *,
-    samplers: str = "greedy,annealing,random_restart",
+    samplers: str | None = None,
+    direction: Literal["minimize", "maximize"] | None = None,
+    confirm: int | None = None,
     seeds: opt.Seeds = "10",
     controls: opt.Controls = None,
     stop_when_decided: bool = False,
@@ -115,11 +121,11 @@ def compare(
     study_name: opt.NewName = None,
     plot: opt.Plot = None,
     report: opt.Report = None,
-    equivalence: float = 0.001,
+    equivalence: float | None = None,
     quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
-    """Compare searchers on the same networks, with paired seeds and the same budget.
+    """Compare searchers, of networks or any function, with paired seeds and equal budgets.
 
     Every searcher runs once for each seed, from the same initial weights and on
     the same batches; random_restart, which is always compared, shows what luck
@@ -130,16 +136,27 @@ def compare(
       adnn compare --max-trial 30 --samplers greedy --report comparison.html
       adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
+      adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
+    given = opt.default_name("", compare, objective)
+    if function is not None and given:
+        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of a function.")
+    own = f"compare-{function}" if function else opt.default_name("compare", compare, objective)
+    if function is not None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
     comparison = adnn.compare(
-        opt.make_objective(**objective),
-        samplers.split(","),
+        opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
+        samplers.split(",") if samplers else None,
         max_trial=max_trial,
+        direction=direction,
+        confirm=confirm,
         seeds=opt.parse_seeds(seeds),
         controls=opt.parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or opt.default_name("compare", compare, objective),
+        study_name=study_name or own,
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
@@ -245,7 +262,7 @@ def report(
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
-    equivalence: float = 0.001,
+    equivalence: float | None = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Write a report of a search or a comparison: one HTML file that opens from disk.

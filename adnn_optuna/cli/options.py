@@ -60,6 +60,8 @@ def load_data(
     class_weight: Literal["balanced"] | None = None,
     sample_weight: str | None = None,
     groups: str | None = None,
+    missing: Literal["refuse", "impute"] = "refuse",
+    rare: Literal["refuse", "other"] = "refuse",
 ) -> "Dataset":
     """Return the data of a command's options; those of Python check them."""
     options: dict[str, Any] = locals()

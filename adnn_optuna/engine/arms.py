@@ -32,10 +32,9 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.ensembles import EnsembleObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Outcome
+from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
+from adnn_optuna.engine.outcomes import Outcome, n_before
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
@@ -46,7 +45,6 @@ from adnn_optuna.samplers import (
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING
-from adnn_optuna.samplers._owners import is_alive
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -97,7 +95,7 @@ class Arm:
         return max(min(self.batch_size, _BATCH_BYTES // bytes_of_trial), 1)
 
 
-class LongerObjective(InitOffsetObjective):
+class LongerObjective(OneTrialObjective):
     """Trains the unmoved network once; the value of a trial is that of its best epoch.
 
     Its parameter is the number of that epoch, which the training finds. What it reports are the
@@ -114,10 +112,6 @@ class LongerObjective(InitOffsetObjective):
             )
         epochs = objective.training.epochs
         return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
-
-    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
-        """The training finds the parameter."""
-        return self
 
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
         """Train for all epochs, or until a limit; a training that is stopped begins anew."""
@@ -138,9 +132,7 @@ class LongerObjective(InitOffsetObjective):
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if math.isnan(value):
             return [Outcome(TrialState.FAIL, None, run.metrics, trained)]
-        distribution = self.distributions[space.parameter]
-        storage, parameter = trial.study._storage, (space.parameter, float(best + 1))
-        patiently(storage.set_trial_param, trial._trial_id, *parameter, distribution)
+        self.store_found(trial, best + 1)
         return [Outcome(TrialState.COMPLETE, value, run.history[best], trained)]
 
 
@@ -175,10 +167,7 @@ class _UndisturbedSampler(KeyedSampler):
     """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
 
     def _key(self, study: Study, trial: FrozenTrial) -> int:
-        before = study.get_trials(deepcopy=False)[: trial.number]
-        return sum(
-            is_done(t) or (not t.state.is_finished() and is_alive(t) is True) for t in before
-        )
+        return n_before(study, trial.number)
 
 
 def _keyed(
@@ -264,7 +253,7 @@ ARMS: dict[str, Arm] = {
             batch_size=_BATCH_SIZE,
         ),
         Arm(
-            "random",
+            stored.RANDOM,
             _keyed(RandomSampler),
             help="offsets at random",
             starts_at_baseline=False,

@@ -121,14 +121,16 @@ def confirm_winner(
         patiently(record.study.set_user_attr, name, declared)
     # As the first worker declared it, and with the other winners.
     record.attrs.update(patiently(lambda: record.study.user_attrs))
+    # Of whatever study had the name before, as the seeds are of the experiment.
+    what = "winners of a search, and unmoved networks, from fresh seeds"
     study = patiently(
         open_evaluations,
-        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, experiment_of(config)),
+        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, what),
     )
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
-        [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).start(params)], stop)
+        [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, as_attributes(stored.SCORES, run.scores))
 
@@ -178,10 +180,12 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
     made: dict[Evaluation, np.ndarray] = {}
+    needed = {*_evaluations(confirmed)}
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
-        scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), own.kind)
-        made.setdefault(evaluation_of(trial, _NAMES), scores)
-    if any(evaluation not in made for evaluation in _evaluations(confirmed)):
+        if (evaluation := evaluation_of(trial, _NAMES)) in needed - made.keys():
+            scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), own.kind)
+            made[evaluation] = scores
+    if needed - made.keys():
         return None
     return Confirmation(
         trial=best.number,
@@ -263,7 +267,7 @@ def _arms(
     winner, hyperparameters = _split(objective, best)
     offsets = {name: v for name, v in best.params.items() if name not in hyperparameters}
     arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
-    if any(winner.start(offsets).offsets):
+    if winner.moves(offsets):
         arms[MOVED] = (winner, offsets)
     first, of_first = _split(objective, record.done_trials[0])
     if of_first != hyperparameters:

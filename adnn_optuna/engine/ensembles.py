@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import Trained
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.averages import Average
@@ -29,7 +28,7 @@ def seeds_of_members(seed: int, n: int) -> list[int]:
     return [int(key.generate_state(1)[0] >> 1) for key in keys]
 
 
-class EnsembleObjective(InitOffsetObjective):
+class EnsembleObjective(OneTrialObjective):
     """Trains networks, the unmoved one and fresh ones; the value of a trial is their average's.
 
     Its parameter is the number of networks that were trained. What it reports are the values of
@@ -46,7 +45,7 @@ class EnsembleObjective(InitOffsetObjective):
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""
-        seeds = [self.seed, *seeds_of_members(self.seed, int(params["members"]) - 1)]
+        seeds = [self.seed, *seeds_of_members(self.seed, int(params.get("members", 1)) - 1)]
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
@@ -70,25 +69,15 @@ class EnsembleObjective(InitOffsetObjective):
             state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL
             return [Outcome(state, None, None, trained, is_cut_off, is_stopped)]
         self._tested = (self.seed, len(ended)), ended[0], average
-        storage, (name, distribution) = trial.study._storage, *self.distributions.items()
-        patiently(storage.set_trial_param, trial._trial_id, name, float(len(ended)), distribution)
+        self.store_found(trial, len(ended))
         metrics, value = average.metrics, average.value(self.metric)
         return [Outcome(TrialState.COMPLETE, value, metrics, trained)]
 
-    def tested(self, params: dict[str, Any], stop: threading.Event | None) -> tuple[Run, Average]:
-        """Return the unmoved network and the average of a trial, trained again if need be.
-
-        Raises:
-            KeyboardInterrupt: If ``stop`` is set meanwhile.
-        """
-        key = self.seed, params["members"]
-        known, self._tested = self._tested, None  # It is large, and asked for once.
-        if known is not None and known[0] == key:
-            return known[1:]
-        runs = [*self._averages(params, stop=stop)]
-        if any(run.status not in _ENDED for run, _ in runs):
-            raise KeyboardInterrupt
-        return runs[0]
+    def take_tested(self, params: dict[str, Any]) -> tuple[Run, Average] | None:
+        """Return the unmoved network and the average if these are what was trained last, once."""
+        known, self._tested = self._tested, None  # It is large.
+        is_same = known is not None and known[0] == (self.seed, params["members"])
+        return known[1:] if known is not None and is_same else None
 
     def _averages(self, params: dict[str, Any], **limits: Any) -> Iterator[tuple[Run, Average]]:
         """Yield each network that is trained, and the average of all so far, always the same."""

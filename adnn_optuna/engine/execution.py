@@ -12,8 +12,10 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.confirmation import repeat_winner
+from adnn_optuna.engine.fresh import evaluate_afresh
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import KeyedObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
@@ -64,7 +66,9 @@ def run_studies(
                 bar.update(n_trials)
 
     if executor is None:
-        with futures.ThreadPoolExecutor(n_cores(), "run") as threads:
+        # A user's own function may be no matter of several threads.
+        is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
+        with futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run") as threads:
             pairs = zip(plans, opened, strict=True)
             _finish([threads.submit(_run_one, stop, count, *pair) for pair in pairs], stop)
     else:
@@ -111,4 +115,6 @@ def _run_one(
         record = patiently(record_of, study)
         look_at_test_set(record, plan.objective, stop)
         repeat_winner(record, plan.objective, stop)
+    elif isinstance(plan.objective, KeyedObjective):
+        evaluate_afresh(patiently(record_of, study), plan.objective, stop)
     return budget

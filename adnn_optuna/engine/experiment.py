@@ -296,6 +296,10 @@ class Experiment:
         """Return what the networks of a trial are trained from: one, unless they are averaged."""
         return [self.start(params)]
 
+    def moves(self, params: dict[str, Any]) -> bool:
+        """Return whether parameters move any initial value, or average; a restart does neither."""
+        return len(self.starts(params)) > 1 or any(self.start(params).offsets)
+
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
         return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline

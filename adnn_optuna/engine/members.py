@@ -76,10 +76,10 @@ class Members:
         n = len(_as_numbers(like))
         for trial in filter(is_done, self._study.get_trials(deepcopy=False)):
             [seed] = evaluation_of(trial, NAMES)
-            if seed in seeds and seed not in self.weights and trial.value is not None:
+            is_kept = f"{WEIGHTS}/0" in trial.system_attrs
+            if is_kept and seed in seeds and seed not in self.weights:
                 numbers = from_attributes(trial.system_attrs, WEIGHTS, n, np.int32)
-                if numbers is not None:
-                    self._know(seed, _as_weights(numbers, like))
+                self._know(seed, _as_weights(numbers, like))
         missing = [seed for seed in seeds if seed not in self.weights]
         runs = trainer.train_in_turn([*map(self._start, missing)], stop=self._stop)
         for seed, run in zip(missing, runs, strict=True):

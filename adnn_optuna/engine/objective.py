@@ -336,6 +336,20 @@ class InitOffsetObjective(Experiment):
         return Outcome(TrialState.PRUNED, None, metrics, trained, is_cut_off, is_stopped)
 
 
+class OneTrialObjective(InitOffsetObjective):
+    """The objective of a single trial, whose one parameter is found by its training."""
+
+    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
+        """Suggest nothing: no storage lets a parameter be changed."""
+        return self
+
+    def store_found(self, trial: optuna.Trial, value: int) -> None:
+        """Store the parameter that was found."""
+        [(name, distribution)] = self.distributions.items()
+        arguments = trial._trial_id, name, float(value), distribution
+        patiently(trial.study._storage.set_trial_param, *arguments)
+
+
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
     known = patiently(trial.study._storage.get_trial, trial._trial_id).intermediate_values

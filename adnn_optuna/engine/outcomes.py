@@ -20,6 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna.callbacks import is_done
+from adnn_optuna.samplers._owners import is_alive
 
 
 class Objective(Protocol):
@@ -126,6 +128,22 @@ def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
 
 
+def number(value: Any) -> float:
+    """Return what an objective returned as a number, or refuse it."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise WrongTypeError(
+            f"An objective must return a number, but it returned {value!r:.100}."
+        ) from None
+
+
+def n_before(study: optuna.Study, trial_number: int) -> int:
+    """Return how many trials before this one were not lost: it is the same after any kill."""
+    before = study.get_trials(deepcopy=False)[:trial_number]
+    return sum(is_done(t) or (not t.state.is_finished() and is_alive(t) is True) for t in before)
+
+
 def key_of(seed: int, *of: int) -> int:
     """Return a seed below 2^31 that follows from another one and what it is of."""
     return int(np.random.SeedSequence([seed, *of]).generate_state(1)[0]) >> 1
@@ -157,8 +175,17 @@ class FunctionObjective:
     def suggest(self, trial: optuna.Trial) -> None:
         """The function does, as it runs."""
 
+    def seed_of(self, trial: optuna.Trial) -> int:  # noqa: ARG002
+        """Return the seed with which a trial is evaluated."""
+        return self.seed
+
     def attach(self, study: optuna.Study) -> None:
-        """Nothing is known of the function that a study could store."""
+        """Check the direction: nothing is known of the function that a study could store."""
+        if study.direction != self.direction:
+            raise WrongValueError(
+                f"The study {study.study_name!r} is to {study.direction.name.lower()}, but "
+                f"direction is {self.direction.name.lower()!r}; use another study name."
+            )
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
         """Run trials to their ends, one after the other, whatever the limits."""
@@ -166,7 +193,7 @@ class FunctionObjective:
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         try:
-            value = with_seed(self.function)[0](trial, self.seed)
+            value = number(with_seed(self.function)[0](trial, self.seed_of(trial)))
         except TrialPruned:
             return Outcome(TrialState.PRUNED)
         if not math.isfinite(value):
@@ -178,3 +205,18 @@ class FunctionObjective:
                     f"{name} of its trials: let it call trial.set_user_attr({name!r}, …)."
                 )
         return Outcome(TrialState.COMPLETE, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyedObjective(FunctionObjective):
+    """A function of which all is keyed by seed and trial, so arms that ask the same see the same.
+
+    Args:
+        confirm: How often its best trial is evaluated afresh.
+    """
+
+    confirm: int = 0
+
+    def seed_of(self, trial: optuna.Trial) -> int:
+        """Return a seed of its own for each trial."""
+        return key_of(self.seed, 0, n_before(trial.study, trial.number))

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -70,6 +71,29 @@ class SearchRecord:
         return float(attrs.get(stored.TRIAL_METRICS, {}).get(self.val_metric, math.nan))
 
     @property
+    def is_of_function(self) -> bool:
+        """Whether any Optuna objective is searched, and no network's initial values."""
+        is_control = self.searcher == stored.OBJECTIVE
+        return stored.CONFIG not in self.attrs and bool(self.searcher) and not is_control
+
+    @property
+    def n_fresh(self) -> int:
+        """How often the best trial of a function is evaluated afresh."""
+        return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
+
+    @property
+    def fresh_names(self) -> list[str]:
+        """The names of the attributes that are to hold what it comes to then."""
+        of = f"{stored.FRESH}/{self.best.number}" if self.best else ""
+        return [f"{of}/{i}" for i in range(self.n_fresh if self.best else 0)]
+
+    @property
+    def score(self) -> float:
+        """What arms are compared by; higher ones are better."""
+        value = self.test_value
+        return self.improvement(value, 0.0) if self.is_of_function else value
+
+    @property
     def test_looks(self) -> list[TestLook]:
         """All looks at the test set, in their order."""
         return _looks(self.attrs)
@@ -102,7 +126,9 @@ class SearchRecord:
 
     @property
     def test_metric(self) -> str:
-        """What the test values are: accuracies, of a regression R²."""
+        """What the test values are: accuracies, of a regression R², of a function its own."""
+        if self.is_of_function:
+            return "fresh value" if self.n_fresh else "best value told"
         return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
 
     @property
@@ -118,9 +144,13 @@ class SearchRecord:
 
     @property
     def test_value(self) -> float:
-        """The best trial's accuracy on the test set."""
+        """The best trial's accuracy on the test set; of a function the mean of fresh values."""
         if self.searcher == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
             return float(self.best.user_attrs.get("test_accuracy", math.nan))
+        if self.is_of_function:
+            known = (self.attrs.get(name) for name in self.fresh_names)
+            fresh = [math.nan if value is None else value for value in known]
+            return fmean(fresh) if fresh else self.best_value
         look = self.test_look
         return look["best"] if look else math.nan
 
@@ -163,6 +193,8 @@ class SearchRecord:
     def _proposer(self, trial: FrozenTrial) -> str:
         check_attributes(self.study, trial)
         proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if self.is_control:  # Its sampler is called as another one.
+            return self.searcher
         if proposal is None:
             return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
@@ -179,7 +211,9 @@ class SearchRecord:
 
     @property
     def is_restart(self) -> bool:
-        """Whether the search is the control, which draws new initial weights for each trial."""
+        """Whether it is luck alone: new initial weights each time, of a function random search."""
+        if self.is_of_function:
+            return self.searcher == stored.RANDOM
         config = self.attrs.get(stored.CONFIG, {})
         return bool(config.get("space") == RESTARTS.config)
 
@@ -212,6 +246,8 @@ class SearchRecord:
     def is_over(self) -> bool:
         """Whether it ended by itself, and its winner, if there is one, was tested."""
         was_ended = self.stop_reason not in (None, "interrupted")
+        if self.is_of_function:
+            return was_ended and all(name in self.attrs for name in self.fresh_names)
         return was_ended and (self.best is None or not math.isnan(self.test_value))
 
     def improvement(self, value: float, baseline: float) -> float:
@@ -222,16 +258,17 @@ class SearchRecord:
     @functools.cached_property
     def values(self) -> list[float]:
         """The finite values of the completed trials, by number."""
-        return [value for _, value in self._valued]
+        return [value for _, value in self.valued]
 
     @functools.cached_property
     def gains(self) -> dict[int, float]:
         """The gain of each completed trial with a finite value, by number; it may be negative."""
-        gains = {n: self.improvement(value, self.baseline) for n, value in self._valued}
+        gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
         return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
     @functools.cached_property
-    def _valued(self) -> list[tuple[int, float]]:
+    def valued(self) -> list[tuple[int, float]]:
+        """The completed trials with a finite value, by number, and these."""
         completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
         values = [(trial.number, trial.value) for trial in completed]
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]

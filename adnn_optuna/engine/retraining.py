@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.averages import Average
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Run, Trainer, is_finite
@@ -61,7 +63,7 @@ def look_at_test_set(
 
 def retrain_winner(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
-) -> tuple[InitOffsetObjective, list[Start], list[Retrained]]:
+) -> tuple[InitOffsetObjective, list[list[Start]], list[Retrained]]:
     """Train baseline and winner of a search again; warn where they come out differently.
 
     Return the winner's objective, what both were trained from, and what came of them.
@@ -72,12 +74,10 @@ def retrain_winner(
     assert record.best is not None, "There is a winner."
     told = [record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})]
     objective, params = objective.as_trained(record.best), record.best.params
-    starts, trainer = [objective.baseline_start, objective.start(params)], objective.trainer
-    if isinstance(objective, EnsembleObjective):
-        unmoved, average = objective.tested(params, stop)
-        scores = average.test_scores
-        of_average = Retrained(average.metrics | _score(trainer, scores), [], scores)
-        runs = [_tested(trainer, unmoved), of_average]
+    starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
+    known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
+    if known is not None:
+        runs = [_tested(trainer, known[0]), _tested_together(trainer, known[1], [])]
     else:
         runs = [*retrain(trainer, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
@@ -143,23 +143,45 @@ class Retrained(NamedTuple):
 
 
 def retrain(
-    trainer: Trainer, starts: Sequence[Start], stop: threading.Event | None = None
+    trainer: Trainer,
+    starts: Sequence[Start | Sequence[Start]],
+    stop: threading.Event | None = None,
 ) -> Iterator[Retrained]:
     """Train from each of ``starts``, to save memory only one on each core at a time.
+
+    Several in the place of one are averaged: the metrics are those of their average, without those
+    that diverged, and the weights those of all others, one network's after the other's.
 
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
-    for run in trainer.train_in_turn(starts, stop=stop):
-        if not run.history:
+    groups = [[one] if isinstance(one, Start) else one for one in starts]
+    runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
+    splits = ["train", "val"] if len(trainer.dataset.y_val) else ["train"]
+    for group in groups:
+        of_group = [next(runs) for _ in group]
+        if not all(run.history for run in of_group):
             raise KeyboardInterrupt
-        yield _tested(trainer, run)
+        kept = [run for run in of_group if is_finite(run.metrics)]
+        if len(group) == 1 or not kept:
+            yield _tested(trainer, of_group[0])
+            continue
+        average = Average(trainer, splits)
+        for run in kept:
+            average.add(run)
+        weights = [array for run in kept for array in run.weights or []]
+        yield _tested_together(trainer, average, weights)
 
 
 def _tested(trainer: Trainer, run: Run) -> Retrained:
     weights, data = run.weights or [], trainer.dataset
     scores = trainer.evaluate(weights, data.x_test, data.y_test)
     return Retrained(run.metrics | _score(trainer, scores), weights, scores)
+
+
+def _tested_together(trainer: Trainer, average: Average, weights: list[np.ndarray]) -> Retrained:
+    scores = average.test_scores
+    return Retrained(average.metrics | _score(trainer, scores), weights, scores)
 
 
 def _score(trainer: Trainer, scores: np.ndarray) -> Metrics:

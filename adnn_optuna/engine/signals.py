@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import warnings
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _warnings_lock = threading.Lock()
 
@@ -81,3 +85,21 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     # Only now none can come unseen.
     if stop.is_set():
         raise KeyboardInterrupt
+
+
+def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let an interrupt of a verb be shown at the user's line that called it, and no further.
+
+    It is no fault, so nobody asks where below that line it came.
+    """
+
+    @functools.wraps(verb)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return verb(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            # What is raised again without a name adds no line of its own.
+            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
+            raise
+
+    return call

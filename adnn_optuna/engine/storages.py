@@ -234,11 +234,11 @@ def kept(study: Study) -> Iterator[Callable[[], None]]:
             raise StorageError(
                 f"The file {str(file)!r} of the study {name!r} was deleted or replaced while it "
                 "was in use, and its trials are gone with it; run the study again."
-            )
+            ) from None
 
     try:
         yield check
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         check()
         with contextlib.suppress(*_ERRORS):
             try:

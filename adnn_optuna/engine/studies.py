@@ -29,7 +29,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import FunctionObjective, Objective
+from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.keras_files import model_from_config
@@ -98,11 +98,14 @@ class Plan:
     @property
     def settings(self) -> SearchSettings:
         """What the study stores of how it is searched."""
-        return {
+        settings: SearchSettings = {
             "sampler": self.arm.name,
             "n_trials": self.limits["max_trial"],
             "batch_size": int(self.batch_size),
         }
+        if isinstance(self.objective, KeyedObjective):
+            settings["confirm"] = self.objective.confirm
+        return settings
 
 
 def check_objective(objective: object) -> InitOffsetObjective:
@@ -244,6 +247,12 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
 def is_comparison(study: optuna.Study) -> bool:
     """Return whether a study is the head of a comparison."""
     return COMPARISON in study.user_attrs
+
+
+def is_of_function(head: optuna.Study) -> bool:
+    """Return whether a comparison is of any Optuna objective, and not of networks."""
+    declaration: Declaration = head.user_attrs[COMPARISON]
+    return "confirm" in declaration["arguments"]
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -116,6 +116,14 @@ class ArmValues:
             :meth:`Comparison.differences`.
         """
         return differences_table(self.paired_differences, self.arm)
+
+
+def unit_of_values(arms: Iterable[Sequence[float] | np.ndarray]) -> Unit:
+    """Return how values of anything are shown, by those of some arms."""
+    known = [array[np.isfinite(array)] for array in map(np.asarray, arms)]
+    spreads = [float(array.std(ddof=1)) for array in known if len(array) > 1]
+    largest = max((float(abs(array).max()) for array in known if len(array)), default=0.0)
+    return PLAIN.fitted(spreads, largest)
 
 
 @dataclasses.dataclass

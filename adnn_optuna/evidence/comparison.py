@@ -19,15 +19,16 @@ from adnn_optuna._attributes import (
     GREEDY,
     LONGER,
     OBJECTIVE,
+    RANDOM,
     RANDOM_RESTART,
     Declaration,
 )
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import unit_of
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.arm_values import ArmValues
+from adnn_optuna.evidence.arm_values import ArmValues, unit_of_values
 from adnn_optuna.evidence.curves import seconds_under_way
 from adnn_optuna.evidence.declarations import n_claims_of, planned, seeds_in_words
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
@@ -54,14 +55,15 @@ class ComparisonFacts:
 
     results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
     seeds: tuple[int, ...]
-    equivalence: float = EQUIVALENCE
+    equivalence: float | None = EQUIVALENCE
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_equivalence(self.equivalence)
         if not self.results or not self.seeds:
             raise WrongValueError("A comparison needs at least one arm and one seed.")
+        if not self.is_of_function:
+            check_equivalence(self.equivalence)
         for label, runs in self.results.items():
             if len(runs) != len(self.seeds):
                 raise WrongValueError(
@@ -117,8 +119,12 @@ class ComparisonFacts:
 
     @property
     def restarts(self) -> str | None:
-        """The label of the random restarts, :obj:`None` if a stored comparison has none."""
-        return next((label for label, runs in self.results.items() if runs[0].is_restart), None)
+        """The label of the random restarts, :obj:`None` if a stored comparison has none.
+
+        Of a function it is that of random search, which others may bear another name of.
+        """
+        found = [label for label, runs in self.results.items() if runs[0].is_restart]
+        return RANDOM if RANDOM in found else next(iter(found), None)
 
     @property
     def searchers(self) -> dict[str, Sequence[SearchRecord]]:
@@ -134,6 +140,18 @@ class ComparisonFacts:
     def any_record(self) -> SearchRecord:
         """One of the results, for what is the same for all of them."""
         return next(iter(self.results.values()))[0]
+
+    @property
+    def is_of_function(self) -> bool:
+        """Whether any Optuna objective is compared, and no searches of networks."""
+        return self.any_record.is_of_function
+
+    @property
+    def unit(self) -> Unit:
+        """How the scores are shown that arms are compared by."""
+        if not self.is_of_function:
+            return unit_of(self.any_record.test_metric)
+        return unit_of_values([run.test_value for run in runs] for runs in self.results.values())
 
     @property
     def looks_again(self) -> bool:
@@ -166,7 +184,8 @@ class ComparisonFacts:
             metric, ``val_baseline``, ``val_best`` and ``val_gain`` of the validation accuracy,
             ``test_baseline``, ``test_best``, ``test_gain`` and ``test_gain_over_mean_baseline`` of
             the test accuracy (of a regression R²), each with its sample standard deviation in a
-            column ``…_std``.
+            column ``…_std``; and the mean ``seconds`` of a run. Of a function, ``test_best`` is
+            what the best trial comes to afresh, and there are no baselines.
         """
         rows = [
             {"sampler": label, **numbers}
@@ -176,6 +195,8 @@ class ComparisonFacts:
         arms = pd.DataFrame(rows).groupby("sampler", sort=False)
         table = pd.DataFrame({"seeds": arms.size()})
         for number in NUMBERS:
+            if self.is_of_function and "function" not in number.shown:
+                continue
             table[number.name] = arms[number.name].mean()
             if number.metric:
                 table[f"{number.name}_std"] = arms[number.name].std()
@@ -185,7 +206,8 @@ class ComparisonFacts:
         """Return one row for each pair of arms: by how much the first is better on the test.
 
         Runs of the same seed have the same data, initial weights and batches, so the difference
-        of their test accuracies is that of their searchers.
+        of their test accuracies is that of their searchers. A difference is above 0 where the
+        first is better, also where a function is minimized.
 
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
@@ -199,10 +221,12 @@ class ComparisonFacts:
     @property
     def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """The claims: each searcher against luck and greedy against annealing; all on controls."""
-        restarts = [label for label, runs in self.searchers.items() if runs[0].is_restart][:1]
+        restarts = [self.restarts] if self.restarts is not None else []
         arms = [label for label in self.searchers if label not in restarts]
         rivals = [arm for arm in arms if self.results[arm][0].searcher in (GREEDY, ANNEALING)]
         of_searchers = [(arm, restart) for arm in arms for restart in restarts]
+        if self.is_of_function:
+            return of_searchers, []
         if len({self.results[arm][0].searcher for arm in rivals}) == len(rivals) == 2:
             of_searchers.append((rivals[0], rivals[1]))
         return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
@@ -225,7 +249,7 @@ class ComparisonFacts:
         # Restarts and controls come last: all others are compared with them.
         labels = sorted(self.searchers, key=lambda label: label == self.restarts)
         values = {
-            label: [run.test_value for run in self.results[label]]
+            label: [run.score for run in self.results[label]]
             for label in (*labels, *self.controls)
         }
         compared = functools.partial(
@@ -294,14 +318,14 @@ class ComparisonFacts:
             [
                 difference
                 for one, two in zip(self.results[arm], self.results[other], strict=True)
-                if math.isfinite(difference := one.test_value - two.test_value)
+                if math.isfinite(difference := one.score - two.score)
             ]
             for arm, other in self.families[0]
         ]
         if not pairs:
             raise WrongValueError("There is no searcher to compare with random restarts.")
-        seconds, unit = self.seconds / len(self.seeds), unit_of(self.any_record.test_metric)
-        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=unit)
+        seconds = self.seconds / len(self.seeds)
+        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=self.unit)
 
     @property
     def seconds(self) -> float:

@@ -40,9 +40,22 @@ def gains_so_far(record: SearchRecord) -> list[float]:
     return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
 
 
+def values_so_far(record: SearchRecord) -> list[float]:
+    """Return the best value of a function after each trial; NaN while there is none."""
+    signed = {n: record.improvement(value, 0.0) for n, value in record.valued}
+    sign = record.improvement(1.0, 0.0)
+    found = (signed.get(trial.number, -math.inf) for trial in record.done_trials)
+    bests = itertools.accumulate(found, max)
+    return [sign * best if math.isfinite(best) else math.nan for best in bests]
+
+
 def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
-    """Return the best gain so far against trials; a run that ended early keeps its last one."""
-    curves = [curve for run in runs if (curve := gains_so_far(run))]
+    """Return the best gain so far against trials, of a function the best value.
+
+    A run that ended early keeps its last one.
+    """
+    of_run = (values_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
+    curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
     longest = [[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves]
     return _mean_curve(range(1, n + 1), longest)

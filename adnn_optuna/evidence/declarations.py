@@ -9,7 +9,14 @@ from typing import Any
 
 import optuna
 
-from adnn_optuna._attributes import ANNEALING, COMPARISON, GREEDY, RANDOM_RESTART, Declaration
+from adnn_optuna._attributes import (
+    ANNEALING,
+    COMPARISON,
+    GREEDY,
+    RANDOM,
+    RANDOM_RESTART,
+    Declaration,
+)
 from adnn_optuna._checks import WrongTypeError, WrongValueError, checked_seed
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import patiently
@@ -50,10 +57,11 @@ def planned(seeds: Sequence[int]) -> Declaration:
 def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
     """Return how many claims of each family can be made of arms, given by their names."""
     names = [*arms.values()]
+    is_of_function = RANDOM in names and RANDOM_RESTART not in names
     n_controls = sum(name in ARMS and ARMS[name].is_control for name in names)
     n_searchers = len(names) - n_controls
-    n_beside_luck = n_searchers - (RANDOM_RESTART in names)
-    of_rivals = GREEDY in names and ANNEALING in names
+    n_beside_luck = n_searchers - (RANDOM_RESTART in names or is_of_function)
+    of_rivals = GREEDY in names and ANNEALING in names and not is_of_function
     return {"searchers": n_beside_luck + of_rivals, "controls": n_controls * n_searchers}
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from adnn_optuna._units import COUNT, Unit, unit_of
+from adnn_optuna._units import COUNT, SECONDS, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
+from adnn_optuna.evidence.curves import seconds_under_way
 
 
 class Baselines(NamedTuple):
@@ -25,7 +26,8 @@ class Number(NamedTuple):
     All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
     three statements on fresh seeds that it prints and its page begins with (``statements``), the
     scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
-    room, on its page (``means page``), and its table of every run (``runs``).
+    room, on its page (``means page``), those of a comparison of a function (``function``), and the
+    table of every run (``runs``).
 
     Attributes:
         name: Its column in data frames; one with ``gain`` in it is shown with its sign.
@@ -37,6 +39,7 @@ class Number(NamedTuple):
         of: What returns it, of a run and the mean baselines of all runs of its searcher; by
             default the run's attribute of its name.
         card: What it is called on a card of a search's page; empty where it has none.
+        counted: How it is shown without a metric.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Number(NamedTuple):
     shown: Sequence[str]
     of: Callable[[SearchRecord, Baselines], float] | None = None
     card: str = ""
+    counted: Unit = COUNT
 
     @property
     def is_gain(self) -> bool:
@@ -58,19 +62,28 @@ class Number(NamedTuple):
 
     def unit_of(self, record: SearchRecord) -> Unit:
         """Return how it is shown."""
-        return unit_of(self.metric_of(record)) if self.metric else COUNT
+        return unit_of(self.metric_of(record)) if self.metric else self.counted
 
 
 _RUN = ["print", "scores", "runs"]
 _ALL = [*_RUN, "means", "means page"]
+_EACH = [*_ALL, "function"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
 _OWN_CARD = "Test gain over the search's own baseline"
 
 NUMBERS = (
-    Number("trials", "", "", "trials", ["runs"], lambda run, _: len(run.done_trials), "Trials"),
+    Number(
+        "trials",
+        "",
+        "",
+        "trials",
+        ["runs", "function"],
+        lambda run, _: len(run.done_trials),
+        "Trials",
+    ),
     Number("baseline", "metric", "baseline", "baseline", _RUN),
-    Number("best", "metric", "best", "best\n{metric}", _ALL, lambda run, _: run.best_value),
+    Number("best", "metric", "best", "best\n{metric}", _EACH, lambda run, _: run.best_value),
     Number("gain", "metric", "gain", _OWN, _ALL, card="Gain in {metric}"),
     Number(
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
@@ -87,7 +100,7 @@ NUMBERS = (
     ),
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
     Number(
-        *("test_best", "test_metric", "best", "{score}\n{unit}", _ALL),
+        *("test_best", "test_metric", "best", "{score}\n{unit}", _EACH),
         *(lambda run, _: run.test_value, "{score} of the winner"),
     ),
     Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL, card=_OWN_CARD),
@@ -102,6 +115,10 @@ NUMBERS = (
     Number(
         *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
         lambda run, mean: run.test_value - mean.test,
+    ),
+    Number(
+        *("seconds", "", "", "seconds\nof a run", ["function"]),
+        *(lambda run, _: seconds_under_way(run.done_trials), "", SECONDS),
     ),
 )
 

@@ -54,8 +54,10 @@ def _numbers(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray[Any]:
-    """Return inputs that are finite as ``dtype``, checked but not converted."""
+def checked_inputs(
+    where: str, name: str, values: Any, dtype: _Float, *, may_lack: bool = False
+) -> NDArray[Any]:
+    """Return inputs that are finite as ``dtype``, or NaN if some may lack; not converted."""
     array = _numbers(plain(where, name, values))
     if array.dtype.kind not in "biuf":
         raise WrongValueError(
@@ -68,7 +70,8 @@ def checked_inputs(where: str, name: str, values: Any, dtype: _Float) -> NDArray
             f"{where}: {name} has the shape {array.shape}, but must have (n, features), "
             "(n, height, width) or (n, height, width, channels)."
         )
-    _check_finite(where, name, array, dtype)
+    present = np.nan_to_num(array, posinf=np.inf, neginf=-np.inf) if may_lack else array
+    _check_finite(where, name, present, dtype)
     return array
 
 

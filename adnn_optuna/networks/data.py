@@ -21,6 +21,8 @@ from adnn_optuna.networks.preprocessing import Preprocessing
 
 Task = Literal["classification", "regression"]
 Scale = Literal["auto", "none", "standard"]
+Missing = Literal["refuse", "impute"]
+Rare = Literal["refuse", "other"]
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -213,6 +215,8 @@ class Dataset:
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         sample_weight: Any = None,
         groups: Any = None,
+        missing: Missing = "refuse",
+        rare: Rare = "refuse",
     ) -> Dataset:
         """Make a data set of your own arrays or tables, splitting off what is not given.
 
@@ -258,6 +262,11 @@ class Dataset:
             groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
                 gets into two splits, which are then not stratified, and not drawn anew later.
                 Intervals from the test samples count groups, not samples.
+            missing: What becomes of missing inputs: ``"refuse"``, or ``"impute"`` to fill in the
+                median of a feature in the training part, of categories the most frequent one.
+            rare: ``"other"`` makes one feature of all categories that fewer than two training
+                rows have, or 1 % of them, and of those that are unknown later; with ``"refuse"``,
+                each is a feature, and unknown ones are refused.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
@@ -265,22 +274,24 @@ class Dataset:
                 or a class has no training sample.
         """
         where = f"Dataset {name!r}"
-        for key, value, known in (("scale", scale, Scale), ("task", task, Task)):
+        choices = ("scale", scale, Scale), ("task", task, Task), ("missing", missing, Missing)
+        for key, value, known in (*choices, ("rare", rare, Rare)):
             if not isinstance(value, str) or value not in get_args(known):
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
+        impute = missing == "impute"
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
         _second_looks.warn_of_order(
             where, "x", x, {"sample_weight": sample_weight, "groups": groups}
         )
-        columns = preprocessing.columns_of(where, x)
+        columns = preprocessing.columns_of(where, x, merges=rare == "other")
         inputs, labels = {}, {}
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
             _second_looks.warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
             if x_given is not None or not s:
-                inputs[s] = columns.encoded(x_given, where, f"x{s}")
+                inputs[s] = columns.encoded(x_given, where, f"x{s}", may_lack=impute)
                 labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
         labels, classes = _arrays.encoded(where, labels, task, num_classes)
         x, y = inputs.pop(""), labels.pop("")
@@ -298,9 +309,10 @@ class Dataset:
             fields[f"y_{split}"] = labels.get(f"_{split}", y[rows[split]])
         targets = fields["y_train"] if task == "regression" else None
         of_splits = [fields[f"x_{s}"] for s in _SPLITS]
+        columns, of_splits = preprocessing.completed(where, columns, of_splits, impute=impute)
         fitted = preprocessing.fitted(where, columns, scale, of_splits, targets)
-        for split in _SPLITS:
-            fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", fields[f"x_{split}"])
+        for split, x in zip(_SPLITS, of_splits, strict=True):
+            fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", x)
         if groups is not None and "_test" not in inputs:
             fields["groups_test"] = _arrays.plain(where, "groups", groups)[rows["test"]]
         if groups is None and weight is None:

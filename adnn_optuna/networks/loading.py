@@ -16,7 +16,7 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
-from adnn_optuna.networks.data import Dataset, Scale, Task
+from adnn_optuna.networks.data import Dataset, Missing, Rare, Scale, Task
 from adnn_optuna.networks.preprocessing import Preprocessing, check_present
 
 # The folder of each data set's IDX files, as Debian's packages name them.
@@ -34,7 +34,10 @@ _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("trai
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
 # Of the arguments, those that are for files only.
-_OF_FILES = ("target", "task", "scale", "class_weight", "sample_weight", "groups")
+_OF_FILES = (
+    *("target", "task", "scale", "class_weight", "sample_weight", "groups"),
+    *("missing", "rare"),
+)
 
 
 def load_dataset(
@@ -50,6 +53,8 @@ def load_dataset(
     class_weight: Literal["balanced"] | None = None,
     sample_weight: str | None = None,
     groups: str | None = None,
+    missing: Missing = "refuse",
+    rare: Rare = "refuse",
 ) -> Dataset:
     """Load a known data set, or your own from a file.
 
@@ -86,6 +91,10 @@ def load_dataset(
         sample_weight: Of a file, the column, or the array in an ``.npz`` file, of the weights.
         groups: Of a file, the column, or the array in an ``.npz`` file, of what must not be split,
             such as patients.
+        missing: ``"impute"`` fills in missing inputs of a file: the median of the training part,
+            of categories the most frequent one; else they are refused.
+        rare: ``"other"`` makes one of all categories of a table's column that are rare in the
+            training part, and of unknown ones; else each is one, and unknown ones are refused.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.
@@ -109,8 +118,8 @@ def load_dataset(
     if target is not None and suffix == ".npz":
         raise WrongValueError(f"{name!r} has no columns: omit target, and call the labels y.")
     settings: dict[str, Any] = {"task": task, "scale": scale}
-    if class_weight is not None:
-        settings["class_weight"] = class_weight
+    more = {"class_weight": class_weight, "missing": missing, "rare": rare}
+    settings |= {k: v for k, v in more.items() if v not in (None, "refuse")}
     if not suffix:
         defaults = {"task": "classification", "scale": "auto"}
         if refused := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
@@ -125,8 +134,11 @@ def load_dataset(
             f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or "
             "name its folder by data_dir."
         )
-    read = _read_npz if suffix == ".npz" else _read_table
-    arrays: Any = {**read(path, columns), **splits, **settings}
+    if suffix == ".npz":
+        arrays: Any = _read_npz(path, columns)
+    else:
+        arrays = _read_table(path, columns, may_lack=missing == "impute")
+    arrays = {**arrays, **splits, **settings}
     dataset = Dataset.from_arrays(**arrays, name=path.name[: -len(suffix)])
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
     return replace(dataset, origin={**origin, **settings, **columns, **splits})
@@ -281,8 +293,11 @@ def _read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
     return arrays
 
 
-def _read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
-    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
+def _read_table(path: Path, roles: Mapping[str, str], *, may_lack: bool) -> dict[str, Any]:
+    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file.
+
+    If some may lack, values of x may.
+    """
     import pandas as pd
 
     read = pd.read_parquet if path.suffix.lower() == ".parquet" else pd.read_csv
@@ -305,7 +320,6 @@ def _read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
         if name not in table.columns:
             found = named(table.columns)
             raise WrongValueError(f"{path} has no column {name!r} for {role}: it has {found}.")
-    check_present(str(path), table)
     x = table.drop(columns=[*roles.values()])
     # By default the last column is what to predict.
     columns = {"target": next(reversed(x.columns), ""), **roles}
@@ -315,4 +329,5 @@ def _read_table(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
             f"{path} has no inputs beside {named(table.columns)}: add columns, or separate them "
             "by commas."
         )
+    check_present(str(path), table[[*columns.values()]] if may_lack else table)
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}

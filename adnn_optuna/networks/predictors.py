@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
@@ -17,6 +18,9 @@ from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     import keras
+
+
+_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
@@ -47,21 +51,39 @@ class Predictor:
     trainer: Trainer
     train: Callable[[], Sequence[Sequence[np.ndarray]]]
 
+    @classmethod
+    def of_arrays(cls, trainer: Trainer, arrays: Sequence[np.ndarray]) -> Predictor:
+        """Return what predicts by the variables of networks, one's after the other's."""
+        n = len(trainer.architecture.variables)
+        networks = [arrays[first : first + n] for first in range(0, len(arrays), n)]
+        return cls(trainer, lambda: networks)
+
     @functools.cached_property
     def weights(self) -> Sequence[Sequence[np.ndarray]]:
         """The variables of each of the networks."""
         return self.train()
 
+    @property
+    def head(self) -> Head:
+        """What :meth:`outputs` are: those of one network as they are, lest ties arise."""
+        head = self.trainer.architecture.head
+        return head if len(self.weights) == 1 else head_of_predictions(head)
+
+    def outputs(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the outputs of one network, or the mean predictions of several."""
+        of_each = [self.trainer.outputs(weights, inputs) for weights in self.weights]
+        if len(of_each) == 1:
+            return of_each[0]
+        head = self.trainer.architecture.head
+        return np.asarray(np.mean([predictions(head, of_one) for of_one in of_each], axis=0))
+
     def predict(self, raw: Any) -> np.ndarray:
         """Return the labels of the user's own, or a regression's numbers, for raw inputs."""
-        dataset, head = self.trainer.dataset, self.trainer.architecture.head
-        inputs = dataset.preprocessing.transform(raw)
-        of_each = [self.trainer.outputs(weights, inputs) for weights in self.weights]
-        # Those of one network stay as they are: rounding could make ties of its probabilities.
-        [outputs] = of_each if len(of_each) == 1 else [averaged(head, of_each)]
-        if head.num_classes is None:
+        dataset = self.trainer.dataset
+        outputs = self.outputs(dataset.preprocessing.transform(raw))
+        if dataset.num_classes is None:
             return outputs.reshape(-1, *dataset.y_train.shape[1:])
-        numbers = (head if len(of_each) == 1 else head_of_predictions(head)).predicted(outputs)
+        numbers = self.head.predicted(outputs)
         return numbers if dataset.classes is None else np.asarray(dataset.classes)[numbers]
 
     def predict_proba(self, raw: Any) -> np.ndarray:
@@ -70,7 +92,7 @@ class Predictor:
         if dataset.num_classes is None:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
         encoded = dataset.preprocessing.encoded(raw)
-        chances = self.model().predict(encoded, verbose=0)
+        chances = self._compiled().predict(encoded, verbose=0)
         # A single output is the second of two classes.
         chances = np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
         return np.asarray(chances)
@@ -83,6 +105,14 @@ class Predictor:
         probabilities; those of a regression are in the user's units. Its variables are those of
         the networks, in the same order.
         """
+        if self.trainer.dataset.preprocessing.columns is not None:
+            _logger.info(
+                "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
+                "The result's own predict and predict_proba take the table itself."
+            )
+        return self._compiled()
+
+    def _compiled(self) -> keras.Model:
         import keras
 
         from adnn_optuna.networks._scores import made
@@ -138,9 +168,3 @@ class Predictor:
         layers = network.layers if isinstance(network, keras.Sequential) else [network]
         inputs = keras.Input(dataset.x_train.shape[1:], dtype="float32", name="inputs")
         return keras.Sequential([inputs, *before, *layers, *after], name=network.name)
-
-
-def averaged(head: Head, outputs: Sequence[np.ndarray]) -> NDArray[np.float64]:
-    """Return the mean of the predictions of networks, by the outputs of each."""
-    mean: NDArray[np.float64] = np.mean([predictions(head, of) for of in outputs], axis=0)
-    return mean

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_CATEGORIES = 1000
+# Categories of fewer training rows, or of a smaller share of them, are rare.
+_LEAST_ROWS, _LEAST_SHARE = 2, 0.01
 # A range so narrow beside the values is that of their rounding errors.
 _LEAST_RANGE = 1e-12
 
@@ -37,6 +39,9 @@ class Preprocessing:
         target_mean: Of a regression whose targets are standardised for the training, the mean of
             each in the training part; else empty.
         target_std: Likewise, their standard deviations.
+        fill: What stands for a missing value of each feature; empty where these are refused.
+        others: Of tables, the columns whose rare categories are one more feature, as unknown ones
+            are then; unknown ones of other columns are 0 in all. None where these are refused.
     """
 
     factor: float | tuple[float, ...] = 1.0
@@ -44,6 +49,8 @@ class Preprocessing:
     columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    fill: tuple[float, ...] = ()
+    others: tuple[str, ...] | None = None
 
     @property
     def is_learned(self) -> bool:
@@ -58,14 +65,23 @@ class Preprocessing:
         features = []
         for name, categories in self.columns:
             features += [name] if categories is None else [f"{name}={c}" for c in categories]
+            features += [f"{name}=other"] if name in (self.others or ()) else []
         return tuple(features)
+
+    def blocks(self) -> Iterator[tuple[str, tuple[str, ...] | None, slice]]:
+        """Yield each column of a table, its categories, and where its features are."""
+        end = 0
+        for name, categories in self.columns or ():
+            begin = end
+            end += 1 if categories is None else len(categories) + (name in (self.others or ()))
+            yield name, categories, slice(begin, end)
 
     @property
     def config(self) -> dict[str, Any]:
         """What a study stores, JSON-able."""
         # JSON makes lists of tuples.
         fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
-        return {k: v for k, v in fields.items() if v != [] or k == "columns"}
+        return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
         """Return inputs of a network.
@@ -78,11 +94,22 @@ class Preprocessing:
         """
         return self.scaled("raw", self.encoded(raw)).astype(np.float32, copy=False)
 
-    def encoded(self, raw: Any, where: str = "Inputs", name: str = "raw") -> NDArray[Any]:
-        """Return an array's or a table's finite numbers, not yet scaled."""
+    def encoded(
+        self, raw: Any, where: str = "Inputs", name: str = "raw", *, may_lack: bool = False
+    ) -> NDArray[Any]:
+        """Return an array's or a table's finite numbers, not yet scaled; NaN if some may lack."""
+        may_lack |= bool(self.fill)
         if self.columns is not None:
-            raw = _encode(where, name, raw, self.columns)
-        return checked_inputs(where, name, raw, np.float64)
+            raw = _encode(where, name, raw, self, may_lack=may_lack)
+        return self.filled(checked_inputs(where, name, raw, np.float64, may_lack=may_lack))
+
+    def filled(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers of which those that are missing are filled in, if they are to be."""
+        if not self.fill or array.dtype.kind != "f":
+            return array
+        if len(self.fill) != array.shape[-1]:
+            return array  # Which is refused by what comes next.
+        return np.where(np.isnan(array), self.fill, array)
 
     def scaled(self, where: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return numbers scaled, those that need no scale as they are."""
@@ -142,9 +169,9 @@ class Preprocessing:
         # Rounded, since the sums of other processors differ in their last bits.
         factor = np.array([float(f"{value:.9g}") for value in np.where(is_constant, 1, factor)])
         offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
-        kinds = [[c is not None] * (1 if c is None else len(c)) for _, c in self.columns or ()]
-        is_category = np.flatnonzero([*itertools.chain(*kinds)])
-        factor[is_category], offset[is_category] = 1, 0
+        for _, categories, block in self.blocks():
+            if categories is not None:
+                factor[block], offset[block] = 1, 0
         return dataclasses.replace(
             self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
         )
@@ -191,13 +218,66 @@ def fitted(
     return columns if scale == "none" else columns.learn(x_train)
 
 
+def completed(
+    where: str, columns: Preprocessing, inputs: Sequence[NDArray[Any]], *, impute: bool
+) -> tuple[Preprocessing, list[NDArray[Any]]]:
+    """Merge rare categories, and fill in what is missing, as the first of ``inputs`` tells.
+
+    It is the training part. ``columns`` tell whether rare categories are merged.
+    """
+    if columns.others is not None:
+        columns, inputs = _merged(columns, inputs)
+    if not impute:
+        return columns, [*inputs]
+    rows = inputs[0].reshape(-1, inputs[0].shape[-1])
+    if len(empty := np.flatnonzero(np.isnan(rows).all(axis=0))):
+        said = named((columns.feature_names or range(rows.shape[1]))[int(i)] for i in empty)
+        raise WrongValueError(
+            f"{where}: the training part has no value of {said}: leave such columns out."
+        )
+    fill = np.nanmedian(rows, axis=0)
+    for _, categories, block in columns.blocks():
+        if categories is not None:
+            counts = np.nansum(rows[:, block], axis=0)
+            fill[block] = np.arange(len(counts)) == counts.argmax()
+    columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
+    return columns, [columns.filled(x) for x in inputs]
+
+
+def _merged(
+    columns: Preprocessing, inputs: Sequence[NDArray[Any]]
+) -> tuple[Preprocessing, list[NDArray[Any]]]:
+    """Make one feature of the categories of a column that are rare in the training part."""
+    kept, others, found = [], [], [[] for _ in inputs]  # type: ignore[var-annotated]
+    for name, categories, block in columns.blocks():
+        parts, common = [x[:, block] for x in inputs], categories
+        if categories is not None:
+            least = max(_LEAST_ROWS, _LEAST_SHARE * len(parts[0]))
+            is_kept = np.nansum(parts[0], axis=0) >= least
+            common = tuple(itertools.compress(categories, is_kept))
+            parts = [part[:, is_kept] for part in parts]
+            rest = [1 - part.sum(axis=1, keepdims=True) for part in parts]
+            # A feature that is 0 in the whole training part would have weights of chance.
+            if np.nansum(rest[0]) > 0:
+                others.append(name)
+                parts = [np.hstack(pair) for pair in zip(parts, rest, strict=True)]
+        kept.append((name, common))
+        for of_split, part in zip(found, parts, strict=True):
+            of_split.append(part)
+    columns = dataclasses.replace(columns, columns=tuple(kept), others=tuple(others))
+    return columns, [np.concatenate(of_split, axis=1) for of_split in found]
+
+
 def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
     """Return views of some rows each, few enough to be converted to float64 in little memory."""
     return np.array_split(array, max(array.size >> 22, 1))
 
 
-def columns_of(where: str, table: Any) -> Preprocessing:
-    """Return the columns of a pandas DataFrame with their categories, of anything else none."""
+def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
+    """Return the columns of a pandas DataFrame with their categories, of anything else none.
+
+    If it ``merges`` rare categories, unknown ones are not refused.
+    """
     pd = sys.modules.get("pandas")  # Who has none did not import it.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
@@ -235,7 +315,7 @@ def columns_of(where: str, table: Any) -> Preprocessing:
                 f"{_MAX_CATEGORIES}: merge some, or leave it out."
             )
         columns.append((str(name), tuple(dict.fromkeys(found))))
-    return Preprocessing(columns=tuple(columns))
+    return Preprocessing(columns=tuple(columns), others=() if merges else None)
 
 
 def check_present(where: str, table: pd.DataFrame) -> None:
@@ -243,15 +323,18 @@ def check_present(where: str, table: pd.DataFrame) -> None:
     if missing := {column: n for column, n in table.isna().sum().items() if n}:
         said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
         raise WrongValueError(
-            f"{where} lacks values in {said}: fill them in, or leave these rows or columns out."
+            f"{where} lacks values in {said}: fill them in, give missing='impute' for inputs, or "
+            "leave these rows or columns out."
         )
 
 
-def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64]:
-    """Return a table's columns as numbers, one feature for each category."""
+def _encode(
+    where: str, name: str, raw: Any, known: Preprocessing, *, may_lack: bool
+) -> NDArray[np.float64]:
+    """Return a table's columns as numbers, one feature for each category; NaN if some lack."""
     import pandas as pd
 
-    names = [column for column, _ in columns]
+    names = [column for column, _ in known.columns or ()]
     if not isinstance(raw, pd.DataFrame):
         try:
             raw = pd.DataFrame(raw, columns=names)
@@ -264,25 +347,30 @@ def _encode(where: str, name: str, raw: Any, columns: Any) -> NDArray[np.float64
             f"{where}: {name} has the columns {named(table.columns)}, but must have each of "
             f"{named(names)} once: rename, add or drop some."
         )
-    check_present(f"{where}: {name}", table)
+    if not may_lack:
+        check_present(f"{where}: {name}", table)
     features = []
-    for column, categories in columns:
+    for column, categories in known.columns or ():
         values = table[column]
+        lacks = values.isna().to_numpy()
         if categories is None:
             numbers = pd.to_numeric(values, errors="coerce")
-            if numbers.isna().any() or numbers.dtype.kind == "M":
+            if (numbers.isna() & ~lacks).any() or numbers.dtype.kind == "M":
                 raise WrongValueError(
                     f"{where}: the column {column!r} of {name} must be numbers, but is of the "
                     f"dtype {values.dtype}."
                 )
-            features.append(numbers.to_numpy(np.float64)[:, None])
+            features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
             continue
         text = values.astype(str)
-        if unknown := sorted(set(text) - set(categories)):
+        unknown = sorted(set(text[~lacks]) - set(categories))
+        if unknown and known.others is None:
             raise WrongValueError(
                 f"{where}: the column {column!r} of {name} has the categories {named(unknown)}, "
                 f"but those known are {named(categories)}."
             )
-        codes = pd.Categorical(text, categories=[*categories]).codes
-        features.append(np.eye(len(categories))[codes])
+        # That of an unknown one is -1.
+        codes = pd.Index(categories).get_indexer(text)
+        numbers_of = [*range(len(categories)), *([-1] if column in (known.others or ()) else [])]
+        features.append(np.where(lacks[:, None], np.nan, codes[:, None] == numbers_of))
     return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))

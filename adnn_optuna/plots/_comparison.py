@@ -43,8 +43,11 @@ def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """
     arms, metric, unit = style.arms_of(runs)
     n_seeds = max((len(records) for *_, records in arms), default=0)
-    title = f"Best gain against trials, mean ± sd of {n_seeds} seeds"
-    figure = style.new_figure(title, "Trial", unit.heading(f"Gain in {metric}", is_gain=True))
+    is_of_function = any(record.is_of_function for *_, records in arms for record in records)
+    what = "value so far" if is_of_function else "gain"
+    title = f"Best {what} against trials, mean ± sd of {n_seeds} seeds"
+    y_title = "Best value" if is_of_function else unit.heading(f"Gain in {metric}", is_gain=True)
+    figure = style.new_figure(title, "Trial", y_title)
     for label, color, records in arms:
         curve = curves.best_against_trials(records)
         style.add_mean(figure, curve, unit.scale, color, label, width=2.5)
@@ -74,12 +77,14 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     """
     arms = [arm for arm in style.arms_of(runs)[0] if arm[-1]]
     first = arms[0][-1] if arms else []
-    values = {"unmoved": [record.test_baseline for record in first]}
-    values |= {label: [record.test_value for record in records] for label, _, records in arms}
-    colors = [style.COLORS[-1], *(color for _, color, _ in arms)]
+    values = {label: [record.test_value for record in records] for label, _, records in arms}
+    colors, addition = [color for _, color, _ in arms], ""
+    if not any(record.is_of_function for record in first):
+        values = {"unmoved": [record.test_baseline for record in first], **values}
+        colors, addition = [style.COLORS[-1], *colors], ", which no search saw"
     score = score_in_words(first[0].test_metric if first else "test_accuracy")
     unit = unit_of(score)
-    figure = plot_by_seed(values, score, ", which no search saw", colors, unit=unit)
+    figure = plot_by_seed(values, score, addition, colors, unit=unit)
     return style.say_if_empty(figure, "No winner was tested.")
 
 

@@ -89,6 +89,7 @@ def plot_gains(
     title: str,
     unit: Unit,
     *,
+    of: str = "R²",
     over: str = "",
     region: float = 0.0,
 ) -> go.Figure:
@@ -98,12 +99,13 @@ def plot_gains(
         gains: Each gain and the ends of its interval, by what it is of; an end that is not known
             is not drawn.
         title: The figure's title.
-        unit: How gains are shown: those of accuracies, or of R².
+        unit: How gains are shown.
+        of: What is gained, if these are no accuracies.
         over: What they are gains over, as the x axis says it.
         region: Up to this gain, to both sides, nothing is gained or lost.
     """
     is_accuracy = unit is ACCURACY
-    x_title = f"Gain{over} [percentage points]" if is_accuracy else f"Gain in R²{over}"
+    x_title = f"Gain{over} [percentage points]" if is_accuracy else f"Gain in {of}{over}"
     figure = style.new_figure(title, x_title, "")
     rows, region = unit.scale * np.array([*gains.values()]), unit.scale * region
     for i, (gain, low, high) in enumerate(rows.tolist()):

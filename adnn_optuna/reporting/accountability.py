@@ -46,7 +46,8 @@ def contract_text(facts: ContractFacts) -> str:
             lines.append(f"{line}{unit_of(name).gain(after - before)}")
     if twice := duplicates_in_words(content["objective"]["dataset"]):
         lines.append(f"  {twice}")
-    lines.append(f"  offsets: {params_in_words(winner['params'])}")
+    named = "networks" if "members" in winner["params"] else "offsets"
+    lines.append(f"  {named}: {params_in_words(winner['params'])}")
     said = claims_in_words(said_confirmation(content), claim_of(content).unit)
     lines += [f"  by its maker, {claim}" for claim in said]
     return "\n".join([*lines, f"  trained weights: SHA-256 {winner['trained_weights_sha256']}"])

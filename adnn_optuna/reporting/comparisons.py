@@ -26,10 +26,13 @@ def text(comparison: ComparisonFacts) -> str:
     """Return the table of means, below it each verdict, and what is claimed."""
     record = comparison.any_record
     look, score = record.test_look, score_in_words(record.test_metric)
-    header, body = _mean_rows(comparison, "means")
-    columns = [heading.split("\n") for heading in header]
+    header, body = _mean_rows(comparison, "function" if comparison.is_of_function else "means")
+    columns = [["", *heading.split("\n")][-2:] for heading in header]
     notes = tables.what_is_shown(len(comparison.seeds))
-    if unit_of(record.test_metric) is ACCURACY:
+    if comparison.is_of_function:
+        direction = claims.direction_in_words(comparison)
+        notes += f"; {direction}, and a difference is by how much the first is better"
+    if comparison.unit is ACCURACY:
         notes += "; pp = percentage points"
         if look:
             notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
@@ -42,7 +45,7 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        told: Any = {"unit": unit_of(record.test_metric)}
+        told: Any = {"unit": comparison.unit}
         lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
         lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
@@ -55,8 +58,15 @@ def text(comparison: ComparisonFacts) -> str:
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """Return the headings of the means that a place shows, and each arm with them, as text."""
     record, shown = comparison.any_record, tables.numbers_at(place)
+    units = [
+        comparison.unit if comparison.is_of_function and number.metric else number.unit_of(record)
+        for number in shown
+    ]
     rows = [
-        (str(arm), *(tables.mean_and_std(row, n.name, n.unit_of(record)) for n in shown))
+        (
+            str(arm),
+            *(tables.mean_and_std(row, n.name, u) for n, u in zip(shown, units, strict=True)),
+        )
         for arm, row in comparison.table().iterrows()
     ]
     return [tables.filled(number.heading, number, record) for number in shown], rows
@@ -76,7 +86,19 @@ def page(comparison: ComparisonFacts) -> Page:
     averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     answers = claims.answers_of_comparison(comparison, where["url"])
-    header, rows = _mean_rows(comparison, "means page")
+    is_of_function = comparison.is_of_function
+    header, rows = _mean_rows(comparison, "function" if is_of_function else "means page")
+    figures = [
+        Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
+        Figure("trials", plots.plot_best_against_trials(results)),
+    ]
+    if not is_of_function:
+        figures[1:1] = [
+            Figure("compute", plots.plot_best_against_compute(comparison.results)),
+            Figure("price-of-luck", plots.plot_price_of_luck(results)),
+            *(Figure("members", plots.plot_gain_against_members(runs)) for runs in averaged),
+        ]
+        figures.append(Figure("distribution", plots.plot_accuracy_distribution(everything)))
     content = {
         "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
         "comparison": comparison,
@@ -88,23 +110,16 @@ def page(comparison: ComparisonFacts) -> Page:
         "intervals": claims.intervals_in_words(comparison),
         "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
         "best": best,
-        "gains": comparison.table()["test_gain"],
+        "gains": comparison.table().get("test_gain"),
         "score": score_in_words(record.test_metric),
-        "unit": unit_of(record.test_metric),
+        "unit": comparison.unit,
         "selection_unit": unit_of(record.metric),
         "means": {"header": header, "rows": rows},
         "runs": _run_rows(comparison),
-        "figures": [
-            Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
-            Figure("compute", plots.plot_best_against_compute(comparison.results)),
-            Figure("price-of-luck", plots.plot_price_of_luck(results)),
-            *(Figure("members", plots.plot_gain_against_members(runs)) for runs in averaged),
-            Figure("trials", plots.plot_best_against_trials(results)),
-            Figure("distribution", plots.plot_accuracy_distribution(everything)),
-        ],
+        "figures": figures,
         **where,
     }
-    mind = to_mind(results[best.arm] if best else [first])
+    mind = "" if is_of_function else to_mind(results[best.arm] if best else [first])
     return Page("comparison.html.jinja", claims.verdict_of_comparison(comparison), mind, content)
 
 
@@ -113,13 +128,17 @@ def _picture(comparison: ComparisonFacts) -> go.Figure:
     rows = claims.against_control(comparison)
     gains = {row.arm: (row.mean, row.low, row.high) for row in rows}
     title = "What is gained beyond luck, and how far it may be off"
-    unit, region = unit_of(comparison.any_record.test_metric), comparison.equivalence
-    return plot_gains(gains, title, unit, over=" over random restarts", region=region)
+    told: Any = {"region": comparison.equivalence or 0.0}
+    if comparison.is_of_function:
+        told["of"] = score_in_words(comparison.any_record.test_metric)
+    over = f" over {claims.luck_in_words(comparison)}"
+    return plot_gains(gains, title, comparison.unit, over=over, **told)
 
 
 def _run_rows(comparison: ComparisonFacts) -> dict[str, Any]:
     """Return the headings of the table of every run, and its rows."""
-    record, shown = comparison.any_record, tables.numbers_at("runs")
+    record = comparison.any_record
+    shown = tables.numbers_at("function" if comparison.is_of_function else "runs")
     headings = [tables.filled(n.heading, n, record, with_unit=False) for n in shown]
     rows = [
         [

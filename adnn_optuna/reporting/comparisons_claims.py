@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from optuna.study import StudyDirection
+
 from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
-from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna._units import SECONDS, score_in_words
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import PairedDifference
@@ -21,12 +23,19 @@ from adnn_optuna.reporting.claims import (
 )
 from adnn_optuna.reporting.searches_claims import why_no_winner
 
+_LUCK = {
+    "better": "so for most seeds it is more than luck",
+    "worse": "so for most seeds it is less than luck brings",
+    "equivalent": "so for most seeds it is no more than luck",
+}
+
 
 def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
     """Return the same of a comparison, whose studies are at ``url``."""
-    n_runs = len(comparison.results) * len(comparison.seeds)
+    if comparison.is_of_function:
+        return _answers_of_function(comparison, url)
     look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
-    gains, unit = comparison.table()["test_gain"], unit_of(comparison.any_record.test_metric)
+    gains, unit = comparison.table()["test_gain"], comparison.unit
     best = next(iter(against_control(comparison)), None)
     arm = best.arm if best else next(iter(comparison.searchers), gains.index[0])
     gained = "Nothing is known yet: the searches' winners were not tested."
@@ -39,11 +48,7 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         )
     luck = "That is not known: without random restarts, nothing shows what luck alone brings."
     if best:
-        what = {
-            "better": "so for most seeds it is more than luck",
-            "worse": "so for most seeds it is less than luck brings",
-            "equivalent": "so for most seeds it is no more than luck",
-        }.get(str(best.verdict), "so it is not shown to be more than luck")
+        what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
         luck = (
             "Nothing but other random beginnings, as often, gain "
             f"{in_full(gains[best.other], unit)}; beyond that, {arm} has "
@@ -54,12 +59,46 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
-    check = (
+    answers = (gained, luck, otherwise, _how_to_check(comparison, url))
+    return dict(zip(QUESTIONS, answers, strict=True))
+
+
+def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
+    """Return what a comparison of any objective answers."""
+    best, unit = next(iter(against_control(comparison)), None), comparison.unit
+    table = comparison.table()
+    gained = luck = "Nothing is known yet: no seed has a value of all arms."
+    if best:
+        score = score_in_words(comparison.any_record.test_metric)
+        gained = (
+            f"The best trial that {best.arm} finds comes to a {score} of "
+            f"{unit.value(table['test_best'][best.arm])}, in the mean of {best.n_pairs} "
+            f"seed{'s' * (best.n_pairs > 1)}."
+        )
+        what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
+        by_luck = unit.value(table["test_best"][best.other])
+        luck = (
+            f"As many trials of random search come to {by_luck}; "
+            f"beyond that, {best.arm} is better by {unit.gain(best.mean)} "
+            f"({with_interval(best, unit)}), {what}. {unseen(best.n_pairs)}."
+        )
+    trials, seconds = comparison.any_record.budget["max_trial"], table["seconds"]
+    took = listed([f"{arm} {SECONDS.value(s)} seconds" for arm, s in seconds.items()])
+    otherwise = (
+        f"All arms had {trials} trials a seed. A run took {took}: where a search itself is slow, "
+        "as many seconds may buy more trials of a faster one."
+    )
+    answers = (gained, luck, otherwise, _how_to_check(comparison, url))
+    return dict(zip(QUESTIONS, answers, strict=True))
+
+
+def _how_to_check(comparison: ComparisonFacts, url: str | None) -> str:
+    n_runs = len(comparison.results) * len(comparison.seeds)
+    return (
         f"Each of the {n_runs} searches is in the table at the end of this page"
         f"{f' and stored in {url}' if url else ''}; the same call with the same seeds makes them "
         "again, with the same numbers."
     )
-    return dict(zip(QUESTIONS, (gained, luck, otherwise, check), strict=True))
 
 
 def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
@@ -88,17 +127,22 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     """
     if comparison.restarts is None:
         return "There are no random restarts to compare with, so nothing can be told from luck."
-    rows = against_control(comparison)
+    rows, luck = against_control(comparison), luck_in_words(comparison)
     if not rows:
-        said = "There are no searchers with results to compare with random restarts."
+        said = f"There are no searchers with results to compare with {luck}."
         run = comparison.any_record
-        return said if run.best is not None else f"{said} {why_no_winner(run)}"
+        has_winner = run.best is not None or comparison.is_of_function
+        return said if has_winner else f"{said} {why_no_winner(run)}"
     best, verdicts = rows[0], {row.verdict for row in rows}
-    unit = unit_of(comparison.any_record.test_metric)
+    unit = comparison.unit
     mean = f"{unit.gain(best.mean)} of {score_in_words(comparison.any_record.test_metric)}"
+    if comparison.is_of_function:
+        is_lower = (best.mean > 0) == (direction_in_words(comparison) == "minimized")
+        score, than = comparison.any_record.test_metric, "lower" if is_lower else "higher"
+        mean = f"a {score} {than} by {unit.value(abs(best.mean))}"
     if best.n_pairs == 1:
         return (
-            f"One seed decides nothing: with it, {best.arm} has {mean} against random restarts, "
+            f"One seed decides nothing: with it, {best.arm} has {mean} against {luck}, "
             "and another seed may say the opposite."
         )
     size = images(best.mean, comparison.any_record.test_look)
@@ -107,16 +151,16 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
         claim = (
-            f"{best.arm} is better than random restarts for most seeds"
+            f"{best.arm} is better than {luck} for most seeds"
             f"{_against_no_search(comparison, best.arm)}: {mean} for the same number of trials "
             f"{evidence}{also}"
         )
     else:
-        claim = "No searcher is shown to be better than random restarts"
+        claim = f"No searcher is shown to be better than {luck}"
         if verdicts == {"worse"}:
-            claim = "Every searcher is worse than random restarts for most seeds"
+            claim = f"Every searcher is worse than {luck} for most seeds"
         elif "undecided" not in verdicts:
-            claim = "No searcher is better than random restarts for most seeds"
+            claim = f"No searcher is better than {luck} for most seeds"
         is_equal = best.verdict == "equivalent"
         nearest = f"{best.arm} {'is equivalent' if is_equal else 'comes closest'}"
         claim = f"{claim}: {nearest}, with {mean} {evidence}"
@@ -132,7 +176,7 @@ def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
     if not rows or not rows[0].n_pairs:
         return ""
     unit, words = (
-        unit_of(comparison.any_record.test_metric),
+        comparison.unit,
         {
             "better": ", and better than",
             "worse": ", but worse than",
@@ -151,7 +195,7 @@ def _otherwise(comparison: ComparisonFacts) -> str:
     if control is None or not rows or not rows[0].n_pairs:
         return ""
     [row] = rows
-    turned, unit = row.turned(), unit_of(comparison.any_record.test_metric)
+    turned, unit = row.turned(), comparison.unit
     evidence = f"({with_interval(turned, unit)})" if row.n_pairs > 1 else "(one seed)"
     spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
     later = later_costs(comparison).get(control, "")
@@ -175,7 +219,7 @@ def later_costs(comparison: ComparisonFacts) -> dict[str, str]:
 
 def repeats_in_words(comparison: ComparisonFacts) -> str:
     """Return what of each arm's winners repeats on fresh seeds; empty where that is not known."""
-    unit, said = unit_of(comparison.any_record.test_metric), []
+    unit, said = comparison.unit, []
     for row in comparison.repeats:
         is_rate = comparison.results[row.arm][0].searcher == LEARNING_RATE
         what = {
@@ -219,12 +263,38 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
         parts.append(
             "Undecided means that these seeds show neither a difference nor that there is none."
         )
-    parts.append(
+    of = "data set"
+    luck = (
         "Random restarts move nothing, they only draw other initial weights: what they gain is "
-        "luck, and only what a searcher gains beyond them is its own. All is said of this data "
-        "set, and assumes that differences are symmetric about their centre."
+        "luck, and only what a searcher gains beyond them is its own."
+    )
+    if comparison.is_of_function:
+        of = "objective"
+        luck = "What random search finds is what the number of trials alone brings."
+        n_fresh = comparison.any_record.n_fresh
+        luck += (
+            f" A fresh value is the mean of {n_fresh} evaluation{'s' * (n_fresh > 1)} of a run's "
+            "best trial, by which nothing was chosen."
+            if n_fresh
+            else " The best value told is too good to be true, and the more so the more often a "
+            "sampler asks for the same: confirm=5 evaluates the best trials afresh."
+        )
+    parts.append(
+        f"{luck} All is said of this {of}, and assumes that differences are symmetric about their "
+        "centre."
     )
     return " ".join(parts)
+
+
+def luck_in_words(comparison: ComparisonFacts) -> str:
+    """Return what shows what luck alone brings."""
+    return "random search" if comparison.is_of_function else "random restarts"
+
+
+def direction_in_words(comparison: ComparisonFacts) -> str:
+    """Return whether the values of a function are minimized or maximized."""
+    is_loss = comparison.any_record.study.direction == StudyDirection.MINIMIZE
+    return "minimized" if is_loss else "maximized"
 
 
 def what_is_missing(comparison: ComparisonFacts) -> str:

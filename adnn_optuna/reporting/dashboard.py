@@ -36,7 +36,8 @@ def save_notes(
     from optuna_dashboard import get_note, save_note
 
     try:
-        notes = [(record.study, _note_of_search(record)) for record in records]
+        of_networks = [record for record in records if not record.is_of_function]
+        notes = [(record.study, _note_of_search(record)) for record in of_networks]
         if comparison is not None and head is not None:
             notes.append((head, _note_of_comparison(comparison)))
         for study, note in notes:

@@ -75,6 +75,8 @@ def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
     elif preprocessing["factor"] != 1:
         done.append("divided by 255")
     said = " and ".join(done) or "as they are"
+    if preprocessing.get("fill"):
+        said += "; what is missing is filled in"
     if preprocessing.get("target_mean"):
         said += "; targets standardised while they are learned, and scores in your units"
     return said

@@ -72,12 +72,12 @@ def verdict_lines(
         )
         for row in rows
     ]
-    lines: list[str] = []
-    for width in range(18, 8, -1):
-        pairs = [pair(row, width) for row in rows]
-        lines = aligned(header, [(name, *of) for name, of in zip(pairs, body, strict=True)])
-        if max(map(len, lines)) <= 100:
-            break
+    # With the widest labels that fit into 100 columns.
+    tables = (
+        aligned(header, [(pair(row, width), *of) for row, of in zip(rows, body, strict=True)])
+        for width in range(18, 8, -1)
+    )
+    lines = min(tables, key=lambda lines: max(100, *map(len, lines)))
     known = [f"paired by {per}"] if per else ["not paired"]
     if equivalence is not None:
         known.append(f"equivalent: within {unit.margin(equivalence)}")
@@ -112,6 +112,6 @@ def shortened(label: str, width: int) -> str:
 
 def mean_and_std(row: pd.Series[float], name: str, unit: Unit) -> str:
     """Return a mean of a table with its standard deviation, as text without the unit."""
-    mean, std, shown = row[name], row[f"{name}_std"], unit.bare
+    mean, std, shown = row[name], row.get(f"{name}_std", math.nan), unit.bare
     said = shown.gain(mean) if "gain" in name else shown.value(mean)
     return said if math.isnan(std) else f"{said} ± {shown.value(std)}"

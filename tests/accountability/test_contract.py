@@ -736,14 +736,11 @@ ENVIRONMENTS: list[dict[str, str]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -> None:
     digits, paths = adnn.load_dataset("digits"), []
     for optimizer, hidden, jit_compile, batch_size in itertools.product(
-        (
-            {"optimizer": "sgd", "learning_rate": 0.1},
-            {"optimizer": "adam", "learning_rate": 0.003},
-        ),
+        (("sgd", 0.1), ("adam", 0.003)),
         ((32,), (16, 16)),
         (False, True),
         (20, 100),
@@ -762,7 +759,7 @@ def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -
             check=True,
         ).stdout.split()
         assert len(statuses) == 16
-        assert "breached" not in statuses
+        assert "breached" not in statuses, changed
         assert statuses.count("cannot_check") <= 12
 
 

@@ -7,15 +7,17 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pytest
 import search_worker
-from search_worker import make_objective
+from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.confirmation import is_affordable
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.evidence.confirmation import mean_gain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +145,50 @@ def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, tmp_pat
     assert isinstance(result, adnn.api.search.SearchResult)
     # The same experiment and winner, so the same seeds, whatever the study is called.
     assert result.confirmation == confirmed.confirmation
+
+
+def small_objective(bound: float) -> InitOffsetObjective:
+    """Return one whose trainings take some milliseconds, and vary."""
+    digits = adnn.load_dataset("digits")
+    x, y = (np.concatenate([digits.x_train, digits.x_val]), [*digits.y_train, *digits.y_val])
+    data = adnn.Dataset.from_arrays(x[:700], y[:700], test_size=300, validation_size=100)
+    training = quick_training(optimizer="sgd", learning_rate=0.2, batch_size=50, epochs=2)
+    space = adnn.OffsetSpace(-bound, bound)
+    return adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training, space=space)
+
+
+@pytest.mark.slow
+def test_offsets_too_small_to_matter_are_said_to_repeat_in_2_5_percent() -> None:
+    """They change each network a little, to better and worse alike."""
+    n, above, differing = 200, 0, 0
+    objective = small_objective(1e-3)
+    for seed in range(n):
+        result = adnn.search(objective.replace(seed=seed), max_trial=4, confirm=8)
+        facts = result.confirmation
+        assert facts is not None
+        above += facts.repeats.low > 0
+        differing += len({*facts.gains}) > 1
+    assert differing > n / 4
+    assert above / n <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n)
+
+
+@pytest.mark.slow
+def test_a_real_offset_s_gain_is_covered_and_found() -> None:
+    params = {"weight_offset_0": 0.1, "bias_offset_0": 0.1}
+    result = adnn.search(small_objective(0.2), max_trial=1, confirm=0)
+    result.study.add_trial(
+        optuna.create_trial(value=1.0, params=params, distributions=result.objective.distributions)
+    )
+    record = adnn.resume(
+        *(result.study._storage, result.study.study_name),
+        objective=result.objective,
+        max_trial=2,
+        confirm=0,
+    )
+    assert isinstance(record, adnn.api.search.SearchResult)
+    facts = record.confirm(seeds=400).confirmation
+    assert facts is not None
+    gains, rng = np.array(facts.gains), np.random.default_rng(0)
+    few = [mean_gain(rng.choice(gains, 10, replace=False)) for _ in range(1000)]
+    assert np.mean([e.low <= gains.mean() <= e.high for e in few]) >= 0.93
+    assert facts.repeats.low <= gains.mean() <= facts.repeats.high

@@ -166,3 +166,41 @@ def test_what_is_no_ensemble_is_refused(objective: InitOffsetObjective) -> None:
     fixed = adnn.InitOffsetObjective(same, objective.dataset, training=ordered)
     with pytest.raises(ValueError, match="all networks would be the same"):
         adnn.ensemble(fixed, 2)
+
+
+@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
+def test_that_of_a_comparison_predicts_together(
+    objective: InitOffsetObjective,
+) -> None:
+    arms: Any = {"max_trial": 2, "seeds": (3,), "controls": ("ensemble",)}
+    comparison = adnn.compare(objective, ("greedy",), **arms)
+    [averaged] = comparison.results["ensemble"]
+    assert isinstance(averaged, adnn.SearchResult)
+    raw, y = raw_of(objective), objective.dataset.y_test
+    assert (averaged.predict(raw) == y).mean() == pytest.approx(averaged.test_value)
+    assert len(averaged.model().layers) == 4  # The inputs, two networks and their average.
+
+
+def test_its_contract_is_verified_as_that_of_a_search(
+    result: adnn.Ensemble, tmp_path: Path
+) -> None:
+    file = tmp_path / "ensemble.contract.json"
+    contract = result.contract()
+    contract.save(file)
+    content = contract.content
+    assert content["winner"]["test_accuracy"] == pytest.approx(result.score)
+    assert content["baseline"]["test_accuracy"] == pytest.approx(result.members[0])
+    assert "networks: members=3" in str(contract)
+    n_arrays = len(result.model().variables)
+    assert len(contract.weights) == n_arrays
+    verdict = adnn.verify(file)
+    assert verdict.status == "exact", verdict
+    assert verdict.gain == pytest.approx(result.score - result.members[0])
+    # What a file claims of an average is what its trainings come to.
+    content["winner"]["params"]["members"] = 2
+    content["objective"]["space"]["high"] = 2
+    contract.save(file)
+    assert adnn.verify(file).status == "breached"
+    content["winner"]["params"]["members"] = content["objective"]["space"]["high"] = 10**7
+    contract.save(file)
+    assert "too many" in str(adnn.verify(file)) or adnn.verify(file).status == "cannot_check"

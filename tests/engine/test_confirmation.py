@@ -175,6 +175,27 @@ def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
     assert len(np.unique(found.groups)) == 50
 
 
+def test_what_is_left_of_another_study_of_the_name_is_not_taken(
+    objective: InitOffsetObjective,
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    options: Any = {"storage": storage, "study_name": "s", "max_trial": 2}
+    first = confirmed(adnn.search(objective, "greedy", **options))
+    optuna.delete_study(study_name="s", storage=storage)
+    data = adnn.load_dataset("digits", test_size=100)
+    training = quick_training(epochs=1)
+    other = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
+    second = confirmed(adnn.search(other, "greedy", **options))
+    assert not {*first.seeds} & {*second.seeds}
+    assert second.scores[UNMOVED].shape == (6, 100)
+    # Whoever does the first one again has its trainings already.
+    optuna.delete_study(study_name="s", storage=storage)
+    again = adnn.search(objective, "greedy", **options)
+    n_before = len(trained(again))
+    assert confirmed(again).seeds == first.seeds
+    assert len(trained(again)) == n_before
+
+
 def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:

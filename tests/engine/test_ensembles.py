@@ -22,6 +22,8 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adnn_optuna import InitOffsetObjective
 
 
@@ -41,9 +43,9 @@ def members_of(objective: InitOffsetObjective, n: int) -> list[InitOffsetObjecti
 
 
 def test_it_is_the_average_of_networks_that_were_trained_alone(
-    objective: InitOffsetObjective,
+    objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
-    record = run(plan_of(objective, 4))
+    record = run(plan_of(objective, 4), open_storage(f"sqlite:///{tmp_path}/ensemble.db"))
     [trial] = record.study.trials
     members = members_of(objective, 4)
     assert members[0].seed == objective.seed

@@ -483,10 +483,19 @@ class Deleting(optuna.pruners.BasePruner):
         return False
 
 
-def test_a_file_that_is_deleted_under_a_search_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_file_that_is_deleted_under_a_search_is_told(
+    tmp_path: Path, is_interrupted: bool
+) -> None:
     path = tmp_path / "study.db"
+
+    def delete() -> None:
+        path.unlink()
+        if is_interrupted:
+            signal.raise_signal(signal.SIGINT)
+
     with pytest.raises(StorageError, match=r"study.db' of the study 's' was deleted or replaced"):
-        make_quick(path, pruner=Deleting(path.unlink))
+        make_quick(path, pruner=Deleting(delete))
     path = tmp_path / "recheck.db"
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.create_study(study_name="s", storage=storage)
@@ -494,6 +503,8 @@ def test_a_file_that_is_deleted_under_a_search_is_told(tmp_path: Path) -> None:
 
     def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
         path.unlink(missing_ok=True)
+        if is_interrupted:
+            raise KeyboardInterrupt
         return float(seed % 7)
 
     with pytest.raises(StorageError, match=r"recheck.db' of the study '.*' was deleted or"):

@@ -309,7 +309,8 @@ def test_table_is_of_the_runs(metric: str) -> None:
     names += ["val_baseline", "val_best", "val_gain"]
     names += ["test_baseline", "test_best", "test_gain", "gain_over_usual", "gain_repeats"]
     names += ["test_gain_over_mean_baseline"]
-    assert [*table.columns[2:]] == [each for n in names for each in (n, f"{n}_std")]
+    assert [*table.columns[2:-1]] == [each for n in names for each in (n, f"{n}_std")]
+    assert table.columns[-1] == "seconds"
     for label, of_arm in comparison.results.items():
         row = table.loc[label]
         assert (row["seeds"], row["trials"]) == (3, 12)

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from stored_studies import changed, store_comparison, store_confirmation
 
+import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.numbers import NUMBERS, Number, numbers_of
@@ -31,6 +32,11 @@ def comparison() -> Comparison:
     return Comparison(results, stored.seeds)
 
 
+@pytest.fixture(scope="module")
+def of_function() -> Comparison:
+    return adnn.compare(lambda t: t.suggest_float("x", 0, 1), ["tpe"], max_trial=2, seeds=range(2))
+
+
 @pytest.mark.parametrize("number", NUMBERS, ids=[number.name for number in NUMBERS])
 class TestEach:
     def test_is_in_the_table_of_a_comparison(self, number: Number, comparison: Comparison) -> None:
@@ -39,7 +45,9 @@ class TestEach:
             values = [values[number.name] for values in numbers_of(runs)]
             assert table[number.name][label] == pytest.approx(sum(values) / len(values))
 
-    def test_is_shown_where_it_says(self, number: Number, comparison: Comparison) -> None:
+    def test_is_shown_where_it_says(
+        self, number: Number, comparison: Comparison, of_function: Comparison
+    ) -> None:
         runs = comparison.results["greedy"]
         first = runs[0]
         [alone], [in_its_arm, _] = numbers_of([first]), numbers_of(runs)
@@ -51,7 +59,10 @@ class TestEach:
             filled(number.heading, number, first, with_unit=with_unit)
             for with_unit in (True, False)
         )
+        record = of_function.any_record
+        of_its = filled(number.heading, number, record).strip().split("\n")
         places = {
+            "function": all(text in comparisons.text(of_function) for text in of_its),
             "print": told(number, alone[number.name], first) in searches.text(first),
             "statements": told(number, alone[number.name], first) in searches.text(first),
             "scores": told(number, alone[number.name], first) in str(search["scores"]),
@@ -85,5 +96,5 @@ def test_names_are_different() -> None:
 def test_are_not_known_of_a_study_of_nothing() -> None:
 
     [values] = numbers_of([record_of(optuna.create_study())])
-    assert values.pop("trials") == 0
+    assert (values.pop("trials"), values.pop("seconds")) == (0, 0)
     assert all(map(math.isnan, values.values()))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from shown_pages import cards_of, noise, text_of
-from stored_studies import store_comparison, store_look, store_study, with_repeats
+from stored_studies import declaration, store_comparison, store_look, store_study, with_repeats
 
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
@@ -291,6 +291,54 @@ def searched_by(record: SearchRecord, searcher: str) -> SearchRecord:
     settings = record.study.user_attrs["adnn:search"]
     record.study.set_user_attr("adnn:search", {**settings, "sampler": searcher})
     return record_of(record.study)
+
+
+def claim_of(gains: dict[str, np.ndarray], before: Comparison, **changes: Any) -> str:
+    """Return the claim of a comparison with other test values, by the arms that it has then."""
+    for label, of_arm in gains.items():
+        for run, gain in zip(before.results[label], of_arm, strict=True):
+            [name] = [name for name in run.attrs if name.startswith("adnn:test/")]
+            run.attrs[name] |= {"baseline": 0.9, "best": 0.9 + float(gain)}
+    results = {label: before.results[label] for label in gains}
+    return comparisons_claims.claim_of_comparison(
+        dataclasses.replace(before, results=results, **changes)
+    )
+
+
+class TestInference:
+    """Truth is known: how often a claim is false in the worst case that was tried."""
+
+    def test_calling_again_with_the_best_arm_alone_claims_no_more(self) -> None:
+        rng, n_runs = np.random.default_rng(0), 120
+        labels = ("a", "b", "c", "d", "random_restart")
+        before = store_comparison({label: [0.0] * 8 for label in labels})
+        arms = {**dict.fromkeys("abcd", "TPESampler"), "random_restart": "random_restart"}
+        declared: Any = {**declaration(range(8)), "arms": arms}
+        false = {"declared": 0, "forgotten": 0}
+        for _ in range(n_runs):
+            gains = dict(zip(labels, rng.normal(0, 0.01, (5, 8)), strict=True))
+            best = max("abcd", key=lambda label: gains[label].mean())
+            few = {label: gains[label] for label in (best, "random_restart")}
+            for name, of in (("declared", declared), ("forgotten", None)):
+                claim = claim_of(few, before, declared=of)
+                false[name] += "is better than random restarts for most seeds" in claim
+        assert false["declared"] / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
+        assert false["forgotten"] / n_runs > 0.06  # As it would be.
+
+    def test_rare_collapses_are_below_the_share_that_is_named(self) -> None:
+        rng, n_runs, unseen = np.random.default_rng(1), 60, 0
+        before = store_comparison({"a": [0.0] * 10, "random_restart": [0.0] * 10})
+        for _ in range(n_runs):
+            # Near-ties, but for 5 % of seeds that lose 5 points.
+            collapses = rng.random(10) < 0.05
+            gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
+            claim = claim_of({"a": gains, "random_restart": np.zeros(10)}, before)
+            is_equal = "a is equivalent" in claim
+            unseen += is_equal
+            assert is_equal <= ("for most seeds" in claim)
+            assert "10 seeds: what befalls fewer than 26 % of seeds may not have been" in claim
+            assert ("smallest -5" in claim or "smallest -4.9" in claim) == collapses.any()
+        assert unseen / n_runs > 0.45
 
 
 class TestClaim:

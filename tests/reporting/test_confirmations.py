@@ -59,13 +59,19 @@ class TestWordForWord:
 
     def test_nothing_is_shown_to_repeat_where_the_interval_holds_0(self) -> None:
         record = confirmed([0.01, -0.01] * 5, unmoved=0.894)
-        said = statements(record)
-        assert said[REPEATS] == (
+        told = statements(record)
+        assert told[REPEATS] == (
             "Nothing is shown to repeat: the offsets gain +0.00 pp in the mean of 10 fresh seeds "
             "(95 % interval -1.00 to +1.00 pp)."
         )
-        assert "from which this one is not shown to differ: +0.00 pp (95 %" in said[USUAL]
+        assert "from which this one is not shown to differ: +0.00 pp (95 %" in told[USUAL]
         assert verdict(record) == "Nothing is shown to repeat."
+        for sign in (1, -1):
+            gains = [sign * 0.012, -sign * 0.01] * 5
+            said = statements(confirmed(gains))[REPEATS]
+            assert said.startswith(
+                f"Nothing is shown to repeat: the offsets gain {0.1 * sign:+.2f}"
+            )
         # Nor where all are tied.
         assert statements(confirmed([0.0] * 10))[REPEATS].startswith("Nothing is shown to repeat:")
 

@@ -1,0 +1,376 @@
+"""Comparisons of samplers on any Optuna objective."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from shown_pages import text_of
+
+import adnn_optuna as adnn
+from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.cli.main import run
+from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison
+
+HERE = str(Path(__file__).parent)
+
+
+def smooth(trial: Any, seed: int) -> float:
+    """Return a noisy distance; the seed is of the trial, so that is where the noise is from."""
+    x = [trial.suggest_float(name, -5, 5) for name in "xyz"]
+    return sum((value - 1) ** 2 for value in x) + 0.1 * float(np.random.default_rng(seed).normal())
+
+
+def noise(trial: Any, seed: int) -> float:
+    x = trial.suggest_float("x", 0, 1)
+    return float(np.random.default_rng([seed, int(1e9 * x)]).normal())
+
+
+def compare(function: Any = smooth, samplers: Any = ("annealing",), **changes: Any) -> Any:
+    settings: dict[str, Any] = {"max_trial": 8, "seeds": range(6), **changes}
+    return adnn.compare(function, samplers, **settings)
+
+
+@functools.cache
+def of_smooth() -> adnn.Comparison:
+    return compare(seeds=range(8), max_trial=20)
+
+
+def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
+    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+class TestArms:
+    def test_random_search_is_always_one_and_what_claims_are_against(self) -> None:
+        found = compare(samplers=("annealing", "greedy"), seeds=range(2), max_trial=3)
+        assert [*found.results] == ["annealing", "greedy", "random"]
+        table = found.differences()
+        assert [*table.index] == [
+            ("annealing", "greedy"),
+            ("annealing", "random"),
+            ("greedy", "random"),
+        ]
+        assert [*table["verdict"]] == ["no claim", "undecided", "undecided"]
+        assert [*adnn.compare(smooth, max_trial=1, seeds=[0]).results] == [
+            *("tpe", "annealing", "random")
+        ]
+
+    def test_a_sampler_that_learns_is_better_on_a_smooth_function(self) -> None:
+        found = of_smooth()
+        assert found.differences()["verdict"].loc[("annealing", "random")] == "better"
+        said = " ".join(str(found).split())
+        assert (
+            "annealing is better than random search for most seeds: a fresh value lower by" in said
+        )
+        assert "for the same number of trials (interval +" in said
+        assert "minimized, and a difference is by how much the first is better" in said
+        assert "equivalent" not in said
+        assert "accuracy" not in said
+        assert "restarts" not in said
+
+    def test_it_is_decided_within_twelve_seeds(self) -> None:
+        found = compare(seeds=range(12), max_trial=20, stop_when_decided=True)
+        assert 7 <= len(found.seeds) <= 12
+        assert [*found.differences()["verdict"]] == ["better"]
+        assert found.is_complete
+
+    def test_labels_with_factories(self) -> None:
+        def tpe(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=(n_trials or 0) // 2)
+
+        found = compare(samplers={"mine": tpe, "luck": "random"}, max_trial=3, seeds=range(2))
+        assert [*found.results] == ["mine", "luck", "random"]
+        one, two = (found.results[label][0].study for label in ("luck", "random"))
+        assert completed(one) == completed(two)
+        assert found.restarts == "random"
+
+    def test_maximizing_turns_every_sign(self) -> None:
+        turned = compare(
+            lambda trial, seed: -smooth(trial, seed),
+            seeds=range(8),
+            max_trial=20,
+            direction="maximize",
+        )
+        assert turned.differences()["difference"].iloc[0] == pytest.approx(
+            of_smooth().differences()["difference"].iloc[0]
+        )
+        assert "a fresh value higher by" in " ".join(str(turned).split())
+
+
+class TestScores:
+    def test_the_best_trial_is_evaluated_afresh_by_other_seeds(self) -> None:
+        asked: list[tuple[Any, float, int]] = []
+
+        def counted(trial: Any, seed: int) -> float:
+            value = smooth(trial, seed)
+            asked.append((type(trial), value, seed))
+            return value
+
+        found = compare(counted, samplers=("random",), max_trial=4, seeds=[3], confirm=2)
+        searched = [seed for kind, _, seed in asked if kind is optuna.Trial]
+        fresh = [(value, seed) for kind, value, seed in asked if kind is not optuna.Trial]
+        assert (len(set(searched)), len(fresh), len({seed for _, seed in fresh})) == (4, 2, 2)
+        assert not {seed for _, seed in fresh} & {*searched}
+        assert found.any_record.test_value == pytest.approx(np.mean([v for v, _ in fresh]))
+        assert found.table()["best"].iloc[0] == found.any_record.study.best_value
+
+    def test_arms_of_a_seed_see_the_same_noise(self) -> None:
+        seeds: dict[int, list[int]] = {}
+
+        def counted(trial: Any, seed: int) -> float:
+            of_trial = trial.number if isinstance(trial, optuna.Trial) else -1
+            seeds.setdefault(of_trial, []).append(seed)
+            return smooth(trial, seed)
+
+        compare(counted, samplers=("annealing",), max_trial=3, seeds=[5], confirm=1)
+        assert all(len(of) == 2 and of[0] == of[1] for of in seeds.values())
+        assert len(seeds) == 4
+
+    def test_best_value_told_is_called_that(self) -> None:
+        found = compare(noise, confirm=0, max_trial=5)
+        assert found.any_record.test_value == found.any_record.best_value
+        assert "best value told of" in str(found)
+        assert "too good to be true" in caveat_of_comparison(found)
+
+    def test_an_objective_without_a_seed_is_called_again(self) -> None:
+        n_calls = [0]
+
+        def unseeded(trial: Any) -> float:
+            n_calls[0] += 1
+            return trial.suggest_float("x", 0, 1) + n_calls[0]
+
+        found = compare(unseeded, samplers=("random",), max_trial=2, seeds=[0], confirm=3)
+        assert n_calls == [5]
+        assert found.any_record.test_value > found.any_record.best_value
+
+    def test_equivalent_is_said_of_a_margin_only(self) -> None:
+        same: dict[str, Any] = {"function": noise, "samplers": {"again": "random"}, "max_trial": 2}
+        assert [*compare(**same).differences()["verdict"]] == ["undecided"]
+        found = compare(**same, equivalence=0.1)
+        assert [*found.differences()["verdict"]] == ["equivalent"]
+        assert "equivalent: within ±0.1" in str(found)
+
+
+class TestObjectives:
+    def test_conditional_spaces_pruned_and_failed_trials(self) -> None:
+        def objective(trial: Any) -> float:
+            kind = trial.suggest_categorical("kind", ["a", "b"])
+            x = trial.suggest_float(f"x_{kind}", 1e-3, 1, log=True)
+            for step in range(3):
+                trial.report(x + step, step)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+            return math.nan if x < 0.01 else x
+
+        found = compare(
+            objective,
+            ("tpe", "annealing"),
+            max_trial=12,
+            seeds=range(3),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=1),
+        )
+        states = {t.state for runs in found.results.values() for r in runs for t in r.done_trials}
+        assert states == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+        assert [*found.table()["trials"]] == [12, 12, 12]
+        assert (found.table()["seconds"] > 0).all()
+        assert math.isfinite(found.differences()["difference"].iloc[0])
+
+    def test_a_run_without_a_value_ends_the_evidence(self) -> None:
+        def objective(trial: Any) -> float:
+            x = trial.suggest_float("x", 0, 1)
+            return math.nan if x < 2 else x
+
+        found = compare(objective, max_trial=2)
+        assert found.is_complete
+        assert [*found.differences()["pairs"]] == [0]
+        assert "no searchers with results to compare with random search" in str(found)
+
+    def test_an_error_ends_the_comparison_and_keeps_what_was_done(self, tmp_path: Path) -> None:
+        has_failed: list[int] = []
+
+        def objective(trial: Any, seed: int) -> float:
+            if len(has_failed) == 0 and trial.number == 3:
+                has_failed.append(1)
+                raise RuntimeError("no")
+            return smooth(trial, seed)
+
+        url = f"sqlite:///{tmp_path}/c.db"
+        with pytest.raises(RuntimeError, match="no"):
+            compare(objective, max_trial=5, seeds=range(2), storage=url)
+        again = compare(objective, max_trial=5, seeds=range(2), storage=url)
+        assert values_of(again) == values_of(compare(max_trial=5, seeds=range(2)))
+
+
+def values_of(comparison: adnn.Comparison) -> dict[str, list[Any]]:
+    return {
+        label: [(completed(run.study), run.test_value) for run in runs]
+        for label, runs in comparison.results.items()
+    }
+
+
+class TestGoingOn:
+    def test_after_interrupts_it_says_the_same(self, tmp_path: Path) -> None:
+        n_calls = [0]
+
+        def interrupted(trial: Any, seed: int) -> float:
+            n_calls[0] += 1
+            if n_calls[0] % 7 == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+            return smooth(trial, seed)
+
+        settings: dict[str, Any] = {"max_trial": 4, "seeds": range(2)}
+        url = f"sqlite:///{tmp_path}/c.db"
+        n_interrupts = 0
+        while True:
+            try:
+                found = compare(interrupted, storage=url, **settings)
+                break
+            except KeyboardInterrupt:
+                n_interrupts += 1
+        assert n_interrupts >= 4
+        whole = compare(**settings)
+        assert values_of(found) == values_of(whole)
+        assert differences_of(found) == differences_of(whole)
+
+    def test_by_name_with_its_function(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/c.db"
+        settings: dict[str, Any] = {"seeds": range(2), "max_trial": 2, "storage": url}
+        first = compare(**settings, confirm=1, equivalence=0.5)
+        loaded = load_comparison(url, "compare")
+        assert differences_of(loaded) == differences_of(first)
+        assert loaded.equivalence == 0.5
+        longer = adnn.resume(url, "compare", objective=smooth, max_trial=3)
+        assert isinstance(longer, adnn.Comparison)
+        assert [*longer.table()["trials"]] == [3, 3]
+        with pytest.raises(ValueError, match="is of a function, which is not stored"):
+            adnn.resume(url, "compare")
+        with pytest.raises(ValueError, match="evaluated 1 times afresh"):
+            compare(**settings, confirm=2)
+
+    def test_by_an_executor(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/c.db"
+        with futures.ThreadPoolExecutor(2) as threads:
+            found = compare(storage=url, executor=threads, max_trial=3, seeds=range(2))
+        assert values_of(found) == values_of(compare(max_trial=3, seeds=range(2)))
+
+    @pytest.mark.slow
+    def test_killed_ten_times_it_says_the_same(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/c.db"
+        code = (
+            f"import sys, time; sys.path.insert(0, {HERE!r}); import test_compare_functions as t\n"
+            "def slow(trial, seed):\n"
+            "    time.sleep(0.02)\n"
+            "    return t.smooth(trial, seed)\n"
+            f"t.compare(slow, ('annealing', 'tpe'), max_trial=10, storage={url!r})"
+        )
+        for _ in range(10):
+            process = subprocess.Popen([sys.executable, "-c", code])
+            time.sleep(6)
+            process.kill()
+            process.wait()
+        found = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url)
+        whole = compare(samplers=("annealing", "tpe"), max_trial=10)
+        assert values_of(found) == values_of(whole)
+        assert differences_of(found) == differences_of(whole)
+
+
+def differences_of(comparison: adnn.Comparison) -> str:
+    return comparison.differences().to_csv()
+
+
+def test_page_figure_and_plan(tmp_path: Path) -> None:
+    found = of_smooth()
+    found.report(tmp_path / "c.html")
+    page = text_of((tmp_path / "c.html").read_text())
+    for said in ("annealing against random", "fresh value", "All arms had 20 trials a seed"):
+        assert said in page
+    for not_said in ("network", "restarts", "unknown", "accuracy"):
+        assert not_said not in page.replace("needs no network", "")
+    figure = found.plot()
+    assert "Best value so far" in figure.layout.title.text
+    bests = [run.best_value for run in found.results["annealing"]]
+    [line] = [trace for trace in figure.data if trace.name == "annealing"]
+    assert line.y[-1] == pytest.approx(np.mean(bests), abs=1e-5)
+    assert found.plan(1.0).seeds >= 6
+
+
+def test_equal_samplers_are_seldom_said_to_differ() -> None:
+    """The worst case is told in full by the slow test below."""
+    found = compare(noise, samplers=seeded(3), max_trial=3, seeds=range(8))
+    assert {*found.differences()["verdict"]} <= {"undecided", "no claim"}
+
+
+def seeded(n: int) -> dict[str, Any]:
+    """Return random search under several names, each with points of its own."""
+
+    def factory(i: int) -> Any:
+        return lambda seed, _: optuna.samplers.RandomSampler(seed=seed + i)
+
+    return {f"r{i}": factory(i + 1) for i in range(n)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_when_decided", [False, True])
+def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
+    n, wrong = 60, 0
+    for i in range(n):
+        seeds = range(100 * i, 100 * i + 10)
+        found = compare(
+            noise, seeded(6), max_trial=3, seeds=seeds, stop_when_decided=stop_when_decided
+        )
+        wrong += bool(found.differences()["verdict"].isin(["better", "worse"]).any())
+    assert wrong <= n * 0.05 + 2 * math.sqrt(n * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"samplers": ("random_restart",)}, "draws new initial weights"),
+        ({"samplers": {"random": "tpe"}}, "The label 'random' is that of the control"),
+        ({"samplers": ("none",)}, "searchers are called"),
+        ({"samplers": ()}, "samplers is empty"),
+        ({"controls": ("longer",)}, "controls are of networks"),
+        ({"direction": "up"}, "direction must be"),
+        ({"confirm": -1}, "confirm"),
+        ({"equivalence": 0}, "equivalence"),
+        ({"pruner": 3}, "pruner must be"),
+        ({"function": lambda: 1.0}, r"must take \(trial\)"),
+        ({"function": 3}, "objective must be"),
+        ({"function": lambda trial: "x"}, "must return a number, but it returned 'x'"),
+    ],
+)
+def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=said):
+        compare(**{"max_trial": 2, "seeds": range(2), **wrong})
+
+
+def test_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [HERE, *sys.path])
+    arguments = ["compare", "test_compare_functions:smooth", "--samplers", "annealing,tpe"]
+    arguments += ["--max-trial", "2", "--seeds", "2", "--quiet"]
+    assert run([*arguments, "--report", "c.html", "--confirm", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "annealing - random" in shown.out
+    assert "a fresh value" in " ".join(shown.out.split())
+    assert Path("c.html").exists()
+    assert run(["plan", "adnn.db", "compare-test_compare_functions:smooth", "--gain", "1"]) == 0
+    assert "planned, fresh seeds" in capsys.readouterr().out
+    assert run([*arguments, "--direction", "maximize"]) == 2
+    assert run([*arguments, "--hidden", "3"]) == 2
+    assert "Options of networks (--hidden 3)" in capsys.readouterr().err
+    assert run(["compare", "test_compare_functions", "--max-trial", "3"]) == 2

@@ -1,0 +1,126 @@
+"""What is missing in tables, and categories that are rare or unknown, as scikit-learn has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+import adnn_optuna as adnn
+from adnn_optuna.cli.options import load_data
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.loading import dataset_from_config, load_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RNG = np.random.default_rng(0)
+N = 300
+Y = np.arange(N) % 2
+WITH_GAPS = pd.DataFrame(
+    {
+        "age": np.where(RNG.random(N) < 0.2, np.nan, RNG.normal(40, 9, N) + 20 * Y),
+        "city": RNG.choice(["Rome", "Oslo", "Bern", "Nice"], N, p=[0.5, 0.3, 0.195, 0.005]),
+        "size": pd.Categorical(RNG.choice(["M", "S"], N), categories=["M", "S", "XL"]),
+        "rooms": pd.array(RNG.integers(1, 9, N), dtype="Int64"),
+    }
+)
+WITH_GAPS.loc[RNG.random(N) < 0.1, "city"] = None
+WITH_GAPS.loc[RNG.random(N) < 0.1, ["size", "rooms"]] = None
+WITH_GAPS.loc[:2, "city"] = ["Graz", "Kyiv", "Nice"]
+TEST = WITH_GAPS.iloc[:60].copy()
+TEST.loc[3:5, "city"] = "Lima"
+
+
+def test_are_filled_in_and_merged_as_scikit_learn_does() -> None:
+    given: dict[str, Any] = {"x_test": TEST, "y_test": Y[:60], "validation_size": 0}
+    options: dict[str, Any] = {"missing": "impute", "rare": "other", "scale": "none"}
+    x = WITH_GAPS.iloc[60:]
+    data = Dataset.from_arrays(x, Y[60:], **given, **options)
+    categories = make_pipeline(
+        SimpleImputer(strategy="most_frequent", missing_values=None),
+        OneHotEncoder(min_frequency=3, handle_unknown="infrequent_if_exist", sparse_output=False),
+    )
+    expected = make_column_transformer(
+        (SimpleImputer(strategy="median"), ["age"]),
+        (categories, ["city", "size"]),
+        (SimpleImputer(strategy="median"), ["rooms"]),
+    )
+
+    def plain(table: pd.DataFrame) -> pd.DataFrame:
+        texts = table[["city", "size"]].astype(object)
+        rooms = table["rooms"].astype(float)
+        return table.assign(**texts.where(texts.notna(), None), rooms=rooms)
+
+    np.testing.assert_allclose(data.x_train, expected.fit_transform(plain(x)), rtol=1e-6)
+    names = data.preprocessing.feature_names or ()
+    assert [name for name in names if "city" in name][-1] == "city=other"
+    np.testing.assert_allclose(data.x_test, expected.transform(plain(TEST)), rtol=1e-6)
+
+
+def test_winner_takes_what_is_missing_or_unknown(
+    tmp_path: Path, logs: pytest.LogCaptureFixture
+) -> None:
+    table = WITH_GAPS.assign(buys=np.array(["no", "yes"])[Y])
+    path = tmp_path / "people.csv"
+    table.to_csv(path, index=False)
+    data = load_dataset(path, missing="impute", rare="other")
+    assert dataset_from_config(data.config).config == data.config
+    assert data.config["missing"] == "impute"
+    training = adnn.Training("adam", 0.05, epochs=3)
+    result = adnn.search(
+        adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training), max_trial=1
+    )
+    assert "what is missing is filled in" in str(result)
+    assert set(result.predict(TEST)) <= {"no", "yes"}
+    inputs = data.preprocessing.transform(TEST)
+    assert np.isfinite(inputs).all()
+    chances = result.predict_proba(TEST)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    model = result.model()
+    assert "model.predict(dataset.preprocessing.encoded(table))" in logs.records[-1].getMessage()
+    encoded = data.preprocessing.encoded(TEST)
+    np.testing.assert_allclose(model.predict(encoded, verbose=0), chances, rtol=1e-5)
+    result.contract().save(tmp_path / "c.json")
+    assert adnn.verify(tmp_path / "c.json").status == "exact"
+    again = load_data(dataset=str(path), missing="impute", rare="other")
+    assert again.fingerprint == data.fingerprint
+    with pytest.raises(ValueError, match="lacks values in 'age'"):
+        load_data(dataset=str(path))
+
+
+def test_nothing_is_filled_in_unless_asked_for() -> None:
+    with pytest.raises(ValueError, match="lacks values in 'age'"):
+        Dataset.from_arrays(WITH_GAPS, Y, rare="other")
+    full = WITH_GAPS.dropna()
+    with pytest.raises(ValueError, match="has the categories 'Lima'"):
+        Dataset.from_arrays(full, Y[full.index]).preprocessing.transform(TEST.dropna())
+    with pytest.raises(ValueError, match="missing is 'drop', but must be one of refuse, impute"):
+        Dataset.from_arrays(full, Y[full.index], missing="drop")  # type: ignore[arg-type]
+
+
+def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
+    x = RNG.normal((0, 100), size=(N, 5, 2))
+    x[RNG.random(x.shape) < 0.1] = np.nan
+    data = Dataset.from_arrays(x, Y, missing="impute", scale="none")
+    own = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_train[:, 0].astype(int)
+    np.testing.assert_allclose(data.preprocessing.fill, np.nanmedian(x[own], axis=(0, 1)))
+    np.testing.assert_allclose(
+        data.preprocessing.transform(x),
+        np.where(np.isnan(x), data.preprocessing.fill, x),
+        rtol=1e-6,
+    )
+    x[0, 0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"x\[0, 0, 0\] is inf, but must be finite"):
+        Dataset.from_arrays(x, Y, missing="impute")
+    x[:, :, 1] = np.nan
+    x[0, 0, 0] = 1
+    with pytest.raises(ValueError, match="the training part has no value of 1: leave"):
+        Dataset.from_arrays(x, Y, missing="impute")
