@@ -31,7 +31,11 @@ def figures() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "studies/README.md", "docs/results.md", "docs/how/training.md"]
+    "page",
+    [
+        *("README.md", "studies/README.md", "docs/results.md", "docs/how/training.md"),
+        "docs/guides/trainings.md",
+    ],
 )
 def test_tables_say_what_the_committed_results_hold(figures: Any, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -209,6 +213,10 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     [claim] = study.claims(results)
     assert claim.verdict.startswith("in none of 1 settings")
     assert study.summary(results).endswith("| -3.00 (-3.00 to -3.00) | worse |")
+    # An arm that the other cells do not have yet.
+    ensemble = {"selected_by": [0.74] * 10, "test": [0.77] * 10}
+    _, otherwise = study.differences({**cell, "arms": {**cell["arms"], "ensemble": ensemble}})
+    assert (otherwise.other, otherwise.mean) == ("ensemble", pytest.approx(-0.05))
     cell["arms"]["annealing"]["test"] = [0.76] * 10
     [claim] = study.claims(results)
     assert claim.verdict.startswith("in 1 of 1 settings")
@@ -229,7 +237,7 @@ def test_a_script_says_how_it_is_used() -> None:
 QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "training_speed")
 QUICK += ("trial_overhead", "motivation")
 OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
-OF_IMAGES += ("paper_size", "regimes", "regimes_controls")
+OF_IMAGES += ("paper_size", "regimes", "regimes_controls", "n_trainings")
 
 
 @pytest.mark.slow

@@ -41,7 +41,8 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         head: The outputs of a network.
         dataset: The data.
         predicted: What each network predicts on the test set.
-        members: The networks.
+        trained: The networks.
+        objective: What was trained.
 
     Attributes:
         missing: The networks that are still to be trained; none at the end.

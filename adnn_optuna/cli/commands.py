@@ -176,6 +176,7 @@ def ensemble(
     save: Annotated[
         Path | None, "The .keras file for the average, one model of raw inputs."
     ] = None,
+    contract: opt.Contract = None,
     plot: opt.Plot = None,
     report: opt.Report = None,
     quiet: opt.Quiet = False,
@@ -190,8 +191,12 @@ def ensemble(
       adnn ensemble --hidden 64,64 --save ensemble.keras
       adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
     """
+    from adnn_optuna.accountability.contract import check_contract_path
+
     if save is not None:
         check_output_file("--save", save, ".keras")
+    if contract is not None:
+        check_contract_path("--contract", contract, network["dataset"])
     result = adnn.ensemble(
         opt.make_network(**network),
         n,
@@ -202,6 +207,8 @@ def ensemble(
     )
     if save is not None:
         result.save(save)
+    if contract is not None:
+        result.contract().save(contract)
     out.show_pages(result, quiet=quiet, plot=plot, report=report)
 
 

@@ -89,7 +89,7 @@ class EnsembleFacts(Findings):
         """By how much the average is better than the mean network; NaN of less than two."""
         if self.n_members < 2:
             return Estimate(math.nan, math.nan, math.nan)
-        groups = getattr(self.dataset, "test_groups", None)
+        groups = self.dataset.test_groups
         own = self._scores(_mean(self._predictions))
         return difference_from_usual(own, self._member_scores, groups)
 
