@@ -110,8 +110,8 @@ def compare(
     *,
     samplers: Annotated[
         str | None,
-        "Searchers, separated by commas; by default greedy,annealing,random_restart, of a function "
-        "tpe,annealing.",
+        "Searchers, separated by commas; by default greedy,annealing,random_restart, of a "
+        "function tpe,annealing.",
     ] = None,
     direction: Literal["minimize", "maximize"] | None = None,
     confirm: int | None = None,
@@ -153,7 +153,7 @@ def compare(
         optuna.logging.set_verbosity(optuna.logging.WARNING)
     comparison = adnn.compare(
         opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
-        samplers.split(",") if samplers else None,
+        None if samplers is None else samplers.split(","),
         max_trial=max_trial,
         direction=direction,
         confirm=confirm,
