@@ -23,6 +23,21 @@ def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
     assert re.search(rf"\b(adnn\.)?{re.escape(name)}\b", examples)
 
 
+@pytest.mark.slow
+def test_the_guide_to_compare_anything_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guide = (REFERENCE.parent / "guides" / "anything.md").read_text(encoding="utf-8")
+    [code, *_] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "example.py").write_text(code)
+    runpy.run_path("example.py")
+    # But for the seconds, which are those of the machine.
+    printed = re.sub(r" +[\d.]+(?=\n)", "", capsys.readouterr().out)
+    assert printed in re.sub(r" +[\d.]+(?=\n)", "", guide)
+    assert Path("trees.html").exists()
+
+
 def test_the_table_of_initializers_is_up_to_date() -> None:
     import keras
 

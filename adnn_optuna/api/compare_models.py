@@ -244,10 +244,7 @@ class _Networks:
     @property
     def config(self) -> dict[str, Any]:
         """All that determines what they come to, but for the seed and the data."""
-        return {
-            label: {"model": trainer.architecture.config, "training": trainer.training.config}
-            for label, trainer in self.trainers.items()
-        }
+        return {label: trainer.config for label, trainer in self.trainers.items()}
 
     @property
     def of_data(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.members import NAMES, Members
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import random_sources
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.predictors import Predictor
@@ -89,6 +89,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
             return result.contract()
 
 
+@interrupted_where_called
 def ensemble(
     objective: InitOffsetObjective,
     n: int = 5,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -184,16 +185,9 @@ def _keyed(
 
 
 _tpe = _keyed(TPESampler)
-
-
-def _tpe_of_control(
-    seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None
-) -> BaseSampler:
-    """Return a TPE of which at most a quarter is random; with Optuna's ten, short ones all are."""
-    n_startup = 10 if n_trials is None else min(10, max(n_trials // 4, 1))
-    return _UndisturbedSampler(
-        lambda seed, _: TPESampler(seed=seed, n_startup_trials=n_startup), seed, n_trials
-    )
+# The unmoved network and one random rate: with Optuna's ten, short searches are random throughout.
+# As many for any number of trials, so that one that goes on is as one that never stopped.
+_tpe_of_control = _keyed(functools.partial(TPESampler, n_startup_trials=2))
 
 
 def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:

@@ -279,7 +279,7 @@ def _split(
     objective: InitOffsetObjective, trial: FrozenTrial
 ) -> tuple[InitOffsetObjective, dict[str, Any]]:
     """Return the objective of a trial, and its parameters that no offset is."""
-    experiment = objective.of(trial.params)
+    experiment = objective.as_trained(trial)
     others = {k: v for k, v in trial.params.items() if k not in experiment.distributions}
     return experiment, others
 

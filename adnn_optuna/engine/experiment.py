@@ -17,8 +17,6 @@ from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, check_type, checked_seed
-from adnn_optuna._differences import BEHAVIOUR
-from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -257,41 +255,33 @@ class Experiment:
     @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
-        model, training, dataset = self._model, self._training, self.dataset.config
-        if not self.is_of_trial and self.trainer.dataset is not self.dataset:
-            dataset["preprocessing"] = {
-                **self.trainer.dataset.preprocessing.config,
-                "as_given": sorted(self.trainer.architecture.as_given()),
-            }
-        described: dict[str, Any] = {
-            "model": _described(model) if self.is_of_trial else self.trainer.architecture.config,
+        parts, dataset = {"model": self._model, "training": self._training}, self.dataset.config
+        trained: dict[str, Any] = {name: _described(part) for name, part in parts.items()}
+        if not self.is_of_trial:
+            trained = self.trainer.config
+            if self.trainer.dataset is not self.dataset:
+                dataset["preprocessing"] = {
+                    **self.trainer.dataset.preprocessing.config,
+                    "as_given": sorted(self.trainer.architecture.as_given()),
+                }
+        if self._direction is not None:
+            trained["direction"] = self._direction
+        return {
+            **trained,
             "dataset": dataset,
-            "training": _described(training) if self.is_of_trial else self.training.config,
             "space": self.space.config,
             "metric": self.metric,
             "seed": self.seed,
         }
-        if self._direction is not None:
-            described["direction"] = self._direction
-        return described if self.is_of_trial else {**described, **self._behaviour}
 
     @property
     def made(self) -> Made:
         """What the user's functions made of a trial's parameters, short enough for each trial."""
-        model = self.trainer.architecture.config
-        if "model" in model:
-            described = json.dumps(model["model"], sort_keys=True).encode()
-            model = {**model, "model": {"sha256": hashlib.sha256(described).hexdigest()}}
-        # As it comes back from a study.
-        parts = {"model": model, "training": self.training.config, **self._behaviour}
-        return cast("Made", json.loads(json.dumps(parts)))
-
-    @property
-    def _behaviour(self) -> dict[str, Any]:
-        """What code of the user's computes, where there is any, as a part of the configuration."""
-        shape = self.dataset.x_train.shape[1:]
-        found = behaviour(self.trainer.architecture, self.training, shape)
-        return {BEHAVIOUR: found} if found else {}
+        made = json.loads(json.dumps(self.trainer.config))  # As it comes back from a study.
+        if "model" in made["model"]:
+            described = json.dumps(made["model"]["model"], sort_keys=True).encode()
+            made["model"]["model"] = {"sha256": hashlib.sha256(described).hexdigest()}
+        return cast("Made", made)
 
     @property
     def baseline_start(self) -> Start:

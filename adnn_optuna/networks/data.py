@@ -371,7 +371,8 @@ class Dataset:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
         Only splits that were drawn at random are drawn anew: those that somebody made stay. A
-        scale that was learned is learned again, of the new training part.
+        scale that was learned is learned again, of the new training part; what was filled in, and
+        rare categories that were merged, stay.
 
         Args:
             seed: Seed of the draw, 0 or more.

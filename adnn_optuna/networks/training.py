@@ -21,7 +21,9 @@ import numpy as np
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._tensors import as_tensor, orders_of
+from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
@@ -130,6 +132,13 @@ class Trainer:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
             )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Network and training, and what code of the user's in them computes, as JSON holds it."""
+        found = behaviour(self.architecture, self.training, self.dataset.x_train.shape[1:])
+        own = {BEHAVIOUR: found} if found else {}
+        return {"model": self.architecture.config, "training": self.training.config, **own}
 
     @property
     def is_compiled(self) -> bool:

@@ -31,7 +31,12 @@ def text(comparison: ComparisonFacts) -> str:
     notes = tables.what_is_shown(len(comparison.seeds))
     if comparison.is_of_function:
         direction = claims.direction_in_words(comparison)
-        notes += f"; {direction}, and a difference is by how much the first is better"
+        notes += f"; {direction}; a difference: how much better the first is"
+        if n_fresh := record.n_fresh:
+            times = f"{n_fresh} time{'s' * (n_fresh > 1)}"
+            notes += (
+                f"\nfresh value: a run's best trial evaluated {times} more, after it was chosen"
+            )
     if comparison.unit is ACCURACY:
         notes += "; pp = percentage points"
         if look:

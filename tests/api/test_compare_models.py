@@ -105,6 +105,25 @@ def test_planned_seeds_that_are_missing_decide_nothing() -> None:
     assert open_.missing == [(0, 3), (1, 3)]
 
 
+def test_a_model_that_was_edited_under_its_name_is_refused(tmp_path: Path) -> None:
+    def net(activation: str) -> type[keras.Model]:
+        class Net(keras.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.parts = keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(10)
+
+            def call(self, x: Any) -> Any:
+                flatten, hidden, last = self.parts
+                return last(getattr(keras.ops, activation)(hidden(flatten(x))))
+
+        return Net
+
+    storage = f"sqlite:///{tmp_path}/m.db"
+    compare({"a": net("relu"), "b": adnn.MLP((4,))}, storage=storage, max_time=1e-9)
+    with pytest.raises(ValueError, match="your code of the network computes something else"):
+        compare({"a": net("tanh"), "b": adnn.MLP((4,))}, storage=storage, max_time=1e-9)
+
+
 @pytest.mark.slow
 def test_equal_models_are_seldom_said_to_differ() -> None:
     rng, wrong = np.random.default_rng(0), 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 import optuna
@@ -26,6 +27,18 @@ def test_refuses_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         page.save(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"^The report"):
         page.save(tmp_path / "no" / "report.html")
+
+
+def test_largest_letters_are_those_of_the_first_line() -> None:
+    # The verdict; a searcher's gain, on a card, is not to be larger.
+    html = searches.page(record_of(store_study("one"))).render()
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    rules = re.findall(r"([^{}]+)\{[^{}]*font-size: ([\d.]+)px", style)
+    sizes = {selector.strip(): float(size) for selector, size in rules}
+    of_first_lines = {selector for selector in sizes if "h1" in selector}
+    assert len(of_first_lines) == 3
+    others = max(size for selector, size in sizes.items() if selector not in of_first_lines)
+    assert min(sizes[selector] for selector in of_first_lines) >= others
 
 
 class TestNames:
