@@ -221,6 +221,7 @@ class TestLook(TypedDict):
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
     ``largest_class``. ``groups`` are missing where each sample is on its own.
+    ``is_random`` is there where it is false: no seed changes the training of either network.
     """
 
     looked: str
@@ -237,6 +238,7 @@ class TestLook(TypedDict):
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
     groups: NotRequired[TestGroups]
+    is_random: NotRequired[bool]
 
 
 class Confirmed(TypedDict):

@@ -18,9 +18,9 @@ from adnn_optuna.accountability.contract import (
     CannotCheckError,
     claim_of,
 )
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation, is_random
+from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.engine.retraining import is_random, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, facts_of, mean_gain
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import student_half_width

@@ -28,14 +28,13 @@ from adnn_optuna.engine.confirmation import (
     SEEDS,
     confirm_winner,
     is_affordable,
-    is_random,
 )
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.retraining import is_random, look_at_test_set
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of

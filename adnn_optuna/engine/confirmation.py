@@ -31,7 +31,7 @@ from adnn_optuna.engine.evaluations import (
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.retraining import gains_of, random_sources, retrain
+from adnn_optuna.engine.retraining import gains_of, is_random, retrain
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import OffsetSpace
@@ -312,8 +312,3 @@ def is_affordable(
     if max_time is None:
         return True
     return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
-
-
-def is_random(objective: InitOffsetObjective) -> bool:
-    """Return whether another seed gives another network."""
-    return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))

@@ -115,6 +115,8 @@ def look_of(
             "won": int((of_groups > 0).sum()),
             "lost": int((of_groups < 0).sum()),
         }
+    if not is_random(objective):
+        look["is_random"] = False
     if head.num_classes is None:
         look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
@@ -196,12 +198,17 @@ def gains_of(runs: Sequence[Retrained]) -> list[float]:
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
     """Return what is random in a training: initialisation, order of the batches, split."""
-    is_random = {
+    sources = {
         "initialisation": trainer.architecture.depends_on_seed,
         "order": trainer.training.shuffle,
         "split": bool(trainer.dataset.drawn),
     }
-    return tuple(source for source, is_source in is_random.items() if is_source)
+    return tuple(source for source, is_source in sources.items() if is_source)
+
+
+def is_random(objective: InitOffsetObjective) -> bool:
+    """Return whether another seed gives another network."""
+    return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
 
 
 class Redrawing:

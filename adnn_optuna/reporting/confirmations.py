@@ -18,6 +18,7 @@ from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.reporting.claims import n_examples, unseen
 
 HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
+_NO_SEED = "no seed changes this training"
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
@@ -29,6 +30,9 @@ def statements(record: SearchRecord) -> dict[str, str]:
     if record.best is None or stored.CONFIG not in record.attrs:
         return {}
     facts = confirmation_of(record)
+    if facts is None and not _is_random(record):
+        usual, repeats = (f"not known, as {_NO_SEED}.",) * 2
+        return {HOLD: _hold(record, None), USUAL: usual, REPEATS: repeats}
     if facts is None:
         usual, repeats = f"not known yet: {how_to_confirm(record)}.", "not known yet."
         if record.is_restart:
@@ -47,6 +51,8 @@ def verdict(record: SearchRecord) -> str:
         said = "How much of the best value is luck is not known."
     elif record.is_restart:
         said = "Nothing repeats: this control moves nothing."
+    elif not _is_random(record):
+        said = f"Whether anything repeats is not known, as {_NO_SEED}."
     elif (facts := confirmation_of(record)) is None:
         said = "Whether anything repeats on fresh seeds is not known."
     elif facts.repeats.low > 0:
@@ -58,6 +64,12 @@ def verdict(record: SearchRecord) -> str:
     if record.stop_reason is None:
         return f"The search has not ended; so far, {said[0].lower()}{said[1:]}"
     return said
+
+
+def _is_random(record: SearchRecord) -> bool:
+    """Return whether a seed changes the training of the winner, as far as is known."""
+    look = record.test_look
+    return look is None or look.get("is_random", True)
 
 
 def how_to_confirm(record: SearchRecord) -> str:

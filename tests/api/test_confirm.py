@@ -64,6 +64,16 @@ class TestAutomatically:
             result
         )
 
+    def test_not_where_no_seed_changes_the_training(self) -> None:
+        settings: Any = {"training": quick_training(shuffle=False, epochs=1)}
+        data = adnn.load_dataset("digits")
+        model = adnn.MLP(hidden=(4,), kernel_initializer="ones")
+        objective = adnn.InitOffsetObjective(model, data, **settings)
+        said = str(adnn.search(objective, "greedy", max_trial=20))
+        for what in ("is usual", "repeats"):
+            assert f"What {what}: not known, as no seed changes this training.\n" in said
+        assert "result.confirm()" not in said
+
     def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "random_restart", max_trial=10)
         assert result.confirmation is not None
