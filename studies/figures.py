@@ -1,6 +1,6 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
-The tables stand in ``README.md``, ``studies/README.md`` and two pages of ``docs/``, between
+The tables stand in ``README.md``, ``studies/README.md`` and three pages of ``docs/``, between
 comments that name them.
 Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import baselines
 import greedy_vs_annealing
 import motivation
+import n_trainings
 import paper_size
 import regimes
 import regimes_controls
@@ -46,6 +47,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     paper_size.EXPERIMENT,
     regimes.EXPERIMENT,
     regimes_controls.EXPERIMENT,
+    n_trainings.EXPERIMENT,
 )
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
@@ -58,7 +60,10 @@ STUDIES: tuple[Study, ...] = (
 PAGES = (
     HERE.parent / "README.md",
     HERE / "README.md",
-    *(HERE.parent / "docs" / name for name in ("results.md", "how/training.md")),
+    *(
+        HERE.parent / "docs" / f"{name}.md"
+        for name in ("results", "how/training", "guides/trainings")
+    ),
 )
 
 
@@ -72,6 +77,7 @@ def blocks() -> dict[str, str]:
         right=False,
     )
     written |= headlines()
+    written["advice"] = n_trainings.advice(n_trainings.EXPERIMENT.load())
     written["speed"] = training_speed.times_table(training_speed.STUDY.load())
     written["overhead"] = trial_overhead.sentence(trial_overhead.STUDY.load())
     return written

@@ -10,13 +10,16 @@ compared is the accuracy on the 10,000 test images. All arms have the same seeds
 - ``longer``: one training of the unmoved network for the epochs of all trials
 - ``learning_rate``: the unmoved network at other learning rates, by TPE
 - ``constant``: the same one offset, on a grid
+- ``ensemble``: as many unmoved networks, averaged
 
-The results are written cell by cell, and a run goes on after the cells that are committed.
+The results are written cell by cell, and a run goes on after the cells that are committed, of
+which it trains the arms that are missing alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,14 +38,20 @@ from _common import (
 )
 
 import adnn_optuna as adnn
+from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.execution import run_studies
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import plotly.graph_objects as go
 
     from adnn_optuna.engine.arms import Searcher
+    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.evidence.paired_differences import PairedDifference
 
 # As far as Algorithm 1 comes in 10 trials, so that each arm's offsets are as fine as its.
@@ -52,9 +61,8 @@ SEARCHERS: dict[str, Searcher] = {
     "annealing": "annealing",
     "random_restart": "random_restart",
 }
-CONTROLS = ("longer", "learning_rate", "constant")
+CONTROLS = ("longer", "learning_rate", "constant", "ensemble")
 OFFSETS = ("greedy", "annealing")
-FAMILIES = (claims_on(SEARCHERS), tuple((a, c) for a in SEARCHERS for c in CONTROLS))
 
 # Who wins, by colour: offsets (blue), neither, the other (orange); beyond ±10 pp alike.
 WINNERS = [[0, "#d95f02"], [0.5, "#f7f7f7"], [1, "#1f78b4"]]
@@ -93,26 +101,34 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
     first, count = settings.seeds
     is_full = settings == SETTINGS["full"]
     cells: list[Results] = EXPERIMENT.load()["cells"] if is_full else []
-    done = {(cell["learning_rate"], cell["epochs"]) for cell in cells}
+    known = {(cell["learning_rate"], cell["epochs"]): cell for cell in cells}
     for epochs in settings.epochs:
         for rate in settings.learning_rates:
-            if (rate, epochs) in done:
+            objective = adnn.InitOffsetObjective(
+                adnn.MLP(hidden=(128,) * 4),
+                dataset,
+                training=adnn.Training(
+                    optimizer="sgd", learning_rate=rate, batch_size=128, epochs=epochs
+                ),
+                space=SPACE,
+            )
+            name = f"regimes_controls/learning_rate={rate}/epochs={epochs}"
+            seeds = range(first, first + count)
+            if (cell := known.get((rate, epochs))) is not None:
+                if "ensemble" in cell["arms"]:
+                    continue
+                runs = averaged(objective, seeds, settings.trials, storage, name)
+                cell["arms"]["ensemble"] = values_of(runs)
+                yield {"cells": cells}
                 continue
             comparison = adnn.compare(
-                adnn.InitOffsetObjective(
-                    adnn.MLP(hidden=(128,) * 4),
-                    dataset,
-                    training=adnn.Training(
-                        optimizer="sgd", learning_rate=rate, batch_size=128, epochs=epochs
-                    ),
-                    space=SPACE,
-                ),
+                objective,
                 SEARCHERS,
                 max_trial=settings.trials,
-                seeds=range(first, first + count),
+                seeds=seeds,
                 controls=CONTROLS,
                 storage=storage,
-                study_name=f"regimes_controls/learning_rate={rate}/epochs={epochs}",
+                study_name=name,
                 show_progress_bar=True,
             )
             cells.append(
@@ -120,16 +136,36 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                     "learning_rate": rate,
                     "epochs": epochs,
                     "unmoved": [run.test_baseline for run in comparison.results["greedy"]],
-                    "arms": {
-                        label: {
-                            "selected_by": [run.best_value for run in runs],
-                            "test": [run.test_value for run in runs],
-                        }
-                        for label, runs in comparison.results.items()
-                    },
+                    "arms": {label: values_of(runs) for label, runs in comparison.results.items()},
                 }
             )
             yield {"cells": cells}
+
+
+def averaged(
+    objective: adnn.InitOffsetObjective, seeds: range, trials: int, storage: str, name: str
+) -> list[SearchRecord]:
+    """Return the ensembles of a comparison that has all other arms already."""
+    limits, name = checked_limits(max_trial=trials), f"{name}/ensemble"
+    plans = [
+        Plan(objective.replace(seed=seed), f"{name}/{seed=}", "ensemble", limits) for seed in seeds
+    ]
+    studies, stop = open_studies(plans, open_storage(storage)), threading.Event()
+    run_studies(plans, studies, stop=stop, bar=None, executor=None, storage=storage)
+    return [record_of(study) for study in studies]
+
+
+def values_of(runs: Sequence[SearchRecord]) -> Results:
+    """Return what is kept of the runs of an arm."""
+    return {
+        "selected_by": [run.best_value for run in runs],
+        "test": [run.test_value for run in runs],
+    }
+
+
+def controls_of(cell: Results) -> tuple[str, ...]:
+    """Return the controls that were run in a cell."""
+    return tuple(control for control in CONTROLS if control in cell["arms"])
 
 
 def chosen(cell: Results, labels: tuple[str, ...]) -> str:
@@ -140,8 +176,9 @@ def chosen(cell: Results, labels: tuple[str, ...]) -> str:
 def differences(cell: Results) -> tuple[PairedDifference, PairedDifference]:
     """Return by how much offsets beat random restarts, and the best other use of the compute."""
     values = {label: found["test"] for label, found in cell["arms"].items()}
-    arm, found = chosen(cell, OFFSETS), judged(values, *FAMILIES)
-    return found[arm, "random_restart"], found[arm, chosen(cell, CONTROLS)]
+    of_controls = [(arm, control) for arm in SEARCHERS for control in controls_of(cell)]
+    arm, found = chosen(cell, OFFSETS), judged(values, claims_on(SEARCHERS), of_controls)
+    return found[arm, "random_restart"], found[arm, chosen(cell, controls_of(cell))]
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
@@ -247,14 +284,18 @@ def claims(results: Results) -> list[Claim]:
 
 
 def summary(results: Results) -> str:
-    labels = (*SEARCHERS, *CONTROLS)
+    known = {label for cell in results["cells"] for label in cell["arms"]}
+    labels = [label for label in (*SEARCHERS, *CONTROLS) if label in known]
     names = [f"{cell['learning_rate']} × {cell['epochs']}" for cell in results["cells"]]
     accuracies = [
         [
             name,
             *(
-                f"{100 * np.mean(values):.1f}"
-                for values in (cell["unmoved"], *(cell["arms"][label]["test"] for label in labels))
+                f"{100 * np.mean(values):.1f}" if values else "not run"
+                for values in (
+                    cell["unmoved"],
+                    *(cell["arms"].get(label, {}).get("test") for label in labels),
+                )
             ),
         ]
         for name, cell in zip(names, results["cells"], strict=True)
