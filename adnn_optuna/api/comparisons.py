@@ -45,7 +45,8 @@ class Comparison(Told, ComparisonFacts):
     families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
     restarts, and greedy against annealing; and all of these against the controls, what the same
     compute buys otherwise. A third one says what of each arm's winners repeats on a fresh seed
-    each, beside their unmoved networks. Where a comparison stops once all is decided, or got
+    each, beside their unmoved networks. Of a function there is one: each sampler against random
+    search. Where a comparison stops once all is decided, or got
     further seeds or arms later, the intervals pay for each look.
 
     Args:

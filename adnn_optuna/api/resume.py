@@ -132,8 +132,8 @@ def _arguments(
     if studies.is_of_function(head):
         if objective is None:
             raise WrongValueError(
-                f"The comparison {head.study_name!r} is of a function, which is not stored: give "
-                "it as objective."
+                f"The comparison {head.study_name!r} is of a function, which is not stored: go on "
+                "with it by compare, or give it as objective."
             )
         return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:

@@ -108,7 +108,11 @@ def compare(
         "An Optuna objective as MODULE:FUNCTION, looked for here first; else a network.",
     ] = None,
     *,
-    samplers: str | None = None,
+    samplers: Annotated[
+        str | None,
+        "Searchers, separated by commas; by default greedy,annealing,random_restart, of a "
+        "function tpe,annealing.",
+    ] = None,
     direction: Literal["minimize", "maximize"] | None = None,
     confirm: int | None = None,
     seeds: opt.Seeds = "10",
@@ -129,7 +133,8 @@ def compare(
 
     Every searcher runs once for each seed, from the same initial weights and on
     the same batches; random_restart, which is always compared, shows what luck
-    alone gains. A searcher is better, worse, equivalent, or that is undecided.
+    alone gains; of a function, random search does. A searcher is better, worse,
+    equivalent, or that is undecided.
 
     \b
     Examples:
@@ -148,7 +153,7 @@ def compare(
         optuna.logging.set_verbosity(optuna.logging.WARNING)
     comparison = adnn.compare(
         opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
-        samplers.split(",") if samplers else None,
+        None if samplers is None else samplers.split(","),
         max_trial=max_trial,
         direction=direction,
         confirm=confirm,

@@ -7,6 +7,7 @@ one, stands for a searcher everywhere.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import inspect
@@ -169,6 +170,14 @@ class _UndisturbedSampler(KeyedSampler):
 
     def _key(self, study: Study, trial: FrozenTrial) -> int:
         return n_before(study, trial.number)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample as for the trial whose number it were without those that were lost."""
+        undisturbed = copy.copy(trial)  # CMA-ES draws by the number, too.
+        undisturbed.number = self._key(study, trial)
+        return super().sample_relative(study, undisturbed, search_space)
 
 
 def _keyed(

@@ -139,7 +139,8 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         is_lower = (best.mean > 0) == (direction_in_words(comparison) == "minimized")
         score, than = comparison.any_record.test_metric, "lower" if is_lower else "higher"
-        mean = f"a {score} {than} by {unit.value(abs(best.mean))}"
+        by = f"a {score} {than} by {unit.value(abs(best.mean))}"
+        mean = by if best.mean else f"the same {score}"
     if best.n_pairs == 1:
         return (
             f"One seed decides nothing: with it, {best.arm} has {mean} against {luck}, "

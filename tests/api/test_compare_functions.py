@@ -204,16 +204,18 @@ class TestObjectives:
         has_failed: list[int] = []
 
         def objective(trial: Any, seed: int) -> float:
-            if len(has_failed) == 0 and trial.number == 3:
+            if not has_failed and trial.number == 2:
                 has_failed.append(1)
                 raise RuntimeError("no")
             return smooth(trial, seed)
 
+        # CMA-ES draws by the numbers of trials, which move where one is lost.
+        settings: dict[str, Any] = {"samplers": ("cmaes",), "max_trial": 4, "seeds": [0]}
         url = f"sqlite:///{tmp_path}/c.db"
         with pytest.raises(RuntimeError, match="no"):
-            compare(objective, max_trial=5, seeds=range(2), storage=url)
-        again = compare(objective, max_trial=5, seeds=range(2), storage=url)
-        assert values_of(again) == values_of(compare(max_trial=5, seeds=range(2)))
+            compare(objective, storage=url, **settings)
+        again = compare(objective, storage=url, **settings)
+        assert values_of(again) == values_of(compare(**settings))
 
 
 def values_of(comparison: adnn.Comparison) -> dict[str, list[Any]]:
@@ -369,7 +371,7 @@ def test_command_line(
     assert run([*arguments, "--report", "c.html", "--confirm", "1"]) == 0
     shown = capsys.readouterr()
     assert "annealing - random" in shown.out
-    assert "a fresh value" in " ".join(shown.out.split())
+    assert "fresh value of" in shown.out
     assert Path("c.html").exists()
     assert run(["plan", "adnn.db", "compare-test_compare_functions:smooth", "--gain", "1"]) == 0
     assert "planned, fresh seeds" in capsys.readouterr().out

@@ -27,7 +27,6 @@ from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
@@ -172,8 +171,9 @@ class TestHelp:
         assert options["metric"].default == objective["metric"].default
         search, compare = map(inspect.signature, (commands.search, commands.compare))
         assert search.parameters["sampler"].default in SEARCHERS
-        assert set(compare.parameters["samplers"].default.split(",")) <= {*SEARCHERS}
-        assert compare.parameters["equivalence"].default == EQUIVALENCE
+        of_python = inspect.signature(adnn.compare).parameters
+        for name in ("samplers", "direction", "confirm", "equivalence"):
+            assert compare.parameters[name].default is of_python[name].default is None
 
 
 class TestSearch:

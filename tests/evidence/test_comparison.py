@@ -25,7 +25,7 @@ from stored_studies import (
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.comparison import ModelComparisonFacts
+from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
 from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
 
 if TYPE_CHECKING:

@@ -1,0 +1,91 @@
+"""Best trials, evaluated afresh."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+
+from adnn_optuna.engine.fresh import evaluate_afresh
+from adnn_optuna.engine.outcomes import KeyedObjective
+from adnn_optuna.engine.records import SearchRecord, record_of
+
+
+def record(n_fresh: int) -> SearchRecord:
+    study = optuna.create_study()
+    study.set_user_attr("adnn:search", {"sampler": "tpe", "n_trials": 2, "batch_size": 1})
+    settings = {**study.user_attrs["adnn:search"], "confirm": n_fresh}
+    study.set_user_attr("adnn:search", settings)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    return record_of(study)
+
+
+def objective(function: Any, seed: int = 0) -> KeyedObjective:
+    return KeyedObjective(function, StudyDirection.MINIMIZE, seed, confirm=3)
+
+
+def values(found: SearchRecord) -> list[float | None]:
+    evaluated = record_of(found.study)
+    return [evaluated.attrs[name] for name in evaluated.fresh_names]
+
+
+def test_each_is_made_once_and_follows_from_the_seed() -> None:
+    asked: list[int] = []
+
+    def function(trial: Any, seed: int) -> float:
+        asked.append(seed)
+        return float(seed)
+
+    found = record(3)
+    assert math.isnan(found.test_value)
+    evaluate_afresh(found, objective(function), threading.Event())
+    evaluate_afresh(record_of(found.study), objective(function), threading.Event())
+    assert len(asked) == len(set(asked)) == 3
+    assert values(found) == asked
+    assert record_of(found.study).test_value == pytest.approx(sum(asked) / 3)
+    other = record(3)
+    evaluate_afresh(other, objective(function, seed=1), threading.Event())
+    assert not {*values(other)} & {*values(found)}
+
+
+def test_one_without_a_value_leaves_none() -> None:
+    def function(trial: Any) -> float:
+        trial.report(1.0, 0)
+        if trial.should_prune():
+            raise AssertionError
+        raise optuna.TrialPruned
+
+    found = record(1)
+    evaluate_afresh(found, objective(function), threading.Event())
+    assert values(found) == [None]
+    assert math.isnan(record_of(found.study).test_value)
+
+
+def test_ends_where_it_is_to_stop() -> None:
+    stop = threading.Event()
+
+    def function(trial: Any, seed: int) -> float:
+        stop.set()
+        return 1.0
+
+    found = record(3)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_afresh(found, objective(function), stop)
+    made = [name for name in found.fresh_names if name in found.study.user_attrs]
+    assert made == found.fresh_names[:1]
+    evaluate_afresh(record_of(found.study), objective(function), threading.Event())
+    assert values(found) == [1.0, 1.0, 1.0]
+
+
+def test_without_a_best_trial_there_is_nothing_to_do() -> None:
+    study = optuna.create_study()
+    settings = {"sampler": "tpe", "n_trials": 1, "batch_size": 1, "confirm": 2}
+    study.set_user_attr("adnn:search", settings)
+    found = record_of(study)
+    evaluate_afresh(found, objective(lambda trial: 1.0), threading.Event())
+    assert found.fresh_names == []
+    assert math.isnan(found.test_value)
