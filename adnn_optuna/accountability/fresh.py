@@ -44,7 +44,7 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
             f"confirmed by {len(facts.seeds)}, and what was seen is not added to; search again "
             f"with confirm={PAIRS[0]}."
         )
-    names = ("rank", "n_independent", "holds", "usual", "repeats", "seeds", "unmoved")
+    names = ("rank", "holds", "usual", "repeats", "seeds", "unmoved")
     said = {name: getattr(facts, name) for name in names}
     if facts.gains:
         said["gains"] = facts.gains
@@ -73,7 +73,6 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
         seeds=tuple(said["seeds"]),
         gains=tuple(said.get("gains", ())),
         unmoved=tuple(said["unmoved"]),
-        n_independent=said["n_independent"],
     )
 
 

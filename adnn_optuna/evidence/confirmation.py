@@ -46,7 +46,6 @@ class ConfirmationFacts:
         seeds: The fresh seeds.
         gains: The gain of the offsets with each seed; empty where there are none.
         unmoved: The score of the unmoved network with each seed.
-        n_independent: How many of the test examples are distinct; groups of them are one each.
     """
 
     trial: int
@@ -59,7 +58,6 @@ class ConfirmationFacts:
     seeds: tuple[int, ...]
     gains: tuple[float, ...]
     unmoved: tuple[float, ...]
-    n_independent: int
 
 
 def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
@@ -87,7 +85,6 @@ def facts_of(found: Confirmation) -> ConfirmationFacts:
         seeds=found.seeds,
         gains=tuple(gains.tolist()),
         unmoved=tuple(unmoved.mean(axis=1, dtype=np.float64).tolist()),
-        n_independent=len(found.own if found.groups is None else np.unique(found.groups)),
     )
 
 
