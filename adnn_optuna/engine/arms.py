@@ -174,10 +174,11 @@ class _UndisturbedSampler(KeyedSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample as for the trial whose number it were without those that were lost."""
-        undisturbed = copy.copy(trial)  # CMA-ES draws by the number, too.
-        undisturbed.number = self._key(study, trial)
-        return super().sample_relative(study, undisturbed, search_space)
+        """Sample, by CMA-ES as for the number that the trial had without those that were lost."""
+        if isinstance(self._sampler(study, trial), CmaEsSampler):
+            trial = copy.copy(trial)  # It draws by the number, too; TPE leaves out that trial.
+            trial.number = self._key(study, trial)
+        return super().sample_relative(study, trial, search_space)
 
 
 def _keyed(

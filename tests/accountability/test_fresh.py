@@ -250,9 +250,7 @@ def pairs(gains: np.ndarray) -> ConfirmationFacts:
     estimates = dict.fromkeys(("holds", "usual", "repeats"), Estimate(mean, mean, mean))
     seeds, rest = tuple(range(len(gains))), {"hyperparameters": None, "unmoved": ()}
     numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
-    return ConfirmationFacts(
-        **numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains), has_offsets=True
-    )
+    return ConfirmationFacts(**numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains))
 
 
 def claimed_of(gains: np.ndarray) -> dict[str, Any]:

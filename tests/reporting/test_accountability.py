@@ -119,9 +119,7 @@ def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
     numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
     values: Any = {"hyperparameters": None, "unmoved": (0.9,) * n, "gains": (gain,) * n}
     estimates = {"holds": Estimate(0.93, 0.91, 0.95), "usual": usual, "repeats": repeats}
-    return ConfirmationFacts(
-        **numbers, **values, **estimates, seeds=tuple(range(n)), has_offsets=True
-    )
+    return ConfirmationFacts(**numbers, **values, **estimates, seeds=tuple(range(n)))
 
 
 def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
