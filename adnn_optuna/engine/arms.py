@@ -7,7 +7,6 @@ one, stands for a searcher everywhere.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import functools
 import inspect
@@ -29,14 +28,14 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
-from adnn_optuna.engine.outcomes import Outcome, n_before
+from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
@@ -46,7 +45,7 @@ from adnn_optuna.samplers import (
     RandomRestartSampler,
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
-from adnn_optuna.samplers._keyed import COUNTING
+from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -165,21 +164,6 @@ class _OnGridSampler(RandomRestartSampler):
         return value
 
 
-class _UndisturbedSampler(KeyedSampler):
-    """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
-
-    def _key(self, study: Study, trial: FrozenTrial) -> int:
-        return n_before(study, trial.number)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Sample as for the trial whose number it were without those that were lost."""
-        undisturbed = copy.copy(trial)  # CMA-ES draws by the number, too.
-        undisturbed.number = self._key(study, trial)
-        return super().sample_relative(study, undisturbed, search_space)
-
-
 def _keyed(
     kind: Callable[..., BaseSampler], package: str | None = None
 ) -> Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]:
@@ -188,7 +172,7 @@ def _keyed(
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
         if package is not None:
             check_installed(package, f"Optuna's {kind.__name__}")
-        return _UndisturbedSampler(lambda seed, _: kind(seed=seed), seed, n_trials)
+        return KeyedIndexSampler(KeyedSampler(lambda seed, _: kind(seed=seed), seed, n_trials))
 
     return sampler
 
@@ -348,9 +332,9 @@ def arm_of(searcher: Searcher) -> Arm:
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
-        return (
-            made if isinstance(made, COUNTING) else _UndisturbedSampler(searcher, seed, n_trials)
-        )
+        if isinstance(made, COUNTING):
+            return made
+        return KeyedIndexSampler(KeyedSampler(searcher, seed, n_trials))
 
     return Arm(name, sampler, starts_at_baseline=False)
 
