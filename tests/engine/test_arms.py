@@ -92,6 +92,7 @@ def test_those_of_optuna_repeat_nothing_when_they_go_on(name: str) -> None:
     whole = _search(name, optuna.storages.InMemoryStorage(), max_trial=4)
     assert [trial.params for trial in whole.done_trials] == params
     assert len({str(of_trial) for of_trial in params}) == 4
+    assert set(resumed.proposers.values()) == {name}
 
 
 @pytest.mark.parametrize("name", ["random", "tpe", "cmaes"])
