@@ -337,8 +337,7 @@ class Loop:
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         study = self._study
         outcome.store(trial, elapsed)
-        # As in `Study.optimize`, where other samplers may stop the study.
-        study._thread_local.in_optimize_loop = not isinstance(study.sampler, IndexedSampler)
+        study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
         try:
             study.tell(trial, outcome.value, outcome.state)
         finally:
