@@ -61,15 +61,15 @@ class EnsembleObjective(OneTrialObjective):
             if len(ended) == 1:
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
-                patiently(trial.report, average.value(self.metric), average.n)
+                patiently(trial.report, average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
             state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL
             return [Outcome(state, None, None, trained, is_cut_off, is_stopped)]
         self._tested = (self.seed, len(ended)), ended[0], average
         self.store_found(trial, len(ended))
-        metrics, value = average.metrics, average.value(self.metric)
-        return [Outcome(TrialState.COMPLETE, value, metrics, trained)]
+        metrics = average.metrics
+        return [Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: dict[str, Any]) -> tuple[Run, Average] | None:
         """Return the unmoved network and the average if these are what was trained last, once."""
