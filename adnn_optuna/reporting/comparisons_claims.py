@@ -59,8 +59,12 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
-    answers = (gained, luck, otherwise, _how_to_check(comparison, url))
-    return dict(zip(QUESTIONS, answers, strict=True))
+    told = (gained, luck, otherwise, _how_to_check(comparison, url))
+    answers = [*zip(QUESTIONS, told, strict=True)]
+    if said := repeats_in_words(comparison):
+        what, repeats = said.split(": ", 1)
+        answers.insert(2, (f"{what}:", repeats))
+    return dict(answers)
 
 
 def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:

@@ -74,7 +74,7 @@ def _scores(facts: EnsembleFacts) -> list[str]:
 def page(facts: EnsembleFacts) -> Page:
     """Return the report."""
     content = {
-        "kind": "Ensemble",
+        "kind": "Networks of",
         "name": facts.study_name,
         "dates": f"{len(facts.evaluations)} trainings",
         "text": "\n".join(_scores(facts)),

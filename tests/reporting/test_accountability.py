@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,12 @@ def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
     nothing = Verdict("exact", confirmation=said, fresh=facts(-0.005, 0.01, 0.025, 20), **HOLDS)
     [line] = [line for line in str(nothing).split("\n") if "what repeats, by 20 seeds" in line]
     assert "Nothing is shown to repeat" in line
+    # With a winner's own hyperparameters, what these gain stands beside, as such.
+    tuned = dataclasses.replace(said, hyperparameters=Estimate(0.3, 0.2, 0.4))
+    claim = "+30.00 pp (95 % interval +20.00 to +40.00 pp)"
+    assert str(Verdict("exact", confirmation=tuned, **HOLDS)).split("\n")[-1] == (
+        f"  - by its maker, the winner's hyperparameters over the first trial's, unmoved: {claim}"
+    )
     # What the maker says is called shown by no replay.
     assert "shown" not in str(Verdict("exact", confirmation=said, **HOLDS))
 
