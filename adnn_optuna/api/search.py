@@ -258,6 +258,12 @@ def run_search(
     """Run a study that is planned, and return what it came to."""
     [study] = studies.open_studies([plan], storage)
     objective = studies.check_objective(plan.objective)
+    if not test and confirm not in {"auto", 0}:
+        said = (
+            "confirm=%d comes to nothing with test=False, for all that fresh seeds show is of the "
+            "test score; result.confirm() looks at it later."
+        )
+        _logger.warning(said, confirm)
     try:
         with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
@@ -273,7 +279,7 @@ def run_search(
                 look_at_test_set(result, objective, stop)
         if confirm == "auto":
             confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
-        if confirm and result.test_look is not None:
+        if confirm and test and result.best is not None:
             confirm_winner(
                 result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
             )

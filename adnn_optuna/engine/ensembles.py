@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import Trained
 from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
-from adnn_optuna.engine.outcomes import Outcome
+from adnn_optuna.engine.outcomes import Outcome, key_of
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.averages import Average
 from adnn_optuna.networks.offsets import ControlSpace, Start
@@ -24,8 +23,7 @@ _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
 def seeds_of_members(seed: int, n: int) -> list[int]:
     """Return the seeds of ``n`` networks, of initialisation and order, that follow from one."""
-    keys = (np.random.SeedSequence((seed, number, _KEY)) for number in range(n))
-    return [int(key.generate_state(1)[0] >> 1) for key in keys]
+    return [key_of(seed, number, _KEY) for number in range(n)]
 
 
 class EnsembleObjective(OneTrialObjective):

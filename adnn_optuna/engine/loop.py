@@ -230,12 +230,14 @@ class Loop:
 
     def _ask(self, count: int) -> list[optuna.Trial]:
         """Begin trials, but for those that are too many, as other workers do the same."""
+        storage: Any = self._study._storage
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
-                patiently(self._show_life, trial._trial_id)
+                if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
+                    patiently(storage.record_heartbeat, trial._trial_id)
         patiently(self._look)
         self._warn_of_repeats()
         # Trials are numbered by the storage: those of a lower number come first.
@@ -298,11 +300,6 @@ class Loop:
         with contextlib.suppress(UpdateFinishedTrialError):
             storage.set_trial_system_attr(trial._trial_id, claim_of(trial), ownership(trial))
         return trial._trial_id
-
-    def _show_life(self, trial_id: int) -> None:
-        storage: Any = self._study._storage
-        if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
-            storage.record_heartbeat(trial_id)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether others do the same: they took the last proposal, or retried before."""

@@ -163,7 +163,7 @@ class SearchRecord:
     def repeated(self) -> float:
         """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
         name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
-        return float(self.attrs.get(name, {}).get("gain", math.nan))
+        return float(self.attrs.get(name, math.nan))
 
     @property
     def done_trials(self) -> list[FrozenTrial]:

@@ -60,16 +60,20 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     (held, low, high), n = facts.holds, len(facts.seeds)
     ends = f"{unit.bare.value(low)} to {unit.value(high)}"
     repeats = "nothing, it moves nothing"
-    if facts.has_offsets:
+    if facts.gains:
         said = estimate_in_words(facts.repeats, facts.level, unit)
         repeats = f"{said} in the mean of {n} fresh seeds"
     later = f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""
     usual = estimate_in_words(facts.usual, facts.level, unit)
-    return [
+    claims = [
         f"what you hold: {unit.value(held)} ({100 * facts.level:.4g} % interval {ends})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
         f"what repeats: {repeats}{later}",
     ]
+    if facts.hyperparameters is not None:
+        said = estimate_in_words(facts.hyperparameters, facts.level, unit)
+        claims.append(f"the winner's hyperparameters over the first trial's, unmoved: {said}")
+    return claims
 
 
 def verdict_text(facts: VerdictFacts) -> str:

@@ -103,8 +103,11 @@ class TestAsAsked:
             adnn.search(objective, "random_restart", max_trial=10, confirm=0).confirmation is None
         )
 
-    def test_without_the_test_set_nothing_is_opened(self, objective: InitOffsetObjective) -> None:
+    def test_without_the_test_set_nothing_is_opened(
+        self, objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
+    ) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
+        assert "confirm=6 comes to nothing with test=False" in logs.text
         assert result.confirmation is None
         assert result.test_looks == []
         assert len(names(result)) == 1
@@ -114,6 +117,14 @@ class TestAsAsked:
         facts = result.confirm(seeds=6).confirmation
         assert facts is not None
         assert facts.holds.value == result.test_value
+
+    def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
+        storage = optuna.storages.InMemoryStorage()
+        where: Any = {"storage": storage, "study_name": "tested", "max_trial": 2}
+        adnn.search(objective, "greedy", **where, confirm=0)
+        again = adnn.search(objective, "greedy", **where, test=False, confirm=6)
+        assert again.confirmation is None
+        assert len(names(again)) == 1
 
     @pytest.mark.parametrize("confirm", [5, -1, True, "yes", 10.0, None, [10]])
     def test_by_nothing_else(self, confirm: Any, objective: InitOffsetObjective) -> None:

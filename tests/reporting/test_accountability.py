@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ def test_prints_what_a_contract_says() -> None:
         },
         "confirmation": {
             "rank": 2,
-            "n_independent": 16,
             "holds": [0.375, 0.125, 0.75],
             "usual": [0.125, -0.25, 0.5],
             "repeats": [0.0625, 0.03125, 0.125],
@@ -116,12 +116,10 @@ def test_tells_a_gain_with_how_far_it_may_be_off_and_in_its_unit() -> None:
 
 def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
     repeats, usual = Estimate(gain, low, high), Estimate(0.03, 0.01, 0.05)
-    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
+    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95}
     values: Any = {"hyperparameters": None, "unmoved": (0.9,) * n, "gains": (gain,) * n}
     estimates = {"holds": Estimate(0.93, 0.91, 0.95), "usual": usual, "repeats": repeats}
-    return ConfirmationFacts(
-        **numbers, **values, **estimates, seeds=tuple(range(n)), has_offsets=True
-    )
+    return ConfirmationFacts(**numbers, **values, **estimates, seeds=tuple(range(n)))
 
 
 def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
@@ -141,6 +139,12 @@ def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
     nothing = Verdict("exact", confirmation=said, fresh=facts(-0.005, 0.01, 0.025, 20), **HOLDS)
     [line] = [line for line in str(nothing).split("\n") if "what repeats, by 20 seeds" in line]
     assert "Nothing is shown to repeat" in line
+    # With a winner's own hyperparameters, what these gain stands beside, as such.
+    tuned = dataclasses.replace(said, hyperparameters=Estimate(0.3, 0.2, 0.4))
+    claim = "+30.00 pp (95 % interval +20.00 to +40.00 pp)"
+    assert str(Verdict("exact", confirmation=tuned, **HOLDS)).split("\n")[-1] == (
+        f"  - by its maker, the winner's hyperparameters over the first trial's, unmoved: {claim}"
+    )
     # What the maker says is called shown by no replay.
     assert "shown" not in str(Verdict("exact", confirmation=said, **HOLDS))
 
