@@ -46,7 +46,7 @@ NOTE = "adnn:note"
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
-CLAIM = "adnn:claim"  # Who was to begin it, while nobody has said more: `Owner`.
+CLAIM = "adnn:claim"  # /<run>: who was to begin it, while nobody has said more: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
