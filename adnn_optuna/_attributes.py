@@ -26,7 +26,9 @@ TEST = "adnn:test"  # What the names of its looks at the test set begin with, ea
 # What the names of a winner's scores on the test examples begin with, and of what these belong to:
 # texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
-REPEATED = "adnn:repeated"  # In a comparison, what its winners' names begin with: `Repeated`.
+# In a comparison, what its winners' names begin with: what one gains on the test set over its
+# unmoved network, both from one fresh seed.
+REPEATED = "adnn:repeated"
 GROUPS = "adnn:groups"
 CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
@@ -44,7 +46,7 @@ NOTE = "adnn:note"
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
-CLAIM = "adnn:claim"  # Who was to begin it, while nobody has said more: `Owner`.
+CLAIM = "adnn:claim"  # /<run>: who was to begin it, while nobody has said more: `Owner`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
@@ -193,17 +195,6 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
-class TestGroups(TypedDict):
-    """As how many samples those of a test set count where some repeat others or belong together.
-
-    On ``won`` of such groups the winner is better in all, on ``lost`` the unmoved network.
-    """
-
-    n: float
-    won: int
-    lost: int
-
-
 class Worked(TypedDict):
     """The study's working time in seconds when a worker last ended a trial, of so many by then."""
 
@@ -220,7 +211,7 @@ class TestLook(TypedDict):
     how many each is nearer to the target; ``standard_error`` is that of the gain.
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
-    ``largest_class``. ``groups`` are missing where each sample is on its own.
+    ``largest_class``. Where some repeat others or belong together, they count as ``n_groups``.
     ``is_random`` is there where it is false: no seed changes the training of either network.
     """
 
@@ -237,7 +228,7 @@ class TestLook(TypedDict):
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
-    groups: NotRequired[TestGroups]
+    n_groups: NotRequired[float]
     is_random: NotRequired[bool]
 
 
@@ -250,13 +241,6 @@ class Confirmed(TypedDict):
     arms: list[int]
 
 
-class Repeated(TypedDict):
-    """What a winner gains on the test set over its unmoved network, both from one fresh seed."""
-
-    seed: int
-    gain: float
-
-
 _SHAPES: Mapping[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -267,7 +251,7 @@ _SHAPES: Mapping[str, Any] = {
     SCORES: str,
     WEIGHTS: str,
     CONFIRMED: Confirmed,
-    REPEATED: Repeated,
+    REPEATED: float,
     GROUPS: str,
     COMPARISON: Declaration,
     FRESH: float | None,

@@ -54,7 +54,8 @@ class Unit(NamedTuple):
 
     def interval(self, low: float, high: float) -> str:
         """Return the interval of a difference, without what none can be."""
-        bounded = (math.copysign(min(abs(end), self.largest), end) for end in (low, high))
+        # Of a turned difference an end may be -0.0, which is 0; -0.00 says that it is below.
+        bounded = (math.copysign(min(abs(end), self.largest), end) + 0.0 for end in (low, high))
         ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
 

@@ -212,7 +212,7 @@ def with_repeats(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
             name = f"adnn:repeated/{run.study.best_trial.number}"
-            run.study.set_user_attr(name, {"seed": 1, "gain": float(gain)})
+            run.study.set_user_attr(name, float(gain))
     return read_again(comparison)
 
 

@@ -77,7 +77,6 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     ((1, 99), "confirmation.rank"),
-    ((1, math.inf), "confirmation.n_independent"),
     (range(3, 4), "confirmation.holds confirmation.usual confirmation.repeats"),
     (range(3, 4), "confirmation.hyperparameters?"),
     (PAIRS, "confirmation.seeds confirmation.unmoved confirmation.gains?"),

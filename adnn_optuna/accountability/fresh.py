@@ -44,9 +44,9 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
             f"confirmed by {len(facts.seeds)}, and what was seen is not added to; search again "
             f"with confirm={PAIRS[0]}."
         )
-    names = ("rank", "n_independent", "holds", "usual", "repeats", "seeds", "unmoved")
+    names = ("rank", "holds", "usual", "repeats", "seeds", "unmoved")
     said = {name: getattr(facts, name) for name in names}
-    if facts.has_offsets:
+    if facts.gains:
         said["gains"] = facts.gains
     if facts.hyperparameters is not None:
         said["hyperparameters"] = facts.hyperparameters
@@ -63,7 +63,7 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
     if (said := contract.get("confirmation")) is None:
         return None
     names = ("holds", "usual", "repeats")
-    gains, of_hyperparameters = said.get("gains", []), said.get("hyperparameters")
+    of_hyperparameters = said.get("hyperparameters")
     return ConfirmationFacts(
         trial=contract["study"]["best_trial"],
         rank=said["rank"],
@@ -71,10 +71,8 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
         **{name: Estimate(*said[name]) for name in names},
         hyperparameters=of_hyperparameters and Estimate(*of_hyperparameters),
         seeds=tuple(said["seeds"]),
-        gains=tuple(gains),
+        gains=tuple(said.get("gains", ())),
         unmoved=tuple(said["unmoved"]),
-        n_independent=said["n_independent"],
-        has_offsets=bool(gains),
     )
 
 

@@ -22,7 +22,7 @@ from adnn_optuna.engine.ensembles import EnsembleObjective, seeds_of_members
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.members import NAMES, Members
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.retraining import random_sources
+from adnn_optuna.engine.retraining import is_random
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
@@ -141,7 +141,7 @@ def ensemble(
         raise WrongValueError(
             f"n must be at least 2, for one network is no ensemble, but it is {n}."
         )
-    if not {"initialisation", "order"} & {*random_sources(trainer)}:
+    if not is_random(objective):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so all networks "
             "would be the same."

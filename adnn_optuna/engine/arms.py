@@ -7,7 +7,6 @@ one, stands for a searcher everywhere.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import functools
 import inspect
@@ -17,7 +16,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import (
     BaseSampler,
     BruteForceSampler,
@@ -29,16 +28,16 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
-from adnn_optuna.engine.outcomes import Outcome, n_before
+from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.offsets import RESTARTS, ControlSpace, OffsetSpace
+from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -46,7 +45,7 @@ from adnn_optuna.samplers import (
     RandomRestartSampler,
 )
 from adnn_optuna.samplers._indexed import Indices, ParameterSource
-from adnn_optuna.samplers._keyed import COUNTING
+from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -147,37 +146,25 @@ class _OneTrialSampler(RandomRestartSampler):
 
 
 class _OnGridSampler(RandomRestartSampler):
-    """Proposes the values of a grid, by parameter, one after the other, and then any."""
+    """Proposes values all over the one offset's range, one after the other, and then any."""
 
-    def __init__(self, seed: int, grid: Mapping[str, list[float]]) -> None:
+    def __init__(self, seed: int, n_trials: int, *, is_told_unmoved: bool) -> None:
         super().__init__(seed=seed)
-        self._grid = grid
+        self._n_trials, self._is_told_unmoved = n_trials, is_told_unmoved
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         index, at_random = proposal["index"], super()._propose(study, indices, proposal)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
-            values = self._grid.get(name, ())
-            if index is not None and index < len(values):
-                return values[index]
-            return at_random(name, distribution)
+            if name != SHARED or index is None or not isinstance(distribution, FloatDistribution):
+                return at_random(name, distribution)
+            # At least one on each side of the unmoved network.
+            values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
+            if self._is_told_unmoved:  # It takes one's place.
+                values = np.delete(values, np.abs(values).argmin())
+            return float(values[index]) if index < len(values) else at_random(name, distribution)
 
         return value
-
-
-class _UndisturbedSampler(KeyedSampler):
-    """Keyed on the trials before that were not lost, so a run that was killed goes on as ever."""
-
-    def _key(self, study: Study, trial: FrozenTrial) -> int:
-        return n_before(study, trial.number)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Sample as for the trial whose number it were without those that were lost."""
-        undisturbed = copy.copy(trial)  # CMA-ES draws by the number, too.
-        undisturbed.number = self._key(study, trial)
-        return super().sample_relative(study, undisturbed, search_space)
 
 
 def _keyed(
@@ -188,7 +175,7 @@ def _keyed(
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
         if package is not None:
             check_installed(package, f"Optuna's {kind.__name__}")
-        return _UndisturbedSampler(lambda seed, _: kind(seed=seed), seed, n_trials)
+        return KeyedIndexSampler(KeyedSampler(lambda seed, _: kind(seed=seed), seed, n_trials))
 
     return sampler
 
@@ -197,16 +184,6 @@ _tpe = _keyed(TPESampler)
 # The unmoved network and one random rate: with Optuna's ten, short searches are random throughout.
 # As many for any number of trials, so that one that goes on is as one that never stopped.
 _tpe_of_control = _keyed(functools.partial(TPESampler, n_startup_trials=2))
-
-
-def _grid(parameters: Mapping[str, Any], n_trials: int) -> dict[str, list[float]]:
-    """Return values all over the one offset's range; the unmoved network takes one's place."""
-    grid = {}
-    for name, distribution in parameters.items():
-        # At least one on each side of it.
-        values = np.linspace(distribution.low, distribution.high, max(n_trials, 3))
-        grid[name] = np.delete(values, np.abs(values).argmin()).tolist()
-    return grid
 
 
 def _annealing(
@@ -303,7 +280,8 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.CONSTANT,
-            lambda seed, parameters, n: _OnGridSampler(seed, _grid(parameters, n or 1)),
+            # Of a function of the trial, nobody knows the parameters before.
+            lambda seed, known, n: _OnGridSampler(seed, n or 1, is_told_unmoved=bool(known)),
             help="one offset for all layers, on a grid",
             objective=_of_one_offset,
             is_control=True,
@@ -348,9 +326,9 @@ def arm_of(searcher: Searcher) -> Arm:
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
-        return (
-            made if isinstance(made, COUNTING) else _UndisturbedSampler(searcher, seed, n_trials)
-        )
+        if isinstance(made, COUNTING):
+            return made
+        return KeyedIndexSampler(KeyedSampler(searcher, seed, n_trials))
 
     return Arm(name, sampler, starts_at_baseline=False)
 

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, Repeated
+from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.evaluations import (
@@ -73,19 +73,6 @@ def experiment_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "dataset": config["dataset"]["fingerprint"]}
 
 
-def confirming_seeds(
-    config: Mapping[str, Any], params: Mapping[str, Any], count: int
-) -> tuple[int, ...]:
-    """Return the seeds that confirm a winner with these parameters, keyed by it and nothing else.
-
-    Args:
-        config: The configuration of its experiment, as a study or a contract holds it.
-        params: The winner's parameters, hyperparameters included.
-        count: How many.
-    """
-    return seeds_to_confirm(experiment_of(config), params, count)
-
-
 def confirm_winner(
     record: SearchRecord,
     objective: InitOffsetObjective,
@@ -110,12 +97,13 @@ def confirm_winner(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
         )
-    name, config = f"{stored.CONFIRMED}/{best.number}", record.attrs[stored.CONFIG]
+    name = f"{stored.CONFIRMED}/{best.number}"
     if name not in patiently(lambda: record.study.user_attrs):
+        experiment = experiment_of(record.attrs[stored.CONFIG])
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
             "trial": best.number,
-            "seeds": [*confirming_seeds(config, best.params, n_seeds)],
+            "seeds": [*seeds_to_confirm(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
         patiently(record.study.set_user_attr, name, declared)
@@ -180,10 +168,11 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
     made: dict[Evaluation, np.ndarray] = {}
+    kind = own.scores.dtype.type  # Right or wrong, or of a regression numbers.
     needed = {*_evaluations(confirmed)}
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
         if (evaluation := evaluation_of(trial, _NAMES)) in needed - made.keys():
-            scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), own.kind)
+            scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), kind)
             made[evaluation] = scores
     if needed - made.keys():
         return None
@@ -205,11 +194,6 @@ class OwnScores(NamedTuple):
 
     scores: np.ndarray
     groups: np.ndarray | None
-
-    @property
-    def kind(self) -> type[np.generic]:
-        """What such scores are: right or wrong, or of a regression numbers."""
-        return self.scores.dtype.type
 
 
 def own_scores(record: SearchRecord) -> OwnScores | None:
@@ -238,20 +222,18 @@ def repeat_winner(
     can_repeat = isinstance(space, OffsetSpace) or space.parameter == stored.LEARNING_RATE
     if best is None or not can_repeat or not math.isnan(record.repeated):
         return
-    winner, hyperparameters = _split(objective, best)
+    winner, moved, _ = _split(objective, best)
     if not is_random(winner):
         return
-    [seed] = confirming_seeds(record.attrs[stored.CONFIG], best.params, 1)
+    [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
     fresh = winner.replace(seed=seed)
-    moved = {name: v for name, v in best.params.items() if name not in hyperparameters}
     starts = [fresh.baseline_start, fresh.start(moved)]
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
-    repeated: Repeated = {"seed": seed, "gain": gain}
     name = f"{stored.REPEATED}/{best.number}"
-    patiently(record.study.set_user_attr, name, repeated)
-    record.attrs[name] = repeated
+    patiently(record.study.set_user_attr, name, gain)
+    record.attrs[name] = gain
 
 
 def _name(record: SearchRecord) -> str:
@@ -264,12 +246,11 @@ def _arms(
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
     best = record.best
     assert best is not None, "There is a winner."
-    winner, hyperparameters = _split(objective, best)
-    offsets = {name: v for name, v in best.params.items() if name not in hyperparameters}
+    winner, offsets, hyperparameters = _split(objective, best)
     arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
     if winner.moves(offsets):
         arms[MOVED] = (winner, offsets)
-    first, of_first = _split(objective, record.done_trials[0])
+    first, _, of_first = _split(objective, record.done_trials[0])
     if of_first != hyperparameters:
         arms[FIRST] = (first, {})
     return arms
@@ -277,18 +258,19 @@ def _arms(
 
 def _split(
     objective: InitOffsetObjective, trial: FrozenTrial
-) -> tuple[InitOffsetObjective, dict[str, Any]]:
-    """Return the objective of a trial, and its parameters that no offset is."""
+) -> tuple[InitOffsetObjective, dict[str, Any], dict[str, Any]]:
+    """Return the objective of a trial, its offsets, and its parameters that are none."""
     experiment = objective.as_trained(trial)
-    others = {k: v for k, v in trial.params.items() if k not in experiment.distributions}
-    return experiment, others
+    offsets = {k: v for k, v in trial.params.items() if k in experiment.distributions}
+    others = {k: v for k, v in trial.params.items() if k not in offsets}
+    return experiment, offsets, others
 
 
-def n_trainings(record: SearchRecord, n_seeds: int = SEEDS) -> int:
+def n_trainings(record: SearchRecord) -> int:
     """Return how many trainings it takes at the most to confirm a search's winner."""
     config = record.attrs[stored.CONFIG]
     is_of_trial = "function" in {config[part].get("type") for part in ("model", "training")}
-    return n_seeds * (1 + (not record.is_restart) + is_of_trial)
+    return SEEDS * (1 + (not record.is_restart) + is_of_trial)
 
 
 def seconds_of(record: SearchRecord, count: int) -> float:

@@ -24,7 +24,6 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import (
-    CLAIM,
     OWNER,
     PROPOSAL,
     RUNS,
@@ -39,13 +38,21 @@ from adnn_optuna.engine.storages import (
     StorageError,
     enqueue_again,
     has_parameters,
+    is_retried_twice,
     kept,
     patiently,
 )
 from adnn_optuna.engine.studies import Plan, last_limits
 from adnn_optuna.samplers import IndexedSampler, KeyedSampler
 from adnn_optuna.samplers._keyed import COUNTING
-from adnn_optuna.samplers._owners import is_alive, is_own, owner_of, ownership, run_of_trials
+from adnn_optuna.samplers._owners import (
+    claim_of,
+    is_alive,
+    is_own,
+    owner_of,
+    ownership,
+    run_of_trials,
+)
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -181,10 +188,11 @@ class Loop:
         return [t for t in unfinished if t.state == TrialState.WAITING]
 
     def _fail(self, trial: FrozenTrial) -> None:
-        """End a trial that is to be done again; only one of all workers succeeds in this."""
+        """End a trial that is to be done again."""
+        # First, or it were lost where this worker dies in between. Others may do the same.
+        enqueue_again(self._study, trial)
         with contextlib.suppress(UpdateFinishedTrialError):
             self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            enqueue_again(self._study, trial)
 
     def _live(self) -> list[FrozenTrial]:
         """Return the trials of which a result is expected."""
@@ -222,12 +230,14 @@ class Loop:
 
     def _ask(self, count: int) -> list[optuna.Trial]:
         """Begin trials, but for those that are too many, as other workers do the same."""
+        storage: Any = self._study._storage
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
-                patiently(self._show_life, trial._trial_id)
+                if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
+                    patiently(storage.record_heartbeat, trial._trial_id)
         patiently(self._look)
         self._warn_of_repeats()
         # Trials are numbered by the storage: those of a lower number come first.
@@ -272,7 +282,7 @@ class Loop:
                 storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
             if trial._trial_id != claimed:  # Another worker took that one.
                 with contextlib.suppress(UpdateFinishedTrialError):
-                    storage.set_trial_system_attr(claimed, CLAIM, None)
+                    storage.set_trial_system_attr(claimed, claim_of(trial), None)
             self._objective.suggest(trial)
         self._has_failed = False
         return trial
@@ -288,19 +298,15 @@ class Loop:
             new = optuna.create_trial(state=TrialState.WAITING)
             trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
         with contextlib.suppress(UpdateFinishedTrialError):
-            storage.set_trial_system_attr(trial._trial_id, CLAIM, ownership(trial))
+            storage.set_trial_system_attr(trial._trial_id, claim_of(trial), ownership(trial))
         return trial._trial_id
 
-    def _show_life(self, trial_id: int) -> None:
-        storage: Any = self._study._storage
-        if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
-            storage.record_heartbeat(trial_id)
-
     def _is_repetition(self, trial: optuna.Trial) -> bool:
-        """Return whether other workers took the last proposals while this one asked."""
-        proposal = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
-        sampler, index = self._study.sampler, proposal.get("index") or 0
-        return isinstance(sampler, IndexedSampler) and index > sampler.last_index
+        """Return whether others do the same: they took the last proposal, or retried before."""
+        trials, sampler = self._tally.reader.trials, self._study.sampler
+        index = (trials[trial.number].system_attrs.get(PROPOSAL) or {}).get("index") or 0
+        is_behind = isinstance(sampler, IndexedSampler) and index > sampler.last_index
+        return is_behind or is_retried_twice(trials, trial.number)
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
@@ -340,8 +346,7 @@ class Loop:
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         study = self._study
         outcome.store(trial, elapsed)
-        # As in `Study.optimize`, where other samplers may stop the study.
-        study._thread_local.in_optimize_loop = not isinstance(study.sampler, IndexedSampler)
+        study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
         try:
             study.tell(trial, outcome.value, outcome.state)
         finally:

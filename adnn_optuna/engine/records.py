@@ -163,7 +163,7 @@ class SearchRecord:
     def repeated(self) -> float:
         """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
         name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
-        return float(self.attrs.get(name, {}).get("gain", math.nan))
+        return float(self.attrs.get(name, math.nan))
 
     @property
     def done_trials(self) -> list[FrozenTrial]:
@@ -200,7 +200,8 @@ class SearchRecord:
         kind = str(proposal["sampler"]).partition(":")[0]
         walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.searcher in walks
-        return self.searcher if is_walk else kind
+        # It is keyed by what `search` makes of a name or a factory, which a study has one of.
+        return self.searcher if is_walk or kind == "keyed" else kind
 
     @property
     def runs(self) -> list[RunRecord]:

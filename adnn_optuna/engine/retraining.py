@@ -47,7 +47,7 @@ def look_at_test_set(
         of_winner, _, runs = retrain_winner(record, objective, stop)
         look = {**look_of(of_winner, *runs), "trial": record.best.number}
         attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", runs[1].scores)
-        if "groups" in look:
+        if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
         for name, text in attrs.items():
             patiently(record.study.set_user_attr, name, text)
@@ -108,13 +108,8 @@ def look_of(
         "won": int((differences > 0).sum()),
         "lost": int((differences < 0).sum()),
     }
-    of_groups = np.bincount(data.test_groups, differences)
-    if len(of_groups) < len(differences):
-        look["groups"] = {
-            "n": effective_number(data.test_groups),
-            "won": int((of_groups > 0).sum()),
-            "lost": int((of_groups < 0).sum()),
-        }
+    if data.test_groups.max() + 1 < len(differences):
+        look["n_groups"] = effective_number(data.test_groups)
     if not is_random(objective):
         look["is_random"] = False
     if head.num_classes is None:

@@ -7,7 +7,7 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -35,6 +35,7 @@ from adnn_optuna._checks import (
     is_file,
     masked,
 )
+from adnn_optuna.callbacks import is_done
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
@@ -200,6 +201,14 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
         system_attrs={k: v for k, v in attrs.items() if not k.startswith("adnn:")},
     )
     study.add_trial(again)
+
+
+def is_retried_twice(trials: Sequence[FrozenTrial], number: int) -> bool:
+    """Return whether a retry is one too many: several workers may have found the same one dead."""
+    if not (history := trials[number].system_attrs.get("retry_history")):
+        return False
+    lost, *others = trials[history[-1] : number]
+    return is_done(lost) or any(t.system_attrs.get("retry_history") == history for t in others)
 
 
 def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

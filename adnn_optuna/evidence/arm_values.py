@@ -66,11 +66,7 @@ class ArmValues:
         """How the values are shown."""
         if self.score != VALUE:
             return unit_of(self.score)
-        known = [*self.compared.values()]
-        spreads = [float(v.std(ddof=1)) for v in known if len(v) > 1]
-        return PLAIN.fitted(
-            spreads, max((float(abs(v).max()) for v in known if len(v)), default=0)
-        )
+        return unit_of_values(self.compared.values())
 
     @property
     def column(self) -> str:

@@ -18,7 +18,7 @@ from scipy import stats
 from adnn_optuna.engine.clusters import variance_of_mean
 from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, Confirmation, read_confirmation
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval
+from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
 
 
 class Estimate(NamedTuple):
@@ -46,8 +46,6 @@ class ConfirmationFacts:
         seeds: The fresh seeds.
         gains: The gain of the offsets with each seed; empty where there are none.
         unmoved: The score of the unmoved network with each seed.
-        n_independent: How many of the test examples are distinct; groups of them are one each.
-        has_offsets: Whether the winner's offsets move anything.
     """
 
     trial: int
@@ -60,8 +58,6 @@ class ConfirmationFacts:
     seeds: tuple[int, ...]
     gains: tuple[float, ...]
     unmoved: tuple[float, ...]
-    n_independent: int
-    has_offsets: bool
 
 
 def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
@@ -89,8 +85,6 @@ def facts_of(found: Confirmation) -> ConfirmationFacts:
         seeds=found.seeds,
         gains=tuple(gains.tolist()),
         unmoved=tuple(unmoved.mean(axis=1, dtype=np.float64).tolist()),
-        n_independent=len(found.own if found.groups is None else np.unique(found.groups)),
-        has_offsets=MOVED in found.scores,
     )
 
 
@@ -125,10 +119,7 @@ def own_score(
     biased = variance * (n_groups - 1) / n_groups
     effective = mean * (1 - mean) / biased if biased else n_groups
     effective *= (_quantile(level, n - 1) / _quantile(level, n_groups - 1)) ** 2
-    right, tail = mean * effective, (1 - level) / 2
-    low = stats.beta.ppf(tail, right, effective - right + 1) if mean > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, right + 1, effective - right) if mean < 1 else 1.0
-    return Estimate(mean, float(low), float(high))
+    return Estimate(mean, *share_interval(mean, effective, level))
 
 
 def difference_from_usual(

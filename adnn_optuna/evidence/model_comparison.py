@@ -109,6 +109,8 @@ class ModelComparisonFacts(Findings, ArmValues):
             :meth:`new_data_interval`. Where these are known, the verdict is theirs.
         """
         table = super().differences()
+        if not self.n_test:  # Of functions there are no data.
+            return table
         ends = [self.new_data_interval(row) for row in self.paired_differences]
         table[["new_data_low", "new_data_high"]] = ends
         return table

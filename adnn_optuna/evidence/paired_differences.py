@@ -178,7 +178,7 @@ def paired_differences(
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
         mean = size * float(d.mean()) if n_pairs else math.nan
         superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
-        ends = (math.nan, math.nan) if looks_again else _share_interval(superiority, n_pairs)
+        ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends)
         ends = (size * float(d.min()), size * float(d.max())) if n_pairs else (math.nan, math.nan)
         rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons), *ends))
@@ -210,13 +210,13 @@ def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDiffe
     return [said(row, low=-math.inf, high=math.inf) if row.verdict else row for row in rows]
 
 
-def _share_interval(share: float, n: int) -> tuple[float, float]:
-    """Return the interval of 95 % of a share of n by Clopper and Pearson (1934)."""
+def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[float, float]:
+    """Return the interval of a share of n by Clopper and Pearson (1934)."""
     if not n:
         return math.nan, math.nan
-    k = share * n
-    low = stats.beta.ppf(0.025, k, n - k + 1) if k else 0.0
-    high = stats.beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+    k, tail = share * n, (1 - level) / 2
+    low = stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
     return float(low), float(high)
 
 

@@ -41,7 +41,7 @@ def gain_interval(look: TestLook | None) -> tuple[float, float]:
 
 def n_counted(look: TestLook) -> float:
     """Return as how many images those of a look count, of which some may repeat others."""
-    return look["groups"]["n"] if "groups" in look else look["n_images"]
+    return look.get("n_groups", look["n_images"])
 
 
 def unseen_share(n: int) -> float:

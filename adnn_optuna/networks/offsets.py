@@ -30,6 +30,9 @@ class Start:
     """The seed of the order of the batches, where it is not that of the initial weights."""
 
 
+SHARED = "offset"  # The parameter of all weights and biases that move as one.
+
+
 @dataclasses.dataclass(frozen=True)
 class OffsetSpace:
     """The space of init offsets: values added to the initial weights and biases of layers.
@@ -105,7 +108,7 @@ class OffsetSpace:
         if variable.kind == "other" or (variable.is_output and not self.include_output):
             return None
         if self.scope == "shared":
-            return "offset"
+            return SHARED
         return f"{variable.kind}_offset_{'output' if variable.is_output else variable.layer}"
 
 

@@ -81,6 +81,7 @@ def plot_averages(facts: EnsembleFacts) -> go.Figure:
         means = [round(unit.scale * score, 6) for score in scores]
         numbers = range(1, len(means) + 1)
         figure.add_trace(style.line(numbers, means, style.COLORS[0], "average", width=2.5))
+        figure.update_xaxes(dtick=max(1, len(means) // 10))
     return style.say_if_empty(figure, "No network was trained.")
 
 

@@ -60,7 +60,7 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     (held, low, high), n = facts.holds, len(facts.seeds)
     ends = f"{unit.bare.value(low)} to {unit.value(high)}"
     repeats = "nothing, it moves nothing"
-    if facts.has_offsets:
+    if facts.gains:
         said = estimate_in_words(facts.repeats, facts.level, unit)
         repeats = f"{said} in the mean of {n} fresh seeds"
     later = f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""

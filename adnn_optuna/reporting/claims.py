@@ -17,7 +17,7 @@ QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How
 def n_examples(look: TestLook) -> str:
     """Return how many examples a test set has, as how many they count, and what they are."""
     said = f"{look['n_images']} test {printable(look['unit'])}"
-    return f"{said} that count as {n_counted(look):.0f}" if "groups" in look else said
+    return f"{said} that count as {n_counted(look):.0f}" if "n_groups" in look else said
 
 
 def images(gain: float, look: TestLook | None) -> str:

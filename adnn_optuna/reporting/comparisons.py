@@ -109,8 +109,6 @@ def page(comparison: ComparisonFacts) -> Page:
         "comparison": comparison,
         "answers": answers,
         "picture": Figure("gains", _picture(comparison)),
-        "claim": claims.claim_of_comparison(comparison),
-        "repeats": claims.repeats_in_words(comparison),
         "caveat": claims.caveat_of_comparison(comparison),
         "intervals": claims.intervals_in_words(comparison),
         "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),

@@ -59,8 +59,12 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
-    answers = (gained, luck, otherwise, _how_to_check(comparison, url))
-    return dict(zip(QUESTIONS, answers, strict=True))
+    told = (gained, luck, otherwise, _how_to_check(comparison, url))
+    answers = [*zip(QUESTIONS, told, strict=True)]
+    if said := repeats_in_words(comparison):
+        what, repeats = said.split(": ", 1)
+        answers.insert(2, (f"{what}:", repeats))
+    return dict(answers)
 
 
 def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
@@ -85,8 +89,8 @@ def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[s
     trials, seconds = comparison.any_record.budget["max_trial"], table["seconds"]
     took = listed([f"{arm} {SECONDS.value(s)} seconds" for arm, s in seconds.items()])
     otherwise = (
-        f"All arms had {trials} trials a seed. A run took {took}: where a search itself is slow, "
-        "as many seconds may buy more trials of a faster one."
+        f"All arms had up to {trials} trials a seed. A run took {took}: where a search itself is "
+        "slow, as many seconds may buy more trials of a faster one."
     )
     answers = (gained, luck, otherwise, _how_to_check(comparison, url))
     return dict(zip(QUESTIONS, answers, strict=True))
@@ -94,10 +98,11 @@ def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[s
 
 def _how_to_check(comparison: ComparisonFacts, url: str | None) -> str:
     n_runs = len(comparison.results) * len(comparison.seeds)
+    follows = " as far as the objective follows from its seed" if comparison.is_of_function else ""
     return (
         f"Each of the {n_runs} searches is in the table at the end of this page"
         f"{f' and stored in {url}' if url else ''}; the same call with the same seeds makes them "
-        "again, with the same numbers."
+        f"again, with the same numbers{follows}."
     )
 
 

@@ -113,7 +113,7 @@ def _usual(record: SearchRecord, facts: ConfirmationFacts) -> str:
 
 def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
     """Return what repeats, by the gains over fresh seeds; it claims nothing of rare seeds."""
-    if not facts.has_offsets:
+    if not facts.gains:
         return "nothing, it moves nothing."
     n, (mean, low, high) = len(facts.seeds), facts.repeats
     if math.isnan(mean):

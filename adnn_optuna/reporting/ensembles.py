@@ -48,8 +48,15 @@ def caveat(facts: EnsembleFacts) -> str:
 def text(facts: EnsembleFacts) -> str:
     """Return the claim, what the networks come to, and what to think of it."""
     said = textwrap.wrap(claim(facts), 98)
+    if scores := _scores(facts):
+        said += [*scores, *textwrap.wrap(caveat(facts), 98)]
+    return "\n".join(said)
+
+
+def _scores(facts: EnsembleFacts) -> list[str]:
+    """Return what networks come to alone and averaged, and how far two differ, one a line."""
     if facts.n_members < 2:
-        return "\n".join(said)
+        return []
     unit, n_examples = unit_of(facts.score_name), len(facts.dataset.y_test)
     low, high = (unit.bare.value(end(facts.members)) for end in (min, max))
     spread = f"{unit.bare.value(facts.sd)} (standard deviation; {low} to {high})"
@@ -57,21 +64,20 @@ def text(facts: EnsembleFacts) -> str:
     if facts.head.num_classes is not None:
         of = f"{n_examples} test {printable(facts.dataset.unit)}"
         differ = f"other classes for {100 * facts.disagreement:.1f} % of {of}"
-    said += [
+    return [
         f"  alone:      {unit.value(facts.mean)} ± {spread}",
         f"  averaged:   {unit.value(facts.score)}",
         f"  two differ: {differ}",
     ]
-    return "\n".join([*said, *textwrap.wrap(caveat(facts), 98)])
 
 
 def page(facts: EnsembleFacts) -> Page:
     """Return the report."""
     content = {
-        "kind": "Ensemble",
+        "kind": "Networks of",
         "name": facts.study_name,
         "dates": f"{len(facts.evaluations)} trainings",
-        "text": text(facts),
+        "text": "\n".join(_scores(facts)),
         "picture": Figure("averages", figure(facts)),
         "caption": "Points are networks alone; the line is the mean of the averages of as many.",
     }

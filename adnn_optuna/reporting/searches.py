@@ -13,7 +13,8 @@ from adnn_optuna._units import score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
-from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n, plot_gain
+from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
+from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import searches_claims as claims
 from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements
@@ -99,11 +100,6 @@ def _number_lines(record: SearchRecord) -> list[str]:
     return [f"  {line:<15}  {'  '.join(parts)}" for line, parts in lines.items()]
 
 
-def figure(record: SearchRecord) -> go.Figure:
-    """Return the gain of each trial, and the best so far."""
-    return plot_gain(record)
-
-
 def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
     """Return the report of a search, with what the file of its contract holds.
 
@@ -114,7 +110,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
     claim = answers.pop("verdict")
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
-    figures = [Figure("gain", plot_gain(record))]
+    figures = [Figure("gain", figure(record))]
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))

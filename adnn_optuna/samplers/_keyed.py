@@ -1,17 +1,19 @@
 """Optuna's samplers, with random numbers that follow from the study."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, QMCSampler
+from optuna.samplers import BaseSampler, BruteForceSampler, CmaEsSampler, GridSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError
-from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._random_numbers import check_seed
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._random_numbers import check_seed, draw_key
 
 # They count their trials in the study, under one seed.
 COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
@@ -69,32 +71,32 @@ class KeyedSampler(BaseSampler):
     def __str__(self) -> str:
         return f"KeyedSampler({type(self._factory(self._seed, self._n_trials)).__name__})"
 
-    def _key(self, study: Study, trial: FrozenTrial) -> int:
-        return trial.number
+    def of_key(self, key: int) -> BaseSampler:
+        """Make the sampler of the trials with a key."""
+        [seed] = np.random.SeedSequence([self._seed, key]).generate_state(1)
+        return self._factory(int(seed), self._n_trials)
 
-    def _sampler(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
         if trial._trial_id not in self._samplers:
-            key = self._key(study, trial)
-            [seed] = np.random.SeedSequence([self._seed, key]).generate_state(1)
-            self._samplers[trial._trial_id] = self._factory(int(seed), self._n_trials)
+            self._samplers[trial._trial_id] = self.of_key(trial.number)
         return self._samplers[trial._trial_id]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin anew, with the random numbers of this trial."""
         self._samplers.pop(trial._trial_id, None)
-        self._sampler(study, trial).before_trial(study, trial)
+        self._sampler(trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return which parameters the trial's sampler samples together."""
-        return self._sampler(study, trial).infer_relative_search_space(study, trial)
+        return self._sampler(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Sample these together."""
-        return self._sampler(study, trial).sample_relative(study, trial, search_space)
+        return self._sampler(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
@@ -104,12 +106,58 @@ class KeyedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Sample one parameter."""
-        sampler = self._sampler(study, trial)
+        sampler = self._sampler(trial)
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Tell the trial's sampler, and forget it."""
-        self._sampler(study, trial).after_trial(study, trial, state, values)
+        self._sampler(trial).after_trial(study, trial, state, values)
         del self._samplers[trial._trial_id]
+
+
+class KeyedIndexSampler(IndexedSampler):
+    """Keyed on the index, not the number: one that a kill frees is proposed again as it was.
+
+    Args:
+        keyed: Makes the samplers.
+    """
+
+    def __init__(self, keyed: KeyedSampler) -> None:
+        super().__init__("keyed")
+        self._keyed = keyed
+        self._has_warned_of_constraints = True  # What it makes may well heed them.
+
+    def __repr__(self) -> str:
+        return str(self._keyed)
+
+    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
+        trials, number = indices.reader.trials, proposal["owner"]["trial"]
+        trial, index = trials[number], proposal["index"]
+        # What these samplers see is the study as it is now, not as it was when the index was new.
+        holders = [] if index is None else indices.holders(index, number)
+        first = trials[holders[0]] if holders else trial
+        sampler = self._keyed.of_key(draw_key(proposal))
+        sampler.before_trial(study, trial)
+        space = sampler.infer_relative_search_space(study, trial)
+        undisturbed = copy.copy(trial)
+        if index is not None and isinstance(sampler, CmaEsSampler):
+            undisturbed.number = index  # It draws by the number, which moves where one is lost.
+        relative = sampler.sample_relative(study, undisturbed, space)
+
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            if first.distributions.get(name) == distribution:
+                return first.params[name]
+            if name in relative and space[name] == distribution:
+                return relative[name]
+            return sampler.sample_independent(study, trial, name, distribution)
+
+        return value
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Tell a sampler of the factory's, too, which may note the constraints."""
+        self._keyed.of_key(0).after_trial(study, trial, state, values)
+        super().after_trial(study, trial, state, values)

@@ -133,14 +133,21 @@ def ownership(trial: FrozenTrial | Trial) -> Owner:
     }
 
 
+def claim_of(trial: FrozenTrial | Trial) -> str:
+    """Return this run's attribute of a waiting trial, which several may be about to begin."""
+    return f"{CLAIM}/{ownership(trial)['run']}"
+
+
 def owner_of(trial: FrozenTrial) -> Owner | None:
-    """Return who runs a trial, or ran it last, if that is known.
+    """Return who runs a trial, or ran it last, if that is known; of those who claim it, one alive.
 
     A retry begins with a copy of what was stored in the trial that it repeats, also its owner.
     """
     attrs = trial.system_attrs
     proposal = attrs.get(PROPOSAL) or {}
-    said: tuple[Owner | None, ...] = (proposal.get("owner"), attrs.get(OWNER), attrs.get(CLAIM))
+    claims = [owner for name, owner in attrs.items() if name.startswith(CLAIM) and owner]
+    claims.sort(key=lambda owner: _lives(owner) is False)
+    said: tuple[Owner | None, ...] = (proposal.get("owner"), attrs.get(OWNER), *claims)
     return next((owner for owner in said if owner and owner["trial"] == trial.number), None)
 
 
@@ -152,7 +159,11 @@ def is_own(trial: FrozenTrial) -> bool:
 def is_alive(trial: FrozenTrial) -> bool | None:
     """Return whether those that run a trial live; :obj:`None` if nobody here can tell."""
     owner = owner_of(trial)
-    if owner is None or owner["host"] != _host():
+    return None if owner is None else _lives(owner)
+
+
+def _lives(owner: Owner) -> bool | None:
+    if owner["host"] != _host():
         return None
     if (owner["process"], owner["start"]) == (os.getpid(), _own_start_time(os.getpid())):
         return _is_under_way(owner["run"])

@@ -425,7 +425,7 @@ UNCHECKABLE = [
         f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
     ),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
-    ("confirmation", {"rank": 1}, "The field confirmation.n_independent is missing."),
+    ("confirmation", {"rank": 1}, "The field confirmation.holds is missing."),
     ("confirmation", [0.1] * 10, "A contract has no field confirmation."),
     ("confirmation.gains", {"0.1": 0.1}, "confirmation.gains must be 10 to 10000 numbers"),
     (

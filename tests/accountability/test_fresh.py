@@ -249,15 +249,13 @@ def pairs(gains: np.ndarray) -> ConfirmationFacts:
     mean = float(gains.mean())
     estimates = dict.fromkeys(("holds", "usual", "repeats"), Estimate(mean, mean, mean))
     seeds, rest = tuple(range(len(gains))), {"hyperparameters": None, "unmoved": ()}
-    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
-    return ConfirmationFacts(
-        **numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains), has_offsets=True
-    )
+    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95}
+    return ConfirmationFacts(**numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains))
 
 
 def claimed_of(gains: np.ndarray) -> dict[str, Any]:
     said = {name: [0.0] * 3 for name in ("holds", "usual", "repeats")}
-    said |= {"gains": gains.tolist(), "seeds": [], "unmoved": [], "rank": 1, "n_independent": 1}
+    said |= {"gains": gains.tolist(), "seeds": [], "unmoved": [], "rank": 1}
     scores = {"baseline": {"test_accuracy": 0.5}, "winner": {"test_accuracy": 0.6}}
     data = {"objective": {"dataset": {}}, "split": {"test": 1000}, "study": {"best_trial": 0}}
     return {"confirmation": said, **scores, **data}

@@ -299,7 +299,7 @@ def test_page_figure_and_plan(tmp_path: Path) -> None:
     found = of_smooth()
     found.report(tmp_path / "c.html")
     page = text_of((tmp_path / "c.html").read_text())
-    for said in ("annealing against random", "fresh value", "All arms had 20 trials a seed"):
+    for said in ("annealing against random", "fresh value", "All arms had up to 20 trials a seed"):
         assert said in page
     for not_said in ("network", "restarts", "unknown", "accuracy"):
         assert not_said not in page.replace("needs no network", "")

@@ -217,6 +217,7 @@ class TestFunctionsOfSeeds:
         assert "draws the initialisation and the split of the data afresh" in said
         assert "accuracy" not in said
         assert "equivalent:" not in said
+        assert [*found.differences().columns[-2:]] == ["verdict", "reason"]
 
     def test_share_the_seeds_of_the_same_sources(self) -> None:
         found = adnn.compare_models(

@@ -127,7 +127,10 @@ def test_prints_draws_and_reports(result: adnn.Ensemble, tmp_path: Path) -> None
     assert "predicting costs 3 times as much" in said
     assert f"alone: {100 * np.mean(result.members):.2f} %" in said
     result.report(tmp_path / "ensemble.html")
-    assert claim in (tmp_path / "ensemble.html").read_text()
+    page = (tmp_path / "ensemble.html").read_text()
+    assert claim in page
+    assert f"alone:      {100 * np.mean(result.members):.2f} %" in page
+    assert page.count("None was chosen, by anything.") == 1  # told above, not told again
     dots, line = result.plot().data
     assert list(dots.y) == pytest.approx([100 * member for member in result.members])
     assert line.y[0] == pytest.approx(100 * np.mean(result.members))

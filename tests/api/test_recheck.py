@@ -21,7 +21,8 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.engine.confirmation import confirming_seeds
+from adnn_optuna.engine.confirmation import experiment_of
+from adnn_optuna.engine.evaluations import seeds_to_confirm
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.reporting import rechecks
 
@@ -373,7 +374,7 @@ class TestAgainst:
         assert report.against.value == study.user_attrs["adnn:baseline"]
         assert "over the unmoved network" in str(report)
         config, params = study.user_attrs["adnn:config"], study.best_params
-        seeds = confirming_seeds(config, params, 6)
+        seeds = seeds_to_confirm(experiment_of(config), params, 6)
         gains = [
             fresh(study.best_trial) - fresh(report.against)
             for seed in seeds

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
 from search_worker import make_objective
 from stored_studies import store_study
 
@@ -91,6 +92,26 @@ def test_those_of_optuna_repeat_nothing_when_they_go_on(name: str) -> None:
     whole = _search(name, optuna.storages.InMemoryStorage(), max_trial=4)
     assert [trial.params for trial in whole.done_trials] == params
     assert len({str(of_trial) for of_trial in params}) == 4
+    assert set(resumed.proposers.values()) == {name}
+
+
+@pytest.mark.parametrize("name", ["random", "tpe", "cmaes"])
+def test_a_draw_that_is_lost_after_later_ones_began_is_made_again_and_no_other(name: str) -> None:
+    study = optuna.create_study()
+    space = {name: FloatDistribution(-1, 1) for name in "xy"}
+
+    def ask() -> optuna.Trial:
+        study.sampler = ARMS[name].sampler(1, space, None)  # Each of a worker of its own.
+        return study.ask(space)
+
+    study.tell(ask(), 1.0)
+    lost, kept = ask(), ask()
+    # What another worker does that finds its owner dead.
+    study._storage.set_trial_state_values(lost._trial_id, TrialState.FAIL)
+    study.tell(kept, 0.0)
+    again, later = ask(), ask()
+    assert again.params == lost.params
+    assert len({str(trial.params) for trial in (study.trials[0], kept, again, later)}) == 4
 
 
 @pytest.mark.parametrize("name", NEEDED)

@@ -16,10 +16,11 @@ from adnn_optuna.engine.confirmation import (
     MOVED,
     UNMOVED,
     confirm_winner,
-    confirming_seeds,
+    experiment_of,
     read_confirmation,
     repeat_winner,
 )
+from adnn_optuna.engine.evaluations import seeds_to_confirm
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.retraining import retrain
 
@@ -65,16 +66,16 @@ def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
     objective: InitOffsetObjective,
 ) -> None:
     config, params = objective.config, {"weight_offset_0": 0.1}
-    seeds = confirming_seeds(config, params, 10)
-    assert seeds == confirming_seeds(config, params, 20)[:10]
+    seeds = seeds_to_confirm(experiment_of(config), params, 10)
+    assert seeds == seeds_to_confirm(experiment_of(config), params, 20)[:10]
     named = {**config, "dataset": {**config["dataset"], "name": "other", "path": "/elsewhere"}}
-    assert seeds == confirming_seeds(named, params, 10)
+    assert seeds == seeds_to_confirm(experiment_of(named), params, 10)
     other = {**config, "dataset": {**config["dataset"], "fingerprint": "0" * 64}}
     sets = [
         seeds,
-        confirming_seeds(config, {"weight_offset_0": 0.2}, 10),
-        confirming_seeds(other, params, 10),
-        confirming_seeds(make_objective(seed=4).config, params, 10),
+        seeds_to_confirm(experiment_of(config), {"weight_offset_0": 0.2}, 10),
+        seeds_to_confirm(experiment_of(other), params, 10),
+        seeds_to_confirm(experiment_of(make_objective(seed=4).config), params, 10),
     ]
     assert len({seed for of_set in sets for seed in of_set}) == 40
     assert min(map(min, sets)) > 10_000
@@ -205,7 +206,7 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     repeat_winner(result, objective, stop)
     stored, best = record_of(result.study), result.best
     assert best is not None
-    [seed] = confirming_seeds(objective.config, best.params, 1)
+    [seed] = seeds_to_confirm(experiment_of(objective.config), best.params, 1)
     fresh = objective.replace(seed=seed)
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
     assert stored.repeated == result.repeated == pytest.approx(runs[1].score - runs[0].score)

@@ -163,6 +163,19 @@ def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetO
     assert objective(everywhere) == trial.value
 
 
+def test_constant_goes_all_over_the_range_beside_what_a_function_draws(
+    objective: InitOffsetObjective,
+) -> None:
+    def model(trial: Any) -> adnn.MLP:
+        return adnn.MLP(hidden=(trial.suggest_int("width", 4, 6),))
+
+    training = quick_training(epochs=1)
+    of_trial = adnn.InitOffsetObjective(model, objective.dataset, training=training)
+    done = run(Plan(of_trial, "constant", "constant", limits_of(max_trial=4))).done_trials
+    offsets = sorted(trial.params["offset"] for trial in done)
+    assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 4).tolist())
+
+
 @pytest.mark.parametrize("control", ["learning_rate", "constant"])
 def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetObjective) -> None:
     def plan(max_trial: int) -> Plan:

@@ -100,7 +100,9 @@ def test_a_trial_that_had_only_begun_is_done_by_the_next_worker(
 ) -> None:
     """With no word of its worker, it would be RUNNING for ever; an enqueued one never done."""
     url, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("killed", "whole"))
-    for write, after in (("set_trial_state_values", 1), ("create_new_trial", 2)):
+    state, trial = "set_trial_state_values", "create_new_trial"
+    # Also where the worker that finds it dies before and after it ends the trial.
+    for write, after in ((state, 1), (trial, 1), (state, 1), (trial, 2)):
         assert killed(url, lambda: search(url, searcher), write, after)
     study = search(url, searcher)
     assert done(study) == done(search(whole, searcher))

@@ -156,7 +156,7 @@ class TestWhatRepeats:
         own, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
         found = Confirmation(3, 1, tuple(range(6)), own, {UNMOVED: unmoved}, None)
         facts = facts_of(found)
-        assert (facts.has_offsets, facts.repeats, facts.gains) == (False, Estimate(0, 0, 0), ())
+        assert (facts.repeats, facts.gains) == (Estimate(0, 0, 0), ())
         assert facts.unmoved == (0.8,) * 6
 
     def test_hyperparameters_are_told_beside(self) -> None:

@@ -36,7 +36,6 @@ def test_prints_what_a_contract_says() -> None:
         },
         "confirmation": {
             "rank": 2,
-            "n_independent": 16,
             "holds": [0.375, 0.125, 0.75],
             "usual": [0.125, -0.25, 0.5],
             "repeats": [0.0625, 0.03125, 0.125],
@@ -117,12 +116,10 @@ def test_tells_a_gain_with_how_far_it_may_be_off_and_in_its_unit() -> None:
 
 def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
     repeats, usual = Estimate(gain, low, high), Estimate(0.03, 0.01, 0.05)
-    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95, "n_independent": 1000}
+    numbers: Any = {"trial": 0, "rank": 1, "level": 0.95}
     values: Any = {"hyperparameters": None, "unmoved": (0.9,) * n, "gains": (gain,) * n}
     estimates = {"holds": Estimate(0.93, 0.91, 0.95), "usual": usual, "repeats": repeats}
-    return ConfirmationFacts(
-        **numbers, **values, **estimates, seeds=tuple(range(n)), has_offsets=True
-    )
+    return ConfirmationFacts(**numbers, **values, **estimates, seeds=tuple(range(n)))
 
 
 def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:

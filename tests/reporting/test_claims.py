@@ -20,6 +20,7 @@ def difference(**changes: Any) -> PairedDifference:
 def test_parts_of_sentences() -> None:
     assert claims.interval(difference(), ACCURACY) == "-0.20 to +2.00 pp"
     assert claims.interval(difference(), PLAIN) == "-0.0020 to +0.0200"
+    assert ACCURACY.interval(-1e-9, -0.0) == "-0.00 to +0.00 pp"
     infinite = difference(low=-math.inf, high=math.inf)
     assert claims.interval(infinite, ACCURACY) == "none"
     assert claims.with_interval(infinite, ACCURACY) == "no interval yet"

@@ -145,7 +145,7 @@ class TestPage:
         self, page: str, wide_comparison: Comparison
     ) -> None:
         shown = text_of(page)
-        assert comparisons_claims.claim_of_comparison(wide_comparison) in shown
+        assert shown.count(comparisons_claims.verdict_of_comparison(wide_comparison)) == 1
         for row in wide_comparison.differences().itertuples():
             assert f"{100 * row.difference:+.2f} pp" in shown
             assert f"{100 * row.low:+.2f} to {100 * row.high:+.2f} pp" in shown
