@@ -153,7 +153,7 @@ def compare_models(
     if networks is not None:
         equivalence = EQUIVALENCE if equivalence is None else equivalence
         check_equivalence(equivalence)
-        evaluated["models"] |= networks.config
+        evaluated["models"] |= {label: t.config for label, t in networks.trainers.items()}
         evaluated["dataset"] = networks.dataset.config
         of_data, sources = networks.of_data, {**networks.sources, **sources}
     elif equivalence is not None:
@@ -240,11 +240,6 @@ class _Networks:
             )
         self.stop = threading.Event()
         self._redrawing = Redrawing(data)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """All that determines what they come to, but for the seed and the data."""
-        return {label: trainer.config for label, trainer in self.trainers.items()}
 
     @property
     def of_data(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import optuna
@@ -17,7 +17,6 @@ from adnn_optuna.networks.averages import Average
 from adnn_optuna.networks.offsets import ControlSpace, Start
 from adnn_optuna.networks.training import Run, is_finite
 
-_ENDED = ("complete", "diverged")
 _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
 
@@ -52,36 +51,31 @@ class EnsembleObjective(OneTrialObjective):
         assert isinstance(self.space, ControlSpace)
         trained: Trained = {"seconds": 0.0, "epochs": 0}
         ended: list[Run] = []
-        for run, average in self._averages({"members": self.space.high}, **limits):
+        splits = {self.metric.partition("_")[0], "val"} if len(self.dataset.x_val) else {"train"}
+        average = Average(self.trainer, sorted(splits))
+        starts = self.starts({"members": self.space.high})
+        for run in self.trainer.train_in_turn(starts, **limits):
             trained["seconds"] += run.seconds
             trained["epochs"] += run.epochs
-            if run.status not in _ENDED:
+            if run.status not in ("complete", "diverged"):
                 break
             ended.append(run)
             if len(ended) == 1:
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
-                patiently(trial.report, average.value(self.metric), average.n)
+                average.add(run)
+                patiently(trial.report, average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
             state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL
             return [Outcome(state, None, None, trained, is_cut_off, is_stopped)]
         self._tested = (self.seed, len(ended)), ended[0], average
         self.store_found(trial, len(ended))
-        metrics, value = average.metrics, average.value(self.metric)
-        return [Outcome(TrialState.COMPLETE, value, metrics, trained)]
+        metrics = average.metrics
+        return [Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: dict[str, Any]) -> tuple[Run, Average] | None:
         """Return the unmoved network and the average if these are what was trained last, once."""
         known, self._tested = self._tested, None  # It is large.
         is_same = known is not None and known[0] == (self.seed, params["members"])
         return known[1:] if known is not None and is_same else None
-
-    def _averages(self, params: dict[str, Any], **limits: Any) -> Iterator[tuple[Run, Average]]:
-        """Yield each network that is trained, and the average of all so far, always the same."""
-        splits = {self.metric.partition("_")[0], "val"} if len(self.dataset.x_val) else {"train"}
-        average = Average(self.trainer, sorted(splits))
-        for run in self.trainer.train_in_turn(self.starts(params), **limits):
-            if run.status in _ENDED and is_finite(run.metrics):
-                average.add(run)
-            yield run, average

@@ -234,9 +234,11 @@ class _Worker:
         if self.interval is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
                 optuna.storages.fail_stale_trials(self.study)
-        for trial in filter(self._is_abandoned, self.study.get_trials(deepcopy=False)):
-            end_trial(self.study, trial)
         trials = self.study.get_trials(deepcopy=False)
+        if abandoned := [*filter(self._is_abandoned, trials)]:
+            for trial in abandoned:
+                end_trial(self.study, trial)
+            trials = self.study.get_trials(deepcopy=False)
         findings = self.findings_of(made_evaluations(self.study, self.names, trials))
         if bar is not None:
             bar.total = findings.n_evaluations

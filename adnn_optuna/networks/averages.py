@@ -53,13 +53,6 @@ class Average:
         outputs = self._trainer.outputs(weights, self._trainer.dataset.x_test)
         self._sums["test"] += predictions(head, outputs)
 
-    def value(self, name: str) -> float:
-        """Return one of :attr:`metrics`; an accuracy without all others."""
-        split, _, metric = name.partition("_")
-        if metric != "accuracy":
-            return self.metrics[name]
-        return float(self._head.scores(self._mean(split), self._splits[split][1]).mean())
-
     @property
     def metrics(self) -> Metrics:
         """The metrics of the average on each split but the test set.
