@@ -16,11 +16,13 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.samplers._owners import (
     _start_time,
+    claim_of,
     end_trial,
     is_alive,
     is_own,
     owner_of,
     ownership,
+    run_of_trials,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +94,18 @@ def test_owners_of_trials_without_a_proposal() -> None:
     trial.system_attrs = {OWNER: ownership(trial)}
     assert owner_of(trial) == ownership(trial)
     assert is_alive(trial) is True
+
+
+def test_of_several_that_claim_a_trial_each_takes_back_its_own() -> None:
+    trial = trial_of(None)
+    with run_of_trials(study := optuna.create_study()):
+        taken = {claim_of(trial): ownership(trial)}
+    with run_of_trials(study):
+        late = claim_of(trial)
+        trial.system_attrs = {**taken, late: ownership(trial)}
+        assert is_alive(trial) is True
+        trial.system_attrs = {**taken, late: None}
+        assert is_alive(trial) is False
 
 
 def test_dead_trials_fail_but_once() -> None:
