@@ -148,6 +148,7 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_p
     assert "Trial 3 is RUNNING" in searches.text(record_of(study))
 
 
+@pytest.mark.slow  # It waits for heartbeats.
 def test_a_heart_that_never_beat_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

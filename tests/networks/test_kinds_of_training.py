@@ -160,7 +160,7 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
 
 
 # One of each sort; the others are of the slow tests.
-FAST = ("average", "muon", "compiled", "float16")  # Compiled: schedule and clipping.
+FAST = ("average", "compiled")  # Compiled: schedule and clipping.
 
 
 @pytest.mark.parametrize(

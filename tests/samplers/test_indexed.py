@@ -215,7 +215,10 @@ def test_no_index_is_kept_by_two_of_many_workers_that_die_often(
         assert len(set(indices)) == len(indices) >= N_TRIALS
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler",
+    ["always", *(pytest.param(s, marks=pytest.mark.slow) for s in SAMPLERS if s != "always")],
+)
 @common
 @given(
     batch_size=st.sampled_from([1, 4]),
