@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,20 @@ def test_the_guide_to_compare_anything_prints_what_it_says(
     printed = re.sub(r" +[\d.]+(?=\n)", "", capsys.readouterr().out)
     assert printed in re.sub(r" +[\d.]+(?=\n)", "", guide)
     assert Path("trees.html").exists()
+
+
+@pytest.mark.slow
+def test_what_the_example_says_to_repeat_does_so_for_nine_seeds_of_ten() -> None:
+    readme = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
+    [code, *_] = re.findall(r"```python\n(.*?)\nstorage = ", readme, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    results = [
+        adnn.search(made["objective"].replace(seed=seed), "annealing", max_trial=30)
+        for seed in range(10)
+    ]
+    confirmations = [result.confirmation for result in results]
+    assert sum(c is not None and c.repeats.low > 0 for c in confirmations) >= 9
 
 
 def test_the_table_of_initializers_is_up_to_date() -> None:
