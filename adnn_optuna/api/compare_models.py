@@ -15,7 +15,7 @@ from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_positive, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.evaluations import open_evaluations
-from adnn_optuna.engine.outcomes import key_of, seeds_of
+from adnn_optuna.engine.outcomes import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -26,7 +26,7 @@ from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.network import build_architecture, derived_seed
 from adnn_optuna.networks.training import Trainer, n_cores
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def compare_models(
         if networks is not None and label in networks.trainers:
             return networks.score(label, seed)
         names, function = named[label], cast("Callable[..., float]", models[label])
-        keys = [seed] if not names[1:] else [key_of(seed, *name.encode()) for name in names]
+        keys = [seed] if not names[1:] else [derived_seed(seed, *name.encode()) for name in names]
         return function(**dict(zip(names, keys, strict=True)))
 
     known = functools.partial(

@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import Trained
 from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
-from adnn_optuna.engine.outcomes import Outcome, key_of
+from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.averages import Average
+from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import ControlSpace, Start
 from adnn_optuna.networks.training import Run, is_finite
 
@@ -22,7 +23,7 @@ _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
 def seeds_of_members(seed: int, n: int) -> list[int]:
     """Return the seeds of ``n`` networks, of initialisation and order, that follow from one."""
-    return [key_of(seed, number, _KEY) for number in range(n)]
+    return [derived_seed(seed, number, _KEY) for number in range(n)]
 
 
 class EnsembleObjective(OneTrialObjective):

@@ -9,9 +9,10 @@ import threading
 
 from optuna.exceptions import TrialPruned
 
-from adnn_optuna.engine.outcomes import KeyedObjective, key_of, number, with_seed
+from adnn_optuna.engine.outcomes import KeyedObjective, number, with_seed
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.network import derived_seed
 
 
 def evaluate_afresh(
@@ -33,6 +34,6 @@ def evaluate_afresh(
             raise KeyboardInterrupt
         value = math.nan
         with contextlib.suppress(TrialPruned):
-            seed = key_of(objective.seed, 1, int(name.rpartition("/")[2]))
+            seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
         patiently(record.study.set_user_attr, name, value if math.isfinite(value) else None)

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import TrialPruned
@@ -21,6 +20,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.samplers._owners import is_alive
 
 
@@ -144,11 +144,6 @@ def n_before(study: optuna.Study, trial_number: int) -> int:
     return sum(is_done(t) or (not t.state.is_finished() and is_alive(t) is True) for t in before)
 
 
-def key_of(seed: int, *of: int) -> int:
-    """Return a seed below 2^31 that follows from another one and what it is of."""
-    return int(np.random.SeedSequence([seed, *of]).generate_state(1)[0]) >> 1
-
-
 @dataclasses.dataclass(frozen=True)
 class FunctionObjective:
     """Any Optuna objective in the place of ours.
@@ -219,4 +214,4 @@ class KeyedObjective(FunctionObjective):
 
     def seed_of(self, trial: optuna.Trial) -> int:
         """Return a seed of its own for each trial."""
-        return key_of(self.seed, 0, n_before(trial.study, trial.number))
+        return derived_seed(self.seed, 0, n_before(trial.study, trial.number))

@@ -177,7 +177,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
         spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
-        return _seeded_initializer(spec, _derived_seed(seed, restart, i))
+        return _seeded_initializer(spec, derived_seed(seed, restart, i))
 
     @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
@@ -189,7 +189,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
         last = len(mlp.hidden)
-        with keras_files.undisturbed(_derived_seed(seed, restart)):
+        with keras_files.undisturbed(derived_seed(seed, restart)):
             dense = [
                 keras.layers.Dense(
                     units,
@@ -256,8 +256,8 @@ def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initiali
     return initializer
 
 
-def _derived_seed(*key: int) -> int:
-    """Return a 31-bit seed for ``key``; different keys give unrelated seeds."""
+def derived_seed(*key: int) -> int:
+    """Return a seed below 2^31 for ``key``; different keys give unrelated seeds."""
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
@@ -270,7 +270,7 @@ def _keras_architecture(
     def build(seed: int, restart: int) -> keras.Model:
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
-        with keras_files.undisturbed(_derived_seed(seed, restart)):
+        with keras_files.undisturbed(derived_seed(seed, restart)):
             return keras_files.in_fresh_thread(_built, build_model, input_shape)
 
     model, other = build(0, 0), build(0, 0)
