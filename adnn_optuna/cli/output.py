@@ -92,9 +92,10 @@ def show_search(
     *,
     contract: Path | None,
     report: Path | None,
+    model_card: Path | None,
     quiet: bool,
 ) -> None:
-    """Write a search's contract and report, and print what it came to and how to go on from it."""
+    """Write a search's files, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import LIMITS
     from adnn_optuna.engine.storages import is_in_memory
     from adnn_optuna.reporting.searches_claims import why_no_winner
@@ -114,6 +115,8 @@ def show_search(
         if report is not None:
             result.report(report, made)
         show(result)
+    if model_card is not None:
+        result.model_card(model_card, made)
     if quiet:
         return
     study = result.study
