@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from latex2mathml.converter import convert
 
 import adnn_optuna
 from adnn_optuna.cli.main import app as cli
+
+sys.path.insert(0, str(Path(__file__).parent))
+from contract_fields import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -30,6 +34,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
 nitpicky = False  # Optuna's and Keras's names are no pages of this site.
@@ -89,7 +94,8 @@ def _write_helps() -> None:
 
 _copy_notebooks()
 _write_helps()
-exclude_patterns.append("reference/_helps.md")
+(HERE / "reference" / "_contract_fields.md").write_text(table(), encoding="utf-8")
+exclude_patterns += ["reference/_helps.md", "reference/_contract_fields.md"]
 
 
 def _inline_math(translator: Any, node: nodes.math) -> None:
