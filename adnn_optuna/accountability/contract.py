@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 
 from adnn_optuna._checks import (
     WrongValueError,
-    check_installed,
     check_output_file,
     is_file,
     is_folder,
@@ -30,6 +29,7 @@ from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
@@ -218,7 +218,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def describe_environment() -> dict[str, Any]:
     """Return what this process trains with, as JSON holds it."""
-    check_installed("tensorflow", "Training a network")
+    load_tensorflow("Training a network")
     import tensorflow as tf
 
     packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")

@@ -30,25 +30,15 @@ def prepare_streams() -> None:
 
 
 def load_libraries() -> None:
-    """Import Optuna, which then logs warnings only, and TensorFlow, if it is there, in silence.
+    """Import Optuna, which then logs warnings only, and TensorFlow, if it is there, as quietly."""
+    import optuna
 
-    It writes some notices before it looks at any log level, straight to file descriptor 2.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from adnn_optuna.networks._tensorflow import LOG_LEVEL, load_tensorflow
+
     os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    try:
-        import optuna
-
-        if is_installed("tensorflow"):
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    os.environ.setdefault(LOG_LEVEL, "2")
+    if is_installed("tensorflow"):
+        load_tensorflow("The command line")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
