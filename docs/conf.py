@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,9 @@ from latex2mathml.converter import convert
 
 import adnn_optuna
 from adnn_optuna.cli.main import app as cli
+
+sys.path.insert(0, str(Path(__file__).parent))
+from contract_fields import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -30,6 +35,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
 nitpicky = False  # Optuna's and Keras's names are no pages of this site.
@@ -76,6 +82,26 @@ def _copy_notebooks() -> None:
         shutil.copy(notebook, target)
 
 
+def _write_studies() -> None:
+    """Make a page of each part of what is written about the studies, and one that lists them."""
+    target = HERE / "studies"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    text = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
+    text = re.sub(r"\]\((\w+\.png)\)", r"](../../studies/\1)", text)
+    # How sure all of it is stands on the page that leads here.
+    first, _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    names = []
+    for part in parts:
+        heading = part.partition("\n")[0]
+        names.append(re.sub(r"\W+", "-", heading.lower()).strip("-"))
+        page = re.sub(r"^##", "#", f"## {part}", flags=re.MULTILINE)
+        (target / f"{names[-1]}.md").write_text(page, encoding="utf-8")
+    listed = "\n".join(["```{toctree}", ":maxdepth: 1", "", *names, "```"])
+    (target / "index.md").write_text(f"{first}\n{listed}\n", encoding="utf-8")
+
+
 def _write_helps() -> None:
     """Write what each command of ``adnn`` says of itself."""
     command = typer.main.get_command(cli)
@@ -88,8 +114,10 @@ def _write_helps() -> None:
 
 
 _copy_notebooks()
+_write_studies()
 _write_helps()
-exclude_patterns.append("reference/_helps.md")
+(HERE / "reference" / "_contract_fields.md").write_text(table(), encoding="utf-8")
+exclude_patterns += ["reference/_helps.md", "reference/_contract_fields.md"]
 
 
 def _inline_math(translator: Any, node: nodes.math) -> None:

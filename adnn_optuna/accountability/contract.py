@@ -23,6 +23,7 @@ from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
@@ -211,7 +212,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def describe_environment() -> dict[str, Any]:
     """Return what this process trains with, as JSON holds it."""
-    _checks.check_installed("tensorflow", "Training a network")
+    load_tensorflow("Training a network")
     import tensorflow as tf
 
     packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")

@@ -134,7 +134,9 @@ class Trainer:
             scaling = dataclasses.replace(scaling, target_mean=(), target_std=())
             self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
         scores.check(self._y, dataset.classes)
-        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in scores.names)
+        self.metrics: tuple[str, ...] = tuple(
+            f"{split}_{name}" for split in self._y for name in scores.names
+        )
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
