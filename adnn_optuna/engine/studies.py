@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._attributes import (
@@ -21,6 +21,7 @@ from adnn_optuna._attributes import (
     CONFIG,
     EVALUATED,
     SEARCH,
+    STOP_REASON,
     Declaration,
     SearchSettings,
 )
@@ -46,6 +47,14 @@ def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
     record = record_of(study)
     return checked_limits(**record.budget) if record.runs else checked_limits()
+
+
+def was_exhausted(study: optuna.Study) -> bool:
+    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
+    sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
+    # A grid may have more points now.
+    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
+    return reason == "exhausted" and not has_more
 
 
 @dataclasses.dataclass
