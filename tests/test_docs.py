@@ -11,6 +11,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna import plots
+from adnn_optuna.accountability.contract import _FIELDS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
@@ -61,3 +62,15 @@ def test_the_table_of_initializers_is_up_to_date() -> None:
         pytest.skip("the table is of another Keras")
     assert runpy.run_path(str(REFERENCE.parent / "write_initializers.py"))["page"]() == written
     assert "unknown" not in written
+
+
+def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
+    fields = runpy.run_path(str(REFERENCE.parent / "contract_fields.py"))
+    rows = fields["table"]().splitlines()[2:]
+    named = [row.split("`")[1] for row in rows]
+    assert sorted(named) == sorted(".".join(path) for path in _FIELDS)
+    assert "| `objective.training.epochs` | number, 1 to 100,000 |  | How often" in "\n".join(rows)
+    assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
+    # What is no field any more is not explained; those of all scores are made of parts.
+    others = set(fields["MEANINGS"]) - set(named)
+    assert all(re.fullmatch(r"(baseline|winner)\.\w+_(loss|r2)", name) for name in others)

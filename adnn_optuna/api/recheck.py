@@ -1,7 +1,5 @@
 """Rechecks: how much of the best value of any Optuna study is luck."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -15,14 +13,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna._checks import (
-    WrongTypeError,
-    WrongValueError,
-    as_positive_int,
-    check_integer,
-    check_type,
-)
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -141,13 +134,15 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds = as_positive_int("top", top), as_positive_int("seeds", seeds)
-    n_jobs = as_positive_int("n_jobs", n_jobs)
-    if (confirm := as_positive_int("confirm", confirm)) < 2:
+    top, seeds = _checks.as_positive_int("top", top), _checks.as_positive_int("seeds", seeds)
+    n_jobs = _checks.as_positive_int("n_jobs", n_jobs)
+    if (confirm := _checks.as_positive_int("confirm", confirm)) < 2:
         raise WrongValueError("confirm must be at least 2, for one value has no interval.")
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
-    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    _checks.check_type(
+        "study", study, optuna.Study, "an Optuna study, or its storage and its name"
+    )
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = completed[:top]
@@ -228,7 +223,7 @@ def _against(
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
-        check_integer("against", against, low=0)
+        _checks.check_integer("against", against, low=0)
         if against not in by_number:
             raise WrongValueError(
                 f"against is {against}, but the study {study.study_name!r} has no completed trial "

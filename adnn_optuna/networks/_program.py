@@ -9,18 +9,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import optuna
 import tensorflow as tf
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._scores import Score, Scores
 from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 Data = tuple[tf.Tensor, ...]
 
@@ -276,7 +273,7 @@ def compiled(
     key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:
-            _logger.info("Compiling the training of the network, once for all its trials.")
+            logger.info("Compiling the training of the network, once for all its trials.")
             program = Program(architecture, training, splits, epochs)
         _programs[key] = program  # As the last one.
         if len(_programs) > _N_PROGRAMS:

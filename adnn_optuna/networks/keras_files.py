@@ -23,6 +23,7 @@ import numpy as np
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Call a function where Keras has counted no names yet; the caller's settings hold there."""
-    _checks.check_installed("tensorflow", "Making a Keras model")
+    load_tensorflow("Making a Keras model")
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()

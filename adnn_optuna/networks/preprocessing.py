@@ -185,6 +185,12 @@ class Preprocessing:
         mean, std = ([float(f"{v:.9g}") for v in values] for values in (targets.mean(axis=0), std))
         return dataclasses.replace(self, target_mean=tuple(mean), target_std=tuple(std))
 
+    def target_units(self, size: int) -> NDArray[np.float32]:
+        """Return mean and standard deviation of each output's target, of shape (2, outputs)."""
+        return np.array(
+            [self.target_mean or [0] * size, self.target_std or [1] * size], np.float32
+        )
+
 
 PIXELS = Preprocessing(factor=1 / 255)
 
