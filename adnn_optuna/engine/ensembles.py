@@ -65,7 +65,7 @@ class EnsembleObjective(OneTrialObjective):
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
                 average.add(run)
-                patiently(trial.report, average.metrics[self.metric], average.n)
+                patiently(trial.report, average.value(self.metric), average.n)
         if run.status == "stopped" or not average.n:
             is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
             state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL

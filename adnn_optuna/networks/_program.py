@@ -80,6 +80,7 @@ class Program:
         train(*example)
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
+        self._of_shapes: dict[tuple[int, ...], Callable[..., tf.Tensor]] = {}
 
     def _check_is_deterministic(self, graph: tf.Graph) -> None:
         """Refuse a model that does more than its variables say: each training would be another."""
@@ -124,11 +125,13 @@ class Program:
         outputs = []
         with self._evaluating:
             for first in range(0, len(x), EVALUATION_ROWS):
-                rows = x[first : first + EVALUATION_ROWS]
-                # A call would warn that it is traced anew for each size of the data.
-                function = self._evaluate.get_concrete_function(weights, rows)
-                outputs.append(function(weights, rows).numpy())
-        return np.concatenate(outputs)
+                rows = x[first : first + EVALUATION_ROWS] if len(x) > EVALUATION_ROWS else x
+                # To look for it anew takes as long as a call of a small network.
+                if (evaluate := self._of_shapes.get(shape := tuple(rows.shape))) is None:
+                    evaluate = self._evaluate.get_concrete_function(weights, rows)
+                    self._of_shapes[shape] = evaluate
+                outputs.append(evaluate(weights, rows).numpy())
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def _trace_training(
         self,

@@ -88,6 +88,14 @@ class Average:
             metrics |= self._scores.results(split, totals, y)
         return metrics
 
+    def value(self, metric: str) -> float:
+        """Return one of the metrics; accuracies without the others, which take far longer."""
+        split, _, name = metric.partition("_")
+        if name != "accuracy":
+            return self.metrics[metric]
+        mean = self._mean(split).astype(np.float32)  # As the metrics have it.
+        return float(self._head.scores(mean, self._splits[split][1]).mean())
+
     @property
     def test_scores(self) -> NDArray[np.floating] | NDArray[np.bool_]:
         """The score of the average on each example of the test set, see :meth:`Head.scores`."""

@@ -41,6 +41,9 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _WORK = 3
 # How many row numbers the orders for one call hold at the most, unless one epoch has more: 1 MB.
 _ROWS_IN_ORDERS = 2**18
+# Of how many trainings the states are held at once, and how much memory they may take.
+_AT_ONCE = 8
+_BYTES_AT_ONCE = 2**30
 
 Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
 
@@ -262,12 +265,22 @@ class Trainer:
             wait(futures)
         return [training.run for training in trainings]
 
+    def n_at_once(self) -> int:
+        """Return how many trainings are best begun at once, as far as the memory allows.
+
+        Fewer would leave cores idle as often as others wait for the last one.
+        """
+        weights = self.architecture.initial_weights(0, 0)
+        # Weights and up to two moments of each, before and after an epoch.
+        bytes_of_one = 6 * sum(array.nbytes for array in weights)
+        return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), 1)
+
     def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
-        """Train to the end from each of ``starts``, to save memory only one a core at a time.
+        """Train to the end from each of ``starts``, to save memory only some at a time.
 
         The ``limits`` are ``stop``, ``deadline`` and ``meanwhile`` of :meth:`train`.
         """
-        n = n_cores()
+        n = max(n_cores(), self.n_at_once())
         for first in range(0, len(starts), n):
             some = starts[first : first + n]
             yield from self.train(some, **limits, evaluate_each_epoch=False, keep_weights=True)
