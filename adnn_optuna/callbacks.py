@@ -110,7 +110,10 @@ class Limit(abc.ABC):
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """End the study if it has reached the limit, and store why."""
-        if self._is_reached(study, self._tally(study)):
+        self._end_if_reached(study, self._tally(study))
+
+    def _end_if_reached(self, study: Study, tally: Tally) -> None:
+        if self._is_reached(study, tally):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -180,7 +183,7 @@ class MaxTimeCallback(Limit):
             tally = self._tally(study)
             if ELAPSED not in trial.user_attrs:
                 tally.time.store(study, trial, self._made, len(tally.reader.trials))
-        super().__call__(study, trial)
+        self._end_if_reached(study, tally)
 
     def seconds_left(self, study: Study) -> float:
         """Return how long the study's trials may still take."""

@@ -33,12 +33,27 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
-nitpicky = False  # Optuna's and Keras's names are no pages of this site.
+# The names of others that the reference uses; ``write_inventories.py`` wrote where they stand.
+intersphinx_mapping = {
+    project: (f"https://{site}/", f"inventories/{project}.inv")
+    for project, site in {
+        "optuna": "optuna.readthedocs.io/en/stable",
+        "keras": "keras.io",
+        "numpy": "numpy.org/doc/stable",
+        "pandas": "pandas.pydata.org/docs",
+        "plotly": "plotly.com/python-api-reference",
+        "python": "docs.python.org/3",
+    }.items()
+}
+# Each of their names must lead somewhere; those of ours that are no part of the reference do not.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!optuna|keras|numpy|pandas|collections|concurrent|os\b).*")]
 myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 # They are kept with their outputs, and `make test-slow` runs them.
@@ -130,6 +145,12 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _without_type(_: Any, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:
+    """Keep Napoleon from taking what stands before a property's colon for its type."""
+    if what in {"property", "attribute"}:
+        lines[:] = [line.replace(": ", "\N{RATIO} ") for line in lines]
+
+
 def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list[str]) -> None:
     """Say nothing of a constant but what its own docstring says."""
     if what == "data" and lines and lines[0] == (inspect.getdoc(type(found)) or "").split("\n")[0]:
@@ -140,3 +161,4 @@ def setup(app: Sphinx) -> None:
     """Show formulas as MathML, which browsers draw by themselves, and without a network."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _without_alias)
+    app.connect("autodoc-process-docstring", _without_type, priority=400)
