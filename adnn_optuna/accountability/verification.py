@@ -1,7 +1,5 @@
 """Verification: is what a contract says still what comes out?"""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import itertools
@@ -170,7 +168,7 @@ def _dataset(
 
 def _model(
     config: dict[str, Any], data: Dataset, max_parameters: int
-) -> MLP | Callable[[], keras.Model]:
+) -> "MLP | Callable[[], keras.Model]":
     """Return the model of a configuration, checked before anything is built of it."""
     where = "objective.model"
     if config.get("type") != "MLP":
