@@ -59,9 +59,10 @@ class SearchResult(Told, Predicting, SearchRecord):
     def model(self, *, trained: bool = True) -> keras.Model:
         """Return the best trial's network, trained again, as a compiled ``keras.Model``.
 
-        It takes inputs as the dataset was made of (of a table the numbers that
-        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
+        It takes inputs as the dataset was made of, which it scales itself, and ends in
         probabilities. Its variables have the same bits as in a contract.
+        Of a table, its ``predict`` takes that; all else, also once it is saved, takes the numbers
+        that ``dataset.preprocessing.encoded(table)`` makes of it.
 
         Args:
             trained: Whether it is trained; else it has its initial weights, offsets included.

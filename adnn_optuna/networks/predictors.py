@@ -101,16 +101,26 @@ class Predictor:
         """Return the network, or the average of all, as one compiled model of raw inputs.
 
         Its inputs are scaled as the dataset's were; those of a table are the features of
-        :meth:`Preprocessing.encoded`. Where a network ends in logits, its outputs become
-        probabilities; those of a regression are in the user's units. Its variables are those of
-        the networks, in the same order.
+        :meth:`Preprocessing.encoded`, which ``predict`` alone makes of a table by itself. Where a
+        network ends in logits, its outputs become probabilities; those of a regression are in the
+        user's units. Its variables are those of the networks, in the same order.
         """
-        if self.trainer.dataset.preprocessing.columns is not None:
+        model, preprocessing = self._compiled(), self.trainer.dataset.preprocessing
+        if preprocessing.columns is not None:
+            import pandas as pd
+
+            predict_numbers = model.predict
+
+            def predict(x: Any, *args: Any, **options: Any) -> Any:
+                x = preprocessing.encoded(x) if isinstance(x, pd.DataFrame) else x
+                return predict_numbers(x, *args, **options)
+
+            model.predict = predict
             _logger.info(
-                "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
-                "The result's own predict and predict_proba take the table itself."
+                "Only predict of this model takes a table, as result.predict does: all else, also "
+                "once it is saved, takes numbers, dataset.preprocessing.encoded(table)."
             )
-        return self._compiled()
+        return model
 
     def _compiled(self) -> keras.Model:
         import keras
