@@ -188,6 +188,8 @@ def rows_of(
         pd.DataFrame(cells).groupby(["group", "trials"]) if cells else ()
     ):
         regrets = found.pivot_table("regret", ["problem", "seed"], "method")
+        if OURS not in regrets:
+            continue
         regrets = regrets[regrets[OURS].notna()].clip(lower=0.0)
         ranks, logs = regrets.dropna(axis=1).rank(axis=1), np.log(regrets.clip(lower=_SMALLEST))
         for name in regrets:

@@ -164,6 +164,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     groups = [*TABLES] if args.final else ["tuning"]
     made = read(args.cells or STUDY.results_file.with_suffix(".jsonl"))
-    if args.final and "final" not in {cell["group"] for cell in made}:
+    is_run = args.final and args.seeds and not args.quick
+    if is_run and "final" not in {cell["group"] for cell in made}:
         count_final_run()
     main(STUDY, args, METHODS, cases(groups, range(args.seeds), quick=args.quick), summed_up)
