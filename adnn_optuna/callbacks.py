@@ -142,7 +142,6 @@ class Limit(abc.ABC):
         return self._used(study, tally) >= self.value
 
     def _tally(self, study: Study) -> Tally:
-        """Return what the trials add up to now."""
         if study._is_multi_objective():
             raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "

@@ -15,6 +15,9 @@ _OPTUNA = "reference/generated/optuna.{}.html#optuna.{}"
 _SAMPLER = "reference/samplers/generated/optuna.{}.html#optuna.{}"
 _NUMPY, _SCALARS = "reference/generated/{}.html#{}", "reference/arrays.scalars.html#{}"
 
+_PANDAS = ("class", "reference/api/pandas.DataFrame.html#pandas.DataFrame")
+_PLOTLY = ("class", "generated/plotly.graph_objects.Figure.html#plotly.graph_objects.Figure")
+
 # By project: by name the kind of thing, and where it stands; "{}" is the name.
 NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "optuna": {
@@ -69,14 +72,8 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
         "numpy.float64": ("class", _SCALARS.format("numpy.float64")),
         "numpy.int64": ("class", _SCALARS.format("numpy.int64")),
     },
-    "pandas": dict.fromkeys(
-        ("pandas.DataFrame", "pd.DataFrame"),
-        ("class", "reference/api/pandas.DataFrame.html#pandas.DataFrame"),
-    ),
-    "plotly": dict.fromkeys(
-        ("plotly.graph_objs._figure.Figure", "go.Figure"),
-        ("class", "generated/plotly.graph_objects.Figure.html#plotly.graph_objects.Figure"),
-    ),
+    "pandas": dict.fromkeys(("pandas.DataFrame", "pd.DataFrame"), _PANDAS),
+    "plotly": dict.fromkeys(("plotly.graph_objs._figure.Figure", "go.Figure"), _PLOTLY),
     "python": {
         **{
             f"collections.abc.{name}": (

@@ -74,3 +74,19 @@ def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
     # What is no field any more is not explained; those of all scores are made of parts.
     others = set(fields["MEANINGS"]) - set(named)
     assert all(re.fullmatch(r"(baseline|winner)\.\w+_(loss|r2)", name) for name in others)
+
+
+def test_each_plot_has_its_picture_and_code_in_the_gallery() -> None:
+    pictures = runpy.run_path(str(REFERENCE.parent / "draw_gallery.py"))["pictures"]()
+    drawn = {file: code for code, file in pictures if file is not None}
+    assert all(file.is_file() for file in drawn)
+    assert set(drawn) == set((REFERENCE.parent / "_static" / "gallery").glob("*.png"))
+    named = re.findall(r"plots\.(plot_\w+)\(", "".join(drawn.values()))
+    assert sorted(named) == sorted(plots.__all__)
+
+
+def test_inventories_hold_the_names_that_are_linked_to() -> None:
+    written = runpy.run_path(str(REFERENCE.parent / "write_inventories.py"))
+    for project in written["NAMES"]:
+        file = REFERENCE.parent / "inventories" / f"{project}.inv"
+        assert file.read_bytes() == written["inventory"](project)

@@ -1,7 +1,5 @@
 """Verification: is what a contract says still what comes out?"""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import itertools
@@ -37,7 +35,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import hash_weights
-from adnn_optuna.networks.offsets import Start, is_average, space_from_config
+from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
 
 if TYPE_CHECKING:
@@ -148,7 +146,6 @@ def verified(
 def _dataset(
     config: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    """Return the data of a contract that is in ``folder``."""
     where, name = "objective.dataset", config["name"]
     match config["source"]:
         case "built-in" if name not in {"digits", *MNIST_LIKE}:
@@ -171,7 +168,7 @@ def _dataset(
 
 def _model(
     config: dict[str, Any], data: Dataset, max_parameters: int
-) -> MLP | Callable[[], keras.Model]:
+) -> "MLP | Callable[[], keras.Model]":
     """Return the model of a configuration, checked before anything is built of it."""
     where = "objective.model"
     if config.get("type") != "MLP":
@@ -183,10 +180,12 @@ def _model(
             keras_files.check_keras_config(initializer, f"{where}.{name}")
     model = keras_files.model_from_config(config)
     assert isinstance(model, MLP)
-    keras_files.check_object_count(len(model.hidden), f"{where}.hidden")
+    keras_files.check_count(
+        len(model.hidden), keras_files.OBJECTS, f"{where}.hidden", keras_files.MAX_OBJECTS
+    )
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
-    keras_files.check_parameter_count(count, f"{where}.hidden", max_parameters)
+    keras_files.check_count(count, "parameters", f"{where}.hidden", max_parameters)
     return model
 
 
@@ -208,7 +207,8 @@ def _rebuild(
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
     given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
-    kind = EnsembleObjective if is_average(offsets) else InitOffsetObjective
+    averages = isinstance(offsets, ControlSpace) and offsets.parameter == "members"
+    kind = EnsembleObjective if averages else InitOffsetObjective
     objective: InitOffsetObjective = kind(built, data, training=training, **given)
     objective = objective.of(contract["winner"].get("hyperparameters", {}))
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
@@ -229,7 +229,7 @@ def _rebuild(
             )
     size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
     n, most = int(params.get("members", 1)), max(max_parameters, size)
-    keras_files.check_parameter_count(n * size, "winner", most)
+    keras_files.check_count(n * size, "parameters", "winner", most)
     return objective
 
 
@@ -368,7 +368,9 @@ def check_weights(
     # In another environment than the contract's a training tells nothing of their bits.
     data, claim = objective.trainer.dataset, contracts.claim_of(contract)
     claimed = winner[claim.metric]
-    predictor = Predictor.of_arrays(objective.trainer, weights)
+    n = len(objective.trainer.architecture.variables)
+    networks = [weights[first : first + n] for first in range(0, len(weights), n)]
+    predictor = Predictor(objective.trainer, lambda: networks)
     found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
     if not abs(found - claimed) <= max(contracts.LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:

@@ -94,7 +94,6 @@ def _finish(
 
 
 def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
-    """Run a study in a worker of an executor."""
     [study] = open_studies([plan], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, lambda _: None, plan, study)

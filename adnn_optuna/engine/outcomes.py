@@ -17,9 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.networks.network import derived_seed
-from adnn_optuna.samplers._owners import is_alive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,12 +134,6 @@ def number(value: Any) -> float:
         ) from None
 
 
-def n_before(study: optuna.Study, trial_number: int) -> int:
-    """Return how many trials before this one were not lost: it is the same after any kill."""
-    before = study.get_trials(deepcopy=False)[:trial_number]
-    return sum(is_done(t) or (not t.state.is_finished() and is_alive(t) is True) for t in before)
-
-
 @dataclasses.dataclass(frozen=True)
 class FunctionObjective:
     """Any Optuna objective in the place of ours.
@@ -211,5 +203,11 @@ class KeyedObjective(FunctionObjective):
     confirm: int = 0
 
     def seed_of(self, trial: optuna.Trial) -> int:
-        """Return a seed of its own for each trial."""
-        return derived_seed(self.seed, 0, n_before(trial.study, trial.number))
+        """Return a seed of its own for each trial, which no death of a worker shifts."""
+        attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
+        # What a kill frees is done again under the same index, or retried under another number.
+        number, proposal = attrs.get("failed_trial", trial.number), attrs.get(stored.PROPOSAL)
+        key = number if proposal is None else proposal["index"]
+        if key is None:  # It was enqueued, and is none of the sampler's.
+            key = 2**63 + number
+        return derived_seed(self.seed, 0, key)

@@ -306,7 +306,6 @@ def _is_fault(error: BaseException) -> bool:
 
 
 def _passes(error: BaseException) -> bool:
-    """Return whether waiting may help."""
     _, driver_error = _causes(error)
     if isinstance(driver_error, sqlite3.Error):
         # The lower byte is the code, the others say more about it.

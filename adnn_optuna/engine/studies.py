@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna import _attributes as stored
@@ -38,6 +38,14 @@ def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
     record = record_of(study)
     return checked_limits(**record.budget) if record.runs else checked_limits()
+
+
+def was_exhausted(study: optuna.Study) -> bool:
+    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
+    sampler, reason = study.sampler, study.user_attrs.get(stored.STOP_REASON)
+    # A grid may have more points now.
+    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
+    return reason == "exhausted" and not has_more
 
 
 @dataclasses.dataclass

@@ -129,8 +129,6 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
 
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
-    """Return the smallest number of seeds that has the power in the mean over effects."""
-
     def power_of(n: int) -> float:
         return _planned_power(effects, n, n_claims)
 

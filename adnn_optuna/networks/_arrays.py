@@ -3,8 +3,6 @@
 ``where`` tells the data set.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -307,7 +305,7 @@ def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     return view
 
 
-def as_tensor(array: NDArray[Any]) -> tf.Tensor:
+def as_tensor(array: NDArray[Any]) -> "tf.Tensor":
     """Return what :func:`read_only` returned as a tensor on the same memory, else as a copy."""
     import tensorflow as tf
 

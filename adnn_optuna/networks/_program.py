@@ -212,7 +212,6 @@ class Program:
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
-        """Add a batch's rows to the scores of a split."""
         xs, labels = (
             tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in (x, y)
         )

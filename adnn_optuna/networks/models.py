@@ -164,7 +164,6 @@ class Training:
                 )
 
     def _check_stopping(self) -> None:
-        """Refuse what is wrong of stopping early."""
         if self.patience is not None:
             _checks.check_integer("patience", self.patience, 0)
             object.__setattr__(self, "patience", int(self.patience))

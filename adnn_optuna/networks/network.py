@@ -265,7 +265,6 @@ def derived_seed(*key: int) -> int:
 def _keras_architecture(
     build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], head: Head
 ) -> Architecture:
-    """Return the architecture of the model that a callable of the user's builds."""
     import keras
 
     from adnn_optuna.networks import inspection

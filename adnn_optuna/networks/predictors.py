@@ -115,13 +115,6 @@ class Predictor:
     trainer: Trainer
     train: Callable[[], Sequence[Sequence[np.ndarray]]]
 
-    @classmethod
-    def of_arrays(cls, trainer: Trainer, arrays: Sequence[np.ndarray]) -> Predictor:
-        """Return what predicts by the variables of networks, one's after the other's."""
-        n = len(trainer.architecture.variables)
-        networks = [arrays[first : first + n] for first in range(0, len(arrays), n)]
-        return cls(trainer, lambda: networks)
-
     @functools.cached_property
     def weights(self) -> Sequence[Sequence[np.ndarray]]:
         """The variables of each of the networks."""
@@ -193,7 +186,6 @@ class Predictor:
         return model
 
     def _average(self, models: Sequence[keras.Model]) -> keras.Model:
-        """Return a model of the mean of what several return."""
         import keras
 
         inputs = keras.Input(
@@ -207,7 +199,6 @@ class Predictor:
         return keras.Model(inputs, mean, name="ensemble")
 
     def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
-        """Return one of the networks as a model of raw inputs."""
         import keras
 
         architecture, dataset = self.trainer.architecture, self.trainer.dataset
