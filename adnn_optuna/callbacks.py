@@ -60,7 +60,7 @@ class Tally:
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        self.time = WorkingTime()
+        self.time: WorkingTime = WorkingTime()
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""

@@ -97,7 +97,7 @@ def headlines() -> dict[str, str]:
     over = span(row["over_draws"] for row in walks)
     n_draws = walks[0]["draws"]
     in_short = greedy_vs_annealing.pooled(greedy_vs_annealing.EXPERIMENT.load())
-    in_papers = "; ".join(paper_size.sentences(paper_size.EXPERIMENT.load()).values())
+    in_papers = paper_size.sentence(paper_size.EXPERIMENT.load())
     otherwise = regimes_controls.EXPERIMENT.load()
     worth, counted = regimes_controls.verdict(otherwise)
     name, model = max(PUBLISHED.items(), key=lambda item: item[1].gain)

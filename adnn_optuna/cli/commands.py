@@ -70,6 +70,7 @@ def resume(
     confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
+    model_card: opt.ModelCard = None,
     quiet: opt.Quiet = False,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -87,8 +88,12 @@ def resume(
 
     out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
+    study = studies.load_study(opened, study_name)
+    if studies.is_comparison(study) and (contract or model_card):
+        of_one = "--contract and --model-card are"
+        raise WrongValueError(f"{of_one} of one study, but {study_name!r} is a comparison.")
     if contract is not None:
-        config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
+        config = study.user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
     ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
     options: Any = {**limits, **ending, "show_progress_bar": not quiet}

@@ -54,6 +54,7 @@ def of_plan(
     ``options`` are those of the pilot's network; without, they are those that a stored one tells.
     """
     from adnn_optuna.engine.arms import CONTROLS, SEARCHERS
+    from adnn_optuna.evidence.paired_differences import EQUIVALENCE
 
     first = max(comparison.declaration["seeds"]) + 1
     seeds = f"{first}-{first + n_seeds - 1}"
@@ -67,6 +68,8 @@ def of_plan(
         return {"Fresh seeds": f"{said} than {comparison.study_name!r}"}
     if (at_once := arguments.pop("batch_size")) != "auto":
         arguments["trials_at_once"] = at_once
+    if arguments["equivalence"] == EQUIVALENCE:
+        del arguments["equivalence"]
     arguments |= {"samplers": ",".join(arm for arm in arms if arm in SEARCHERS), "seeds": seeds}
     del arguments["stop_when_decided"]
     named = {"study_name": f"{comparison.study_name}-planned", "storage": storage}
@@ -89,11 +92,17 @@ def _network_of(comparison: Comparison, data_dir: Path | None) -> dict[str, Any]
     known["dataset"] = parts[0].get("path", parts[0].get("name"))
     options = opt.not_default(known) | ({} if data_dir is None else {"data_dir": data_dir})
     options.pop("seed", None)  # Of one run.
-    try:
-        made = opt.make_objective(**{k: _as_given(v) for k, v in options.items()}).config
-    except (WrongInputError, TypeError, AttributeError):
-        return None
-    return None if config_differences({**config, "seed": made["seed"]}, made) else options
+    # Of these the defaults come to what is stored, which nobody need say again.
+    resolved = ("metric", "validation_size", "test_size")
+    fewer = {name: value for name, value in options.items() if name not in resolved}
+    for given in (fewer, options):
+        try:
+            made = opt.make_objective(**{k: _as_given(v) for k, v in given.items()}).config
+        except (WrongInputError, TypeError, AttributeError):
+            continue
+        if not config_differences({**config, "seed": made["seed"]}, made):
+            return given
+    return None
 
 
 def _as_given(value: Any) -> Any:

@@ -68,6 +68,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
       adnn verify first.contract.json
       adnn resume --study-name first --max-trial 40 --report search.html
       adnn compare --max-trial 20 --seeds 10 --report comparison.html
+      adnn report --study-name first --contract first.contract.json
 
     \b
     Exit codes:
@@ -83,8 +84,8 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
 
 # What each command writes of what its verb returns.
 _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
-    commands.search: ("contract", "report"),
-    commands.resume: ("contract", "report"),
+    commands.search: ("contract", "report", "model_card"),
+    commands.resume: ("contract", "report", "model_card"),
     commands.compare: ("plot", "report"),
     commands.ensemble: ("save", "contract", "plot", "report"),
     commands.plan: ("plot",),
@@ -98,7 +99,7 @@ _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.audit: (),
     commands.verify: (),
 }
-_COMMANDS = {verb.__name__.replace("_", "-") for verb in _VERBS}
+_COMMANDS = [verb.__name__.replace("_", "-") for verb in _VERBS]
 # The options of all commands, by their names in Python.
 _OPTIONS: set[str] = set()
 for _verb, _files in _VERBS.items():

@@ -35,6 +35,7 @@ Contract = Annotated[
     "trained weights (.npz).",
 ]
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
+ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
 _ARMS = [
     ", ".join(f"{name} ({does})" for name, does in declared.arms(is_control=is_control).items())
@@ -138,6 +139,13 @@ def make_objective(
     return make_network(**network).replace(space=space)
 
 
+_OUTPUT: dict[str, Any] = {
+    "plot": Plot,
+    "report": Report,
+    "model_card": ModelCard,
+    "quiet": Quiet,
+    "json": Json,
+}
 # What makes the options that a verb passes on by a name, where they are documented, their group.
 _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "data": (load_data, ("load_dataset",), "Data"),
@@ -145,11 +153,12 @@ _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "network": (make_network, ("MLP", "InitOffsetObjective"), "Network"),
     "objective": (make_objective, ("OffsetSpace",), "Offsets"),
 }
+_PAGES = ("plot", "report", "model_card")  # What is checked before there is what to write.
 # The group of what a verb takes itself, where it has one.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time"), "Limits"),
-    **dict.fromkeys(("contract", "report", "plot", "save", "output", "quiet", "json"), "Output"),
+    **dict.fromkeys(("contract", "save", "output", *_OUTPUT), "Output"),
 }
 # Where a verb's own options are, if not in the function of its name.
 _DOCUMENTED = {
@@ -159,9 +168,6 @@ _DOCUMENTED = {
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
-
-
-_OUTPUT: dict[str, Any] = {"plot": Plot, "report": Report, "quiet": Quiet, "json": Json}
 
 
 def with_help(verb: Callable[..., Answer], *files: str) -> Callable[..., None]:
@@ -183,6 +189,8 @@ def with_help(verb: Callable[..., Answer], *files: str) -> Callable[..., None]:
     for parameter in sorted(given.values(), key=lambda p: p.name not in own):
         parameters += limits if parameter.name == "limits" else [parameter]
 
+    verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+
     @functools.wraps(verb)
     def command(*, json: bool, **options: Any) -> None:
         shown = {name: options[name] for name in ("quiet", *files)}
@@ -191,7 +199,6 @@ def with_help(verb: Callable[..., Answer], *files: str) -> Callable[..., None]:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
         finish(verb.__name__, verb(**options), as_json=json, **shown)
 
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
 
 
@@ -217,7 +224,7 @@ def _explained(
             note = copy.copy(note)
             if annotation is bool and parameter.default is False and not note.param_decls:
                 note.param_decls = (f"--{name.replace('_', '-')}",)
-            note.callback = _check_page if name in ("output", "plot", "report") else None
+            note.callback = _check_page if name in _PAGES else None
             note.rich_help_panel = _GROUPS.get(name, group)
             note.autocompletion = COMPLETED.get(name)
         own[name] = parameter.replace(annotation=Annotated[annotation, note])
@@ -225,9 +232,9 @@ def _explained(
 
 
 def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:
-    """Refuse an HTML file that cannot be written, before there is what to write."""
+    """Refuse a file that cannot be written, before there is what to write."""
     if file is not None:
-        check_output_file(option.opts[0], file, ".html")
+        check_output_file(option.opts[0], file, ".md" if option.name == "model_card" else ".html")
     return file
 
 

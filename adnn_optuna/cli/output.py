@@ -6,7 +6,6 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -64,45 +63,39 @@ class Answer(NamedTuple):
     """What a command found: facts that print, how to go on from them by what for, an exit code."""
 
     facts: Any
-    more: Mapping[str, str] = {}
+    more: dict[str, str] = {}  # noqa: RUF012 - nobody changes it.
     code: int = 0
 
 
-def finish(
-    verb: str,
-    answer: Answer,
-    *,
-    as_json: bool,
-    quiet: bool,
-    plot: Path | None = None,
-    report: Path | None = None,
-    save: Path | None = None,
-    contract: Path | None = None,
-) -> None:
+_WRITTEN = {"plot": "See it", "save": "Load it", "report": "Read it", "model_card": "Publish it"}
+
+
+def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Path | None) -> None:
     """Write the files that are asked for, and show what was found and how to go on from it."""
     from adnn_optuna.cli.facts import as_json as in_json
 
     facts, more, code = answer
-    more, made = dict(more), []
+    asked = {what: file for what, file in files.items() if file is not None}
+    more = more | {how: str(asked[what]) for what, how in _WRITTEN.items() if what in asked}
+    made = []
     try:
-        if contract is not None:
+        if contract := asked.get("contract"):
             check_winner(facts)
             facts.contract().save(contract)
+            more["Check it"] = shlex.join(["adnn", "verify", str(contract)])
             made = [contract] if verb != "ensemble" else []
     finally:
         # Also of a search that no contract can be made of.
-        if plot is not None:
-            facts.plot().write_html(plot, include_plotlyjs=True)
-        if save is not None:
-            facts.save(save)
-        if report is not None:
-            facts.report(report, *made)
-        files = {"See it": plot, "Read it": report, "Load it": save}
-        more |= {what: str(file) for what, file in files.items() if file is not None}
-        if contract is not None:
-            more["Check it"] = shlex.join(["adnn", "verify", str(contract)])
+        if "plot" in asked:
+            facts.plot().write_html(asked["plot"], include_plotlyjs=True)
+        if "save" in asked:
+            facts.save(asked["save"])
+        if "report" in asked:
+            facts.report(asked["report"], *made)
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
         show(in_json(verb, facts, next=following) if as_json else facts)
+    if "model_card" in asked:
+        facts.model_card(asked["model_card"], *made)
     if more and not quiet:
         say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
     if code:

@@ -137,7 +137,7 @@ class ValueComparisonFacts(ArmValues):
     def __post_init__(self) -> None:
         sign = 1 if self.maximize else -1
         better = {label: [sign * v for v in values] for label, values in self.values.items()}
-        self.paired_differences = self.on_these_rows = (
+        self.on_these_rows: list[PairedDifference] = (
             paired_differences(
                 better,
                 equivalence=self.equivalence,
@@ -147,6 +147,7 @@ class ValueComparisonFacts(ArmValues):
             if self.is_paired
             else unpaired_differences(better, equivalence=self.equivalence)
         )
+        self.paired_differences: list[PairedDifference] = self.on_these_rows
 
 
 def unpaired_differences(

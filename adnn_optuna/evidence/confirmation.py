@@ -16,7 +16,14 @@ import numpy as np
 from scipy import stats
 
 from adnn_optuna.engine.clusters import variance_of_mean
-from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, Confirmation, read_confirmation
+from adnn_optuna.engine.confirmation import (
+    FIRST,
+    MOVED,
+    UNMOVED,
+    Confirmation,
+    own_scores,
+    read_confirmation,
+)
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
 
@@ -64,6 +71,14 @@ def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
     """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
     found = read_confirmation(record)
     return None if found is None else facts_of(found)
+
+
+def held_score(record: SearchRecord) -> Estimate | None:
+    """Return the score of the winner's own network; :obj:`None` while it was not tested."""
+    if (facts := confirmation_of(record)) is not None:
+        return facts.holds
+    own = own_scores(record)
+    return None if own is None else own_score(*own)
 
 
 def facts_of(found: Confirmation) -> ConfirmationFacts:

@@ -10,7 +10,7 @@ from statistics import stdev
 import pandas as pd
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Findings
+from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence.arm_values import ArmValues
 from adnn_optuna.evidence.paired_differences import (
     ALPHA,
@@ -41,11 +41,11 @@ class ModelComparisonFacts(Findings, ArmValues):
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
         is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
         n_done = [*is_done, False].index(False)
-        self.values = {
+        self.values: dict[str, list[float]] = {
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        self.on_these_rows = paired_differences(
+        self.on_these_rows: list[PairedDifference] = paired_differences(
             self.values, equivalence=self.equivalence, looks_again=self.looks_again
         )
         left = of_seeds[n_done:]
@@ -56,11 +56,12 @@ class ModelComparisonFacts(Findings, ArmValues):
         elif left:
             reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
             self.on_these_rows = undecided(self.on_these_rows, reason)
-        self.paired_differences = self.on_these_rows
+        self.paired_differences: list[PairedDifference] = self.on_these_rows
         if self.draws_test_set:
             self.paired_differences = self._for_new_data()
-        self.n_evaluations = len(self.seeds) * len(self.labels)
-        self.missing = [e for of_seed in left for e in of_seed if e not in self.evaluations]
+        self.n_evaluations: int = len(self.seeds) * len(self.labels)
+        of_left: list[Evaluation] = [e for of_seed in left for e in of_seed]
+        self.missing: list[Evaluation] = [e for e in of_left if e not in self.evaluations]
 
     def _for_new_data(self) -> list[PairedDifference]:
         """Return the differences with verdicts on new data, as the splits of one data set overlap.

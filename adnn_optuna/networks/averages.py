@@ -27,7 +27,7 @@ class Average:
         from adnn_optuna.networks._scores import Scores
 
         data, loss = trainer.dataset, trainer.training.loss or ""
-        self.n = 0
+        self.n: int = 0
         self._trainer, self._head = trainer, head_of_predictions(trainer.architecture.head)
         self._scores = Scores(self._head, loss, trainer.training.metrics)
         self._scores_of_one = Scores(trainer.architecture.head, loss, ())

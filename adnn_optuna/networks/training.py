@@ -127,7 +127,9 @@ class Trainer:
         scores = Scores(architecture.head, training.loss or "", training.metrics)
         self.dataset = as_learned(self.dataset, architecture, scores.loss)
         scores.check(self._y, dataset.classes)
-        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in scores.names)
+        self.metrics: tuple[str, ...] = tuple(
+            f"{split}_{name}" for split in self._y for name in scores.names
+        )
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
