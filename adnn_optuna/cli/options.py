@@ -197,7 +197,7 @@ def with_help(verb: Callable[..., Answer], *files: str) -> Callable[..., None]:
         options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
         if "limits" in given:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
-        finish(verb.__name__, verb(**options), as_json=json, **shown)
+        finish(verb.__name__.replace("_", "-"), verb(**options), as_json=json, **shown)
 
     return command
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -16,7 +18,6 @@ from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NETWORK = ["--hidden", "4", "--epochs", "1", "--batch-size", "400"]
 FUNCTIONS = """
@@ -119,13 +120,20 @@ def test_of_a_verb_stdout_is_json_alone_with_the_facts_that_are_documented(
     found = strictly(capsys.readouterr().out)
     names = [name.partition(":")[0] for name in facts.SHOWN[kind].split()]
     assert list(found) == ["verb", *names, "next"]
-    assert found["verb"] == verb.replace("-", "_")
+    assert found["verb"] == verb
     assert shown == {name: found[name] for name in shown}
 
 
 def test_there_is_one_for_each_verb() -> None:
     assert {*VERBS} == {*cli._COMMANDS}
     assert {kind for _, kind, _ in VERBS.values()} == facts.SHOWN.keys()
+
+
+def test_each_name_is_documented() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
+    told = re.findall(r"`(\w+)`", page.read_text("utf-8"))
+    shown = {name.partition(":")[0] for names in facts.SHOWN.values() for name in names.split()}
+    assert shown <= {*told}
 
 
 def test_what_is_no_number_is_null_and_what_has_no_name_a_list() -> None:
