@@ -21,13 +21,19 @@ _GAIN = 0.003  # Of a plan that is proposed: 0.3 points of accuracy.
 def of_search(result: SearchResult, storage: str, data_dir: Path | None) -> dict[str, str]:
     """Return how to search on to twice the limit that was met, and how to look at the study."""
     from adnn_optuna.callbacks import LIMITS
+    from adnn_optuna.engine.confirmation import SEEDS
+    from adnn_optuna.engine.retraining import is_random
 
     study, more = result.study, {}
+    named = {"storage": storage, "study_name": study.study_name, "data_dir": data_dir}
     limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
     if limit is not None:
-        named = {"storage": storage, "study_name": study.study_name, "data_dir": data_dir}
         more["Go on"] = _adnn("resume", **named, **{limit.reason: f"{2 * limit(1).used(study):g}"})
-    return _of_stored(storage, more)
+    hints = _of_stored(storage, more)
+    best = result.best if result.confirmation is None else None
+    if hints and best is not None and is_random(result.objective.of(best.params)):
+        hints["Confirm it"] = _adnn("resume", **named, confirm=SEEDS)
+    return hints
 
 
 def of_comparison(comparison: Comparison, storage: str, report: Path | None) -> dict[str, str]:
