@@ -143,22 +143,6 @@ def main(experiment: Experiment, description: str) -> None:
     print(f"\nResults: {results_file}; studies: {folder}/studies.db")
 
 
-def add_cells(parser: argparse.ArgumentParser) -> None:
-    """Add what the benchmarks of samplers are told of their cells and results."""
-    parser.add_argument("--quick", action="store_true", help="a few cells, in build/studies")
-    parser.add_argument("--cells", type=Path, help="what was computed so far, which goes on")
-    parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
-    parser.add_argument("--write", action="store_true", help="write the results")
-
-
-def files_of(study: Study, arguments: argparse.Namespace) -> tuple[Path, Path]:
-    """Return where the cells and the results of a benchmark of samplers are."""
-    folder = TRIED if arguments.quick else HERE
-    folder.mkdir(parents=True, exist_ok=True)
-    results = folder / study.results_file.name
-    return arguments.cells or results.with_suffix(".jsonl"), results
-
-
 def write_json(path: Path, results: Results) -> None:
     """Write results at once, so that no reader sees half of them."""
     part = path.with_suffix(f".{os.getpid()}.part")

@@ -1,7 +1,5 @@
 """Fresh seeds: what a contract's maker says of them, and what a verifier's own show."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -120,16 +118,12 @@ def fresh_pairs(
     objective: InitOffsetObjective,
     own: np.ndarray,
     count: int,
-    bar: tqdm[Any] | None,
+    bar: "tqdm[Any] | None",
 ) -> ConfirmationFacts:
     """Train so many pairs of winner and unmoved network from seeds that nobody knew before.
 
-    Args:
-        contract: The contract.
-        objective: Its objective.
-        own: The scores of the winner's own network on the test examples, of shape (n,).
-        count: How many pairs.
-        bar: The progress bar that counts the trainings, if one is shown.
+    ``own`` are the scores of the winner's own network on the test examples, of shape (n,),
+    and the ``bar`` counts the trainings, if one is shown.
 
     Raises:
         CannotCheckError: If no seed changes the training.

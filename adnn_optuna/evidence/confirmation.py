@@ -5,8 +5,6 @@ draw, a winner that may be a lucky one, and a change that may help. The winner's
 unmoved network, trained from the same fresh seeds, tell them apart.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from adnn_optuna.engine.clusters import variance_of_mean
 from adnn_optuna.engine.confirmation import (
     FIRST,
     MOVED,
@@ -25,6 +22,7 @@ from adnn_optuna.engine.confirmation import (
     read_confirmation,
 )
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
 
 

@@ -1,7 +1,5 @@
 """What networks come to alone and averaged, as numbers."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools

@@ -5,8 +5,6 @@ fresh seeds show by how much: some choose among the best trials, others, by whic
 chosen, tell what the chosen one is worth.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -156,7 +154,7 @@ class RecheckFacts(Findings):
         value, *ends = (self._sign * (_stored(self.best) - bound) for bound in estimate)
         return Estimate(value, min(ends), max(ends))
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation; ``stored`` is what the study said of the trial."""
         import pandas as pd
 

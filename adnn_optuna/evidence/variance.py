@@ -12,8 +12,6 @@ which hold for values that are not normal, too.
 distributions. Computational Statistics & Data Analysis 50(3):775-782, 2006.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -129,7 +127,7 @@ class VarianceFacts(Findings):
         of_sources = {s: row / math.sqrt(2) for s, row in self.differences.items() if len(row)}
         return {**of_sources, ALL: self.values - self.mean}
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each source, and one for all together.
 
         Returns:

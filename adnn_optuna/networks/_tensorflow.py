@@ -1,7 +1,5 @@
 """TensorFlow, without the notices that it begins with."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
