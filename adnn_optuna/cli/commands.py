@@ -280,6 +280,7 @@ def report(
     from adnn_optuna.api.search import StoredSearch
     from adnn_optuna.engine import records, storages, studies
 
+    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):

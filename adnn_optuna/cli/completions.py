@@ -7,6 +7,7 @@ import typer
 
 from adnn_optuna._checks import WrongInputError
 from adnn_optuna.cli import declared
+from adnn_optuna.cli.options import DEFAULT_STORAGE, parse_storage
 
 _SEARCHERS = [*declared.arms(is_control=False)]
 _CONTROLS = [*declared.arms(is_control=True), "none"]
@@ -24,7 +25,6 @@ def _list(*values: str) -> Callable[[str], Iterable[str]]:
 
 def _studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Return the names of the studies, and comparisons, in the storage of a command."""
-    from adnn_optuna.cli.options import DEFAULT_STORAGE, parse_storage
     from adnn_optuna.engine import storages, studies
 
     given = ctx.params.get("storage") or ctx.params.get("file") or DEFAULT_STORAGE

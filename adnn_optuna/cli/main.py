@@ -22,6 +22,7 @@ import typer
 from adnn_optuna import __version__
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory, masked
 from adnn_optuna.cli import commands, luck, output
+from adnn_optuna.cli.completions import COMPLETED
 from adnn_optuna.cli.helping import Verb, Verbs
 from adnn_optuna.cli.options import with_help
 
@@ -103,7 +104,7 @@ _COMMANDS = [verb.__name__.replace("_", "-") for verb in _VERBS]
 # The options of all commands, by their names in Python.
 _OPTIONS: set[str] = set()
 for _verb, _files in _VERBS.items():
-    _command = with_help(_verb, *_files)
+    _command = with_help(_verb, _files, COMPLETED)
     _OPTIONS |= {
         p.name for p in inspect.signature(_command).parameters.values() if p.kind is p.KEYWORD_ONLY
     }

@@ -15,7 +15,6 @@ import typer
 
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import declared
-from adnn_optuna.cli.completions import COMPLETED
 from adnn_optuna.cli.output import Answer, finish, load_libraries
 
 if TYPE_CHECKING:
@@ -170,11 +169,13 @@ _DOCUMENTED = {
 }
 
 
-def with_help(verb: Callable[..., Answer], *files: str) -> Callable[..., None]:
+def with_help(
+    verb: Callable[..., Answer], files: Sequence[str], completed: Mapping[str, Callable[..., Any]]
+) -> Callable[..., None]:
     """Return the command of a verb: its options with their help, also those that it passes on.
 
     Its argument ``limits`` stands for an option for each. What the verb returns is shown, as text
-    or as JSON, and the ``files`` are written of it.
+    or as JSON, and the ``files`` are written of it. Values of options are ``completed``, by name.
     """
     own = {**inspect.signature(verb).parameters}
     taken = [*own]
@@ -187,6 +188,8 @@ def with_help(verb: Callable[..., Answer], *files: str) -> Callable[..., None]:
     limits = [limit for limit in declared.limits() if limit.name not in given]
     parameters: list[inspect.Parameter] = []
     for parameter in sorted(given.values(), key=lambda p: p.name not in own):
+        if note := get_args(parameter.annotation)[1]:
+            note.autocompletion = completed.get(parameter.name)
         parameters += limits if parameter.name == "limits" else [parameter]
 
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -226,7 +229,6 @@ def _explained(
                 note.param_decls = (f"--{name.replace('_', '-')}",)
             note.callback = _check_page if name in _PAGES else None
             note.rich_help_panel = _GROUPS.get(name, group)
-            note.autocompletion = COMPLETED.get(name)
         own[name] = parameter.replace(annotation=Annotated[annotation, note])
     return {**passed_on, **own}
 

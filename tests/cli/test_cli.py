@@ -851,8 +851,14 @@ class TestVerify:
         assert contract.with_suffix(".npz").is_file()
         assert cli.run(["verify", str(contract), "--fresh", "19"]) == 2
         assert "must be at least 20" in capsys.readouterr().err
-        assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
-        out = capsys.readouterr().out
+        with monkeypatch.context() as terminal:
+            terminal.setattr(sys.stderr, "isatty", lambda: True)
+            assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
+            out, err = capsys.readouterr()
+            # All trainings, with the time that is left of them.
+            assert re.search(r"verify:.* \d+/\d+ \[\d+:\d+<\d+:\d+", err)
+            assert cli.run(["verify", str(contract), "--quiet"]) == 0
+            assert not capsys.readouterr().err
         assert "by 20 seeds drawn here" in out
         assert out.startswith("exact:")
         assert "not checked: study: how many trials were searched" in out
