@@ -82,6 +82,7 @@ def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Pa
         if contract := asked.get("contract"):
             check_winner(facts)
             facts.contract().save(contract)
+            more.pop("Confirm it", None)  # A contract holds what fresh seeds show.
             more["Check it"] = shlex.join(["adnn", "verify", str(contract)])
             made = [contract] if verb != "ensemble" else []
     finally:

@@ -246,7 +246,6 @@ class LuckFacts:
         claimed: The gain that somebody claims, if anybody does.
         baseline: What gains are measured from; :obj:`None`: from either.
         files: Of how many such searches the best is told.
-
     """
 
     n: int
@@ -268,15 +267,12 @@ class LuckFacts:
     @property
     def chances(self) -> dict[Baseline, float]:
         """By each baseline, how likely one search gains what is claimed, or more."""
-        return self._chances(1)
+        return dataclasses.replace(self, files=1).chances_of_files
 
     @property
     def chances_of_files(self) -> dict[Baseline, float]:
         """By each baseline, how likely at least one of the searches does."""
-        return self._chances(self.files)
-
-    def _chances(self, files: int) -> dict[Baseline, float]:
         if self.claimed is None:
             return {}
         told = (self.n, self.sd, self.claimed)
-        return {baseline: chance_of_luck(*told, baseline, files) for baseline in self.baselines}
+        return {b: chance_of_luck(*told, b, self.files) for b in self.baselines}
