@@ -48,11 +48,35 @@ if TYPE_CHECKING:
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchResult(Told, Predicting, SearchRecord):
-    """What a search came to: a :class:`SearchRecord` with the study's objective."""
+class StoredSearch(Told, SearchRecord):
+    """What a study tells of its search, without the objective that it was searched with."""
 
     _telling = "searches"
+
+    @property
+    def confirmation(self) -> ConfirmationFacts | None:
+        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
+        return confirmation_of(self)
+
+    def report(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
+
+        Args:
+            path: The file to write.
+            contract: The file of the search's contract, to be shown in the report.
+
+        Raises:
+            ValueError: If the contract cannot be read, or is that of another result.
+        """
+        content = None if contract is None else read_contract(Path(contract))
+        self._tell("page", content).save(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult(StoredSearch, Predicting):
+    """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
@@ -98,11 +122,6 @@ class SearchResult(Told, Predicting, SearchRecord):
         save_notes([self])
         return self
 
-    @property
-    def confirmation(self) -> ConfirmationFacts | None:
-        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
-        return confirmation_of(self)
-
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
         """Confirm the winner, if that was not done before, and return this result.
@@ -145,21 +164,6 @@ class SearchResult(Told, Predicting, SearchRecord):
             self.confirm()
         confirmation = confirmation_content(self.confirmation)
         return Contract.from_search(self, self.objective, confirmation)
-
-    def report(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
-
-        Args:
-            path: The file to write.
-            contract: The file of the search's contract, to be shown in the report.
-
-        Raises:
-            ValueError: If the contract cannot be read, or is that of another result.
-        """
-        content = None if contract is None else read_contract(Path(contract))
-        self._tell("page", content).save(path)
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None

@@ -234,3 +234,45 @@ def chance_of_luck(
         over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + draws))
         chance = float(integrate.trapezoid(over_draw * stats.norm.pdf(draws), draws))
     return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LuckFacts:
+    """What luck alone gains, and how likely it makes a claimed gain.
+
+    Args:
+        n: Of how many equally good draws the best one is told.
+        sd: Their standard deviation.
+        claimed: The gain that somebody claims, if anybody does.
+        baseline: What gains are measured from; :obj:`None`: from either.
+        files: Of how many such searches the best is told.
+    """
+
+    n: int
+    sd: float
+    claimed: float | None = None
+    baseline: Baseline | None = None
+    files: int = 1
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What gains are measured from."""
+        return ("mean", "one") if self.baseline is None else (self.baseline,)
+
+    @property
+    def expected(self) -> float:
+        """What the best of the draws is expected to gain."""
+        return expected_luck(self.n, self.sd)
+
+    @property
+    def chances(self) -> dict[Baseline, float]:
+        """By each baseline, how likely one search gains what is claimed, or more."""
+        return dataclasses.replace(self, files=1).chances_of_files
+
+    @property
+    def chances_of_files(self) -> dict[Baseline, float]:
+        """By each baseline, how likely at least one of the searches does."""
+        if self.claimed is None:
+            return {}
+        told = (self.n, self.sd, self.claimed)
+        return {b: chance_of_luck(*told, b, self.files) for b in self.baselines}

@@ -85,7 +85,7 @@ def figure(comparison: ComparisonFacts) -> go.Figure:
 def page(comparison: ComparisonFacts) -> Page:
     """Return the report: claim, evidence, figures, settings."""
     results, record = comparison.searchers, comparison.any_record
-    label, [first, *_] = next(iter(results.items()))
+    first = next(iter(results.values()))[0]
     everything = [run for runs in results.values() for run in runs]
     best = next(iter(claims.against_control(comparison)), None)
     averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
@@ -105,7 +105,7 @@ def page(comparison: ComparisonFacts) -> Page:
         ]
         figures.append(Figure("distribution", plots.plot_accuracy_distribution(everything)))
     content = {
-        "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
+        "name": comparison.study_name,
         "comparison": comparison,
         "answers": answers,
         "picture": Figure("gains", _picture(comparison)),

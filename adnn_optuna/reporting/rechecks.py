@@ -11,9 +11,8 @@ from adnn_optuna.evidence.recheck import (
     FIRST_OF_PARAMS,
     UNMOVED,
     Baseline,
+    LuckFacts,
     RecheckFacts,
-    chance_of_luck,
-    expected_luck,
 )
 from adnn_optuna.plots._estimates import plot_recheck as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
@@ -133,37 +132,26 @@ def _rounded(width: float, value: float) -> str:
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 
 
-def luck_in_words(
-    n: int,
-    sd: float,
-    claimed: float | None = None,
-    baseline: Baseline | None = None,
-    files: int = 1,
-) -> str:
-    """Return what luck alone gains, and how likely it makes a gain, by what that is measured from.
-
-    See :func:`chance_of_luck`; both baselines if none is given.
-    """
-    draws = f"the best of {n} equally good draws" if n > 1 else "one draw"
+def luck_text(facts: LuckFacts) -> str:
+    """Return what luck alone gains, and how likely it makes a gain, over each baseline."""
+    draws = f"the best of {facts.n} equally good draws" if facts.n > 1 else "one draw"
     told: dict[Baseline, str] = {
         "mean": "the mean",
         "one": "one baseline, which is such a draw itself",
     }
     lines = []
-    for measured, said in told.items():
-        if baseline not in (None, measured):
-            continue
+    for baseline in facts.baselines:
         line = (
-            f"By luck alone {draws} with a standard deviation of {sd:g} "
-            f"is expected to be {expected_luck(n, sd):.4g} better than {said}"
+            f"By luck alone {draws} with a standard deviation of {facts.sd:g} "
+            f"is expected to be {facts.expected:.4g} better than {told[baseline]}"
         )
-        if claimed is not None:
-            chance = functools.partial(chance_of_luck, n, sd, claimed, measured)
-            line += f", and {claimed:g} or more with probability {chance():.2g}"
-            if files != 1:
-                of_files = chance(files)
+        if facts.claimed is not None:
+            chance, of_files = facts.chances[baseline], facts.chances_of_files[baseline]
+            line += f", and {facts.claimed:g} or more with probability {chance:.2g}"
+            if facts.files != 1:
                 line += (
-                    f", in at least one of {files} such searches with probability {of_files:.2g}"
+                    f", in at least one of {facts.files} such searches with probability "
+                    f"{of_files:.2g}"
                 )
         lines.append(f"{line}.")
     return "\n".join(lines)

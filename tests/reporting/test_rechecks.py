@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,8 @@ from known_facts import changed, compared, minimizing, of_equals, recheck, trial
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts
 from adnn_optuna.reporting import rechecks
-from adnn_optuna.reporting.rechecks import luck_in_words
 
 
 def test_whole_text_of_both_trials_confirmed() -> None:
@@ -133,6 +133,10 @@ def test_word_luck_is_for_the_same_trial_only() -> None:
 def test_better_than_the_study_said_is_understated() -> None:
     said = rechecks.claim(recheck(17, [0.919, 0.92, 0.921]))
     assert "the study understated by 0.0077 (0.0052 to 0.0102)" in said
+
+
+def luck_in_words(*arguments: Any, **options: Any) -> str:
+    return rechecks.luck_text(LuckFacts(*arguments, **options))
 
 
 def test_luck_in_words_tells_how_likely_a_gain_is() -> None:
