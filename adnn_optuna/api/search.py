@@ -185,7 +185,7 @@ class SearchResult(StoredSearch, Predicting):
         from adnn_optuna.reporting import model_cards
 
         file = Path(path)
-        check_output_file("The model card", file, ".md")
+        check_output_file("The model card", file)
         content = None if contract is None else read_contract(Path(contract))
         file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
 
