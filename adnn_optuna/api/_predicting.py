@@ -26,10 +26,9 @@ class Predicting(abc.ABC):
     def model(self) -> keras.Model:
         """Return what predicts as one compiled ``keras.Model``.
 
-        It takes inputs as the dataset was made of, which it scales itself, and ends in
+        It takes inputs as the dataset was made of (of a table the numbers that
+        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
         probabilities, of a regression in numbers.
-        Of a table, its ``predict`` takes that; all else, also once it is saved, takes the numbers
-        that ``dataset.preprocessing.encoded(table)`` makes of it.
 
         Raises:
             ValueError: If there is nothing that predicts, as no training came to an end.

@@ -14,7 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_integer
+from adnn_optuna._checks import WrongValueError, check_integer, check_output_file
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._predicting import Predicting
@@ -59,10 +59,9 @@ class SearchResult(Told, Predicting, SearchRecord):
     def model(self, *, trained: bool = True) -> keras.Model:
         """Return the best trial's network, trained again, as a compiled ``keras.Model``.
 
-        It takes inputs as the dataset was made of, which it scales itself, and ends in
+        It takes inputs as the dataset was made of (of a table the numbers that
+        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
         probabilities. Its variables have the same bits as in a contract.
-        Of a table, its ``predict`` takes that; all else, also once it is saved, takes the numbers
-        that ``dataset.preprocessing.encoded(table)`` makes of it.
 
         Args:
             trained: Whether it is trained; else it has its initial weights, offsets included.
@@ -161,6 +160,30 @@ class SearchResult(Told, Predicting, SearchRecord):
         """
         content = None if contract is None else read_contract(Path(contract))
         self._tell("page", content).save(path)
+
+    def model_card(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
+
+        It has the test score, what is usual and what repeats, each with its interval as far as
+        that is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
+
+        Args:
+            path: The file to write, which the Hub wants to be ``README.md``.
+            contract: The file of the search's contract, to be named in the card.
+
+        Raises:
+            ValueError: If no trial was completed, the file cannot be written, or the contract
+                cannot be read or is that of another result.
+            FileNotFoundError: If the file's folder does not exist.
+        """
+        from adnn_optuna.reporting import model_cards
+
+        file = Path(path)
+        check_output_file("The model card", file, ".md")
+        content = None if contract is None else read_contract(Path(contract))
+        file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
 
 
 @interrupted_where_called

@@ -1,7 +1,5 @@
 """What is searched, a function of a user's own or anything else, and how its trials end."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import inspect
@@ -20,6 +18,33 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.network import derived_seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a trial ends: FAIL is that its training diverged.
+
+    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
+    """
+
+    state: TrialState
+    value: float | None = None
+    metrics: Metrics | None = None
+    trained: Trained | None = None
+    is_cut_off: bool = False
+    is_stopped: bool = False
+
+    def store(self, trial: optuna.Trial, elapsed: float) -> None:
+        """Store in a trial, before it is told, what is to be known beside state and value."""
+        trial.set_user_attr(stored.ELAPSED, elapsed)
+        if self.trained is not None:
+            trial.set_user_attr(stored.TRAINED, self.trained)
+        if self.metrics is not None:
+            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
+        if self.is_cut_off:
+            mark(trial, "interrupted")
+        if self.state == TrialState.FAIL:
+            mark(trial, "diverged")
 
 
 class Objective(Protocol):
@@ -56,33 +81,6 @@ class Objective(Protocol):
         meanwhile: Callable[[float], object] | None,
     ) -> list[Outcome]:
         """Return how each trial of a round ends; see :meth:`Trainer.train` for the limits."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a trial ends: FAIL is that its training diverged.
-
-    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
-    """
-
-    state: TrialState
-    value: float | None = None
-    metrics: Metrics | None = None
-    trained: Trained | None = None
-    is_cut_off: bool = False
-    is_stopped: bool = False
-
-    def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        """Store in a trial, before it is told, what is to be known beside state and value."""
-        trial.set_user_attr(stored.ELAPSED, elapsed)
-        if self.trained is not None:
-            trial.set_user_attr(stored.TRAINED, self.trained)
-        if self.metrics is not None:
-            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
-        if self.is_cut_off:
-            mark(trial, "interrupted")
-        if self.state == TrialState.FAIL:
-            mark(trial, "diverged")
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

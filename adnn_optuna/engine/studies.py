@@ -3,8 +3,6 @@
 A comparison has a study for each arm and seed, and a head of its own name that tells what it is.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import os
@@ -16,22 +14,15 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import (
-    COMPARISON,
-    CONFIG,
-    EVALUATED,
-    SEARCH,
-    STOP_REASON,
-    Declaration,
-    SearchSettings,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import SearchRecord, is_of_trial, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
@@ -51,7 +42,7 @@ def last_limits(study: optuna.Study) -> LimitValues:
 
 def was_exhausted(study: optuna.Study) -> bool:
     """Return whether the sampler stopped its study in some run: it would only repeat trials."""
-    sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
+    sampler, reason = study.sampler, study.user_attrs.get(stored.STOP_REASON)
     # A grid may have more points now.
     has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
     return reason == "exhausted" and not has_more
@@ -94,7 +85,8 @@ class Plan:
                 )
             self.objective = objective = arm.objective(objective, self.limits["max_trial"])
             if isinstance(batch_size, str) and batch_size == "auto":
-                batch_size = arm.default_batch_size(objective)
+                is_batched = arm.is_batched and not objective.is_of_trial
+                batch_size = objective.trainer.n_at_once() if is_batched else 1
         elif batch_size == "auto":
             batch_size = 1
         self.batch_size = as_positive_int("batch_size", batch_size)
@@ -156,13 +148,13 @@ def objective_from_study(
     study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
-    config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
+    config: dict[str, Any] | None = study.user_attrs.get(stored.CONFIG)
     if config is None:
         raise WrongValueError(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
             "it, use study.optimize; to recheck it, give evaluate, its objective with a seed."
         )
-    if config["model"].get("type") == "function" or config["training"].get("type") == "function":
+    if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
             "which a study does not hold: give its objective."
@@ -219,7 +211,9 @@ def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Stu
 def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
     """Return the sampler to search a study with, which may exist."""
     settings = plan.settings
-    known: SearchSettings = settings if study is None else study.user_attrs.get(SEARCH, settings)
+    known: SearchSettings = (
+        settings if study is None else study.user_attrs.get(stored.SEARCH, settings)
+    )
     if known["sampler"] != settings["sampler"]:
         raise WrongValueError(
             f"The study {plan.name!r} was searched by {known['sampler']}, not by "
@@ -234,8 +228,8 @@ def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
 def _prepare(plan: Plan, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
     plan.objective.attach(study)
-    if SEARCH not in study.user_attrs:
-        study.set_user_attr(SEARCH, plan.settings)
+    if stored.SEARCH not in study.user_attrs:
+        study.set_user_attr(stored.SEARCH, plan.settings)
     begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
     if plan.objective.unmoved and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(dict(plan.objective.unmoved))
@@ -249,18 +243,18 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
     """
     if name not in patiently(optuna.get_all_study_names, storage):
         return None
-    declaration: Declaration = load_head(storage, name).user_attrs[COMPARISON]
+    declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration
 
 
 def is_comparison(study: optuna.Study) -> bool:
     """Return whether a study is the head of a comparison."""
-    return COMPARISON in study.user_attrs
+    return stored.COMPARISON in study.user_attrs
 
 
 def is_of_function(head: optuna.Study) -> bool:
     """Return whether a comparison is of any Optuna objective, and not of networks."""
-    declaration: Declaration = head.user_attrs[COMPARISON]
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
     return "confirm" in declaration["arguments"]
 
 
@@ -276,19 +270,21 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    stored = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
+    attrs = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison have in common; of models, their data."""
-        declaration: Declaration = stored[name][COMPARISON]
+        declaration: Declaration = attrs[name][stored.COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-            if config := stored.get(study_name_of(name, label, seed), {}).get(CONFIG):
+            if config := attrs.get(study_name_of(name, label, seed), {}).get(stored.CONFIG):
                 return {key: of for key, of in config.items() if key not in ("seed", "space")}
-        return stored[name].get(EVALUATED, {}).get("dataset")
+        return attrs[name].get(stored.EVALUATED, {}).get("dataset")
 
     if not (own := objective_of(head.study_name)):
         return ()
-    others = (name for name in stored if COMPARISON in stored[name] and name != head.study_name)
+    others = (
+        name for name in attrs if stored.COMPARISON in attrs[name] and name != head.study_name
+    )
     return tuple(
         name for name in others if (of := objective_of(name)) and not config_differences(own, of)
     )
@@ -301,7 +297,7 @@ def study_name_of(comparison: str, label: str, seed: int) -> str:
 
 def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:
     """Return what the stored studies of a comparison came to, by arm and seed."""
-    declaration: Declaration = head.user_attrs[COMPARISON]
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
     known = set(patiently(optuna.get_all_study_names, storage))
     arms: dict[str, dict[int, SearchRecord]] = {}

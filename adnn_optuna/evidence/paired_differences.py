@@ -28,8 +28,6 @@ rely on nonnegative martingales. arXiv:2009.03167, 2020.
 Methods and Practices in Psychological Science 1(2):270-280, 2018.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools
@@ -95,7 +93,7 @@ class PairedDifference:
     smallest: float = math.nan
     largest: float = math.nan
 
-    def turned(self) -> PairedDifference:
+    def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""
         verdicts: dict[VerdictName | None, VerdictName] = {"better": "worse", "worse": "better"}
         return PairedDifference(
@@ -245,6 +243,7 @@ def check_equivalence(equivalence: Any) -> None:
         )
 
 
+@functools.cache  # Of looking again it costs more than all intervals of a comparison.
 def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
     """Return how many pairs it takes before any verdict is possible.
 
@@ -378,7 +377,7 @@ def _candidates(d: np.ndarray) -> np.ndarray:
     )
 
 
-def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFrame:
+def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
     """Return one row for each difference, with the index ``arm`` and ``other``."""
     import pandas as pd
 

@@ -114,18 +114,14 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: no offsets, but one parameter, such as a field of :class:`Start`.
+    """A control's space: no offsets, but one parameter, with the ends of its range.
 
-    Args:
-        parameter: ``"restart"``, ``"epochs"`` or ``"learning_rate"``, which is searched by its
-            logarithm; or ``"members"``, the number of networks that are averaged.
-        unmoved: Its value for the unmoved network.
-        low: The smallest value.
-        high: The largest value.
+    It is a field of :class:`Start`, of which the learning rate is searched by its logarithm; or
+    ``"members"``, the number of networks that are averaged.
     """
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
-    unmoved: float
+    unmoved: float  # Its value for the unmoved network.
     low: float
     high: float
 
@@ -163,11 +159,6 @@ class ControlSpace:
 RESTARTS = ControlSpace("restart", 0, 0, 2**31 - 1)
 
 Space = OffsetSpace | ControlSpace
-
-
-def is_average(space: Space) -> bool:
-    """Return whether a trial's parameter is the number of networks that are averaged."""
-    return isinstance(space, ControlSpace) and space.parameter == "members"
 
 
 _SPACES: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
