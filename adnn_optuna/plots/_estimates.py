@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,7 @@ def plot_gains(
     of: str = "R²",
     over: str = "",
     region: float = 0.0,
+    open_dots: Collection[str] = (),
 ) -> go.Figure:
     """Plot gains, each with the interval in which it may be, beside 0.
 
@@ -104,21 +105,27 @@ def plot_gains(
         of: What is gained, if these are no accuracies.
         over: What they are gains over, as the x axis says it.
         region: Up to this gain, to both sides, nothing is gained or lost.
+        open_dots: Of what dots are open.
     """
     is_accuracy = unit is ACCURACY
     x_title = f"Gain{over} [percentage points]" if is_accuracy else f"Gain in {of}{over}"
     figure = style.new_figure(title, x_title, "")
     rows, region = unit.scale * np.array([*gains.values()]), unit.scale * region
-    for i, (gain, low, high) in enumerate(rows.tolist()):
+    for i, (label, (gain, low, high)) in enumerate(zip(gains, rows.tolist(), strict=True)):
         color = style.COLORS[2 if low > 0 else 4 if high < 0 else 0]
-        dot = style.dots([gain], [i], color, "", size=15).update(showlegend=False)
-        if math.isfinite(low) and math.isfinite(high):
-            ends = {"array": [high - gain], "arrayminus": [gain - low]}
-            dot.update(error_x={**ends, "thickness": 3, "width": 8})
+        symbol = "circle-open" if label in open_dots else "circle"
+        look: Any = {"size": 15, "symbol": symbol, "line": {"width": 3, "color": color}}
+        dot = style.dots([gain], [i], color, "", **look).update(showlegend=False)
+        said = f", interval {unit.interval(low / unit.scale, high / unit.scale)}"
+        ends = said if math.isfinite(low) and math.isfinite(high) else ""
+        style.hover(dot, [f"{label}: {unit.gain(gain / unit.scale)}{ends}"])
+        if ends:
+            bar = {"array": [high - gain], "arrayminus": [gain - low]}
+            dot.update(error_x={**bar, "thickness": 3, "width": 8})
         dot.update(text=f"{gain:+.{unit.digits}f}", textposition="top center", textfont_size=15)
         figure.add_trace(dot.update(mode="markers+text", cliponaxis=False))
     if gains:
-        figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 2})
+        figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 1.5}, layer="below")
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
         figure.add_vrect(-region, region, **grey)
         # With room for the numbers above the outermost dots.

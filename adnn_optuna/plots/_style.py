@@ -92,6 +92,11 @@ def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: An
     return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name))
 
 
+def hover(trace: Any, texts: Iterable[str]) -> None:
+    """Let each point of a trace say what it is: users' names in it are no HTML."""
+    trace.update(hovertext=[shown(text, 60, 6) for text in texts], hoverinfo="text")
+
+
 def add_mean(
     figure: go.Figure, curve: Curve, scale: float, color: str, name: str, **style: Any
 ) -> None:

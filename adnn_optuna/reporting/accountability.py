@@ -111,7 +111,7 @@ def verdict_page(facts: VerdictFacts) -> Page:
         "picture": Figure("gains", verdict_figure(facts)),
         "caption": "Gains on the test set, each with its interval of 95 %, where it has one.",
     }
-    return Page("told.html.jinja", _claim(facts), "", content)
+    return Page("told.html.jinja", _claim(facts), content)
 
 
 def _claim(facts: VerdictFacts) -> str:

@@ -15,9 +15,8 @@ from adnn_optuna.evidence.confirmation import (
     own_score,
 )
 from adnn_optuna.evidence.paired_differences import ALPHA
-from adnn_optuna.reporting.claims import n_examples, unseen
+from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL, n_examples, unseen
 
-HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
 _NO_SEED = "no seed changes this training"
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 

@@ -158,7 +158,7 @@ def page(facts: ArmValues) -> Page:
     }
     if isinstance(facts, Findings):
         content = content_of("models", "trainings", facts, figure(facts))
-    return Page("models.html.jinja", claim(facts), caveat(facts), content | shown)
+    return Page("models.html.jinja", claim(facts), content | shown, caveat(facts))
 
 
 def intervals_in_words(facts: ArmValues) -> str:

@@ -115,7 +115,7 @@ def page(facts: RecheckFacts) -> Page:
     """Return the report."""
     shown = {"shown": functools.partial(_shown, facts)}
     content = content_of("recheck", "evaluations", facts, figure(facts))
-    return Page("recheck.html.jinja", claim(facts), caveat(facts), content | shown)
+    return Page("recheck.html.jinja", claim(facts), content | shown, caveat(facts))
 
 
 def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:

@@ -12,7 +12,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._units import score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
-from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
+from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
@@ -108,17 +108,18 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
     """
     shown = None if contract is None else shown_contract(record, contract)
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
-    claim = answers.pop("verdict")
+    claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", figure(record))]
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
     said = (
+        "The winner was selected by the selection metric, so that value is too good to be true.",
+        *(f"{said}." for said in (claims.use_of_test_set(record),) if said not in mind),
         hyperparameters_in_words(record),
         claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
-        f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
         claims.unowned_in_words(record),
     )
@@ -126,15 +127,14 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         "name": record.study.study_name,
         "answers": {**on_fresh_seeds, **answers},
         "picture": Figure("gains", _picture(record)),
-        "numbers": _cards(record),
+        "trials": f"{len(record.done_trials)} trials, {claims.end_in_words(record.stop_reason)}",
         "said": " ".join(filter(None, said)),
-        "look": record.test_look,
         "figures": figures,
         "scores": _score_rows(record),
         "contract": shown,
         **origin([[record]]),
     }
-    return Page("search.html.jinja", claim, claims.to_mind([record]), content)
+    return Page("search.html.jinja", claim, content, mind=mind)
 
 
 def _picture(record: SearchRecord) -> go.Figure:
@@ -148,27 +148,6 @@ def _picture(record: SearchRecord) -> go.Figure:
     return plot_gains(known, title, unit_of(record.test_metric))
 
 
-def _cards(record: SearchRecord) -> list[tuple[str, str, str]]:
-    """Return the label, the value and a note of each number that has a card."""
-    [values] = numbers_of([record])
-    before = unit_of(record.test_metric).value(record.test_baseline)
-    notes = {
-        "test_gain": claims.about_test_gain(record),
-        "trials": claims.end_in_words(record.stop_reason),
-        "gain": "what the search selected by; part of it is luck",
-        "gain_over_usual": "over the mean of fresh unmoved networks",
-        "gain_repeats": "the offsets' mean gain over fresh seeds",
-        "test_best": f"unmoved network {before}",
-    }
-    cards = []
-    for number in NUMBERS:
-        if number.card:
-            label = filled(number.card, number, record)
-            said = told(number, values[number.name], record)
-            cards.append((label[0].upper() + label[1:], said, notes.get(number.name, "")))
-    return cards
-
-
 def _score_rows(record: SearchRecord) -> list[list[str]]:
     """Return unmoved network, winner and gain by each metric, as text."""
     [values] = numbers_of([record])
@@ -178,6 +157,11 @@ def _score_rows(record: SearchRecord) -> list[list[str]]:
     }
     rows: dict[str, dict[str, str]] = {}
     for number in numbers_at("scores"):
-        row = rows.setdefault(number.metric_of(record), {})
-        row.setdefault(number.part, told(number, values[number.name], record))
+        row, said = (
+            rows.setdefault(number.metric_of(record), {}),
+            told(number, values[number.name], record),
+        )
+        if number.name == "test_gain" and (note := claims.about_test_gain(record)):
+            said = f"{said} ({note})"
+        row.setdefault(number.part, said)
     return [[titles.get(metric, metric), *row.values()] for metric, row in rows.items()]
