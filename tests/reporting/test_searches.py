@@ -114,7 +114,7 @@ class TestTestSet:
         record = record_of(store_study("gained", gain=0.003))
         gain = "+0.30 pp: 3 of 1000 test images"
         shown = text_of(searches.page(record).render())
-        assert gain.replace(":", "") in shown
+        assert gain.replace(": ", " (") + ")" in shown
         # It is called what it is, below the three statements.
         own = "  Over the search's own baseline, which is one network of one seed:\n"
         above, _, below = searches.text(record).partition(own)
@@ -139,8 +139,8 @@ class TestTestSet:
         # Another worker that ended at the same time.
         store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
         shown = text_of(searches.page(record_of(study)).render())
-        assert shown.count("was looked at 2 times, after 12 and 13 trials: the later gains") == 2
-        assert "+0.50 pp 5 of 1000 test images" in shown
+        assert shown.count("was looked at 2 times, after 12 and 13 trials: the later gains") == 1
+        assert "+0.50 pp (5 of 1000 test images" in shown
 
 
 class TestUnevenClasses:
@@ -179,9 +179,11 @@ class TestFirstScreen:
             for word in (" pp", "p-value", "McNemar", "baseline"):
                 assert word not in answer
         page = searches.page(record)
-        first, _, _ = text_of(page.render()).partition(" Evidence ")
-        for said in (*answers.values(), *statements(record).values()):
+        first, _, last = text_of(page.render()).partition(" Evidence ")
+        for said in (answers["verdict"], *statements(record).values()):
             assert said in first
+        for answer in [*answers.values()][1:]:
+            assert answer in last
         places = [first.index(what) for what in ("What you hold: ", "What is usual: ")]
         assert places == sorted(places)
         # The largest letters are the verdict, and no searcher's gain.
@@ -210,7 +212,7 @@ class TestUnfinished:
         first, _, evidence = shown.partition(" Evidence ")
         assert first.count("The search has not ended") == 1
         assert "What you hold: not known before the test set is looked at" in first
-        assert "Trials 13 not ended" in evidence
+        assert "· 13 trials, not ended ·" in first
         assert "nothing yet" not in shown
         assert "only an earlier winner was tested; result.test() or resume opens it" in evidence
         assert "used once, after 12 trials, for an earlier winner than the present one" in shown
