@@ -76,7 +76,7 @@ def shown(label: str, width: int = 36, max_lines: int = 3) -> str:
 
 def label_rows(figure: go.Figure, labels: Collection[str]) -> go.Figure:
     """Label the rows of a figure, 0, 1, …, from the top: there, long labels leave it its room."""
-    texts = [shown(label, 18) for label in labels]
+    texts = [shown(label, 16) for label in labels]
     ticks = {"tickvals": [*range(len(texts))], "ticktext": texts, "autorange": "reversed"}
     figure.update_yaxes(zeroline=False, **ticks)
     return figure.update_layout(height=max(360, 110 + 50 * len(texts)))
