@@ -14,7 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_integer
+from adnn_optuna._checks import WrongValueError, check_integer, check_output_file
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._predicting import Predicting
@@ -38,6 +38,7 @@ from adnn_optuna.engine.retraining import is_random, look_at_test_set
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
+from adnn_optuna.evidence.examples import winner_facts
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.reporting.searches_claims import unowned_in_words
@@ -146,10 +147,14 @@ class SearchResult(Told, Predicting, SearchRecord):
         confirmation = confirmation_content(self.confirmation)
         return Contract.from_search(self, self.objective, confirmation)
 
+    @interrupted_where_called
     def report(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
+
+        It trains winner and unmoved network once more, to show how they learned and, where the
+        test set was looked at, of which test examples they say something else.
 
         Args:
             path: The file to write.
@@ -158,8 +163,11 @@ class SearchResult(Told, Predicting, SearchRecord):
         Raises:
             ValueError: If the contract cannot be read, or is that of another result.
         """
+        check_output_file("The report", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        self._tell("page", content).save(path)
+        with interruptible() as stop:
+            winner = winner_facts(self, self.objective, stop)
+        self._tell("page", content, winner).save(path)
 
 
 @interrupted_where_called

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import plotly.graph_objects as go
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna._units import params_in_words, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
+from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
+from adnn_optuna.evidence.places import places_of
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
+from adnn_optuna.plots._winner import plot_learning, plot_places, png
 from adnn_optuna.reporting import searches_claims as claims
+from adnn_optuna.reporting.claims import n_examples
 from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
@@ -38,7 +43,7 @@ def text(record: SearchRecord) -> str:
     lines += _number_lines(record)
     if (look := record.test_look) and (uneven := claims.uneven_classes_in_words(look)):
         lines.append(f"  {uneven}")
-    params = claims.params_in_words(record.best.params)
+    params = params_in_words(record.best.params)
     lines.append(f"  best trial {record.best.number}: {params}")
     if record.test_looks and record.looks_elsewhere:
         lines.append(f"  {claims.use_of_test_set(record)}")
@@ -100,8 +105,14 @@ def _number_lines(record: SearchRecord) -> list[str]:
     return [f"  {line:<15}  {'  '.join(parts)}" for line, parts in lines.items()]
 
 
-def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
+def page(
+    record: SearchRecord,
+    contract: Mapping[str, Any] | None = None,
+    winner: WinnerFacts | None = None,
+) -> Page:
     """Return the report of a search, with what the file of its contract holds.
+
+    Where winner and unmoved network were trained once more, it shows both.
 
     Raises:
         ValueError: If the contract is that of another result.
@@ -111,6 +122,11 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", figure(record))]
+    if (places := places_of(record)) is not None:
+        figures.append(Figure("places", plot_places(record, places)))
+    if winner is not None:
+        metric = record.test_metric.removeprefix("test_")
+        figures.append(Figure("learning", plot_learning(winner, metric)))
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
@@ -130,6 +146,7 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         "trials": f"{len(record.done_trials)} trials, {claims.end_in_words(record.stop_reason)}",
         "said": " ".join(filter(None, said)),
         "figures": figures,
+        "changed": _changed(record, winner),
         "scores": _score_rows(record),
         "contract": shown,
         **origin([[record]]),
@@ -146,6 +163,32 @@ def _picture(record: SearchRecord) -> go.Figure:
     title = "What is usual, what repeats, and how far it may be off"
     known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
     return plot_gains(known, title, unit_of(record.test_metric))
+
+
+def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, list[Any]]]:
+    """Return the test examples that changed, for the worse and for the better, as shown."""
+    if winner is None or (look := record.test_look) is None:
+        return []
+    worse, better = "Right before and wrong now", "Wrong before and right now"
+    if record.test_metric == "test_r2":
+        worse, better = "Farther from the target now", "Nearer to the target now"
+    shown = []
+    for title, examples, n in (
+        (worse, winner.lost, look["lost"]),
+        (better, winner.won, look["won"]),
+    ):
+        some = [
+            {
+                "says": {"is": e.truth, "unmoved": e.unmoved, "winner": e.winner},
+                "columns": e.columns,
+                "number": e.number,
+                "png": None if e.pixels is None else base64.b64encode(png(e.pixels)).decode(),
+            }
+            for e in examples
+        ]
+        of = f"{len(some)} of {n}" if len(some) < n else f"{n}"
+        shown.append((f"{title}: {of} of {n_examples(look)}", some))
+    return shown
 
 
 def _score_rows(record: SearchRecord) -> list[list[str]]:

@@ -208,11 +208,3 @@ def hyperparameter_gain_in_words(record: SearchRecord) -> str:
         f"{unit.gain(gain)} in {printable(record.metric)} over the first trial's, which reach "
         f"{unit.value(first)}, and that is no part of the gain."
     )
-
-
-def params_in_words(params: Mapping[str, Any]) -> str:
-    """Return a trial's parameters as text; those of other objectives may be no numbers."""
-    return ", ".join(
-        printable(f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}")
-        for name, value in params.items()
-    )
