@@ -34,7 +34,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import is_random, look_at_test_set
+from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
@@ -282,6 +282,7 @@ def run_search(
                 said = "Nothing was left to do in study %r: it had ended by %s already."
                 _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+            note_randomness(result, objective)
             if test:
                 look_at_test_set(result, objective, stop)
         if confirm == "auto":

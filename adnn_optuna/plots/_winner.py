@@ -26,7 +26,7 @@ def plot_places(record: SearchRecord, places: Places) -> go.Figure:
     xs, ys = ([p[i] for p in places.params.values()] for i in (0, len(places.names) - 1))
     # Few that are far worse than all others would leave these one colour.
     is_loss = record.improvement(1.0, 0.0) < 0
-    low, high = np.quantile(shown, [0.0, 0.9] if is_loss else [0.1, 1.0]).tolist()
+    low, high = np.quantile(shown, [0.0, 0.75] if is_loss else [0.25, 1.0]).tolist()
     scale: Any = {"colorscale": style.SCALE, "reversescale": is_loss, "cmin": low, "cmax": high}
     figure.update_layout(coloraxis={**scale, "colorbar": {"thickness": 10, "outlinewidth": 0}})
     look: Any = {"size": 9, "coloraxis": "coloraxis", "line": {"width": 1}}
@@ -36,7 +36,7 @@ def plot_places(record: SearchRecord, places: Places) -> go.Figure:
         f"{params_in_words(dict(zip(places.names, params, strict=True)))}"
         for number, params in places.params.items()
     ]
-    figure.add_trace(style.hover(trials, said))
+    figure.add_trace(style.hover(trials.update(showlegend=False), said))
     if record.best is not None and record.best.number in places.params:
         i = [*places.params].index(record.best.number)
         ring: Any = {"size": 17, "symbol": "circle-open", "line": {"width": 3}}

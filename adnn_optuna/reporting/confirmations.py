@@ -67,8 +67,7 @@ def verdict(record: SearchRecord) -> str:
 
 def _is_random(record: SearchRecord) -> bool:
     """Return whether a seed changes the training of the winner, as far as is known."""
-    look = record.test_look
-    return look is None or look.get("is_random", True)
+    return record.best is None or f"{stored.UNSEEDED}/{record.best.number}" not in record.attrs
 
 
 def how_to_confirm(record: SearchRecord) -> str:

@@ -130,9 +130,10 @@ def page(
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
+    used = f"{claims.use_of_test_set(record)}."
     said = (
         "The winner was selected by the selection metric, so that value is too good to be true.",
-        *(f"{said}." for said in (claims.use_of_test_set(record),) if said not in mind),
+        "" if used in mind or stored.CONFIG not in record.attrs else used,
         hyperparameters_in_words(record),
         claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
@@ -200,6 +201,8 @@ def _score_rows(record: SearchRecord) -> list[list[str]]:
     }
     rows: dict[str, dict[str, str]] = {}
     for number in numbers_at("scores"):
+        if math.isnan(values[number.name]) and stored.CONFIG not in record.attrs:
+            continue  # It has no other metrics.
         row, said = (
             rows.setdefault(number.metric_of(record), {}),
             told(number, values[number.name], record),
