@@ -122,7 +122,7 @@ def page(
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", figure(record))]
-    if (places := places_of(record)) is not None:
+    if not record.is_restart and (places := places_of(record)) is not None:
         figures.append(Figure("places", plot_places(record, places)))
     if winner is not None:
         metric = record.test_metric.removeprefix("test_")
@@ -173,6 +173,10 @@ def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str
     worse, better = "Right before and wrong now", "Wrong before and right now"
     if record.test_metric == "test_r2":
         worse, better = "Farther from the target now", "Nearer to the target now"
+
+    def as_text(values: Mapping[str, Any]) -> dict[str, str]:
+        return {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in values.items()}
+
     shown = []
     for title, examples, n in (
         (worse, winner.lost, look["lost"]),
@@ -180,9 +184,9 @@ def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str
     ):
         some = [
             {
-                "says": {"is": e.truth, "unmoved": e.unmoved, "winner": e.winner},
-                "columns": e.columns,
-                "number": e.number,
+                "says": as_text({"is": e.truth, "unmoved": e.unmoved, "winner": e.winner}),
+                "columns": as_text(e.columns),
+                "number": str(e.number),
                 "png": None if e.pixels is None else base64.b64encode(png(e.pixels)).decode(),
             }
             for e in examples
