@@ -28,7 +28,7 @@ help:
 	@echo "make mutants      how many of 300 faults put into the code the tests notice; takes an hour"
 	@echo "make optunahub    build the packages for OptunaHub, and run their tests"
 	@echo "make package      build sdist and wheel into dist, and check them"
-	@echo "make lint         check style, formatting, types and which folder imports which"
+	@echo "make lint         check style, formatting, types (also as users see them) and which folder imports which"
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
 	@echo "make clean        remove caches and builds (.venv, .venv-light and .venv-oldest stay)"
 
@@ -130,6 +130,9 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@mkdir -p build
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes adnn_optuna --ignoreexternal >build/pyright.log \
+		|| { grep --before-context=1 'error:' build/pyright.log; exit 1; }
 	@$(BIN)/zizmor --offline --quiet .github/workflows
 
 .PHONY: lock

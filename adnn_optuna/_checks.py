@@ -1,6 +1,8 @@
-"""Checks of arguments, each with one sentence."""
+"""Checks of arguments, each with one sentence, and the log."""
 
+import functools
 import importlib.util
+import logging
 import math
 import os
 import re
@@ -11,6 +13,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 from urllib.parse import unquote
+
+logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
+
+
+@functools.cache
+def say_once(message: str, *args: object) -> None:
+    """Log something that need not be said again in this process."""
+    logger.info(message, *args)
 
 
 class WrongInputError(Exception):

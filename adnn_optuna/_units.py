@@ -1,11 +1,9 @@
 """How values and texts are shown: an accuracy in percent, others and texts as they are."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 
 class Unit(NamedTuple):
@@ -26,11 +24,11 @@ class Unit(NamedTuple):
     largest: float = math.inf
 
     @property
-    def bare(self) -> Unit:
+    def bare(self) -> Self:
         """The same without what stands behind, for columns whose heading says it."""
         return self._replace(of_values="", of_gains="")
 
-    def fitted(self, spreads: Sequence[float], largest: float) -> Unit:
+    def fitted(self, spreads: Sequence[float], largest: float) -> Self:
         """Return the same with the digits that values need which spread so, and are so large."""
         if not 0 < largest < math.inf:
             return self

@@ -3,8 +3,6 @@
 They are computed from the study's trials alone, and so add up over resumed runs and all workers.
 """
 
-from __future__ import annotations
-
 import abc
 import inspect
 import math
@@ -17,15 +15,9 @@ from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
-from adnn_optuna._checks import (
-    WrongTypeError,
-    WrongValueError,
-    check_integer,
-    check_number,
-    check_positive,
-    check_type,
-)
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 from adnn_optuna.samplers._working_time import WorkingTime
@@ -60,7 +52,7 @@ class Tally:
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        self.time = WorkingTime()
+        self.time: WorkingTime = WorkingTime()
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
@@ -107,9 +99,9 @@ class Limit(abc.ABC):
 
     def __init__(self, value: float) -> None:
         if self.kind is int:
-            check_integer(self.reason, value, low=1)
+            _checks.check_integer(self.reason, value, low=1)
         else:
-            check_positive(self.reason, value)
+            _checks.check_positive(self.reason, value)
         self.value: float = self.kind(value)
         self._tallies = PerStudy(Tally)
 
@@ -118,7 +110,10 @@ class Limit(abc.ABC):
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """End the study if it has reached the limit, and store why."""
-        if self._is_reached(study, self._tally(study)):
+        self._end_if_reached(study, self._tally(study))
+
+    def _end_if_reached(self, study: Study, tally: Tally) -> None:
+        if self._is_reached(study, tally):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -147,7 +142,6 @@ class Limit(abc.ABC):
         return self._used(study, tally) >= self.value
 
     def _tally(self, study: Study) -> Tally:
-        """Return what the trials add up to now."""
         if study._is_multi_objective():
             raise WrongValueError(
                 f"`{type(self).__name__}` limits studies with one objective, but this study has "
@@ -189,7 +183,7 @@ class MaxTimeCallback(Limit):
             tally = self._tally(study)
             if ELAPSED not in trial.user_attrs:
                 tally.time.store(study, trial, self._made, len(tally.reader.trials))
-        super().__call__(study, trial)
+        self._end_if_reached(study, tally)
 
     def seconds_left(self, study: Study) -> float:
         """Return how long the study's trials may still take."""
@@ -248,7 +242,7 @@ class MaxGainCallback(Limit):
 
     def __init__(self, max_gain: float, baseline: float | None = None) -> None:
         if baseline is not None:
-            check_number("baseline", baseline)
+            _checks.check_number("baseline", baseline)
         super().__init__(max_gain)
         self._baseline = baseline
 
@@ -273,7 +267,9 @@ class MaxGainCallback(Limit):
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value
-        check_type(f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number")
+        _checks.check_type(
+            f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number"
+        )
         return float(baseline)
 
 

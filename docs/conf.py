@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,9 @@ from latex2mathml.converter import convert
 
 import adnn_optuna
 from adnn_optuna.cli.main import app as cli
+
+sys.path.insert(0, str(Path(__file__).parent))
+from contract_fields import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -28,11 +33,27 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
-nitpicky = False  # Optuna's and Keras's names are no pages of this site.
+# The names of others that the reference uses; ``write_inventories.py`` wrote where they stand.
+intersphinx_mapping = {
+    project: (f"https://{site}/", f"inventories/{project}.inv")
+    for project, site in {
+        "optuna": "optuna.readthedocs.io/en/stable",
+        "keras": "keras.io",
+        "numpy": "numpy.org/doc/stable",
+        "pandas": "pandas.pydata.org/docs",
+        "plotly": "plotly.com/python-api-reference",
+        "python": "docs.python.org/3",
+    }.items()
+}
+# Each of their names must lead somewhere; those of ours that are no part of the reference do not.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!optuna|keras|numpy|pandas|collections|concurrent|os\b).*")]
 myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 # They are kept with their outputs, and `make test-slow` runs them.
@@ -76,6 +97,26 @@ def _copy_notebooks() -> None:
         shutil.copy(notebook, target)
 
 
+def _write_studies() -> None:
+    """Make a page of each part of what is written about the studies, and one that lists them."""
+    target = HERE / "studies"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    text = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
+    text = re.sub(r"\]\((\w+\.png)\)", r"](../../studies/\1)", text)
+    # How sure all of it is stands on the page that leads here.
+    first, _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    names = []
+    for part in parts:
+        heading = part.partition("\n")[0]
+        names.append(re.sub(r"\W+", "-", heading.lower()).strip("-"))
+        page = re.sub(r"^##", "#", f"## {part}", flags=re.MULTILINE)
+        (target / f"{names[-1]}.md").write_text(page, encoding="utf-8")
+    listed = "\n".join(["```{toctree}", ":maxdepth: 1", "", *names, "```"])
+    (target / "index.md").write_text(f"{first}\n{listed}\n", encoding="utf-8")
+
+
 def _write_helps() -> None:
     """Write what each command of ``adnn`` says of itself."""
     command = typer.main.get_command(cli)
@@ -88,8 +129,10 @@ def _write_helps() -> None:
 
 
 _copy_notebooks()
+_write_studies()
 _write_helps()
-exclude_patterns.append("reference/_helps.md")
+(HERE / "reference" / "_contract_fields.md").write_text(table(), encoding="utf-8")
+exclude_patterns += ["reference/_helps.md", "reference/_contract_fields.md"]
 
 
 def _inline_math(translator: Any, node: nodes.math) -> None:
@@ -102,6 +145,12 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _without_type(_: Any, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:
+    """Keep Napoleon from taking what stands before a property's colon for its type."""
+    if what in {"property", "attribute"}:
+        lines[:] = [line.replace(": ", "\N{RATIO} ") for line in lines]
+
+
 def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list[str]) -> None:
     """Say nothing of a constant but what its own docstring says."""
     if what == "data" and lines and lines[0] == (inspect.getdoc(type(found)) or "").split("\n")[0]:
@@ -112,3 +161,4 @@ def setup(app: Sphinx) -> None:
     """Show formulas as MathML, which browsers draw by themselves, and without a network."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _without_alias)
+    app.connect("autodoc-process-docstring", _without_type, priority=400)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,12 +98,15 @@ class Experiment(Study):
             yields the results so far, as JSON holds them, whenever there are more.
         claims: The rows for the table of claims.
         committed: The setting whose results are committed.
+        models: The models of its settings that several processes may share, if they may: each
+            runs those that it is told by ``--models``, in the same folder.
     """
 
     settings: Mapping[str, Any]
     run: Callable[[Any, str], Iterator[Results]]
     claims: Callable[[Results], list[Claim]]
     committed: str = "full"
+    models: tuple[str, ...] = ()
 
 
 def main(experiment: Experiment, description: str) -> None:
@@ -115,6 +119,9 @@ def main(experiment: Experiment, description: str) -> None:
         )
     parser.add_argument("--output", type=Path, help="folder of the database and the results")
     parser.add_argument("--html", action="store_true", help="also write figures to explore")
+    if experiment.models:
+        only = "run these only, as another process runs the others"
+        parser.add_argument("--models", nargs="+", choices=experiment.models, help=only)
     arguments = parser.parse_args()
     setting = arguments.setting or "full"
     folder = arguments.output or (HERE if setting == experiment.committed else TRIED)
@@ -123,8 +130,11 @@ def main(experiment: Experiment, description: str) -> None:
 
     results: Results = {}
     results_file = folder / experiment.results_file.name
-    for results in experiment.run(experiment.settings[setting], f"sqlite:///{folder}/studies.db"):
-        results["setting"] = {"name": setting, **dataclasses.asdict(experiment.settings[setting])}
+    whole = ran = experiment.settings[setting]
+    if experiment.models and arguments.models:
+        ran = dataclasses.replace(whole, models=tuple(arguments.models))
+    for results in experiment.run(ran, f"sqlite:///{folder}/studies.db"):
+        results["setting"] = {"name": setting, **dataclasses.asdict(whole)}
         write_json(results_file, results)
     print(experiment.summary(results))
     if arguments.html:
@@ -133,25 +143,9 @@ def main(experiment: Experiment, description: str) -> None:
     print(f"\nResults: {results_file}; studies: {folder}/studies.db")
 
 
-def add_cells(parser: argparse.ArgumentParser) -> None:
-    """Add what the benchmarks of samplers are told of their cells and results."""
-    parser.add_argument("--quick", action="store_true", help="a few cells, in build/studies")
-    parser.add_argument("--cells", type=Path, help="what was computed so far, which goes on")
-    parser.add_argument("--report", action="store_true", help="run nothing, only sum up")
-    parser.add_argument("--write", action="store_true", help="write the results")
-
-
-def files_of(study: Study, arguments: argparse.Namespace) -> tuple[Path, Path]:
-    """Return where the cells and the results of a benchmark of samplers are."""
-    folder = TRIED if arguments.quick else HERE
-    folder.mkdir(parents=True, exist_ok=True)
-    results = folder / study.results_file.name
-    return arguments.cells or results.with_suffix(".jsonl"), results
-
-
 def write_json(path: Path, results: Results) -> None:
     """Write results at once, so that no reader sees half of them."""
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(_rounded(results), indent=1) + "\n", encoding="utf-8")
     part.replace(path)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from optuna.trial import Trial
 from scipy.stats import ortho_group, qmc
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 KINDS = ("plain", "rotated", "noisy", "scaled", "good start")
 
 
+def _point(trial: Any, n_dims: int) -> np.ndarray:
+    """Return a trial's point of the unit cube."""
+    return np.array([trial.suggest_float(f"x{i}", 0, 1) for i in range(n_dims)])
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """An instance of a function.
@@ -88,9 +94,6 @@ class Problem:
     n_dims: int
     seed: int
     kind: str = "plain"
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.function} D={self.n_dims} #{self.seed}"
 
     @functools.cached_property
     def _random(self) -> np.random.Generator:
@@ -137,22 +140,15 @@ class Problem:
         """Return values of points of the unit cube, without noise."""
         return FUNCTIONS[self.function][0]((x - self.optimum) @ self._transformation.T)
 
-    def observed(self, x: np.ndarray, n_before: int) -> float:
-        """Return the value of one point, with noise if the kind has it.
+    def __call__(self, trial: Any, seed: int) -> float:
+        """Return the regret of a trial's point, with noise if the kind has it.
 
-        Args:
-            x: The point.
-            n_before: How many points were evaluated before, which the noise depends on.
+        Of a trial that has ended, which is evaluated afresh, it is told without noise.
         """
-        value = float(self.exact(x))
-        if self.kind == "noisy":
-            random = np.random.default_rng([self.seed, 2, n_before])
-            value += 0.02 * self.typical_value * random.standard_normal()
-        return value
-
-    def regret(self, x: np.ndarray) -> float:
-        """Return the regret of a point."""
-        return float(self.exact(x)) / self.typical_value
+        regret = float(self.exact(_point(trial, self.n_dims))) / self.typical_value
+        if self.kind == "noisy" and isinstance(trial, Trial):
+            regret += 0.02 * np.random.default_rng([2, seed]).standard_normal()
+        return regret
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,11 +164,6 @@ class BbobProblem:
     function: str
     n_dims: int
     seed: int
-    kind: str = "bbob"
-    start = None
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.function} D={self.n_dims} #{self.seed}"
 
     @functools.cached_property
     def _problem(self) -> Any:
@@ -191,10 +182,7 @@ class BbobProblem:
             (file,) = Path(folder).iterdir()
             return float(self._problem(np.loadtxt(file)))
 
-    def observed(self, x: np.ndarray, n_before: int) -> float:  # noqa: ARG002
-        """Return the value of a point."""
-        return float(self._problem(10 * x - 5))
-
-    def regret(self, x: np.ndarray) -> float:
-        """Return how much the value of a point is above the lowest."""
-        return max(self.observed(x, 0) - self._lowest, 0.0)
+    def __call__(self, trial: Any) -> float:
+        """Return how much the value of a trial's point is above the lowest."""
+        value = float(self._problem(10 * _point(trial, self.n_dims) - 5))
+        return max(value - self._lowest, 0.0)

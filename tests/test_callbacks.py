@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import ELAPSED, ENDED, PROPOSAL
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import RandomRestartSampler
+from adnn_optuna.samplers._trials import TrialReader
 
 if TYPE_CHECKING:
     import random
@@ -239,6 +240,14 @@ class TestMaxTime:
             return sum(entry.callcount for entry in profile.getstats())
 
         assert calls(2000) == calls(20)
+
+    def test_reads_the_trials_once_a_trial(self) -> None:
+        """A reading takes as long as a write, and in a long study longer."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler())
+        profile = cProfile.Profile()
+        profile.runcall(study.optimize, lambda _: 0.0, 5, callbacks=[MaxTimeCallback(1e9)])
+        code = TrialReader.read.__code__
+        assert sum(e.callcount for e in profile.getstats() if e.code is code) == 5
 
     def test_adds_up_over_processes(self, tmp_path: Path) -> None:
         storage = f"sqlite:///{tmp_path / 'study.db'}"

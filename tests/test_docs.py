@@ -11,6 +11,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna import plots
+from adnn_optuna.accountability.contract import _FIELDS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
@@ -61,3 +62,31 @@ def test_the_table_of_initializers_is_up_to_date() -> None:
         pytest.skip("the table is of another Keras")
     assert runpy.run_path(str(REFERENCE.parent / "write_initializers.py"))["page"]() == written
     assert "unknown" not in written
+
+
+def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
+    fields = runpy.run_path(str(REFERENCE.parent / "contract_fields.py"))
+    rows = fields["table"]().splitlines()[2:]
+    named = [row.split("`")[1] for row in rows]
+    assert sorted(named) == sorted(".".join(path) for path in _FIELDS)
+    assert "| `objective.training.epochs` | number, 1 to 100,000 |  | How often" in "\n".join(rows)
+    assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
+    # What is no field any more is not explained; those of all scores are made of parts.
+    others = set(fields["MEANINGS"]) - set(named)
+    assert all(re.fullmatch(r"(baseline|winner)\.\w+_(loss|r2)", name) for name in others)
+
+
+def test_each_plot_has_its_picture_and_code_in_the_gallery() -> None:
+    pictures = runpy.run_path(str(REFERENCE.parent / "draw_gallery.py"))["pictures"]()
+    drawn = {file: code for code, file in pictures if file is not None}
+    assert all(file.is_file() for file in drawn)
+    assert set(drawn) == set((REFERENCE.parent / "_static" / "gallery").glob("*.png"))
+    named = re.findall(r"plots\.(plot_\w+)\(", "".join(drawn.values()))
+    assert sorted(named) == sorted(plots.__all__)
+
+
+def test_inventories_hold_the_names_that_are_linked_to() -> None:
+    written = runpy.run_path(str(REFERENCE.parent / "write_inventories.py"))
+    for project in written["NAMES"]:
+        file = REFERENCE.parent / "inventories" / f"{project}.inv"
+        assert file.read_bytes() == written["inventory"](project)

@@ -14,7 +14,11 @@ import optunahub
 import pytest
 
 from adnn_optuna.callbacks import MaxTrialCallback
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    KeyedSampler,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -69,6 +73,11 @@ def run(sampler: Any, *callbacks: Any) -> list[dict[str, Any]]:
             {"seed": 1, "n_trials": 20, "x0": {"x": 0.5}},
         ),
         ("samplers/delta_step", DeltaStepSampler, {"deltas": (0.01,), "accept": "improving"}),
+        (
+            "samplers/keyed",
+            KeyedSampler,
+            {"factory": lambda seed, _: optuna.samplers.RandomSampler(seed=seed), "seed": 3},
+        ),
     ],
 )
 def test_samplers(package: str, ours: type, arguments: dict[str, Any], registry: Path) -> None:
@@ -87,7 +96,7 @@ def test_callbacks(registry: Path) -> None:
 
 def test_the_tests_and_examples_of_the_packages_pass(registry: Path) -> None:
     tests = [str(folder) for folder in registry.glob("*/*/tests")]
-    assert len(tests) == 3
+    assert len(tests) == 4
     run_python("-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests)
     # The hub is not asked: it would have another version, or none yet.
     local = f"optunahub.load_local_module(registry_root={str(registry)!r}, package="
@@ -95,25 +104,27 @@ def test_the_tests_and_examples_of_the_packages_pass(registry: Path) -> None:
         example.read_text().replace("optunahub.load_module(", local)
         for example in registry.glob("*/*/example.py")
     ]
-    assert len(codes) == 3
+    assert len(codes) == 4
     run_python("-c", f"for code in {codes}: exec(code, {{}})")
 
 
-def test_code_follows_the_registrys_rules(registry: Path) -> None:
-    config = [
-        "--no-cache",
-        "--config",
-        str(STUDIES / "optunahub" / "registry.toml"),
-        str(registry),
-    ]
-    run_python("-m", "ruff", "check", *config)
-    run_python("-m", "ruff", "format", "--check", *config)
+@pytest.mark.slow
+def test_packages_pass_the_registrys_own_checks(registry: Path) -> None:
+    load_build().check(registry)
+    readme = registry / "samplers" / "keyed" / "README.md"
+    for before, after in (("title: Keyed Sampler\n", ""), ("\n## APIs", "\n\n\n## APIs")):
+        text = readme.read_text()
+        readme.write_text(text.replace(before, after, 1))
+        with pytest.raises((ValueError, subprocess.CalledProcessError)):
+            load_build().check(registry)
+        readme.write_text(text)
 
 
 def test_requirements_name_what_is_imported(registry: Path) -> None:
     wanted = {
         "samplers/adaptive_simulated_annealing": ["numpy", "psutil", "scipy"],
         "samplers/delta_step": ["numpy", "psutil"],
+        "samplers/keyed": ["numpy", "psutil"],
         "callbacks/study_limits": ["psutil"],
     }
     for package, names in wanted.items():
@@ -143,6 +154,8 @@ def test_folders_are_as_the_registry_expects(registry: Path) -> None:
         assert f'load_module("{package}")' in (folder / "example.py").read_text()
         for heading in ("Abstract", "APIs", "Example"):
             assert re.search(rf"^## {heading}$", text, re.MULTILINE)
+        for image in re.findall(r"\]\((images/[^)]*)\)", text):
+            assert (folder / image).exists()
         # No import of the sources is left, of which there would be none.
         for module in folder.glob("*.py"):
             assert "adnn_optuna." not in re.sub(r"`~?adnn_optuna[.\w]*`", "", module.read_text())

@@ -1,7 +1,5 @@
 """Contracts: a search's result written down so that anyone can train it again and compare."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -18,18 +16,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from optuna.trial import TrialState
 
-from adnn_optuna._checks import (
-    WrongValueError,
-    check_installed,
-    check_output_file,
-    is_file,
-    is_folder,
-)
+from adnn_optuna import _checks
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
@@ -218,7 +212,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def describe_environment() -> dict[str, Any]:
     """Return what this process trains with, as JSON holds it."""
-    check_installed("tensorflow", "Training a network")
+    load_tensorflow("Training a network")
     import tensorflow as tf
 
     packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
@@ -261,9 +255,9 @@ def check_contract_path(what: str, path: Path, data: str | None) -> None:
 
     In the message it is called ``what``; ``data`` is the name or path of its data, if any.
     """
-    check_output_file(what, path, ".json")
+    _checks.check_output_file(what, path, ".json")
     weights = path.with_suffix(".npz")
-    check_output_file(f"The weights beside {what}", weights)
+    _checks.check_output_file(f"The weights beside {what}", weights)
     # A verification looks for the data beside the contract, where the weights would be.
     if data is not None and os.path.basename(data) == weights.name:  # noqa: PTH119
         raise WrongValueError(
@@ -280,9 +274,9 @@ def read_contract(path: Path) -> dict[str, Any]:
         BreachedError: If it was edited after it was written.
     """
     where = f"The file {os.fspath(path)!a}"
-    if is_folder(path):
+    if _checks.is_folder(path):
         raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
-    if not is_file(path):
+    if not _checks.is_file(path):
         raise CannotCheckError(f"{where} does not exist.")
     try:
         with path.open("rb") as file:

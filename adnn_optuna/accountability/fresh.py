@@ -1,7 +1,5 @@
 """Fresh seeds: what a contract's maker says of them, and what a verifier's own show."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -117,11 +115,7 @@ def fresh_pairs(
 ) -> ConfirmationFacts:
     """Train so many pairs of winner and unmoved network from seeds that nobody knew before.
 
-    Args:
-        contract: The contract.
-        objective: Its objective.
-        own: The scores of the winner's own network on the test examples, of shape (n,).
-        count: How many pairs.
+    ``own`` are the scores of the winner's own network on the test examples, of shape (n,).
 
     Raises:
         CannotCheckError: If no seed changes the training.

@@ -1,7 +1,5 @@
 """Verification: is what a contract says still what comes out?"""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import itertools
@@ -15,23 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._checks import (
-    WrongTypeError,
-    WrongValueError,
-    check_integer,
-    expanded,
-    first_line,
-    is_file,
-)
+from adnn_optuna import _checks
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability import contract as contracts
-from adnn_optuna.accountability.contract import (
-    LEAST_ACCURACY,
-    BreachedError,
-    CannotCheckError,
-    Claim,
-    claim_of,
-)
+from adnn_optuna.accountability.contract import BreachedError, CannotCheckError
 from adnn_optuna.accountability.fresh import (
     FEWEST_FRESH,
     check_confirmation,
@@ -49,7 +35,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import hash_weights
-from adnn_optuna.networks.offsets import Start, is_average, space_from_config
+from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
 
 if TYPE_CHECKING:
@@ -73,7 +59,7 @@ class VerdictFacts:
     half_width: float = 0.0
     interval: tuple[float, float] | None = None
     examples: str = ""
-    promised: Claim | None = None
+    promised: contracts.Claim | None = None
     confirmation: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
     fresh: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
 
@@ -105,9 +91,9 @@ def verified(
     """
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
-    check_integer("max_parameters", max_parameters, low=1)
+    _checks.check_integer("max_parameters", max_parameters, low=1)
     if fresh is not None:
-        check_integer("fresh", fresh, low=FEWEST_FRESH)
+        _checks.check_integer("fresh", fresh, low=FEWEST_FRESH)
     path, unlike = Path(path), list[str]()
     try:
         contract = contracts.read_contract(path)
@@ -131,7 +117,7 @@ def verified(
     except BreachedError as error:
         return VerdictFacts("breached", (*error.args, *(f"{where}." for where in unlike)))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
-        why = f"the contract's cannot be rebuilt or trained ({first_line(error):.300})"
+        why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
         return VerdictFacts("cannot_check", (f"objective: {why}.",))
     not_checked = {
         f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
@@ -151,7 +137,7 @@ def verified(
         half_width,
         gain_interval(look_of(objective, *runs[:2])),
         data.unit,
-        claim_of(contract),
+        contracts.claim_of(contract),
         said_confirmation(contract),
         pairs,
     )
@@ -160,7 +146,6 @@ def verified(
 def _dataset(
     config: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    """Return the data of a contract that is in ``folder``."""
     where, name = "objective.dataset", config["name"]
     match config["source"]:
         case "built-in" if name not in {"digits", *MNIST_LIKE}:
@@ -169,7 +154,7 @@ def _dataset(
             said = f"{where}: {name!r} was made of arrays, which no contract holds"
             raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
         case "npz" | "csv" | "parquet" if "path" in config:
-            folder = folder if data_dir is None else expanded(data_dir)
+            folder = folder if data_dir is None else _checks.expanded(data_dir)
             file = find_in(folder, config["path"], f"{where}.path")
             if file is None:
                 said = f"there is no file {config['path']!r} in {str(folder)!r}"
@@ -178,12 +163,12 @@ def _dataset(
     try:
         return dataset_from_config(config, data_dir)
     except (TypeError, ValueError, OSError) as error:
-        raise CannotCheckError(f"{where}: {first_line(error)}.") from None
+        raise CannotCheckError(f"{where}: {_checks.first_line(error)}.") from None
 
 
 def _model(
     config: dict[str, Any], data: Dataset, max_parameters: int
-) -> MLP | Callable[[], keras.Model]:
+) -> "MLP | Callable[[], keras.Model]":
     """Return the model of a configuration, checked before anything is built of it."""
     where = "objective.model"
     if config.get("type") != "MLP":
@@ -195,10 +180,12 @@ def _model(
             keras_files.check_keras_config(initializer, f"{where}.{name}")
     model = keras_files.model_from_config(config)
     assert isinstance(model, MLP)
-    keras_files.check_object_count(len(model.hidden), f"{where}.hidden")
+    keras_files.check_count(
+        len(model.hidden), keras_files.OBJECTS, f"{where}.hidden", keras_files.MAX_OBJECTS
+    )
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
-    keras_files.check_parameter_count(count, f"{where}.hidden", max_parameters)
+    keras_files.check_count(count, "parameters", f"{where}.hidden", max_parameters)
     return model
 
 
@@ -220,7 +207,8 @@ def _rebuild(
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
     given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
-    kind = EnsembleObjective if is_average(offsets) else InitOffsetObjective
+    averages = isinstance(offsets, ControlSpace) and offsets.parameter == "members"
+    kind = EnsembleObjective if averages else InitOffsetObjective
     objective: InitOffsetObjective = kind(built, data, training=training, **given)
     objective = objective.of(contract["winner"].get("hyperparameters", {}))
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
@@ -241,7 +229,7 @@ def _rebuild(
             )
     size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
     n, most = int(params.get("members", 1)), max(max_parameters, size)
-    keras_files.check_parameter_count(n * size, "winner", most)
+    keras_files.check_count(n * size, "parameters", "winner", most)
     return objective
 
 
@@ -292,7 +280,7 @@ def _train_elsewhere(
     ]
     runs, rows = [*retrain(objective.trainer, starts)], contract["split"]
     gains = gains_of(runs)
-    claim = claim_of(contract)
+    claim = contracts.claim_of(contract)
     half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
@@ -312,7 +300,7 @@ def _train_elsewhere(
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
             of_split = claim.resolution * rows["test"] / rows[split]
-            least = max(LEAST_ACCURACY, of_split)
+            least = max(contracts.LEAST_ACCURACY, of_split)
             width = student_half_width(values, least, _LEVEL, 1)
             claimed = contract[role].get(name, math.nan)
             if not abs(claimed - fmean(values)) <= width + 1e-9:
@@ -341,7 +329,7 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, in
 def find_in(folder: Path, name: str, field: str) -> Path | None:
     """Return a folder's file, if there; refuse a name (of ``field``) or link that leads out."""
     file = folder / name
-    is_there = is_file(file)
+    is_there = _checks.is_file(file)
     leads_out = is_there and file.resolve().parent != folder.resolve()
     if leads_out or os.path.basename(name) != name:  # noqa: PTH119
         raise CannotCheckError(f"{field}: {name!r} leads out of {str(folder)!r}.")
@@ -378,12 +366,14 @@ def check_weights(
     if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, claim = objective.trainer.dataset, claim_of(contract)
+    data, claim = objective.trainer.dataset, contracts.claim_of(contract)
     claimed = winner[claim.metric]
-    predictor = Predictor.of_arrays(objective.trainer, weights)
+    n = len(objective.trainer.architecture.variables)
+    networks = [weights[first : first + n] for first in range(0, len(weights), n)]
+    predictor = Predictor(objective.trainer, lambda: networks)
     found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
     # Another processor may round the outputs of a row or two to another class.
-    if not abs(found - claimed) <= max(LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
+    if not abs(found - claimed) <= max(contracts.LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
         said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 

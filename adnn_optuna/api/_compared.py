@@ -1,7 +1,5 @@
 """What is compared, networks or any function: its arms by their labels, and what each runs."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Mapping

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import WrongTypeError, check_installed
+from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.accountability.audit import AuditFacts, audited
 from adnn_optuna.accountability.contract import ContractFacts
 from adnn_optuna.accountability.verification import VerdictFacts, verified
 from adnn_optuna.api._told import Printed, Told
 from adnn_optuna.engine.signals import interrupted_where_called
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import MAX_PARAMETERS, model_from_file
 from adnn_optuna.networks.models import MLP
@@ -150,7 +151,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     Raises:
         TypeError: If it is not a ``keras.Model``.
     """
-    check_installed("tensorflow", "An audit")
+    load_tensorflow("An audit")
     import keras
 
     if not isinstance(model, keras.Model):

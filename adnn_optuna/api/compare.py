@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
@@ -25,21 +25,13 @@ from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, show
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.execution import check_executor, run_studies
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.studies import declaration_of, study_name_of
-from adnn_optuna.evidence.declarations import (
-    checked_seeds,
-    declared,
-    n_claims_of,
-    store_declaration,
-)
+from adnn_optuna.evidence import declarations
 from adnn_optuna.reporting.dashboard import save_notes
-
-if TYPE_CHECKING:
-    from tqdm.auto import tqdm
 
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
@@ -148,7 +140,7 @@ def compare(
         confirm=confirm,
         pruner=pruner,
     )
-    arms, seeds = compared.arms, checked_seeds(seeds)
+    arms, seeds = compared.arms, declarations.checked_seeds(seeds)
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor, storage)
 
@@ -174,12 +166,12 @@ def compare(
         opened = open_storage(storage)
         before = patiently(declaration_of, opened, study_name)
         _check_same_kind(before, arguments, study_name)
-        declaration = declared(
+        declaration = declarations.declared(
             before,
             seeds,
             study_name=study_name,
             looks_again=stop_when_decided,
-            n_claims=n_claims_of({**(before["arms"] if before else {}), **names}),
+            n_claims=declarations.n_claims_of({**(before["arms"] if before else {}), **names}),
             arms=names,
             arguments=arguments,
         )
@@ -198,7 +190,7 @@ def compare(
                 direction=plans[0].objective.direction,
                 load_if_exists=True,
             )
-            store_declaration(head, declaration)
+            declarations.store_declaration(head, declaration)
             try:
                 run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
@@ -234,7 +226,7 @@ def _keep(storage: BaseStorage, study_name: str) -> None:
 
 
 def _is_over(
-    comparison: Comparison, study_name: str, max_time: float | None, bar: tqdm[Any] | None
+    comparison: Comparison, study_name: str, max_time: float | None, bar: Bar | None
 ) -> bool:
     """Return whether all is decided or no time is left, and say how far it is."""
     n_claims = len(comparison.families[0])

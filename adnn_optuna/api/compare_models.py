@@ -20,9 +20,8 @@ from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import like_comparisons
-from adnn_optuna.evidence.arm_values import VALUE
+from adnn_optuna.evidence.arm_values import VALUE, ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training

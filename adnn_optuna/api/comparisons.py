@@ -1,7 +1,5 @@
 """What comparisons came to: as they ran, or as they are stored."""
 
-from __future__ import annotations
-
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, Declaration

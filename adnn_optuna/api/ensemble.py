@@ -1,7 +1,5 @@
 """Networks that predict together: trained afresh, none chosen, averaged."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

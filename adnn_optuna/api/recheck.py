@@ -1,7 +1,5 @@
 """Rechecks: how much of the best value of any Optuna study is luck."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -15,14 +13,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna._checks import (
-    WrongTypeError,
-    WrongValueError,
-    as_positive_int,
-    check_integer,
-    check_type,
-)
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -33,8 +26,12 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, RecheckFacts
 from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 Evaluate = Callable[[FrozenTrial, int], float]
+
+# Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
+_NEAR = 0.005
 
 
 class Recheck(Told, RecheckFacts):
@@ -93,8 +90,10 @@ def recheck(
 ) -> Recheck:
     """Tell how much of a study's gain and best value is luck, by evaluating trials again.
 
-    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; the one
-    with the best mean is evaluated with ``confirm`` further seeds, by which nothing was chosen:
+    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all. Of trials
+    that differ by less than a two hundredth of each parameter's range the best stands for all, so
+    that copies of one lucky trial are not all that is evaluated. The one with the best mean is
+    evaluated with ``confirm`` further seeds, by which nothing was chosen:
     their mean is its value. With the same ones, so are the parameters ``against`` which it is to
     have gained: the mean of the paired differences, by inverted sign flips, is its gain.
 
@@ -141,16 +140,18 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds = as_positive_int("top", top), as_positive_int("seeds", seeds)
-    n_jobs = as_positive_int("n_jobs", n_jobs)
-    if (confirm := as_positive_int("confirm", confirm)) < 2:
+    top, seeds = _checks.as_positive_int("top", top), _checks.as_positive_int("seeds", seeds)
+    n_jobs = _checks.as_positive_int("n_jobs", n_jobs)
+    if (confirm := _checks.as_positive_int("confirm", confirm)) < 2:
         raise WrongValueError("confirm must be at least 2, for one value has no interval.")
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
-    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    _checks.check_type(
+        "study", study, optuna.Study, "an Optuna study, or its storage and its name"
+    )
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
-    candidates = completed[:top]
+    candidates = _best_of_places(completed, top)
     against_of = _against(study, objective, completed, against)
     others = filter(None, map(against_of, candidates))
     evaluated = {trial.number: trial for trial in (*candidates, *others)}
@@ -208,6 +209,32 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
     return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
 
 
+def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
+    """Return the best trials, so many at most, of which none is a near copy of a better one."""
+    found: list[FrozenTrial] = []
+    for trial in completed:
+        if len(found) == top:
+            break
+        if not any(_is_near(trial, better) for better in found):
+            found.append(trial)
+    return found
+
+
+def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
+    """Return whether two trials have about the same parameters, if they have any."""
+    if not one.params or one.params.keys() != other.params.keys():
+        return False
+    for name, distribution in one.distributions.items():
+        value, another = one.params[name], other.params[name]
+        if value == another:
+            continue
+        if n_choices(distribution) or n_choices(other.distributions[name]):
+            return False
+        if abs(to_unit(value, distribution) - to_unit(another, distribution)) >= _NEAR:
+            return False
+    return True
+
+
 def _experiment(study: optuna.Study) -> Any:
     """Return what a study's fresh seeds follow from: of ours the experiment, never a name."""
     if config := study.user_attrs.get(CONFIG):
@@ -228,7 +255,7 @@ def _against(
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
-        check_integer("against", against, low=0)
+        _checks.check_integer("against", against, low=0)
         if against not in by_number:
             raise WrongValueError(
                 f"against is {against}, but the study {study.study_name!r} has no completed trial "

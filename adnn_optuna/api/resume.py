@@ -10,13 +10,8 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
-from adnn_optuna._attributes import (
-    COMPARISON,
-    CONFIG,
-    OBJECTIVE,
-    SEARCH,
-    Declaration,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
@@ -102,13 +97,13 @@ def resume(
 
 
 def _stored_searcher(study: optuna.Study) -> str:
-    searcher: str | None = study.user_attrs.get(SEARCH, {}).get("sampler")
+    searcher: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
     if searcher in SEARCHERS:
         return searcher
     if searcher is None:
         said = "was not begun by search, so it does not know its searcher: give sampler, one of "
         said += f"{', '.join(SEARCHERS)} or an Optuna sampler"
-    elif searcher in (*CONTROLS, OBJECTIVE):
+    elif searcher in (*CONTROLS, stored.OBJECTIVE):
         said = "is a control, which is not searched alone: go on with its comparison, by compare"
     else:
         said = f"was searched by {searcher}, which is not stored: give it again as sampler"
@@ -121,7 +116,7 @@ def _arguments(
     data_dir: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
     """Return what a comparison was called with, as its head tells."""
-    declaration: Declaration = head.user_attrs[COMPARISON]
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
     arms = declaration["arms"]
     if unknown := [label for label, name in arms.items() if name not in (*SEARCHERS, *CONTROLS)]:
         raise WrongValueError(
@@ -139,7 +134,7 @@ def _arguments(
     if objective is None:
         records = [r for of_arm in records_of_comparison(head).values() for r in of_arm.values()]
         # The other arms have other spaces.
-        types = [r.attrs.get(CONFIG, {}).get("space", {}).get("type") for r in records]
+        types = [r.attrs.get(stored.CONFIG, {}).get("space", {}).get("type") for r in records]
         first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
         objective = studies.objective_from_study(records[first].study, data_dir)
     return {

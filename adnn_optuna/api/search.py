@@ -169,6 +169,30 @@ class SearchResult(Told, Predicting, SearchRecord):
             winner = winner_facts(self, self.objective, stop)
         self._tell("page", content, winner).save(path)
 
+    def model_card(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
+
+        It has the test score, what is usual and what repeats, each with its interval as far as
+        that is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
+
+        Args:
+            path: The file to write, which the Hub wants to be ``README.md``.
+            contract: The file of the search's contract, to be named in the card.
+
+        Raises:
+            ValueError: If no trial was completed, the file cannot be written, or the contract
+                cannot be read or is that of another result.
+            FileNotFoundError: If the file's folder does not exist.
+        """
+        from adnn_optuna.reporting import model_cards
+
+        file = Path(path)
+        check_output_file("The model card", file, ".md")
+        content = None if contract is None else read_contract(Path(contract))
+        file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
+
 
 @interrupted_where_called
 @shows_limits

@@ -1,7 +1,5 @@
 """How far a value varies from run to run, with everything random drawn afresh."""
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Callable

@@ -27,6 +27,7 @@ def search(
     confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
+    model_card: opt.ModelCard = None,
     quiet: opt.Quiet = False,
     **objective: Any,
 ) -> None:
@@ -58,7 +59,7 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    files: Any = {"contract": contract, "report": report}
+    files: Any = {"contract": contract, "report": report, "model_card": model_card}
     out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
 
 
@@ -72,6 +73,7 @@ def resume(
     confirm: str = "auto",
     contract: opt.Contract = None,
     report: opt.Report = None,
+    model_card: opt.ModelCard = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -98,7 +100,7 @@ def resume(
     if isinstance(result, adnn.Comparison):
         out.show_pages(result, quiet=quiet, report=report)
         return
-    files: Any = {"contract": contract, "report": report}
+    files: Any = {"contract": contract, "report": report, "model_card": model_card}
     out.show_search(result, storage, data_dir, **files, quiet=quiet)
 
 

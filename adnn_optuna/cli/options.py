@@ -33,6 +33,7 @@ Contract = Annotated[
     "trained weights (.npz).",
 ]
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
+ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
 Sampler = Annotated[str, f"{declared.arms(is_control=False)}."]
 _CONTROLS = (
@@ -188,16 +189,16 @@ def _explained(
             annotation, note = get_args(annotation)
         if isinstance(note, str):
             is_option = parameter.kind is parameter.KEYWORD_ONLY
-            check = _check_page if name in ("output", "plot", "report") else None
+            check = _check_page if name in ("output", "plot", "report", "model_card") else None
             note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
         own[name] = parameter.replace(annotation=Annotated[annotation, note])
     return {**passed_on, **own}
 
 
 def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:
-    """Refuse an HTML file that cannot be written, before there is what to write."""
+    """Refuse a file that cannot be written, before there is what to write."""
     if file is not None:
-        check_output_file(option.opts[0], file, ".html")
+        check_output_file(option.opts[0], file, ".md" if option.name == "model_card" else ".html")
     return file
 
 

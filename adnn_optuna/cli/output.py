@@ -30,25 +30,15 @@ def prepare_streams() -> None:
 
 
 def load_libraries() -> None:
-    """Import Optuna, which then logs warnings only, and TensorFlow, if it is there, in silence.
+    """Import Optuna, which then logs warnings only, and TensorFlow, if it is there, as quietly."""
+    import optuna
 
-    It writes some notices before it looks at any log level, straight to file descriptor 2.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from adnn_optuna.networks._tensorflow import LOG_LEVEL, load_tensorflow
+
     os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    try:
-        import optuna
-
-        if is_installed("tensorflow"):
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    os.environ.setdefault(LOG_LEVEL, "2")
+    if is_installed("tensorflow"):
+        load_tensorflow("The command line")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -92,9 +82,10 @@ def show_search(
     *,
     contract: Path | None,
     report: Path | None,
+    model_card: Path | None,
     quiet: bool,
 ) -> None:
-    """Write a search's contract and report, and print what it came to and how to go on from it."""
+    """Write a search's files, and print what it came to and how to go on from it."""
     from adnn_optuna.callbacks import LIMITS
     from adnn_optuna.engine.storages import is_in_memory
     from adnn_optuna.reporting.searches_claims import why_no_winner
@@ -114,6 +105,8 @@ def show_search(
         if report is not None:
             result.report(report, made)
         show(result)
+    if model_card is not None:
+        result.model_card(model_card, made)
     if quiet:
         return
     study = result.study

@@ -52,9 +52,6 @@ Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 
 # Samplers that have proposed all that they can at some time.
 _ENUMERATING = (DeltaStepSampler, GridSampler, BruteForceSampler)
-# Trials asked for at once, where what is proposed does not depend on what came of the others.
-_BATCH_SIZE = 8
-_BATCH_BYTES = 2**30  # What the state of a batch may take by default.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Arm:
         is_control: Whether it is no search.
         ends_by_itself: Whether it has proposed all that it can at some time.
         starts_at_baseline: Whether it begins with the unmoved network, without being told.
-        batch_size: How many of its trials are best proposed before any is told.
+        is_batched: Whether what it proposes does not depend on what came of the others.
         spent: How a control spent the compute of a search, as a part of a sentence.
         later: What its winner costs ever after, where that is of ``n`` networks.
     """
@@ -82,18 +79,15 @@ class Arm:
     is_control: bool = False
     ends_by_itself: bool = False
     starts_at_baseline: bool = True
-    batch_size: int = 1
+    is_batched: bool = False
     spent: str = ""
     later: str = ""
 
     def default_batch_size(self, objective: InitOffsetObjective) -> int:
         """Return how many trials are best asked for at once, as far as the memory allows."""
-        if self.batch_size == 1 or objective.is_of_trial:
+        if not self.is_batched or objective.is_of_trial:
             return 1
-        weights = objective.trainer.architecture.initial_weights(objective.seed, 0)
-        # Weights and up to two moments of each, before and after an epoch.
-        bytes_of_trial = 6 * sum(array.nbytes for array in weights)
-        return max(min(self.batch_size, _BATCH_BYTES // bytes_of_trial), 1)
+        return objective.trainer.n_at_once()
 
 
 class LongerObjective(OneTrialObjective):
@@ -216,7 +210,7 @@ ARMS: dict[str, Arm] = {
             lambda *_: DeltaStepSampler(),
             help="the paper's walk",
             ends_by_itself=True,
-            batch_size=_BATCH_SIZE,
+            is_batched=True,
         ),
         Arm(
             stored.GREEDY_IMPROVING,
@@ -230,14 +224,14 @@ ARMS: dict[str, Arm] = {
             lambda seed, *_: RandomRestartSampler(seed=seed),
             help="new random weights instead of offsets, by which luck is told",
             objective=lambda objective, _: objective.replace(space=RESTARTS),
-            batch_size=_BATCH_SIZE,
+            is_batched=True,
         ),
         Arm(
             stored.RANDOM,
             _keyed(RandomSampler),
             help="offsets at random",
             starts_at_baseline=False,
-            batch_size=_BATCH_SIZE,
+            is_batched=True,
         ),
         Arm(
             "qmc",
@@ -245,7 +239,7 @@ ARMS: dict[str, Arm] = {
             lambda seed, *_: QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
             starts_at_baseline=False,
-            batch_size=_BATCH_SIZE,
+            is_batched=True,
         ),
         Arm("tpe", _tpe, help="tree-structured Parzen estimators", starts_at_baseline=False),
         Arm(

@@ -13,9 +13,9 @@ from adnn_optuna._attributes import Trained
 from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.averages import Average
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import ControlSpace, Start
+from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import Run, is_finite
 
 _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
@@ -65,7 +65,7 @@ class EnsembleObjective(OneTrialObjective):
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
                 average.add(run)
-                patiently(trial.report, average.metrics[self.metric], average.n)
+                patiently(trial.report, average.value(self.metric), average.n)
         if run.status == "stopped" or not average.n:
             is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
             state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL

@@ -1,7 +1,5 @@
 """Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
@@ -13,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import optuna
@@ -27,22 +25,12 @@ from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
-from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
 from adnn_optuna.engine.storages import kept, patiently
 from adnn_optuna.engine.studies import check_study_name
-from adnn_optuna.samplers._owners import (
-    end_trial,
-    is_alive,
-    is_own,
-    owner_of,
-    ownership,
-    run_of_trials,
-)
+from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._trials import check_attributes
-
-if TYPE_CHECKING:
-    from tqdm.auto import tqdm
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
@@ -100,10 +88,7 @@ def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
 def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
     """Return the fresh seeds that confirm parameters, keyed by these and their experiment alone.
 
-    Args:
-        experiment: What it is that has the parameters, as JSON holds it; never a name.
-        params: All of them.
-        count: How many seeds.
+    The experiment is what has the parameters, as JSON holds it; never a name.
     """
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return fresh_seeds(of, "confirm", count)
@@ -165,7 +150,7 @@ def make_evaluations(
         until_stopped,
         kept(study),
         progress_bar(**shown) as bar,
-        run_of_trials(study),
+        _owners.run_of_trials(study),
         heartbeats(study._storage, interval, worker.begun),
         futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
     ):
@@ -212,7 +197,7 @@ class _Worker:
     begun: set[int] = dataclasses.field(default_factory=set, init=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
 
-    def work(self, bar: tqdm[Any] | None = None) -> None:
+    def work(self, bar: Bar | None = None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
         try:
             while not self.stop.is_set():
@@ -229,7 +214,7 @@ class _Worker:
             self.stop.set()
             raise
 
-    def _look(self, bar: tqdm[Any] | None) -> tuple[list[FrozenTrial], list[Evaluation]]:
+    def _look(self, bar: Bar | None) -> tuple[list[FrozenTrial], list[Evaluation]]:
         """Return the trials, none RUNNING that nobody runs, and what is to be made next."""
         if self.interval is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
@@ -237,7 +222,7 @@ class _Worker:
         trials = self.study.get_trials(deepcopy=False)
         if abandoned := [*filter(self._is_abandoned, trials)]:
             for trial in abandoned:
-                end_trial(self.study, trial)
+                _owners.end_trial(self.study, trial)
             trials = self.study.get_trials(deepcopy=False)
         findings = self.findings_of(made_evaluations(self.study, self.names, trials))
         if bar is not None:
@@ -261,14 +246,14 @@ class _Worker:
         )
         # Who owns a trial is told by its number, which it gets unless others create one now.
         template.number = n_trials = len(trials)
-        template.system_attrs[OWNER] = ownership(template)
+        template.system_attrs[OWNER] = _owners.ownership(template)
         storage: Any = self.study._storage
         template._trial_id = storage.create_new_trial(self.study._study_id, template)
         trials = self.study.get_trials(deepcopy=False)
         same = (trial for trial in trials if evaluation_of(trial, self.names) == evaluation)
         first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
-            end_trial(self.study, template)
+            _owners.end_trial(self.study, template)
             return None
         self.begun.add(first._trial_id)
         if self.interval is not None:
@@ -280,8 +265,8 @@ class _Worker:
         if trial.state != TrialState.RUNNING:
             return False
         check_attributes(self.study, trial)
-        is_in_vain = is_own(trial) and trial._trial_id not in self.begun
-        return owner_of(trial) is None or is_in_vain or is_alive(trial) is False
+        is_in_vain = _owners.is_own(trial) and trial._trial_id not in self.begun
+        return _owners.owner_of(trial) is None or is_in_vain or _owners.is_alive(trial) is False
 
     def _make(self, trial: FrozenTrial) -> None:
         storage, began = self.study._storage, time.monotonic()
@@ -303,7 +288,7 @@ class _Worker:
                 patiently(storage.set_trial_state_values, trial._trial_id, state, values)
         except BaseException:
             with contextlib.suppress(Exception):
-                end_trial(self.study, trial)
+                _owners.end_trial(self.study, trial)
             raise
         finally:
             self.begun.discard(trial._trial_id)

@@ -1,30 +1,29 @@
 """Running planned studies side by side: in threads of this process or by a user's executor."""
 
-from __future__ import annotations
-
+import contextlib
+import copy
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.confirmation import repeat_winner
-from adnn_optuna.engine.fresh import evaluate_afresh
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import KeyedObjective
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.outcomes import KeyedObjective, number, with_seed
+from adnn_optuna.engine.progress import Bar
+from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
-
-if TYPE_CHECKING:
-    from tqdm.auto import tqdm
 
 
 def check_executor(executor: object, storage: object) -> None:
@@ -50,7 +49,7 @@ def run_studies(
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
-    bar: tqdm[Any] | None,
+    bar: Bar | None,
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
@@ -95,7 +94,6 @@ def _finish(
 
 
 def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
-    """Run a study in a worker of an executor."""
     [study] = open_studies([plan], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, lambda _: None, plan, study)
@@ -118,3 +116,27 @@ def _run_one(
     elif isinstance(plan.objective, KeyedObjective):
         evaluate_afresh(patiently(record_of, study), plan.objective, stop)
     return budget
+
+
+def evaluate_afresh(
+    record: SearchRecord, objective: KeyedObjective, stop: threading.Event
+) -> None:
+    """Evaluate the best trial of a study as often as its objective says, and store the values.
+
+    Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
+    no value (NaN, infinite or pruned) is stored as none.
+
+    Raises:
+        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    """
+    evaluate = with_seed(objective.function)[0]
+    for name in record.fresh_names:
+        if name in record.attrs:
+            continue
+        if stop.is_set():
+            raise KeyboardInterrupt
+        value = math.nan
+        with contextlib.suppress(TrialPruned):
+            seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
+            value = number(evaluate(copy.deepcopy(record.best), seed))
+        patiently(record.study.set_user_attr, name, value if math.isfinite(value) else None)

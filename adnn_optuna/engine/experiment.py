@@ -11,12 +11,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
-from adnn_optuna._checks import WrongValueError, check_type, checked_seed
+from adnn_optuna._checks import WrongValueError, check_type, checked_seed, say_once
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     import keras
     from optuna.distributions import BaseDistribution
 
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 # How many networks an experiment keeps, of functions of the trial.
 _N_NETWORKS = 32
@@ -121,7 +118,11 @@ class Experiment:
                 "metric."
             )
         if not self._direction and any(_is_own(m, name) for m in self.training.metrics):
-            _say_direction(self.metric, self.direction.name.lower())
+            say_once(
+                "Of %s, a metric of your own, direction=%r is taken; give direction where it is "
+                "not.",
+                *(self.metric, self.direction.name.lower()),
+            )
 
     def __repr__(self) -> str:
         model = self._model if isinstance(self._model, MLP) else _name(self._model)
@@ -330,12 +331,6 @@ def _is_own(metric: str | dict[str, Any], name: str) -> bool:
     if isinstance(metric, str):
         return ">" in metric and metric.rpartition(">")[2] == name
     return ">" in metric["class_name"] and metric["config"]["name"] == name
-
-
-@functools.cache
-def _say_direction(metric: str, direction: str) -> None:
-    said = "Of %s, a metric of your own, direction=%r is taken; give direction where it is not."
-    _logger.info(said, metric, direction)
 
 
 def _described(given: Any) -> dict[str, Any]:

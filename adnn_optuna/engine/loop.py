@@ -18,9 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import optuna
-from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import (
@@ -42,9 +40,9 @@ from adnn_optuna.engine.storages import (
     kept,
     patiently,
 )
-from adnn_optuna.engine.studies import Plan, last_limits
+from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
 from adnn_optuna.samplers import IndexedSampler, KeyedSampler
-from adnn_optuna.samplers._keyed import COUNTING
+from adnn_optuna.samplers._keyed import COUNTING, is_drawn
 from adnn_optuna.samplers._owners import (
     claim_of,
     is_alive,
@@ -105,7 +103,7 @@ class Loop:
     def run(self) -> None:
         """Run the study; where that is interrupted, the trials under way end as failed."""
         storage, interval = self._study._storage, self._tally.heartbeat_interval
-        self._study._stop_flag = _was_stopped(self._study)
+        self._study._stop_flag = was_exhausted(self._study)
         try:
             lives = signals.heartbeats(storage, interval, self._open)
             with kept(self._study) as check, run_of_trials(self._study), lives:
@@ -240,21 +238,34 @@ class Loop:
                     patiently(storage.record_heartbeat, trial._trial_id)
         patiently(self._look)
         self._warn_of_repeats()
-        # Trials are numbered by the storage: those of a lower number come first.
-        live = [trial.number for trial in self._live()]
+        live = self._live()
         for trial_id, trial in list(self._open.items()):
-            n_before = sum(number < trial.number for number in live)
+            n_before = self._n_before(trial, live)
             if self._tally.n_done + n_before >= self._max_trial or self._is_repetition(trial):
                 patiently(self._give_back, trial)
                 del self._open[trial_id]
         return list(self._open.values())
+
+    def _n_before(self, trial: optuna.Trial, live: list[FrozenTrial]) -> int:
+        """Return how many trials that are not done come first: all workers go by one order."""
+        sampler, index = self._study.sampler, self._index_of(trial)
+        others = (t for t in live if self._index_of(t) is None and has_parameters(t))
+        if isinstance(sampler, IndexedSampler) and index is not None and not any(others):
+            # By index, or one that gave way would be missing in the end.
+            return sampler.n_before(self._study, index)
+        return sum(t.number < trial.number for t in live)  # As the storage numbers them.
+
+    def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
+        attrs = self._tally.reader.trials[trial.number].system_attrs
+        index: int | None = (attrs.get(PROPOSAL) or {}).get("index")
+        return index
 
     def _warn_of_repeats(self) -> None:
         """Warn if this run begins with the draws of another one, as of one fixed seed."""
         study, trials = self._study, self._tally.reader.trials
         if isinstance(study.sampler, (KeyedSampler, *COUNTING)):
             return
-        drawn = [trials[t.number] for t in self._open.values() if _is_drawn(trials[t.number])]
+        drawn = [trials[t.number] for t in self._open.values() if is_drawn(trials[t.number])]
         for trial in drawn[: _N_COMPARED - self._n_compared]:
             self._n_compared += 1
             others = (t for t in trials if t.params == trial.params and not is_own(t))
@@ -304,7 +315,7 @@ class Loop:
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether others do the same: they took the last proposal, or retried before."""
         trials, sampler = self._tally.reader.trials, self._study.sampler
-        index = (trials[trial.number].system_attrs.get(PROPOSAL) or {}).get("index") or 0
+        index = self._index_of(trial) or 0
         is_behind = isinstance(sampler, IndexedSampler) and index > sampler.last_index
         return is_behind or is_retried_twice(trials, trial.number)
 
@@ -383,18 +394,3 @@ class Loop:
         self._look()
         if is_interrupt and self._n_trials_before is not None:
             self._end(self._limit() or "interrupted")
-
-
-def _is_drawn(trial: FrozenTrial) -> bool:
-    """Return whether a trial has numbers that nobody draws twice, and that it was not told."""
-    is_told = trial.system_attrs.keys() & {"fixed_params", "failed_trial"}
-    drawn = [d for d in trial.distributions.values() if isinstance(d, FloatDistribution)]
-    return not is_told and any(d.step is None and not d.single() for d in drawn)
-
-
-def _was_stopped(study: optuna.Study) -> bool:
-    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
-    sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
-    # A grid may have more points now.
-    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
-    return reason == "exhausted" and not has_more

@@ -1,7 +1,5 @@
 """The networks of an ensemble, each trained once by whichever worker, and kept in its trial."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import threading

@@ -1,7 +1,5 @@
 """The objective: trials of a study, each trained from its init offsets."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import gc
@@ -15,21 +13,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from adnn_optuna._attributes import (
-    BASELINE,
-    BASELINE_METRICS,
-    CONFIG,
-    ENDED,
-    MADE,
-    Metrics,
-    Trained,
-)
-from adnn_optuna._checks import (
-    TOO_LITTLE_MEMORY,
-    WrongValueError,
-    first_line,
-    is_out_of_memory,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna import _checks
+from adnn_optuna._attributes import Metrics, Trained
+from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
@@ -38,8 +25,6 @@ from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, is_finite
 from adnn_optuna.samplers._trials import PerStudy
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
@@ -116,8 +101,8 @@ class InitOffsetObjective(Experiment):
             ValueError: If the study has another direction, trials or objective.
         """
         self.check(study)
-        if CONFIG not in study.user_attrs:
-            study.set_user_attr(CONFIG, self.config)
+        if stored.CONFIG not in study.user_attrs:
+            study.set_user_attr(stored.CONFIG, self.config)
 
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction, other trials or another objective."""
@@ -132,7 +117,7 @@ class InitOffsetObjective(Experiment):
                 f"metric={self.metric!r}."
             )
         attrs = study.user_attrs
-        if CONFIG not in attrs:
+        if stored.CONFIG not in attrs:
             # Another study of the same name may have values of something else.
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 if not self.is_of_trial and trial.params.keys() != self.distributions.keys():
@@ -141,11 +126,13 @@ class InitOffsetObjective(Experiment):
                         f"{', '.join(trial.params) or 'no parameters'}, not "
                         f"{', '.join(self.distributions)}; use another study name."
                     )
-        elif differences := config_differences(attrs[CONFIG], self.config):
+        elif differences := config_differences(attrs[stored.CONFIG], self.config):
             raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
         if not self.is_of_trial:
             return
-        first = next((t for t in study.get_trials(deepcopy=False) if MADE in t.user_attrs), None)
+        first = next(
+            (t for t in study.get_trials(deepcopy=False) if stored.MADE in t.user_attrs), None
+        )
         with self._agreed.lock:
             agreed = self._agreed[study]
             for trial in filter(None, (first, best_trial(study))):
@@ -163,14 +150,14 @@ class InitOffsetObjective(Experiment):
         Raises:
             ValueError: If the user's functions make another model or training of them by now.
         """
-        made, of_trial = trial.user_attrs.get(MADE), f"of trial {trial.number}, "
+        made, of_trial = trial.user_attrs.get(stored.MADE), f"of trial {trial.number}, "
         try:
             objective = self.of(trial.params)
         except ValueError as error:
             if made is None:
                 raise
             # Of Optuna's, where they ask for a hyperparameter that the trial has not.
-            why = f"{of_trial}its hyperparameters: {first_line(error)}"
+            why = f"{of_trial}its hyperparameters: {_checks.first_line(error)}"
             raise WrongValueError(_ANOTHER.format(named, why)) from None
         if made is not None and (differences := config_differences(made, objective.made)):
             raise WrongValueError(_ANOTHER.format(named, of_trial + in_words(differences)))
@@ -178,8 +165,8 @@ class InitOffsetObjective(Experiment):
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
         """Store what the training of a study's, or a trial's own, unmoved network came to."""
-        of.set_user_attr(BASELINE_METRICS, metrics)
-        of.set_user_attr(BASELINE, self.value(metrics))
+        of.set_user_attr(stored.BASELINE_METRICS, metrics)
+        of.set_user_attr(stored.BASELINE, self.value(metrics))
 
     def train(
         self,
@@ -205,15 +192,15 @@ class InitOffsetObjective(Experiment):
                     for outcome in self._train(part, limits, with_default_pruner)
                 ]
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not _checks.is_out_of_memory(error):
                     raise
                 if len(parts) == len(trials):
-                    raise MemoryError(TOO_LITTLE_MEMORY) from error
+                    raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
             # The error and with it the memory is held by a cycle: its traceback's frames hold the
             # futures, and these hold it.
             gc.collect()
             said = "There is too little memory to train %d networks at once; going on one by one."
-            _logger.warning(said, len(trials))
+            logger.warning(said, len(trials))
             parts = [[trial] for trial in trials]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
@@ -234,7 +221,7 @@ class InitOffsetObjective(Experiment):
             [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
             return self.value(run.metrics)
         study, trial_id = trial.study, trial._trial_id
-        if study._storage.get_trial_system_attrs(trial_id).get(ENDED) == "interrupted":
+        if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
             raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         try:
             self.attach(study)
@@ -262,10 +249,10 @@ class InitOffsetObjective(Experiment):
     ) -> list[Outcome]:
         study, objective = trials[0].study, self.of(trials[0].params)
         if self.is_of_trial:
-            patiently(trials[0].set_user_attr, MADE, objective.made)
+            patiently(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
         unmoved = objective.baseline_start
-        is_first = BASELINE_METRICS not in patiently(lambda: study.user_attrs)
+        is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)
         if is_first and unmoved not in starts:
             starts.append(unmoved)
         pruned: set[int] = set()
@@ -288,7 +275,7 @@ class InitOffsetObjective(Experiment):
                 "gives every study; to prune, give it an argument of its own, such as "
                 "MedianPruner(n_startup_trials=4), or call search(pruner=MedianPruner())."
             )
-            _logger.info(said, study.study_name)
+            logger.info(said, study.study_name)
         may_prune = not isinstance(pruner, NopPruner) and (with_default_pruner or not is_default)
         runs = objective.trainer.train(
             starts,

@@ -1,7 +1,5 @@
 """What is searched, a function of a user's own or anything else, and how its trials end."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import inspect
@@ -19,9 +17,34 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.networks.network import derived_seed
-from adnn_optuna.samplers._owners import is_alive
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a trial ends: FAIL is that its training diverged.
+
+    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
+    """
+
+    state: TrialState
+    value: float | None = None
+    metrics: Metrics | None = None
+    trained: Trained | None = None
+    is_cut_off: bool = False
+    is_stopped: bool = False
+
+    def store(self, trial: optuna.Trial, elapsed: float) -> None:
+        """Store in a trial, before it is told, what is to be known beside state and value."""
+        trial.set_user_attr(stored.ELAPSED, elapsed)
+        if self.trained is not None:
+            trial.set_user_attr(stored.TRAINED, self.trained)
+        if self.metrics is not None:
+            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
+        if self.is_cut_off:
+            mark(trial, "interrupted")
+        if self.state == TrialState.FAIL:
+            mark(trial, "diverged")
 
 
 class Objective(Protocol):
@@ -58,33 +81,6 @@ class Objective(Protocol):
         meanwhile: Callable[[float], object] | None,
     ) -> list[Outcome]:
         """Return how each trial of a round ends; see :meth:`Trainer.train` for the limits."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a trial ends: FAIL is that its training diverged.
-
-    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
-    """
-
-    state: TrialState
-    value: float | None = None
-    metrics: Metrics | None = None
-    trained: Trained | None = None
-    is_cut_off: bool = False
-    is_stopped: bool = False
-
-    def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        """Store in a trial, before it is told, what is to be known beside state and value."""
-        trial.set_user_attr(stored.ELAPSED, elapsed)
-        if self.trained is not None:
-            trial.set_user_attr(stored.TRAINED, self.trained)
-        if self.metrics is not None:
-            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
-        if self.is_cut_off:
-            mark(trial, "interrupted")
-        if self.state == TrialState.FAIL:
-            mark(trial, "diverged")
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -136,12 +132,6 @@ def number(value: Any) -> float:
         raise WrongTypeError(
             f"An objective must return a number, but it returned {value!r:.100}."
         ) from None
-
-
-def n_before(study: optuna.Study, trial_number: int) -> int:
-    """Return how many trials before this one were not lost: it is the same after any kill."""
-    before = study.get_trials(deepcopy=False)[:trial_number]
-    return sum(is_done(t) or (not t.state.is_finished() and is_alive(t) is True) for t in before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,5 +203,11 @@ class KeyedObjective(FunctionObjective):
     confirm: int = 0
 
     def seed_of(self, trial: optuna.Trial) -> int:
-        """Return a seed of its own for each trial."""
-        return derived_seed(self.seed, 0, n_before(trial.study, trial.number))
+        """Return a seed of its own for each trial, which no death of a worker shifts."""
+        attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
+        # What a kill frees is done again under the same index, or retried under another number.
+        number, proposal = attrs.get("failed_trial", trial.number), attrs.get(stored.PROPOSAL)
+        key = number if proposal is None else proposal["index"]
+        if key is None:  # It was enqueued, and is none of the sampler's.
+            key = 2**63 + number
+        return derived_seed(self.seed, 0, key)

@@ -1,30 +1,31 @@
 """Progress bars, where somebody sees them."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
+from tqdm.auto import tqdm
 
 from adnn_optuna._units import printable, unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
 
-if TYPE_CHECKING:
-    from tqdm.auto import tqdm
 
-    from adnn_optuna.engine.objective import InitOffsetObjective
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A bar of ours, without a thread that looks at all bars."""
+
+    monitor_interval = 0
 
 
 def progress_bar(
     total: int | None = None, *, show: bool, **options: Any
-) -> contextlib.AbstractContextManager[tqdm[Any] | None]:
+) -> contextlib.AbstractContextManager[Bar | None]:
     """Return a bar if it is to be shown, on terminals and in notebooks; else :obj:`None` on entry.
 
     The ``total`` is how much there is to do, where that is known; ``options`` are those of tqdm.
@@ -32,13 +33,6 @@ def progress_bar(
     is_seen = sys.stderr is not None and sys.stderr.isatty()
     if not show or not (is_seen or _is_notebook()):
         return contextlib.nullcontext()
-    # Imported, it warns in notebooks that lack what it draws with.
-    from tqdm.auto import tqdm
-
-    class Bar(tqdm):  # type: ignore[type-arg]
-        # Nor a thread that looks at all bars.
-        monitor_interval = 0
-
     # An interrupt while it is drawn leaves its lock locked, which else is that of all bars.
     Bar.set_lock(threading.RLock())
     options["desc"] = printable(options.get("desc") or "")
@@ -56,7 +50,7 @@ class SearchProgress:
 
     def __init__(
         self,
-        bar: tqdm[Any],
+        bar: Bar,
         study: optuna.Study,
         objective: InitOffsetObjective,
         limits: LimitValues,

@@ -1,7 +1,5 @@
 """What searches came to, read from what their studies store: no model, data or TensorFlow."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

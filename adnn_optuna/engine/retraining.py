@@ -1,7 +1,5 @@
 """Baseline and winner trained again, and tested."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json
@@ -13,22 +11,35 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
-import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
-from adnn_optuna.engine.clusters import effective_number, variance_of_mean
+from adnn_optuna._checks import logger
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.engine.scores import as_attributes
+from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.averages import Average
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import Run, Trainer, is_finite
 
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
+
+class Retrained(NamedTuple):
+    """What came of a training: metrics, also of the test set, and weights.
+
+    ``score`` is the accuracy on the test set, of a regression R², the mean of the ``scores``.
+    """
+
+    metrics: Metrics
+    weights: list[np.ndarray]
+    scores: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The mean of the scores."""
+        return float(self.scores.mean())
 
 
 def look_at_test_set(
@@ -83,7 +94,7 @@ def retrain_winner(
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
-        _logger.warning(
+        logger.warning(
             "Trained again, baseline or best trial of study %r came out differently: its trials "
             "were trained on another machine, or with other versions or threads.",
             record.study.study_name,
@@ -119,22 +130,6 @@ def look_of(
         look["largest_class"] = str((data.classes or range(head.num_classes))[largest])
         look["n_largest"] = int(sizes[largest])
     return look
-
-
-class Retrained(NamedTuple):
-    """What came of a training: metrics, also of the test set, and weights.
-
-    ``score`` is the accuracy on the test set, of a regression R², the mean of the ``scores``.
-    """
-
-    metrics: Metrics
-    weights: list[np.ndarray]
-    scores: np.ndarray
-
-    @property
-    def score(self) -> float:
-        """The mean of the scores."""
-        return float(self.scores.mean())
 
 
 def retrain(

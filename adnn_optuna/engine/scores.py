@@ -1,6 +1,4 @@
-"""What networks come to on each test example, as text that any storage holds in its attributes."""
-
-from __future__ import annotations
+"""What networks come to on each test example: as text in attributes, and how much it says."""
 
 import base64
 import itertools
@@ -8,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 60_000
@@ -31,17 +30,38 @@ def as_attributes(name: str, values: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, n: int, kind: type[np.generic]
 ) -> np.ndarray:
-    """Return n values of this kind as they were stored.
-
-    Args:
-        attrs: The attributes.
-        name: What their names begin with.
-        n: How many values there are.
-        kind: :class:`numpy.bool_`, :class:`numpy.int32` or :class:`numpy.float32`.
-    """
+    """Return n values as they were stored, of the kind bool, int32 or float32."""
     names = (f"{name}/{i}" for i in itertools.count())
     texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
     data = base64.b64decode("".join(texts))
     if kind is np.bool_:
         return np.unpackbits(np.frombuffer(data, np.uint8), count=n).astype(bool)
     return np.frombuffer(data, np.dtype(kind).newbyteorder("<"), n)
+
+
+def effective_number(groups: NDArray[np.intp]) -> float:
+    """Return as how many samples of their own those of groups count: (Σ n)² / Σ n² of their sizes.
+
+    That is the number of groups where all are as large, and exact where samples of a group are
+    equal (Kish 1965, Survey Sampling); where they are alike but little it is too small.
+
+    Args:
+        groups: The number of each sample's group, from 0, shape (n,).
+    """
+    sizes = np.bincount(groups).astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> float:
+    """Return the variance of the mean of samples' values, of which those of a group are alike.
+
+    It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
+    so the usual one where each sample is on its own; NaN of a single group.
+
+    Args:
+        values: A value of each sample, shape (n,).
+        groups: The number of each sample's group, from 0, shape (n,).
+    """
+    residuals = np.bincount(groups, values - values.mean())
+    n = len(residuals)
+    return float((residuals**2).sum() / len(values) ** 2 * n / (n - 1)) if n > 1 else np.nan

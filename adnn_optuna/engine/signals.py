@@ -1,7 +1,5 @@
 """Living with other workers of the same study: signs of life, and signals."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import signal

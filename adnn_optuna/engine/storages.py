@@ -1,7 +1,5 @@
 """Optuna storages by URL, for many workers, and patience with databases that are away."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re
@@ -25,24 +23,15 @@ from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import ForUpdateArg
 
+from adnn_optuna import _checks
 from adnn_optuna._attributes import EVALUATED, PROPOSAL
-from adnn_optuna._checks import (
-    NoSuchFileError,
-    WrongValueError,
-    check_installed,
-    check_type,
-    first_line,
-    is_file,
-    masked,
-)
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
 from adnn_optuna.callbacks import is_done
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 # For how long a database that is locked or away is waited for, in seconds: a server is restarted
 # in a minute. What is over in a moment is not worth a warning.
@@ -99,27 +88,27 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if isinstance(storage, BaseStorage):
         return storage
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
-    check_type("storage", storage, str, wanted)
+    _checks.check_type("storage", storage, str, wanted)
     try:
         url = make_url(storage)
     # A port that is no number raises a bare ValueError.
     except (exc.ArgumentError, ValueError):
         raise WrongValueError(
-            f"The storage {masked(storage)!r} is not a database URL; for a file write "
+            f"The storage {_checks.masked(storage)!r} is not a database URL; for a file write "
             "'sqlite:///name.db'."
         ) from None
     if "@" in (url.host or ""):
         raise WrongValueError(
-            f"The storage {masked(storage)!r} has an @ in its password or user name; write it as "
-            "%40."
+            f"The storage {_checks.masked(storage)!r} has an @ in its password or user name; "
+            "write it as %40."
         )
     if url.drivername == "postgresql+psycopg":
-        check_installed("psycopg", "PostgreSQL")
+        _checks.check_installed("psycopg", "PostgreSQL")
     is_sqlite = url.get_backend_name() == "sqlite"
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         _check_options(url, storage)
     if is_sqlite and must_exist:
-        _check_holds_studies(url, f"storage {masked(storage)!r}")
+        _check_holds_studies(url, f"storage {_checks.masked(storage)!r}")
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     # Optuna refuses databases of other versions.
@@ -132,8 +121,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         )
         # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {masked(storage)!r} cannot be opened "
-            f"({masked(storage, _reason(error))}); check {mend}."
+            f"The storage {_checks.masked(storage)!r} cannot be opened "
+            f"({_checks.masked(storage, _reason(error))}); check {mend}."
         ) from None
 
 
@@ -265,7 +254,7 @@ def _file_of(storage: BaseStorage) -> Path | None:
     url = storage_url(storage)
     is_file_url = url is not None and make_url(url).get_backend_name() == "sqlite"
     path = Path((make_url(url).database if url is not None and is_file_url else None) or "")
-    return path if is_file(path) else None
+    return path if _checks.is_file(path) else None
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
@@ -291,7 +280,7 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: 
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
                 said = "The storage does not answer (%s); trying again for %g s."
-                _logger.warning(said, masked(url, _reason(error)), _PATIENCE)
+                logger.warning(said, _checks.masked(url, _reason(error)), _PATIENCE)
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
@@ -303,7 +292,7 @@ def _causes(error: BaseException) -> tuple[BaseException | None, BaseException |
 
 def _reason(error: BaseException) -> str:
     cause, driver_error = _causes(error)
-    return first_line(driver_error or cause)
+    return _checks.first_line(driver_error or cause)
 
 
 def _is_fault(error: BaseException) -> bool:
@@ -317,7 +306,6 @@ def _is_fault(error: BaseException) -> bool:
 
 
 def _passes(error: BaseException) -> bool:
-    """Return whether waiting may help."""
     _, driver_error = _causes(error)
     if isinstance(driver_error, sqlite3.Error):
         # The lower byte is the code, the others say more about it.
@@ -344,8 +332,8 @@ def _check_options(url: URL, storage: str) -> None:
         spellings = (f"sqlite:///{quoted}", f"sqlite:///file:{quoted}?uri=true")
         known = next(s for s in spellings if make_url(s).database in (name, f"file:{quoted}"))
         raise WrongValueError(
-            f"The storage {masked(storage)!r} has a ? that begins no options of SQLite; of a file "
-            f"of this name write {masked(known)!r}."
+            f"The storage {_checks.masked(storage)!r} has a ? that begins no options of SQLite; "
+            f"of a file of this name write {_checks.masked(known)!r}."
         )
 
 
@@ -359,7 +347,7 @@ def _check_holds_studies(url: URL, named: str) -> None:
     if "uri" in url.query:  # Its path is one of SQLite's own URIs.
         return
     path = Path(url.database or "")
-    if not is_file(path):
+    if not _checks.is_file(path):
         raise NoSuchFileError(f"There is no file {str(path)!r} for the {named}; check its path.")
     # A file that SQLite cannot read is refused, with the reason, when it is opened.
     with contextlib.suppress(exc.SQLAlchemyError):
@@ -379,4 +367,4 @@ def is_in_memory(url: str | URL) -> bool:
 def storage_url(storage: BaseStorage) -> str | None:
     """Return the masked URL of a storage, :obj:`None` if it has none."""
     backend: Any = getattr(storage, "_backend", storage)
-    return masked(backend.url) if isinstance(backend, RDBStorage) else None
+    return _checks.masked(backend.url) if isinstance(backend, RDBStorage) else None

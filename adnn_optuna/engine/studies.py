@@ -3,8 +3,6 @@
 A comparison has a study for each arm and seed, and a head of its own name that tells what it is.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import os
@@ -13,17 +11,11 @@ from typing import Any, Literal, cast
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._attributes import (
-    COMPARISON,
-    CONFIG,
-    EVALUATED,
-    SEARCH,
-    Declaration,
-    SearchSettings,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration, SearchSettings
 from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
@@ -46,6 +38,14 @@ def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
     record = record_of(study)
     return checked_limits(**record.budget) if record.runs else checked_limits()
+
+
+def was_exhausted(study: optuna.Study) -> bool:
+    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
+    sampler, reason = study.sampler, study.user_attrs.get(stored.STOP_REASON)
+    # A grid may have more points now.
+    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
+    return reason == "exhausted" and not has_more
 
 
 @dataclasses.dataclass
@@ -147,7 +147,7 @@ def objective_from_study(
     study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
-    config: dict[str, Any] | None = study.user_attrs.get(CONFIG)
+    config: dict[str, Any] | None = study.user_attrs.get(stored.CONFIG)
     if config is None:
         raise WrongValueError(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
@@ -210,7 +210,9 @@ def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Stu
 def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
     """Return the sampler to search a study with, which may exist."""
     settings = plan.settings
-    known: SearchSettings = settings if study is None else study.user_attrs.get(SEARCH, settings)
+    known: SearchSettings = (
+        settings if study is None else study.user_attrs.get(stored.SEARCH, settings)
+    )
     if known["sampler"] != settings["sampler"]:
         raise WrongValueError(
             f"The study {plan.name!r} was searched by {known['sampler']}, not by "
@@ -225,8 +227,8 @@ def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
 def _prepare(plan: Plan, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
     plan.objective.attach(study)
-    if SEARCH not in study.user_attrs:
-        study.set_user_attr(SEARCH, plan.settings)
+    if stored.SEARCH not in study.user_attrs:
+        study.set_user_attr(stored.SEARCH, plan.settings)
     begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
     if plan.objective.unmoved and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(dict(plan.objective.unmoved))
@@ -240,18 +242,18 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
     """
     if name not in patiently(optuna.get_all_study_names, storage):
         return None
-    declaration: Declaration = load_head(storage, name).user_attrs[COMPARISON]
+    declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration
 
 
 def is_comparison(study: optuna.Study) -> bool:
     """Return whether a study is the head of a comparison."""
-    return COMPARISON in study.user_attrs
+    return stored.COMPARISON in study.user_attrs
 
 
 def is_of_function(head: optuna.Study) -> bool:
     """Return whether a comparison is of any Optuna objective, and not of networks."""
-    declaration: Declaration = head.user_attrs[COMPARISON]
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
     return "confirm" in declaration["arguments"]
 
 
@@ -267,19 +269,21 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    stored = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
+    attrs = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison have in common; of models, their data."""
-        declaration: Declaration = stored[name][COMPARISON]
+        declaration: Declaration = attrs[name][stored.COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-            if config := stored.get(study_name_of(name, label, seed), {}).get(CONFIG):
+            if config := attrs.get(study_name_of(name, label, seed), {}).get(stored.CONFIG):
                 return {key: of for key, of in config.items() if key not in ("seed", "space")}
-        return stored[name].get(EVALUATED, {}).get("dataset")
+        return attrs[name].get(stored.EVALUATED, {}).get("dataset")
 
     if not (own := objective_of(head.study_name)):
         return ()
-    others = (name for name in stored if COMPARISON in stored[name] and name != head.study_name)
+    others = (
+        name for name in attrs if stored.COMPARISON in attrs[name] and name != head.study_name
+    )
     return tuple(
         name for name in others if (of := objective_of(name)) and not config_differences(own, of)
     )
@@ -292,7 +296,7 @@ def study_name_of(comparison: str, label: str, seed: int) -> str:
 
 def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:
     """Return what the stored studies of a comparison came to, by arm and seed."""
-    declaration: Declaration = head.user_attrs[COMPARISON]
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
     known = set(patiently(optuna.get_all_study_names, storage))
     arms: dict[str, dict[int, SearchRecord]] = {}

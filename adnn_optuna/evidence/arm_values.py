@@ -1,22 +1,24 @@
 """Arms that have one value for each seed, or other unit: their means, differences and verdicts."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import stdev
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from adnn_optuna._units import PLAIN, Unit, unit_of
+from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence.paired_differences import (
     ALPHA,
     PairedDifference,
     differences_table,
     paired_differences,
+    undecided,
     verdict_of,
 )
 
@@ -147,7 +149,7 @@ class ValueComparisonFacts(ArmValues):
     def __post_init__(self) -> None:
         sign = 1 if self.maximize else -1
         better = {label: [sign * v for v in values] for label, values in self.values.items()}
-        self.paired_differences = self.on_these_rows = (
+        self.on_these_rows: list[PairedDifference] = (
             paired_differences(
                 better,
                 equivalence=self.equivalence,
@@ -157,6 +159,7 @@ class ValueComparisonFacts(ArmValues):
             if self.is_paired
             else unpaired_differences(better, equivalence=self.equivalence)
         )
+        self.paired_differences: list[PairedDifference] = self.on_these_rows
 
 
 def unpaired_differences(
@@ -206,3 +209,71 @@ def unpaired_differences(
             )
         )
     return rows
+
+
+@dataclasses.dataclass
+class ModelComparisonFacts(Findings, ArmValues):
+    """What models come to with the same seeds: :class:`~adnn_optuna.ModelComparison` tells it."""
+
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    looks_again: bool
+    equivalence: float | None
+    sources: tuple[str, ...]
+    draws_test_set: bool = False
+    n_train: int = 0
+    n_test: int = 0
+    score: str = "test accuracy"
+    like: tuple[str, ...] = ()
+    arm = "model"
+
+    def __post_init__(self) -> None:
+        self.names = self.seeds
+        of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
+        is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
+        n_done = [*is_done, False].index(False)
+        self.values: dict[str, list[float]] = {
+            label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
+            for i, label in enumerate(self.labels)
+        }
+        self.on_these_rows: list[PairedDifference] = paired_differences(
+            self.values, equivalence=self.equivalence, looks_again=self.looks_again
+        )
+        left = of_seeds[n_done:]
+        if self.looks_again:
+            is_decided = all(row.verdict != "undecided" for row in self.on_these_rows)
+            left = [] if is_decided else left[:1]
+            self.seeds = self.seeds[:n_done] if is_decided else self.seeds
+        elif left:
+            reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
+            self.on_these_rows = undecided(self.on_these_rows, reason)
+        self.paired_differences: list[PairedDifference] = self.on_these_rows
+        if self.draws_test_set:
+            self.paired_differences = self._for_new_data()
+        self.n_evaluations: int = len(self.seeds) * len(self.labels)
+        of_left: list[Evaluation] = [e for of_seed in left for e in of_seed]
+        self.missing: list[Evaluation] = [e for e in of_left if e not in self.evaluations]
+
+    def _for_new_data(self) -> list[PairedDifference]:
+        """Return the differences with verdicts on new data, as the splits of one data set overlap.
+
+        Two equal models differ on these rows; their interval must not be looked at before its end.
+        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
+        52:239-281, and NaN where a value is missing.
+        """
+        rows, most, judged = self.on_these_rows, self.unit.largest, []
+        if self.looks_again:
+            said = "for new data it is read once, at a planned number of seeds, and not in between"
+            return undecided(rows, said)
+        if any(math.isinf(row.low) for row in rows):
+            return rows
+        for row in rows:
+            n, half = row.n_pairs, math.nan
+            if n == len(self.seeds):
+                sd = stdev(map(operator.sub, self.values[row.arm], self.values[row.other]))
+                quantile = float(stats.t.isf(ALPHA / (2 * len(rows)), n - 1))
+                half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
+            low, high = max(row.mean - half, -most), min(row.mean + half, most)
+            verdict = verdict_of(low, high, self.equivalence)
+            judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
+        return judged

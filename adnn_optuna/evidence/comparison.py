@@ -1,7 +1,5 @@
 """Comparisons of searchers: means, differences and verdicts, as numbers."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math
@@ -10,21 +8,13 @@ from statistics import fmean
 
 import pandas as pd
 
-from adnn_optuna._attributes import (
-    ANNEALING,
-    CONFIG,
-    ENSEMBLE,
-    GREEDY,
-    LONGER,
-    OBJECTIVE,
-    RANDOM,
-    RANDOM_RESTART,
-    Declaration,
-)
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence import paired_differences as paired
 from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.evidence.curves import seconds_under_way
 from adnn_optuna.evidence.declarations import n_claims_of, planned, seeds_in_words
@@ -33,15 +23,13 @@ from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
     check_equivalence,
-    differences_table,
-    paired_differences,
     undecided,
 )
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
 UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
 # Of whose winners nothing could repeat.
-_NOT_ASKED = (RANDOM_RESTART, LONGER, ENSEMBLE, OBJECTIVE)
+_NOT_ASKED = (stored.RANDOM_RESTART, stored.LONGER, stored.ENSEMBLE, stored.OBJECTIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +53,7 @@ class ComparisonFacts:
                     f"The arm {label!r} has {len(runs)} results for {len(self.seeds)} seeds; give "
                     "one for each seed, in their order."
                 )
-            if label == RANDOM_RESTART and not all(run.is_restart for run in runs):
+            if label == stored.RANDOM_RESTART and not all(run.is_restart for run in runs):
                 raise WrongValueError(
                     f"The arm {label!r} is not random restarts, but was searched by "
                     f"{runs[0].searcher or 'another sampler'}; give it another label."
@@ -86,7 +74,7 @@ class ComparisonFacts:
         for label, runs in self.results.items():
             for seed, run in zip(self.seeds, runs, strict=True):
                 where = f"The result of {label!r} for seed {seed}"
-                if config := run.attrs.get(CONFIG):
+                if config := run.attrs.get(stored.CONFIG):
                     if config["seed"] != seed:
                         raise WrongValueError(
                             f"{where} is of seed {config['seed']}; give all arms' results in the "
@@ -119,7 +107,7 @@ class ComparisonFacts:
         Of a function it is that of random search, which others may bear another name of.
         """
         found = [label for label, runs in self.results.items() if runs[0].is_restart]
-        return RANDOM if RANDOM in found else next(iter(found), None)
+        return stored.RANDOM if stored.RANDOM in found else next(iter(found), None)
 
     @property
     def searchers(self) -> dict[str, Sequence[SearchRecord]]:
@@ -211,14 +199,18 @@ class ComparisonFacts:
             ``verdict`` and ``reason``, as in
             :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
         """
-        return differences_table(self.paired_differences, "sampler")
+        return paired.differences_table(self.paired_differences, "sampler")
 
     @property
     def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """The claims: each searcher against luck and greedy against annealing; all on controls."""
         restarts = [self.restarts] if self.restarts is not None else []
         arms = [label for label in self.searchers if label not in restarts]
-        rivals = [arm for arm in arms if self.results[arm][0].searcher in (GREEDY, ANNEALING)]
+        rivals = [
+            arm
+            for arm in arms
+            if self.results[arm][0].searcher in (stored.GREEDY, stored.ANNEALING)
+        ]
         of_searchers = [(arm, restart) for arm in arms for restart in restarts]
         if self.is_of_function:
             return of_searchers, []
@@ -248,7 +240,7 @@ class ComparisonFacts:
             for label in (*labels, *self.controls)
         }
         compared = functools.partial(
-            paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
+            paired.paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
         )
         searched = {label: values[label] for label in labels}
         rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])
@@ -269,7 +261,7 @@ class ComparisonFacts:
         declared = [name for name in self.declaration["arms"].values() if name not in _NOT_ASKED]
         rows = []
         for label, of_arm in asked.items():
-            rows += paired_differences(
+            rows += paired.paired_differences(
                 {label: of_arm, UNMOVED: [0.0] * len(of_arm)},
                 equivalence=self.equivalence,
                 n_claims=max(len(asked), len(declared)),

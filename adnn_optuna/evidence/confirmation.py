@@ -5,8 +5,6 @@ draw, a winner that may be a lucky one, and a change that may help. The winner's
 unmoved network, trained from the same fresh seeds, tell them apart.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -15,9 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from adnn_optuna.engine.clusters import variance_of_mean
-from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, Confirmation, read_confirmation
+from adnn_optuna.engine.confirmation import (
+    FIRST,
+    MOVED,
+    UNMOVED,
+    Confirmation,
+    own_scores,
+    read_confirmation,
+)
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
 
 
@@ -64,6 +69,14 @@ def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
     """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
     found = read_confirmation(record)
     return None if found is None else facts_of(found)
+
+
+def held_score(record: SearchRecord) -> Estimate | None:
+    """Return the score of the winner's own network; :obj:`None` while it was not tested."""
+    if (facts := confirmation_of(record)) is not None:
+        return facts.holds
+    own = own_scores(record)
+    return None if own is None else own_score(*own)
 
 
 def facts_of(found: Confirmation) -> ConfirmationFacts:

@@ -1,7 +1,5 @@
 """Curves of searches, as numbers: what figures draw and sentences quote."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What a comparison is declared to be before its first seed: its seeds, and if it looks again."""
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,22 +7,14 @@ from typing import Any
 
 import optuna
 
-from adnn_optuna._attributes import (
-    ANNEALING,
-    COMPARISON,
-    GREEDY,
-    RANDOM,
-    RANDOM_RESTART,
-    Declaration,
-)
-from adnn_optuna._checks import WrongTypeError, WrongValueError, checked_seed
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration
+from adnn_optuna._checks import WrongTypeError, WrongValueError, checked_seed, logger
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 
 _MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
@@ -57,11 +47,11 @@ def planned(seeds: Sequence[int]) -> Declaration:
 def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
     """Return how many claims of each family can be made of arms, given by their names."""
     names = [*arms.values()]
-    is_of_function = RANDOM in names and RANDOM_RESTART not in names
+    is_of_function = stored.RANDOM in names and stored.RANDOM_RESTART not in names
     n_controls = sum(name in ARMS and ARMS[name].is_control for name in names)
     n_searchers = len(names) - n_controls
-    n_beside_luck = n_searchers - (RANDOM_RESTART in names or is_of_function)
-    of_rivals = GREEDY in names and ANNEALING in names and not is_of_function
+    n_beside_luck = n_searchers - (stored.RANDOM_RESTART in names or is_of_function)
+    of_rivals = stored.GREEDY in names and stored.ANNEALING in names and not is_of_function
     return {"searchers": n_beside_luck + of_rivals, "controls": n_controls * n_searchers}
 
 
@@ -77,16 +67,9 @@ def declared(
 ) -> Declaration:
     """Return what a comparison is declared to be, with what it was declared to be before.
 
-    Warn where its seeds cannot decide anything, whatever comes of them.
-
-    Args:
-        before: What it was declared to be.
-        seeds: The seeds that it is to have.
-        study_name: Its name.
-        looks_again: Whether it is to stop once all is decided.
-        n_claims: The number of claims of each family, by what they are about.
-        arms: The names of what it compares, by their labels.
-        arguments: What else it is called with.
+    Warn where its seeds cannot decide anything, whatever comes of them. It ``looks_again`` if it
+    is to stop once all is decided; ``n_claims`` are the numbers of claims of each family, by what
+    they are about, and ``arms`` the names of what it compares, by their labels.
 
     Raises:
         ValueError: If it was declared with other seeds.
@@ -102,7 +85,7 @@ def declared(
     has_more = bool(known) and (len(known) < len(seeds) or bool(more_arms))
     looks_again = looks_again or before["looks_again"] or has_more
     if known and looks_again and not before["looks_again"]:
-        _logger.warning(
+        logger.warning(
             "The comparison %r was planned with %d seeds; with more, or with more arms, all its "
             "claims pay for having been looked at, for good: about half of those that were just "
             "decided become undecided.",
@@ -127,8 +110,8 @@ def declared(
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
     """Store in its study what a comparison is declared to be."""
-    if patiently(lambda: head.user_attrs).get(COMPARISON) != declaration:
-        patiently(head.set_user_attr, COMPARISON, declaration)
+    if patiently(lambda: head.user_attrs).get(stored.COMPARISON) != declaration:
+        patiently(head.set_user_attr, stored.COMPARISON, declaration)
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:

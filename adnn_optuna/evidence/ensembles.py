@@ -1,7 +1,5 @@
 """What networks come to alone and averaged, as numbers."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools
@@ -11,7 +9,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from adnn_optuna.engine.evaluations import Findings
+from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence.confirmation import Estimate, difference_from_usual
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
@@ -33,8 +31,9 @@ class EnsembleFacts(Findings):
     predicted: Mapping[int, np.ndarray] = dataclasses.field(repr=False)
 
     def __post_init__(self) -> None:
-        self.n_evaluations = len(self.seeds)
-        self.missing = [(seed,) for seed in self.seeds if (seed,) not in self.evaluations]
+        self.n_evaluations: int = len(self.seeds)
+        wanted: list[Evaluation] = [(seed,) for seed in self.seeds]
+        self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
 
     @property
     def score_name(self) -> str:

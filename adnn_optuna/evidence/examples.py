@@ -1,7 +1,5 @@
 """A winner beside its unmoved network: how both learned, and what they say of test examples."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The numbers of a search's result: one list, which prints, pages and tables read."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean

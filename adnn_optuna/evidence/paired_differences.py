@@ -28,8 +28,6 @@ rely on nonnegative martingales. arXiv:2009.03167, 2020.
 Methods and Practices in Psychological Science 1(2):270-280, 2018.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools
@@ -95,7 +93,7 @@ class PairedDifference:
     smallest: float = math.nan
     largest: float = math.nan
 
-    def turned(self) -> PairedDifference:
+    def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""
         verdicts: dict[VerdictName | None, VerdictName] = {"better": "worse", "worse": "better"}
         return PairedDifference(
@@ -378,7 +376,7 @@ def _candidates(d: np.ndarray) -> np.ndarray:
     )
 
 
-def differences_table(rows: Sequence[PairedDifference], arm: str) -> pd.DataFrame:
+def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
     """Return one row for each difference, with the index ``arm`` and ``other``."""
     import pandas as pd
 

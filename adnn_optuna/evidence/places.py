@@ -1,7 +1,5 @@
 """Where in its space a search's trials lie: in one or two coordinates, those that matter most."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple

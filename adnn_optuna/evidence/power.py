@@ -1,7 +1,5 @@
 """How many seeds it takes to show a gain, from a pilot of a few."""
 
-from __future__ import annotations
-
 import bisect
 import dataclasses
 import math
@@ -12,13 +10,8 @@ from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
-from adnn_optuna.evidence.paired_differences import (
-    ALPHA,
-    DECIMALS,
-    e_process,
-    fewest_pairs,
-    size_of,
-)
+from adnn_optuna.evidence import paired_differences as paired
+from adnn_optuna.evidence.paired_differences import ALPHA, DECIMALS, e_process
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -76,7 +69,7 @@ def plan_seeds(
     pilots = [
         (d / size).round(DECIMALS) * size
         for d in map(np.asarray, differences)
-        for size in [size_of(d)]
+        for size in [paired.size_of(d)]
     ]
     if min(map(len, pilots)) < 2:
         raise WrongValueError(
@@ -98,7 +91,7 @@ def plan_seeds(
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
-    spaced = np.geomspace(fewest_pairs(m), last, 24).round().astype(int)
+    spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
     numbers = np.unique([*spaced, seeds]).tolist()
     return SeedPlanFacts(
         gain=gain,
@@ -136,12 +129,10 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
 
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
-    """Return the smallest number of seeds that has the power in the mean over effects."""
-
     def power_of(n: int) -> float:
         return _planned_power(effects, n, n_claims)
 
-    low = high = fewest_pairs(n_claims)
+    low = high = paired.fewest_pairs(n_claims)
     while power_of(high) < POWER:
         low, high = high + 1, 2 * high
         if low > _MOST_SEEDS:

@@ -1,7 +1,5 @@
 """How sure a test gain is: by the images that one network alone gets right."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import stdev

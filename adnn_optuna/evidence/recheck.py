@@ -5,8 +5,6 @@ fresh seeds show by how much: some choose among the best trials, others, by whic
 chosen, tell what the chosen one is worth.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -64,11 +62,13 @@ class RecheckFacts(Findings):
         # The study may have had other best trials before it went on.
         others = filter(None, map(self.against_of, self.candidates))
         numbers = {trial.number for trial in (*self.candidates, *others)}
-        self.evaluations = {e: v for e, v in self.evaluations.items() if e[0] in numbers}
+        self.evaluations: dict[Evaluation, float] = {
+            e: v for e, v in self.evaluations.items() if e[0] in numbers
+        }
         missing = ([e for e in stage if e not in self.evaluations] for stage in self._stages())
-        self.missing = next(filter(None, missing), [])
+        self.missing: list[Evaluation] = next(filter(None, missing), [])
         n_confirmed = len(self._confirmed) if self.trial else 1 + self.confirm_best
-        self.n_evaluations = 0
+        self.n_evaluations: int = 0
         if not self.is_deterministic:
             self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
@@ -80,9 +80,14 @@ class RecheckFacts(Findings):
         estimate = mean_interval(confirmed, self._resolution)
         if self.is_deterministic:
             estimate = Estimate(*(_stored(self.best),) * 3)
-        self.value, self.low, self.high = estimate
-        self.overstated, self.overstated_low, self.overstated_high = self.excess(estimate)
-        self.gain = Estimate(*(math.nan,) * 3)
+        self.value: float = estimate.value
+        self.low: float = estimate.low
+        self.high: float = estimate.high
+        excess = self.excess(estimate)
+        self.overstated: float = excess.value
+        self.overstated_low: float = excess.low
+        self.overstated_high: float = excess.high
+        self.gain: Estimate = Estimate(*(math.nan,) * 3)
         if self.trial and self.against and not self.missing and not self.is_deterministic:
             differences = self._paired(self.trial) - self._paired(self.against)
             self.gain = mean_gain(self._sign * differences)
@@ -159,7 +164,7 @@ class RecheckFacts(Findings):
         value, *ends = (self._sign * (_stored(self.best) - bound) for bound in estimate)
         return Estimate(value, min(ends), max(ends))
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation; ``stored`` is what the study said of the trial."""
         import pandas as pd
 

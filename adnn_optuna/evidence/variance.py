@@ -12,8 +12,6 @@ which hold for values that are not normal, too.
 distributions. Computational Statistics & Data Analysis 50(3):775-782, 2006.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Findings, fresh_seeds
+from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds
 from adnn_optuna.evidence.proportions import Z
 
 if TYPE_CHECKING:
@@ -95,8 +93,8 @@ class VarianceFacts(Findings):
             values.append(self.evaluations.get(run, math.nan))
             for k, evaluation in enumerate(redrawn):
                 differences[k, i] = self.evaluations.get(evaluation, math.nan) - values[-1]
-        self.missing = [e for e in wanted if e not in self.evaluations]
-        self.n_evaluations = len(wanted)
+        self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
+        self.n_evaluations: int = len(wanted)
         self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
 
         self.values: NDArray[np.float64] = np.array([v for v in values if not math.isnan(v)])
@@ -129,7 +127,7 @@ class VarianceFacts(Findings):
         of_sources = {s: row / math.sqrt(2) for s, row in self.differences.items() if len(row)}
         return {**of_sources, ALL: self.values - self.mean}
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each source, and one for all together.
 
         Returns:

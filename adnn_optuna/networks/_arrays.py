@@ -7,12 +7,15 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, is_integer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Of labels and the like, in a message.
 _NAMED = 5
@@ -292,7 +295,7 @@ _ALIGNMENT = 64
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Return a copy that cannot be written to, or the array itself if it is such."""
-    if array.dtype == dtype and writable(array) is not None:
+    if array.dtype == dtype and isinstance(array.base, _Memory):
         return array
     space = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
     copy = _Memory(array.shape, dtype, buffer=space, offset=-space.ctypes.data % _ALIGNMENT)
@@ -302,9 +305,12 @@ def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     return view
 
 
-def writable(array: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the memory of what :func:`read_only` returned, :obj:`None` of any other array.
+def as_tensor(array: NDArray[Any]) -> "tf.Tensor":
+    """Return what :func:`read_only` returned as a tensor on the same memory, else as a copy."""
+    import tensorflow as tf
 
-    It is for those that use it in place, without writing to it: NumPy exports no other.
-    """
-    return array.base if isinstance(array.base, _Memory) else None
+    # TensorFlow does not write to it, but NumPy exports no memory that cannot be written to.
+    if isinstance(array.base, _Memory) and array.size:
+        return tf.experimental.dlpack.from_dlpack(array.base.__dlpack__())
+    with tf.device("CPU"):
+        return tf.convert_to_tensor(array)

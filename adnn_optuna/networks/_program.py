@@ -9,18 +9,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import optuna
 import tensorflow as tf
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._scores import Score, Scores
 from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 Data = tuple[tf.Tensor, ...]
 
@@ -83,6 +80,7 @@ class Program:
         train(*example)
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
+        self._of_shapes: dict[tuple[int, ...], Callable[..., tf.Tensor]] = {}
 
     def _check_is_deterministic(self, graph: tf.Graph) -> None:
         """Refuse a model that does more than its variables say: each training would be another."""
@@ -127,11 +125,13 @@ class Program:
         outputs = []
         with self._evaluating:
             for first in range(0, len(x), EVALUATION_ROWS):
-                rows = x[first : first + EVALUATION_ROWS]
-                # A call would warn that it is traced anew for each size of the data.
-                function = self._evaluate.get_concrete_function(weights, rows)
-                outputs.append(function(weights, rows).numpy())
-        return np.concatenate(outputs)
+                rows = x[first : first + EVALUATION_ROWS] if len(x) > EVALUATION_ROWS else x
+                # To look for it anew takes as long as a call of a small network.
+                if (evaluate := self._of_shapes.get(shape := tuple(rows.shape))) is None:
+                    evaluate = self._evaluate.get_concrete_function(weights, rows)
+                    self._of_shapes[shape] = evaluate
+                outputs.append(evaluate(weights, rows).numpy())
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def _trace_training(
         self,
@@ -212,7 +212,6 @@ class Program:
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
-        """Add a batch's rows to the scores of a split."""
         xs, labels = (
             tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in (x, y)
         )
@@ -273,7 +272,7 @@ def compiled(
     key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:
-            _logger.info("Compiling the training of the network, once for all its trials.")
+            logger.info("Compiling the training of the network, once for all its trials.")
             program = Program(architecture, training, splits, epochs)
         _programs[key] = program  # As the last one.
         if len(_programs) > _N_PROGRAMS:

@@ -1,7 +1,6 @@
 """The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
 
 import copy
-import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,11 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import optuna
 import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna._checks import WrongValueError, first_line, say_once
 from adnn_optuna.networks.network import Head
 
 Score = tuple[tf.Tensor, ...]
@@ -30,8 +28,6 @@ _OF_ONE_CLASS = (
     *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
     *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
 )
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class Scores:
@@ -63,12 +59,7 @@ class Scores:
         self.nothing: Score = (*own, zero, *states)
 
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that mean nothing for a split; name the class that others are of.
-
-        Args:
-            y: The labels or targets of each split.
-            classes: The user's own labels.
-        """
+        """Refuse metrics that mean nothing for a split; name the class that others are of."""
         n = self._head.num_classes
         names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
         labels = classes or range(n or 0)
@@ -80,7 +71,21 @@ class Scores:
                     f"split are {value!r}: draw a larger split{', or omit it' if n else ''}."
                 )
         if names and n == 2:
-            _name_positive(", ".join(names), labels[1])
+            said = "Of the two classes, %r is the positive one, of which is %s."
+            say_once(said, labels[1], ", ".join(names))
+
+    def suits_all_units(self) -> bool:
+        """Return whether the loss is the least for the same network in all units of the targets.
+
+        So it is where it stays as targets and outputs are shifted, and is scaled as they are.
+        """
+        # Errors of several sizes and either sign.
+        pairs = ((0.5, 1.0), (1.5, 1.0), (2.5, 4.0))
+        y, outputs = np.repeat(np.transpose(pairs)[..., None], self._head.size, -1).astype("f4")
+        value = np.asarray(self.loss(y, outputs))
+        shifted = np.asarray(self.loss(y + 8, outputs + 8))
+        scaled = np.asarray(self.loss(y * 16, outputs * 16))
+        return np.allclose(shifted, value) and np.allclose(scaled, value * (scaled[0] / value[0]))
 
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
@@ -131,11 +136,6 @@ class Scores:
                 result = result.value if isinstance(result, keras.Variable) else result
             metrics[metric.name] = np.asarray(result).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
-
-
-@functools.cache
-def _name_positive(names: str, label: Any) -> None:
-    _logger.info("Of the two classes, %r is the positive one, of which is %s.", label, names)
 
 
 def _is_of_one_class(metric: keras.metrics.Metric) -> bool:

@@ -1,6 +1,4 @@
-"""What code of the user's computes, tried on a few rows, as no name or configuration tells it."""
-
-from __future__ import annotations
+"""What code of the user's computes, as no name or configuration tells it; loads TensorFlow."""
 
 import contextlib
 import json
@@ -9,9 +7,12 @@ import re
 import weakref
 from collections.abc import Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from adnn_optuna._differences import sketch_weights
+from adnn_optuna.networks._scores import Scores
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import Architecture
 
@@ -42,29 +43,17 @@ def behaviour(
     of_network = _known.setdefault(architecture, {})
     if settings not in of_network:
         of_network[settings] = {}
-        if architecture.own_code is not None or _has_registered(settings):
+        names = re.findall(r'"([^"\\]+)"', settings)
+        if architecture.own_code or any(map(keras.saving.get_registered_object, names)):
             with contextlib.suppress(Exception):  # Whatever the user's code does.
                 of_network[settings] = _tried(architecture, training, input_shape)
     return of_network[settings]
-
-
-def _has_registered(settings: str) -> bool:
-    """Return whether a configuration, as JSON, names a class or function of the user's."""
-    import keras
-
-    names = re.findall(r'"([^"\\]+)"', settings)
-    return any(keras.saving.get_registered_object(name) is not None for name in names)
 
 
 def _tried(
     architecture: Architecture, training: Training, input_shape: Sequence[int]
 ) -> Behaviour:
     """Return sketches of outputs, loss, metrics, gradients and updates, from a fixed start."""
-    import keras
-    import tensorflow as tf
-
-    from adnn_optuna.networks._scores import Scores
-
     model, head = architecture.build(0, 0), architecture.head
     scores = Scores(head, training.loss or "", training.metrics)
     random = np.random.default_rng(0)

@@ -1,21 +1,18 @@
 """Data sets: checked, split for training, validation and test, and told apart by a fingerprint."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks import _arrays, _second_looks, _splits, duplicates, preprocessing
+from adnn_optuna._checks import WrongValueError, logger
+from adnn_optuna.networks import _arrays, _splits, duplicates, preprocessing
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.preprocessing import Preprocessing
 
@@ -23,8 +20,6 @@ Task = Literal["classification", "regression"]
 Scale = Literal["auto", "none", "standard"]
 Missing = Literal["refuse", "impute"]
 Rare = Literal["refuse", "other"]
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 _SPLITS = ("train", "val", "test")
 
@@ -126,7 +121,7 @@ class Dataset:
                 raise WrongValueError(f"{where}: test samples with groups stay: omit drawn.")
             object.__setattr__(self, "groups_test", _arrays.read_only(groups, np.intp))
 
-    def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         # By way of the constructor, since unpickled and deep-copied arrays can be written to.
         return type(self), tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
@@ -217,7 +212,7 @@ class Dataset:
         groups: Any = None,
         missing: Missing = "refuse",
         rare: Rare = "refuse",
-    ) -> Dataset:
+    ) -> Self:
         """Make a data set of your own arrays or tables, splitting off what is not given.
 
         The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
@@ -281,15 +276,13 @@ class Dataset:
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
         impute = missing == "impute"
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        _second_looks.warn_of_order(
-            where, "x", x, {"sample_weight": sample_weight, "groups": groups}
-        )
+        duplicates.warn_of_order(where, "x", x, {"sample_weight": sample_weight, "groups": groups})
         columns = preprocessing.columns_of(where, x, merges=rare == "other")
         inputs, labels = {}, {}
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
-            _second_looks.warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
+            duplicates.warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
             if x_given is not None or not s:
                 inputs[s] = columns.encoded(x_given, where, f"x{s}", may_lack=impute)
                 labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
@@ -321,7 +314,7 @@ class Dataset:
             fields["classes"] = classes
         number = None if classes is None else len(classes)
         dataset = cls(name, num_classes=number, preprocessing=fitted, **fields)
-        _second_looks.warn_of_samples(
+        duplicates.warn_of_samples(
             where,
             {s: (getattr(dataset, f"x_{s}"), getattr(dataset, f"y_{s}")) for s in _SPLITS},
             fitted.feature_names,
@@ -330,7 +323,7 @@ class Dataset:
         )
         return dataset
 
-    def as_taken(self, features: Mapping[int, str]) -> Dataset:
+    def as_taken(self, features: Mapping[int, str]) -> Self:
         """Return the same with features, or channels, that a model takes as they were given.
 
         Args:
@@ -355,7 +348,7 @@ class Dataset:
                 as_given = np.where(is_whole, np.rint(x) + 0.0, x)  # No -0.0.
                 changed[name] = np.where(is_left, as_given, given[name])
             self._as_taken[key] = dataclasses.replace(self, **changed)
-            _logger.info(
+            logger.info(
                 "Dataset %r: the model takes %s of %d features as they were given (%s), so they "
                 "are not scaled.",
                 *(self.name, len(key) if left.is_learned else "all", self.x_train.shape[-1]),
@@ -364,10 +357,10 @@ class Dataset:
         return self._as_taken[key]
 
     @functools.cached_property
-    def _as_taken(self) -> dict[frozenset[int], Dataset]:
+    def _as_taken(self) -> dict[frozenset[int], Self]:
         return {}
 
-    def redrawn(self, seed: int) -> Dataset:
+    def redrawn(self, seed: int) -> Self:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
         Only splits that were drawn at random are drawn anew: those that somebody made stay. A

@@ -1,17 +1,13 @@
-"""What a model of the user's does with its inputs and outputs, found by tracing and trying it."""
-
-from __future__ import annotations
+"""What a model of the user's does with inputs and outputs, traced or tried; loads TensorFlow."""
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
-import optuna
+import tensorflow as tf
 
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
+from adnn_optuna._checks import logger
 
 # Operations that hand inputs on, all or some of them, in another shape or order.
 _HANDING_ON = {"Identity", "IdentityN", "Reshape", "Transpose", "Squeeze", "ExpandDims", "Slice"}
@@ -27,15 +23,11 @@ _N_TRIES = 8
 # Standardised targets are nearer to 0.
 _ANY_NUMBER = 10
 
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
-
 
 def graph_of(
     model: keras.Model, input_shape: tuple[int, ...], *, training: bool
 ) -> tf.Graph | None:
     """Return the graph of a model; none where its own error comes again in the training."""
-    import tensorflow as tf
-
     spec = tf.TensorSpec((3, *input_shape), tf.float32)
     forward = tf.function(lambda x: model(x, training=training), autograph=False)
     try:
@@ -58,8 +50,6 @@ def features_as_given(model: keras.Model, input_shape: tuple[int, ...]) -> dict[
     inputs by constants of theirs, as ``Rescaling``, an adapted ``Normalization`` or ``Masking``.
     Features are those of the last dimension.
     """
-    import tensorflow as tf
-
     if (graph := graph_of(model, input_shape, training=False)) is None:
         return {}
     inputs = graph.inputs[0]
@@ -115,16 +105,17 @@ def are_probabilities(
     is_within = _are_within(outputs)
     # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
     is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
-    is_bounded = is_within and (is_softmax or _stay_within(model, x))
+    # Sums of either sign and not too large, or clipped outputs would hide it.
+    is_bounded = is_within and (is_softmax or all(map(_are_within, _tried(model, x, 3))))
     found = is_bounded or (is_within and from_logits is False)
     if from_logits is None and outputs.shape[1] == 1:
         kind, values = ("probability", "stay") if found else ("logit", "do not stay")
-        _logger.info(
+        logger.info(
             "The model's single output is taken for a %s, since its values %s within [0, 1].",
             *(kind, values),
         )
     elif from_logits is found:
-        _logger.warning(
+        logger.warning(
             "The model's outputs are taken for %s by their values, though its loss has "
             "from_logits=%s: give the loss the other one.",
             *("probabilities" if found else "logits", from_logits),
@@ -134,12 +125,6 @@ def are_probabilities(
 
 def _are_within(outputs: np.ndarray) -> bool:
     return not ((outputs < 0) | (outputs > 1)).any()
-
-
-def _stay_within(model: keras.Model, x: np.ndarray) -> bool:
-    """Return whether all outputs are within [0, 1] whatever the weights of the model are."""
-    # Sums of either sign and not too large, or clipped ones would hide it.
-    return all(map(_are_within, _tried(model, x, 3)))
 
 
 def are_any_numbers(model: keras.Model, x: np.ndarray) -> bool:

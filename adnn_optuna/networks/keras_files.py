@@ -23,6 +23,7 @@ import numpy as np
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 # A network of this many parameters takes 400 MB, and a training of it some times as much.
 MAX_PARAMETERS = 100_000_000
 # Layers, initializers and all that a model is configured by; the largest of Keras's own has half.
-_MAX_OBJECTS = 10_000
+MAX_OBJECTS, OBJECTS = 10_000, "layers and parts of such"
 # What a loss or a metric may be asked for: a whole number or the length of a list.
 _MAX_ARGUMENT = 10_000
 _MAX_METRICS = 100
@@ -75,7 +76,7 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
 
 def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Call a function where Keras has counted no names yet; the caller's settings hold there."""
-    _checks.check_installed("tensorflow", "Making a Keras model")
+    load_tensorflow("Making a Keras model")
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()
@@ -143,7 +144,6 @@ def _check_object(node: dict[str, Any], path: str) -> None:
 
 
 def _is_class(module: str, name: str) -> bool:
-    """Return whether this names one of Keras's classes for parts of models."""
     # What Keras imported by itself already: nothing is imported because a file says so.
     if module.split(".", maxsplit=1)[0] != "keras" or module not in sys.modules:
         return False
@@ -173,7 +173,7 @@ def check_training_config(training: Mapping[str, Any], path: str, max_parameters
         if kind == "metrics":
             with undisturbed():
                 metric = without_values(keras.metrics.get, copy.deepcopy(settings))
-            check_parameter_count(_n_parameters(metric), where, max_parameters)
+            check_count(_n_parameters(metric), "parameters", where, max_parameters)
 
 
 def _check_arguments(node: Any, path: str) -> None:
@@ -198,7 +198,8 @@ def check_model_config(
     import keras
 
     config = without_compilation(config)  # A copy, for Keras empties it.
-    check_object_count(json.dumps(config).count('"class_name":'), path)
+    n_objects = json.dumps(config).count('"class_name":')
+    check_count(n_objects, OBJECTS, path, MAX_OBJECTS)
     check_keras_config(config, path)
     try:
         with undisturbed():
@@ -207,7 +208,7 @@ def check_model_config(
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
     if not isinstance(model, keras.Model):
         raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
-    check_parameter_count(_n_parameters(model), path, max_parameters)
+    check_count(_n_parameters(model), "parameters", path, max_parameters)
     # A sequential model has layers only; one that is not built has no outputs yet.
     for operation in getattr(model, "operations", model.layers):
         for output in keras.tree.flatten(getattr(operation, "output", [])):
@@ -217,18 +218,11 @@ def check_model_config(
                 raise WrongValueError(f"{path} has {layer}: too many.")
 
 
-def check_parameter_count(count: int, path: str, max_parameters: int) -> None:
-    """Refuse a network, or what a metric sums up, with more parameters than asked for."""
-    if count > max_parameters:
-        most = f"the {max_parameters:,} that are rebuilt from a file"
-        raise WrongValueError(f"{path} has {count:,} parameters, more than {most}.")
-
-
-def check_object_count(count: int, path: str) -> None:
-    """Refuse a network of so many layers that a graph of them is never compiled."""
-    if count > _MAX_OBJECTS:
-        most = f"the {_MAX_OBJECTS:,} that are rebuilt from a file"
-        raise WrongValueError(f"{path} has {count:,} layers and parts of such, more than {most}.")
+def check_count(count: int, what: str, path: str, most: int) -> None:
+    """Refuse more parameters than asked for, or so many layers that no graph is ever compiled."""
+    if count > most:
+        said = f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file"
+        raise WrongValueError(f"{said}.")
 
 
 def without_compilation(config: Any) -> Any:

@@ -1,7 +1,5 @@
 """Optimizers, losses, metrics and the like of Keras, given by name or as objects, for JSON."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -104,12 +102,11 @@ def _plain(value: Any) -> dict[str, str]:
     for name, found in vars(value).items():
         if name not in _OF_USE and not name.startswith("_self_"):
             with contextlib.suppress(TypeError, ValueError, AttributeError):
-                plain[name] = json.dumps(found, default=_set_or_pattern)
+                # What optimizers exclude from weight decay are sets and patterns.
+                plain[name] = json.dumps(
+                    found, default=lambda o: sorted(o) if isinstance(o, set) else o.pattern
+                )
     return {name: text for name, text in plain.items() if not _UNSET.fullmatch(text)}
-
-
-def _set_or_pattern(found: Any) -> Any:
-    return sorted(found) if isinstance(found, set) else found.pattern
 
 
 def checked_rate(rate: Any) -> float | dict[str, Any] | None:

@@ -16,6 +16,7 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset, Missing, Rare, Scale, Task
 from adnn_optuna.networks.preprocessing import Preprocessing, check_present
 
@@ -223,7 +224,7 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
             )
         return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     try:
-        _checks.check_installed("keras", "The download")
+        load_tensorflow("The download")
         import keras
 
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()

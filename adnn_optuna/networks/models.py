@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import optuna
-
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError, logger
 from adnn_optuna.networks.keras_settings import (
     check_is_all_in_config,
     checked_rate,
@@ -24,8 +22,6 @@ from adnn_optuna.networks.keras_settings import (
 
 if TYPE_CHECKING:
     import keras
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +164,6 @@ class Training:
                 )
 
     def _check_stopping(self) -> None:
-        """Refuse what is wrong of stopping early."""
         if self.patience is not None:
             _checks.check_integer("patience", self.patience, 0)
             object.__setattr__(self, "patience", int(self.patience))
@@ -320,7 +315,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
                 changes[name] = own
             elif given != own:
                 said = "The training's %s is %s, not that which the model was compiled with."
-                _logger.info(said, name, given)
+                logger.info(said, name, given)
         changes["metrics"] = (
             *compiled.metrics,
             *(metric for metric in training.metrics if metric not in compiled.metrics),

@@ -18,8 +18,9 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
-from adnn_optuna.networks import initializers, inspection, keras_files
+from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import named
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Training, compiled_training
 
@@ -149,7 +150,7 @@ def build_architecture(
 
     Without classes it is that of a regression of so many targets.
     """
-    _checks.check_installed("tensorflow", "Training a network")
+    load_tensorflow("Training a network")
     head = Head(num_classes, n_targets if num_classes is None else num_classes)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
@@ -264,8 +265,9 @@ def derived_seed(*key: int) -> int:
 def _keras_architecture(
     build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], head: Head
 ) -> Architecture:
-    """Return the architecture of the model that a callable of the user's builds."""
     import keras
+
+    from adnn_optuna.networks import inspection
 
     def build(seed: int, restart: int) -> keras.Model:
         # Layers take their default seeds from Python's `random` when they are made. In a fresh

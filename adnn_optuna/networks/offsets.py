@@ -165,11 +165,6 @@ RESTARTS = ControlSpace("restart", 0, 0, 2**31 - 1)
 Space = OffsetSpace | ControlSpace
 
 
-def is_average(space: Space) -> bool:
-    """Return whether a trial's parameter is the number of networks that are averaged."""
-    return isinstance(space, ControlSpace) and space.parameter == "members"
-
-
 _SPACES: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
 
 

@@ -1,4 +1,4 @@
-"""What users get of trainings: networks of raw inputs that predict, alone or averaged."""
+"""Trained networks that predict: of raw inputs for users, and averaged as they are trained."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._attributes import Metrics
+from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.networks.network import Head
-from adnn_optuna.networks.training import Trainer
+from adnn_optuna.networks.training import Run, Trainer
 
 if TYPE_CHECKING:
     import keras
-
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
@@ -39,24 +36,84 @@ def head_of_predictions(head: Head) -> Head:
     return dataclasses.replace(head, are_probabilities=head.num_classes is not None)
 
 
+class Average:
+    """The average of the predictions of so far ``n`` networks, without their weights.
+
+    It is of the test set, and of those of ``"train"`` and ``"val"`` that are in ``splits``.
+    """
+
+    def __init__(self, trainer: Trainer, splits: Sequence[str]) -> None:
+        from adnn_optuna.networks._scores import Scores
+
+        data, loss = trainer.dataset, trainer.training.loss or ""
+        self.n: int = 0
+        self._trainer, self._head = trainer, head_of_predictions(trainer.architecture.head)
+        self._scores = Scores(self._head, loss, trainer.training.metrics)
+        self._scores_of_one = Scores(trainer.architecture.head, loss, ())
+        known = {"train": (data.x_train, data.y_train), "val": (data.x_val, data.y_val)}
+        self._splits = {split: known[split] for split in splits}
+        self._sums: dict[str, NDArray[np.float64] | float] = dict.fromkeys((*splits, "test"), 0.0)
+        # What the layers of the networks add to their losses, such as regularizers.
+        self._own_losses = dict.fromkeys(splits, 0.0)
+
+    def add(self, run: Run) -> None:
+        """Add a network that was trained to its end."""
+        import tensorflow as tf
+
+        head, weights = self._trainer.architecture.head, run.weights or []
+        self.n += 1
+        for split, (x, y) in self._splits.items():
+            outputs = self._trainer.outputs(weights, x)
+            if self._trainer.architecture.adds_losses:
+                losses = self._scores_of_one.loss(tf.constant(y), tf.constant(outputs))
+                own_loss = run.metrics[f"{split}_loss"] - float(np.mean(losses))
+                self._own_losses[split] += own_loss
+            self._sums[split] += predictions(head, outputs)
+        outputs = self._trainer.outputs(weights, self._trainer.dataset.x_test)
+        self._sums["test"] += predictions(head, outputs)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the average on each split but the test set.
+
+        What layers add to the loss is averaged, too.
+        """
+        import tensorflow as tf
+
+        metrics: Metrics = {}
+        for split, (_, y) in self._splits.items():
+            mean = tf.constant(self._mean(split), tf.float32)
+            own_loss = self._own_losses[split] / self.n
+            totals = self._scores.add(tf.constant(y), mean, [own_loss], self._scores.nothing)
+            metrics |= self._scores.results(split, totals, y)
+        return metrics
+
+    def value(self, metric: str) -> float:
+        """Return one of the metrics; accuracies without the others, which take far longer."""
+        split, _, name = metric.partition("_")
+        if name != "accuracy":
+            return self.metrics[metric]
+        mean = self._mean(split).astype(np.float32)  # As the metrics have it.
+        return float(self._head.scores(mean, self._splits[split][1]).mean())
+
+    @property
+    def test_scores(self) -> NDArray[np.floating] | NDArray[np.bool_]:
+        """The score of the average on each example of the test set, see :meth:`Head.scores`."""
+        return self._head.scores(self._mean("test"), self._trainer.dataset.y_test)
+
+    def _mean(self, split: str) -> NDArray[np.float64]:
+        return np.asarray(self._sums[split] / self.n)
+
+
 @dataclasses.dataclass(frozen=True)
 class Predictor:
     """A trained network, or several of one trainer, whose predictions are averaged.
 
-    Args:
-        trainer: What they are trained by.
-        train: What returns the variables of each of them; it is called once, if they are needed.
+    ``train`` returns the variables of each of them, and is called once, if they are needed.
     """
 
     trainer: Trainer
     train: Callable[[], Sequence[Sequence[np.ndarray]]]
-
-    @classmethod
-    def of_arrays(cls, trainer: Trainer, arrays: Sequence[np.ndarray]) -> Predictor:
-        """Return what predicts by the variables of networks, one's after the other's."""
-        n = len(trainer.architecture.variables)
-        networks = [arrays[first : first + n] for first in range(0, len(arrays), n)]
-        return cls(trainer, lambda: networks)
 
     @functools.cached_property
     def weights(self) -> Sequence[Sequence[np.ndarray]]:
@@ -106,7 +163,7 @@ class Predictor:
         the networks, in the same order.
         """
         if self.trainer.dataset.preprocessing.columns is not None:
-            _logger.info(
+            logger.info(
                 "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
                 "The result's own predict and predict_proba take the table itself."
             )
@@ -129,7 +186,6 @@ class Predictor:
         return model
 
     def _average(self, models: Sequence[keras.Model]) -> keras.Model:
-        """Return a model of the mean of what several return."""
         import keras
 
         inputs = keras.Input(
@@ -143,7 +199,6 @@ class Predictor:
         return keras.Model(inputs, mean, name="ensemble")
 
     def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
-        """Return one of the networks as a model of raw inputs."""
         import keras
 
         architecture, dataset = self.trainer.architecture, self.trainer.dataset

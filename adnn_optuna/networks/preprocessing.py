@@ -1,13 +1,11 @@
 """How raw inputs become those of a network: columns of a table, and a scale for each feature."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +129,7 @@ class Preprocessing:
         raw /= np.asarray(self.factor)
         return raw
 
-    def without(self, features: Collection[int]) -> Preprocessing:
+    def without(self, features: Collection[int]) -> Self:
         """Return the same that leaves some features, or channels, as they are."""
         if not features:
             return self
@@ -143,7 +141,7 @@ class Preprocessing:
             self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
         )
 
-    def learn(self, x_train: NDArray[Any]) -> Preprocessing:
+    def learn(self, x_train: NDArray[Any]) -> Self:
         """Return the same with a scale by mean and standard deviation of the training part.
 
         What is constant becomes 0, and the features of categories stay 0 and 1. Images, which are
@@ -176,7 +174,7 @@ class Preprocessing:
             self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
         )
 
-    def learn_targets(self, y_train: NDArray[Any]) -> Preprocessing:
+    def learn_targets(self, y_train: NDArray[Any]) -> Self:
         """Return the same with mean and standard deviation of each target in the training part."""
         targets = y_train.reshape(len(y_train), -1).astype(np.float64)
         std = targets.std(axis=0)
@@ -184,6 +182,12 @@ class Preprocessing:
         # Rounded as the scale of inputs is.
         mean, std = ([float(f"{v:.9g}") for v in values] for values in (targets.mean(axis=0), std))
         return dataclasses.replace(self, target_mean=tuple(mean), target_std=tuple(std))
+
+    def target_units(self, size: int) -> NDArray[np.float32]:
+        """Return mean and standard deviation of each output's target, of shape (2, outputs)."""
+        return np.array(
+            [self.target_mean or [0] * size, self.target_std or [1] * size], np.float32
+        )
 
 
 PIXELS = Preprocessing(factor=1 / 255)
@@ -318,7 +322,7 @@ def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
     return Preprocessing(columns=tuple(columns), others=() if merges else None)
 
 
-def check_present(where: str, table: pd.DataFrame) -> None:
+def check_present(where: str, table: "pd.DataFrame") -> None:
     """Raise where values of a table are missing."""
     if missing := {column: n for column, n in table.isna().sum().items() if n}:
         said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())

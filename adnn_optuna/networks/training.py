@@ -20,15 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, say_once
 from adnn_optuna._differences import BEHAVIOUR
-from adnn_optuna.networks._tensors import as_tensor, orders_of
-from adnn_optuna.networks.behaviour import behaviour
+from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.target_units import as_learned, units_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -43,6 +41,9 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _WORK = 3
 # How many row numbers the orders for one call hold at the most, unless one epoch has more: 1 MB.
 _ROWS_IN_ORDERS = 2**18
+# Of how many trainings the states are held at once, and how much memory they may take.
+_AT_ONCE = 8
+_BYTES_AT_ONCE = 2**30
 
 Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
 
@@ -113,8 +114,8 @@ class Trainer:
         size = min(training.batch_size, len(dataset.y_train))
         self._n_batches = math.ceil(len(dataset.y_train) / size)
         # The labels of the splits that are scored.
-        self._y = {"train": dataset.y_train, "val": dataset.y_val}
-        self._y = {split: y for split, y in self._y.items() if len(y)}
+        self._y = {"train": dataset.y_train}
+        self._y |= {"val": dataset.y_val} if len(dataset.y_val) else {}
         scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
         # The steps of an epoch: of its training, and of scoring each split.
         self._n_steps = np.array([self._n_batches, *scored])
@@ -125,9 +126,20 @@ class Trainer:
         # Names are checked here, before any training.
         training.build_optimizer()
         scores = Scores(architecture.head, training.loss or "", training.metrics)
-        self.dataset = as_learned(self.dataset, architecture, scores.loss)
+        scaling = self.dataset.preprocessing
+        has_units = scaling.target_mean and scores.suits_all_units()
+        if scaling.target_mean and not (has_units and architecture.gives_any_numbers()):
+            say_once(
+                "Dataset %r: the targets are learned in your units, as the network's last layers "
+                "bound or scale its outputs, or its loss would have another minimum in others.",
+                dataset.name,
+            )
+            scaling = dataclasses.replace(scaling, target_mean=(), target_std=())
+            self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
         scores.check(self._y, dataset.classes)
-        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in scores.names)
+        self.metrics: tuple[str, ...] = tuple(
+            f"{split}_{name}" for split in self._y for name in scores.names
+        )
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
@@ -136,6 +148,8 @@ class Trainer:
     @property
     def config(self) -> dict[str, Any]:
         """Network and training, and what code of the user's in them computes, as JSON holds it."""
+        from adnn_optuna.networks.behaviour import behaviour
+
         found = behaviour(self.architecture, self.training, self.dataset.x_train.shape[1:])
         own = {BEHAVIOUR: found} if found else {}
         return {"model": self.architecture.config, "training": self.training.config, **own}
@@ -162,7 +176,7 @@ class Trainer:
         """The splits that it trains on and scores, and the units of the targets."""
         data = self.dataset
         splits = (data.x_train, data.y_train, data.weight_train), (data.x_val, data.y_val)
-        units = units_of(data.preprocessing, self.architecture.head.size)
+        units = data.preprocessing.target_units(self.architecture.head.size)
         tensors = [
             tuple(as_tensor(a) for a in split if a is not None)
             for split in splits
@@ -251,12 +265,22 @@ class Trainer:
             wait(futures)
         return [training.run for training in trainings]
 
+    def n_at_once(self) -> int:
+        """Return how many trainings are best begun at once, as far as the memory allows.
+
+        Fewer would leave cores idle as often as others wait for the last one.
+        """
+        weights = self.architecture.initial_weights(0, 0)
+        # Weights and up to two moments of each, before and after an epoch.
+        bytes_of_one = 6 * sum(array.nbytes for array in weights)
+        return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), 1)
+
     def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
-        """Train to the end from each of ``starts``, to save memory only one a core at a time.
+        """Train to the end from each of ``starts``, to save memory only some at a time.
 
         The ``limits`` are ``stop``, ``deadline`` and ``meanwhile`` of :meth:`train`.
         """
-        n = n_cores()
+        n = max(n_cores(), self.n_at_once())
         for first in range(0, len(starts), n):
             some = starts[first : first + n]
             yield from self.train(some, **limits, evaluate_each_epoch=False, keep_weights=True)
@@ -306,8 +330,8 @@ class Trainer:
         for (split, y), of_split in zip(self._y.items(), totals, strict=True):
             metrics |= self._program.scores.results(split, of_split, y)
         run, settings = training.run, self.training
-        run.history.append(metrics)
         run.metrics = metrics
+        run.history.append(metrics)
         if not is_finite(metrics):
             run.status = "diverged"
         elif run.epochs == training.last_epoch:
@@ -340,7 +364,7 @@ class Trainer:
 
         Those of a regression are in the user's units.
         """
-        mean, std = units_of(self.dataset.preprocessing, self.architecture.head.size)
+        mean, std = self.dataset.preprocessing.target_units(self.architecture.head.size)
         outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(x))
         return np.asarray(outputs * std + mean)
 
@@ -360,3 +384,14 @@ def n_cores() -> int:
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")
+
+
+@functools.lru_cache(maxsize=32)
+def orders_of(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
+    """Return the orders of the training rows from an epoch on: int32, of shape (count, rows)."""
+    orders = np.tile(np.arange(rows, dtype=np.int32), (count, 1))
+    for i in range(count):
+        if seed is not None:  # Counter-based, so no epoch needs the earlier.
+            words = np.random.Philox(np.random.SeedSequence((seed, first + i)))
+            orders[i] = np.random.Generator(words).permutation(rows)
+    return as_tensor(orders)

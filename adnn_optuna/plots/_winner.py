@@ -1,7 +1,5 @@
 """Figures of a search's winner: where it lies among the trials, and how it learned."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from typing import Any

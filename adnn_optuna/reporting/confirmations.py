@@ -12,7 +12,7 @@ from adnn_optuna.evidence.confirmation import (
     ConfirmationFacts,
     Estimate,
     confirmation_of,
-    own_score,
+    held_score,
 )
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL, n_examples, unseen
@@ -83,10 +83,9 @@ def how_to_confirm(record: SearchRecord) -> str:
 
 def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
     look, own, unit = record.test_look, own_scores(record), unit_of(record.test_metric)
-    if look is None or own is None:
+    if look is None or own is None or (held := held_score(record)) is None:
         which = "only an earlier winner was tested" if record.test_looks else "it is closed"
         return f"not known before the test set is looked at; {which}."
-    held = own_score(*own) if facts is None else facts.holds
     level = 1 - ALPHA if facts is None else facts.level
     ends = f"{unit.bare.value(held.low)} to {unit.value(held.high)}"
     interval = f"{100 * level:.4g} % interval {ends}"

@@ -214,14 +214,15 @@ class _Chain:
             if name not in self.distributions:
                 self.distributions = {**self.distributions, name: distribution}
                 self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
-            known = self.distributions[name]
-            if not can_rescale(distribution, known):
-                continue
-            if (wider := hull(known, distribution)) != known:
+            known = wider = self.distributions[name]
+            if distribution != known:
+                if not can_rescale(distribution, known):
+                    continue
                 # A coordinate's scale is all of the range that its parameter ever had.
-                self.distributions = {**self.distributions, name: wider}
-                start, end = (rescale(place, known, wider) for place in (0.0, 1.0))
-                self.annealing.rescale(name, start, end, levels(wider))
+                if (wider := hull(known, distribution)) != known:
+                    self.distributions = {**self.distributions, name: wider}
+                    start, end = (rescale(place, known, wider) for place in (0.0, 1.0))
+                    self.annealing.rescale(name, start, end, levels(wider))
             units[name] = to_unit(trial.params[name], wider)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
         self.annealing.tell(index, x, self.sign * trial.value)

@@ -252,6 +252,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
             free = self._look(study).free_indices()
             return sum(index <= self.last_index for index in itertools.islice(free, at_most))
 
+    def n_before(self, study: Study, index: int) -> int:
+        """Return how many proposals before one were not done when a trial last began."""
+        with self._memory.lock:
+            indices = self._memory[study]
+            if not indices.reader.trials:  # It was used for another study meanwhile.
+                indices = self._look(study)
+            unfinished = indices.unfinished_indices()
+            return sum(1 for _ in itertools.takewhile(index.__gt__, unfinished))
+
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
         return None

@@ -83,7 +83,8 @@ class WorkingTime:
         known = worked[self._name]["elapsed"] if self._name in worked else 0.0
         mine: Worked = {"elapsed": max(seen + seconds, known), "n_trials": n_trials}
         study.set_user_attr(self._name, mine)
-        self._turns[thread] = now, end, self.elapsed(study)
+        known = max(mine["elapsed"], self._borne, *(one["elapsed"] for one in worked.values()))
+        self._turns[thread] = now, end, known
 
 
 def _seen(trial: FrozenTrial, seconds: float, worked: Worked) -> float:

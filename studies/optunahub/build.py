@@ -3,7 +3,8 @@
 Each folder beside this file has the README, the example and the test of a package. What is built
 is a folder as https://github.com/optuna/optunahub-registry expects it, with all modules that the
 package needs, to be copied there or to be loaded with ``optunahub.load_local_module``. Its code
-is formatted by the registry's own rules (``registry.toml``), and its tests are run.
+is formatted by the registry's own rules (``registry/pyproject.toml``). Then its checks are made
+(ruff, mypy, mdformat, headers), and the packages' tests are run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+import frontmatter
+
 import adnn_optuna
 from adnn_optuna import callbacks, samplers
 
@@ -27,17 +30,22 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 HERE = Path(__file__).parent
+RULES = HERE / "registry" / "pyproject.toml"
 SOURCES = Path(adnn_optuna.__file__).parent
 
 # The category and name of each package, and what is imported from where.
 PACKAGES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "samplers/adaptive_simulated_annealing": (samplers, ("AdaptiveSimulatedAnnealingSampler",)),
     "samplers/delta_step": (samplers, ("DeltaStepSampler",)),
+    "samplers/keyed": (samplers, ("KeyedSampler",)),
     "callbacks/study_limits": (
         callbacks,
         ("MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"),
     ),
 }
+
+# What its workflow asks of each README's header.
+HEADER = ("author", "title", "description", "tags", "optuna_versions", "license")
 
 
 def build(package: str, registry: Path) -> Path:
@@ -71,10 +79,33 @@ def build(package: str, registry: Path) -> Path:
     (folder / "requirements.txt").write_text("\n".join(_requirements(modules)) + "\n")
     (folder / "tests").mkdir()
     shutil.copy(texts / f"test_{texts.name}.py", folder / "tests")
-    ruff = [sys.executable, "-m", "ruff", "--config", str(HERE / "registry.toml"), "--quiet"]
-    for command in (["check", "--fix"], ["format"]):
-        subprocess.run([*ruff, *command, "--no-cache", str(folder)], check=True)
+    if (texts / "images").exists():
+        shutil.copytree(texts / "images", folder / "images")
+    ruff = ["ruff", "--config", str(RULES), "--quiet"]
+    _run(*ruff, "check", "--fix", "--no-cache", str(folder))
+    _run(*ruff, "format", "--no-cache", str(folder))
+    _run("mdformat", str(folder / "README.md"))
     return folder
+
+
+def check(registry: Path) -> None:
+    """Make the registry's own checks of its packages, as its pre-commit hooks and workflows do."""
+    where, readmes = str(registry), [*registry.rglob("README.md")]
+    ruff = ["ruff", "--config", str(RULES), "--quiet"]
+    _run(*ruff, "check", "--no-cache", where)
+    _run(*ruff, "format", "--check", "--no-cache", where)
+    _run("mdformat", "--check", *map(str, readmes))
+    # Its mypy is in an environment of its own, without Optuna.
+    mypy = ["mypy", "--no-site-packages", "--scripts-are-modules", "--config-file", str(RULES)]
+    _run(*mypy, "--cache-dir", str(registry.parent / ".mypy_cache"), where)
+    for readme in readmes:
+        header = frontmatter.load(str(readme))
+        if missing := [name for name in HEADER if not header.get(name)]:
+            raise ValueError(f"{readme} lacks {', '.join(missing)} in its header.")
+
+
+def _run(*command: str) -> None:
+    subprocess.run([sys.executable, "-m", *command], check=True)
 
 
 def _file(module: str) -> Path:
@@ -124,9 +155,9 @@ def _api(name: str, cls: type) -> str:
     """Return a class and its arguments as a list, from its docstring."""
     documentation = inspect.cleandoc(cls.__doc__ or "")
     signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(cls)))
-    signature = re.sub(r"collections\.abc\.|typing\.", "", signature)
+    signature = re.sub(r"collections\.abc\.|typing\.|optuna\.samplers\._base\.", "", signature)
     lines = [f"- `{name}{signature.removesuffix(' -> None')}`"]
-    arguments = documentation.partition("\nArgs:\n")[2]
+    arguments = documentation.partition("\nArgs:\n")[2].partition("\nRaises:\n")[0]
     for entry in re.split(r"\n(?=    \w)", "\n" + arguments.strip("\n"))[1:]:
         argument, _, text = entry.strip().partition(":")
         lines.append(f"  - `{argument}`: {' '.join(text.split())}")
@@ -146,9 +177,8 @@ def main() -> None:
     folders = [build(package, registry) for package in PACKAGES]
     print("\n".join(map(str, folders)))
     tests = [str(folder / "tests") for folder in folders]
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests], check=True
-    )
+    check(registry)
+    _run("pytest", "--quiet", "-p", "no:cacheprovider", *tests)
 
 
 if __name__ == "__main__":

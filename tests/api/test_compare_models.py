@@ -56,7 +56,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
     assert table["superiority_low"] == 0
     assert table["superiority_high"] == pytest.approx(0.4593, abs=1e-4)
     half = 2.5706 * pairs.std(ddof=1) * math.sqrt(1 / 6 + 359 / 1079)
-    assert table["new_data_high"] == pytest.approx(pairs.mean() + half, abs=1e-4)
+    assert table["high"] == pytest.approx(pairs.mean() + half, abs=1e-4)
 
 
 def test_trainings_are_compared_too() -> None:

@@ -116,6 +116,26 @@ def test_fewer_trials_than_top_and_those_without_a_value() -> None:
     assert len(report.to_dataframe()) == 2 * 4 + 10
 
 
+def test_near_copies_of_one_trial_count_as_one() -> None:
+    study = optuna.create_study(direction="maximize")
+    rate = optuna.distributions.FloatDistribution(1e-4, 1.0, log=True)
+    kind = optuna.distributions.CategoricalDistribution(["a", "b"])
+    narrower = optuna.distributions.FloatDistribution(1e-3, 1.0, log=True)
+    for value, params, of_rate in (
+        (0.80, {"rate": 0.0105, "kind": "a"}, rate),  # Of a logarithm of 4 this is a 180th.
+        (0.95, {"rate": 0.0102, "kind": "a"}, rate),
+        (0.99, {"rate": 0.01, "kind": "a"}, rate),
+        (0.98, {"rate": 0.01, "kind": "a"}, narrower),
+        (0.97, {"rate": 0.01, "kind": "b"}, rate),
+        (0.96, {"rate": 0.01}, rate),
+        (0.70, {"rate": 0.5, "kind": "b"}, rate),
+    ):
+        distributions = {"rate": of_rate, "kind": kind} if len(params) > 1 else {"rate": of_rate}
+        study.add_trial(create_trial(value=value, params=params, distributions=distributions))
+    report = adnn.recheck(study, lambda trial, seed: trial.value + seed % 7, top=4)
+    assert [trial.number for trial in report.candidates] == [2, 4, 5, 0]
+
+
 @pytest.mark.parametrize("takes_seed", [True, False])
 def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> None:
     study = stored_study([0.3, 0.1, 0.2], direction="minimize")

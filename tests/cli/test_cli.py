@@ -281,14 +281,17 @@ class TestSearch:
         assert cli.run([*search, "--target", "bought"]) == 2
         assert "no column 'bought' for target" in capsys.readouterr().err
 
-    def test_confirms_as_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_confirms_as_asked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         search = ["search", "--sampler", "greedy", *NETWORK, *LIMIT]
         name = NAME.replace("annealing", "greedy")
         for command in (search, ["resume", "--study-name", name]):
             assert cli.run([*command, "--confirm", "0"]) == 0
             assert "adnn resume --confirm 10" in capsys.readouterr().out
-        assert cli.run(["resume", "--study-name", name, "--confirm", "6"]) == 0
-        assert "6 fresh unmoved networks come to" in capsys.readouterr().out
+        card = ["--model-card", "README.md"]
+        assert cli.run(["resume", "--study-name", name, "--confirm", "6", *card]) == 0
+        said = "6 fresh unmoved networks come to"
+        assert said in capsys.readouterr().out
+        assert said in (folder / "README.md").read_text(encoding="utf-8")
 
     def test_hints_at_more_than_there_is(self, capsys: pytest.CaptureFixture[str]) -> None:
         for command, hint in (
@@ -630,6 +633,7 @@ WRONG = {
     },
     "no fraction": (["search", "--max-gain", "2"], "--max-gain is 2.* points give 0.02"),
     "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
+    "no model card": (["search", *LIMIT, "--model-card", "a.html"], "--model-card.*md"),
     "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
     "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
     "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),

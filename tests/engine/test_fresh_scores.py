@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.study import StudyDirection
 
-from adnn_optuna.engine.fresh import evaluate_afresh
+from adnn_optuna.engine.execution import evaluate_afresh
 from adnn_optuna.engine.outcomes import KeyedObjective
 from adnn_optuna.engine.records import SearchRecord, record_of
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import sqlite3
 import threading
+import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +19,18 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine import loop
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import FunctionObjective
+from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting import searches
 from adnn_optuna.samplers import RandomRestartSampler
+from adnn_optuna.samplers._owners import run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,12 +58,19 @@ def tpe(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=2)
 
 
-def search(url: str, searcher: Any, batch_size: int = 1, max_trial: int = 4) -> optuna.Study:
-    """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
-    objective = Quick(quick, StudyDirection.MINIMIZE, seed=3)
+def loop_of(
+    url: str, searcher: Any, objective: Any = None, batch_size: int = 1, max_trial: int = 4
+) -> tuple[Loop, optuna.Study]:
+    objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
     plan = Plan(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
     [study] = open_studies([plan], open_storage(url))
-    Loop(plan, study, threading.Event()).run()
+    return Loop(plan, study, threading.Event()), study
+
+
+def search(url: str, searcher: Any, batch_size: int = 1, max_trial: int = 4) -> optuna.Study:
+    """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
+    run, study = loop_of(url, searcher, None, batch_size, max_trial)
+    run.run()
     return study
 
 
@@ -125,6 +138,104 @@ def test_a_kill_after_any_write_leaves_no_trace(
         assert done(study) == expected, after
         assert is_finished(study), after
     assert after > 20
+
+
+def index_of(trial: Any) -> int:
+    index: int = trial.system_attrs[PROPOSAL]["index"]
+    return index
+
+
+@pytest.mark.parametrize(("index", "kept"), [(0, []), (1, [0])])
+def test_the_last_trial_is_of_the_smallest_index(
+    index: int, kept: list[int], tmp_path: Path
+) -> None:
+    """Of two that begin, not of the first one: that may have given way to the other."""
+    run, study = loop_of(f"sqlite:///{tmp_path}/s.db", "random_restart", max_trial=1)
+    with without_warnings():
+        study.ask({"x": X})
+    [other] = study.trials
+    proposal = {**other.system_attrs[PROPOSAL], "index": index}
+    study._storage.set_trial_system_attr(other._trial_id, PROPOSAL, proposal)
+    with run_of_trials(study):
+        numbers = [trial.number for trial in run._ask(1)]
+    assert [index_of(study.trials[number]) for number in numbers] == kept
+
+
+def begin(work: Callable[[], object]) -> int:
+    """Work in a process of its own, where Ctrl-C and `SystemExit` end the work."""
+    if (process := os.fork()) == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            work()
+        os._exit(0)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("searcher", ["random_restart", "annealing", "greedy_improving"])
+def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Path) -> None:
+    """Workers that Ctrl-C, kills and `SystemExit` end, others in their place, up to the limit."""
+    chance, n_trials, statuses = random.Random(3), 12, set()
+
+    def quits(trial: optuna.Trial) -> float:
+        if random.random() < 0.1:
+            raise SystemExit
+        return quick(trial)
+
+    for url in (f"sqlite:///{tmp_path}/{number}.db" for number in range(6)):
+        objective = Quick(quits, StudyDirection.MINIMIZE, seed=3)
+
+        def work(url: str = url, objective: Any = objective) -> None:
+            random.seed()
+            loop_of(url, searcher, objective, max_trial=n_trials)[0].run()
+
+        workers = [begin(work) for _ in range(6)]
+        for how in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+            time.sleep(chance.uniform(0.2, 1))
+            os.kill(ended := workers.pop(0), how)
+            statuses.add(os.waitpid(ended, 0)[1])
+            workers.append(begin(work))
+        for worker in workers:
+            os.waitpid(worker, 0)
+        study = search(url, searcher, max_trial=n_trials)
+        finished = filter(is_done, study.trials)
+        assert sorted(map(index_of, finished)) == [*range(n_trials)], url
+        assert is_finished(study)
+    assert statuses == {0, signal.SIGKILL}
+
+
+def test_a_seed_stays_with_its_index_whoever_dies(tmp_path: Path) -> None:
+    url, begun = f"sqlite:///{tmp_path}/s.db", tmp_path / "begun"
+
+    def seeds(of: Callable[[int], object], url: str) -> dict[int, tuple[float, int]]:
+        def function(trial: optuna.Trial, seed: int) -> float:
+            trial.set_user_attr("seed", seed)
+            of(trial.number)
+            return trial.suggest_float("x", -1, 1)
+
+        objective = KeyedObjective(function, StudyDirection.MINIMIZE, seed=3)
+        run, study = loop_of(url, "random", objective)
+        run.run()
+        done = filter(is_done, study.trials)
+        return {index_of(t): (t.params["x"], t.user_attrs["seed"]) for t in done}
+
+    def wait(number: int) -> None:
+        if number == 1:
+            begun.touch()
+            time.sleep(60)
+
+    other = begin(lambda: seeds(wait, url))
+    while not begun.exists():
+        time.sleep(0.01)
+
+    def kill(number: int) -> None:
+        if number == 2:  # Beside the other one's, whose index is free then.
+            os.kill(other, signal.SIGKILL)
+            os.waitpid(other, 0)
+
+    found = seeds(kill, url)
+    assert found == seeds(lambda _: None, f"sqlite:///{tmp_path}/whole.db")
+    assert len({seed for _, seed in found.values()}) == 4
 
 
 def optimize(url: str) -> None:

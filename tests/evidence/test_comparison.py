@@ -25,7 +25,7 @@ from stored_studies import (
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.model_comparison import ModelComparisonFacts
+from adnn_optuna.evidence.arm_values import ModelComparisonFacts
 from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
 
 if TYPE_CHECKING:
@@ -394,17 +394,15 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
         d = arrays[one] - arrays[other]
         scale = d.std(ddof=1) * np.sqrt(1 / 8 + 50 / 100)
         ends = stats.t.interval(1 - 0.05 / 3, 7, d.mean(), scale)
-        assert (row["new_data_low"], row["new_data_high"]) == pytest.approx(ends)
-    two = models(seeds=(0, 1)).differences().loc[("narrow", "wide")]
-    ends = stats.t.interval(1 - 0.05 / 3, 1, -0.105, 0.01 / np.sqrt(2))
-    assert (two["new_data_low"], two["new_data_high"]) == pytest.approx(ends)
+        assert (row["low"], row["high"]) == pytest.approx(ends)
     # There is none of one seed, of a test set that never changes, or where one looks again.
     for changes in (
-        *({"seeds": (0,)}, {"draws_test_set": False}, {"looks_again": True}),
+        *({"seeds": (0,)}, {"looks_again": True}),
         {"seeds": tuple(range(9))},
     ):
-        found = models(**changes)
-        assert found.differences()[["new_data_low", "new_data_high"]].isna().all(axis=None)
+        assert np.isinf(models(**changes).differences()[["low", "high"]]).all(axis=None)
+    fixed = models(draws_test_set=False)
+    assert fixed.paired_differences == fixed.on_these_rows
 
 
 def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
@@ -415,7 +413,7 @@ def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
     # The second interval is wider.
     assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "undecided"]]
     table = found.differences()
-    assert table["low"].equals(table["new_data_low"].rename("low"))
+    assert table["low"].tolist() == [row.low for row in found.paired_differences]
     assert found.is_of_new_data
     fixed = models(equivalence=0.002, draws_test_set=False)
     assert not fixed.is_of_new_data
@@ -457,15 +455,15 @@ def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
 
 
 def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
-    values = {"a": [0.0, 1.0, 0.5], "b": [1.0, 0.1, 0.9]}
+    values = {"a": [0.0, 1.0] * 3, "b": [1.0, 0.0] * 3}
     known = {(i, s): v for i, of in enumerate(values.values()) for s, v in enumerate(of)}
-    settings = (("a", "b"), (0, 1, 2), False, 0.005, ("order",), True, 10, 10)
+    settings = (("a", "b"), tuple(range(6)), False, 0.005, ("order",), True, 10, 10)
     table = ModelComparisonFacts(known, "s", *settings).differences()
-    assert table[["new_data_low", "new_data_high"]].to_numpy().tolist() == [[-1.0, 1.0]]
+    assert table[["low", "high"]].to_numpy().tolist() == [[-1.0, 1.0]]
     assert ACCURACY.interval(-1.12, math.inf) == "-100.00 to +100.00 pp"
-    low, high = (
+    [low, high] = (
         ModelComparisonFacts(known, "s", *settings, "test R²")
-        .differences()[["new_data_low", "new_data_high"]]
+        .differences()[["low", "high"]]
         .iloc[0]
     )
     assert low < -1 < 1 < high

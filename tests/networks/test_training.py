@@ -19,13 +19,13 @@ import scipy.stats
 import tensorflow as tf
 
 import adnn_optuna.networks.training as training_module
-from adnn_optuna.networks._tensors import _permutation, as_tensor
+from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer
+from adnn_optuna.networks.training import Trainer, orders_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +246,7 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
         jit_compile=False,  # XLA takes longest of all and would compute the same.
     )
     for epoch in range(3):
-        order = _permutation(200, 4, epoch) if trainer.training.shuffle else np.arange(200)
+        order = orders_of(200, 4 if trainer.training.shuffle else None, epoch, 1)[0].numpy()
         for begin in range(0, 200, trainer.training.batch_size):
             rows = order[begin : begin + trainer.training.batch_size]
             model.train_on_batch(dataset.x_train[rows], dataset.y_train[rows])
@@ -324,7 +324,7 @@ def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> Non
 
 
 def test_each_epoch_and_seed_has_its_own_order() -> None:
-    orders = [tuple(_permutation(50, seed, epoch)) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [tuple(of_epoch) for seed in (0, 1) for of_epoch in orders_of(50, seed, 0, 2).numpy()]
     assert len(set(orders)) == 4
     assert all(sorted(order) == list(range(50)) for order in orders)
     dataset = few_digits(60)

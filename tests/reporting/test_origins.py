@@ -128,6 +128,10 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     assert "Only seeds that a verifier draws show it: adnn verify 'evil contract.json'" in text_of(
         html
     )
+    result.model_card(tmp_path / "README.md", file)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "adnn verify 'evil contract.json'" in card
+    assert content["sha256"] in card
     with pytest.raises(ValueError, match=r"of another result .*study\.name is 'another'"):
         searches.page(record_of(store_study("another")), content)
 

@@ -1,0 +1,64 @@
+"""TensorFlow, without the notices that it begins with."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from adnn_optuna._checks import check_installed
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Of a machine without a GPU, and what follows a line like them.
+_NOTICE = re.compile(
+    r"(?:WARNING: All log messages before absl|To enable the following instructions"
+    r"|I\d{4} |\S+ \S+: I |[EW]\d{4} .*(?:failed call to cuInit|Unable to register cu)).*\n?"
+)
+
+
+def load_tensorflow(what: str) -> None:
+    """Import TensorFlow, which ``what`` needs, and say nothing of what it notices about itself.
+
+    It writes notices before it looks at any log level, straight to file descriptor 2, where all
+    else that is written meanwhile follows. Of its later messages those that only inform are left
+    out, too; but what the user set in ``TF_CPP_MIN_LOG_LEVEL`` stays, where 0 shows everything.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    check_installed("tensorflow", what)
+    level = os.environ.get(LOG_LEVEL)
+    if "tensorflow" in sys.modules or level == "0":
+        return
+    # It is read once, at the import: neither the user's code nor a process of theirs finds it.
+    os.environ[LOG_LEVEL] = level or "1"
+    try:
+        with _without_notices():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
+    finally:
+        if level is None:
+            del os.environ[LOG_LEVEL]
+
+
+@contextlib.contextmanager
+def _without_notices() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, and then write what are no notices."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # It is closed.
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines(keepends=True):
+                if not _NOTICE.fullmatch(line):
+                    os.write(2, line.encode())

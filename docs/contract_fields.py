@@ -1,0 +1,112 @@
+"""The fields of a contract, one a row: what the code expects of each, and what it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adnn_optuna.accountability.contract import _FIELDS as FIELDS
+from adnn_optuna.cli.declared import arguments
+
+_SCORES = {
+    "accuracy": "The share of right answers on the {} part.",
+    "loss": "The loss on the {} part.",
+    "r2": "R² on the {} part, of a regression.",
+}
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+_OF_ROLE = {
+    "initial_weights_sha256": "The SHA-256 of the weights that its training began with.",
+    "trained_weights_sha256": "The SHA-256 of those that it ended with.",
+    **{
+        f"{split}_{score}": said.format(part)
+        for split, part in _PARTS.items()
+        for score, said in _SCORES.items()
+    },
+}
+_INTERVAL = "value, and the ends of its interval"
+MEANINGS = {
+    "format": "That it is a contract.",
+    "format_version": "Of which version.",
+    "sha256": "The hash of all other fields, as JSON with sorted keys and without spaces.",
+    "study.name": "The name of the study.",
+    "study.sampler": "Who proposed the winner. No training shows it.",
+    "study.trials": "How many trials were searched. No training shows it.",
+    "study.completed_trials": "How many of them came to a value. No training shows it.",
+    "study.best_trial": "The winner's number. No training shows it.",
+    "study.stop_reason": "Why the search ended. No training shows it.",
+    "objective.model": "The model: the arguments of `MLP`, or Keras's configuration.",
+    "objective.space": "The search space, with its limits.",
+    "objective.metric": "What the search selected by.",
+    "objective.seed": "The seed of the initial weights and of the order of the batches.",
+    "objective.dataset.name": "What the data are called.",
+    "objective.dataset.source": "Where they come from: built in, a file, or arrays.",
+    "objective.dataset.fingerprint": "The SHA-256 of all samples in all parts.",
+    "objective.dataset.path": "The file's name, without its folder.",
+    "objective.dataset.target": "The column of the labels.",
+    "objective.dataset.task": "What is learned, where it is a regression.",
+    "objective.dataset.scale": "How inputs are scaled, if asked for.",
+    "objective.dataset.class_weight": "How classes are weighted.",
+    "objective.dataset.sample_weight": "The column of the samples' weights.",
+    "objective.dataset.groups": "The column of the groups that are split together.",
+    "objective.dataset.missing": "What is done about missing values.",
+    "objective.dataset.rare": "What is done about rare and unknown categories.",
+    "objective.dataset.classes": "The user's own labels, in the order of the outputs.",
+    "objective.dataset.preprocessing": "How raw inputs are made those of the network.",
+    "objective.dataset.duplicates.val-train": "Validation samples that are training samples, too.",
+    "objective.dataset.duplicates.test-train": "Test samples that are training samples, too.",
+    "objective.dataset.duplicates.test-val": "Test samples that are validation samples, too.",
+    "objective.dataset.duplicates.test-test": "Test samples that are there more than once.",
+    "objective.dataset.validation_size": "The share, or the number, of validation samples.",
+    "objective.dataset.test_size": "The share, or the number, of test samples.",
+    "objective.dataset.seed": "The seed of the split.",
+    **{
+        f"objective.training.{name}": said.partition(". ")[0].rstrip(".") + "."
+        for name, said in arguments("Training").items()
+    },
+    **{f"split.{split}": f"The number of {part} samples." for split, part in _PARTS.items()},
+    **{
+        f"{role}.{name}": said
+        for role in ("baseline", "winner")
+        for name, said in _OF_ROLE.items()
+    },
+    "winner.params": "Its offsets, by their names.",
+    "winner.hyperparameters": "Its other parameters, of functions of the trial.",
+    "environment": "Versions, system, processor, devices, threads, flags: what bits depend on.",
+    "confirmation.rank": "The how-manieth winner of its study was confirmed.",
+    "confirmation.holds": f"What you hold: {_INTERVAL}.",
+    "confirmation.usual": f"By how much that is better than usual: {_INTERVAL}.",
+    "confirmation.repeats": f"What the offsets gain over fresh seeds: {_INTERVAL}.",
+    "confirmation.hyperparameters": f"What the winner's hyperparameters gain so: {_INTERVAL}.",
+    "confirmation.seeds": "The fresh seeds.",
+    "confirmation.unmoved": "The score of the unmoved network with each of them.",
+    "confirmation.gains": "The gain of the offsets with each; missing where nothing moves.",
+    "files.weights.name": "The file of the winner's trained weights, beside the contract.",
+    "files.weights.sha256": "The SHA-256 of its bytes.",
+}
+_ANY = 1e30  # A bound so large is none.
+_TYPES = {str: "text", dict: "object", list: "list", object: "any", str | None: "text or null"}
+
+
+def table() -> str:
+    """Return a row for each field.
+
+    Raises:
+        KeyError: If the meaning of a field is not said.
+    """
+    rows = ["| field | must be | may be missing | meaning |", "| --- | --- | --- | --- |"]
+    named = {".".join(path): field for path, field in FIELDS.items()}
+    for name in sorted(named, key=[*MEANINGS].index):
+        wanted, is_optional = named[name]
+        cells = (f"`{name}`", _in_words(wanted), "yes" * is_optional, MEANINGS[name])
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _in_words(wanted: Any) -> str:
+    if isinstance(wanted, range):
+        return f"{' to '.join(f'{n:,}' for n in sorted({wanted[0], wanted[-1]}))} numbers"
+    if isinstance(wanted, tuple):
+        low, high = (f"{bound:,}" if abs(bound) < _ANY else "" for bound in wanted)
+        of = {(True, True): f", {low} to {high}", (True, False): f", at least {low}"}
+        of |= {(False, True): f", at most {high}", (False, False): ""}
+        return f"number{of[bool(low), bool(high)]}"
+    return _TYPES[wanted]

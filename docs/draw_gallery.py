@@ -1,0 +1,39 @@
+"""Draw the pictures of the gallery, from the code that stands above each: ``draw_gallery.py``.
+
+Drawing needs Chromium or Chrome.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+import adnn_optuna as adnn
+
+HERE = Path(__file__).parent
+
+
+def pictures() -> list[tuple[str, Path | None]]:
+    """Return each block of code of the page, with the picture of what it draws, if any."""
+    text = (HERE / "gallery.md").read_text(encoding="utf-8")
+    found = re.findall(r"```{testcode}\n(.*?)```\n(?:\n!\[[^]]*\]\((.*?)\))?", text, re.DOTALL)
+    return [(code, HERE / file if file else None) for code, file in found]
+
+
+def main() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    names: dict[str, Any] = {"adnn": adnn, "optuna": optuna}
+    for code, file in pictures():
+        exec(code, names)  # noqa: S102 - it is the code of our own page
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            names["figure"].update_layout(template="plotly_white", font_size=13)
+            names["figure"].write_image(file, width=720, height=400, scale=1.25)
+            print(file.relative_to(HERE))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""What the benchmarks of samplers share: `adnn.compare` runs their cells, one after the other.
+
+A cell is what one sampler comes to on one seed of a problem, in a number of trials. Each is
+written as soon as it is done, so a benchmark can be interrupted and goes on where it was: what it
+says is made of all the cells that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import itertools
+import json
+import math
+import pathlib
+import warnings
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import numpy as np
+import optuna
+import pandas as pd
+import plotly.colors
+import plotly.graph_objects as go
+from _common import HERE, TRIED, Results, Study, markdown_table
+from scipy import stats
+from tqdm import tqdm
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+OURS = "annealing"
+_SMALLEST = 1e-12  # Regrets below this are as good as none.
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One seed of a problem, on which samplers are compared.
+
+    Args:
+        group: What the results have a row for, such as a kind of problems.
+        problem: Its name.
+        seed: Which instance it is, or whose noise it has.
+        trials: The number of trials.
+        objective: The function ``(trial, seed)``. It tells of a trial that `compare` evaluates
+            afresh, which has ended, the regret without noise.
+        start: The parameters of the first trial, if these are given.
+        at: After how many trials the best value told is kept, too.
+    """
+
+    group: str
+    problem: str
+    seed: int
+    trials: int
+    objective: Callable[..., float]
+    start: Mapping[str, float] | None = None
+    at: tuple[int, ...] = ()
+
+    def key(self, method: str) -> dict[str, Any]:
+        """Return what tells a cell from all others."""
+        names = ("group", "problem", "seed", "trials")
+        return {**{name: getattr(self, name) for name in names}, "method": method}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A sampler, and how it is run.
+
+    Args:
+        searcher: Its name in `compare`, or what makes it, or a factory of it, for a case.
+        needs: The package that it needs.
+        max_seeds: For each number of trials, the number of seeds at the most: some take long.
+        batch_size: How many trials are proposed before any of them is told.
+        patch: What the package has otherwise meanwhile: an owner, an attribute, and its value.
+    """
+
+    searcher: str | Callable[[Case], Any]
+    needs: str = "optuna"
+    max_seeds: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    batch_size: int = 1
+    patch: tuple[Any, str, Any] | None = None
+
+    def of(self, case: Case) -> Any:
+        """Return what `compare` takes."""
+        return self.searcher if isinstance(self.searcher, str) else self.searcher(case)
+
+
+METHODS: dict[str, Method] = {
+    OURS: Method(OURS),
+    "TPE": Method("tpe"),
+    "CMA-ES": Method("cmaes", "cmaes"),
+    "GP": Method("gp", "torch"),
+    "QMC": Method("qmc"),
+    "random": Method("random"),
+}
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the finished cells; a line that was cut off is no cell."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]) -> None:
+    """Run the cells that are not there yet."""
+    made = {tuple(cell.values())[:5] for cell in read(path)}
+    with path.open("a", encoding="utf-8") as file:
+        for case in tqdm(cases):
+            todo = [
+                name
+                for name, method in methods.items()
+                if case.seed < method.max_seeds.get(case.trials, math.inf)
+                and tuple(case.key(name).values()) not in made
+            ]
+            alone = [name for name in todo if methods[name].patch or methods[name].batch_size > 1]
+            for names in ([n for n in todo if n not in alone], *([name] for name in alone)):
+                for cell in _compared(case, {name: methods[name] for name in names}):
+                    file.write(json.dumps(cell) + "\n")
+                file.flush()
+
+
+def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]]:
+    """Compare samplers that are run in the same way, and yield their cells."""
+    if not arms:
+        return
+    method, storage = next(iter(arms.values())), optuna.storages.InMemoryStorage()
+    for label in {*arms, "random"} if case.start else ():
+        name = f"compare/{label}/seed={case.seed}"
+        optuna.create_study(storage=storage, study_name=name).enqueue_trial(dict(case.start or {}))
+    with (
+        mock.patch.object(*method.patch) if method.patch else contextlib.nullcontext(),
+        warnings.catch_warnings(),
+    ):
+        # One seed decides nothing, and some samplers are experimental.
+        warnings.simplefilter("ignore")
+        comparison = adnn.compare(
+            case.objective,
+            {
+                n: m.searcher if isinstance(m.searcher, str) else m.searcher(case)
+                for n, m in arms.items()
+            },
+            max_trial=case.trials,
+            seeds=[case.seed],
+            confirm=1,
+            storage=storage,
+            batch_size=method.batch_size,
+        )
+    for name in arms:
+        [found] = comparison.results[name]
+        best = np.minimum.accumulate([trial.value for trial in found.study.trials])
+        curve = {n: float(best[n - 1]) for n in case.at}
+        yield {**case.key(name), "regret": found.test_value, "curve": curve}
+
+
+def rows_of(cells: Iterable[Mapping[str, Any]], *, geometric: bool) -> list[dict[str, Any]]:
+    """Return what each sampler came to, by group and number of trials, beside ours.
+
+    A sampler that some problems or seeds were too dear for has no rank, and only what ours was run
+    on counts.
+    """
+    rows = []
+    for (group, trials), found in pd.DataFrame(cells).groupby(["group", "trials"]):
+        regrets = found.pivot_table("regret", ["problem", "seed"], "method")
+        regrets = regrets[regrets[OURS].notna()].clip(lower=0.0)
+        ranks, logs = regrets.dropna(axis=1).rank(axis=1), np.log(regrets.clip(lower=_SMALLEST))
+        for name in regrets:
+            values = logs[name] if geometric else regrets[name]
+            means = {"": values.mean(), **values.groupby("problem").mean()}
+            means = {key: float(np.exp(v) if geometric else v) for key, v in means.items()}
+            ratio = mean_over_seeds((logs[OURS] - logs[name]).dropna())
+            rows.append(
+                {
+                    "group": group,
+                    "trials": trials,
+                    "method": name,
+                    "n_seeds": len(values.dropna().groupby("seed")),
+                    "regret": means.pop(""),
+                    "regrets": means,
+                    "mean_rank": mean_over_seeds(ranks[name]) if name in ranks else None,
+                    "ours_over_it": [None if end is None else math.exp(end) for end in ratio],
+                }
+            )
+    return rows
+
+
+def mean_over_seeds(values: pd.Series) -> list[float | None]:
+    """Return a mean and the ends of its interval of 95 %, which of one seed are none.
+
+    Seeds are independent; the problems of a seed are the benchmark itself.
+    """
+    means = values.groupby("seed").mean()
+    if len(means) < 2:
+        return [float(means.mean()), None, None]
+    half = float(stats.t.ppf(0.975, len(means) - 1) * means.sem())
+    return [float(means.mean()) + by for by in (0.0, -half, half)]
+
+
+def methods_of(results: Results) -> list[str]:
+    """Return the names of the samplers, ours first."""
+    names = dict.fromkeys(row["method"] for row in results["rows"])
+    return sorted(names, key=lambda name: (not name.startswith(OURS), name))
+
+
+def with_interval(mean: Sequence[float | None], form: str) -> str:
+    """Return a mean and its interval as text."""
+    value, *ends = (None if end is None else format(end, form) for end in mean)
+    return str(value) if None in ends else f"{value} ({' to '.join(map(str, ends))})"
+
+
+def rank_tables(results: Results) -> str:
+    """Return mean ranks, and mean regrets on each problem, as tables."""
+    names = methods_of(results)
+    ranks, regrets = [], []
+    for trials, of in itertools.groupby(results["rows"], key=lambda row: row["trials"]):
+        rows = {row["method"]: row for row in of if row["mean_rank"]}
+        first = rows[OURS]
+        texts = {name: with_interval(row["mean_rank"], ".2f") for name, row in rows.items()}
+        ranks.append([f"{trials} ({first['n_seeds']})", *(texts.get(name, "") for name in names)])
+        for problem in first["regrets"]:
+            means = {name: row["regrets"][problem] for name, row in rows.items()}
+            texts = {name: f"{1000 * mean:.3g}" for name, mean in means.items()}
+            texts |= {n: f"**{texts[n]}**" for n in means if means[n] == min(means.values())}
+            regrets.append([f"{problem}, {trials}", *(texts.get(name, "") for name in names)])
+    corners = ("mean rank after trials (seeds)", "regret × 1000")
+    tables = zip(corners, (ranks, regrets), strict=True)
+    return "\n\n".join(markdown_table([corner, *names], lines) for corner, lines in tables)
+
+
+def rank_figures(results: Results) -> dict[str, go.Figure]:
+    """Draw the mean ranks and their intervals."""
+    figure = go.Figure()
+    colors = itertools.cycle(plotly.colors.qualitative.D3)
+    for name in methods_of(results):
+        rows = [row for row in results["rows"] if row["method"] == name and row["mean_rank"]]
+        means, _, highs = np.array([row["mean_rank"] for row in rows], float).T
+        figure.add_scatter(
+            x=[f"{row['trials']} trials" for row in rows],
+            y=means,
+            error_y={"array": highs - means},
+            name=name,
+            marker={"size": 11 if name == OURS else 8, "color": next(colors)},
+        )
+    figure.update_yaxes(title="mean rank")
+    figure.update_layout(width=900, height=420, margin={"t": 20, "b": 40})
+    return {"": figure}
+
+
+def parser_of(description: str, seeds: int) -> argparse.ArgumentParser:
+    """Return the options that all of these benchmarks have."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=seeds, help="their number; 0 only sums up")
+    parser.add_argument("--methods", nargs="*", help="run only these samplers")
+    parser.add_argument("--quick", action="store_true", help="a few cells, in build/studies")
+    parser.add_argument("--cells", type=pathlib.Path, help="what was done so far, which goes on")
+    parser.add_argument("--write", action="store_true", help="write the results")
+    return parser
+
+
+def main(
+    study: Study,
+    arguments: argparse.Namespace,
+    methods: Mapping[str, Method],
+    cases: Iterable[Case],
+    summed_up: Callable[[list[dict[str, Any]]], Results],
+) -> None:
+    """Run a benchmark as its command line says, say what came of it, and write it if asked."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    missing = {n: m.needs for n, m in methods.items() if not importlib.util.find_spec(m.needs)}
+    for name, package in missing.items():
+        print(f"Without {name}: the package {package} is not installed.")
+    chosen = set(arguments.methods or methods) - missing.keys()
+    output = (TRIED if arguments.quick else HERE) / study.results_file.name
+    output.parent.mkdir(parents=True, exist_ok=True)
+    path = arguments.cells or output.with_suffix(".jsonl")
+    try:
+        run(path, list(cases), {name: of for name, of in methods.items() if name in chosen})
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; run it again to go on with {path}.")
+    results = summed_up(read(path))
+    results["settings"] |= {
+        "versions": {m.__name__: m.__version__ for m in (optuna, np)},
+        "not installed": missing,
+    }
+    print(study.summary(results))
+    if arguments.write:
+        output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
