@@ -1,5 +1,6 @@
 """Figures of a search's winner: where it lies among the trials, and how it learned."""
 
+import itertools
 import struct
 import zlib
 from typing import Any
@@ -11,41 +12,42 @@ import adnn_optuna.plots._style as style
 from adnn_optuna._units import params_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.examples import WinnerFacts
-from adnn_optuna.evidence.places import Places
+from adnn_optuna.evidence.places import places_of
 
 
-def plot_places(record: SearchRecord, places: Places) -> go.Figure:
+def plot_places(record: SearchRecord) -> go.Figure:
     """Plot where the trials of a search lie, in one or two coordinates, and how good they are."""
-    unit, values = unit_of(record.metric), dict(record.valued)
-    metric, is_one = unit.heading(record.metric), len(places.names) == 1
-    x_title, y_title = (places.names[0], metric) if is_one else places.names
-    figure = style.new_figure("Where the best trials lie", x_title, y_title)
-    shown = [unit.scale * values[number] for number in places.params]
-    xs, ys = ([p[i] for p in places.params.values()] for i in (0, len(places.names) - 1))
+    (names, trials), unit = places_of(record), unit_of(record.metric)
+    metric = unit.heading(record.metric)
+    figure = style.new_figure("Where the best trials lie", *[*names, metric, metric][:2])
+    if not names:
+        return figure
+    values = [unit.scale * trial.values[0] for trial in trials]
+    x, y = [[trial.params[name] for trial in trials] for name in names] + [values] * (
+        2 - len(names)
+    )
     # Few that are far worse than all others would leave these one colour.
     is_loss = record.improvement(1.0, 0.0) < 0
-    low, high = np.quantile(shown, [0.0, 0.75] if is_loss else [0.25, 1.0]).tolist()
+    low, high = np.quantile(values, [0.0, 0.75] if is_loss else [0.25, 1.0]).tolist()
     scale: Any = {"colorscale": style.SCALE, "reversescale": is_loss, "cmin": low, "cmax": high}
     figure.update_layout(coloraxis={**scale, "colorbar": {"thickness": 10, "outlinewidth": 0}})
     look: Any = {"size": 9, "coloraxis": "coloraxis", "line": {"width": 1}}
-    trials = style.dots(xs, shown if is_one else ys, shown, "trial", **look)
     said = [
-        f"{style.seed_of(record)}trial {number}: {unit.value(values[number])} at "
-        f"{params_in_words(dict(zip(places.names, params, strict=True)))}"
-        for number, params in places.params.items()
+        f"{style.seed_of(record)}trial {trial.number}: {unit.value(trial.values[0])} at "
+        f"{params_in_words({name: trial.params[name] for name in names})}"
+        for trial in trials
     ]
-    figure.add_trace(style.hover(trials.update(showlegend=False), said))
-    if record.best is not None and record.best.number in places.params:
-        i = [*places.params].index(record.best.number)
-        ring: Any = {"size": 17, "symbol": "circle-open", "line": {"width": 3}}
-        at = [xs[i]], [shown[i] if is_one else ys[i]]
-        figure.add_trace(
-            style.hover(style.dots(*at, style.COLORS[1], "winner", **ring), [said[i]])
-        )
-    for axis, is_log in zip(
-        (figure.layout.xaxis, figure.layout.yaxis), places.is_log, strict=False
-    ):
-        axis.update({"type": "log"} if is_log else {})
+    figure.add_trace(
+        style.hover(style.dots(x, y, values, "", **look), said).update(showlegend=False)
+    )
+    is_best = [trial.number == (record.best and record.best.number) for trial in trials]
+    ring: Any = {"size": 17, "symbol": "circle-open", "line": {"width": 3}}
+    best_x, best_y = ([*itertools.compress(of, is_best)] for of in (x, y))
+    winner = style.dots(best_x, best_y, style.COLORS[1], "winner", **ring)
+    figure.add_trace(winner.update(hoverinfo="skip"))
+    axes = dict(zip(names, (figure.layout.xaxis, figure.layout.yaxis), strict=False))
+    for name, axis in axes.items():
+        axis.type = "log" if getattr(trials[0].distributions[name], "log", False) else None
     return figure
 
 

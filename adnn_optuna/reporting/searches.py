@@ -15,7 +15,6 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
-from adnn_optuna.evidence.places import places_of
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
@@ -122,8 +121,8 @@ def page(
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", figure(record))]
-    if not record.is_restart and (places := places_of(record)) is not None:
-        figures.append(Figure("places", plot_places(record, places)))
+    if not record.is_restart and (places := plot_places(record)).data:
+        figures.append(Figure("places", places))
     if winner is not None:
         metric = record.test_metric.removeprefix("test_")
         figures.append(Figure("learning", plot_learning(winner, metric)))

@@ -9,6 +9,7 @@ from stored_studies import store_study
 
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.places import places_of
+from adnn_optuna.plots._winner import plot_places
 
 
 def test_of_many_parameters_those_two_that_matter_most() -> None:
@@ -21,18 +22,19 @@ def test_of_many_parameters_those_two_that_matter_most() -> None:
 
     study.optimize(objective, n_trials=60)
     study.add_trial(optuna.create_trial(value=math.inf))
-    places = places_of(record_of(study))
-    assert places is not None
-    assert {*zip(places.names, places.is_log, strict=True)} == {("x1", False), ("x3", True)}
-    assert len(places.params) == 60
-    assert places.params[7] == [study.trials[7].params[name] for name in places.names]
+    names, trials = places_of(record_of(study))
+    assert {*names} == {"x1", "x3"}
+    assert [trial.number for trial in trials] == [*range(60)]
+    figure = plot_places(record_of(study))
+    types = {names[0]: figure.layout.xaxis.type, names[1]: figure.layout.yaxis.type}
+    assert types == {"x1": None, "x3": "log"}
+    assert figure.data[0].x[7] == study.trials[7].params[names[0]]
 
 
 def test_of_few_trials_or_parameters() -> None:
-    places = places_of(record_of(store_study("two")))
-    assert places is not None
-    assert places.names == ["bias_offset_0", "weight_offset_0"]
+    assert places_of(record_of(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
     study = optuna.create_study()
-    assert places_of(record_of(study)) is None
+    assert places_of(record_of(study)) == ([], [])
     study.optimize(lambda trial: trial.suggest_int("n", 1, 1), n_trials=3)
-    assert places_of(record_of(study)) is None
+    assert places_of(record_of(study))[0] == []
+    assert plot_places(record_of(study)).data == ()

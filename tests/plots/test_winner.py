@@ -10,7 +10,6 @@ import pytest
 from stored_studies import store_study
 
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.places import places_of
 from adnn_optuna.plots._winner import plot_places, png
 
 
@@ -35,14 +34,12 @@ def test_png_holds_the_pixels(colors: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
 def test_best_trial_has_the_ring_and_the_end_of_the_scale(metric: str) -> None:
     record = record_of(store_study("s", metric=metric))
-    places = places_of(record)
-    assert places is not None
     assert record.best is not None
-    figure = plot_places(record, places)
+    figure = plot_places(record)
     trials, ring = figure.data
     i = record.best.number
     assert (ring.x[0], ring.y[0]) == (trials.x[i], trials.y[i])
-    assert trials.x[i] == record.best.params[places.names[0]]
+    assert trials.x[i] == record.best.params["bias_offset_0"]
     scale = figure.layout.coloraxis
     end = scale.cmin if metric == "val_loss" else scale.cmax
     assert end == trials.marker.color[i]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import math
 from datetime import datetime
 from importlib.metadata import version
@@ -142,7 +141,7 @@ class TestPictures:
     def test_are_of_rows_where_the_data_are_a_table(self) -> None:
         rows = [Example(7, 0, 0, 1, None, {"age": 30.0, "city": "Rome"})]
         record = record_of(store_study("one", gain=0.003))
-        facts = dataclasses.replace(self.FACTS, lost=rows, won=[])
+        facts = self.FACTS._replace(lost=rows, won=[])
         shown = text_of(searches.page(record, winner=facts).render())
         assert "row is unmoved winner age city 7 0 0 1 30 Rome" in shown
 
