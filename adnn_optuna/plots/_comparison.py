@@ -67,7 +67,8 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
     for label, color, records in arms:
         curve = curves.best_against_compute(records)
         dash = "dot" if any(record.is_control for record in records) else "solid"
-        style.add_mean(figure, curve, unit, color, label, width=2.5, dash=dash)
+        look: Any = {"is_gain": False, "width": 2.5, "dash": dash}
+        style.add_mean(figure, curve, unit, color, label, **look)
     return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 

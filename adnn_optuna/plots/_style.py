@@ -107,7 +107,14 @@ def seed_of(record: SearchRecord) -> str:
 
 
 def add_mean(
-    figure: go.Figure, curve: Curve, unit: Unit, color: str, name: str, **style: Any
+    figure: go.Figure,
+    curve: Curve,
+    unit: Unit,
+    color: str,
+    name: str,
+    *,
+    is_gain: bool = True,
+    **style: Any,
 ) -> None:
     """Draw a mean and, where it is one of several curves, a band of one standard deviation."""
     if not len(curve.x):
@@ -121,7 +128,8 @@ def add_mean(
         band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
         figure.add_trace(band.update(showlegend=False, legendgroup=name))
     trace = line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name)
-    figure.add_trace(trace.update(hovertemplate=f"%{{y:.{unit.digits}f}}{unit.of_gains}"))
+    behind = unit.of_gains if is_gain else unit.of_values
+    figure.add_trace(trace.update(hovertemplate=f"%{{y:.{unit.digits}f}}{behind}"))
 
 
 def floor_of(gains: Collection[float]) -> float:
