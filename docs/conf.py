@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.util import logging
 
 import adnn_optuna
+from adnn_optuna.api._told import Printed
 from adnn_optuna.cli.main import app as cli
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,6 +24,7 @@ from contract_fields import table
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+_logger = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
@@ -151,6 +154,44 @@ def _without_type(_: Any, what: str, __: str, ___: Any, ____: Any, lines: list[s
         lines[:] = [line.replace(": ", "\N{RATIO} ") for line in lines]
 
 
+# What arguments mean that methods of many classes share, where they do not say it themselves.
+_SHARED = {
+    "path": "The file to write.",
+    "study": "The study.",
+    "indent": "By how many spaces each level is indented.",
+    "gain": "The gain that is to be shown.",
+    "runs": "Studies or records by the labels of their searchers, as ``comparison.results``.",
+}
+_OF_REPLACE = {
+    "seed": "Another seed; the present one by default.",
+    "space": "Another search space, likewise.",
+    "training": "Another training, likewise.",
+}
+_OF_PLOTS = {"study": "The study, its record or, where it says so, those of several seeds."}
+
+
+def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: list[str]) -> None:
+    """Describe the arguments that a docstring leaves out; warn of those that nothing describes."""
+    if what not in {"function", "method"}:
+        return
+    special = {".replace": _OF_REPLACE, ".plots": _OF_PLOTS}
+    known = _SHARED | next((more for part, more in special.items() if part in name), {})
+    described = re.findall(r"^ +\*{0,2}(\w+(?:, \w+)*):", "\n".join(lines), re.MULTILINE)
+    names = {named for entry in described for named in entry.split(", ")}
+    missing = [n for n in inspect.signature(of).parameters if n not in names | {"self", "cls"}]
+    if unknown := [n for n in missing if n not in known]:
+        _logger.warning("%s does not describe %s", name, ", ".join(unknown))
+    if missing:
+        new = ["Args:", *(f"    {n}: {known[n]}" for n in missing if n in known), ""]
+        at = lines.index("Args:") if "Args:" in lines else len(lines)
+        lines[at : at + ("Args:" in lines)] = ["", *new] if at == len(lines) else new[:-1]
+
+
+def _without_constructor(_: Any, what: str, __: str, of: Any, *___: Any) -> tuple[str, str] | None:
+    """Show no constructor of what verbs return."""
+    return ("", "") if what == "class" and issubclass(of, Printed) else None
+
+
 def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list[str]) -> None:
     """Say nothing of a constant but what its own docstring says."""
     if what == "data" and lines and lines[0] == (inspect.getdoc(type(found)) or "").split("\n")[0]:
@@ -162,3 +203,5 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _without_alias)
     app.connect("autodoc-process-docstring", _without_type, priority=400)
+    app.connect("autodoc-process-docstring", _describe_arguments, priority=400)
+    app.connect("autodoc-process-signature", _without_constructor)

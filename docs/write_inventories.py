@@ -39,6 +39,7 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
         "optuna.trial._trial.Trial": ("class", _OPTUNA.format(*["trial.Trial"] * 2)),
         "optuna.trial._fixed.FixedTrial": ("class", _OPTUNA.format(*["trial.FixedTrial"] * 2)),
         "optuna.trial._frozen.FrozenTrial": ("class", _OPTUNA.format(*["trial.FrozenTrial"] * 2)),
+        "optuna.trial.FrozenTrial": ("class", _OPTUNA.format(*["trial.FrozenTrial"] * 2)),
         "optuna.pruners.MedianPruner": ("class", _OPTUNA.format(*["pruners.MedianPruner"] * 2)),
         "optuna.pruners._base.BasePruner": ("class", _OPTUNA.format(*["pruners.BasePruner"] * 2)),
         "optuna.storages._base.BaseStorage": ("class", "reference/storages.html"),

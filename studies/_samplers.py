@@ -49,6 +49,8 @@ class Case:
             afresh, which has ended, the regret without noise.
         start: The parameters of the first trial, if these are given.
         at: After how many trials the best value told is kept, too.
+        again: The function with noise by which the five best trials are each measured four times
+            again, if that is asked, and then one of them is recommended.
     """
 
     group: str
@@ -58,6 +60,7 @@ class Case:
     objective: Callable[..., float]
     start: Mapping[str, float] | None = None
     at: tuple[int, ...] = ()
+    again: Callable[..., float] | None = None
 
     def key(self, method: str) -> dict[str, Any]:
         """Return what tells a cell from all others."""
@@ -111,6 +114,7 @@ def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]
     """Run the cells that are not there yet."""
     made = {tuple(cell.values())[:5] for cell in read(path)}
     with path.open("a", encoding="utf-8") as file:
+        file.write("\n")  # Behind a line that was cut off.
         for case in tqdm(cases):
             todo = [
                 name
@@ -156,55 +160,83 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
         best = np.minimum.accumulate([trial.value for trial in found.study.trials])
         curve = {n: float(best[n - 1]) for n in case.at}
         yield {**case.key(name), "regret": found.test_value, "curve": curve}
+        if case.again is not None:
+            chosen = adnn.recheck(found.study, case.again, top=5, seeds=4, confirm=2).trial
+            group, regret = f"{case.group}, rechecked", case.objective(chosen, 0)
+            yield {**case.key(name), "group": group, "regret": regret, "curve": {}}
 
 
-def rows_of(cells: Iterable[Mapping[str, Any]], *, geometric: bool) -> list[dict[str, Any]]:
+def rows_of(
+    cells: Sequence[Mapping[str, Any]],
+    *,
+    geometric: bool = False,
+    of: tuple[str, ...] = ("seed",),
+) -> list[dict[str, Any]]:
     """Return what each sampler came to, by group and number of trials, beside ours.
 
     A sampler that some problems or seeds were too dear for has no rank, and only what ours was run
     on counts.
+
+    Args:
+        cells: The finished cells.
+        geometric: Whether the means of regrets are.
+        of: What ranks vary with beside what is compared; see :func:`mean_over`.
     """
     rows = []
-    for (group, trials), found in pd.DataFrame(cells).groupby(["group", "trials"]):
+    for (group, trials), found in (
+        pd.DataFrame(cells).groupby(["group", "trials"]) if cells else ()
+    ):
         regrets = found.pivot_table("regret", ["problem", "seed"], "method")
+        if OURS not in regrets:
+            continue
         regrets = regrets[regrets[OURS].notna()].clip(lower=0.0)
         ranks, logs = regrets.dropna(axis=1).rank(axis=1), np.log(regrets.clip(lower=_SMALLEST))
         for name in regrets:
-            values = logs[name] if geometric else regrets[name]
+            values = (logs if geometric else regrets)[name].dropna()
             means = {"": values.mean(), **values.groupby("problem").mean()}
             means = {key: float(np.exp(v) if geometric else v) for key, v in means.items()}
-            ratio = mean_over_seeds((logs[OURS] - logs[name]).dropna())
+            ratio = mean_over((logs[OURS] - logs[name]).dropna())
             rows.append(
                 {
                     "group": group,
                     "trials": trials,
                     "method": name,
-                    "n_seeds": len(values.dropna().groupby("seed")),
+                    "n_seeds": len(values.groupby("seed")),
                     "regret": means.pop(""),
                     "regrets": means,
-                    "mean_rank": mean_over_seeds(ranks[name]) if name in ranks else None,
+                    "mean_rank": mean_over(ranks[name], of) if name in ranks else None,
                     "ours_over_it": [None if end is None else math.exp(end) for end in ratio],
                 }
             )
     return rows
 
 
-def mean_over_seeds(values: pd.Series) -> list[float | None]:
-    """Return a mean and the ends of its interval of 95 %, which of one seed are none.
+def mean_over(values: pd.Series, of: tuple[str, ...] = ("seed",)) -> list[float | None]:
+    """Return a mean and the ends of its interval of 95 %, which of one seed or problem are none.
 
-    Seeds are independent; the problems of a seed are the benchmark itself.
+    Seeds are independent; the problems of a seed are the benchmark itself, if it is not said that
+    others are meant, too: then the variance is that of the means of problems, plus that of the
+    means of seeds, minus that of all (Cameron, Gelbach and Miller 2011, for two-way clusters).
     """
-    means = values.groupby("seed").mean()
-    if len(means) < 2:
-        return [float(means.mean()), None, None]
-    half = float(stats.t.ppf(0.975, len(means) - 1) * means.sem())
-    return [float(means.mean()) + by for by in (0.0, -half, half)]
+    by = [values.groupby(level).mean() for level in of]
+    mean, n = float(by[-1].mean()), min(map(len, by))
+    if n < 2:
+        return [mean, None, None]
+    variances = [means.sem() ** 2 for means in by]
+    variance = sum(variances) - (len(of) - 1) * values.sem() ** 2
+    half = float(stats.t.ppf(0.975, n - 1) * math.sqrt(max(variance, *variances)))
+    return [mean, mean - half, mean + half]
 
 
 def methods_of(results: Results) -> list[str]:
     """Return the names of the samplers, ours first."""
     names = dict.fromkeys(row["method"] for row in results["rows"])
     return sorted(names, key=lambda name: (not name.startswith(OURS), name))
+
+
+def label_of(row: Mapping[str, Any]) -> str:
+    """Return what a row of the results is called."""
+    return f"{row['group']}, {row['trials']}" if row["group"] else str(row["trials"])
 
 
 def with_interval(mean: Sequence[float | None], form: str) -> str:
@@ -217,19 +249,18 @@ def rank_tables(results: Results) -> str:
     """Return mean ranks, and mean regrets on each problem, as tables."""
     names = methods_of(results)
     ranks, regrets = [], []
-    for trials, of in itertools.groupby(results["rows"], key=lambda row: row["trials"]):
+    for label, of in itertools.groupby(results["rows"], key=label_of):
         rows = {row["method"]: row for row in of if row["mean_rank"]}
         first = rows[OURS]
         texts = {name: with_interval(row["mean_rank"], ".2f") for name, row in rows.items()}
-        ranks.append([f"{trials} ({first['n_seeds']})", *(texts.get(name, "") for name in names)])
+        ranks.append([f"{label} ({first['n_seeds']})", *(texts.get(name, "") for name in names)])
         for problem in first["regrets"]:
             means = {name: row["regrets"][problem] for name, row in rows.items()}
             texts = {name: f"{1000 * mean:.3g}" for name, mean in means.items()}
             texts |= {n: f"**{texts[n]}**" for n in means if means[n] == min(means.values())}
-            regrets.append([f"{problem}, {trials}", *(texts.get(name, "") for name in names)])
-    corners = ("mean rank after trials (seeds)", "regret × 1000")
-    tables = zip(corners, (ranks, regrets), strict=True)
-    return "\n\n".join(markdown_table([corner, *names], lines) for corner, lines in tables)
+            regrets.append([f"{problem}, {label}", *(texts.get(name, "") for name in names)])
+    tables = {"mean rank after trials (seeds)": ranks, "regret × 1000": regrets}
+    return "\n\n".join(markdown_table([corner, *names], of) for corner, of in tables.items())
 
 
 def rank_figures(results: Results) -> dict[str, go.Figure]:
@@ -238,11 +269,11 @@ def rank_figures(results: Results) -> dict[str, go.Figure]:
     colors = itertools.cycle(COLORS)
     for name in methods_of(results):
         rows = [row for row in results["rows"] if row["method"] == name and row["mean_rank"]]
-        means, _, highs = np.array([row["mean_rank"] for row in rows], float).T
+        ranks = np.array([row["mean_rank"] for row in rows], float).reshape(-1, 3)
         figure.add_scatter(
-            x=[f"{row['trials']} trials" for row in rows],
-            y=means,
-            error_y={"array": highs - means},
+            x=[f"{label_of(row)} trials" for row in rows],
+            y=ranks[:, 0],
+            error_y={"array": ranks[:, 2] - ranks[:, 0]},
             name=name,
             marker={"size": 11 if name == OURS else 8, "color": next(colors)},
         )

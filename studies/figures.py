@@ -24,6 +24,7 @@ import rq3_time
 import sampler_quality
 import sampler_quality_many
 import sampler_quality_mixed
+import sampler_tables
 import training_speed
 import trial_overhead
 from _common import HERE, markdown_table
@@ -54,6 +55,7 @@ STUDIES: tuple[Study, ...] = (
     sampler_quality.STUDY,
     sampler_quality_many.STUDY,
     sampler_quality_mixed.STUDY,
+    sampler_tables.STUDY,
     training_speed.STUDY,
     trial_overhead.STUDY,
 )

@@ -111,7 +111,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
             "rank": "among the samplers of a row, on the same problem and seed; 1 is best",
             "interval": "95 %, Student's t over the seeds, of each the mean of all problems",
         },
-        "rows": rows_of(above, geometric=False),
+        "rows": rows_of(above),
     }
 
 

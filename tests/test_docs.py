@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +90,6 @@ def test_inventories_hold_the_names_that_are_linked_to() -> None:
     written = runpy.run_path(str(REFERENCE.parent / "write_inventories.py"))
     for project in written["NAMES"]:
         file = REFERENCE.parent / "inventories" / f"{project}.inv"
-        assert file.read_bytes() == written["inventory"](project)
+        head, _, names = file.read_bytes().partition(b"zlib.\n")
+        wanted, _, of_names = written["inventory"](project).partition(b"zlib.\n")
+        assert (head, zlib.decompress(names)) == (wanted, zlib.decompress(of_names))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
 import pytest
 
 import adnn_optuna as adnn
@@ -249,6 +250,41 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     assert claim.verdict.startswith("in 1 of 1 settings")
 
 
+def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
+    figures: Any, tmp_path: Path
+) -> None:
+    samplers, asked = sys.modules[figures.sampler_tables.main.__module__], []
+
+    def objective(trial: Any, seed: int) -> float:
+        x, is_running = trial.suggest_float("x", 0, 1), isinstance(trial, optuna.Trial)
+        asked.append((is_running, x))
+        return -float(seed) if is_running else x
+
+    def run(*names: str) -> list[dict[str, Any]]:
+        cases = [samplers.Case("", name, 0, 3, objective, {"x": 0.25}) for name in ("p", "q")]
+        samplers.run(path, cases, {name: samplers.METHODS[name] for name in names})
+        found: list[dict[str, Any]] = samplers.read(path)
+        return found
+
+    path = tmp_path / "cells.jsonl"
+    first = run("annealing")
+    assert asked[0] == (True, 0.25)
+    assert {cell["regret"] for cell in first} <= {x for is_running, x in asked if not is_running}
+    path.write_text(path.read_text() + '{"group": "cut o')
+    asked.clear()
+    assert run("annealing") == first
+    assert not asked
+    cells = [*run("annealing", "QMC"), {**first[0], "method": "TPE", "regret": 2.0}]
+    rows = {row["method"]: row for row in samplers.rows_of(cells)}
+    assert rows["TPE"]["ours_over_it"][0] == pytest.approx(first[0]["regret"] / 2)
+    # It was not run on all problems.
+    assert (rows["TPE"]["mean_rank"], rows["TPE"]["regrets"]) == (None, {"p": 2.0})
+    ranks = [rows[name]["mean_rank"][0] for name in ("annealing", "QMC")]
+    assert sum(ranks) == 3
+    regrets = [cell["regret"] for cell in cells if cell["method"] == "QMC"]
+    assert rows["QMC"]["regret"] == pytest.approx(np.mean(regrets))
+
+
 def test_a_script_says_how_it_is_used() -> None:
     done = subprocess.run(
         [sys.executable, STUDIES / "rq2_trials.py", "--help"],
@@ -261,8 +297,8 @@ def test_a_script_says_how_it_is_used() -> None:
 
 
 # Where JAX is installed, it is among the contenders.
-QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "training_speed")
-QUICK += ("trial_overhead", "motivation")
+QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "sampler_tables")
+QUICK += ("training_speed", "trial_overhead", "motivation")
 OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
 OF_IMAGES += ("paper_size", "regimes", "regimes_controls", "n_trainings")
 

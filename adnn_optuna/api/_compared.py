@@ -87,11 +87,9 @@ class Function:
             equivalence = float(equivalence)
         times = _CONFIRM if confirm is None else confirm
         check_integer("confirm", times, 0)
-        default = ("tpe", stored.ANNEALING)
+        given = ("tpe", stored.ANNEALING) if samplers is None else samplers
         self.equivalence, self.arguments = equivalence, {"confirm": int(times)}
-        self.arms: dict[str, Any] = _labelled(
-            default if samplers is None else samplers, stored.RANDOM
-        )
+        self.arms: dict[str, Any] = _labelled(given, stored.RANDOM)
         self._function, self._pruner = function, MedianPruner() if pruner is None else pruner
         self._direction = StudyDirection[(direction or "minimize").upper()]
 

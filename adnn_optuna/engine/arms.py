@@ -70,6 +70,7 @@ class Arm:
         is_batched: Whether what it proposes does not depend on what came of the others.
         spent: How a control spent the compute of a search, as a part of a sentence.
         later: What its winner costs ever after, where that is of ``n`` networks.
+        repeats: Whether its winner can be taken along to other seeds, and may gain there, too.
     """
 
     name: str
@@ -82,12 +83,7 @@ class Arm:
     is_batched: bool = False
     spent: str = ""
     later: str = ""
-
-    def default_batch_size(self, objective: InitOffsetObjective) -> int:
-        """Return how many trials are best asked for at once, as far as the memory allows."""
-        if not self.is_batched or objective.is_of_trial:
-            return 1
-        return objective.trainer.n_at_once()
+    repeats: bool = True
 
 
 class LongerObjective(OneTrialObjective):
@@ -225,6 +221,7 @@ ARMS: dict[str, Arm] = {
             help="new random weights instead of offsets, by which luck is told",
             objective=lambda objective, _: objective.replace(space=RESTARTS),
             is_batched=True,
+            repeats=False,
         ),
         Arm(
             stored.RANDOM,
@@ -262,6 +259,7 @@ ARMS: dict[str, Arm] = {
             is_control=True,
             ends_by_itself=True,
             spent="on one longer training",
+            repeats=False,
         ),
         Arm(
             stored.LEARNING_RATE,
@@ -291,13 +289,19 @@ ARMS: dict[str, Arm] = {
             ends_by_itself=True,
             spent="on networks that are averaged",
             later="predicting costs {n} times as much",
+            repeats=False,
         ),
-        Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True),
+        Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True, repeats=False),
     )
 }
 SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
 # Those that have a name for users.
 CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control and arm.help)
+
+
+def may_repeat(name: str) -> bool:
+    """Return whether a winner may repeat, by the name of what searched it, such as a sampler."""
+    return name not in ARMS or ARMS[name].repeats
 
 
 def arm_of(searcher: Searcher) -> Arm:

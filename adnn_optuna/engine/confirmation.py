@@ -20,6 +20,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.evaluations import (
     Evaluation,
     Findings,
@@ -30,11 +31,10 @@ from adnn_optuna.engine.evaluations import (
     seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.records import SearchRecord, is_of_trial
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
@@ -218,9 +218,8 @@ def repeat_winner(
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
-    best, space = record.best, objective.space
-    can_repeat = isinstance(space, OffsetSpace) or space.parameter == stored.LEARNING_RATE
-    if best is None or not can_repeat or not math.isnan(record.repeated):
+    best, is_known = record.best, not math.isnan(record.repeated)
+    if best is None or is_known or record.is_restart or not may_repeat(record.searcher):
         return
     winner, moved, _ = _split(objective, best)
     if not is_random(winner):
@@ -268,9 +267,7 @@ def _split(
 
 def n_trainings(record: SearchRecord) -> int:
     """Return how many trainings it takes at the most to confirm a search's winner."""
-    config = record.attrs[stored.CONFIG]
-    is_of_trial = "function" in {config[part].get("type") for part in ("model", "training")}
-    return SEEDS * (1 + (not record.is_restart) + is_of_trial)
+    return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.attrs[stored.CONFIG]))
 
 
 def seconds_of(record: SearchRecord, count: int) -> float:

@@ -23,17 +23,10 @@ _MOST_BYTES = 2**25  # Larger networks are not kept, but trained again where the
 
 
 class Members:
-    """Trains fresh networks, nothing moved, by their seeds.
+    """Trains fresh networks, nothing moved, by their seeds, and keeps what is known of them.
 
-    Args:
-        objective: What is trained.
-        study: The study of the trainings.
-        stop: What ends them when it is set.
-        max_time: The seconds that they may take, over all calls.
-
-    Attributes:
-        weights: The variables of those that are known, by the seed.
-        predicted: What each of these predicts on the test set, see :func:`predictions`.
+    By the seed, ``weights`` are the variables of each, and ``predicted`` is what it predicts on
+    the test set, see :func:`predictions`. The ``max_time`` holds over all calls.
     """
 
     def __init__(

@@ -39,6 +39,10 @@ class SearchRecord:
     metric: str
     baseline: float
     best: FrozenTrial | None = dataclasses.field(repr=False)
+    # What was read of it later and does not change any more, only to save time.
+    known: dict[str, Any] = dataclasses.field(
+        default_factory=dict, kw_only=True, repr=False, compare=False
+    )
 
     @property
     def best_value(self) -> float:
@@ -334,3 +338,8 @@ def records_of(
     """Return what one or several studies tell, which may be records already."""
     several = studies if isinstance(studies, Sequence) else [studies]
     return [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
+
+
+def is_of_trial(config: Mapping[str, Any]) -> bool:
+    """Return whether the model or the training of a configuration is a function of the trial."""
+    return "function" in {config.get(part, {}).get("type") for part in ("model", "training")}

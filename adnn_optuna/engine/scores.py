@@ -44,9 +44,6 @@ def effective_number(groups: NDArray[np.intp]) -> float:
 
     That is the number of groups where all are as large, and exact where samples of a group are
     equal (Kish 1965, Survey Sampling); where they are alike but little it is too small.
-
-    Args:
-        groups: The number of each sample's group, from 0, shape (n,).
     """
     sizes = np.bincount(groups).astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
@@ -56,11 +53,8 @@ def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> 
     """Return the variance of the mean of samples' values, of which those of a group are alike.
 
     It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
-    so the usual one where each sample is on its own; NaN of a single group.
-
-    Args:
-        values: A value of each sample, shape (n,).
-        groups: The number of each sample's group, from 0, shape (n,).
+    so the usual one where each sample is on its own; NaN of a single group. Both arrays have the
+    shape (n,), and groups are numbered from 0.
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)

@@ -22,7 +22,7 @@ from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_lim
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import SearchRecord, is_of_trial, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
@@ -85,7 +85,8 @@ class Plan:
                 )
             self.objective = objective = arm.objective(objective, self.limits["max_trial"])
             if isinstance(batch_size, str) and batch_size == "auto":
-                batch_size = arm.default_batch_size(objective)
+                is_batched = arm.is_batched and not objective.is_of_trial
+                batch_size = objective.trainer.n_at_once() if is_batched else 1
         elif batch_size == "auto":
             batch_size = 1
         self.batch_size = as_positive_int("batch_size", batch_size)
@@ -153,7 +154,7 @@ def objective_from_study(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
             "it, use study.optimize; to recheck it, give evaluate, its objective with a seed."
         )
-    if config["model"].get("type") == "function" or config["training"].get("type") == "function":
+    if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
             "which a study does not hold: give its objective."

@@ -13,6 +13,7 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import Unit, unit_of
+from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import paired_differences as paired
 from adnn_optuna.evidence.arm_values import unit_of_values
@@ -28,8 +29,6 @@ from adnn_optuna.evidence.paired_differences import (
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
 UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
-# Of whose winners nothing could repeat.
-_NOT_ASKED = (stored.RANDOM_RESTART, stored.LONGER, stored.ENSEMBLE, stored.OBJECTIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +257,7 @@ class ComparisonFacts:
         """
         gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
         asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
-        declared = [name for name in self.declaration["arms"].values() if name not in _NOT_ASKED]
+        declared = [name for name in self.declaration["arms"].values() if may_repeat(name)]
         rows = []
         for label, of_arm in asked.items():
             rows += paired.paired_differences(

@@ -67,8 +67,10 @@ class ConfirmationFacts:
 
 def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
     """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
-    found = read_confirmation(record)
-    return None if found is None else facts_of(found)
+    # A winner is confirmed once.
+    if "confirmation" not in record.known and (found := read_confirmation(record)) is not None:
+        record.known["confirmation"] = facts_of(found)
+    return record.known.get("confirmation")
 
 
 def held_score(record: SearchRecord) -> Estimate | None:

@@ -243,6 +243,7 @@ def check_equivalence(equivalence: Any) -> None:
         )
 
 
+@functools.cache  # Of looking again it costs more than all intervals of a comparison.
 def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
     """Return how many pairs it takes before any verdict is possible.
 

@@ -114,18 +114,14 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: no offsets, but one parameter, such as a field of :class:`Start`.
+    """A control's space: no offsets, but one parameter, with the ends of its range.
 
-    Args:
-        parameter: ``"restart"``, ``"epochs"`` or ``"learning_rate"``, which is searched by its
-            logarithm; or ``"members"``, the number of networks that are averaged.
-        unmoved: Its value for the unmoved network.
-        low: The smallest value.
-        high: The largest value.
+    It is a field of :class:`Start`, of which the learning rate is searched by its logarithm; or
+    ``"members"``, the number of networks that are averaged.
     """
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
-    unmoved: float
+    unmoved: float  # Its value for the unmoved network.
     low: float
     high: float
 

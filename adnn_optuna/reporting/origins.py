@@ -17,7 +17,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.records import SearchRecord, is_of_trial
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.reporting.accountability import claims_in_words
 from adnn_optuna.reporting.claims import listed
@@ -103,8 +103,7 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     """
     states, config = [trial.state for trial in record.done_trials], record.attrs.get(CONFIG, {})
     # The training that a function of the trial makes of the winner's parameters no study holds.
-    is_made = any(config.get(key, {}).get("type") == "function" for key in ("model", "training"))
-    settings = ("seed", "metric", "space", *(() if is_made else ("training",)))
+    settings = ("seed", "metric", "space", *(() if is_of_trial(config) else ("training",)))
     winner = contract["winner"]
     params = {**winner["params"], **winner.get("hyperparameters", {})}
     that = {**contract, "winner": {"params": params}}

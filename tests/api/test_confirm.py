@@ -43,6 +43,7 @@ class TestAutomatically:
     def test_where_it_costs_no_more_than_the_search(self, confirmed: SearchResult) -> None:
         facts = confirmed.confirmation
         assert facts is not None
+        assert facts is confirmed.confirmation  # Each sentence asks; it is read once.
         assert (len(facts.seeds), len(facts.gains), len(facts.unmoved)) == (10, 10, 10)
         assert facts.holds.value == confirmed.test_value
         assert facts.holds.low < facts.holds.value < facts.holds.high

