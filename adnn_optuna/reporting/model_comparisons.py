@@ -150,10 +150,7 @@ def page(facts: ArmValues) -> Page:
     shown = {
         "unit": facts.unit,
         "rows": sorted(rows(facts), key=lambda row: place[row[0]]),
-        "differences": sorted(
-            (row if place[row.arm] < place[row.other] else row.turned() for row in known),
-            key=lambda row: (place[row.arm], place[row.other]),
-        ),
+        "differences": sorted(known, key=lambda row: min(place[row.arm], place[row.other])),
         "size": _size(facts),
         "intervals": intervals_in_words(facts),
     }
