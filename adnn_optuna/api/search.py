@@ -166,7 +166,9 @@ class SearchResult(Told, Predicting, SearchRecord):
         check_output_file("The report", Path(path))
         content = None if contract is None else read_contract(Path(contract))
         with interruptible() as stop:
-            winner = winner_facts(self, self.objective, stop)
+            # One that was made of a record alone has no objective.
+            made = self.objective is not None
+            winner = winner_facts(self, self.objective, stop) if made else None
         self._tell("page", content, winner).save(path)
 
     def model_card(

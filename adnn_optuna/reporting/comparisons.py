@@ -79,6 +79,11 @@ def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list
 
 
 def figure(comparison: ComparisonFacts) -> go.Figure:
+    """Return the best gain so far against trials, the mean over seeds with its spread."""
+    return plots.plot_best_against_trials(comparison.searchers)
+
+
+def picture(comparison: ComparisonFacts) -> go.Figure:
     """Return what each arm gains beyond luck, as far as that is known."""
     gains: dict[str, tuple[float, ...]] = {}
     for row in [*claims.against_control(comparison), *claims.controls_against_luck(comparison)]:
@@ -105,7 +110,7 @@ def page(comparison: ComparisonFacts) -> Page:
     header, rows = _mean_rows(comparison, "function" if is_of_function else "means page")
     figures = [Figure("test-accuracy", plots.plot_test_accuracy(comparison.results))]
     if is_of_function:
-        figures.append(Figure("trials", plots.plot_best_against_trials(results)))
+        figures.append(Figure("trials", figure(comparison)))
     else:
         figures += [
             Figure("compute", plots.plot_best_against_compute(comparison.results)),
@@ -116,7 +121,7 @@ def page(comparison: ComparisonFacts) -> Page:
         "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
         "comparison": comparison,
         "answers": claims.answers_of_comparison(comparison, where["url"]),
-        "picture": Figure("gains", figure(comparison)),
+        "picture": Figure("gains", picture(comparison)),
         "intervals": claims.intervals_in_words(comparison),
         "score": score_in_words(record.test_metric),
         "unit": comparison.unit,

@@ -98,8 +98,7 @@ def _told_of_function(comparison: ComparisonFacts) -> tuple[str, str, str, str]:
         f"a fresh value, the mean of {n_fresh} evaluation{'s' * (n_fresh > 1)} of a run's best "
         "trial, by which nothing was chosen."
         if n_fresh
-        else "not known: the best value told is too good to be true, and the more so the more "
-        "often a sampler asks for the same; confirm=5 evaluates the best trials afresh."
+        else "not known, as no best trial was evaluated afresh."
     )
     trials, seconds = comparison.any_record.budget["max_trial"], table["seconds"]
     took = listed([f"{arm} {SECONDS.value(s)} seconds" for arm, s in seconds.items()])
@@ -301,6 +300,11 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         of = "objective"
         luck = "What random search finds is what the number of trials alone brings."
+        if not comparison.any_record.n_fresh:
+            luck += (
+                " The best value told is too good to be true, and the more so the more often a "
+                "sampler asks for the same: confirm=5 evaluates the best trials afresh."
+            )
     parts.append(
         f"{luck} All is said of this {of}, and assumes that differences are symmetric about their "
         "centre."

@@ -84,7 +84,6 @@ class TestComparison:
         figure = picture.figure
         assert [*figure.layout.yaxis.ticktext] == ["greedy", "walk", "random_restart"]
         assert [trace.x[0] for trace in figure.data] == pytest.approx([2.0, 1.0, 0.0])
-        assert figure == comparison.plot()
         title = figure.layout.xaxis.title.text.replace("<br>", " ")
         assert title == "Gain over random restarts [percentage points]"
         region = next(shape for shape in figure.layout.shapes if shape.type == "rect")
@@ -169,7 +168,7 @@ class TestControls:
             row for row in comparisons._mean_rows(comparison, "means")[1] if row[0] == "rates"
         ]
         assert means[4].startswith(f"{100 * gain:+.2f} ±")
-        picture = comparison.plot()
+        picture = comparisons.picture(comparison)
         assert [*picture.layout.yaxis.ticktext] == ["greedy", "rates", "random_restart"]
         assert [trace.marker.symbol for trace in picture.data] == ["circle", *["circle-open"] * 2]
         assert all(end > 0 for trace in picture.data[:2] for end in trace.error_x.array)
