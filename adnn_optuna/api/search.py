@@ -34,10 +34,11 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import is_random, look_at_test_set
+from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
+from adnn_optuna.evidence.examples import WinnerFacts, winner_facts
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.reporting.searches_claims import unowned_in_words
@@ -58,10 +59,15 @@ class StoredSearch(Told, SearchRecord):
         """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
         return confirmation_of(self)
 
+    @interrupted_where_called
     def report(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
+
+        Where the objective is known, it trains winner and unmoved network once more, to show how
+        they learned and, where the test set was looked at, of which test examples they say
+        something else.
 
         Args:
             path: The file to write.
@@ -70,8 +76,12 @@ class StoredSearch(Told, SearchRecord):
         Raises:
             ValueError: If the contract cannot be read, or is that of another result.
         """
+        check_output_file("The report", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        self._tell("page", content).save(path)
+        self._tell("page", content, self._winner()).save(path)
+
+    def _winner(self) -> WinnerFacts | None:
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +104,10 @@ class SearchResult(StoredSearch, Predicting):
             ValueError: If no trial was completed.
         """
         return self._predictor(trained=trained).model()
+
+    def _winner(self) -> WinnerFacts | None:
+        with interruptible() as stop:
+            return winner_facts(self, self.objective, stop)
 
     def _predictor(self, *, trained: bool = True) -> Predictor:
         if self.best is None:
@@ -302,6 +316,7 @@ def run_search(
                 said = "Nothing was left to do in study %r: it had ended by %s already."
                 _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+            note_randomness(result, objective)
             if test:
                 look_at_test_set(result, objective, stop)
         if confirm == "auto":

@@ -124,8 +124,6 @@ def look_of(
     }
     if data.test_groups.max() + 1 < len(differences):
         look["n_groups"] = effective_number(data.test_groups)
-    if not is_random(objective):
-        look["is_random"] = False
     if head.num_classes is None:
         look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
@@ -208,6 +206,14 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
 def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
+
+
+def note_randomness(record: SearchRecord, objective: InitOffsetObjective) -> None:
+    """Store that no seed changes the winner's training, where that is so."""
+    if record.best is not None and not is_random(objective.of(record.best.params)):
+        name = f"{stored.UNSEEDED}/{record.best.number}"
+        patiently(record.study.set_user_attr, name, True)  # noqa: FBT003
+        record.attrs[name] = True
 
 
 class Redrawing:

@@ -89,7 +89,7 @@ class RecheckFacts(Findings):
         self.overstated_high: float = excess.high
         self.gain: Estimate = Estimate(*(math.nan,) * 3)
         if self.trial and self.against and not self.missing and not self.is_deterministic:
-            differences = self._by_seed(self.trial) - self._by_seed(self.against)
+            differences = self._paired(self.trial) - self._paired(self.against)
             self.gain = mean_gain(self._sign * differences)
         self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
@@ -117,12 +117,17 @@ class RecheckFacts(Findings):
         return 1 if self.maximize else -1
 
     @property
+    def metric(self) -> str:
+        """What the values are; of a study that does not tell, they are values."""
+        return str(self.experiment["metric"]) if isinstance(self.experiment, dict) else "value"
+
+    @property
     def _confirmed(self) -> list[int]:
         """The numbers of those evaluated with the further seeds, once they are known."""
         best = self.best if self.confirm_best else None
         return [*dict.fromkeys(t.number for t in (self.trial, best, self.against) if t)]
 
-    def _by_seed(self, trial: FrozenTrial) -> np.ndarray:
+    def _paired(self, trial: FrozenTrial) -> np.ndarray:
         made = [(trial.number, seed) for seed in self._seeds["confirm"]]
         return np.array([self.evaluations[evaluation] for evaluation in made])
 
@@ -133,11 +138,16 @@ class RecheckFacts(Findings):
             return math.nan
         return self._sign * (_stored(self.trial) - _stored(self.against))
 
-    def values(self, trial: FrozenTrial, role: str) -> list[float]:
+    def by_seed(self, trial: FrozenTrial, role: str) -> dict[int, float]:
         """Return the values that a trial came to with the seeds of a role, in their order."""
-        made = [(trial.number, seed) for seed in self._seeds.get(role, ())]
-        found = (self.evaluations.get(evaluation, math.nan) for evaluation in made)
-        return [value for value in found if not math.isnan(value)]
+        known = {
+            s: self.evaluations.get((trial.number, s), math.nan) for s in self._seeds.get(role, ())
+        }
+        return {seed: value for seed, value in known.items() if not math.isnan(value)}
+
+    def values(self, trial: FrozenTrial, role: str) -> list[float]:
+        """Return the same without the seeds."""
+        return [*self.by_seed(trial, role).values()]
 
     @property
     def n_equal(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from adnn_optuna._units import printable
+from adnn_optuna._units import printable, unit_of
 from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.recheck import (
     FIRST_OF_PARAMS,
@@ -36,21 +36,23 @@ def _gain(facts: RecheckFacts) -> str:
         return f"Nothing was gained: the chosen trial is {over} itself."
     if math.isnan(gain.value):
         return f"What it gains over {over} is not known, as some evaluations came to no value."
-    width = (gain.high - gain.low) / 2
-    shown = functools.partial(_rounded, width)
-    found = f"{shown(gain.value)}, which so few seeds give no interval of,"
+    unit, width = unit_of(facts.metric), (gain.high - gain.low) / 2
+    shown = functools.partial(_rounded, unit.scale, width)
+    found = f"{shown(gain.value)}{unit.of_gains}, which so few seeds give no interval of,"
     if math.isfinite(width):
-        found = f"{shown(gain.value)} ({shown(gain.low)} to {shown(gain.high)})"
+        found = f"{shown(gain.value)}{unit.of_gains} ({shown(gain.low)} to {shown(gain.high)})"
     said = f"On fresh seeds, {found} is what trial {trial.number} gains over {over}"
     if facts.said_gain > 0:
-        whose = f"that the study says trial {trial.number} gained over {over}"
-        said = f"Of the {shown(facts.said_gain)} {whose}, {found} is there on fresh seeds"
+        told = f"{shown(facts.said_gain)}{unit.of_gains} that the study says"
+        whose = f"{told} trial {trial.number} gained over {over}"
+        said = f"Of the {whose}, {found} is there on fresh seeds"
     return f"{said}{', so no gain is shown' * (not gain.low > 0)}."
 
 
 def _value(facts: RecheckFacts) -> str:
     """Return what the study said of its best trial, and what fresh seeds say of the chosen one."""
     best, trial, shown = facts.best, facts.trial, functools.partial(_shown, facts)
+    excess_shown = functools.partial(_shown, facts, is_gain=True)
     said = f"The study said {shown(best.values[0])} (trial {best.number})"
     if facts.is_deterministic:
         return (
@@ -67,7 +69,7 @@ def _value(facts: RecheckFacts) -> str:
         excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
     said = (
         f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
-        f"{shown(*excess)}{', on the same validation data' * facts.on_same_data}."
+        f"{excess_shown(*excess)}{', on the same validation data' * facts.on_same_data}."
     )
     # The word luck is for one and the same trial only.
     again = facts.interval(best, "confirm")
@@ -77,7 +79,7 @@ def _value(facts: RecheckFacts) -> str:
         said += f" Trial {best.number} itself gives {shown(*again)}."
     luck = facts.excess(again)
     if luck[1] > 0:
-        return f"{said} Of trial {best.number}'s value, {shown(*luck)} was luck."
+        return f"{said} Of trial {best.number}'s value, {excess_shown(*luck)} was luck."
     return f"{said} That trial {best.number} was lucky is not shown."
 
 
@@ -114,19 +116,20 @@ def page(facts: RecheckFacts) -> Page:
     """Return the report."""
     shown = {"shown": functools.partial(_shown, facts)}
     content = content_of("recheck", "evaluations", facts, figure(facts))
-    return Page("recheck.html.jinja", claim(facts), caveat(facts), content | shown)
+    return Page("recheck.html.jinja", claim(facts), content | shown, caveat(facts))
 
 
-def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
+def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = False) -> str:
     """Return a value as text, as exactly as two digits of the interval's width ask for."""
-    if interval:
-        low, high = (_shown(facts, end) for end in interval)
-        return f"{_shown(facts, value)} ({low} to {high})"
-    return _rounded((facts.high - facts.low) / 2, value)
+    unit = unit_of(facts.metric)
+    rounded = functools.partial(_rounded, unit.scale, (facts.high - facts.low) / 2)
+    said = f"{rounded(value)}{unit.of_gains if is_gain else unit.of_values}"
+    return f"{said} ({' to '.join(map(rounded, interval))})" if interval else said
 
 
-def _rounded(width: float, value: float) -> str:
+def _rounded(scale: float, width: float, value: float) -> str:
     """Return a value as text, as exactly as two digits of its interval's half width ask for."""
+    width, value = scale * width, scale * value
     if not 0 < width < math.inf:
         return f"{value:.6g}"
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
